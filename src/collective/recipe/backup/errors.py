@@ -1,0 +1,142 @@
+"""The one tree of errors, and the only place that knows exit codes.
+
+::
+
+    BackupError              1  failed; what was there before is untouched
+    +-- ConfigurationError   2  wrong configuration
+    |   +-- UsageError       2  wrong command line
+    +-- IntegrityError       3  stored or live data is not what it should be
+    +-- NoRestorePoint       4  nothing covers the moment asked for
+    +-- InUse                5  locked by another run, or the filestorage is open
+    +-- CommandFailed        7  a hook or a program failed
+    +-- Interrupted        130  stopped by the user or by a signal
+
+6 is kept for backends that could not be reached.  An error says *what* happened, *where*,
+and gives a *hint* that can be acted on.  Nothing here is logged and then ignored: whoever
+meets an error raises it, and ``cli`` alone turns it into words and an exit code.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+DONE = 0
+
+
+class BackupError(Exception):
+    """The command failed; what was there before is untouched."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str | os.PathLike[str] = "", hint: str = "") -> None:
+        """Say *what* went wrong, *where* (a path or a name) and what to do about it."""
+        super().__init__(what)
+        self.what = what
+        self.where = os.fspath(where)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        place = f": {printable(self.where)}" if self.where else ""
+        return f"{self.what}{place}"
+
+
+class ConfigurationError(BackupError):
+    """The configuration cannot be used; every problem found is named at once."""
+
+    exit_code = 2
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | os.PathLike[str] = "",
+        hint: str = "",
+        problems: Sequence[str] = (),
+    ) -> None:
+        """Take the single *problems*, a sentence each, besides the usual three."""
+        super().__init__(what, where=where, hint=hint)
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *(f"  - {problem}" for problem in self.problems)])
+
+
+class UsageError(ConfigurationError):
+    """The command line cannot be understood."""
+
+
+class IntegrityError(BackupError):
+    """Stored or live data is not what it should be."""
+
+    exit_code = 3
+
+
+class NoRestorePoint(BackupError):
+    """No restore point covers the moment that was asked for."""
+
+    exit_code = 4
+
+
+class InUse(BackupError):
+    """Another run holds the destination, or another process has the filestorage open."""
+
+    exit_code = 5
+
+
+class CommandFailed(BackupError):
+    """A hook of the user or a program that we were told to call failed."""
+
+    exit_code = 7
+
+
+class Interrupted(BackupError):
+    """The user or a signal ended the command; nothing half done stays under a final name."""
+
+    exit_code = 130
+
+
+_HINTS = {
+    errno.ENOSPC: "free some room there, then run the command again",
+    errno.EDQUOT: "the quota is used up: raise it or free some room, then run the command again",
+    errno.EACCES: "give the user who runs this command the permission, or run it as the owner",
+    errno.EPERM: "give the user who runs this command the permission, or run it as the owner",
+    errno.EROFS: "the file system is mounted read-only",
+    errno.EIO: "the disk or its connection is failing: look into the system log",
+    errno.ENOENT: "is the path right, and is the disk mounted?",
+    errno.ENOTDIR: "something that is not a directory stands in the way",
+    errno.ENAMETOOLONG: "use shorter names",
+}
+
+
+@contextmanager
+def explained(what: str, where: str | os.PathLike[str] = "") -> Iterator[None]:
+    """Turn an OSError of the body into a BackupError: *what* did not work, *where*, a hint.
+
+    The path of the OSError itself wins over *where*, because it is nearer to the cause.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise from_os_error(error, what, where) from error
+
+
+def from_os_error(
+    error: OSError, what: str = "cannot go on", where: str | os.PathLike[str] = ""
+) -> BackupError:
+    """Return the BackupError that says in words what *error* means."""
+    reason = error.strerror or str(error)
+    name = error.filename if error.filename is not None else where
+    place = os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else str(name)
+    hint = _HINTS.get(error.errno or 0, "")
+    return BackupError(f"{what}: {reason}", where=place, hint=hint)
+
+
+def printable(text: str) -> str:
+    """Return *text* fit for a terminal: one line, control and undecodable bytes escaped."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )

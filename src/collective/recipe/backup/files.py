@@ -1,0 +1,335 @@
+"""The only room that changes a disk.
+
+Order of writes is design.  A file comes to be in four steps: written under a temporary
+name in the directory of its final one, fsynced, renamed, the directory fsynced.  A tree
+comes to be the same way, with one sync of its file system in place of thousands.  Whoever
+dies in between leaves a ``*.partial`` behind, which nobody takes for anything else and
+which the next run sweeps away.
+
+Each single change goes through ``Files._change``; the fault tests put their hand there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import re
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_PARTIAL = re.compile(r".+\.[0-9a-f]{8}\.partial", re.DOTALL)
+_COPY_SIZE = 1 << 20
+_NO_COPY_RANGE = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF}
+_NO_LINK = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
+_NO_DIRECTORY_FSYNC = {errno.EINVAL, errno.ENOTSUP}
+
+
+class Writer:
+    """An open file under its temporary name."""
+
+    def __init__(self, files: Files, path: Path, descriptor: int) -> None:
+        """Write to *descriptor*, which stays its opener's to close."""
+        self.path = path
+        self.descriptor = descriptor
+        self.size = 0
+        self._files = files
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Write all of *data*; return its length in bytes."""
+        view = memoryview(data).cast("B")
+        size = len(view)
+        while view:
+            view = view[self._files._change("write", self.path, os.write, self.descriptor, view) :]
+        self.size += size
+        return size
+
+
+class Files:
+    """Changes to a disk, durable once they return.
+
+    Every path may hold any byte that the file system allows.  Errors are OSErrors.
+    """
+
+    def __init__(self, token: Callable[[], str] = lambda: secrets.token_hex(4)) -> None:
+        """Take *token*, which returns 8 hex digits that were not used before."""
+        self._token = token
+
+    def _change(
+        self,
+        operation: str,  # noqa: ARG002  for the fault tests, which override this
+        path: Path,  # noqa: ARG002  likewise
+        function: Callable[P, T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        return function(*args, **kwargs)
+
+    # files
+
+    @contextmanager
+    def writing(self, final: Path, mode: int = 0o666) -> Iterator[Writer]:
+        """Yield a Writer; *final* comes to be, whole and durable, when the body succeeds.
+
+        A *final* that exists is replaced at that moment, not before.  When the body
+        fails, nothing is left.
+        """
+        partial = self.partial_name(final)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        descriptor = self._change("create", partial, os.open, partial, flags, mode)
+        try:
+            try:
+                yield Writer(self, partial, descriptor)
+                self._change("fsync", partial, os.fsync, descriptor)
+            finally:
+                os.close(descriptor)
+            self.rename(partial, final)
+        except BaseException:
+            self._discard(partial)
+            raise
+
+    def write(self, final: Path, data: bytes, mode: int = 0o666) -> None:
+        """Make *final* hold *data*, in one step for all who read it."""
+        with self.writing(final, mode) as writer:
+            writer.write(data)
+
+    def append(self, path: Path, data: bytes) -> None:
+        """Add *data* at the end of *path* and fsync it.  Not atomic: for logs only."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        new = not path.exists()
+        descriptor = self._change("create", path, os.open, path, flags, 0o666)
+        try:
+            Writer(self, path, descriptor).write(data)
+            self._change("fsync", path, os.fsync, descriptor)
+        finally:
+            os.close(descriptor)
+        if new:
+            self.sync_directory(path.parent)
+
+    def copy(self, source: Path, target: Path, *, sync: bool = True) -> int:
+        """Copy a regular file with its times and mode; return the bytes copied.
+
+        *target* must not exist and must be a temporary name or lie in a staged tree, for
+        it is not made in one step.  Without *sync* the caller syncs the tree.  A symbolic
+        link as *source* is not followed but an error.
+        """
+        reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            status = os.fstat(reader)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", os.fspath(source))
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            descriptor = self._change("create", target, os.open, target, flags, 0o600)
+            try:
+                size = self._pour(reader, descriptor, target)
+                self._change(
+                    "chmod", target, os.fchmod, descriptor, stat.S_IMODE(status.st_mode)
+                )
+                times = (status.st_atime_ns, status.st_mtime_ns)
+                self._change("utime", target, os.utime, descriptor, ns=times)
+                if sync:
+                    self._change("fsync", target, os.fsync, descriptor)
+            finally:
+                os.close(descriptor)
+        finally:
+            os.close(reader)
+        return size
+
+    def _pour(self, reader: int, descriptor: int, target: Path) -> int:
+        """Copy from *reader* to *descriptor* up to the end; in the kernel where it can."""
+        done = 0
+        while True:
+            try:
+                step = self._change(
+                    "write", target, os.copy_file_range, reader, descriptor, 1 << 30
+                )
+            except OSError as error:
+                if done or error.errno not in _NO_COPY_RANGE:
+                    raise
+                return self._pour_by_hand(reader, Writer(self, target, descriptor))
+            if not step:
+                # some file systems (procfs, old overlays) answer 0 for what can be read
+                return done + self._pour_by_hand(reader, Writer(self, target, descriptor))
+            done += step
+
+    @staticmethod
+    def _pour_by_hand(reader: int, writer: Writer) -> int:
+        while data := os.read(reader, _COPY_SIZE):
+            writer.write(data)
+        return writer.size
+
+    def publish_copy(self, source: Path, final: Path) -> int:
+        """Copy *source* to *final*, whole and durable, in one step for those who look."""
+        partial = self.partial_name(final)
+        try:
+            size = self.copy(source, partial)
+            self.rename(partial, final)
+        except BaseException:
+            self._discard(partial)
+            raise
+        return size
+
+    def link(self, source: Path, target: Path) -> bool:
+        """Hard link *target* to *source*; False where the file system cannot."""
+        try:
+            self._change("link", target, os.link, source, target, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in _NO_LINK:
+                return False
+            raise
+        return True
+
+    def symlink(self, text: str, final: Path) -> None:
+        """Make *final* a symbolic link to *text*, in one step even if it is one already."""
+        partial = self.partial_name(final)
+        self._change("symlink", partial, os.symlink, text, partial)
+        try:
+            self.rename(partial, final)
+        except BaseException:
+            self._discard(partial)
+            raise
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename within a file system and make both directories durable."""
+        self._change("rename", target, os.rename, source, target)
+        self.sync_directory(target.parent)
+        if source.parent != target.parent:
+            self.sync_directory(source.parent)
+
+    def remove(self, path: Path) -> None:
+        """Remove one file or symbolic link."""
+        self._change("unlink", path, os.unlink, path)
+
+    def touch(self, path: Path, times: tuple[int, int]) -> None:
+        """Set access and modification time of *path*, in nanoseconds since 1970."""
+        self._change("utime", path, os.utime, path, ns=times)
+
+    def chmod(self, path: Path, mode: int) -> None:
+        """Set the permission bits of *path*."""
+        self._change("chmod", path, os.chmod, path, mode)
+
+    # directories
+
+    def make_directories(self, path: Path) -> None:
+        """Make *path* and its parents where they are missing, durably."""
+        missing = []
+        while not path.is_dir():
+            missing.append(path)
+            if path == path.parent:
+                break
+            path = path.parent
+        for directory in reversed(missing):
+            self.make_directory(directory)
+            self.sync_directory(directory.parent)
+
+    def make_directory(self, path: Path, mode: int = 0o777) -> None:
+        """Make one directory; not durable before its tree or its parent is synced."""
+        with suppress(FileExistsError):
+            self._change("mkdir", path, os.mkdir, path, mode)
+        if not path.is_dir():
+            raise NotADirectoryError(
+                errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path)
+            )
+
+    @contextmanager
+    def staging(self, final: Path) -> Iterator[Path]:
+        """Yield a new directory that becomes *final*, whole and durable, if the body succeeds.
+
+        *final* must not exist or be an empty directory.
+        """
+        partial = self.partial_name(final)
+        self.make_directory(partial)
+        try:
+            yield partial
+            self.sync_tree(partial)
+            self.rename(partial, final)
+        except BaseException:
+            self._discard(partial)
+            raise
+
+    def remove_tree(self, path: Path) -> None:
+        """Remove a directory with all in it.  Symbolic links are removed, never followed."""
+        for place, directories, names in os.walk(path, topdown=False):
+            for name in names:
+                self.remove(Path(place, name))
+            for name in directories:
+                directory = Path(place, name)
+                if directory.is_symlink():
+                    self.remove(directory)
+                else:
+                    self._change("rmdir", directory, os.rmdir, directory)
+        self._change("rmdir", path, os.rmdir, path)
+
+    def sync_directory(self, path: Path) -> None:
+        """Make the entries of *path* durable."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._change("fsync", path, os.fsync, descriptor)
+        except OSError as error:
+            # such file systems (some network ones) order their entries themselves
+            if error.errno not in _NO_DIRECTORY_FSYNC:
+                raise
+        finally:
+            os.close(descriptor)
+
+    def sync_tree(self, path: Path) -> None:
+        """Make all below *path* durable: one sync of the file system it lies on.
+
+        An fsync for each of 100,000 small files takes minutes.
+        """
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._change("syncfs", path, _syncfs, descriptor)
+        finally:
+            os.close(descriptor)
+
+    # debris
+
+    def partial_name(self, final: Path) -> Path:
+        """Return a temporary name beside *final* that no other run uses."""
+        return final.with_name(f"{final.name}.{self._token()}.partial")
+
+    def sweep(self, directory: Path) -> list[Path]:
+        """Remove what died runs left in *directory*; the caller holds the lock.
+
+        Returns what was removed.  A directory that does not exist holds nothing.
+        """
+        try:
+            found = [entry for entry in os.scandir(directory) if is_partial(entry.name)]
+        except FileNotFoundError:
+            return []
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                self.remove_tree(Path(entry))
+            else:
+                self.remove(Path(entry))
+        return [Path(entry) for entry in found]
+
+    def _discard(self, partial: Path) -> None:
+        """Remove *partial* on the way out; an error under way is worth more than ours."""
+        with suppress(OSError):
+            if partial.is_dir() and not partial.is_symlink():
+                self.remove_tree(partial)
+            elif partial.is_symlink() or partial.exists():
+                self.remove(partial)
+
+
+def is_partial(name: str) -> bool:
+    """Tell whether *name* is a temporary name of ours, which no reader may take for data."""
+    return _PARTIAL.fullmatch(name) is not None
+
+
+def _syncfs(descriptor: int) -> None:
+    function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if function is None:
+        os.sync()
+    elif function(descriptor):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,96 @@
+"""The words that the rooms share: sources, places, restore points.  Values only, no disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple, NewType
+
+from collective.recipe.backup.times import Tid, from_stamp
+
+Oid = NewType("Oid", bytes)
+"""An object id: 8 bytes, big-endian, shown as 16 hex digits."""
+
+MAIN = "1"
+"""The name of a site's main storage, as ``alternative_restore_source`` spells it."""
+
+
+class BlobId(NamedTuple):
+    """What names one ZODB blob file: the object, and the transaction that wrote it."""
+
+    oid: Oid
+    tid: Tid
+
+    def __str__(self) -> str:
+        return f"oid 0x{self.oid.hex()} tid 0x{self.tid.hex()}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One storage of a site: a filestorage, its blobstorage, or both."""
+
+    name: str
+    filestorage: Path
+    blobstorage: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a directory destination keeps the backups of one source."""
+
+    name: str
+    filestorage: Path
+    blobstorage: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Something that is not as it should be: where, what, and what to do about it."""
+
+    where: str
+    what: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" + (f" ({self.hint})" if self.hint else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestorePoint:
+    """A moment to which filestorage and blobstorage of one source can be restored together.
+
+    *stamp* names it; *chain* is the stamp of the full backup that it stands on.  *end* is the
+    size in bytes of the filestorage that it restores to and *tid* its last transaction.
+    *since* is the earliest transaction that it can be cut after: the last one that a pack
+    rewrote, or the first of all.  (None for either: unknown, an older tool wrote it.)
+    *blobs* is the name of what holds its blobs (None: it has none), *stored* the bytes that
+    it added.  *problems* says in sentences what is missing; a restore point without any is
+    whole.  One that is not may still be *restorable*: a blob that the site itself had lost
+    cannot be in any backup.
+    """
+
+    stamp: str
+    chain: str
+    end: int
+    tid: Tid | None = None
+    since: Tid | None = None
+    blobs: str | None = None
+    stored: int = 0
+    problems: tuple[str, ...] = ()
+    restorable: bool = True
+
+    @property
+    def moment(self) -> datetime:
+        """The moment of the stamp."""
+        return from_stamp(self.stamp)
+
+    @property
+    def full(self) -> bool:
+        """Tell whether its filestorage part is a full backup."""
+        return self.stamp == self.chain
+
+    @property
+    def whole(self) -> bool:
+        """Tell whether nothing is missing."""
+        return not self.problems

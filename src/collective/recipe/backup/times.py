@@ -1,0 +1,141 @@
+"""Moments, stamps and transaction ids; the only room that reads the clock.
+
+A *moment* is an aware UTC datetime.  Its form in file names is a *stamp*,
+``YYYY-MM-DD-HH-MM-SS``, which sorts like the moments do.  A transaction id (*tid*) is a
+time as well: 8 bytes, big-endian, after ``persistent.TimeStamp``::
+
+    4 bytes   minutes: (((year - 1900) * 12 + month - 1) * 31 + day - 1) * 24 * 60
+                       + hour * 60 + minute
+    4 bytes   seconds within the minute, in units of 60 / 2**32 seconds
+
+so ids sort like moments too, and every ZODB makes them increase even if its clock does not.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import datetime, timezone
+from typing import NewType
+
+from collective.recipe.backup.errors import UsageError
+
+Tid = NewType("Tid", bytes)
+"""A transaction id: 8 bytes, big-endian, shown as 16 hex digits."""
+
+ZERO_TID = Tid(bytes(8))
+LAST_TID = Tid(b"\xff" * 8)
+
+_STAMP = re.compile(r"\d{4}(?:-\d\d){5}")
+_SHORT = re.compile(r"\d{4}-\d{1,2}-\d{1,2}(?:-\d{1,2}){0,3}")
+_TID = re.compile(r"(?:0x)?([0-9a-fA-F]{16})")
+_UNITS_PER_SECOND = 2**32 / 60
+
+MOMENT_FORMS = "YYYY-MM-DD[-HH[-MM[-SS]]] in UTC, ISO 8601 with a time zone, or a 16-digit tid"
+
+
+def utcnow() -> datetime:
+    """Return the present moment."""
+    return datetime.now(timezone.utc)
+
+
+def monotonic() -> float:
+    """Return seconds since an arbitrary start, for measuring durations."""
+    return time.monotonic()
+
+
+def pause(seconds: float) -> None:
+    """Wait for *seconds*."""
+    time.sleep(seconds)
+
+
+def stamp(moment: datetime) -> str:
+    """Return the file-name form of *moment*; fractions of a second are dropped."""
+    # not strftime: its %Y does not pad years before 1000 everywhere
+    moment = moment.astimezone(timezone.utc)
+    date = f"{moment.year:04}-{moment.month:02}-{moment.day:02}"
+    return f"{date}-{moment.hour:02}-{moment.minute:02}-{moment.second:02}"
+
+
+def from_stamp(text: str) -> datetime:
+    """Return the moment of a stamp.  Raises ValueError if *text* is not exactly one."""
+    if not _STAMP.fullmatch(text):
+        raise ValueError(f"not a stamp: {text!r}")
+    year, month, day, hour, minute, second = map(int, text.split("-"))
+    return datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
+
+
+def is_stamp(text: str) -> bool:
+    """Tell whether *text* is the stamp of a moment that exists."""
+    try:
+        from_stamp(text)
+    except ValueError:
+        return False
+    return True
+
+
+def parse(text: str) -> datetime | Tid:
+    """Return the moment or the tid that a user means by *text*; see MOMENT_FORMS.
+
+    Parts that a short date leaves out are zero.  Raises UsageError with a hint.
+    """
+    text = text.strip()
+    tid = _TID.fullmatch(text)
+    if tid:
+        return Tid(bytes.fromhex(tid[1]))
+    try:
+        if _SHORT.fullmatch(text):
+            parts = [int(part) for part in text.split("-")]
+            year, month, day, hour, minute, second = parts + [0] * (6 - len(parts))
+            return datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
+        # fromisoformat of Python 3.10 does not know the letter
+        moment = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text))
+    except ValueError as error:
+        raise UsageError(
+            f"{text!r} is not a moment ({error})", hint=f"write {MOMENT_FORMS}"
+        ) from error
+    if moment.tzinfo is None:
+        raise UsageError(
+            f"{text!r} has no time zone",
+            hint=f"add one (2026-03-01T12:30:00+01:00, or a final Z for UTC), or {MOMENT_FORMS}",
+        )
+    return moment.astimezone(timezone.utc)
+
+
+def tid_at(moment: datetime) -> Tid:
+    """Return the greatest tid that is not later than *moment*."""
+    moment = moment.astimezone(timezone.utc)
+    days = ((moment.year - 1900) * 12 + moment.month - 1) * 31 + moment.day - 1
+    minutes = (days * 24 + moment.hour) * 60 + moment.minute
+    if not 0 <= minutes < 2**32:
+        return ZERO_TID if minutes < 0 else LAST_TID
+    # integers only: the last unit that is not later than the next microsecond's begin
+    microseconds = moment.second * 1_000_000 + moment.microsecond
+    units = -(-(microseconds + 1) * 2**32 // 60_000_000) - 1
+    return Tid(minutes.to_bytes(4, "big") + units.to_bytes(4, "big"))
+
+
+def moment_of(tid: Tid) -> datetime:
+    """Return the moment of *tid*, to the microsecond.
+
+    Raises ValueError for a tid that is no time, which only a damaged file holds.
+    """
+    minutes, units = int.from_bytes(tid[:4], "big"), int.from_bytes(tid[4:], "big")
+    days, minute_of_day = divmod(minutes, 24 * 60)
+    months, day = divmod(days, 31)
+    years, month = divmod(months, 12)
+    second, fraction = divmod(units / _UNITS_PER_SECOND, 1)
+    return datetime(
+        years + 1900,
+        month + 1,
+        day + 1,
+        *divmod(minute_of_day, 60),
+        int(second),
+        int(fraction * 1_000_000),
+        tzinfo=timezone.utc,
+    )
+
+
+def show_tid(tid: Tid) -> str:
+    """Return *tid* as 16 hex digits."""
+    return tid.hex()
