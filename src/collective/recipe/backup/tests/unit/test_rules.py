@@ -1,0 +1,195 @@
+"""Rules of the house that no other tool can see: who may do what, by reading the code.
+
+ruff knows functions of modules (``os.rename``); methods of a Path it cannot know.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import collective.recipe.backup
+
+PACKAGE = Path(collective.recipe.backup.__file__).parent
+ROOMS = sorted(
+    path for path in PACKAGE.rglob("*.py") if "tests" not in path.relative_to(PACKAGE).parts
+)
+
+# fmt: off
+CHANGES = {
+    "chmod", "copy_file_range", "copyfileobj", "fchmod", "fchown", "ftruncate", "hardlink_to",
+    "lchmod", "lchown", "link", "link_to", "makedirs", "mkdir", "mkdtemp", "mkfifo", "mknod",
+    "mkstemp", "posix_fallocate", "pwrite", "pwritev", "removedirs", "removexattr", "rename",
+    "renames", "rmdir", "rmtree", "sendfile", "setxattr", "splice", "symlink", "symlink_to",
+    "touch", "truncate", "unlink", "utime", "write_bytes", "write_text", "writev",
+}
+# fmt: on
+"""Attributes that change a disk, of a Path, of ``os`` or of ``shutil``."""
+
+OF_FILES = {"chmod", "link", "mkdir", "rename", "symlink", "touch", "unlink"}
+"""Names that Files has as well: calls of those are what we want."""
+
+WRITE_FLAGS = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND", "O_EXCL"}
+
+MAY_CHANGE_A_DISK = {
+    "files.py": "the room that does",
+    "locking.py": "a lock is a file that its holder writes its name into, and no data of anybody",
+}
+MAY_IMPORT_BUILDOUT = {"recipe.py": "the door that buildout opens"}
+MAY_PRINT = {"cli.py": "the door that the user opens"}
+
+NO_SUBJECT = re.compile(r"(^|_)(utils?|utilities|helpers?|common|misc|stuff)(_|$)")
+
+
+def changes_of_a_disk(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in WRITE_FLAGS:
+            yield node
+        if not isinstance(node, ast.Call):
+            continue
+        function = node.func
+        if isinstance(function, ast.Attribute):
+            of_files = function.attr in OF_FILES and is_files(function.value)
+            if function.attr in CHANGES and not of_files:
+                yield node
+        name = getattr(function, "attr", getattr(function, "id", ""))
+        if name in {"open", "fdopen", "open_code"} and opens_for_writing(node):
+            yield node
+
+
+def is_files(node: ast.AST) -> bool:
+    """Tell whether an expression is an object of class Files, which goes by that name."""
+    return getattr(node, "id", getattr(node, "attr", "")) in {"files", "_files"}
+
+
+def opens_for_writing(call: ast.Call) -> bool:
+    """Tell whether a call of ``open``, in whatever guise, has a mode that writes."""
+    given = [*call.args, *(word.value for word in call.keywords if word.arg == "mode")]
+    modes = (node.value for node in given if isinstance(node, ast.Constant))
+    return any(
+        isinstance(mode, str) and re.fullmatch(r"[rwaxbt+]+", mode) and set(mode) & set("wax+")
+        for mode in modes
+    )
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def parsed(path: Path) -> ast.AST:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def lines(nodes: Iterator[ast.AST]) -> list[str]:
+    return [f"line {node.lineno}: {ast.unparse(node)}" for node in nodes]
+
+
+each_room = pytest.mark.parametrize(
+    "path", ROOMS, ids=[str(path.relative_to(PACKAGE)) for path in ROOMS]
+)
+
+
+@each_room
+def test_only_files_changes_a_disk(path):
+    if path.name in MAY_CHANGE_A_DISK:
+        assert lines(changes_of_a_disk(parsed(path))), "the exception is not needed any more"
+    else:
+        assert lines(changes_of_a_disk(parsed(path))) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "path.unlink()",
+        "path.write_bytes(b'')",
+        "Path(a, b).mkdir(parents=True)",
+        "temporary.rename(final)",
+        "open(path, 'wb')",
+        "open(path, mode='a')",
+        "path.open('r+b')",
+        "io.open(path, 'x')",
+        "gzip.open(path, 'wb')",
+        "os.fdopen(descriptor, 'w')",
+        "os.open(path, os.O_RDWR | os.O_CREAT)",
+        "os.ftruncate(descriptor, 0)",
+        "shutil.copyfileobj(a, b)",
+    ],
+)
+def test_a_change_of_a_disk_is_seen(code):
+    assert lines(changes_of_a_disk(ast.parse(code)))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open(path, 'rb')",
+        "open(path)",
+        "path.open()",
+        "path.open(encoding='ascii')",
+        "os.open(path, os.O_RDONLY | os.O_CLOEXEC)",
+        "files.rename(a, b)",
+        "self.files.link(a, b)",
+        "self._files.symlink('a', b)",
+        "text.replace('a', 'b')",
+        "names.remove(name)",
+    ],
+)
+def test_what_reads_or_asks_files_is_no_change(code):
+    assert lines(changes_of_a_disk(ast.parse(code))) == []
+
+
+@each_room
+def test_only_the_recipe_imports_buildout_and_nothing_imports_zodb(path):
+    foreign = re.compile(r"(ZODB|ZEO|BTrees|persistent|transaction|zc|zope|setuptools)(\.|$)")
+    found = sorted(name for name in imported(parsed(path)) if foreign.match(name))
+    allowed = path.name in MAY_IMPORT_BUILDOUT and {
+        name for name in found if name.startswith("zc.")
+    }
+    assert set(found) <= (allowed or set())
+
+
+@each_room
+def test_only_cli_prints(path):
+    calls = (node for node in ast.walk(parsed(path)) if isinstance(node, ast.Call))
+    prints = [call for call in calls if getattr(call.func, "id", "") in {"print", "input"}]
+    assert path.name in MAY_PRINT or not lines(iter(prints))
+
+
+@each_room
+def test_no_room_exits(path):
+    """A text that holds the words, as the script template does, is no call of them."""
+    exits = {"exit", "_exit", "quit"}
+    calls = (node for node in ast.walk(parsed(path)) if isinstance(node, ast.Call))
+    found = [
+        call
+        for call in calls
+        if getattr(call.func, "id", "") in exits
+        or (
+            isinstance(call.func, ast.Attribute)
+            and call.func.attr in exits
+            and getattr(call.func.value, "id", "") in {"sys", "os"}
+        )
+    ]
+    raised = (
+        node
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Raise) and "SystemExit" in ast.unparse(node)
+    )
+    assert lines(iter([*found, *raised])) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted({*PACKAGE.rglob("*.py"), *(room.parent for room in ROOMS)}),
+    ids=lambda path: str(path.relative_to(PACKAGE)),
+)
+def test_a_room_has_a_subject(path):
+    assert not NO_SUBJECT.search(path.stem)
