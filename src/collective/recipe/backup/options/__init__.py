@@ -1,0 +1,420 @@
+"""Every option of a buildout part, declared once.
+
+The fields of ``Options`` are the options: the field's name is the option's name, its
+annotation the type of the value, its default the default.  The rest (the kind of value, old
+spellings, the words of the reference) is a ``Declaration`` in the field's metadata.  The
+parser, the stored configuration and docs/reference/options.rst are made from this table and
+from nothing else.
+
+A path that is None is derived from the others when a configuration is resolved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from collective.recipe.backup.options.kinds import (
+    ARGUMENTS,
+    DURATION,
+    LINES,
+    NUMBER,
+    PATH,
+    SWITCH,
+    TEXT,
+    Kind,
+    choice,
+)
+
+
+class Group(Enum):
+    """The chapters of the reference, in their order."""
+
+    SITE = "What is backed up"
+    PLACES = "Where the backups lie"
+    FILESTORAGE = "How the filestorage is backed up"
+    BLOBS = "How the blobs are backed up"
+    RETENTION = "How long backups are kept"
+    SCRIPTS = "Which scripts there are"
+    HOOKS = "Commands of your own"
+    MESSAGES = "What the scripts say"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alias:
+    """Another spelling of an option.
+
+    With *deprecated*, a sentence that says what to write, the name itself wins if both are
+    set and using the alias is a warning; without, both must have the same value.
+    """
+
+    name: str
+    deprecated: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declaration:
+    """What is known of an option besides its name, type and default.
+
+    *unset* says in words what happens if the option is not set, where the default cannot;
+    *built* is false for what a later version will do: until then only the default is allowed.
+    """
+
+    kind: Kind
+    group: Group
+    doc: str
+    unset: str = ""
+    aliases: tuple[Alias, ...] = ()
+    built: bool = True
+
+
+def _option(kind: Kind, group: Group, default: Any, doc: str, **more: Any) -> Any:
+    declaration = Declaration(kind=kind, group=group, doc=doc, **more)
+    return field(default=default, metadata={"declaration": declaration})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The values of all options."""
+
+    # What is backed up
+
+    datafs: Path | None = _option(
+        PATH,
+        Group.SITE,
+        None,
+        "The filestorage.  A relative path starts at the directory of the buildout.",
+        unset="``file-storage`` of the first Zope part that has it, "
+        "else ``filestorage/Data.fs`` in the ``var`` directory",
+    )
+    blob_storage: Path | None = _option(
+        PATH,
+        Group.SITE,
+        None,
+        "The blobstorage: the directory that holds the blobs.  A relative path starts at the "
+        "directory of the buildout.  If both spellings are used, they must agree.",
+        unset="``blob-storage`` of the first Zope part that has it, else ``blobstorage`` in "
+        "the ``var`` directory if there is a Zope part, else there is none",
+        aliases=(Alias(name="blob-storage"),),
+    )
+    backup_blobs: bool = _option(
+        SWITCH,
+        Group.SITE,
+        True,
+        "Back up and restore the blobs as well.  Needs a blobstorage: set this to ``false`` "
+        "if the site has none.",
+    )
+    only_blobs: bool = _option(
+        SWITCH,
+        Group.SITE,
+        False,
+        "Back up and restore the blobs alone, and leave the filestorage to somebody else.",
+        built=False,
+    )
+    additional_filestorages: tuple[str, ...] = _option(
+        LINES,
+        Group.SITE,
+        (),
+        "More filestorages, one on each line: ``NAME [DATAFS [BLOBDIR]]``.  Without DATAFS it "
+        "is ``NAME.fs`` beside ``datafs``; without BLOBDIR that storage has no blobs.  Its "
+        "backups lie in the directories of the main storage with ``_NAME`` added.  They are "
+        "backed up in the order of the lines, the main storage last.  A path with white "
+        "space is written in quotes.",
+        built=False,
+    )
+    # Where the backups lie
+
+    locationprefix: Path | None = _option(
+        PATH,
+        Group.PLACES,
+        None,
+        "Where the directories below lie if nothing is said of them, and where their relative "
+        "paths start.",
+        unset="``zeo-var`` of the first Zope part that has it, else ``var`` of the first that "
+        "has it, else ``var`` in the directory of the buildout",
+    )
+    location: Path | None = _option(
+        PATH,
+        Group.PLACES,
+        None,
+        "Directory of the filestorage backups of ``bin/backup``.",
+        unset="``backups``; for a part called P: ``Ps``",
+    )
+    blobbackuplocation: Path | None = _option(
+        PATH,
+        Group.PLACES,
+        None,
+        "Directory of the blob backups of ``bin/backup``.",
+        unset="``blobstoragebackups``; for a part called P: ``P-blobstorages``",
+    )
+    snapshotlocation: Path | None = _option(
+        PATH,
+        Group.PLACES,
+        None,
+        "Directory of the filestorage backups of ``bin/snapshotbackup``.",
+        unset="``snapshotbackups``; for a part called P: ``P-snapshots``",
+    )
+    blobsnapshotlocation: Path | None = _option(
+        PATH,
+        Group.PLACES,
+        None,
+        "Directory of the blob backups of ``bin/snapshotbackup``.",
+        unset="``blobstoragesnapshots``; for a part called P: ``P-blobstoragesnapshots``",
+    )
+    ziplocation: Path | None = _option(
+        PATH,
+        Group.PLACES,
+        None,
+        "Directory of the filestorage backup of ``bin/zipbackup``.",
+        unset="``zipbackups``; for a part called P: ``P-zips``",
+    )
+    blobziplocation: Path | None = _option(
+        PATH,
+        Group.PLACES,
+        None,
+        "Directory of the blob archive of ``bin/zipbackup``.",
+        unset="``blobstoragezips``; for a part called P: ``P-blobstoragezips``",
+    )
+    alternative_restore_source: tuple[str, ...] = _option(
+        LINES,
+        Group.PLACES,
+        (),
+        "Where ``bin/altrestore`` restores from: ``Data FSDIR [BLOBDIR]``, the directories "
+        "that ``bin/backup`` of another site fills.  BLOBDIR is needed exactly if there is a "
+        "blobstorage.  With ``additional_filestorages`` there is one line for each storage, "
+        "with its name in the place of ``Data``.  A path with white space is written in "
+        "quotes; a relative one starts at the directory of the buildout.",
+        aliases=(
+            Alias(
+                name="alternative_restore_sources",
+                deprecated="write alternative_restore_source",
+            ),
+        ),
+        built=False,
+    )
+    # How the filestorage is backed up
+
+    full: bool = _option(
+        SWITCH,
+        Group.FILESTORAGE,
+        False,
+        "Make each backup a full one.  Otherwise ``bin/backup`` adds what is new, and makes "
+        "a full backup only where it has to, after a pack for example.",
+    )
+    quick: bool = _option(
+        SWITCH,
+        Group.FILESTORAGE,
+        True,
+        "Trust what is known of the last backup and read only what is new.  ``false`` "
+        "compares the whole filestorage with its backups each time, which takes long.",
+    )
+    gzip: bool = _option(
+        SWITCH,
+        Group.FILESTORAGE,
+        True,
+        "Compress the filestorage backups.",
+    )
+    repozo: Path | None = _option(
+        PATH,
+        Group.FILESTORAGE,
+        None,
+        "Call this program to back up and restore filestorages, with the arguments of "
+        "``repozo``, in place of our own engine.  A relative path starts at the directory of "
+        "the buildout.",
+        unset="our own engine, which reads and writes the same files",
+        built=False,
+    )
+    # How the blobs are backed up
+
+    blob_timestamps: bool = _option(
+        SWITCH,
+        Group.BLOBS,
+        True,
+        "Name blob backups after the time of the filestorage backup that they belong to.  "
+        "``false`` numbers them, ``0`` being the newest, and renames all of them each time.",
+        built=False,
+    )
+    blob_snapshots: str = _option(
+        choice("chain", "each"),
+        Group.BLOBS,
+        "chain",
+        "``chain`` keeps one directory of blobs for each full backup and adds the new blobs "
+        "of each incremental one.  ``each`` makes a directory for each backup, in which "
+        "whatever did not change is hard linked to the one before it.",
+        built=False,
+    )
+    archive_blob: bool = _option(
+        SWITCH,
+        Group.BLOBS,
+        False,
+        "Keep the blobs in tar archives in the place of directories.",
+        aliases=(Alias(name="gzip_blob", deprecated="write archive_blob and compress_blob"),),
+        built=False,
+    )
+    compress_blob: bool = _option(
+        SWITCH,
+        Group.BLOBS,
+        False,
+        "Compress these archives.  Most blobs are images and documents that are compressed "
+        "already.",
+        built=False,
+    )
+    incremental_blobs: bool = _option(
+        SWITCH,
+        Group.BLOBS,
+        False,
+        "With ``archive_blob``: put only what is new into the archive of an incremental backup.",
+        built=False,
+    )
+    use_rsync: bool = _option(
+        SWITCH,
+        Group.BLOBS,
+        False,
+        "Copy blobs with the program ``rsync``.  Our own copier makes the same hard links "
+        "and needs no program.",
+        unset="``true`` if ``rsync_options`` is set, else ``false``",
+        built=False,
+    )
+    rsync_options: tuple[str, ...] = _option(
+        ARGUMENTS,
+        Group.BLOBS,
+        (),
+        "More arguments for ``rsync``, after ``-a``.",
+        built=False,
+    )
+    rsync_hard_links_on_first_copy: bool = _option(
+        SWITCH,
+        Group.BLOBS,
+        False,
+        "Hard link the first blob backup to the live blobstorage in the place of copying it.  "
+        "Saves room, but then a damaged blob is damaged in both.",
+        built=False,
+    )
+    # How long backups are kept
+
+    keep: int = _option(
+        NUMBER,
+        Group.RETENTION,
+        2,
+        "How many full backups are kept, each with the incremental ones that belong to it.  "
+        "``0`` keeps all.",
+    )
+    keep_blob_days: int = _option(
+        NUMBER,
+        Group.RETENTION,
+        14,
+        "With ``only_blobs`` and without ``full``: how many days blob backups are kept.  "
+        "Elsewhere blobs are kept as long as the filestorage backups that need them.",
+        built=False,
+    )
+    keep_hourly: int = _option(
+        NUMBER,
+        Group.RETENTION,
+        0,
+        "Keep the newest backup of each of this many hours that have one.",
+        built=False,
+    )
+    keep_daily: int = _option(
+        NUMBER,
+        Group.RETENTION,
+        0,
+        "Keep the newest backup of each of this many days that have one.",
+        built=False,
+    )
+    keep_weekly: int = _option(
+        NUMBER,
+        Group.RETENTION,
+        0,
+        "Keep the newest backup of each of this many weeks that have one.",
+        built=False,
+    )
+    keep_monthly: int = _option(
+        NUMBER,
+        Group.RETENTION,
+        0,
+        "Keep the newest backup of each of this many months that have one.",
+        built=False,
+    )
+    keep_yearly: int = _option(
+        NUMBER,
+        Group.RETENTION,
+        0,
+        "Keep the newest backup of each of this many years that have one.",
+        built=False,
+    )
+    keep_within: timedelta = _option(
+        DURATION,
+        Group.RETENTION,
+        timedelta(0),
+        "Keep every backup that is younger than this: hours (``36h``), days (``7d``) or "
+        "weeks (``4w``).",
+        built=False,
+    )
+    # Which scripts there are
+
+    enable_snapshotrestore: bool = _option(
+        SWITCH,
+        Group.SCRIPTS,
+        True,
+        "Make ``bin/snapshotrestore``.",
+    )
+    enable_zipbackup: bool = _option(
+        SWITCH,
+        Group.SCRIPTS,
+        False,
+        "Make ``bin/zipbackup`` and ``bin/ziprestore``, for one full backup in two files "
+        "that are easily sent to somebody.",
+        built=False,
+    )
+    enable_fullbackup: bool = _option(
+        SWITCH,
+        Group.SCRIPTS,
+        False,
+        "Make ``bin/fullbackup``, which makes a full backup in the directories of ``bin/backup``.",
+    )
+    # Commands of your own
+
+    pre_command: str = _option(
+        TEXT,
+        Group.HOOKS,
+        "",
+        "Shell commands, one or several lines, that run before a backup or a restore.  If one "
+        "fails, nothing else happens.",
+    )
+    post_command: str = _option(
+        TEXT,
+        Group.HOOKS,
+        "",
+        "Shell commands that run after a backup or a restore that went well.",
+    )
+    failure_command: str = _option(
+        TEXT,
+        Group.HOOKS,
+        "",
+        "Shell commands that run if ``pre_command`` ran and the backup or restore then failed.",
+        built=False,
+    )
+    # What the scripts say
+
+    debug: bool = _option(
+        SWITCH,
+        Group.MESSAGES,
+        False,
+        "Say each step, with the time.",
+    )
+
+
+def declaration(option: Field[Any]) -> Declaration:
+    """Return what is declared of *option*, a field of Options."""
+    found = option.metadata["declaration"]
+    assert isinstance(found, Declaration)  # noqa: S101  for the type checker
+    return found
+
+
+def declarations() -> Mapping[str, Declaration]:
+    """Return the declarations of all options by name, in the order of the table."""
+    return {option.name: declaration(option) for option in fields(Options)}

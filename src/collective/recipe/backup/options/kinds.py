@@ -1,0 +1,162 @@
+"""What the value of an option may look like: from the text of a user to a value and back.
+
+A kind knows three forms of a value: the *text* that a user writes, the *value* that the
+code works with, and the *stored* form, which JSON can hold.  ``parse`` raises ValueError
+with the rest of a sentence that begins with the option's name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+_TRUE = ("true", "yes", "on", "1")
+_FALSE = ("false", "no", "off", "0")
+_DURATION = re.compile(r"(\d+)\s*([hdw])")
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One way of writing values.  *stored_as* is the type that JSON gives back."""
+
+    name: str
+    parse: Callable[[str], Any]
+    show: Callable[[Any], str]
+    stored_as: type
+    store: Callable[[Any], Any] = _same
+    fetch: Callable[[Any], Any] = _same
+
+    def from_stored(self, stored: object) -> Any:
+        """Return the value that was stored.  Raises ValueError if it cannot be one."""
+        # bool is an int to Python, not to us
+        if type(stored) is not self.stored_as:
+            raise ValueError(f"should be a {self.stored_as.__name__}, not {stored!r}")
+        return self.fetch(stored)
+
+
+def _parse_switch(text: str) -> bool:
+    word = text.strip().lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise ValueError(f"must be one of {', '.join(_TRUE + _FALSE)}, not {text.strip()!r}")
+
+
+def _show_switch(value: bool) -> str:  # noqa: FBT001  the value itself
+    return "true" if value else "false"
+
+
+def _parse_number(text: str) -> int:
+    if not re.fullmatch(r"[0-9]+", text.strip()):
+        raise ValueError(f"must be a whole number, 0 or more, not {text.strip()!r}")
+    return int(text)
+
+
+def one_line(text: str) -> str:
+    """Return *text* without the white space around it.  Raises ValueError if lines are left."""
+    text = text.strip()
+    if not text.isprintable() and re.search(r"[\n\r\0]", text):
+        raise ValueError(f"must be on one line, not {text!r}")
+    return text
+
+
+def expanded(text: str) -> Path:
+    """Return the path that a user means by *text*: ``~`` and ``$NAME`` are expanded."""
+    return Path(os.path.expandvars(os.path.expanduser(text)))
+
+
+def _parse_path(text: str) -> Path | None:
+    text = one_line(text)
+    return expanded(text) if text else None
+
+
+def _show_path(value: Path | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _parse_lines(text: str) -> tuple[str, ...]:
+    lines = (line.strip() for line in text.splitlines())
+    return tuple(line for line in lines if line and not line.startswith("#"))
+
+
+def _parse_arguments(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise ValueError(f"cannot be split into arguments ({error}): {text.strip()!r}") from error
+
+
+def _parse_duration(text: str) -> timedelta:
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"must be like 36h, 7d or 4w, not {text.strip()!r}")
+    try:
+        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    except OverflowError:
+        raise ValueError(f"is longer than time itself: {text.strip()!r}") from None
+
+
+def _show_duration(value: timedelta) -> str:
+    hours = int(value.total_seconds()) // 3600
+    return f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"
+
+
+SWITCH = Kind(name="switch", parse=_parse_switch, show=_show_switch, stored_as=bool)
+NUMBER = Kind(name="number", parse=_parse_number, show=str, stored_as=int)
+TEXT = Kind(name="text", parse=str.strip, show=str, stored_as=str)
+PATH = Kind(
+    name="path",
+    parse=_parse_path,
+    show=_show_path,
+    stored_as=str,
+    store=_show_path,
+    fetch=lambda stored: Path(stored) if stored else None,
+)
+LINES = Kind(
+    name="lines",
+    parse=_parse_lines,
+    show="\n".join,
+    stored_as=list,
+    store=list,
+    fetch=tuple,
+)
+ARGUMENTS = Kind(
+    name="arguments",
+    parse=_parse_arguments,
+    show=shlex.join,
+    stored_as=list,
+    store=list,
+    fetch=tuple,
+)
+DURATION = Kind(
+    name="duration",
+    parse=_parse_duration,
+    show=_show_duration,
+    stored_as=int,
+    store=lambda value: int(value.total_seconds()),
+    fetch=lambda stored: timedelta(seconds=stored),
+)
+
+
+def choice(*words: str) -> Kind:
+    """Return the kind of an option whose value is one of *words*."""
+
+    def parse(text: str) -> str:
+        word = text.strip().lower()
+        if word not in words:
+            raise ValueError(f"must be one of {', '.join(words)}, not {text.strip()!r}")
+        return word
+
+    return Kind(name="word", parse=parse, show=str, stored_as=str)
