@@ -1,0 +1,269 @@
+"""Faults as ordinary input: a Files that dies, runs out of space or meets a broken disk.
+
+A scenario is run again and again, and each time its next change to the disk goes wrong, in
+each of these ways::
+
+    BEFORE     the process dies just before the change
+    DURING     the process dies in the middle of a write, half of which is on the disk
+    AFTER      the process dies just after the change
+    POWER_CUT  the machine dies just after the change: what was not fsynced is gone
+    NO_SPACE   the disk is full: a write is cut short, then nothing more can be added
+    EIO        this one change fails, all others succeed
+
+For all that the package does on the way out a dead process is dead: after a Crash each
+further change raises Crash too.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.files import Files
+
+World = TypeVar("World")
+Undo = Callable[[], object]
+
+ADDING = {"create", "write", "mkdir", "link", "symlink"}
+"""Operations that need room on the disk."""
+
+
+class Crash(BaseException):
+    """The process died here.  Not an Exception: no handler may survive it."""
+
+
+class Fault(enum.Enum):
+    """What goes wrong; see the docstring of the module."""
+
+    BEFORE = enum.auto()
+    DURING = enum.auto()
+    AFTER = enum.auto()
+    POWER_CUT = enum.auto()
+    NO_SPACE = enum.auto()
+    EIO = enum.auto()
+
+
+CRASHES = (Fault.BEFORE, Fault.DURING, Fault.AFTER, Fault.POWER_CUT)
+
+
+class FaultyFiles(Files):
+    """Files whose change number *at* (from 1) goes wrong; without a *fault* it only counts.
+
+    ``changes`` are all changes that were asked for, as (operation, path); ``struck`` says
+    which one went wrong, None as long as none did.
+    """
+
+    def __init__(self, fault: Fault | None = None, at: int = 0) -> None:
+        super().__init__()
+        self.fault = fault
+        self.at = at
+        self.changes: list[tuple[str, Path]] = []
+        self.struck: tuple[str, Path] | None = None
+        self._counted = 0
+        self._unsynced = Unsynced() if fault is Fault.POWER_CUT else None
+
+    def _change(self, operation: str, path: Path, function: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.struck:
+            self._after_the_fault(operation, path)
+        self.changes.append((operation, path))
+        # only a write can be half done
+        self._counted += self.fault is not Fault.DURING or operation == "write"
+        if self.fault is None or self.struck or self._counted != self.at:
+            return self._do(operation, path, function, *args, **kwargs)
+        self.struck = operation, path
+        return self._strike(operation, path, function, *args, **kwargs)
+
+    def _do(self, operation: str, path: Path, function: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._unsynced is None:
+            return function(*args, **kwargs)
+        undo = self._unsynced.before(operation, path, args)
+        result = function(*args, **kwargs)
+        self._unsynced.after(operation, path, undo)
+        return result
+
+    def _strike(self, operation: str, path: Path, function: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.fault is Fault.EIO:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), os.fspath(path))
+        if self.fault is Fault.NO_SPACE and operation != "write":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))
+        if self.fault in {Fault.DURING, Fault.NO_SPACE}:
+            written = function(*half(args), **kwargs)
+            if self.fault is Fault.NO_SPACE:
+                return written
+        elif self.fault is not Fault.BEFORE:
+            self._do(operation, path, function, *args, **kwargs)
+        if self._unsynced is not None:
+            self._unsynced.lose()
+        raise Crash(f"{self.fault.name} {operation} {path}")
+
+    def _after_the_fault(self, operation: str, path: Path) -> None:
+        if self.fault in CRASHES:
+            raise Crash(f"{operation} {path} by a process that is dead")
+        if self.fault is Fault.NO_SPACE and operation in ADDING:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))
+
+
+def half(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the arguments of a write or copy_file_range, for half of it at most."""
+    *head, last = args
+    if isinstance(last, int):
+        return *head, max(1, min(last, os.fstat(head[0]).st_size) // 2)
+    return *head, last[: max(1, len(last) // 2)]
+
+
+class Unsynced:
+    """What a power cut would lose: entries of directories and bytes that nobody fsynced yet.
+
+    It loses all of that, which no real file system is so strict to do; what survives
+    this survives every order in which a kernel writes its caches back.
+    """
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[set[Path], Undo]] = []
+        self._sizes: dict[tuple[int, int], tuple[int, int]] = {}
+        self._graveyard = Path(tempfile.mkdtemp(prefix="unsynced-"))
+        self._graves = itertools.count()
+
+    def __del__(self) -> None:
+        shutil.rmtree(self._graveyard, ignore_errors=True)
+        for descriptor, _size in self._sizes.values():
+            os.close(descriptor)
+
+    def before(self, operation: str, path: Path, args: tuple[Any, ...]) -> Undo | None:
+        """Note what is there before a change; return what takes the change back."""
+        if operation == "write":
+            self._remember_size(args[1] if len(args) == 3 else args[0])
+        elif operation == "fsync" and not path.is_dir():
+            self._forget_size(args[0])
+        elif operation in {"create", "symlink", "link"} and not os.path.lexists(path):
+            return lambda: path.unlink(missing_ok=True)
+        elif operation == "mkdir" and not path.exists():
+            return path.rmdir
+        elif operation == "rmdir":
+            return path.mkdir
+        elif operation == "unlink":
+            return self._resurrection(path)
+        elif operation == "rename":
+            return self._renaming_back(args[0], args[1])
+        return None
+
+    def after(self, operation: str, path: Path, undo: Undo | None) -> None:
+        """Note that a change was made; *undo* is what before() returned."""
+        if undo is not None:
+            self._entries.append(({path.parent}, undo))
+        elif operation == "syncfs":
+            self._entries.clear()
+            for descriptor, _size in self._sizes.values():
+                os.close(descriptor)
+            self._sizes.clear()
+        elif operation == "fsync":
+            for directories, _undo in self._entries:
+                directories.discard(path)
+            self._entries = [entry for entry in self._entries if entry[0]]
+
+    def lose(self) -> None:
+        """Take back, newest first, all that is not durable."""
+        for _directories, undo in reversed(self._entries):
+            undo()
+        self._entries.clear()
+        for descriptor, size in self._sizes.values():
+            os.ftruncate(descriptor, size)
+
+    def _remember_size(self, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        key = status.st_dev, status.st_ino
+        if key not in self._sizes:
+            self._sizes[key] = os.dup(descriptor), status.st_size
+
+    def _forget_size(self, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        copy, _size = self._sizes.pop((status.st_dev, status.st_ino), (None, 0))
+        if copy is not None:
+            os.close(copy)
+
+    def _resurrection(self, path: Path) -> Undo:
+        grave = self._graveyard / str(next(self._graves))
+        try:
+            os.link(path, grave, follow_symlinks=False)
+        except OSError:  # the graveyard lies on another file system
+            shutil.copy2(path, grave, follow_symlinks=False)
+
+        def resurrect() -> None:
+            with suppress(FileNotFoundError):
+                path.unlink()
+            shutil.move(grave, path)
+
+        return resurrect
+
+    def _renaming_back(self, source: Path, target: Path) -> Undo:
+        replaced = None
+        if os.path.lexists(target) and not target.is_dir():
+            replaced = self._resurrection(target)
+
+        def rename_back() -> None:
+            target.rename(source)
+            if replaced:
+                replaced()
+
+        return rename_back
+
+
+def every_fault(
+    make: Callable[[], World],
+    act: Callable[[World, FaultyFiles], object],
+    *,
+    faults: Iterable[Fault] = tuple(Fault),
+) -> Iterator[tuple[World, BaseException | None, str]]:
+    """Run *act* on a new world of *make* once for each fault and each change that it makes.
+
+    Yields the world as it was left, what *act* raised (None: it returned all the same, so
+    its work must be done) and words that say which fault it was.
+    """
+    for fault in faults:
+        for at in itertools.count(1):
+            files = FaultyFiles(fault, at)
+            world = make()
+            outcome: BaseException | None = None
+            try:
+                act(world, files)
+            except (Crash, OSError, BackupError) as error:
+                outcome = error
+            if not files.struck:
+                if outcome is not None:
+                    raise outcome
+                assert at > 1 or fault is Fault.DURING, "the scenario changes nothing"
+                break
+            assert fault not in CRASHES or isinstance(outcome, Crash), "it survived its death"
+            operation, path = files.struck
+            yield world, outcome, f"{fault.name} at change {at}: {operation} {path.name}"
+
+
+def survive_every_fault(
+    make: Callable[[], World],
+    act: Callable[[World, FaultyFiles], object],
+    check: Callable[[World, BaseException | None], object],
+    *,
+    faults: Iterable[Fault] = tuple(Fault),
+) -> int:
+    """Call *check* after each fault of every_fault; return how many there were.
+
+    A check that fails names the fault.
+    """
+    count = 0
+    for world, outcome, fault in every_fault(make, act, faults=faults):
+        count += 1
+        try:
+            check(world, outcome)
+        except Exception as error:
+            raise AssertionError(f"after {fault}: {type(error).__name__}: {error}") from error
+    assert count, "no fault struck"
+    return count
