@@ -53,8 +53,10 @@ class Writer:
 
 
 class Files:
-    """Changes to a disk, durable once they return.
+    """Changes to a disk.
 
+    What comes to be under a final name is durable once the method has returned.  What was
+    removed may come back after a power cut, and whoever removes must be able to do it twice.
     Every path may hold any byte that the file system allows.  Errors are OSErrors.
     """
 
@@ -256,6 +258,9 @@ class Files:
 
     def remove_tree(self, path: Path) -> None:
         """Remove a directory with all in it.  Symbolic links are removed, never followed."""
+        if path.is_symlink():
+            self.remove(path)  # os.walk would follow it
+            return
         for place, directories, names in os.walk(path, topdown=False):
             for name in names:
                 self.remove(Path(place, name))

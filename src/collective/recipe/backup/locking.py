@@ -9,10 +9,11 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from collective.recipe.backup.errors import InUse, explained, printable
+from collective.recipe.backup.times import pause
 
 LOCK_NAME = ".backup.lock"
 
@@ -24,21 +25,18 @@ def one_writer(directory: Path, holder: str) -> Iterator[None]:
     Raises InUse, which names the holder, at once if there is another.
     """
     path = directory / LOCK_NAME
-    with explained("cannot lock the backups", path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        if not _flock(descriptor):
-            first = os.pread(descriptor, 1000, 0).decode("utf-8", "replace").strip()
+    what = "cannot lock the backups"
+    with _lock_file(path, what) as (descriptor, other):
+        if other is not None:
             raise InUse(
-                f"another run is at work here ({printable(first) or 'it does not say who'})",
+                f"another run is at work here ({printable(other) or 'it does not say who'})",
                 where=directory,
                 hint="wait until it has ended, then run the command again",
             )
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{holder}\n".encode("utf-8", "replace"), 0)
+        with explained(what, path):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{holder}\n".encode("utf-8", "replace"), 0)
         yield
-    finally:
-        os.close(descriptor)
 
 
 def holder_of(directory: Path) -> str | None:
@@ -48,9 +46,7 @@ def holder_of(directory: Path) -> str | None:
     except OSError:
         return None
     try:
-        if _flock(descriptor):
-            return None
-        return os.pread(descriptor, 1000, 0).decode("utf-8", "replace").strip()
+        return None if _flock(descriptor) else _said(descriptor)
     finally:
         os.close(descriptor)
 
@@ -63,25 +59,41 @@ def closed_filestorage(filestorage: Path) -> Iterator[None]:
     the filestorage until we let go.  Raises InUse if it is open.
     """
     path = filestorage.with_name(f"{filestorage.name}.lock")
-    with explained("cannot lock the filestorage", path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        if not _flock(descriptor):
-            said = os.pread(descriptor, 100, 0).decode("ascii", "replace").split()
-            process = f" by process {said[0]}" if said else ""
+    with _lock_file(path, "cannot lock the filestorage") as (_descriptor, other):
+        if other is not None:
+            process = f" by process {printable(other.split()[0])}" if other else ""
             raise InUse(
                 f"the filestorage is open{process}",
                 where=filestorage,
                 hint="stop the ZEO server or the Zope instance that has it open, then try again",
             )
         yield
+
+
+@contextmanager
+def _lock_file(path: Path, what: str) -> Iterator[tuple[int, str | None]]:
+    """Yield a descriptor of *path*, and what its holder says if we did not get the lock."""
+    with explained(what, path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        with explained(what, path):
+            locked = _flock(descriptor, attempts=3)
+            other = None if locked else _said(descriptor)
+        yield descriptor, other
     finally:
         os.close(descriptor)
 
 
-def _flock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _flock(descriptor: int, attempts: int = 1) -> bool:
+    """Try to lock; *attempts* outlast the instant for which holder_of has the lock."""
+    for attempt in range(attempts):
+        if attempt:
+            pause(0.05)
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
+
+
+def _said(descriptor: int) -> str:
+    return os.pread(descriptor, 1000, 0).decode("utf-8", "replace").strip()

@@ -24,7 +24,7 @@ def run(arguments: Sequence[str | os.PathLike[str]], *, what: str) -> None:
         )
     except OSError as error:
         raise CommandFailed(
-            f"{what}: cannot start {arguments[0]!r} ({error.strerror})",
+            f"{what}: cannot start {os.fspath(arguments[0])!r} ({error.strerror})",
             hint="is it installed, and is its directory in PATH?",
         ) from error
     if done.returncode:

@@ -26,10 +26,9 @@ Tid = NewType("Tid", bytes)
 ZERO_TID = Tid(bytes(8))
 LAST_TID = Tid(b"\xff" * 8)
 
-_STAMP = re.compile(r"\d{4}(?:-\d\d){5}")
-_SHORT = re.compile(r"\d{4}-\d{1,2}-\d{1,2}(?:-\d{1,2}){0,3}")
+_STAMP = re.compile(r"\d{4}(?:-\d\d){5}", re.ASCII)
+_SHORT = re.compile(r"\d{4}-\d{1,2}-\d{1,2}(?:-\d{1,2}){0,3}", re.ASCII)
 _TID = re.compile(r"(?:0x)?([0-9a-fA-F]{16})")
-_UNITS_PER_SECOND = 2**32 / 60
 
 MOMENT_FORMS = "YYYY-MM-DD[-HH[-MM[-SS]]] in UTC, ISO 8601 with a time zone, or a 16-digit tid"
 
@@ -99,7 +98,12 @@ def parse(text: str) -> datetime | Tid:
             f"{text!r} has no time zone",
             hint=f"add one (2026-03-01T12:30:00+01:00, or a final Z for UTC), or {MOMENT_FORMS}",
         )
-    return moment.astimezone(timezone.utc)
+    try:
+        return moment.astimezone(timezone.utc)
+    except OverflowError as error:
+        raise UsageError(
+            f"{text!r} is not a moment in UTC", hint=f"write {MOMENT_FORMS}"
+        ) from error
 
 
 def tid_at(moment: datetime) -> Tid:
@@ -124,14 +128,14 @@ def moment_of(tid: Tid) -> datetime:
     days, minute_of_day = divmod(minutes, 24 * 60)
     months, day = divmod(days, 31)
     years, month = divmod(months, 12)
-    second, fraction = divmod(units / _UNITS_PER_SECOND, 1)
+    second, microsecond = divmod(units * 60_000_000 >> 32, 1_000_000)
     return datetime(
         years + 1900,
         month + 1,
         day + 1,
         *divmod(minute_of_day, 60),
-        int(second),
-        int(fraction * 1_000_000),
+        second,
+        microsecond,
         tzinfo=timezone.utc,
     )
 

@@ -1,0 +1,53 @@
+"""What all tests share: the site, and programs that a fresh machine may lack.
+
+A test that needs a program says so with ``@pytest.mark.needs("rsync")`` (a page, by its
+name: see test_narrative.py).  Where the program is missing the test is skipped, and the
+summary says so loudly; where BACKUP_TESTS_MUST_RUN, a list with commas, names the
+program, the test fails instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from hypothesis import settings
+
+from collective.recipe.backup.tests.samples import Site
+
+MUST_RUN = {name for name in os.environ.get("BACKUP_TESTS_MUST_RUN", "").split(",") if name}
+
+# no deadline: a busy machine is no fault of ours
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
+
+
+def pytest_runtest_setup(item):
+    for mark in item.iter_markers("needs"):
+        [program] = mark.args
+        if shutil.which(program):
+            continue
+        if program in MUST_RUN:
+            pytest.fail(f"{program} is not installed, and this test must run", pytrace=False)
+        pytest.skip(f"{program} is not installed")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter):
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = [report.longrepr[2] for report in skipped if isinstance(report.longrepr, tuple)]
+    programs = sorted(
+        reason.removeprefix("Skipped: ") for reason in reasons if "is not installed" in reason
+    )
+    for reason in sorted(set(programs)):
+        terminalreporter.section(f"NOT TESTED: {reason}", sep="!", red=True, bold=True)
+        terminalreporter.write_line(
+            f"{programs.count(reason)} tests did not run.  Install it and run them again."
+        )
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A site with its first transaction and nothing else."""
+    return Site(tmp_path / "site")

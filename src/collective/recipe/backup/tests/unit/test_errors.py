@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from collective.recipe.backup import errors
+from collective.recipe.backup.errors import (
+    BackupError,
+    ConfigurationError,
+    IntegrityError,
+    explained,
+    from_os_error,
+    printable,
+)
+
+
+def tree(error=BackupError):
+    return [error, *(each for child in error.__subclasses__() for each in tree(child))]
+
+
+def test_exit_codes_are_those_that_scripts_rely_on():
+    assert {error.__name__: error.exit_code for error in tree()} == {
+        "BackupError": 1,
+        "ConfigurationError": 2,
+        "UsageError": 2,
+        "IntegrityError": 3,
+        "NoRestorePoint": 4,
+        "InUse": 5,
+        "CommandFailed": 7,
+        "Interrupted": 130,
+    }
+    assert errors.DONE == 0
+
+
+@pytest.mark.parametrize("error", tree(), ids=lambda error: error.__name__)
+def test_every_error_is_declared_in_the_one_room(error):
+    assert error.__module__ == errors.__name__
+
+
+@pytest.mark.parametrize("error", tree(), ids=lambda error: error.__name__)
+def test_every_error_says_what_where_and_a_hint(error):
+    raised = error(
+        "it broke", where=b"/var/d\xe9".decode("utf-8", "surrogateescape"), hint="mend it"
+    )
+    assert str(raised) == "it broke: /var/d\\udce9"
+    assert (raised.what, raised.hint) == ("it broke", "mend it")
+
+
+def test_the_place_is_left_out_when_there_is_none():
+    assert str(IntegrityError("it broke")) == "it broke"
+
+
+def test_a_configuration_error_names_all_problems_at_once():
+    error = ConfigurationError("not usable", where="[backup]", problems=["one", "two"])
+    assert str(error) == "not usable: [backup]\n  - one\n  - two"
+
+
+def test_an_os_error_is_explained(tmp_path):
+    with pytest.raises(BackupError) as caught, explained("cannot read", tmp_path / "elsewhere"):
+        os.open(tmp_path / "missing", os.O_RDONLY)
+    assert str(caught.value) == f"cannot read: No such file or directory: {tmp_path / 'missing'}"
+    assert caught.value.hint == "is the path right, and is the disk mounted?"
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
+def test_the_place_comes_from_the_caller_when_the_os_error_has_none():
+    with pytest.raises(BackupError) as caught, explained("cannot write", "here"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert str(caught.value) == "cannot write: No space left on device: here"
+    assert "room" in caught.value.hint
+
+
+def test_other_errors_pass():
+    with pytest.raises(ZeroDivisionError), explained("cannot divide"):
+        1 / 0  # noqa: B018  the error is the point
+    with pytest.raises(IntegrityError), explained("cannot read"):
+        raise IntegrityError("damaged")
+
+
+@pytest.mark.parametrize(
+    ("filename", "where"),
+    [("a", "a"), (b"a\xff", "a\\udcff"), (7, "7"), (None, "given")],
+    ids=["text", "bytes", "descriptor", "none"],
+)
+def test_a_place_may_be_text_bytes_or_a_descriptor(filename, where):
+    error = from_os_error(OSError(errno.EIO, "I/O error", filename), "cannot read", "given")
+    assert str(error) == f"cannot read: I/O error: {where}"
+
+
+def test_an_os_error_without_a_number_keeps_its_words():
+    assert str(from_os_error(OSError("odd"))) == "cannot go on: odd"
+
+
+@pytest.mark.parametrize("number", sorted(errors._HINTS))
+def test_a_hint_says_something(number):
+    assert len(errors._HINTS[number].split()) > 2
+
+
+def test_what_is_printed_is_one_line_and_cannot_steer_a_terminal():
+    assert printable("Zürich") == "Zürich"
+    assert printable("a\nb\x1b[2Jc\udcff") == "a\\nb\\x1b[2Jc\\udcff"

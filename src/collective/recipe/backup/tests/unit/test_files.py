@@ -1,0 +1,468 @@
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from collective.recipe.backup.files import Files, is_partial
+
+ODD_NAMES = [
+    "a b",
+    "new\nline",
+    "quo'te\"",
+    "$(touch x)",
+    "é",
+    b"\xff\xfe".decode("utf-8", "surrogateescape"),
+    "-rf",
+    "*",
+]
+
+NO_ROOM = OSError(errno.ENOSPC, "No space left on device")
+
+
+class Recording(Files):
+    """Files that write down what they do, and fail at one kind of operation if told to."""
+
+    def __init__(self, fail=None, error=NO_ROOM, times=1000):
+        super().__init__()
+        self.done = []
+        self.fail = fail
+        self.error = error
+        self.times = times
+
+    def _change(self, operation, path, function, *args, **kwargs):
+        if operation == self.fail and self.times:
+            self.times -= 1
+            raise self.error
+        result = function(*args, **kwargs)
+        self.done.append((operation, path.name))
+        return result
+
+    def operations(self):
+        return [operation for operation, _name in self.done]
+
+
+@pytest.fixture
+def files():
+    return Recording()
+
+
+def below(directory):
+    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
+
+
+class TestWriting:
+    def test_a_file_appears_when_its_body_succeeds(self, tmp_path, files):
+        final = tmp_path / "final"
+        with files.writing(final) as writer:
+            assert writer.write(b"one ") == 4
+            writer.write(memoryview(b"two"))
+            assert writer.size == 7
+            [partial] = os.listdir(tmp_path)
+            assert is_partial(partial)
+            assert writer.path.name == partial
+        assert os.listdir(tmp_path) == ["final"]
+        assert final.read_bytes() == b"one two"
+
+    def test_it_is_fsynced_renamed_and_its_directory_fsynced_in_this_order(self, tmp_path, files):
+        files.write(tmp_path / "final", b"data")
+        assert files.operations() == ["create", "write", "fsync", "rename", "fsync"]
+        assert files.done[2][1].endswith(".partial")
+        assert files.done[-1][1] == tmp_path.name
+
+    def test_a_file_that_exists_is_replaced_at_the_end_and_not_before(self, tmp_path, files):
+        final = tmp_path / "final"
+        final.write_bytes(b"before")
+        with files.writing(final) as writer:
+            writer.write(b"after")
+            assert final.read_bytes() == b"before"
+        assert final.read_bytes() == b"after"
+
+    def test_a_failing_body_leaves_nothing(self, tmp_path, files):
+        final = tmp_path / "final"
+        final.write_bytes(b"before")
+        with pytest.raises(ZeroDivisionError), files.writing(final) as writer:
+            writer.write(b"after")
+            raise ZeroDivisionError
+        assert os.listdir(tmp_path) == ["final"]
+        assert final.read_bytes() == b"before"
+
+    @pytest.mark.parametrize("operation", ["create", "write", "fsync", "rename"])
+    def test_a_full_disk_leaves_what_was_there(self, tmp_path, operation):
+        final = tmp_path / "final"
+        final.write_bytes(b"before")
+        with pytest.raises(OSError, match="No space") as caught:
+            Recording(operation, times=1).write(final, b"after")
+        assert caught.value is NO_ROOM
+        assert os.listdir(tmp_path) == ["final"]
+        assert final.read_bytes() == b"before"
+
+    def test_the_error_that_is_reported_is_the_first_one(self, tmp_path):
+        class Doomed(Recording):
+            def _change(self, operation, path, function, *args, **kwargs):
+                if operation == "unlink":
+                    raise OSError(errno.EIO, "I/O error")
+                return super()._change(operation, path, function, *args, **kwargs)
+
+        with pytest.raises(OSError, match="No space"):
+            Doomed("write").write(tmp_path / "final", b"data")
+        [left] = os.listdir(tmp_path)
+        assert is_partial(left)
+
+    def test_short_writes_are_completed(self, tmp_path):
+        class Slow(Files):
+            def _change(self, operation, path, function, *args, **kwargs):
+                if operation == "write":
+                    descriptor, view = args
+                    args = descriptor, view[:3]
+                return super()._change(operation, path, function, *args, **kwargs)
+
+        with Slow().writing(tmp_path / "final") as writer:
+            assert writer.write(b"0123456789") == 10
+            assert writer.write(b"") == 0
+        assert (tmp_path / "final").read_bytes() == b"0123456789"
+
+    def test_the_mode_is_what_the_umask_leaves_of_it(self, tmp_path, files):
+        before = os.umask(0o027)
+        try:
+            files.write(tmp_path / "usual", b"")
+            files.write(tmp_path / "private", b"", mode=0o600)
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE((tmp_path / "usual").stat().st_mode) == 0o640
+        assert stat.S_IMODE((tmp_path / "private").stat().st_mode) == 0o600
+
+
+class TestAppend:
+    def test_a_log_grows(self, tmp_path, files):
+        log = tmp_path / "log"
+        files.append(log, b"one\n")
+        files.append(log, b"two\n")
+        assert log.read_bytes() == b"one\ntwo\n"
+
+    def test_each_line_is_durable_and_so_is_the_name_of_a_new_log(self, tmp_path, files):
+        files.append(tmp_path / "log", b"one\n")
+        assert files.done[-2:] == [("fsync", "log"), ("fsync", tmp_path.name)]
+        files.append(tmp_path / "log", b"two\n")
+        assert files.done[-1] == ("fsync", "log")
+
+
+class TestCopy:
+    def test_a_copy_has_the_bytes_times_and_mode(self, tmp_path, files):
+        source, target = tmp_path / "source", tmp_path / "target"
+        source.write_bytes(bytes(range(256)) * 9000)
+        source.chmod(0o640)
+        os.utime(source, ns=(1_600_000_000_123_456_789, 1_500_000_000_987_654_321))
+        assert files.copy(source, target) == 256 * 9000
+        assert target.read_bytes() == source.read_bytes()
+        assert target.stat().st_mtime_ns == 1_500_000_000_987_654_321
+        assert stat.S_IMODE(target.stat().st_mode) == 0o640
+        assert files.operations()[-1] == "fsync"
+
+    def test_without_sync_the_caller_syncs_the_tree(self, tmp_path, files):
+        (tmp_path / "source").write_bytes(b"data")
+        files.copy(tmp_path / "source", tmp_path / "target", sync=False)
+        assert "fsync" not in files.operations()
+
+    @pytest.mark.parametrize("number", [errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP])
+    def test_where_the_kernel_cannot_copy_we_do(self, tmp_path, number):
+        (tmp_path / "source").write_bytes(b"data" * 1_000_000)
+        files = Recording("write", OSError(number, os.strerror(number)), times=1)
+        assert files.copy(tmp_path / "source", tmp_path / "target") == 4_000_000
+        assert (tmp_path / "target").read_bytes() == b"data" * 1_000_000
+
+    def test_where_the_kernel_says_that_there_is_nothing_we_look(self, tmp_path):
+        """procfs has files of size 0 that can be read; copy_file_range copies none of them."""
+        assert Files().copy(Path("/proc/self/status"), tmp_path / "target") > 100
+        assert (tmp_path / "target").read_bytes().startswith(b"Name:")
+
+    def test_an_empty_file_is_copied(self, tmp_path, files):
+        (tmp_path / "source").touch()
+        assert files.copy(tmp_path / "source", tmp_path / "target") == 0
+        assert (tmp_path / "target").read_bytes() == b""
+
+    def test_a_full_disk_is_an_error_also_half_way(self, tmp_path):
+        (tmp_path / "source").write_bytes(b"data")
+
+        class FullAfterTheFirst(Recording):
+            def _change(self, operation, path, function, *args, **kwargs):
+                if operation == "write" and "write" in self.operations():
+                    raise OSError(errno.EXDEV, "no matter which error: half is copied")
+                return super()._change(operation, path, function, *args, **kwargs)
+
+        with pytest.raises(OSError, match="half is copied"):
+            FullAfterTheFirst().copy(tmp_path / "source", tmp_path / "target")
+
+    def test_a_target_that_exists_is_left_alone(self, tmp_path, files):
+        (tmp_path / "source").write_bytes(b"data")
+        (tmp_path / "target").write_bytes(b"mine")
+        with pytest.raises(FileExistsError):
+            files.copy(tmp_path / "source", tmp_path / "target")
+        assert (tmp_path / "target").read_bytes() == b"mine"
+
+    def test_a_symbolic_link_is_not_followed(self, tmp_path, files):
+        (tmp_path / "secret").write_bytes(b"data")
+        (tmp_path / "source").symlink_to("secret")
+        with pytest.raises(OSError, match="symbolic links"):
+            files.copy(tmp_path / "source", tmp_path / "target")
+        assert files.done == []
+
+    def test_what_is_no_file_is_refused_and_never_waited_for(self, tmp_path, files):
+        os.mkfifo(tmp_path / "source")
+        with pytest.raises(OSError, match="not a regular file"):
+            files.copy(tmp_path / "source", tmp_path / "target")
+        with pytest.raises(OSError, match="not a regular file"):
+            files.copy(tmp_path, tmp_path / "target")
+        assert files.done == []
+
+
+class TestPublishCopy:
+    def test_the_copy_appears_in_one_step(self, tmp_path, files):
+        (tmp_path / "source").write_bytes(b"data")
+        assert files.publish_copy(tmp_path / "source", tmp_path / "final") == 4
+        assert below(tmp_path) == ["final", "source"]
+        assert files.operations()[-3:] == ["fsync", "rename", "fsync"]
+
+    @pytest.mark.parametrize("operation", ["create", "write", "chmod", "utime", "fsync", "rename"])
+    def test_a_full_disk_leaves_what_was_there(self, tmp_path, operation):
+        (tmp_path / "source").write_bytes(b"data")
+        (tmp_path / "final").write_bytes(b"before")
+        with pytest.raises(OSError, match="No space"):
+            Recording(operation, times=1).publish_copy(tmp_path / "source", tmp_path / "final")
+        assert below(tmp_path) == ["final", "source"]
+        assert (tmp_path / "final").read_bytes() == b"before"
+
+
+class TestLinks:
+    def test_a_hard_link_is_the_same_file(self, tmp_path, files):
+        (tmp_path / "source").write_bytes(b"data")
+        assert files.link(tmp_path / "source", tmp_path / "target") is True
+        assert (tmp_path / "source").samefile(tmp_path / "target")
+
+    @pytest.mark.parametrize("number", [errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP])
+    def test_where_the_file_system_cannot_link_it_says_so(self, tmp_path, number):
+        (tmp_path / "source").touch()
+        files = Recording("link", OSError(number, os.strerror(number)))
+        assert files.link(tmp_path / "source", tmp_path / "target") is False
+
+    def test_other_failures_are_errors(self, tmp_path, files):
+        with pytest.raises(FileNotFoundError):
+            files.link(tmp_path / "missing", tmp_path / "target")
+        with pytest.raises(OSError, match="No space"):
+            Recording("link").link(tmp_path / "missing", tmp_path / "target")
+
+    def test_a_hard_link_to_a_symbolic_link_does_not_follow_it(self, tmp_path, files):
+        (tmp_path / "source").symlink_to("nowhere")
+        assert files.link(tmp_path / "source", tmp_path / "target")
+        assert os.readlink(tmp_path / "target") == "nowhere"
+
+    def test_a_symbolic_link_is_renewed_in_one_step(self, tmp_path, files):
+        files.symlink("one", tmp_path / "latest")
+        files.symlink("two", tmp_path / "latest")
+        assert os.readlink(tmp_path / "latest") == "two"
+        assert os.listdir(tmp_path) == ["latest"]
+        assert files.operations() == ["symlink", "rename", "fsync"] * 2
+
+    @pytest.mark.parametrize("operation", ["symlink", "rename"])
+    def test_a_symbolic_link_that_cannot_be_renewed_stays(self, tmp_path, operation):
+        Files().symlink("one", tmp_path / "latest")
+        with pytest.raises(OSError, match="No space"):
+            Recording(operation).symlink("two", tmp_path / "latest")
+        assert os.readlink(tmp_path / "latest") == "one"
+        assert os.listdir(tmp_path) == ["latest"]
+
+
+class TestNamesAndAttributes:
+    def test_a_rename_makes_both_directories_durable(self, tmp_path, files):
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+        (tmp_path / "a" / "one").touch()
+        files.rename(tmp_path / "a" / "one", tmp_path / "b" / "two")
+        assert below(tmp_path) == ["a", "b", "b/two"]
+        assert files.done == [("rename", "two"), ("fsync", "b"), ("fsync", "a")]
+
+    def test_remove_takes_a_link_and_not_what_it_points_to(self, tmp_path, files):
+        (tmp_path / "file").touch()
+        (tmp_path / "link").symlink_to("file")
+        files.remove(tmp_path / "link")
+        assert os.listdir(tmp_path) == ["file"]
+
+    def test_times_and_mode_can_be_set(self, tmp_path, files):
+        (tmp_path / "file").touch()
+        files.touch(tmp_path / "file", (5, 7))
+        files.chmod(tmp_path / "file", 0o400)
+        status = (tmp_path / "file").stat()
+        assert (status.st_atime_ns, status.st_mtime_ns) == (5, 7)
+        assert stat.S_IMODE(status.st_mode) == 0o400
+
+
+class TestDirectories:
+    def test_missing_parents_are_made_durably(self, tmp_path, files):
+        files.make_directories(tmp_path / "a" / "b")
+        assert below(tmp_path) == ["a", "a/b"]
+        assert files.done == [
+            ("mkdir", "a"),
+            ("fsync", tmp_path.name),
+            ("mkdir", "b"),
+            ("fsync", "a"),
+        ]
+
+    def test_a_directory_that_is_there_costs_nothing(self, tmp_path, files):
+        files.make_directories(tmp_path)
+        assert files.done == []
+
+    @pytest.mark.parametrize("make", ["make_directory", "make_directories"])
+    def test_a_file_in_the_way_is_an_error(self, tmp_path, files, make):
+        (tmp_path / "file").touch()
+        (tmp_path / "dangling").symlink_to("nowhere")
+        for name in ("file", "dangling"):
+            with pytest.raises(NotADirectoryError) as caught:
+                getattr(files, make)(tmp_path / name)
+            assert caught.value.filename == str(tmp_path / name)
+
+    def test_a_directory_made_twice_is_one(self, tmp_path, files):
+        files.make_directory(tmp_path / "a", mode=0o700)
+        (tmp_path / "a" / "kept").touch()
+        files.make_directory(tmp_path / "a")
+        assert below(tmp_path) == ["a", "a/kept"]
+        assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o700
+
+    def test_a_tree_is_removed_and_links_in_it_are_not_followed(self, tmp_path, files):
+        (tmp_path / "kept").mkdir()
+        (tmp_path / "kept" / "file").touch()
+        tree = tmp_path / "tree"
+        (tree / "a" / "b").mkdir(parents=True)
+        (tree / "a" / "b" / "file").touch()
+        (tree / "a" / "to directory").symlink_to(tmp_path / "kept")
+        (tree / "to file").symlink_to(tmp_path / "kept" / "file")
+        files.remove_tree(tree)
+        assert below(tmp_path) == ["kept", "kept/file"]
+
+    def test_a_link_instead_of_a_tree_is_not_followed_either(self, tmp_path, files):
+        (tmp_path / "kept").mkdir()
+        (tmp_path / "kept" / "file").touch()
+        (tmp_path / "tree").symlink_to("kept")
+        files.remove_tree(tmp_path / "tree")
+        assert below(tmp_path) == ["kept", "kept/file"]
+
+    def test_directories_that_cannot_be_fsynced_do_not_matter(self, tmp_path):
+        Recording("fsync", OSError(errno.EINVAL, "Invalid argument")).sync_directory(tmp_path)
+        with pytest.raises(OSError, match="I/O error"):
+            Recording("fsync", OSError(errno.EIO, "I/O error")).sync_directory(tmp_path)
+
+    def test_a_file_system_that_cannot_sync_is_an_error(self, tmp_path, files):
+        files.sync_tree(tmp_path)
+        assert files.done == [("syncfs", tmp_path.name)]
+        with pytest.raises(OSError, match="I/O error"):
+            Recording("syncfs", OSError(errno.EIO, "I/O error")).sync_tree(tmp_path)
+
+    def test_a_failing_syncfs_is_an_os_error(self, tmp_path, monkeypatch):
+        class Library:
+            @staticmethod
+            def syncfs(_descriptor):
+                ctypes.set_errno(errno.EIO)
+                return -1
+
+        monkeypatch.setattr(ctypes, "CDLL", lambda *_args, **_words: Library)
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            Files().sync_tree(tmp_path)
+
+    def test_without_syncfs_everything_is_synced(self, tmp_path, monkeypatch):
+        synced = []
+        monkeypatch.setattr(ctypes, "CDLL", lambda *_args, **_words: object())
+        monkeypatch.setattr(os, "sync", lambda: synced.append("all"))
+        Files().sync_tree(tmp_path)
+        assert synced == ["all"]
+
+
+class TestStaging:
+    def test_a_tree_appears_when_its_body_succeeds(self, tmp_path, files):
+        final = tmp_path / "final"
+        with files.staging(final) as staged:
+            files.make_directory(staged / "inner")
+            (staged / "inner" / "file").write_bytes(b"data")
+            assert is_partial(staged.name)
+            assert not final.exists()
+        assert below(tmp_path) == ["final", "final/inner", "final/inner/file"]
+        assert files.operations() == ["mkdir", "mkdir", "syncfs", "rename", "fsync"]
+
+    def test_a_failing_body_leaves_nothing(self, tmp_path, files):
+        with pytest.raises(ZeroDivisionError), files.staging(tmp_path / "final") as staged:
+            (staged / "file").touch()
+            raise ZeroDivisionError
+        assert below(tmp_path) == []
+
+    @pytest.mark.parametrize("operation", ["mkdir", "syncfs", "rename"])
+    def test_a_full_disk_leaves_nothing(self, tmp_path, operation):
+        files = Recording(operation)
+        with pytest.raises(OSError, match="No space"), files.staging(tmp_path / "final") as staged:
+            (staged / "file").touch()
+        assert below(tmp_path) == []
+
+    def test_an_empty_directory_is_replaced_and_a_full_one_is_not(self, tmp_path, files):
+        (tmp_path / "empty").mkdir()
+        with files.staging(tmp_path / "empty") as staged:
+            (staged / "new").touch()
+        with pytest.raises(OSError, match="not empty"), files.staging(tmp_path / "empty") as staged:
+            (staged / "newer").touch()
+        assert below(tmp_path) == ["empty", "empty/new"]
+
+
+class TestDebris:
+    def test_temporary_names_are_known_and_differ(self, tmp_path, files):
+        names = {files.partial_name(tmp_path / "Data.fs").name for _ in range(100)}
+        assert len(names) == 100
+        assert all(map(is_partial, names))
+
+    @pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
+    def test_temporary_names_are_known_whatever_the_name(self, name):
+        assert is_partial(Files(lambda: "0123abcd").partial_name(Path("/somewhere", name)).name)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "Data.fs",
+            "Data.fs.partial",
+            "Data.fs.0123abc.partial",
+            "Data.fs.0123ABCD.partial",
+            "Data.fs.0123abcd.partial.old",
+            "Data.fs.0123abcd.partial\n",
+            ".0123abcd.partial",
+        ],
+    )
+    def test_what_is_no_temporary_name_of_ours(self, name):
+        assert not is_partial(name)
+
+    def test_a_sweep_removes_what_died_runs_left_and_nothing_else(self, tmp_path, files):
+        kept = tmp_path / "kept.partial"
+        kept.mkdir()
+        (kept / "a.0123abcd.partial").touch()  # below: not ours to look at
+        left = [tmp_path / f"{name}.0123abcd.partial" for name in ("file", "tree", "link")]
+        left[0].touch()
+        (left[1] / "inner").mkdir(parents=True)
+        left[2].symlink_to(kept)
+        assert sorted(files.sweep(tmp_path)) == sorted(left)
+        assert below(tmp_path) == ["kept.partial", "kept.partial/a.0123abcd.partial"]
+
+    def test_a_directory_that_is_not_there_holds_no_debris(self, tmp_path, files):
+        assert files.sweep(tmp_path / "missing") == []
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
+def test_names_are_data(tmp_path, files, name):
+    directory = tmp_path / name
+    files.make_directories(directory / name)
+    files.write(directory / "source", b"data")
+    files.publish_copy(directory / "source", directory / f"{name}.copy")
+    files.link(directory / "source", directory / f"{name}.link")
+    files.symlink(name, directory / f"{name}.symlink")
+    with files.staging(directory / f"{name}.tree") as staged:
+        files.copy(directory / "source", staged / name)
+    endings = ("", ".copy", ".link", ".symlink", ".tree")
+    assert sorted(os.listdir(directory)) == sorted(["source", *(name + each for each in endings)])
+    files.remove_tree(directory)
+    assert os.listdir(tmp_path) == []
