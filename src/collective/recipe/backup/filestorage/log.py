@@ -1,0 +1,237 @@
+"""The log of transactions that a filestorage is, while ZEO may be writing to it.
+
+One descriptor serves a whole run: a pack swaps another file in under the name, and whoever
+opened the name again would go on in a file where every offset means something else.
+
+What is read here is settled: a transaction counts once its status says that it is
+complete, and ZODB changes no byte of it after that.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+from collective.recipe.backup import times
+from collective.recipe.backup.errors import BackupError, IntegrityError, explained
+from collective.recipe.backup.filestorage import tail
+from collective.recipe.backup.filestorage.format import (
+    COMPLETE,
+    LENGTH,
+    MAGIC_SIZE,
+    MAGICS,
+    PACKED,
+    TRANSACTION,
+    UNDONE,
+    Transaction,
+)
+from collective.recipe.backup.filestorage.window import Window
+from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
+
+__all__ = ["MAGIC_SIZE", "LogEnd", "Transaction", "TransactionLog"]
+
+
+class LogEnd(NamedTuple):
+    """The end of a complete transaction, at *offset*; its *tid*, and its *begin*.
+
+    *tid* is None, and *begin* is *offset*, before the first transaction.  *tail* says why
+    the bytes that follow do not count: "" if there are none or if they do (the log was cut
+    at a moment), else "being written" or "cut short".  *packed* is the tid of the last
+    transaction that a pack rewrote, as far as the log was walked.
+    """
+
+    offset: int
+    tid: Tid | None
+    begin: int
+    tail: str = tail.NONE
+    packed: Tid | None = None
+
+
+class TransactionLog:
+    """A filestorage, open for reading until the ``with`` block ends.
+
+    Raises BackupError for what cannot be read and IntegrityError for what is no
+    filestorage; all its methods likewise, with IntegrityError for a damaged log.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open *path*."""
+        self.path = path
+        with explained("cannot open the filestorage", path):
+            # not blocking, lest a named pipe in its place holds us up for ever
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+            self._descriptor = os.open(path, flags)
+        try:
+            self._check()
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def _check(self) -> None:
+        status = os.fstat(self._descriptor)
+        self.identity = status.st_dev, status.st_ino
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
+            raise BackupError(
+                f"the filestorage is {kind}",
+                where=self.path,
+                hint="set datafs to the path of Data.fs itself",
+            )
+        if not status.st_size:
+            raise IntegrityError(
+                "the filestorage is empty, not even its first 4 bytes are there",
+                where=self.path,
+                hint="restore it, or remove it if this site never held anything",
+            )
+        with explained("cannot read the filestorage", self.path):
+            magic = os.pread(self._descriptor, MAGIC_SIZE, 0)
+        if magic not in MAGICS:
+            raise IntegrityError(
+                f"not a filestorage, it begins with {magic!r}",
+                where=self.path,
+                hint="is the path right? A damaged filestorage can be restored from its backup",
+            )
+
+    def __enter__(self) -> TransactionLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptor; for those who cannot use ``with``."""
+        os.close(self._descriptor)
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes now, the tail included."""
+        return os.fstat(self._descriptor).st_size
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return exactly *size* bytes from *offset* on; IntegrityError if they are not there."""
+        with explained("cannot read the filestorage", self.path):
+            data = os.pread(self._descriptor, size, offset)
+            while len(data) < size:
+                # one system call gives 2 GB at most
+                more = os.pread(self._descriptor, size - len(data), offset + len(data))
+                if not more:
+                    raise IntegrityError(
+                        f"the filestorage ends at byte {offset + len(data)},"
+                        f" before byte {offset + size}",
+                        where=self.path,
+                        hint="another program cut it short: " + tail.DAMAGE_HINT,
+                    )
+                data += more
+        return data
+
+    def window(self) -> Window:
+        """Return a new Window on it, for reading on and on."""
+        return Window(self._descriptor)
+
+    def before(self, offset: int) -> Transaction | None:
+        """Return the transaction that ends at *offset*, None at the begin of the log.
+
+        Raises IntegrityError if none ends there.
+        """
+        if offset == MAGIC_SIZE:
+            return None
+        found = None
+        if MAGIC_SIZE < offset <= self.size:
+            (length,) = LENGTH.unpack(self.read(offset - LENGTH.size, LENGTH.size))
+            begin = offset - LENGTH.size - length
+            found = next(self._walk(begin, ZERO_TID), None) if begin >= MAGIC_SIZE else None
+        if found is None or found.end != offset:
+            raise self._no_boundary(offset)
+        return found
+
+    def transactions(
+        self, start: int = MAGIC_SIZE, stop: int | None = None
+    ) -> Iterator[Transaction]:
+        """Yield the complete transactions from the boundary *start* on.
+
+        They end at *stop*, which must be a boundary too, or else before the tail of the log.
+        """
+        last = self.before(start)
+        offset, tid = start, last.tid if last else ZERO_TID
+        while offset != stop:
+            for transaction in self._walk(offset, tid):
+                if stop is not None and transaction.end > stop:
+                    raise self._no_boundary(stop)
+                yield transaction
+                offset, tid = transaction.end, transaction.tid
+                if offset == stop:
+                    return
+            # None: one more was finished while we looked
+            if self._tail(offset, tid) is not None:
+                if stop is not None:
+                    raise self._no_boundary(stop)
+                return
+
+    def end(self, start: int = MAGIC_SIZE) -> LogEnd:
+        """Return the end of the last complete transaction; walks from the boundary *start* on."""
+        return self.cut(LAST_TID, start)
+
+    def cut(self, when: datetime | Tid, start: int = MAGIC_SIZE, stop: int | None = None) -> LogEnd:
+        """Return the end of the last transaction at or before *when*, none after *stop*.
+
+        It walks from the boundary *start* on, or from the begin if *when* is earlier.
+        """
+        limit = times.tid_at(when) if isinstance(when, datetime) else when
+        last = self.before(start)
+        if last and last.tid > limit:
+            last, start = None, MAGIC_SIZE
+        packed = last.tid if last and last.packed else None
+        for transaction in self.transactions(start, stop):
+            if transaction.tid > limit:
+                why = tail.NONE
+                break
+            last = transaction
+            if transaction.packed:
+                packed = transaction.tid
+        else:
+            end = last.end if last else start
+            why = self._tail(end, last.tid if last else ZERO_TID) or tail.NONE
+        if last is None:
+            return LogEnd(start, None, start, why)
+        return LogEnd(last.end, last.tid, last.begin, why, packed)
+
+    def _walk(self, begin: int, after: Tid) -> Iterator[Transaction]:
+        """Yield transactions up to the first one that is not complete, for whatever reason."""
+        window = self.window()
+        at, unpack, unpack_length = window.at, TRANSACTION.unpack_from, LENGTH.unpack_from
+        with explained("cannot read the filestorage", self.path):
+            while (index := at(begin, TRANSACTION.size)) >= 0:
+                tid, length, status, user, description, extension = unpack(window.data, index)
+                records = begin + TRANSACTION.size + user + description + extension
+                last = begin + length
+                if tid <= after or status not in COMPLETE or records > last:
+                    return
+                index = at(last, LENGTH.size)
+                if index < 0 or unpack_length(window.data, index) != (length,):
+                    return
+                yield Transaction(
+                    tid, begin, last + LENGTH.size, status == PACKED, status == UNDONE, records
+                )
+                begin, after = last + LENGTH.size, tid
+
+    def _tail(self, begin: int, after: Tid) -> str | None:
+        with explained("cannot read the filestorage", self.path):
+            return tail.tail_at(self._descriptor, begin, after, self.path)
+
+    def _no_boundary(self, offset: int) -> IntegrityError:
+        return IntegrityError(
+            f"no transaction ends at byte {offset} of the filestorage",
+            where=self.path,
+            hint="another program changed it or put another file in its place: a full backup"
+            " takes it as it is now",
+        )

@@ -1,0 +1,31 @@
+"""Sequential reading of a large file by offset, in constant memory."""
+
+from __future__ import annotations
+
+import os
+
+SIZE = 1 << 18
+"""Bytes for each read: many small transactions, and still within a processor's cache."""
+
+
+class Window:
+    """Some bytes of a file, which move forward as later ones are asked for.
+
+    What is in it may be out of date where the file is being written.
+    """
+
+    def __init__(self, descriptor: int, size: int = SIZE) -> None:
+        """Read from *descriptor*, which stays its opener's to close, *size* bytes at a time."""
+        self.data = b""
+        self._begin = 0
+        self._descriptor = descriptor
+        self._size = size
+
+    def at(self, offset: int, size: int) -> int:
+        """Return where in ``data`` the *size* bytes at *offset* are; -1 if the file ends before."""
+        index = offset - self._begin
+        if index >= 0 and index + size <= len(self.data):
+            return index
+        self.data = os.pread(self._descriptor, max(size, self._size), offset)
+        self._begin = offset
+        return 0 if len(self.data) >= size else -1
