@@ -1,0 +1,54 @@
+# The two commands of a newcomer are "make demo" and "make test".
+# They need Python 3.10 or newer and make, and leave everything they make in .venv and demo/site.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet
+# other pythons: make test PYTHON=python3.13 VENV=.venv-3.13
+PYTEST = $(BIN)/python -m pytest
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint quick clean
+
+help:
+	@echo "make demo    back up a sample site, lose it, restore it, compare"
+	@echo "make test    lint, types, layers and the whole test suite"
+	@echo "make quick   the tests that take no more than a few seconds"
+	@echo "make lint    lint, types and layers"
+	@echo "make clean   remove everything that make made"
+
+demo: $(VENV)/.runtime
+	$(BIN)/python demo/demo.py
+
+test: lint
+	$(PYTEST) -n $(JOBS)
+
+lint: $(VENV)/.tests
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+quick: $(VENV)/.tests
+	$(PYTEST) -x -q src/collective/recipe/backup/tests/unit
+
+clean:
+	rm -rf $(VENV) demo/site build dist src/*.egg-info .hypothesis .coverage htmlcov
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find src demo -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each stamp is touched last: an installation that was interrupted is made again.
+
+$(VENV)/.runtime: setup.cfg setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	    { echo "Python 3.10 or newer is needed: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
+	@echo "Making a virtual environment in $(VENV) (once; it may take a minute) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.runtime
+	@echo "Installing what the tests need (once) ..."
+	@$(PIP) --editable '.[test]'
+	@touch $@
