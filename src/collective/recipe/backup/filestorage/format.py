@@ -61,9 +61,6 @@ UNDONE = b"u"
 BEING_WRITTEN = b"c"
 
 
-RECORD_FLAW = "its data records do not add up"
-
-
 class Transaction(NamedTuple):
     """Where one complete transaction stands: at *begin*, up to *end*.
 

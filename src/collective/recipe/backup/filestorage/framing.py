@@ -18,7 +18,6 @@ from collective.recipe.backup.filestorage.format import (
     MAGICS,
     PACKED,
     RECORD,
-    RECORD_FLAW,
     TRANSACTION,
     UNDONE,
     Header,
@@ -130,7 +129,7 @@ class Framing:
         if room == 0:
             self._expect(LENGTH.size, self._last, skip)
         elif room < RECORD.size:
-            raise self._damaged(offset, RECORD_FLAW)
+            raise self._damaged(offset, "no data record fits there")
         else:
             self._expect(RECORD.size, self._record, skip)
 
@@ -138,7 +137,7 @@ class Framing:
         end = self.end + self._header.length
         self._current = record = Record.unpack(data, offset)
         if not record.fits(self.end, end):
-            raise self._damaged(offset, RECORD_FLAW)
+            raise self._damaged(offset, "no data record fits there")
         if record.size:
             self._report(record)
             self._next_record(record.data, record.size)

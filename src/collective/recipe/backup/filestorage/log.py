@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from collective.recipe.backup import times
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
-from collective.recipe.backup.filestorage import tail
+from collective.recipe.backup.filestorage import blobrecords, tail
 from collective.recipe.backup.filestorage.format import (
     COMPLETE,
     LENGTH,
@@ -28,9 +28,12 @@ from collective.recipe.backup.filestorage.format import (
     PACKED,
     TRANSACTION,
     UNDONE,
+    Record,
     Transaction,
 )
-from collective.recipe.backup.filestorage.window import Window
+from collective.recipe.backup.filestorage.records import RecordReader
+from collective.recipe.backup.filestorage.window import SIZE, Window
+from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
 
 __all__ = ["MAGIC_SIZE", "LogEnd", "Transaction", "TransactionLog"]
@@ -134,9 +137,9 @@ class TransactionLog:
                 data += more
         return data
 
-    def window(self) -> Window:
-        """Return a new Window on it, for reading on and on."""
-        return Window(self._descriptor)
+    def window(self, size: int = SIZE) -> Window:
+        """Return a new Window on it, for reading on and on, *size* bytes at a time."""
+        return Window(self._descriptor, self.path, size)
 
     def before(self, offset: int) -> Transaction | None:
         """Return the transaction that ends at *offset*, None at the begin of the log.
@@ -205,24 +208,34 @@ class TransactionLog:
             return LogEnd(start, None, start, why)
         return LogEnd(last.end, last.tid, last.begin, why, packed)
 
+    def records(self, transaction: Transaction) -> Iterator[Record]:
+        """Yield the data records of *transaction*, none if it was undone."""
+        return (record for record, _head in RecordReader(self).records(transaction))
+
+    def blobs(self, start: int, stop: int) -> Iterator[BlobId]:
+        """Yield what names the blob file of each blob record between two boundaries.
+
+        In the order of the log; one may come twice, if a transaction holds it twice.
+        """
+        return blobrecords.blobs(self, start, stop)
+
     def _walk(self, begin: int, after: Tid) -> Iterator[Transaction]:
         """Yield transactions up to the first one that is not complete, for whatever reason."""
         window = self.window()
         at, unpack, unpack_length = window.at, TRANSACTION.unpack_from, LENGTH.unpack_from
-        with explained("cannot read the filestorage", self.path):
-            while (index := at(begin, TRANSACTION.size)) >= 0:
-                tid, length, status, user, description, extension = unpack(window.data, index)
-                records = begin + TRANSACTION.size + user + description + extension
-                last = begin + length
-                if tid <= after or status not in COMPLETE or records > last:
-                    return
-                index = at(last, LENGTH.size)
-                if index < 0 or unpack_length(window.data, index) != (length,):
-                    return
-                yield Transaction(
-                    tid, begin, last + LENGTH.size, status == PACKED, status == UNDONE, records
-                )
-                begin, after = last + LENGTH.size, tid
+        while (index := at(begin, TRANSACTION.size)) >= 0:
+            tid, length, status, user, description, extension = unpack(window.data, index)
+            records = begin + TRANSACTION.size + user + description + extension
+            last = begin + length
+            if tid <= after or status not in COMPLETE or records > last:
+                return
+            index = at(last, LENGTH.size)
+            if index < 0 or unpack_length(window.data, index) != (length,):
+                return
+            yield Transaction(
+                tid, begin, last + LENGTH.size, status == PACKED, status == UNDONE, records
+            )
+            begin, after = last + LENGTH.size, tid
 
     def _tail(self, begin: int, after: Tid) -> str | None:
         with explained("cannot read the filestorage", self.path):

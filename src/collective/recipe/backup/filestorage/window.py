@@ -1,8 +1,11 @@
-"""Sequential reading of a large file by offset, in constant memory."""
+"""Sequential reading of a filestorage by offset, in constant memory."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+from collective.recipe.backup.errors import explained
 
 SIZE = 1 << 18
 """Bytes for each read: many small transactions, and still within a processor's cache."""
@@ -14,11 +17,12 @@ class Window:
     What is in it may be out of date where the file is being written.
     """
 
-    def __init__(self, descriptor: int, size: int = SIZE) -> None:
+    def __init__(self, descriptor: int, path: Path, size: int = SIZE) -> None:
         """Read from *descriptor*, which stays its opener's to close, *size* bytes at a time."""
         self.data = b""
         self._begin = 0
         self._descriptor = descriptor
+        self._path = path
         self._size = size
 
     def at(self, offset: int, size: int) -> int:
@@ -26,6 +30,7 @@ class Window:
         index = offset - self._begin
         if index >= 0 and index + size <= len(self.data):
             return index
-        self.data = os.pread(self._descriptor, max(size, self._size), offset)
+        with explained("cannot read the filestorage", self._path):
+            self.data = os.pread(self._descriptor, max(size, self._size), offset)
         self._begin = offset
         return 0 if len(self.data) >= size else -1
