@@ -28,9 +28,12 @@ def _same(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """One way of writing values.  *stored_as* is the type that JSON gives back."""
+    """One way of writing values.
 
-    name: str
+    *says* tells a user what to write; *stored_as* is the type that JSON gives back.
+    """
+
+    says: str
     parse: Callable[[str], Any]
     show: Callable[[Any], str]
     stored_as: type
@@ -113,11 +116,11 @@ def _show_duration(value: timedelta) -> str:
     return f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"
 
 
-SWITCH = Kind(name="switch", parse=_parse_switch, show=_show_switch, stored_as=bool)
-NUMBER = Kind(name="number", parse=_parse_number, show=str, stored_as=int)
-TEXT = Kind(name="text", parse=str.strip, show=str, stored_as=str)
+SWITCH = Kind(says="A switch.", parse=_parse_switch, show=_show_switch, stored_as=bool)
+NUMBER = Kind(says="A whole number.", parse=_parse_number, show=str, stored_as=int)
+TEXT = Kind(says="A text.", parse=str.strip, show=str, stored_as=str)
 PATH = Kind(
-    name="path",
+    says="A path.",
     parse=_parse_path,
     show=_show_path,
     stored_as=str,
@@ -125,7 +128,7 @@ PATH = Kind(
     fetch=lambda stored: Path(stored) if stored else None,
 )
 LINES = Kind(
-    name="lines",
+    says="Lines; empty ones and those that begin with ``#`` do not count.",
     parse=_parse_lines,
     show="\n".join,
     stored_as=list,
@@ -133,7 +136,7 @@ LINES = Kind(
     fetch=tuple,
 )
 ARGUMENTS = Kind(
-    name="arguments",
+    says="Arguments, split as a shell would.",
     parse=_parse_arguments,
     show=shlex.join,
     stored_as=list,
@@ -141,7 +144,7 @@ ARGUMENTS = Kind(
     fetch=tuple,
 )
 DURATION = Kind(
-    name="duration",
+    says="A number and a unit: ``h``, ``d`` or ``w``.",
     parse=_parse_duration,
     show=_show_duration,
     stored_as=int,
@@ -159,4 +162,9 @@ def choice(*words: str) -> Kind:
             raise ValueError(f"must be one of {', '.join(words)}, not {text.strip()!r}")
         return word
 
-    return Kind(name="word", parse=parse, show=str, stored_as=str)
+    return Kind(
+        says=f"One of {', '.join(f'``{word}``' for word in words)}.",
+        parse=parse,
+        show=str,
+        stored_as=str,
+    )

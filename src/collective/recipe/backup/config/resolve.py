@@ -1,0 +1,214 @@
+"""From what is known of a site and what its user has set to the configuration of a part."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from collective.recipe.backup.config import ALTERNATIVE, SNAPSHOT, STANDARD, ZIP, Config
+from collective.recipe.backup.config.overlaps import Layout, Named, overlaps
+from collective.recipe.backup.config.storages import additional, alternatives
+from collective.recipe.backup.errors import ConfigurationError
+from collective.recipe.backup.model import MAIN, Place, Source
+from collective.recipe.backup.options import Options
+from collective.recipe.backup.options.reading import Reading
+
+PART = "backup"
+"""The name of a part whose scripts and directories have names of their own."""
+
+LOCATIONS = {
+    STANDARD: ("location", "blobbackuplocation"),
+    SNAPSHOT: ("snapshotlocation", "blobsnapshotlocation"),
+    ZIP: ("ziplocation", "blobziplocation"),
+}
+"""The options with the directories of a destination: of filestorage backups, of blob backups."""
+
+_OWN_NAMES = {
+    "location": "backups",
+    "blobbackuplocation": "blobstoragebackups",
+    "snapshotlocation": "snapshotbackups",
+    "blobsnapshotlocation": "blobstoragesnapshots",
+    "ziplocation": "zipbackups",
+    "blobziplocation": "blobstoragezips",
+}
+_SUFFIXES = {
+    "location": "s",
+    "blobbackuplocation": "-blobstorages",
+    "snapshotlocation": "-snapshots",
+    "blobsnapshotlocation": "-blobstoragesnapshots",
+    "ziplocation": "-zips",
+    "blobziplocation": "-blobstoragezips",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is found out about a site.
+
+    *base* is where relative paths start and is absolute; *var* and the two storages are
+    what the site itself says, if it does.  *is_zope* tells whether it is known to run Zope,
+    and so to have blobs.  *parts* is the directory that buildout may empty.
+    """
+
+    part: str
+    base: Path
+    is_zope: bool = False
+    var: Path | None = None
+    datafs: Path | None = None
+    blob_storage: Path | None = None
+    parts: Path | None = None
+
+
+class Resolved(NamedTuple):
+    """A configuration that can be used, and sentences to warn the user with."""
+
+    config: Config
+    warnings: tuple[str, ...]
+
+
+def directory_names(part: str) -> Mapping[str, str]:
+    """Return the names of a part's directories, by option."""
+    if part == PART:
+        return _OWN_NAMES
+    return {option: f"{part}{suffix}" for option, suffix in _SUFFIXES.items()}
+
+
+def resolve(facts: Facts, reading: Reading) -> Resolved:
+    """Return the configuration of a part.
+
+    Raises ConfigurationError that names every problem, those of *reading* included.
+    """
+    problems = list(reading.problems)
+    options = _located(facts, reading.options)
+    if options.backup_blobs and options.blob_storage is None:
+        problems.append(
+            "backup_blobs is true, but there is no blobstorage: "
+            "set blob_storage, or backup_blobs = false"
+        )
+    sources, warnings = _sources(facts, options, problems)
+    origins: tuple[Place, ...] = ()
+    if options.alternative_restore_source:
+        at_base = partial(absolute, facts.base)
+        origins = alternatives(options.alternative_restore_source, sources, at_base, problems)
+    problems.extend(overlaps(_layout(facts, options, sources, origins)))
+    if problems:
+        raise ConfigurationError(
+            f"part {facts.part} cannot be used as it is configured", problems=problems
+        )
+    destinations = {kind: _places(kind, options, sources) for kind in LOCATIONS}
+    if origins:
+        destinations[ALTERNATIVE] = origins
+    config = Config(part=facts.part, sources=sources, destinations=destinations, options=options)
+    if not options.backup_blobs:
+        config = _without_blobs(config)
+    return Resolved(config, (*reading.warnings, *warnings))
+
+
+def absolute(base: Path, path: Path) -> Path:
+    """Return *path*, which starts at *base* if it is relative, without ``..`` in it.
+
+    The last part of a path names the backups of what it leads to, so ``..`` cannot stay.
+    """
+    path = base / path
+    if ".." not in path.parts:
+        return path
+    plain, real = os.path.normpath(path), os.path.realpath(path)
+    # after a link .. leads elsewhere
+    return Path(plain if os.path.realpath(plain) == real else real)
+
+
+def _located(facts: Facts, options: Options) -> Options:
+    """Return *options* with every path absolute, and derived where it was not set."""
+    var = absolute(facts.base, facts.var or Path("var"))
+    prefix = absolute(facts.base, options.locationprefix or var)
+    blob_storage = options.blob_storage or facts.blob_storage
+    if blob_storage is None and facts.is_zope:
+        blob_storage = var / "blobstorage"
+    datafs = options.datafs or facts.datafs or var / "filestorage" / "Data.fs"
+    locations: dict[str, Any] = {
+        name: absolute(prefix, getattr(options, name) or Path(default))
+        for name, default in directory_names(facts.part).items()
+    }
+    return replace(
+        options,
+        locationprefix=prefix,
+        datafs=absolute(facts.base, datafs),
+        blob_storage=None if blob_storage is None else absolute(facts.base, blob_storage),
+        repozo=None if options.repozo is None else absolute(facts.base, options.repozo),
+        **locations,
+    )
+
+
+def _sources(
+    facts: Facts, options: Options, problems: list[str]
+) -> tuple[tuple[Source, ...], list[str]]:
+    """Return all storages, the main one last, and what is to be warned of."""
+    assert options.datafs is not None  # noqa: S101  _located has seen to it
+    main = Source(name=MAIN, filestorage=options.datafs, blobstorage=options.blob_storage)
+    more, warnings = additional(
+        options.additional_filestorages, main, partial(absolute, facts.base), problems
+    )
+    return (*more, main), warnings
+
+
+def _places(kind: str, options: Options, sources: Sequence[Source]) -> tuple[Place, ...]:
+    """Return where the destination *kind* keeps the backups of each source."""
+    filestorages, blobstorages = (getattr(options, name) for name in LOCATIONS[kind])
+    return tuple(
+        Place(
+            name=source.name,
+            filestorage=_of(source, filestorages),
+            blobstorage=None if source.blobstorage is None else _of(source, blobstorages),
+        )
+        for source in sources
+    )
+
+
+def _of(source: Source, directory: Path) -> Path:
+    if source.name == MAIN:
+        return directory
+    return directory.with_name(f"{directory.name}_{source.name}")
+
+
+def _without_blobs(config: Config) -> Config:
+    return replace(
+        config,
+        sources=tuple(replace(source, blobstorage=None) for source in config.sources),
+        destinations={
+            kind: tuple(replace(place, blobstorage=None) for place in places)
+            for kind, places in config.destinations.items()
+        },
+    )
+
+
+def _layout(
+    facts: Facts, options: Options, sources: Sequence[Source], origins: Sequence[Place]
+) -> Layout:
+    """Return all places by the names that a user knows them by."""
+    return Layout(
+        filestorages=[Named(_named("datafs", it), it.filestorage) for it in sources],
+        blobstorages=[
+            Named(_named("blob_storage", it), it.blobstorage) for it in sources if it.blobstorage
+        ],
+        directories=list(_directories(options, sources)),
+        origins=[
+            Named("alternative_restore_source", it.blobstorage) for it in origins if it.blobstorage
+        ],
+        parts=Named("the parts directory", facts.parts) if facts.parts else None,
+    )
+
+
+def _directories(options: Options, sources: Sequence[Source]) -> Iterator[Named]:
+    """Yield every directory that backups may be written to, used at present or not."""
+    for source in sources:
+        for names in LOCATIONS.values():
+            for name in names:
+                yield Named(_named(name, source), _of(source, getattr(options, name)))
+
+
+def _named(option: str, source: Source) -> str:
+    return option if source.name == MAIN else f"{option} of {source.name}"

@@ -1,0 +1,33 @@
+"""Options that contradict each other, and options that do nothing without another."""
+
+from __future__ import annotations
+
+from collective.recipe.backup.options import Options
+
+
+def contradictions(options: Options) -> list[str]:
+    """Return a sentence for each pair that cannot be had together."""
+    found = []
+    if not options.backup_blobs and options.only_blobs:
+        found.append("backup_blobs = false and only_blobs = true leave nothing to back up")
+    if not options.backup_blobs and options.enable_zipbackup:
+        found.append("enable_zipbackup needs the blobs, but backup_blobs is false")
+    if options.incremental_blobs and not options.blob_timestamps:
+        found.append("incremental_blobs needs time stamps, but blob_timestamps is false")
+    return found
+
+
+def without_effect(options: Options) -> list[str]:
+    """Return a sentence for each option that is set and does nothing, or does harm."""
+    found = []
+    if options.compress_blob and not (options.archive_blob or options.enable_zipbackup):
+        found.append("compress_blob does nothing without archive_blob")
+    if options.incremental_blobs and not options.archive_blob:
+        found.append("incremental_blobs does nothing without archive_blob")
+    if options.rsync_options and not options.use_rsync:
+        found.append("rsync_options does nothing, since use_rsync is false")
+    if not options.blob_timestamps:
+        found.append(
+            "blob_timestamps = false renames every blob backup each time; better leave it out"
+        )
+    return found
