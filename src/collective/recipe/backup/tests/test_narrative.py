@@ -1,0 +1,227 @@
+"""Run the narratives and the pages of the documentation: every example in them is a test.
+
+Each document is a story in a fresh buildout.  These parts of it are run, in their order:
+
+* ``.. code-block:: ini`` with a ``:caption:`` is a file of that name;
+* ``.. code-block:: console`` holds commands after ``$``, each followed by what it prints,
+  and by ``(exit code N)`` if that is not 0;
+* ``>>>`` is Python, with the names of ``zc.buildout.testing`` (``write``, ``cat``, ``ls``,
+  ``system``, ``buildout``, ``sample_buildout``) and those of NAMES below.  What a reader
+  need not see of it stands in a comment of the page (``..`` and an indented block).
+
+Stamps, sizes, durations and the path of the buildout may be any; ``...`` stands for
+anything.  ``.. needs: rsync`` says that a document needs a program.
+"""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import subprocess
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import zc.buildout.testing
+from zope.testing.renormalizing import RENormalizing
+
+from collective.recipe.backup.tests.samples import Site, contents_of
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parents[4]
+DOCUMENTS = sorted(
+    [
+        *(HERE / "narrative").glob("*.rst"),
+        *(PROJECT / "docs").rglob("*.rst"),
+        PROJECT / "README.rst",
+    ]
+)
+
+BUILDOUT = "/srv/site"
+"""How documents call the directory of the buildout."""
+
+CHECKER = RENormalizing(
+    [
+        (re.compile(r"[^\s\"':]*/_TEST_/sample-buildout"), BUILDOUT),
+        (re.compile(r"\b\d{4}-\d\d-\d\d([-T ])\d\d([-:])\d\d\2\d\d\b"), r"YYYY-MM-DD\1HH\2MM\2SS"),
+        (re.compile(r"\b[\d.,]+ ?([kKMGT]?i?B|bytes)\b"), r"N \1"),
+        (re.compile(r"\b\d+(\.\d+)? ?(m?s|min)\b"), "T s"),
+    ]
+)
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.REPORT_NDIFF | doctest.FAIL_FAST
+
+
+class Parser(doctest.DocTestParser):
+    """Finds files and commands as well as Python."""
+
+    def get_examples(self, string: str, name: str = "<string>") -> list[doctest.Example]:
+        examples = [*super().get_examples(string, name), *files_and_commands(string)]
+        return sorted(examples, key=lambda example: example.lineno)
+
+
+def files_and_commands(text: str) -> Iterator[doctest.Example]:
+    """Yield an example for each file and each command that *text* shows."""
+    for language, caption, start, body in code_blocks(text):
+        if language == "console":
+            yield from commands(body, start)
+        elif caption:
+            yield doctest.Example(f"save({caption!r}, {body!r})\n", "", lineno=start)
+
+
+def code_blocks(text: str) -> Iterator[tuple[str, str, int, str]]:
+    """Yield language, caption, line number and text of each code block."""
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        directive = re.fullmatch(r"\.\. code-block:: *(\w+)", line)
+        if not directive:
+            continue
+        block = []
+        for each in lines[number + 1 :]:
+            if each.strip() and not each.startswith(" "):
+                break
+            block.append(each)
+        header = block.index("") if "" in block else len(block)
+        captions = [re.fullmatch(r" +:caption: *(.+)", option) for option in block[:header]]
+        caption = next((found[1] for found in captions if found), "")
+        body = textwrap.dedent("\n".join(block[header + 1 :])).rstrip() + "\n"
+        yield directive[1], caption, number + header + 2, body
+
+
+def commands(body: str, start: int) -> Iterator[doctest.Example]:
+    """Yield an example for each command of a console block."""
+    pieces = re.split(r"^\$ (.*)\n", body, flags=re.MULTILINE)
+    lineno = start + pieces[0].count("\n")
+    for command, output in zip(pieces[1::2], pieces[2::2], strict=True):
+        yield doctest.Example(f"run({command!r})\n", output.rstrip("\n") + "\n", lineno=lineno)
+        lineno += 1 + output.count("\n")
+
+
+def run(command: str, input: str = "") -> None:
+    """Run a shell command and print what it prints, in the order in which it does."""
+    done = subprocess.run(
+        command,
+        shell=True,
+        input=input,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "TERM": "dumb", "PYTHONUNBUFFERED": "1"},
+        check=False,
+    )
+    print(done.stdout.rstrip("\n"))
+    if done.returncode:
+        print(f"(exit code {done.returncode})")
+
+
+def save(path: str, text: str) -> None:
+    """Write a file."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text, encoding="utf-8")
+
+
+NAMES = {
+    "Path": Path,
+    "Site": Site,
+    "contents_of": contents_of,
+    "datetime": datetime,
+    "run": run,
+    "save": save,
+    "timedelta": timedelta,
+    "utc": timezone.utc,
+}
+
+
+@contextmanager
+def fresh_buildout(test: doctest.DocTest) -> Iterator[None]:
+    """Give *test* a directory with a bootstrapped buildout that needs no network."""
+    test.globs.update(NAMES)
+    zc.buildout.testing.buildoutSetUp(test)
+    try:
+        for project in ("collective.recipe.backup", "zc.recipe.egg"):
+            zc.buildout.testing.install_develop(project, test)
+        yield
+    finally:
+        zc.buildout.testing.buildoutTearDown(test)
+
+
+def parsed(text: str, name: str, path: str) -> doctest.DocTest:
+    return Parser().get_doctest(text, {"__name__": "__main__"}, name, path, 0)
+
+
+def failure(test: doctest.DocTest) -> str:
+    """Run *test*; return what was different, "" if nothing was."""
+    with fresh_buildout(test):
+        report: list[str] = []
+        runner = doctest.DocTestRunner(checker=CHECKER, optionflags=FLAGS, verbose=False)
+        runner.run(test, out=report.append, clear_globs=False)
+        return "".join(report) if runner.failures else ""
+
+
+def stories() -> Iterator[pytest.param]:
+    """Yield the documents that have something to run."""
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        name = str(path.relative_to(PROJECT)) if "docs" in path.parts else path.name
+        if Parser().get_examples(text):
+            needs = re.findall(r"^\.\. needs: *(\w+)$", text, re.MULTILINE)
+            yield pytest.param(path, id=name, marks=[pytest.mark.needs(each) for each in needs])
+
+
+@pytest.mark.parametrize("path", list(stories()))
+def test_narrative(path):
+    different = failure(parsed(path.read_text(encoding="utf-8"), path.stem, str(path)))
+    if different:
+        pytest.fail(different, pytrace=False)
+
+
+SELF = """
+A file and a command:
+
+.. code-block:: ini
+   :caption: sub/file.cfg
+
+   [one]
+
+   two = three
+
+.. code-block:: console
+
+    $ cat sub/file.cfg
+    [one]
+
+    two = three
+    $ pwd; echo err >&2; echo 2020-02-02-02-02-02 1 kB in 7.3 s; false
+    /srv/site
+    err
+    2026-03-01-12-30-05 27 kB in 0.1 s
+    (exit code 1)
+
+.. A comment:
+
+    >>> len(Site(Path(sample_buildout)).tids())
+    2
+"""
+
+
+def test_files_commands_and_hidden_python_are_run():
+    test = parsed(SELF, "self", "self.rst")
+    assert len(test.examples) == 4
+    assert failure(test) == ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [("two = three", "two = four"), ("(exit code 1)", ""), ("err\n", ""), ("    2\n", "    3\n")],
+    ids=["file", "exit code", "output", "python"],
+)
+def test_what_a_document_says_must_be_so(change):
+    head, tail = SELF[: len(SELF) // 2], SELF[len(SELF) // 2 :]
+    wrong = (
+        head + tail.replace(*change, 1) if change[0] in tail else head.replace(*change, 1) + tail
+    )
+    assert wrong != SELF
+    assert failure(parsed(wrong, "self", "self.rst"))
