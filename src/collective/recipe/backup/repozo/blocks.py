@@ -1,0 +1,229 @@
+"""The digests beside a data file: what allows us to go on without reading it again.
+
+``STAMP.blocks`` belongs to the data file of that stamp.  It is a cache: without it, the
+next backup reads more, and nothing else changes.  All numbers are big-endian::
+
+    0   8   magic "CRBBLOCK"
+    8   2   version of this format, 1
+    10  2   flags: 1 an index digest is there, 2 the packed tid is known
+    12  4   size of a block in bytes
+    16  8   start } of the part
+    24  8   end   }
+    32  8   st_dev } of the filestorage that
+    40  8   st_ino } these bytes were read from
+    48  8   offset of the last transaction that ends at or before *end*
+    56  8   its tid (zeros: none)
+    64  8   the last tid up to *end* that a pack rewrote (zeros: none)
+    72  8   size in bytes  } of the data file
+    80  32  BLAKE3         } as it is stored
+    112 32  BLAKE3 of STAMP.index
+    144 32 * n  BLAKE3 of each block of the part, n = (end - start) / size of a block, rounded up
+    ..  32  BLAKE3 of all bytes before
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from blake3 import blake3
+
+from collective.recipe.backup.errors import IntegrityError, explained
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.filestorage.log import LogEnd
+from collective.recipe.backup.repozo.ledger import STAMP_SIZE, Chain, Part, write_ledger
+from collective.recipe.backup.times import ZERO_TID, Tid
+
+BLOCK_SIZE = 1 << 20
+DIGEST_SIZE = 32
+VERSION = 1
+
+_MAGIC = b"CRBBLOCK"
+_HEADER = struct.Struct(">8sHHIQQQQQ8s8sQ32s32s")
+# no check of input, but of the table above
+assert _HEADER.size == 144  # noqa: S101
+
+_HAS_INDEX = 1
+_KNOWS_PACKED = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """A data file: its MD5 and the digests of its blocks, and how it is stored."""
+
+    checksum: str
+    digests: bytes
+    stored: int
+    stored_digest: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blocks:
+    """What ``STAMP.blocks`` holds.
+
+    *tid* and *begin* are of the last transaction up to *end*; *packed* is None if it is not
+    known and ZERO_TID if no pack rewrote anything; *index* is the digest of the copied
+    index, None without one.
+    """
+
+    start: int
+    end: int
+    identity: tuple[int, int]
+    begin: int
+    tid: Tid
+    packed: Tid | None
+    stored: int
+    stored_digest: bytes
+    index: bytes | None
+    digests: bytes
+    block_size: int = BLOCK_SIZE
+
+    def ranges(self) -> Iterator[tuple[int, int, bytes]]:
+        """Yield offset in the filestorage, size and digest of each block."""
+        for number, start in enumerate(range(self.start, self.end, self.block_size)):
+            size = min(self.block_size, self.end - start)
+            yield start, size, self.digests[number * DIGEST_SIZE : (number + 1) * DIGEST_SIZE]
+
+    def fits(self, part: Part) -> bool:
+        """Tell whether it speaks of *part*, and not of what had this stamp before a merge."""
+        return (self.start, self.end) == (part.start, part.end)
+
+
+def digest_of(block: bytes) -> bytes:
+    """Return the digest of one block."""
+    return blake3(block).digest()
+
+
+def stored_as(path: Path) -> tuple[int, bytes]:
+    """Return size and BLAKE3 of the file *path*, as it is on the disk."""
+    size, digest = 0, blake3()
+    with explained("cannot read the backup", path), path.open("rb") as file:
+        while data := file.read(BLOCK_SIZE):
+            size += len(data)
+            digest.update(data)
+    return size, digest.digest()
+
+
+def blocks_path(directory: Path, name: str) -> Path:
+    """Return the path of the digests of the data file called *name*."""
+    return directory / f"{name[:STAMP_SIZE]}.blocks"
+
+
+def describe(
+    part: Part,
+    written: Written,
+    *,
+    identity: tuple[int, int],
+    at: LogEnd,
+    index: bytes | None = None,
+) -> Blocks:
+    """Return the digests of *part*, whose last transaction is that of *at*."""
+    return Blocks(
+        start=part.start,
+        end=part.end,
+        identity=identity,
+        begin=at.begin,
+        tid=at.tid or ZERO_TID,
+        packed=at.packed,
+        stored=written.stored,
+        stored_digest=written.stored_digest,
+        index=index,
+        digests=written.digests,
+    )
+
+
+def pack(blocks: Blocks) -> bytes:
+    """Return the bytes of a ``.blocks`` file."""
+    flags = _HAS_INDEX * (blocks.index is not None) | _KNOWS_PACKED * (blocks.packed is not None)
+    header = _HEADER.pack(
+        _MAGIC,
+        VERSION,
+        flags,
+        blocks.block_size,
+        blocks.start,
+        blocks.end,
+        *(number % 2**64 for number in blocks.identity),
+        blocks.begin,
+        blocks.tid,
+        blocks.packed or ZERO_TID,
+        blocks.stored,
+        blocks.stored_digest,
+        blocks.index or bytes(DIGEST_SIZE),
+    )
+    data = header + blocks.digests
+    return data + blake3(data).digest()
+
+
+def unpack(data: bytes) -> Blocks:
+    """Return what the bytes of a ``.blocks`` file say.  Raises ValueError with the reason."""
+    if len(data) < _HEADER.size + DIGEST_SIZE or data[:8] != _MAGIC:
+        raise ValueError("it is no such file")
+    if blake3(data[:-DIGEST_SIZE]).digest() != data[-DIGEST_SIZE:]:
+        raise ValueError("its own checksum does not fit")
+    (_, version, flags, block_size, start, end, device, inode, begin, tid, packed, stored,
+     stored_digest, index) = _HEADER.unpack_from(data)  # fmt: skip
+    if version != VERSION:
+        raise ValueError(f"its version is {version}, this program knows {VERSION}")
+    digests = data[_HEADER.size : -DIGEST_SIZE]
+    if not block_size or len(digests) != -(-(end - start) // block_size) * DIGEST_SIZE:
+        raise ValueError("it does not have a digest for each block")
+    return Blocks(
+        start=start,
+        end=end,
+        identity=(device, inode),
+        begin=begin,
+        tid=Tid(tid),
+        packed=Tid(packed) if flags & _KNOWS_PACKED else None,
+        stored=stored,
+        stored_digest=stored_digest,
+        index=index if flags & _HAS_INDEX else None,
+        digests=digests,
+        block_size=block_size,
+    )
+
+
+def read_blocks(directory: Path, part: Part) -> Blocks | None:
+    """Return the digests of *part*; None if they are lost, damaged or of something else.
+
+    That is no error, for they are a cache; see check_blocks for those who look after it.
+    """
+    try:
+        return check_blocks(directory, part)
+    except IntegrityError:
+        return None
+
+
+def known_packed(chain: Chain) -> Tid | None:
+    """Return the last tid in *chain* that a pack rewrote; as Blocks.packed."""
+    if not chain.parts:
+        return ZERO_TID
+    blocks = read_blocks(chain.directory, chain.last)
+    return blocks.packed if blocks else None
+
+
+def check_blocks(directory: Path, part: Part) -> Blocks | None:
+    """Return the digests of *part*; None if there are none of it.
+
+    Raises IntegrityError if there are some, but damaged.
+    """
+    path = blocks_path(directory, part.name)
+    with explained("cannot read the digests of a backup", path):
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+    try:
+        blocks = unpack(data)
+    except ValueError as error:
+        raise IntegrityError(f"the digests of a backup are damaged ({error})", where=path) from None
+    return blocks if blocks.fits(part) else None
+
+
+def publish(chain: Chain, part: Part, blocks: Blocks, files: Files) -> None:
+    """Make *part*, whose file is there already, the next of *chain*: digests, then ledger."""
+    path = blocks_path(chain.directory, part.name)
+    with explained("cannot write the digests of a backup", path):
+        files.write(path, pack(blocks))
+    write_ledger(chain.directory, chain.stamp, [*chain.parts, part], files)

@@ -1,0 +1,306 @@
+"""The ledger: which bytes of the filestorage each data file of a chain holds.
+
+``STAMP.dat`` has a line for each data file, the full backup first::
+
+    2026-03-01-12-30-00.fsz 0 73216 1f3870be274f6c49b3e31a0c6728957f
+    2026-03-02-12-30-00.deltafsz 73216 74121 6fe7b5ff5d4c4c1b8e9e0e6e2f1c9a11
+    name                    start end   MD5 of these bytes of the filestorage
+
+repozo writes a path where we write a name, and splits its lines at white space, so that it
+cannot read its own ledgers in a directory with a space in its path.  Here the name is what
+stands before the three fields at the end and after the last slash, whatever the path was.
+
+repozo appends a line, and may die while it does; we write a new ledger and rename it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from collective.recipe.backup.errors import explained
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.times import is_stamp
+
+STAMP_SIZE = len("YYYY-MM-DD-HH-MM-SS")
+
+_NAME = r"\d{4}(?:-\d\d){5}\.(?:delta)?fsz?"
+_DATA_FILE = re.compile(_NAME)
+_ENTRY = re.compile(
+    rb"(?P<name>" + _NAME.encode() + rb")"
+    rb"[ \t]+(?P<start>\d{1,19})[ \t]+(?P<end>\d{1,19})[ \t]+(?P<checksum>[0-9a-f]{32})"
+)
+_STAMPED = re.compile(r"(\d{4}(?:-\d\d){5})\.(?:(?:delta)?fsz?|dat)(?:\.\w+)?")
+_LEDGER = re.compile(r"(?P<stamp>\d{4}(?:-\d\d){5})\.dat(?P<unfinished>\.pruned|\.merging)?")
+
+PRUNED = ".pruned"
+"""Added to the name of the ledger of a chain that is being removed."""
+MERGING = ".merging"
+"""Added to the name of a chain's ledger for the list of what a merge leaves over."""
+
+
+class Part(NamedTuple):
+    """One data file: the bytes *start* to *end* of the filestorage, and their MD5 in hex."""
+
+    name: str
+    start: int
+    end: int
+    checksum: str
+
+    @property
+    def stamp(self) -> str:
+        """When it was written."""
+        return self.name[:STAMP_SIZE]
+
+    @property
+    def full(self) -> bool:
+        """Tell whether it is a full backup."""
+        return not self.name[STAMP_SIZE:].startswith(".delta")
+
+    @property
+    def compressed(self) -> bool:
+        """Tell whether it is gzip."""
+        return self.name.endswith("z")
+
+    @property
+    def size(self) -> int:
+        """The number of bytes of the filestorage in it."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A full backup and the incremental ones that continue it, oldest first.
+
+    ``parts`` join each other from the begin of the filestorage on, and all can be restored
+    unless their files are ``missing``.  ``stray`` are those that the ledger names after the
+    line that does not join; ``broken`` says why it does not.  ``unread`` are the numbers of
+    the lines that are no entries, ``mendable`` tells whether only such at the end are wrong.
+    """
+
+    directory: Path
+    stamp: str
+    parts: tuple[Part, ...]
+    stray: tuple[Part, ...] = ()
+    broken: str = ""
+    unread: tuple[int, ...] = ()
+    mendable: bool = True
+    missing: tuple[str, ...] = ()
+
+    @property
+    def end(self) -> int:
+        """The size of the filestorage that its last part restores to."""
+        return self.parts[-1].end if self.parts else 0
+
+    @property
+    def last(self) -> Part:
+        """The newest part."""
+        return self.parts[-1]
+
+    @property
+    def ledger(self) -> Path:
+        """The path of the ledger."""
+        return ledger_path(self.directory, self.stamp)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all data files that the ledger names."""
+        return tuple(part.name for part in (*self.parts, *self.stray))
+
+    @property
+    def restorable(self) -> tuple[Part, ...]:
+        """The parts up to the first whose file is missing."""
+        for number, part in enumerate(self.parts):
+            if part.name in self.missing:
+                return self.parts[:number]
+        return self.parts
+
+    def path(self, part: Part) -> Path:
+        """Return the path of the data file of *part*."""
+        return self.directory / part.name
+
+    def up_to(self, stamp: str | None) -> tuple[Part, ...]:
+        """Return the parts up to that of *stamp*, all for None.  Raises KeyError."""
+        if stamp is None:
+            return self.parts
+        for number, part in enumerate(self.parts, 1):
+            if part.stamp == stamp:
+                return self.parts[:number]
+        raise KeyError(stamp)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a repozo directory holds.
+
+    ``chains``, oldest first; ``orphans``, names of data files that no ledger names;
+    ``unfinished``, names of ledgers that say a removal or a merge has to be finished;
+    ``problems``, sentences; ``newest``, the latest stamp that a
+    data file or a ledger has ("": none).
+    """
+
+    chains: tuple[Chain, ...] = ()
+    orphans: tuple[str, ...] = ()
+    unfinished: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    newest: str = ""
+
+
+class Lines(NamedTuple):
+    """What stands in a ledger: its entries, and the numbers of lines that are none.
+
+    ``at_end`` tells whether no entry follows the first of those lines.
+    """
+
+    entries: tuple[Part, ...]
+    unread: tuple[int, ...]
+    at_end: bool
+
+
+def is_data_file(name: str) -> bool:
+    """Tell whether repozo takes a file of that name for a backup."""
+    return _DATA_FILE.fullmatch(name) is not None
+
+
+def ledger_path(directory: Path, stamp: str) -> Path:
+    """Return the path of the ledger of the chain whose full backup has *stamp*."""
+    return directory / f"{stamp}.dat"
+
+
+def read_directory(directory: Path) -> Listing:
+    """Return what *directory* holds; a directory that does not exist holds nothing."""
+    with explained("cannot read the backups", directory):
+        try:
+            names = sorted(os.listdir(directory))
+        except FileNotFoundError:
+            return Listing()
+        return _listing(directory, names)
+
+
+def _listing(directory: Path, names: Sequence[str]) -> Listing:
+    present = {name for name in names if is_data_file(name)}
+    chains: list[Chain] = []
+    unfinished: list[str] = []
+    problems: list[str] = []
+    known: set[str] = set()
+    for name in names:
+        match = _LEDGER.fullmatch(name)
+        if not match:
+            continue
+        lines = parse((directory / name).read_bytes(), directory)
+        if match["unfinished"]:
+            unfinished.append(name)
+            known.update(part.name for part in lines.entries)
+            continue
+        chain = join(directory, match["stamp"], lines, present)
+        problems += _problems(name, lines, chain)
+        if chain:
+            chains.append(chain)
+            known.update(chain.names)
+    stamps = (match[1] for name in names if (match := _STAMPED.fullmatch(name)))
+    return Listing(
+        chains=tuple(chains),
+        orphans=tuple(sorted(present - known)),
+        unfinished=tuple(unfinished),
+        problems=tuple(problems),
+        newest=max(filter(is_stamp, stamps), default=""),
+    )
+
+
+def parse(data: bytes, directory: Path) -> Lines:
+    """Return what stands in the *data* of a ledger of *directory*."""
+    # a directory may have a line end in its path, which is none in the ledger then
+    data = data.replace(os.fsencode(directory) + b"/", b"")
+    entries: list[Part] = []
+    unread: list[int] = []
+    at_end = True
+    for number, line in enumerate(data.split(b"\n"), 1):
+        position = 0
+        # two entries in one line: repozo appends to a line that was cut short
+        for match in _ENTRY.finditer(line):
+            path = line[position : match.start()]
+            if path and not path.endswith(b"/"):
+                unread.append(number)
+            position = match.end()
+            at_end = at_end and not unread
+            entries.append(_part(match))
+        if line[position:].strip():
+            unread.append(number)
+    return Lines(tuple(entries), tuple(dict.fromkeys(unread)), at_end)
+
+
+def _part(match: re.Match[bytes]) -> Part:
+    name, checksum = match["name"].decode("ascii"), match["checksum"].decode("ascii")
+    return Part(name, int(match["start"]), int(match["end"]), checksum)
+
+
+def join(directory: Path, stamp: str, lines: Lines, present: Iterable[str]) -> Chain | None:
+    """Return the chain that the *lines* of a ledger make; None without a full backup."""
+    parts: list[Part] = []
+    broken = ""
+    for part in lines.entries:
+        broken = _why_not_joined(stamp, parts, part)
+        if broken:
+            break
+        parts.append(part)
+    if not parts:
+        return None
+    files = set(present)
+    return Chain(
+        directory=directory,
+        stamp=stamp,
+        parts=tuple(parts),
+        stray=lines.entries[len(parts) :],
+        broken=broken,
+        unread=lines.unread,
+        mendable=lines.at_end and not broken,
+        missing=tuple(part.name for part in lines.entries if part.name not in files),
+    )
+
+
+def _why_not_joined(stamp: str, before: Sequence[Part], part: Part) -> str:
+    """Return a sentence that says why *part* does not continue those *before* it, or ""."""
+    if part.end < part.start:
+        return f"{part.name} ends at byte {part.end} before it begins at byte {part.start}"
+    if not is_stamp(part.stamp):
+        return f"{part.name} is named after a moment that does not exist"
+    if not before:
+        fits = part.full and part.start == 0 and part.stamp == stamp
+        return "" if fits else f"it begins with {part.name}, not with the full backup of {stamp}"
+    if part.full:
+        return f"{part.name} is a second full backup in it"
+    if part.start != before[-1].end:
+        return (
+            f"{part.name} begins at byte {part.start},"
+            f" but {before[-1].name} before it ends at byte {before[-1].end}"
+        )
+    if part.stamp <= before[-1].stamp:
+        return f"{part.name} is not later than {before[-1].name} before it"
+    return ""
+
+
+def _problems(name: str, lines: Lines, chain: Chain | None) -> list[str]:
+    problems = [f"{name}: line {number} cannot be read" for number in lines.unread]
+    if chain is None:
+        problems.append(f"{name}: it names no full backup")
+    elif chain.broken:
+        problems.append(f"{name}: {chain.broken}")
+    if chain:
+        problems += [f"{name}: it names {lost}, which is missing" for lost in chain.missing]
+    return problems
+
+
+def render(parts: Iterable[Part]) -> bytes:
+    """Return the text of a ledger that names *parts*."""
+    lines = (f"{part.name} {part.start} {part.end} {part.checksum}\n" for part in parts)
+    return "".join(lines).encode("ascii")
+
+
+def write_ledger(directory: Path, stamp: str, parts: Iterable[Part], files: Files) -> None:
+    """Make *parts* the chain of *stamp*, in one step; their files are there already."""
+    with explained("cannot write the ledger", ledger_path(directory, stamp)):
+        files.write(ledger_path(directory, stamp), render(parts))

@@ -1,0 +1,107 @@
+"""A filestorage out of a chain: whole, or up to a moment.
+
+What the ledger names is put together, never what lies in the directory; each part is
+compared with the ledger while it passes by, and so is the framing of the log.  Whoever
+writes the bytes away may rely on them only once ``recover`` has returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
+from collective.recipe.backup.filestorage.framing import Framing
+from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.repozo.ledger import Chain, Part
+from collective.recipe.backup.repozo.reading import checked, good_until
+from collective.recipe.backup.times import ZERO_TID, Tid
+
+Write = Callable[[bytes], object]
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What was recovered: *end* bytes, the last transaction *tid* (None: there is none).
+
+    *packed* is the last tid that a pack rewrote, ZERO_TID if there is none.
+    """
+
+    end: int
+    tid: Tid | None
+    packed: Tid
+
+
+def recover(
+    chain: Chain,
+    write: Write,
+    *,
+    through: str | None,
+    until: Tid | None,
+    progress: Progress,
+) -> Recovered:
+    """Give the filestorage to *write*, piece by piece; return what it was.
+
+    *through* is the stamp of the last part (None: the newest).  With *until* it ends after
+    the last transaction that is not later; parts after that are not read, the part that
+    holds it is checked to its end.  Raises IntegrityError, which names the file, and
+    NoRestorePoint if the chain has no part of that stamp.
+    """
+    parts = wanted(chain, through)
+    framing = Framing(until=until)
+    with progress.phase("restoring the filestorage", parts[-1].end) as advance:
+        for part in parts:
+            for piece in checked(chain, part):
+                if not framing.done:
+                    write(_fed(framing, piece, chain, part))
+                advance(len(piece))
+            if framing.done or (until is not None and framing.tid == until):
+                break
+    _finish(framing, chain, parts)
+    return Recovered(framing.end, framing.tid, framing.packed or ZERO_TID)
+
+
+def wanted(chain: Chain, through: str | None) -> Sequence[Part]:
+    """Return the parts up to that of the stamp *through*, all of whose files are there.
+
+    Raises IntegrityError or NoRestorePoint where this cannot be had.
+    """
+    if chain.broken and (through is None or through in {part.stamp for part in chain.stray}):
+        raise IntegrityError(
+            f"the ledger does not join: {chain.broken}",
+            where=chain.ledger,
+            hint=good_until(chain, chain.stray[0]),
+        )
+    try:
+        parts = chain.up_to(through)
+    except KeyError:
+        raise NoRestorePoint(
+            f"there is no backup of {through}",
+            where=chain.ledger,
+            hint=f"this chain has {', '.join(part.stamp for part in chain.parts[-20:])}",
+        ) from None
+    for part in parts:
+        if part.name in chain.missing:
+            raise IntegrityError(
+                "the backup is missing", where=chain.path(part), hint=good_until(chain, part)
+            )
+    return parts
+
+
+def _fed(framing: Framing, piece: bytes, chain: Chain, part: Part) -> bytes:
+    try:
+        # a view of bytes is as good as bytes for all who write
+        return framing.feed(piece)  # type: ignore[return-value]
+    except IntegrityError as error:
+        raise _misframed(error, chain, part) from error
+
+
+def _finish(framing: Framing, chain: Chain, parts: Sequence[Part]) -> None:
+    try:
+        framing.finish()
+    except IntegrityError as error:
+        raise _misframed(error, chain, parts[-1]) from error
+
+
+def _misframed(error: IntegrityError, chain: Chain, part: Part) -> IntegrityError:
+    return IntegrityError(error.what, where=chain.path(part), hint=good_until(chain, part))

@@ -1,0 +1,147 @@
+"""From bytes of the filestorage to a data file: hashed and compressed while they are read.
+
+Four threads share the work, since hashlib, blake3 and isal let others run meanwhile: the
+caller's reads and writes, one hashes, two compress.  What is on its way at any time is a
+few blocks, so memory does not grow with the filestorage.
+
+A compressed file is a gzip member for each block, one after the other, which every reader
+of gzip takes for one stream; ISA-L makes them many times faster than zlib.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from blake3 import blake3
+from isal import igzip
+
+from collective.recipe.backup.errors import explained
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.filestorage.log import (
+    MAGIC_SIZE,
+    LogEnd,
+    Transaction,
+    TransactionLog,
+)
+from collective.recipe.backup.repozo.blocks import BLOCK_SIZE, Written, digest_of
+from collective.recipe.backup.times import Tid
+
+LEVELS = range(4)
+"""Levels of compression that ISA-L has; 0 only stores."""
+DEFAULT_LEVEL = 2
+
+_COMPRESSORS = 2
+_UNDER_WAY = 4
+"""Blocks that may wait for each kind of worker."""
+
+
+class Settled:
+    """The bytes of all complete transactions from a boundary on, in blocks, in one pass.
+
+    Those that ZEO finishes meanwhile are among them.
+    """
+
+    def __init__(self, log: TransactionLog, start: int, packed: Tid | None) -> None:
+        """Begin at *start*: a boundary, or 0 for the whole; *packed* is as in Blocks."""
+        self.start = start
+        self._log = log
+        self._last: Transaction | None = None
+        self._packed = packed
+
+    def __iter__(self) -> Iterator[bytes]:
+        offset = self.start
+        for transaction in self._log.transactions(max(offset, MAGIC_SIZE)):
+            self._last = transaction
+            if transaction.packed:
+                self._packed = transaction.tid
+            while transaction.end - offset >= BLOCK_SIZE:
+                yield self._log.read(offset, BLOCK_SIZE)
+                offset += BLOCK_SIZE
+        if offset < self.at.offset:
+            yield self._log.read(offset, self.at.offset - offset)
+
+    @property
+    def at(self) -> LogEnd:
+        """Where the bytes end that were yielded up to now."""
+        last = self._last
+        if last is None:
+            end = max(self.start, MAGIC_SIZE)
+            return LogEnd(end, None, end, packed=self._packed)
+        return LogEnd(last.end, last.tid, last.begin, packed=self._packed)
+
+
+def write_part(path: Path, blocks: Iterable[bytes], level: int | None, files: Files) -> Written:
+    """Write the data file *path*, which comes to be when it is whole; *level* None: no gzip.
+
+    *blocks* are of BLOCK_SIZE bytes, but for the last.
+    """
+    stored = blake3()
+    with explained("cannot write the backup", path), hashing() as hashes:
+        read = hashes.passing(blocks)
+        with files.writing(path) as writer:
+            for data in read if level is None else compressed(read, level):
+                stored.update(data)
+                writer.write(data)
+            hashes.wait()
+    return Written(
+        checksum=hashes.md5.hexdigest(),
+        digests=bytes(hashes.digests),
+        stored=writer.size,
+        stored_digest=stored.digest(),
+    )
+
+
+def compressed(blocks: Iterable[bytes], level: int) -> Iterator[bytes]:
+    """Yield a gzip member for each block; two threads make them."""
+    with ThreadPoolExecutor(_COMPRESSORS, "compress") as pool:
+        members: deque[Future[bytes]] = deque()
+        for block in blocks:
+            # no time in the header, so that equal bytes give equal files
+            members.append(pool.submit(igzip.compress, block, level, mtime=0))
+            if len(members) > _UNDER_WAY:
+                yield members.popleft().result()
+        while members:
+            yield members.popleft().result()
+
+
+class Hashes:
+    """MD5 of all blocks and BLAKE3 of each, made by a thread of their own."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self.md5 = hashlib.md5(usedforsecurity=False)
+        self.digests = bytearray()
+        self._pool = pool
+        self._waiting: deque[Future[None]] = deque()
+
+    def passing(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the *blocks* again, each already on its way to the hashes."""
+        for block in blocks:
+            self.add(block)
+            yield block
+
+    def add(self, block: bytes) -> None:
+        """Hash *block*, when its turn comes."""
+        self._waiting.append(self._pool.submit(self._hash, block))
+        if len(self._waiting) > _UNDER_WAY:
+            self._waiting.popleft().result()
+
+    def wait(self) -> None:
+        """Return when all blocks are hashed."""
+        while self._waiting:
+            self._waiting.popleft().result()
+
+    def _hash(self, block: bytes) -> None:
+        self.md5.update(block)
+        self.digests += digest_of(block)
+
+
+@contextmanager
+def hashing() -> Iterator[Hashes]:
+    """Yield Hashes with their thread."""
+    with ThreadPoolExecutor(1, "hash") as pool:
+        yield Hashes(pool)

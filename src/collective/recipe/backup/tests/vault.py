@@ -1,0 +1,109 @@
+"""A site and the repozo directory of its backups, ours and those of ZODB's repozo."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from ZODB.scripts import repozo
+
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.progress import Silent
+from collective.recipe.backup.repozo.backup import Orders, Taken, back_up
+from collective.recipe.backup.repozo.ledger import Chain, read_directory
+from collective.recipe.backup.repozo.recover import recover
+from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.times import Tid
+
+BEGIN = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+HOUR = timedelta(hours=1)
+
+
+class Vault:
+    """Backups of ``site`` in ``directory``; each is an hour later than the one before."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.site = Site(root / "site")
+        self.directory = root / "backups"
+        self.directory.mkdir(exist_ok=True)
+        self.now = BEGIN
+
+    def copy(self, root: Path) -> Vault:
+        """Return a vault of its own that is the same so far."""
+        shutil.copytree(self.root, root, symlinks=True)
+        twin = Vault(root)
+        twin.now = self.now
+        return twin
+
+    @property
+    def source(self) -> bytes:
+        """The bytes of the filestorage."""
+        return self.site.filestorage.read_bytes()
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all files in the directory."""
+        return sorted(path.name for path in self.directory.iterdir())
+
+    @property
+    def chains(self) -> tuple[Chain, ...]:
+        return read_directory(self.directory).chains
+
+    @property
+    def chain(self) -> Chain:
+        """The newest chain."""
+        return self.chains[-1]
+
+    def commit(self, key: str = "key", size: int = 100) -> Tid:
+        """Commit a value of some *size*, and let an hour pass."""
+        self.now += HOUR
+        return self.site.commit({key: f"{self.now} " * (size // 26 + 1)})
+
+    def take(self, *, files: Files | None = None, **orders: Any) -> Taken:
+        """Make a backup of ours, as things are now."""
+        with TransactionLog(self.site.filestorage) as log:
+            return back_up(
+                log,
+                self.directory,
+                Orders(**orders),
+                files=files or Files(),
+                now=self.now,
+                progress=Silent(),
+            )
+
+    def recovered(
+        self, *, through: str | None = None, until: Tid | None = None, chain: Chain | None = None
+    ) -> bytes:
+        """Return what we recover."""
+        written = io.BytesIO()
+        recover(chain or self.chain, written.write, through=through, until=until, progress=Silent())
+        return written.getvalue()
+
+    def repozo(self, *arguments: str) -> None:
+        """Run ZODB's repozo on the directory; its errors are raised."""
+        options = repozo.parseargs([*arguments, "-r", str(self.directory)])
+        # it does not see what is later than its now
+        options.test_now = (9999, 1, 1, 0, 0, 0)
+        if options.mode == repozo.BACKUP:
+            options.test_now = self.now.timetuple()[:6]
+            repozo.do_backup(options)
+        elif options.mode == repozo.VERIFY:
+            repozo.do_verify(options)
+        else:
+            repozo.do_recover(options)
+
+    def repozo_backup(self, *arguments: str) -> None:
+        """Make a backup with ZODB's repozo, as things are now."""
+        self.repozo("-B", "-f", str(self.site.filestorage), *arguments)
+
+    def repozo_recovered(self, *arguments: str) -> bytes:
+        """Return what ZODB's repozo recovers, after it has verified."""
+        self.repozo("-V")
+        output = self.root / "recovered.fs"
+        self.repozo("-R", "-w", "-o", str(output), *arguments)
+        return output.read_bytes()
