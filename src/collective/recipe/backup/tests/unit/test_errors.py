@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,8 @@ from collective.recipe.backup.errors import (
     from_os_error,
     printable,
 )
+
+PROJECT = Path(__file__).parents[6]
 
 
 def tree(error=BackupError):
@@ -32,6 +36,14 @@ def test_exit_codes_are_those_that_scripts_rely_on():
         "Interrupted": 130,
     }
     assert errors.DONE == 0
+
+
+def test_the_exit_codes_are_documented_in_the_words_of_their_errors():
+    page = PROJECT / "docs" / "reference" / "exit-codes.rst"
+    documented = re.findall(r"^(\d+) +(.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    declared = [(str(error.exit_code), error.__doc__.splitlines()[0]) for error in tree()]
+    done = ("0", "Everything asked for was done, is durable and is whole.")
+    assert documented == sorted([done, *declared], key=lambda row: int(row[0]))
 
 
 @pytest.mark.parametrize("error", tree(), ids=lambda error: error.__name__)
