@@ -1,0 +1,225 @@
+"""The door that buildout opens: a part becomes a stored configuration and some scripts.
+
+Buildout makes the recipe first and calls ``install`` later, for all parts in turn.  All
+that can be wrong is found while it is made, so nothing is written before everything is
+known to fit.  Running buildout never makes nor removes a directory of backups: it may run
+while the disk for them is not mounted.
+
+The scripts hold no logic, only a verb, a destination and the path of the configuration.
+They are written anew each time buildout runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import zc.buildout
+import zc.buildout.easy_install
+import zc.recipe.egg
+
+from collective.recipe.backup.config import (
+    ALTERNATIVE,
+    SNAPSHOT,
+    STANDARD,
+    ZIP,
+    dump,
+)
+from collective.recipe.backup.config.resolve import PART, Facts, resolve
+from collective.recipe.backup.config.surroundings import unusable, unwritable
+from collective.recipe.backup.errors import ConfigurationError, explained
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.options import Options, declarations
+from collective.recipe.backup.options.kinds import expanded
+from collective.recipe.backup.options.reading import read
+
+DISTRIBUTION = "collective.recipe.backup"
+ZOPE_RECIPES = {
+    "plone.recipe.zeoserver",
+    "plone.recipe.zope2instance",
+    "plone.recipe.zope2zeoserver",
+}
+
+NAMES_OF_BUILDOUT = {
+    "<",
+    "<part-dependencies>",
+    "__buildout_installed__",
+    "__buildout_signature__",
+    "_b",
+    "_d",
+    "_e",
+    "allow-hosts",
+    "arguments",
+    "bin-directory",
+    "buildout-directory",
+    "dependent-scripts",
+    "develop-eggs-directory",
+    "eggs",
+    "eggs-directory",
+    "entry-points",
+    "executable",
+    "extra-paths",
+    "find-links",
+    "index",
+    "initialization",
+    "interpreter",
+    "python",
+    "recipe",
+    "relative-paths",
+    "scripts",
+    "unzip",
+}
+"""What buildout and zc.recipe.egg read from, or write to, the section of a part."""
+
+
+def _always(_options: Options) -> bool:
+    return True
+
+
+class Script(NamedTuple):
+    """One script: its name in a part called ``backup``, what is added to another part's name."""
+
+    own_name: str
+    suffix: str
+    verb: str
+    destination: str
+    is_wanted: Callable[[Options], bool] = _always
+
+    def name(self, part: str) -> str:
+        """Return the script's name in *part*."""
+        return self.own_name if part == PART else f"{part}{self.suffix}"
+
+
+SCRIPTS = (
+    Script("backup", "", "backup", STANDARD),
+    Script("fullbackup", "-full", "fullbackup", STANDARD, lambda it: it.enable_fullbackup),
+    Script("snapshotbackup", "-snapshot", "backup", SNAPSHOT),
+    Script("zipbackup", "-zip", "backup", ZIP, lambda it: it.enable_zipbackup),
+    Script("restore", "-restore", "restore", STANDARD),
+    Script(
+        "snapshotrestore",
+        "-snapshotrestore",
+        "restore",
+        SNAPSHOT,
+        lambda it: it.enable_snapshotrestore,
+    ),
+    Script("ziprestore", "-ziprestore", "restore", ZIP, lambda it: it.enable_zipbackup),
+    Script(
+        "altrestore",
+        "-altrestore",
+        "restore",
+        ALTERNATIVE,
+        lambda it: bool(it.alternative_restore_source),
+    ),
+    Script("backup-list", "-list", "list", STANDARD),
+)
+
+
+class Recipe:
+    """What buildout makes of a part: first the object, then, by ``install``, its files."""
+
+    def __init__(
+        self,
+        buildout: Mapping[str, Mapping[str, str]],
+        name: str,
+        options: MutableMapping[str, str],
+    ) -> None:
+        """Read the part, check it, and write what was derived back for other parts to read.
+
+        Raises UserError, buildout's own, that names every problem.
+        """
+        self.name = name
+        self.options = options
+        self.logger = logging.getLogger(name)
+        directories = buildout["buildout"]
+        self.parts = Path(directories["parts-directory"])
+        self.bin = Path(directories["bin-directory"])
+        base = self.bin.parent
+        reading = read(options, NAMES_OF_BUILDOUT)
+        misfits = tuple(unusable(name, (base, self.bin, self.parts), sys.executable))
+        reading = reading._replace(problems=misfits + reading.problems)
+        facts = Facts(part=name, base=base, parts=self.parts, **_found(buildout, name))
+        try:
+            self.config, warnings = resolve(facts, reading)
+        except ConfigurationError as error:
+            raise zc.buildout.UserError(str(error)) from error
+        for warning in (*warnings, *unwritable(self.config)):
+            self.logger.warning("%s", warning)
+        self._write_back()
+        self.egg = zc.recipe.egg.Scripts(buildout, DISTRIBUTION, options)
+
+    @property
+    def config_path(self) -> Path:
+        """Where the configuration is stored."""
+        return self.parts / self.name / "config.json"
+
+    def install(self) -> list[str]:
+        """Write the configuration and the scripts; return their paths."""
+        scripts = [it for it in SCRIPTS if it.is_wanted(self.config.options)]
+        _requirements, working_set = self.egg.working_set([DISTRIBUTION])
+        created: Callable[..., list[str]] = self.options.created  # type: ignore[attr-defined]
+        # buildout removes what was named before if we fail
+        created(str(self.config_path.parent))
+        files = Files()
+        with explained("cannot store the configuration", self.config_path):
+            files.make_directories(self.config_path.parent)
+            files.write(self.config_path, dump(self.config))
+        for script in scripts:
+            created(str(self.bin / script.name(self.name)))
+            self._generate(script, working_set)
+        return created()
+
+    update = install
+
+    def _generate(self, script: Script, working_set: Any) -> None:
+        arguments = (script.verb, script.destination, str(self.config_path))
+        zc.buildout.easy_install.scripts(
+            [(script.name(self.name), f"{DISTRIBUTION}.cli", "main")],
+            working_set,
+            sys.executable,
+            str(self.bin),
+            # ASCII literals, which survive whatever a path holds
+            arguments=", ".join(map(ascii, arguments)),
+            extra_paths=self.egg.extra_paths,
+            initialization=self.options.get("initialization", ""),
+            relative_paths=self.egg._relative_paths,
+        )
+
+    def _write_back(self) -> None:
+        """Put the resolved options into the part.
+
+        Other parts can refer to them, and buildout installs the part anew if one changes
+        because another part changed.
+        """
+        for option in fields(Options):
+            declared = declarations()[option.name]
+            shown = declared.kind.show(getattr(self.config.options, option.name))
+            self.options[option.name] = shown
+            for alias in declared.aliases:
+                if alias.name in self.options:
+                    self.options[alias.name] = shown
+
+
+def _found(buildout: Mapping[str, Mapping[str, str]], name: str) -> dict[str, Any]:
+    """Return what the other parts say of the site, as arguments of Facts."""
+    zope_parts = [
+        section
+        for part in buildout["buildout"]["parts"].split()
+        if part != name
+        and (section := buildout[part]).get("recipe", "").strip().lower() in ZOPE_RECIPES
+    ]
+
+    def first(key: str) -> Path | None:
+        values = (section.get(key, "").strip() for section in zope_parts)
+        return next((expanded(value) for value in values if value), None)
+
+    return {
+        "is_zope": bool(zope_parts),
+        "var": first("zeo-var") or first("var"),
+        "datafs": first("file-storage"),
+        "blob_storage": first("blob-storage"),
+    }
