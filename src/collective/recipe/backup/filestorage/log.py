@@ -26,6 +26,7 @@ from collective.recipe.backup.filestorage.format import (
     MAGIC_SIZE,
     MAGICS,
     PACKED,
+    SMALLEST,
     TRANSACTION,
     UNDONE,
     Record,
@@ -149,7 +150,7 @@ class TransactionLog:
         if offset == MAGIC_SIZE:
             return None
         found = None
-        if MAGIC_SIZE < offset <= self.size:
+        if MAGIC_SIZE + SMALLEST <= offset <= self.size:
             (length,) = LENGTH.unpack(self.read(offset - LENGTH.size, LENGTH.size))
             begin = offset - LENGTH.size - length
             found = next(self._walk(begin, ZERO_TID), None) if begin >= MAGIC_SIZE else None

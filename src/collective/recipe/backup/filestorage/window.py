@@ -10,6 +10,9 @@ from collective.recipe.backup.errors import explained
 SIZE = 1 << 18
 """Bytes for each read: many small transactions, and still within a processor's cache."""
 
+_GREATEST = 1 << 62
+"""No file is that large; a damaged one may say that something stands even further on."""
+
 
 class Window:
     """Some bytes of a file, which move forward as later ones are asked for.
@@ -30,6 +33,8 @@ class Window:
         index = offset - self._begin
         if index >= 0 and index + size <= len(self.data):
             return index
+        if offset > _GREATEST:
+            return -1
         with explained("cannot read the filestorage", self._path):
             self.data = os.pread(self._descriptor, max(size, self._size), offset)
         self._begin = offset
