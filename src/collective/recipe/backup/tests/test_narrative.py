@@ -19,10 +19,13 @@ import doctest
 import os
 import re
 import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -76,19 +79,17 @@ def code_blocks(text: str) -> Iterator[tuple[str, str, int, str]]:
     """Yield language, caption, line number and text of each code block."""
     lines = text.splitlines()
     for number, line in enumerate(lines):
-        directive = re.fullmatch(r"\.\. code-block:: *(\w+)", line)
+        directive = re.fullmatch(r"( *)\.\. code-block:: *(\w+)", line)
         if not directive:
             continue
-        block = []
-        for each in lines[number + 1 :]:
-            if each.strip() and not each.startswith(" "):
-                break
-            block.append(each)
+        deeper = directive[1] + " "
+        inside = partial(re.match, rf"{deeper}|\s*$")
+        block = [each.rstrip() for each in takewhile(inside, lines[number + 1 :])]
         header = block.index("") if "" in block else len(block)
         captions = [re.fullmatch(r" +:caption: *(.+)", option) for option in block[:header]]
         caption = next((found[1] for found in captions if found), "")
         body = textwrap.dedent("\n".join(block[header + 1 :])).rstrip() + "\n"
-        yield directive[1], caption, number + header + 2, body
+        yield directive[2], caption, number + header + 2, body
 
 
 def commands(body: str, start: int) -> Iterator[doctest.Example]:
@@ -96,7 +97,7 @@ def commands(body: str, start: int) -> Iterator[doctest.Example]:
     pieces = re.split(r"^\$ (.*)\n", body, flags=re.MULTILINE)
     lineno = start + pieces[0].count("\n")
     for command, output in zip(pieces[1::2], pieces[2::2], strict=True):
-        yield doctest.Example(f"run({command!r})\n", output.rstrip("\n") + "\n", lineno=lineno)
+        yield doctest.Example(f"run({command!r})\n", output.rstrip("\n"), lineno=lineno)
         lineno += 1 + output.count("\n")
 
 
@@ -109,10 +110,16 @@ def run(command: str, input: str = "") -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "TERM": "dumb", "PYTHONUNBUFFERED": "1"},
+        env={
+            **os.environ,
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PYTHONUNBUFFERED": "1",
+            "TERM": "dumb",
+        },
         check=False,
     )
-    print(done.stdout.rstrip("\n"))
+    if done.stdout:
+        print(done.stdout.rstrip("\n"))
     if done.returncode:
         print(f"(exit code {done.returncode})")
 
@@ -200,6 +207,13 @@ A file and a command:
     2026-03-01-12-30-05 27 kB in 0.1 s
     (exit code 1)
 
+* An item:
+
+  .. code-block:: console
+
+     $ cat sub/file.cfg | head -n 1
+     [one]
+
 .. A comment:
 
     >>> len(Site(Path(sample_buildout)).tids())
@@ -209,7 +223,7 @@ A file and a command:
 
 def test_files_commands_and_hidden_python_are_run():
     test = parsed(SELF, "self", "self.rst")
-    assert len(test.examples) == 4
+    assert len(test.examples) == 5
     assert failure(test) == ""
 
 
