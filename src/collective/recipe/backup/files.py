@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import re
 import secrets
@@ -27,9 +28,15 @@ T = TypeVar("T")
 
 _PARTIAL = re.compile(r".+\.[0-9a-f]{8}\.partial", re.DOTALL)
 _COPY_SIZE = 1 << 20
+_FICLONE = 0x40049409  # from linux/fs.h; Python names it from 3.12 on
+_NO_CLONE = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY, errno.EPERM}
 _NO_COPY_RANGE = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF}
 _NO_LINK = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 _NO_DIRECTORY_FSYNC = {errno.EINVAL, errno.ENOTSUP}
+
+
+Observe = Callable[[memoryview], object]
+"""Called with the bytes of a file, piece by piece, while they are copied."""
 
 
 class Writer:
@@ -115,12 +122,15 @@ class Files:
         if new:
             self.sync_directory(path.parent)
 
-    def copy(self, source: Path, target: Path, *, sync: bool = True) -> int:
-        """Copy a regular file with its times and mode; return the bytes copied.
+    def copy(
+        self, source: Path, target: Path, *, sync: bool = True, observe: Observe | None = None
+    ) -> int:
+        """Copy a regular file with its times, mode and, for root, owner; return the bytes copied.
 
         *target* must not exist and must be a temporary name or lie in a staged tree, for
         it is not made in one step.  Without *sync* the caller syncs the tree.  A symbolic
-        link as *source* is not followed but an error.
+        link as *source* is not followed but an error.  *observe* is called with all bytes
+        in their order, which then are read once for it and for the copy.
         """
         reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
@@ -130,10 +140,9 @@ class Files:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             descriptor = self._change("create", target, os.open, target, flags, 0o600)
             try:
-                size = self._pour(reader, descriptor, target)
-                self._change(
-                    "chmod", target, os.fchmod, descriptor, stat.S_IMODE(status.st_mode)
-                )
+                size = self._fill(reader, Writer(self, target, descriptor), observe)
+                self._keep_owner(target, descriptor, status)
+                self._change("chmod", target, os.fchmod, descriptor, stat.S_IMODE(status.st_mode))
                 times = (status.st_atime_ns, status.st_mtime_ns)
                 self._change("utime", target, os.utime, descriptor, ns=times)
                 if sync:
@@ -144,34 +153,58 @@ class Files:
             os.close(reader)
         return size
 
-    def _pour(self, reader: int, descriptor: int, target: Path) -> int:
-        """Copy from *reader* to *descriptor* up to the end; in the kernel where it can."""
+    def _fill(self, reader: int, writer: Writer, observe: Observe | None) -> int:
+        """Copy from *reader* up to its end by the cheapest way there is; return the size."""
+        if self._clone(reader, writer):
+            return _read_through(reader, observe) if observe else os.fstat(reader).st_size
+        if observe is None:
+            return self._pour(reader, writer)
+        # as fast as the kernel's copy and a second reading for the observer
+        return _read_through(reader, observe, writer)
+
+    def _clone(self, reader: int, writer: Writer) -> bool:
+        """Share the blocks of the file, where the file system can."""
+        try:
+            self._change("clone", writer.path, fcntl.ioctl, writer.descriptor, _FICLONE, reader)
+        except OSError as error:
+            if error.errno in _NO_CLONE:
+                return False
+            raise
+        return True
+
+    def _pour(self, reader: int, writer: Writer) -> int:
+        """Copy from *reader* up to the end; in the kernel where it can."""
         done = 0
         while True:
             try:
                 step = self._change(
-                    "write", target, os.copy_file_range, reader, descriptor, 1 << 30
+                    "write",
+                    writer.path,
+                    os.copy_file_range,
+                    reader,
+                    writer.descriptor,
+                    1 << 30,
                 )
             except OSError as error:
                 if done or error.errno not in _NO_COPY_RANGE:
                     raise
-                return self._pour_by_hand(reader, Writer(self, target, descriptor))
+                step = 0
             if not step:
-                # some file systems (procfs, old overlays) answer 0 for what can be read
-                return done + self._pour_by_hand(reader, Writer(self, target, descriptor))
+                # the end; or a file system (procfs, old overlays) that cannot tell
+                return done + _read_through(reader, None, writer)
             done += step
 
-    @staticmethod
-    def _pour_by_hand(reader: int, writer: Writer) -> int:
-        while data := os.read(reader, _COPY_SIZE):
-            writer.write(data)
-        return writer.size
+    def _keep_owner(self, target: Path, descriptor: int, status: os.stat_result) -> None:
+        """Give what root copies to the user who owns the original, as far as root may."""
+        if os.geteuid() == 0:
+            with suppress(PermissionError):
+                self._change("chown", target, os.fchown, descriptor, status.st_uid, status.st_gid)
 
-    def publish_copy(self, source: Path, final: Path) -> int:
+    def publish_copy(self, source: Path, final: Path, *, observe: Observe | None = None) -> int:
         """Copy *source* to *final*, whole and durable, in one step for those who look."""
         partial = self.partial_name(final)
         try:
-            size = self.copy(source, partial)
+            size = self.copy(source, partial, observe=observe)
             self.rename(partial, final)
         except BaseException:
             self._discard(partial)
@@ -236,9 +269,7 @@ class Files:
         with suppress(FileExistsError):
             self._change("mkdir", path, os.mkdir, path, mode)
         if not path.is_dir():
-            raise NotADirectoryError(
-                errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path)
-            )
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path))
 
     @contextmanager
     def staging(self, final: Path) -> Iterator[Path]:
@@ -271,6 +302,13 @@ class Files:
                 else:
                     self._change("rmdir", directory, os.rmdir, directory)
         self._change("rmdir", path, os.rmdir, path)
+
+    def clear(self, path: Path) -> None:
+        """Remove *path*, whatever it is, if it is there."""
+        if path.is_dir() and not path.is_symlink():
+            self.remove_tree(path)
+        elif path.is_symlink() or path.exists():
+            self.remove(path)
 
     def sync_directory(self, path: Path) -> None:
         """Make the entries of *path* durable."""
@@ -320,15 +358,26 @@ class Files:
     def _discard(self, partial: Path) -> None:
         """Remove *partial* on the way out; an error under way is worth more than ours."""
         with suppress(OSError):
-            if partial.is_dir() and not partial.is_symlink():
-                self.remove_tree(partial)
-            elif partial.is_symlink() or partial.exists():
-                self.remove(partial)
+            self.clear(partial)
 
 
 def is_partial(name: str) -> bool:
     """Tell whether *name* is a temporary name of ours, which no reader may take for data."""
     return _PARTIAL.fullmatch(name) is not None
+
+
+def _read_through(reader: int, observe: Observe | None, writer: Writer | None = None) -> int:
+    """Read what *reader* still holds and hand it on; return its size in bytes."""
+    size = 0
+    # many files are small: no more memory than they need
+    room = min(os.fstat(reader).st_size + 1, _COPY_SIZE)
+    while data := os.read(reader, room):
+        if observe:
+            observe(memoryview(data))
+        if writer:
+            writer.write(data)
+        size += len(data)
+    return size
 
 
 def _syncfs(descriptor: int) -> None:

@@ -1,0 +1,226 @@
+"""Put restored data in the place of live data: all of it, or none, and back if need be.
+
+What was restored lies whole and verified beside what is live, as ``Data.fs.restoring``.
+The journal, ``Data.fs.restore.json``, then says which names are to change, and the names
+change one by one: the live data becomes ``Data.fs.replaced``, the restored data live.
+
+    die before the journal is written     nothing has changed; the staged data is debris
+    die between the renames               the journal says ``swapping``: *finish* goes on
+                                          where it stopped
+    die after them                        the same; nothing is left to rename
+    done                                  the journal says ``done`` and stays as long as
+                                          the replaced data does: *undo* reads it
+
+Undoing is a swap as well: what was replaced is staged again, so it can be undone in turn.
+A live file never vanishes in between: its second name is made before the first is given
+away.  A directory has no second name; there the gap is one rename.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint, explained
+from collective.recipe.backup.files import Files
+
+JOURNAL_SUFFIX = ".restore.json"
+STAGED_SUFFIX = ".restoring"
+REPLACED_SUFFIX = ".replaced"
+
+_SWAPPING, _DONE, _UNDOING = "swapping", "done", "undoing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """One name that changes: *live* gives way, and to what is *staged* if there is such.
+
+    A *companion* describes the live data and must never stand beside other data, as an
+    index does: it goes before and comes after, and need not be there at all.
+    """
+
+    live: Path
+    staged: bool = True
+    companion: Path | None = None
+
+
+def staged_path(live: Path) -> Path:
+    """Return the name under which the replacement of *live* is made whole."""
+    return live.with_name(live.name + STAGED_SUFFIX)
+
+
+def replaced_path(live: Path) -> Path:
+    """Return the name of what was live, afterwards."""
+    return live.with_name(live.name + REPLACED_SUFFIX)
+
+
+def journal_path(filestorage: Path) -> Path:
+    """Return where the journal of a restore of *filestorage* lies."""
+    return filestorage.with_name(filestorage.name + JOURNAL_SUFFIX)
+
+
+def swap(journal: Path, moves: Sequence[Move], files: Files) -> None:
+    """Make what is staged live, in the order of *moves*; keep what it replaces.
+
+    The caller has staged and verified everything and holds the filestorage's lock.  What
+    an earlier restore replaced is let go first.
+    """
+    with explained("cannot put the restored data in place", journal.parent):
+        let_go(journal, files)
+        for name in _names(moves):
+            files.clear(replaced_path(name))
+        _write(journal, _SWAPPING, moves, files)
+        _carry_on(journal, moves, files)
+
+
+def is_pending(journal: Path) -> bool:
+    """Tell whether a restore died between its renames."""
+    state, _moves = _read(journal)
+    return state in (_SWAPPING, _UNDOING)
+
+
+def finish(journal: Path, files: Files) -> bool:
+    """Finish the renames of a restore that died; False if there was none."""
+    state, moves = _read(journal)
+    with explained("cannot finish the restore that was broken off", journal):
+        if state == _UNDOING:
+            _stage_again(journal, moves, files)
+        elif state == _SWAPPING:
+            _carry_on(journal, moves, files)
+        else:
+            return False
+    return True
+
+
+def replaced(journal: Path) -> list[Path]:
+    """Return what the last restore replaced and is still there."""
+    state, moves = _read(journal)
+    if state != _DONE:
+        return []
+    return [replaced_path(name) for name in _names(moves) if _exists(replaced_path(name))]
+
+
+def undo(journal: Path, files: Files) -> None:
+    """Put back what the last restore replaced.  Raises NoRestorePoint if it is not there."""
+    state, moves = _read(journal)
+    if state != _DONE:
+        raise NoRestorePoint(
+            "there is nothing to undo",
+            where=journal.parent,
+            hint="only the data that the last restore replaced can be put back",
+        )
+    with explained("cannot put back what was replaced", journal.parent):
+        _write(journal, _UNDOING, moves, files)
+        _stage_again(journal, moves, files)
+
+
+def let_go(journal: Path, files: Files) -> None:
+    """Remove what an earlier restore replaced, and its journal."""
+    state, moves = _read(journal)
+    if state is None:
+        return
+    if state != _DONE:
+        raise BackupError(
+            "a restore was broken off here", where=journal, hint="run the restore again"
+        )
+    # without the journal nobody takes what is left of it for something to put back
+    files.remove(journal)
+    files.sync_directory(journal.parent)
+    for name in _names(moves):
+        files.clear(replaced_path(name))
+
+
+def _names(moves: Sequence[Move]) -> list[Path]:
+    """Return the live names of *moves*, companions included."""
+    return [name for move in moves for name in (move.live, move.companion) if name is not None]
+
+
+def _carry_on(journal: Path, moves: Sequence[Move], files: Files) -> None:
+    for move in moves:
+        _carry_out(move, files)
+    _write(journal, _DONE, moves, files)
+
+
+def _carry_out(move: Move, files: Files) -> None:
+    """Do what is left to do of *move*."""
+    if not move.staged or _exists(staged_path(move.live)):
+        for name in (move.companion, move.live):
+            if name is not None and _exists(name):
+                _give_way(name, files, link=name == move.live and move.staged)
+        if move.staged:
+            files.rename(staged_path(move.live), move.live)
+    if move.companion is not None and _exists(staged_path(move.companion)):
+        files.rename(staged_path(move.companion), move.companion)
+
+
+def _give_way(live: Path, files: Files, *, link: bool) -> None:
+    """Make *live* what was replaced; with *link* its first name stays to be renamed over."""
+    old = replaced_path(live)
+    if not _exists(old):
+        if not (link and not live.is_dir() and files.link(live, old)):
+            files.rename(live, old)
+    elif not old.samefile(live):
+        raise IntegrityError(
+            "something was made here after a restore had been broken off",
+            where=live,
+            hint=f"move it away, then run the restore again; {old.name} is what was live before",
+        )
+
+
+def _stage_again(journal: Path, moves: Sequence[Move], files: Files) -> None:
+    """Stage what was replaced, then swap: an undo."""
+    for name in _names(moves):
+        if _exists(replaced_path(name)) and not _exists(staged_path(name)):
+            files.rename(replaced_path(name), staged_path(name))
+    again = [replace(move, staged=_exists(staged_path(move.live))) for move in moves]
+    _write(journal, _SWAPPING, again, files)
+    _carry_on(journal, again, files)
+
+
+def _exists(path: Path) -> bool:
+    return path.is_symlink() or path.exists()
+
+
+def _write(journal: Path, state: str, moves: Sequence[Move], files: Files) -> None:
+    content = {
+        "format": 1,
+        "state": state,
+        "moves": [
+            {
+                "live": str(move.live),
+                "staged": move.staged,
+                "companion": move.companion and str(move.companion),
+            }
+            for move in moves
+        ],
+    }
+    files.write(journal, json.dumps(content, indent=1).encode("ascii") + b"\n")
+
+
+def _read(journal: Path) -> tuple[str | None, list[Move]]:
+    with explained("cannot read what a restore left behind", journal):
+        try:
+            data = journal.read_bytes()
+        except FileNotFoundError:
+            return None, []
+    try:
+        content: dict[str, Any] = json.loads(data)
+        moves = [
+            Move(
+                live=Path(move["live"]),
+                staged=bool(move["staged"]),
+                companion=Path(move["companion"]) if move["companion"] else None,
+            )
+            for move in content["moves"]
+        ]
+        state = str(content["state"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(
+            "the journal of a restore is damaged",
+            where=journal,
+            hint="look at the *.restoring and *.replaced files beside it and rename by hand",
+        ) from error
+    return state, moves

@@ -1,0 +1,228 @@
+"""Restored data takes the place of live data: all of it, or none, and back again."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from collective.recipe.backup import swap
+from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.swap import Move
+from collective.recipe.backup.tests.faults.harness import FaultyFiles, survive_every_fault
+
+OLD = {"Data.fs": "old", "Data.fs.index": "old index", "blobs/1": "old blob"}
+NEW = {"Data.fs": "new", "Data.fs.index": "new index", "blobs/2": "new blob"}
+
+
+class Live:
+    """A directory with live data in it and its replacement beside it."""
+
+    def __init__(self, root: Path, *, staged: dict[str, str] = NEW) -> None:
+        self.root = root
+        self.journal = swap.journal_path(root / "Data.fs")
+        self.moves = [
+            Move(live=root / "blobs"),
+            Move(live=root / "Data.fs", companion=root / "Data.fs.index"),
+        ]
+        self.fill(OLD, "")
+        self.fill(staged, swap.STAGED_SUFFIX)
+
+    def fill(self, content: dict[str, str], suffix: str) -> None:
+        for name, text in content.items():
+            top, _slash, below = name.partition("/")
+            path = self.root / (top + suffix) / below
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+
+    def content(self, suffix: str = "") -> dict[str, str]:
+        names = [f"{name}{suffix}" for name in ("Data.fs", "Data.fs.index")]
+        found = {name: self.root / name for name in names}
+        blobs = self.root / f"blobs{suffix}"
+        found |= {f"blobs/{path.name}": path for path in blobs.glob("*")}
+        return {
+            name.removesuffix(suffix) if suffix else name: path.read_text()
+            for name, path in found.items()
+            if path.exists()
+        }
+
+    def swap(self, files: Files) -> None:
+        swap.swap(self.journal, self.moves, files)
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Live:
+    return Live(tmp_path)
+
+
+def test_what_was_staged_is_live_and_what_was_live_is_kept(live: Live) -> None:
+    live.swap(Files())
+
+    assert live.content() == NEW
+    assert live.content(swap.REPLACED_SUFFIX) == OLD
+    assert not live.content(swap.STAGED_SUFFIX)
+    assert not swap.is_pending(live.journal)
+
+
+def test_an_old_index_never_stands_beside_new_data(tmp_path: Path) -> None:
+    live = Live(tmp_path, staged={"Data.fs": "new", "blobs/2": "new blob"})
+
+    live.swap(Files())
+
+    assert live.content() == {"Data.fs": "new", "blobs/2": "new blob"}
+
+
+def test_data_comes_to_a_place_where_nothing_was(tmp_path: Path) -> None:
+    live = Live(tmp_path)
+    for path in (tmp_path / "Data.fs", tmp_path / "Data.fs.index", tmp_path / "blobs/1"):
+        path.unlink()
+    (tmp_path / "blobs").rmdir()
+
+    live.swap(Files())
+
+    assert live.content() == NEW
+    assert swap.replaced(live.journal) == []
+
+
+def test_undo_puts_back_what_was_live_and_can_be_undone(live: Live) -> None:
+    live.swap(Files())
+
+    swap.undo(live.journal, Files())
+
+    assert live.content() == OLD
+    assert live.content(swap.REPLACED_SUFFIX) == NEW
+
+    swap.undo(live.journal, Files())
+
+    assert live.content() == NEW
+
+
+def test_undo_removes_what_stands_where_nothing_was(tmp_path: Path) -> None:
+    live = Live(tmp_path)
+    (tmp_path / "Data.fs.index").unlink()
+    (tmp_path / "Data.fs").unlink()
+    live.swap(Files())
+
+    swap.undo(live.journal, Files())
+
+    assert live.content() == {"blobs/1": "old blob"}
+
+
+def test_without_a_restore_there_is_nothing_to_undo(live: Live) -> None:
+    with pytest.raises(NoRestorePoint, match="nothing to undo"):
+        swap.undo(live.journal, Files())
+
+
+def test_a_second_restore_lets_go_what_the_first_replaced(live: Live) -> None:
+    live.swap(Files())
+    live.fill({"Data.fs": "newer", "blobs/3": "newer blob"}, swap.STAGED_SUFFIX)
+
+    live.swap(Files())
+
+    assert live.content() == {"Data.fs": "newer", "blobs/3": "newer blob"}
+    assert live.content(swap.REPLACED_SUFFIX) == NEW
+
+
+def test_let_go_removes_what_was_replaced(live: Live) -> None:
+    live.swap(Files())
+
+    swap.let_go(live.journal, Files())
+
+    assert sorted(path.name for path in live.root.iterdir()) == [
+        "Data.fs",
+        "Data.fs.index",
+        "blobs",
+    ]
+
+
+def test_it_dies_or_fails_anywhere_and_is_finished(tmp_path: Path) -> None:
+    numbers = itertools.count()
+
+    def make() -> Live:
+        root = tmp_path / str(next(numbers))
+        root.mkdir()
+        return Live(root)
+
+    def check(live: Live, outcome: BaseException | None) -> None:
+        if outcome is None:
+            assert live.content() == NEW
+        if not swap.finish(live.journal, Files()):
+            assert live.content() in (OLD, NEW)
+            if live.content() == OLD:
+                live.swap(Files())
+        assert live.content() == NEW
+        assert live.content(swap.REPLACED_SUFFIX) == OLD
+        swap.undo(live.journal, Files())
+        assert live.content() == OLD
+
+    survive_every_fault(make, Live.swap, check)
+
+
+def test_an_undo_dies_or_fails_anywhere_and_is_finished(tmp_path: Path) -> None:
+    def make() -> Live:
+        live = Live(Path(tempfile.mkdtemp(dir=tmp_path)))
+        live.swap(Files())
+        return live
+
+    def act(live: Live, files: FaultyFiles) -> None:
+        swap.undo(live.journal, files)
+
+    def check(live: Live, outcome: BaseException | None) -> None:
+        if not swap.finish(live.journal, Files()) and live.content() == NEW:
+            swap.undo(live.journal, Files())
+        assert live.content() == OLD
+        assert live.content(swap.REPLACED_SUFFIX) == NEW
+
+    survive_every_fault(make, act, check)
+
+
+def test_letting_go_dies_anywhere_and_never_offers_half_of_it(tmp_path: Path) -> None:
+    def make() -> Live:
+        live = Live(Path(tempfile.mkdtemp(dir=tmp_path)))
+        live.swap(Files())
+        return live
+
+    def act(live: Live, files: FaultyFiles) -> None:
+        swap.let_go(live.journal, files)
+
+    def check(live: Live, outcome: BaseException | None) -> None:
+        assert live.content() == NEW
+        if swap.replaced(live.journal):
+            assert live.content(swap.REPLACED_SUFFIX) == OLD
+
+    survive_every_fault(make, act, check)
+
+
+def test_what_was_made_after_a_crash_is_never_overwritten(live: Live) -> None:
+    files = FaultyFiles()
+    live.swap(files)
+    swap.undo(live.journal, Files())
+    died = json.loads(live.journal.read_text()) | {"state": "swapping"}
+    live.fill({"Data.fs": "staged"}, swap.STAGED_SUFFIX)
+    live.journal.write_text(json.dumps(died))
+
+    with pytest.raises(IntegrityError, match="made here after") as caught:
+        swap.finish(live.journal, Files())
+
+    assert ".replaced is what was live" in caught.value.hint
+    assert live.content()["Data.fs"] == "old"
+
+
+def test_a_new_swap_does_not_run_over_one_that_was_broken_off(live: Live) -> None:
+    live.swap(Files())
+    content = json.loads(live.journal.read_text())
+    live.journal.write_text(json.dumps(content | {"state": "swapping"}))
+
+    with pytest.raises(BackupError, match="broken off"):
+        live.swap(Files())
+
+
+def test_a_damaged_journal_is_named(live: Live) -> None:
+    live.journal.write_text("{")
+
+    with pytest.raises(IntegrityError, match=r"Data\.fs\.restore\.json"):
+        swap.finish(live.journal, Files())
