@@ -4,15 +4,21 @@ A record is a blob's if the first of its two pickles is the class ``ZODB.blob.Bl
 file is named by the oid and the tid of the record.  A record with a backpointer is one if
 the record that this leads to is: undoing a change of a blob copies the older blob file under
 the new tid.
+
+A pickle is a program, and an unpickler may run it, or ask for any amount of memory if its bytes
+are damaged.  All that picklers ever wrote for a class are a few forms, so they are compared
+instead::
+
+    PROTO? FRAME? GLOBAL "ZODB.blob" "Blob" memo? STOP
+    PROTO? FRAME? string "ZODB.blob" memo? string "Blob" memo? STACK_GLOBAL memo? STOP
 """
 
 from __future__ import annotations
 
-import io
-import pickle
+import re
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from collective.recipe.backup.filestorage.records import RecordReader
 from collective.recipe.backup.model import BlobId
@@ -21,31 +27,23 @@ if TYPE_CHECKING:
     from collective.recipe.backup.filestorage.log import TransactionLog
 
 _HEAD = 512
-"""Bytes that hold the pickle of a class, compressed or not; Blob's takes 30."""
+"""Bytes that surely hold the pickle of a class, compressed or not; at most 60 are needed."""
 
-_MODULE = b"ZODB.blob"
 _COMPRESSED = b".z"
-_BLOB = object()
-"""What stands for the class ZODB.blob.Blob."""
-
-_NO_PICKLE = (
-    pickle.UnpicklingError,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    LookupError,
-    TypeError,
-    ValueError,
+_BLOB = re.compile(
+    rb"""
+    (?: \x80 [\0-\5] )?              # PROTO
+    (?: \x95 .{8} )?                 # FRAME
+    (?: cZODB\.blob\nBlob\n          # GLOBAL
+      | (?: \x8c\x09 | X\x09\0\0\0 ) # SHORT_BINUNICODE or BINUNICODE
+        ZODB\.blob MEMO?
+        (?: \x8c\x04 | X\x04\0\0\0 )
+        Blob MEMO? \x93              # STACK_GLOBAL
+    )
+    MEMO? \.                         # STOP
+    """.replace(b"MEMO", rb"(?: q. | r.{4} | p\d+\n | \x94 )"),
+    re.DOTALL | re.VERBOSE,
 )
-"""What an unpickler raises when the bytes are something else, or need more than names."""
-
-
-class _Names(pickle.Unpickler):
-    """Looks at names, imports none of them; so there is nothing that a pickle could run."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        return _BLOB if (module, name) == ("ZODB.blob", "Blob") else None
 
 
 def blobs(log: TransactionLog, start: int, stop: int) -> Iterator[BlobId]:
@@ -64,12 +62,7 @@ def is_blob(head: bytes) -> bool:
     """Tell whether data that begin with *head*, 512 bytes or all of them, are a blob record's."""
     if head[:2] == _COMPRESSED:
         head = _decompressed(head)
-    if _MODULE not in head:
-        return False
-    try:
-        return _Names(io.BytesIO(head)).load() is _BLOB
-    except _NO_PICKLE:
-        return False
+    return _BLOB.match(head) is not None
 
 
 def _decompressed(head: bytes) -> bytes:

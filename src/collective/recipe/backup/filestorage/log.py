@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -54,6 +54,16 @@ class LogEnd(NamedTuple):
     begin: int
     tail: str = tail.NONE
     packed: Tid | None = None
+
+
+class _Walk:
+    """The transactions of a walk, and then, as ``tail``, why it went no further."""
+
+    def __init__(self, transactions: Generator[Transaction, None, str]) -> None:
+        self._transactions = transactions
+
+    def __iter__(self) -> Iterator[Transaction]:
+        self.tail = yield from self._transactions
 
 
 class TransactionLog:
@@ -160,10 +170,11 @@ class TransactionLog:
 
     def transactions(
         self, start: int = MAGIC_SIZE, stop: int | None = None
-    ) -> Iterator[Transaction]:
+    ) -> Generator[Transaction, None, str]:
         """Yield the complete transactions from the boundary *start* on.
 
-        They end at *stop*, which must be a boundary too, or else before the tail of the log.
+        They end at *stop*, which must be a boundary too, or else before the tail of the log,
+        of which the kind is returned.
         """
         last = self.before(start)
         offset, tid = start, last.tid if last else ZERO_TID
@@ -174,12 +185,14 @@ class TransactionLog:
                 yield transaction
                 offset, tid = transaction.end, transaction.tid
                 if offset == stop:
-                    return
+                    return tail.NONE
+            kind = self._tail(offset, tid)
             # None: one more was finished while we looked
-            if self._tail(offset, tid) is not None:
+            if kind is not None:
                 if stop is not None:
                     raise self._no_boundary(stop)
-                return
+                return kind
+        return tail.NONE
 
     def end(self, start: int = MAGIC_SIZE) -> LogEnd:
         """Return the end of the last complete transaction; walks from the boundary *start* on."""
@@ -195,19 +208,19 @@ class TransactionLog:
         if last and last.tid > limit:
             last, start = None, MAGIC_SIZE
         packed = last.tid if last and last.packed else None
-        for transaction in self.transactions(start, stop):
+        walk = _Walk(self.transactions(start, stop))
+        kind = tail.NONE
+        for transaction in walk:
             if transaction.tid > limit:
-                why = tail.NONE
                 break
             last = transaction
             if transaction.packed:
                 packed = transaction.tid
         else:
-            end = last.end if last else start
-            why = self._tail(end, last.tid if last else ZERO_TID) or tail.NONE
+            kind = walk.tail
         if last is None:
-            return LogEnd(start, None, start, why)
-        return LogEnd(last.end, last.tid, last.begin, why, packed)
+            return LogEnd(start, None, start, kind)
+        return LogEnd(last.end, last.tid, last.begin, kind, packed)
 
     def records(self, transaction: Transaction) -> Iterator[Record]:
         """Yield the data records of *transaction*, none if it was undone."""

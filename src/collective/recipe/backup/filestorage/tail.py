@@ -41,6 +41,10 @@ DAMAGE_HINT = (
 _SECOND_LOOK = 0.05
 _ZEROS = Header.unpack(bytes(TRANSACTION.size))
 _STEP = 1 << 20
+_TID_SIZE = 8
+# a length below 2 ** 40; only what follows its first byte is looked ahead at, as it may be a
+# first byte too
+_LENGTH_AND_STATUS = re.compile(rb"\0(?=\0\0.{5}[" + COMPLETE + b"])", re.DOTALL)
 
 
 class _Damage(Exception):  # noqa: N818  not an error yet: a second look decides
@@ -77,8 +81,6 @@ def _look(descriptor: int, begin: int, after: Tid) -> str | None:
     end = begin + header.length + LENGTH.size
     if header.fits and _length_at(descriptor, end - LENGTH.size) == header.length:
         return _after_whole(descriptor, header, begin, after)
-    if _is_under_way(descriptor, header, begin, after):
-        return WRITING
     _refuse_last(descriptor, header, begin)
     _refuse_later(descriptor, begin + 1, after)
     return WRITING if header.status == BEING_WRITTEN else CUT_SHORT
@@ -92,18 +94,6 @@ def _after_whole(descriptor: int, header: Header, begin: int, after: Tid) -> str
         return None
     _refuse_later(descriptor, begin + header.length + LENGTH.size, after)
     return WRITING
-
-
-def _is_under_way(descriptor: int, header: Header, begin: int, after: Tid) -> bool:
-    """Tell whether the header is sound, says "being written", and has room for all that follows.
-
-    Not enough if the bytes come from elsewhere, so the first data record must agree.
-    """
-    if header.status != BEING_WRITTEN or header.tid <= after or not header.fits:
-        return False
-    if begin + header.length + LENGTH.size < os.fstat(descriptor).st_size:
-        return False
-    return _first_record_agrees(descriptor, header, begin) is not False
 
 
 def _refuse_last(descriptor: int, header: Header, begin: int) -> None:
@@ -125,20 +115,18 @@ def _refuse_later(descriptor: int, begin: int, after: Tid) -> None:
     last = size - LENGTH.size - (_length_at(descriptor, size - LENGTH.size) or size)
     if last >= begin and _is_complete(descriptor, last, b""):
         raise _Damage(f"and a complete one follows at byte {last}")
-    for offset in _candidates(descriptor, begin, after):
+    for offset in _candidates(descriptor, begin):
         if _is_complete(descriptor, offset, after):
             raise _Damage(f"and a complete one follows at byte {offset}")
 
 
-def _candidates(descriptor: int, begin: int, after: Tid) -> Iterator[int]:
-    """Yield offsets where bytes look like the header of a transaction later than *after*."""
-    # a length below 2 ** 40, and a status; the lookahead finds them where they overlap
-    pattern = re.compile(
-        b"[" + re.escape(after[:1]) + rb"-\xff](?=.{7}\0\0\0.{5}[" + COMPLETE + b"])", re.DOTALL
-    )
+def _candidates(descriptor: int, begin: int) -> Iterator[int]:
+    """Yield the offsets from *begin* on where bytes look like the header of a transaction."""
     while data := os.pread(descriptor, _STEP, begin):
-        for match in pattern.finditer(data):
-            yield begin + match.start()
+        # zeros can go on for gigabytes, and hold no status
+        found = _LENGTH_AND_STATUS.finditer(data, _TID_SIZE) if data.strip(b"\0") else ()
+        for match in found:
+            yield begin + match.start() - _TID_SIZE
         if len(data) < TRANSACTION.size:
             return
         begin += len(data) - TRANSACTION.size + 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
+import pickletools
 import zlib
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 import transaction
 import ZODB
+import zodbpickle.pickle
 from ZODB.blob import Blob, is_blob_record
 
 from collective.recipe.backup.errors import IntegrityError
@@ -197,6 +200,20 @@ def test_a_record_is_a_blob_if_zodb_says_so(name):
     if data[:2] not in (b"\x80\4", b"\x80\5"):  # ZODB knows no later protocol than 3 today
         plain = zlib.decompress(data[2:]) if data[:4] == b".zx\x9c" else data
         assert is_blob_record(plain) == expected
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_whatever_a_pickler_writes_for_the_class_is_understood(protocol):
+    written = pickle.dumps(Blob, protocol)
+    assert is_blob(written)
+    assert is_blob(pickletools.optimize(written))
+    file = io.BytesIO()
+    pickler = pickle._Pickler(file, protocol)  # that of Python differs from that of C
+    pickler.dump(Blob)
+    assert is_blob(file.getvalue())
+    if protocol <= 3:
+        assert is_blob(zodbpickle.pickle.dumps(Blob, protocol))
+        assert is_blob(file.getvalue().replace(b"q\0", b"r\0\1\0\0"))
 
 
 def test_nothing_that_a_pickle_names_is_run(tmp_path):
