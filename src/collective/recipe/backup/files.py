@@ -200,9 +200,20 @@ class Files:
             with suppress(PermissionError):
                 self._change("chown", target, os.fchown, descriptor, status.st_uid, status.st_gid)
 
-    def publish_copy(self, source: Path, final: Path, *, observe: Observe | None = None) -> int:
-        """Copy *source* to *final*, whole and durable, in one step for those who look."""
-        partial = self.partial_name(final)
+    def publish_copy(
+        self,
+        source: Path,
+        final: Path,
+        *,
+        observe: Observe | None = None,
+        room: Path | None = None,
+    ) -> int:
+        """Copy *source* to *final*, whole and durable, in one step for those who look.
+
+        Until then it lies in the directory *room*, on the same file system, by default
+        beside *final*.
+        """
+        partial = self.partial_name(room / final.name if room else final)
         try:
             size = self.copy(source, partial, observe=observe)
             self.rename(partial, final)
@@ -270,6 +281,22 @@ class Files:
             self._change("mkdir", path, os.mkdir, path, mode)
         if not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path))
+
+    def make_directory_like(self, path: Path, original: os.stat_result) -> None:
+        """Make one directory with the mode and, for root, the owner of *original*.
+
+        Its own user may enter and change it, whatever the original says, so that it can be
+        filled.
+        """
+        mode = stat.S_IMODE(original.st_mode) | stat.S_IRWXU
+        self.make_directory(path, mode)
+        made = os.lstat(path)
+        owner = original.st_uid, original.st_gid
+        if os.geteuid() == 0 and (made.st_uid, made.st_gid) != owner:
+            with suppress(PermissionError):
+                self._change("chown", path, os.chown, path, *owner)
+        if stat.S_IMODE(made.st_mode) != mode:
+            self.chmod(path, mode)
 
     @contextmanager
     def staging(self, final: Path) -> Iterator[Path]:

@@ -1,0 +1,214 @@
+r"""The digests of all files of a blob set, in two files beside its tree.
+
+A line for each file::
+
+    BLAKE3 in hex SP size in bytes SP path below the root LF
+
+with ``\n`` and ``\\`` in the path for a line feed and a backslash, and ``link`` in place of
+the size for a symbolic link, whose digest is that of its text.
+
+    checksums          sorted by path; appears at once and whole
+    checksums.added    what was added since, in the order of time: its last line for a
+                       path is right, and wins over ``checksums``; a last line without its
+                       line feed was being written when the run died, and does not count
+
+Whoever looks for a path does so by reading both side by side with a sorted walk, so memory
+is bounded by what was added.  When that gets long it is merged into the sorted file; a
+crash in between leaves lines that are in both.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import re
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from collective.recipe.backup.blobs.layout import order
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.files import Files, Writer
+
+NAME = "checksums"
+ADDED_NAME = "checksums.added"
+ADDED_SIZE = 8 << 20
+"""The size in bytes beyond which what was added is merged: some 65,000 lines, 25 MB of memory."""
+
+_LINE = re.compile(rb"([0-9a-f]{64}) (\d+|link) (.+)\n", re.DOTALL)
+_BLOCK_SIZE = 1 << 16
+
+Key = tuple[bytes, "Checksum"]
+T = TypeVar("T")
+
+
+class Checksum(NamedTuple):
+    """What one file of a set must be; the size of a symbolic link is None."""
+
+    path: str
+    size: int | None
+    digest: str
+
+    def line(self) -> bytes:
+        """Return the line that says so."""
+        path = os.fsencode(self.path).replace(b"\\", rb"\\").replace(b"\n", rb"\n")
+        size = "link" if self.size is None else str(self.size)
+        return f"{self.digest} {size} ".encode("ascii") + path + b"\n"
+
+
+def parse(line: bytes) -> Checksum:
+    """Return what a line says.  Raises ValueError if it is none."""
+    found = _LINE.fullmatch(line)
+    if not found:
+        raise ValueError(f"not a line of checksums: {line[:200]!r}")
+    path = found[3]
+    if b"\\" in path:
+        path = re.sub(rb"\\(.)", lambda escape: _escaped(escape[1]), path)
+    size = None if found[2] == b"link" else int(found[2])
+    return Checksum(os.fsdecode(path), size, found[1].decode("ascii"))
+
+
+def _escaped(letter: bytes) -> bytes:
+    return b"\n" if letter == b"n" else letter
+
+
+class Checksums:
+    """The checksums of the set in one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / NAME
+        self.added = directory / ADDED_NAME
+
+    def exist(self) -> bool:
+        """Tell whether there are any: rsync, and so an older release, wrote none."""
+        return self.path.exists()
+
+    def __iter__(self) -> Iterator[Checksum]:
+        """Yield the checksum of each path once, in the order of the walk.
+
+        Raises IntegrityError where a file is damaged; none yields nothing.
+        """
+        return (checksum for _key, checksum in self._keyed())
+
+    def _keyed(self) -> Iterator[Key]:
+        added = self._read_added()
+        if not added:
+            return self._sorted()
+        both = heapq.merge(self._sorted(), added, key=itemgetter(0))
+        return _last_of_each(both)
+
+    def _sorted(self) -> Iterator[Key]:
+        try:
+            file = self.path.open("rb")
+        except FileNotFoundError:
+            return
+        last = b""
+        with file:
+            for line in file:
+                key, checksum = self._parsed(self.path, line)
+                if key <= last:
+                    raise self._damaged(self.path, f"{checksum.path!r} is not in its order")
+                yield key, checksum
+                last = key
+
+    def _read_added(self) -> list[Key]:
+        try:
+            file = self.added.open("rb")
+        except FileNotFoundError:
+            return []
+        with file:
+            lines = [self._parsed(self.added, line) for line in file if line.endswith(b"\n")]
+        lines.sort(key=itemgetter(0))  # which keeps the order of lines for the same path
+        return lines
+
+    def _parsed(self, file: Path, line: bytes) -> Key:
+        try:
+            checksum = parse(line)
+        except ValueError as error:
+            raise self._damaged(file, str(error)) from error
+        return order(checksum.path), checksum
+
+    @staticmethod
+    def _damaged(file: Path, why: str) -> IntegrityError:
+        return IntegrityError(
+            f"the checksums of a blob set are damaged ({why})",
+            where=file,
+            hint="the blobs themselves may be whole: make a full backup to get a new set",
+        )
+
+    def add(self, checksums: Iterable[Checksum], files: Files) -> None:
+        """Add these, durably.  What they name must be durable already."""
+        data = b"".join(checksum.line() for checksum in checksums)
+        if not data:
+            return
+        if self._is_torn():
+            self.merge(files)
+        files.append(self.added, data)
+        if self.added.stat().st_size > ADDED_SIZE:
+            self.merge(files)
+
+    def merge(self, files: Files) -> None:
+        """Put what was added into the sorted file."""
+        with files.writing(self.path) as writer:
+            write(self, writer)
+        files.remove(self.added)
+
+    def _is_torn(self) -> bool:
+        """Tell whether a run died while it added a line."""
+        try:
+            file = self.added.open("rb")
+        except FileNotFoundError:
+            return False
+        with file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - 1, 0))
+            return file.read(1) not in (b"\n", b"")
+
+
+def write(checksums: Iterable[Checksum], writer: Writer) -> None:
+    """Write *checksums*, which come in their order."""
+    block = bytearray()
+    for checksum in checksums:
+        block += checksum.line()
+        if len(block) > _BLOCK_SIZE:
+            writer.write(block)
+            block = bytearray()
+    writer.write(block)
+
+
+def _last_of_each(keyed: Iterable[Key]) -> Iterator[Key]:
+    held: Key | None = None
+    for each in keyed:
+        if held is not None and held[0] != each[0]:
+            yield held
+        held = each
+    if held is not None:
+        yield held
+
+
+def side_by_side(
+    things: Iterable[tuple[str, T]], checksums: Iterable[Checksum]
+) -> Iterator[tuple[T | None, Checksum | None]]:
+    """Yield each thing with the checksum of its path, None where there is no such thing.
+
+    Both come in the order of the walk, and so does what is yielded.
+    """
+    rest = ((order(checksum.path), checksum) for checksum in checksums)
+    key, checksum = next(rest, _END)
+    for path, thing in things:
+        mine = order(path)
+        while checksum is not None and key < mine:
+            yield None, checksum
+            key, checksum = next(rest, _END)
+        if checksum is not None and key == mine:
+            yield thing, checksum
+            key, checksum = next(rest, _END)
+        else:
+            yield thing, None
+    while checksum is not None:
+        yield None, checksum
+        key, checksum = next(rest, _END)
+
+
+_END: tuple[bytes, Checksum | None] = (b"", None)

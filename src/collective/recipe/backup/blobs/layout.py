@@ -1,0 +1,202 @@
+"""What lies in a blobstorage: where ZODB puts each blob, and a walk over all there is.
+
+::
+
+    .layout                              the name of the layout, "bushy" or "lawn"
+    0x00/0x00/.../0x2a/0x03f1....blob    bushy: a directory for each byte of the oid
+    0x2a/0x03f1....blob                  lawn: one directory for each oid, no leading zeros
+    tmp/                                 uncommitted data
+
+The file of a blob is called after the tid of the transaction that wrote it, in hex without
+leading zero bytes.  Anything else is *foreign*: ZODB does not know it, we keep it.  What
+belongs to one moment of one process (``tmp``, locks, the list of a pack under way) is
+neither.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import NamedTuple
+
+from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.model import BlobId, Oid
+from collective.recipe.backup.times import Tid
+
+MARKER = ".layout"
+
+_BYTE = "[0-9a-f]{2}"
+_NUMBER = f"(?:00|(?!00){_BYTE}(?:{_BYTE}){{0,7}})"  # ZODB finds it under no other spelling
+_BUSHY = re.compile(rf"((?:0x{_BYTE}/){{8}})0x({_NUMBER})\.blob")
+_LAWN = re.compile(rf"0x({_NUMBER})/0x({_NUMBER})\.blob")
+_DIRECTORY = re.compile(rf"0x{_BYTE}(?:/0x{_BYTE}){{0,7}}|0x{_NUMBER}")
+# what a ZEO client is about to hand over lies beside the blob that it will become
+_OF_A_MOMENT = re.compile(
+    rf"(?:.*/)?(?:\.lock|\.nfs[0-9a-f]+)|(?:{_DIRECTORY.pattern})/[^/]*\.tmp.?", re.DOTALL
+)
+_OF_A_MOMENT_AT_THE_ROOT = {"tmp", ".removed", "check_size.lock", "lost+found"}
+
+
+class Kind(Enum):
+    """What an entry of a blobstorage is."""
+
+    BLOB = "blob"
+    MARKER = "layout marker"
+    FILE = "foreign file"
+    LINK = "foreign symbolic link"
+    DIRECTORY = "foreign directory"
+    IMPOSTOR = "symbolic link in the place of a blob or of a directory of blobs"
+    SPECIAL = "neither file, directory nor symbolic link"
+
+
+class Entry(NamedTuple):
+    """One thing in a blobstorage: its path below the root, what it is, which blob it is."""
+
+    path: str
+    kind: Kind
+    blob: BlobId | None = None
+
+    @property
+    def foreign(self) -> bool:
+        """Tell whether ZODB knows nothing of it."""
+        return self.kind not in (Kind.BLOB, Kind.MARKER)
+
+
+class Layout(Enum):
+    """How a blobstorage names the directories of its blobs."""
+
+    BUSHY = "bushy"
+    LAWN = "lawn"
+
+    def path(self, blob: BlobId) -> str:
+        """Return where the file of *blob* lies below the root."""
+        if self is Layout.BUSHY:
+            digits = blob.oid.hex()
+            place = "/".join(f"0x{digits[at : at + 2]}" for at in range(0, 16, 2))
+        else:
+            place = f"0x{_shown(blob.oid)}"
+        return f"{place}/0x{_shown(blob.tid)}.blob"
+
+
+def layout_of(root: Path) -> Layout:
+    """Return the layout of the blobstorage at *root*.
+
+    Without a marker what is there decides, and for an empty directory ZODB's default, bushy.
+    Raises BackupError when the marker names a layout that no blobstorage has.
+    """
+    try:
+        name = (root / MARKER).read_bytes().strip().decode("utf-8", "replace")
+    except FileNotFoundError:
+        blobs = (entry.path for entry in walk(root) if entry.blob)
+        first = next(blobs, None)
+        return Layout.LAWN if first and _LAWN.fullmatch(first) else Layout.BUSHY
+    try:
+        return Layout(name)
+    except ValueError:
+        hint = "blob_storage must be the directory that the ZEO server or the instance writes to"
+        if name == "zeocache":
+            hint = f"this is the cache of a ZEO client; {hint}"
+        raise BackupError(
+            f"no blobstorage has the layout {name[:40]!r}", where=root / MARKER, hint=hint
+        ) from None
+
+
+def blob_of(path: str) -> BlobId | None:
+    """Return which blob lies at *path* below a root, None if that is no place for one."""
+    if not path.endswith(".blob"):
+        return None
+    found = _BUSHY.fullmatch(path) or _LAWN.fullmatch(path)
+    if not found:
+        return None
+    oid = bytes.fromhex(found[1].replace("0x", "").replace("/", ""))
+    tid = bytes.fromhex(found[2])
+    return BlobId(Oid(oid.rjust(8, b"\0")), Tid(tid.rjust(8, b"\0")))
+
+
+def walk(root: Path) -> Iterator[Entry]:
+    """Yield what lies below *root*, in the order of ``order``.
+
+    A foreign directory comes before what is in it; ZODB's own directories do not come at
+    all.  Symbolic links are not followed.  What vanishes while we look was never there.
+    Memory grows with the largest directory, not with the tree.  Raises OSError for *root*
+    itself, and for a directory that cannot be read.
+    """
+    top = os.fsencode(root)
+    levels = [("", _listed(top))]
+    while levels:
+        place, rest = levels[-1]
+        for item in rest:
+            path = place + os.fsdecode(item[:-2])
+            if item[-1:] != _A_DIRECTORY:
+                entry = _entry(path, item[-1:])
+                if entry:
+                    yield entry
+                continue
+            if not _DIRECTORY.fullmatch(path):
+                if _is_of_a_moment(path):
+                    continue
+                yield Entry(path, Kind.DIRECTORY)
+            inside = _listed_if_there(os.path.join(top, os.fsencode(path)))
+            levels.append((f"{path}/", inside))
+            break
+        else:
+            levels.pop()
+
+
+def order(path: str) -> bytes:
+    """Return what paths are sorted by: each directory's names by their bytes, depth first."""
+    return os.fsencode(path).replace(b"/", b"\0")
+
+
+_A_FILE, _A_LINK, _A_DIRECTORY, _A_SPECIAL = b"f", b"l", b"d", b"s"
+_FOREIGN = {_A_FILE: Kind.FILE, _A_LINK: Kind.LINK, _A_SPECIAL: Kind.SPECIAL}
+
+
+def _listed(directory: bytes) -> Iterator[bytes]:
+    """Return the sorted names in *directory*, each with a NUL and a letter for its kind.
+
+    A lawn has one directory for each of maybe 400,000 blobs: bytes cost a quarter of what
+    os.DirEntry objects do.
+    """
+    with os.scandir(directory) as found:
+        names = [entry.name + b"\0" + _letter(entry) for entry in found]
+    names.sort()
+    return iter(names)
+
+
+def _listed_if_there(directory: bytes) -> Iterator[bytes]:
+    try:
+        return _listed(directory)
+    except FileNotFoundError:  # ZODB removes the directories that a pack has emptied
+        return iter(())
+
+
+def _letter(entry: os.DirEntry[bytes]) -> bytes:
+    if entry.is_symlink():
+        return _A_LINK
+    if entry.is_dir(follow_symlinks=False):
+        return _A_DIRECTORY
+    return _A_FILE if entry.is_file(follow_symlinks=False) else _A_SPECIAL
+
+
+def _is_of_a_moment(path: str) -> bool:
+    return path in _OF_A_MOMENT_AT_THE_ROOT or bool(_OF_A_MOMENT.fullmatch(path))
+
+
+def _entry(path: str, letter: bytes) -> Entry | None:
+    """Return what is at *path*, which is no directory; None for what does not count."""
+    blob = blob_of(path)
+    if letter == _A_LINK and (blob or path == MARKER or _DIRECTORY.fullmatch(path)):
+        return Entry(path, Kind.IMPOSTOR)
+    if letter == _A_FILE and blob:
+        return Entry(path, Kind.BLOB, blob)
+    if letter == _A_FILE and path == MARKER:
+        return Entry(path, Kind.MARKER)
+    return None if _is_of_a_moment(path) else Entry(path, _FOREIGN[letter])
+
+
+def _shown(number: bytes) -> str:
+    return number.lstrip(b"\0").hex() or "00"

@@ -1,0 +1,392 @@
+"""Blob sets: for each chain one directory with all its blobs, and digests of them.
+
+::
+
+    blobstorage.2026-03-01-03-00-00/
+        blobstorage/               the tree, as it is at the source
+        checksums, checksums.added
+        foreign                    only if there is more in the tree than ZODB's blobs
+    latest -> blobstorage.2026-03-01-03-00-00
+
+``begin`` makes a set beside, whole, before it gets its name: a complete scan of the source
+that links what the set before has unchanged.  ``extend`` adds the blobs that the log says
+are new; each appears whole, and only then in the checksums.  Sets that rsync made for
+older releases are the same without the files beside the tree.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from blake3 import blake3
+
+from collective.recipe.backup.blobs import checksums
+from collective.recipe.backup.blobs.checksums import Checksum, Checksums, side_by_side
+from collective.recipe.backup.blobs.copying import (
+    Done,
+    How,
+    Order,
+    Transfer,
+    checksum_of,
+    in_order,
+    refuse,
+)
+from collective.recipe.backup.blobs.layout import Entry, Kind, layout_of, walk
+from collective.recipe.backup.errors import BackupError, IntegrityError, explained
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.model import BlobId
+from collective.recipe.backup.progress import Advance, Progress
+from collective.recipe.backup.times import Tid, is_stamp
+
+LATEST = "latest"
+FOREIGN_NAME = "foreign"
+NAMED = 1000
+"""How many missing blobs are named; more are only counted."""
+
+_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class BlobSet:
+    """One directory of blobs: its *path* and, below that, the tree of the storage *storage*."""
+
+    path: Path
+    storage: str
+
+    @property
+    def name(self) -> str:
+        """The name of the directory, ``STORAGE.STAMP``."""
+        return self.path.name
+
+    @property
+    def stamp(self) -> str:
+        """The stamp of the chain that it was begun for."""
+        return self.name[len(self.storage) + 1 :]
+
+    @property
+    def root(self) -> Path:
+        """The tree of blobs."""
+        return self.path / self.storage
+
+    @property
+    def checksums(self) -> Checksums:
+        """What each file of the tree must be."""
+        return Checksums(self.path)
+
+    @property
+    def ours(self) -> bool:
+        """Tell whether it has checksums: rsync and older releases wrote none."""
+        return self.checksums.exist()
+
+    @property
+    def foreign(self) -> bool:
+        """Tell whether it holds what ZODB does not know, which no log says anything about."""
+        return (self.path / FOREIGN_NAME).exists()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copied:
+    """What a copy came to.
+
+    *files* were copied, *size* bytes in all, and *linked* ones only linked; of these
+    *foreign* are no blobs.  *vanished* ones went away before they could be copied.  *lost*
+    counts the blobs asked for that the source does not have; *missing* names some of them.
+    """
+
+    files: int = 0
+    linked: int = 0
+    size: int = 0
+    foreign: int = 0
+    vanished: int = 0
+    lost: int = 0
+    missing: tuple[BlobId, ...] = ()
+
+    def __add__(self, other: Copied) -> Copied:
+        return Copied(
+            files=self.files + other.files,
+            linked=self.linked + other.linked,
+            size=self.size + other.size,
+            foreign=self.foreign + other.foreign,
+            vanished=self.vanished + other.vanished,
+            lost=self.lost + other.lost,
+            missing=(self.missing + other.missing)[:NAMED],
+        )
+
+
+class Tally:
+    """Adds up what became of each file."""
+
+    def __init__(self, advance: Advance) -> None:
+        self._advance = advance
+        self._numbers = dict.fromkeys(How, 0)
+        self._size = 0
+        self._foreign = 0
+
+    def add(self, done: Done) -> None:
+        """Count one."""
+        self._advance(1)
+        if done.entry.kind is Kind.DIRECTORY:
+            return
+        self._numbers[done.how] += 1
+        if done.how is How.COPIED and done.checksum:
+            self._size += done.checksum.size or 0
+        if done.entry.foreign and done.how is not How.VANISHED:
+            self._foreign += 1
+
+    def sum(self) -> Copied:
+        """Return the sum so far."""
+        return Copied(
+            files=self._numbers[How.COPIED],
+            linked=self._numbers[How.LINKED],
+            vanished=self._numbers[How.VANISHED],
+            size=self._size,
+            foreign=self._foreign,
+        )
+
+
+def find_sets(directory: Path, name: str) -> list[BlobSet]:
+    """Return the sets of the storage *name* in *directory*, oldest first.
+
+    A directory that is not there holds none.  Partial ones are never among them.
+    """
+    try:
+        with os.scandir(directory) as entries:
+            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+    prefix = f"{name}."
+    found = [
+        BlobSet(directory / each, name)
+        for each in sorted(names)
+        if each.startswith(prefix) and is_stamp(each[len(prefix) :])
+    ]
+    return [each for each in found if each.root.is_dir() and not each.root.is_symlink()]
+
+
+def missing(blob_set: BlobSet, ids: Iterable[BlobId]) -> Iterator[BlobId]:
+    """Yield those of *ids* whose blobs are not in the set."""
+    layout = layout_of(blob_set.root)
+    for blob in ids:
+        if not (blob_set.root / layout.path(blob)).is_file():
+            yield blob
+
+
+def remove(blob_set: BlobSet, files: Files) -> None:
+    """Remove a set; in one step for those who look, which then takes its time."""
+    partial = files.partial_name(blob_set.path)
+    files.rename(blob_set.path, partial)
+    files.remove_tree(partial)
+
+
+def begin(  # noqa: PLR0913  the last two come from outside, as everywhere
+    source: Path,
+    directory: Path,
+    stamp: str,
+    *,
+    until: Tid,
+    previous: BlobSet | None,
+    files: Files,
+    progress: Progress,
+) -> tuple[BlobSet, Copied]:
+    """Make the set of *stamp* in *directory*: all of *source* but the blobs later than *until*.
+
+    Those belong to transactions that the filestorage part does not hold.  What *previous*
+    has unchanged is hard linked.  Blobs that vanish meanwhile (a pack) are left out and
+    counted.  Raises BackupError when the source cannot be read completely.
+    """
+    _check_places(source, directory)
+    blob_set = BlobSet(directory / f"{source.name}.{stamp}", source.name)
+    if os.path.lexists(blob_set.path):
+        raise BackupError("there is a blob set of this stamp already", where=blob_set.path)
+    with explained("cannot back up the blobs", source), files.staging(blob_set.path) as partial:
+        wanted = (entry for entry in walk(source) if not entry.blob or entry.blob.tid <= until)
+        transfer = Transfer(
+            source=source,
+            target=partial / source.name,
+            earlier=previous.root if previous else None,
+            files=files,
+        )
+        known = previous.checksums if previous else ()
+        with progress.phase("blobs", 0, "files") as advance:
+            tally = Tally(advance)
+            with files.writing(partial / checksums.NAME) as writer:
+                done = transfer.run(_orders(wanted, known))
+                checksums.write(_counted(done, tally), writer)
+        copied = tally.sum()
+        if copied.foreign:
+            files.write(partial / FOREIGN_NAME, f"{copied.foreign}\n".encode("ascii"))
+    point_latest(blob_set, files)
+    return blob_set, copied
+
+
+def extend(
+    source: Path, blob_set: BlobSet, ids: Iterable[BlobId], *, files: Files, progress: Progress
+) -> Copied:
+    """Add the blobs *ids* to a set, each durably and whole before the checksums name it.
+
+    Those that are there already are compared with the source, and copied again if they
+    differ.  Those that the source does not have are counted and named, no error.
+    """
+    _check_places(source, blob_set.path.parent)
+    if not blob_set.ours:
+        raise BackupError(
+            "this blob set has no checksums, so nothing can be added to it",
+            where=blob_set.path,
+            hint="make a full backup, which begins a new one",
+        )
+    rest, copied = iter(ids), Copied()
+    with explained("cannot back up the blobs", source):
+        files.sweep(blob_set.path)
+        with progress.phase("new blobs", 0, "files") as advance:
+            while batch := list(dict.fromkeys(islice(rest, _BATCH))):
+                copied += Addition(source, blob_set, files).add(batch)
+                advance(len(batch))
+        point_latest(blob_set, files)
+    return copied
+
+
+def point_latest(blob_set: BlobSet, files: Files) -> None:
+    """Make ``latest`` lead to this set, if it does not already."""
+    latest = _latest(blob_set.path.parent)
+    if not latest.is_symlink() or os.readlink(latest) != blob_set.name:
+        files.symlink(blob_set.name, latest)
+
+
+class Addition:
+    """One batch of blobs that are added to a set."""
+
+    def __init__(self, source: Path, blob_set: BlobSet, files: Files) -> None:
+        self._source, self._target = source, blob_set.root
+        # they differ when the storage was migrated since; ZODB knows both
+        self._source_layout, self._target_layout = layout_of(source), layout_of(blob_set.root)
+        self._set = blob_set
+        self._files = files
+        self._touched: dict[Path, None] = {}
+
+    def add(self, blobs: list[BlobId]) -> Copied:
+        """Add *blobs*, durably; the checksums name them when all are in place."""
+        there = [blob for blob in blobs if self._make_way(blob)]
+        done = list(in_order(self._publish, there))
+        # also what a run made that died before it could sync
+        for directory in self._touched:
+            self._files.sync_directory(directory)
+        self._set.checksums.add((each.checksum for each in done if each.checksum), self._files)
+        return self._sum(blobs, done)
+
+    def _make_way(self, blob: BlobId) -> bool:
+        """Make the directories that *blob* needs; False if it is neither here nor there."""
+        target = self._target / self._target_layout.path(blob)
+        originals = self._originals(blob)
+        if originals is None and not target.is_file():
+            return False
+        for directory in reversed(target.relative_to(self._target).parents):
+            place = self._target / directory
+            if place not in self._touched:
+                if originals and not place.is_dir():
+                    self._files.make_directory_like(place, originals[-1])
+                self._touched[place] = None
+        return True
+
+    def _originals(self, blob: BlobId) -> list[os.stat_result] | None:
+        """Return what the directories of *blob* at the source are, None if it is not there."""
+        path, found = "", []
+        for name in self._source_layout.path(blob).split("/"):
+            path = f"{path}/{name}" if path else name
+            try:
+                status = (self._source / path).lstat()
+            except FileNotFoundError:
+                return None
+            if stat.S_ISLNK(status.st_mode):
+                refuse(Entry(path, Kind.IMPOSTOR), self._source)
+            found.append(status)
+        return found[:-1]
+
+    def _publish(self, blob: BlobId) -> Done:
+        path = self._target_layout.path(blob)
+        source = self._source / self._source_layout.path(blob)
+        entry, target = Entry(path, Kind.BLOB, blob), self._target / path
+        kept = checksum_of(self._target, path) if target.is_file() else None
+        try:
+            if kept and kept[1:] == checksum_of(source.parent, source.name)[1:]:
+                return Done(entry, How.KEPT, kept)
+            digest = blake3()
+            size = self._files.publish_copy(
+                source, target, observe=digest.update, room=self._set.path
+            )
+        except FileNotFoundError:
+            if os.path.lexists(source):
+                raise
+            return Done(entry, How.KEPT, kept) if kept else Done(entry, How.VANISHED)
+        return Done(entry, How.COPIED, Checksum(path, size, digest.hexdigest()))
+
+    @staticmethod
+    def _sum(blobs: list[BlobId], done: list[Done]) -> Copied:
+        stored = {each.entry.blob for each in done if each.how is not How.VANISHED}
+        lost = [blob for blob in blobs if blob not in stored]
+        copied = [each.checksum for each in done if each.how is How.COPIED]
+        return Copied(
+            files=len(copied),
+            size=sum(checksum.size or 0 for checksum in copied if checksum),
+            lost=len(lost),
+            missing=tuple(lost[:NAMED]),
+        )
+
+
+def _check_places(source: Path, directory: Path) -> None:
+    """Raise BackupError unless *source* can be copied to *directory*."""
+    if not source.is_dir():
+        raise BackupError(
+            "there is no blobstorage here",
+            where=source,
+            hint="is blob_storage right, and is its disk mounted?",
+        )
+    if Path(os.path.realpath(directory)).is_relative_to(os.path.realpath(source)):
+        raise BackupError(
+            "the backups would lie in the blobstorage that they are of",
+            where=directory,
+            hint="choose a directory elsewhere, on another disk if there is one",
+        )
+    _latest(directory)
+
+
+def _latest(directory: Path) -> Path:
+    """Return the path of the link to the newest set.  Raises if it is something else."""
+    latest = directory / LATEST
+    if os.path.lexists(latest) and not latest.is_symlink():
+        raise BackupError(
+            "this name is kept for a link to the newest blob set",
+            where=latest,
+            hint="move what is there elsewhere",
+        )
+    return latest
+
+
+def _orders(entries: Iterable[Entry], known: Iterable[Checksum]) -> Iterator[Order]:
+    """Put to each entry what the set before knows of it."""
+    things = ((entry.path, entry) for entry in entries)
+    for entry, checksum in side_by_side(things, _as_far_as_legible(known)):
+        if entry:
+            yield Order(entry, checksum)
+
+
+def _as_far_as_legible(known: Iterable[Checksum]) -> Iterator[Checksum]:
+    """Yield checksums up to the first damage.
+
+    What has none is compared byte by byte, so that damage to an old set, which verify
+    reports, does not keep anybody from making a new one.
+    """
+    with suppress(IntegrityError):
+        yield from known
+
+
+def _counted(done: Iterable[Done], tally: Tally) -> Iterator[Checksum]:
+    for each in done:
+        tally.add(each)
+        if each.checksum:
+            yield each.checksum
