@@ -4,7 +4,7 @@ Each document is a story in a fresh buildout.  These parts of it are run, in the
 
 * ``.. code-block:: ini`` with a ``:caption:`` is a file of that name;
 * ``.. code-block:: console`` holds commands after ``$``, each followed by what it prints,
-  and by ``(exit code N)`` if that is not 0;
+  and by ``(exit code N)`` if that is not 0; what stands after the prompt is typed in;
 * ``>>>`` is Python, with the names of ``zc.buildout.testing`` (``write``, ``cat``, ``ls``,
   ``system``, ``buildout``, ``sample_buildout``) and those of NAMES below.  What a reader
   need not see of it stands in a comment of the page (``..`` and an indented block).
@@ -46,6 +46,9 @@ DOCUMENTS = sorted(
 
 BUILDOUT = "/srv/site"
 """How documents call the directory of the buildout."""
+
+PROMPT = "[no]: "
+"""What stands before an answer: it is typed in, as the document shows it."""
 
 CHECKER = RENormalizing(
     [
@@ -97,16 +100,21 @@ def commands(body: str, start: int) -> Iterator[doctest.Example]:
     pieces = re.split(r"^\$ (.*)\n", body, flags=re.MULTILINE)
     lineno = start + pieces[0].count("\n")
     for command, output in zip(pieces[1::2], pieces[2::2], strict=True):
-        yield doctest.Example(f"run({command!r})\n", output.rstrip("\n"), lineno=lineno)
+        answers = re.findall(rf"{re.escape(PROMPT)}(.+)$", output, re.MULTILINE)
+        source = f"run({command!r}, *{answers!r})\n"
+        yield doctest.Example(source, output.rstrip("\n"), lineno=lineno)
         lineno += 1 + output.count("\n")
 
 
-def run(command: str, input: str = "") -> None:
-    """Run a shell command and print what it prints, in the order in which it does."""
+def run(command: str, *answers: str) -> None:
+    """Run a shell command and print what it prints, in the order in which it does.
+
+    The answers are shown where a terminal would show them.
+    """
     done = subprocess.run(
         command,
         shell=True,
-        input=input,
+        input="".join(f"{answer}\n" for answer in answers),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -114,12 +122,17 @@ def run(command: str, input: str = "") -> None:
             **os.environ,
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONUNBUFFERED": "1",
+            # zc.buildout 4 and 5 cannot do without it
+            "PYTHONWARNINGS": "ignore:pkg_resources is deprecated",
             "TERM": "dumb",
         },
         check=False,
     )
-    if done.stdout:
-        print(done.stdout.rstrip("\n"))
+    shown = done.stdout
+    for answer in answers:
+        shown = re.sub(rf"{re.escape(PROMPT)}(?!yes|no)", f"{PROMPT}{answer}\n", shown, count=1)
+    if shown:
+        print(shown.rstrip("\n"))
     if done.returncode:
         print(f"(exit code {done.returncode})")
 
@@ -206,6 +219,9 @@ A file and a command:
     err
     2026-03-01-12-30-05 27 kB in 0.1 s
     (exit code 1)
+    $ printf 'Really? [no]: ' && read answer && echo "Answered $answer"
+    Really? [no]: yes
+    Answered yes
 
 * An item:
 
@@ -223,7 +239,7 @@ A file and a command:
 
 def test_files_commands_and_hidden_python_are_run():
     test = parsed(SELF, "self", "self.rst")
-    assert len(test.examples) == 5
+    assert len(test.examples) == 6
     assert failure(test) == ""
 
 
