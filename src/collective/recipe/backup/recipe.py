@@ -81,13 +81,17 @@ def _always(_options: Options) -> bool:
 
 
 class Script(NamedTuple):
-    """One script: its name in a part called ``backup``, what is added to another part's name."""
+    """One script: its name in a part called ``backup``, what is added to another part's name.
+
+    *flags* are arguments that it passes on before those of its user.
+    """
 
     own_name: str
     suffix: str
     verb: str
     destination: str
     is_wanted: Callable[[Options], bool] = _always
+    flags: tuple[str, ...] = ()
 
     def name(self, part: str) -> str:
         """Return the script's name in *part*."""
@@ -96,7 +100,14 @@ class Script(NamedTuple):
 
 SCRIPTS = (
     Script("backup", "", "backup", STANDARD),
-    Script("fullbackup", "-full", "fullbackup", STANDARD, lambda it: it.enable_fullbackup),
+    Script(
+        "fullbackup",
+        "-full",
+        "backup",
+        STANDARD,
+        lambda it: it.enable_fullbackup,
+        flags=("--full",),
+    ),
     Script("snapshotbackup", "-snapshot", "backup", SNAPSHOT),
     Script("zipbackup", "-zip", "backup", ZIP, lambda it: it.enable_zipbackup),
     Script("restore", "-restore", "restore", STANDARD),
@@ -176,14 +187,16 @@ class Recipe:
     update = install
 
     def _generate(self, script: Script, working_set: Any) -> None:
-        arguments = (script.verb, script.destination, str(self.config_path))
+        # ASCII literals, which survive whatever a path holds
+        arguments = [ascii(it) for it in (script.verb, script.destination, str(self.config_path))]
+        if script.flags:
+            arguments.append(f"[*{ascii(script.flags)}, *sys.argv[1:]]")
         zc.buildout.easy_install.scripts(
             [(script.name(self.name), f"{DISTRIBUTION}.cli", "main")],
             working_set,
             sys.executable,
             str(self.bin),
-            # ASCII literals, which survive whatever a path holds
-            arguments=", ".join(map(ascii, arguments)),
+            arguments=", ".join(arguments),
             extra_paths=self.egg.extra_paths,
             initialization=self.options.get("initialization", ""),
             relative_paths=self.egg._relative_paths,
