@@ -104,6 +104,21 @@ class Files:
             self._discard(partial)
             raise
 
+    @contextmanager
+    def scratch(self, final: Path) -> Iterator[Writer]:
+        """Yield a Writer for what is needed only while *final* is made, and is read again.
+
+        The file lies beside *final* and is gone after the body.
+        """
+        partial = self.partial_name(final)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        descriptor = self._change("create", partial, os.open, partial, flags, 0o600)
+        try:
+            yield Writer(self, partial, descriptor)
+        finally:
+            os.close(descriptor)
+            self._discard(partial)
+
     def write(self, final: Path, data: bytes, mode: int = 0o666) -> None:
         """Make *final* hold *data*, in one step for all who read it."""
         with self.writing(final, mode) as writer:
@@ -121,6 +136,23 @@ class Files:
             os.close(descriptor)
         if new:
             self.sync_directory(path.parent)
+
+    @contextmanager
+    def overwriting(self, path: Path, offset: int) -> Iterator[Writer]:
+        """Yield a Writer into *path* from *offset* on; what is written last is its end.
+
+        Not made in one step: only under a journal that can do it again.
+        """
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            writer = Writer(self, path, descriptor)
+            yield writer
+            end = offset + writer.size
+            self._change("truncate", path, os.ftruncate, descriptor, end)
+            self._change("fsync", path, os.fsync, descriptor)
+        finally:
+            os.close(descriptor)
 
     def copy(
         self, source: Path, target: Path, *, sync: bool = True, observe: Observe | None = None

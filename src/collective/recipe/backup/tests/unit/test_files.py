@@ -466,3 +466,17 @@ def test_names_are_data(tmp_path, files, name):
     assert sorted(os.listdir(directory)) == sorted(["source", *(name + each for each in endings)])
     files.remove_tree(directory)
     assert os.listdir(tmp_path) == []
+
+
+def test_what_is_scratch_can_be_read_again_and_is_gone_afterwards(tmp_path, files):
+    with files.scratch(tmp_path / "final") as writer:
+        writer.write(b"data")
+        assert os.pread(writer.descriptor, 10, 1) == b"ata"
+        assert [is_partial(name) for name in below(tmp_path)] == [True]
+    assert below(tmp_path) == []
+
+
+def test_scratch_is_gone_when_its_body_fails(tmp_path, files):
+    with pytest.raises(ValueError, match="no"), files.scratch(tmp_path / "final"):
+        raise ValueError("no")
+    assert below(tmp_path) == []

@@ -1,0 +1,182 @@
+r"""``Data.fs.index``: where FileStorage keeps the place of each object's last data record.
+
+Without it a FileStorage reads the whole log when it is opened, with it only what comes after
+the index's position.  The file is a sequence of pickles::
+
+    position    where the log ended when the index was written
+    (p, b)*     in the order of p, the first 6 bytes of oids; b is the last 2 bytes of each oid
+                that begins with p, in order, then the offset of each, 6 bytes, big-endian
+    None
+
+An index is a cache.  FileStorage compares a few of its entries with the last transactions
+before it believes it, and reads the log if it must.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import pickle
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+from collective.recipe.backup.errors import IntegrityError, explained
+from collective.recipe.backup.files import Files, Writer
+from collective.recipe.backup.filestorage.format import Record
+from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.model import Oid
+
+_PROTOCOL = 3
+_END = pickle.dumps(None, _PROTOCOL)
+_INTEGERS = {b"K": 1, b"M": 2, b"J": 4}
+
+_PREFIX = 6
+_ENTRY = struct.Struct(">8sQ")
+# no check of input, but of the line above
+assert _ENTRY.size == 16  # noqa: S101
+
+_OBJECTS = 1 << 17
+"""How many objects' places are held before they are put aside: about 25 MB."""
+_MERGED = 1 << 24
+"""Bytes that are held while what was put aside is merged."""
+_WRITTEN = 1 << 20
+
+
+def position(path: Path) -> int | None:
+    """Return the position of the index at *path*; None if there is none that is whole."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(16)
+            file.seek(-len(_END), os.SEEK_END)
+            whole = file.read() == _END
+    except OSError:
+        # missing, unreadable or shorter than an end: it cannot be used, whatever the reason
+        return None
+    start, size = (4, data[3]) if data[2:3] == b"\x8a" else (3, _INTEGERS.get(data[2:3], 0))
+    if not (whole and size and data[:1] == b"\x80" and data[start + size :][:1] == b"."):
+        return None
+    return int.from_bytes(data[start : start + size], "little")
+
+
+def fits(path: Path, log: TransactionLog, end: int) -> bool:
+    """Tell whether the index at *path* is one of *log* as it was at a boundary up to *end*.
+
+    Then a FileStorage reads only what comes after its position.  Whether its entries are
+    right is not looked at.
+    """
+    offset = position(path)
+    if offset is None or offset > end:
+        return False
+    try:
+        log.before(offset)
+    except IntegrityError:
+        return False
+    return True
+
+
+class IndexBuilder:
+    """Makes a Data.fs.index from the data records of a log, in whatever memory there is.
+
+    Places are put aside, sorted, beside *final* whenever there are many, and merged in the
+    end; the last place of an object wins.  A context manager: what was put aside is gone
+    after the body.
+    """
+
+    def __init__(self, final: Path, files: Files, *, objects: int = _OBJECTS) -> None:
+        """Hold the places of *objects* objects at most."""
+        self._final = final
+        self._files = files
+        self._objects = objects
+        self._places: dict[Oid, int] = {}
+        self._aside: Writer | None = None
+        self._runs: list[tuple[int, int]] = []  # begin and end of each in the file aside
+        self._open = ExitStack()
+
+    def __enter__(self) -> IndexBuilder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._open.close()
+
+    def add(self, record: Record) -> None:
+        """Take the place of one data record; they come in the order of the log."""
+        self._places[record.oid] = record.offset
+        if len(self._places) >= self._objects:
+            self._put_aside()
+
+    def write(self, end: int) -> None:
+        """Write the index of a log that ends at *end*, whole and durable."""
+        with (
+            explained("cannot write the index of the filestorage", self._final),
+            self._files.writing(self._final) as writer,
+        ):
+            waiting = bytearray(pickle.dumps(end, _PROTOCOL))
+            for piece in _pickled(self._merged()):
+                waiting += piece
+                if len(waiting) >= _WRITTEN:
+                    writer.write(waiting)
+                    waiting.clear()
+            writer.write(waiting + _END)
+
+    def _put_aside(self) -> None:
+        with explained("cannot put a part of the index aside", self._final.parent):
+            if self._aside is None:
+                self._aside = self._open.enter_context(self._files.scratch(self._final))
+            begin = self._aside.size
+            self._aside.write(b"".join(self._sorted()))
+            self._runs.append((begin, self._aside.size))
+        self._places.clear()
+
+    def _sorted(self) -> list[bytes]:
+        return sorted(_ENTRY.pack(oid, offset) for oid, offset in self._places.items())
+
+    def _merged(self) -> Iterator[bytes]:
+        """Yield all entries in order; those of one object in the order of their offsets."""
+        size = max(_ENTRY.size, _MERGED // (len(self._runs) or 1) // _ENTRY.size * _ENTRY.size)
+        runs = [self._run(begin, end, size) for begin, end in self._runs]
+        return heapq.merge(*runs, self._sorted())
+
+    def _run(self, begin: int, end: int, size: int) -> Iterator[bytes]:
+        assert self._aside is not None  # noqa: S101  there are no runs without
+        while begin < end:
+            data = os.pread(self._aside.descriptor, min(size, end - begin), begin)
+            for index in range(0, len(data), _ENTRY.size):
+                yield data[index : index + _ENTRY.size]
+            begin += len(data)
+
+
+def _pickled(entries: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the pickles of all entries, one for each prefix."""
+    prefix, last, suffixes, offsets = b"", b"", bytearray(), bytearray()
+    for entry in entries:
+        oid = entry[:8]
+        if oid[:_PREFIX] != prefix:
+            if suffixes:
+                yield _pair(prefix, bytes(suffixes + offsets))
+            prefix, suffixes, offsets = oid[:_PREFIX], bytearray(), bytearray()
+        elif oid == last:
+            del suffixes[-2:], offsets[-6:]
+        suffixes += oid[_PREFIX:]
+        offsets += entry[-6:]
+        last = oid
+    if suffixes:
+        yield _pair(prefix, bytes(suffixes + offsets))
+
+
+def _pair(prefix: bytes, places: bytes) -> bytes:
+    """Return the pickle of the two, as FileStorage's pickler writes it, which keeps no memo."""
+    return b"\x80\x03" + _bytes(prefix) + _bytes(places) + b"\x86."
+
+
+def _bytes(data: bytes) -> bytes:
+    if len(data) < 256:
+        return b"C" + bytes([len(data)]) + data
+    return b"B" + struct.pack("<I", len(data)) + data

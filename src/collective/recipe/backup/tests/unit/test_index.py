@@ -1,0 +1,239 @@
+"""Data.fs.index: the same as FileStorage writes, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+import random
+import tracemalloc
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import ZODB
+from hypothesis import given
+from hypothesis import strategies as st
+from ZODB.Connection import TransactionMetaData
+from ZODB.fsIndex import fsIndex
+
+from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.filestorage.format import Record
+from collective.recipe.backup.filestorage.framing import Framing
+from collective.recipe.backup.filestorage.index import IndexBuilder, fits, position
+from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.model import Oid
+from collective.recipe.backup.tests.faults.harness import survive_every_fault
+from collective.recipe.backup.tests.samples import FOUNDED, FileStorage, Site
+from collective.recipe.backup.times import ZERO_TID
+
+HOUR = timedelta(hours=1)
+
+
+def record(oid: int, offset: int) -> Record:
+    return Record(Oid(oid.to_bytes(8, "big")), ZERO_TID, 0, 0, 1, offset + 42, 0)
+
+
+def build(source: Path, final: Path, *, objects: int = 5, size: int = 1000) -> None:
+    """Write the index of the filestorage *source* from a stream of it."""
+    data = source.read_bytes()
+    with IndexBuilder(final, Files(), objects=objects) as builder:
+        framing = Framing(on_record=builder.add)
+        for begin in range(0, len(data), size):
+            framing.feed(data[begin : begin + size])
+        framing.finish()
+        builder.write(framing.end)
+
+
+def scanned(source: Path) -> bytes:
+    """Return the index that FileStorage makes when it has to read the whole log."""
+    index = source.with_name(f"{source.name}.index")
+    index.unlink(missing_ok=True)
+    FileStorage(str(source)).close()
+    return index.read_bytes()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """A site with a change each hour, and one undone."""
+    site = Site(tmp_path)
+    with site.opened():
+        for hour in range(1, 10):
+            values = {f"key {number}": hour for number in range(hour, 20)}
+            site.commit(values, {"blob": b"%d" % hour}, at=FOUNDED + hour * HOUR)
+        site.undo(site.commit({"other": 1}, at=FOUNDED + 10 * HOUR), at=FOUNDED + 11 * HOUR)
+        site.undo(site.commit({"key 1": 99}, at=FOUNDED + 12 * HOUR), at=FOUNDED + 13 * HOUR)
+    return site
+
+
+def delete(site: Site) -> None:
+    storage = ZODB.FileStorage.FileStorage(str(site.filestorage))
+    oid = bytes(7) + b"\1"
+    change = TransactionMetaData()
+    storage.tpc_begin(change)
+    storage.deleteObject(oid, storage.load(oid)[1], change)
+    storage.tpc_vote(change)
+    storage.tpc_finish(change)
+    storage.close()
+
+
+@pytest.mark.parametrize("objects", [1, 2, 7, 1000])
+@pytest.mark.parametrize("then", ["", "delete", "pack", "pack and change"])
+def test_it_is_to_the_byte_what_filestorage_writes(site, objects, then):
+    if then == "delete":
+        delete(site)
+    if then.startswith("pack"):
+        site.pack(FOUNDED + 5 * HOUR)
+    if then.endswith("change"):
+        site.commit({"key 1": "changed", "new": 1})
+    ours = site.directory / "ours.index"
+    build(site.filestorage, ours, objects=objects)
+    assert ours.read_bytes() == scanned(site.filestorage)
+    assert [path.name for path in site.directory.iterdir()] == ["var", "ours.index"]
+
+
+def test_a_filestorage_with_it_opens_without_reading_the_log_again(site, caplog):
+    contents = site.contents()
+    index = site.filestorage.with_name("Data.fs.index")
+    index.unlink()
+    build(site.filestorage, index)
+    with site.opened() as db:
+        assert db.storage._used_index == 1
+        assert db.storage.getSize() == site.size
+        assert dict(db.storage._index.items()) == dict(fsIndex.load(str(index))["index"].items())
+    assert site.contents() == contents
+    assert not caplog.records
+
+
+def test_what_came_later_is_all_that_a_filestorage_reads_with_an_older_one(site):
+    index = site.filestorage.with_name("Data.fs.index")
+    older = index.read_bytes()
+    site.commit({"key 1": "later"})
+    index.write_bytes(older)
+    with site.opened() as db:
+        assert db.storage._used_index == 1
+    assert site.contents()["values"]["key 1"] == "later"
+
+
+def test_an_empty_log_has_an_empty_index(tmp_path):
+    with IndexBuilder(tmp_path / "Data.fs.index", Files()) as builder:
+        builder.write(4)
+    assert len(fsIndex.load(str(tmp_path / "Data.fs.index"))["index"]) == 0
+    assert position(tmp_path / "Data.fs.index") == 4
+
+
+@given(
+    st.lists(st.integers(0, 300) | st.integers(0, 2**64 - 1), max_size=60),
+    st.integers(1, 20),
+    st.integers(1, 2**40),
+)
+def test_whatever_oids_there_are_the_last_place_of_each_is_found(tmp_path_factory, oids, at, step):
+    final = tmp_path_factory.mktemp("index") / "Data.fs.index"
+    places = [(oid, 4 + number * step) for number, oid in enumerate(oids)]
+    with IndexBuilder(final, Files(), objects=at) as builder:
+        for oid, offset in places:
+            builder.add(record(oid, offset))
+        builder.write(2**47)
+    loaded = fsIndex.load(str(final))
+    assert loaded["pos"] == 2**47
+    assert {int.from_bytes(oid, "big"): at for oid, at in loaded["index"].items()} == dict(places)
+
+
+def test_memory_does_not_grow_with_the_number_of_objects(tmp_path):
+    numbers = random.Random(1)
+    with IndexBuilder(tmp_path / "Data.fs.index", Files(), objects=2_000) as builder:
+        tracemalloc.start()
+        try:
+            for offset in range(4, 400_000, 10):
+                builder.add(record(numbers.getrandbits(24), offset))
+            _, adding = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        builder.write(400_000)
+    assert adding < 1_000_000
+    assert len(fsIndex.load(str(tmp_path / "Data.fs.index"))["index"]) > 39_000
+
+
+def test_after_any_fault_there_is_no_index_or_a_whole_one(site):
+    expected = scanned(site.filestorage)
+
+    def make() -> Path:
+        directory = site.directory / "restored"
+        directory.mkdir(exist_ok=True)
+        Files().sweep(directory)
+        (directory / "Data.fs.index").unlink(missing_ok=True)
+        return directory / "Data.fs.index"
+
+    def act(final: Path, files: Files) -> None:
+        with (
+            IndexBuilder(final, files, objects=10) as builder,
+            TransactionLog(site.filestorage) as log,
+        ):
+            for transaction in log.transactions():
+                for each in log.records(transaction):
+                    builder.add(each)
+            builder.write(log.end().offset)
+
+    def check(final: Path, outcome: BaseException | None) -> None:
+        assert outcome is None or not isinstance(outcome, OSError)
+        if outcome is None or final.exists():
+            assert final.read_bytes() == expected
+
+    assert survive_every_fault(make, act, check) > 20
+
+
+def test_a_full_disk_is_explained(tmp_path):
+    class Full(Files):
+        def _change(self, operation, path, function, *args, **kwargs):
+            raise OSError(28, os.strerror(28), os.fspath(path))
+
+    builder = IndexBuilder(tmp_path / "Data.fs.index", Full(), objects=1)
+    with pytest.raises(BackupError, match="cannot write the index") as caught:
+        builder.write(4)
+    assert caught.value.hint
+    with pytest.raises(BackupError, match="cannot put a part of the index aside") as caught:
+        builder.add(record(1, 4))
+    assert caught.value.hint
+
+
+# reading
+
+
+def test_the_position_is_read_without_the_rest(site):
+    index = site.filestorage.with_name("Data.fs.index")
+    assert position(index) == site.size == fsIndex.load(str(index))["pos"]
+
+
+@pytest.mark.parametrize("number", [4, 255, 256, 46 * 257, 65536, 2**31 - 1, 2**31, 2**45 + 46])
+def test_a_position_may_be_any_number(tmp_path, number):
+    fsIndex().save(number, str(tmp_path / "index"))
+    assert position(tmp_path / "index") == number
+
+
+def test_an_index_that_is_missing_or_not_whole_has_no_position(site, tmp_path):
+    index = site.filestorage.with_name("Data.fs.index")
+    data = index.read_bytes()
+    assert position(tmp_path / "missing") is None
+    assert position(tmp_path) is None
+    for size in range(len(data)):
+        index.write_bytes(data[:size])
+        assert position(index) is None
+    for begin in (b"\x80\x03}q\0.", b"\x80\x03\x8a\xff", b"not a pickle"):
+        index.write_bytes(begin + data)
+        assert position(index) is None
+
+
+def test_an_index_fits_the_log_it_was_made_of(site):
+    index = site.filestorage.with_name("Data.fs.index")
+    before = site.size
+    site.commit({"key 1": "later"})
+    with TransactionLog(site.filestorage) as log:
+        assert fits(index, log, log.size)
+        assert not fits(index, log, before)
+        fsIndex().save(before, str(index))
+        assert fits(index, log, before)
+        assert fits(index, log, log.size)
+        for other in (before - 1, before + 1, log.size + 100):
+            fsIndex().save(other, str(index))
+            assert not fits(index, log, log.size + 1000)
+        index.unlink()
+        assert not fits(index, log, log.size)
