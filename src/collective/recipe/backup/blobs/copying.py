@@ -115,7 +115,7 @@ class Transfer:
             linked = self.earlier and self._link(self.earlier, entry.path, known)
             if linked:
                 return Done(entry, How.LINKED, linked)
-            return Done(entry, How.COPIED, self._copy(entry.path))
+            return Done(entry, How.COPIED, self.copy(entry.path, known))
         except FileNotFoundError:
             if os.path.lexists(self.source / entry.path):
                 raise
@@ -123,12 +123,12 @@ class Transfer:
 
     def _link(self, earlier: Path, path: str, known: Checksum | None) -> Checksum | None:
         """Link to the file that *earlier* has at *path*; None if it differs or cannot be."""
-        same = self._same(earlier, path, known)
+        same = self.same(earlier, path, known)
         return same if same and self.files.link(earlier / path, self.target / path) else None
 
-    def _same(self, earlier: Path, path: str, known: Checksum | None) -> Checksum | None:
+    def same(self, earlier: Path, path: str, known: Checksum | None) -> Checksum | None:
         """Return what the file at *path* is in both trees, None if it differs."""
-        here, there = _regular(self.source / path), _regular(earlier / path)
+        here, there = regular(self.source / path), regular(earlier / path)
         if here is None or there is None or not unchanged(here, there):
             return None
         if known is None:
@@ -137,7 +137,8 @@ class Transfer:
             return ours if ours == theirs else None
         return known if known.size == here.st_size else None
 
-    def _copy(self, path: str) -> Checksum:
+    def copy(self, path: str, known: Checksum | None) -> Checksum:  # noqa: ARG002  for a restore
+        """Copy the file at *path*; return what the copy is."""
         digest = blake3()
         size = self.files.copy(
             self.source / path, self.target / path, sync=False, observe=digest.update
@@ -250,7 +251,8 @@ def in_order(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
         pool.shutdown(cancel_futures=True)
 
 
-def _regular(path: Path) -> os.stat_result | None:
+def regular(path: Path) -> os.stat_result | None:
+    """Return the status of a regular file, None if *path* is none."""
     try:
         status = path.lstat()
     except (FileNotFoundError, NotADirectoryError):

@@ -95,8 +95,9 @@ class Copied:
     """What a copy came to.
 
     *files* were copied, *size* bytes in all, and *linked* ones only linked; of these
-    *foreign* are no blobs.  *vanished* ones went away before they could be copied.  *lost*
-    counts the blobs asked for that the source does not have; *missing* names some of them.
+    *foreign* are no blobs.  *vanished* ones went away before they could be copied, and for
+    *unverified* ones there was no digest to compare with.  *lost* counts the blobs asked
+    for that the source does not have; *missing* names some of them.
     """
 
     files: int = 0
@@ -104,6 +105,7 @@ class Copied:
     size: int = 0
     foreign: int = 0
     vanished: int = 0
+    unverified: int = 0
     lost: int = 0
     missing: tuple[BlobId, ...] = ()
 
@@ -114,6 +116,7 @@ class Copied:
             size=self.size + other.size,
             foreign=self.foreign + other.foreign,
             vanished=self.vanished + other.vanished,
+            unverified=self.unverified + other.unverified,
             lost=self.lost + other.lost,
             missing=(self.missing + other.missing)[:NAMED],
         )
@@ -212,11 +215,11 @@ def begin(  # noqa: PLR0913  the last two come from outside, as everywhere
             earlier=previous.root if previous else None,
             files=files,
         )
-        known = previous.checksums if previous else ()
-        with progress.phase("blobs", 0, "files") as advance:
+        known = previous.checksums if previous else None
+        with progress.phase("copying the blobs", known.count() if known else 0, "files") as advance:
             tally = Tally(advance)
             with files.writing(partial / checksums.NAME) as writer:
-                done = transfer.run(_orders(wanted, known))
+                done = transfer.run(_orders(wanted, known or ()))
                 checksums.write(_counted(done, tally), writer)
         copied = tally.sum()
         if copied.foreign:
@@ -243,7 +246,7 @@ def extend(
     rest, copied = iter(ids), Copied()
     with explained("cannot back up the blobs", source):
         files.sweep(blob_set.path)
-        with progress.phase("new blobs", 0, "files") as advance:
+        with progress.phase("copying new blobs", 0, "files") as advance:
             while batch := list(dict.fromkeys(islice(rest, _BATCH))):
                 copied += Addition(source, blob_set, files).add(batch)
                 advance(len(batch))

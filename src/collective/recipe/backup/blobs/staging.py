@@ -1,0 +1,146 @@
+"""Restore a blob set: beside what is live, with what is right there already linked in.
+
+Restoring over a mostly intact blobstorage so moves only the difference.  What is copied is
+compared with its digest on the way; what is linked is not read unless its times raise
+doubts, or the caller has some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from collective.recipe.backup.blobs.checksums import Checksum, side_by_side
+from collective.recipe.backup.blobs.copying import (
+    Done,
+    How,
+    Order,
+    Transfer,
+    checksum_of,
+    regular,
+    unchanged,
+)
+from collective.recipe.backup.blobs.layout import Entry, Kind, blob_of, walk
+from collective.recipe.backup.blobs.sets import BlobSet, Copied, Tally
+from collective.recipe.backup.errors import BackupError, IntegrityError, explained
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.times import Tid
+
+
+def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
+    blob_set: BlobSet,
+    target: Path,
+    *,
+    live: Path | None,
+    until: Tid,
+    files: Files,
+    progress: Progress,
+    verify_live: bool = False,
+) -> Copied:
+    """Write the blobs of a set, but those later than *until*, to *target*, durably.
+
+    *target* must be empty or not there; whoever publishes it does so afterwards.  A file of
+    *live* with the size and the time of the same one in the set counts as the same, with
+    *verify_live* only if its digest says so too.  What the checksums do not name is
+    restored and counted as unverified: no blob is left out for want of a line.  Raises
+    IntegrityError that names what is missing or damaged.
+    """
+    with explained("cannot restore the blobs", target):
+        if target.is_symlink() or (target.exists() and any(target.iterdir())):
+            raise BackupError(
+                "the place to restore to is not empty", where=target, hint="move it away"
+            )
+        restoration = Restoration(
+            source=blob_set.root,
+            target=target,
+            earlier=live if live and live.is_dir() else None,
+            files=files,
+            verify_live=verify_live,
+        )
+        unverified = 0
+        with progress.phase("restoring the blobs", blob_set.checksums.count(), "files") as advance:
+            tally = Tally(advance)
+            for done in restoration.run(_wanted(blob_set, until)):
+                if done.how is How.VANISHED:
+                    raise _missing(blob_set, done.entry.path)
+                tally.add(done)
+                unverified += done.checksum is None and done.entry.kind is not Kind.DIRECTORY
+        files.sync_tree(target)
+    return tally.sum() + Copied(unverified=unverified)
+
+
+def _wanted(blob_set: BlobSet, until: Tid) -> Iterator[Order]:
+    """Yield what to restore, with what it must be."""
+    things = ((entry.path, entry) for entry in walk(blob_set.root))
+    for entry, checksum in _not_later(side_by_side(things, blob_set.checksums), until):
+        if entry is not None:
+            yield Order(entry, checksum)
+        elif checksum is not None:
+            raise _missing(blob_set, checksum.path)
+
+
+Pair = tuple[Entry | None, Checksum | None]
+
+
+def _not_later(pairs: Iterable[Pair], until: Tid) -> Iterator[Pair]:
+    for entry, checksum in pairs:
+        blob = entry.blob if entry else checksum and blob_of(checksum.path)
+        if not blob or blob.tid <= until:
+            yield entry, checksum
+
+
+def _missing(blob_set: BlobSet, path: str) -> IntegrityError:
+    return IntegrityError("a file of the backup is missing", where=blob_set.root / path, hint=_HINT)
+
+
+_HINT = "verify names all that is damaged; restore from another backup, or to an earlier moment"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restoration(Transfer):
+    """A Transfer that compares with the digests of the set; *earlier* is what is live."""
+
+    verify_live: bool
+
+    def carry_out(self, order: Order) -> Done:
+        """Copy or link one entry.  Raises IntegrityError for what cannot be right."""
+        try:
+            done = super().carry_out(order)
+        except IntegrityError:
+            raise
+        except BackupError as error:  # what no backup of ours copies
+            raise IntegrityError(error.what, where=error.where, hint=error.hint) from error
+        if done.entry.kind is Kind.LINK:
+            self._compare(order.known, done.checksum)
+        return done._replace(checksum=order.known)
+
+    def same(self, earlier: Path, path: str, known: Checksum | None) -> Checksum | None:
+        """Return what the file is, if the live one is the same."""
+        here, there = regular(self.source / path), regular(earlier / path)
+        if here is None or there is None or here.st_size != there.st_size:
+            return None
+        expected = known or Checksum(path, here.st_size, "")
+        if here.st_size != expected.size:
+            return None  # the copy will tell
+        if unchanged(here, there) and not self.verify_live:
+            return expected
+        with suppress(OSError):  # the live one may be what is damaged
+            live = checksum_of(earlier, path)
+            if live == (known or checksum_of(self.source, path)):
+                return live
+        return None
+
+    def copy(self, path: str, known: Checksum | None) -> Checksum:
+        """Copy the file and compare what was copied."""
+        copied = super().copy(path, known)
+        self._compare(known, copied)
+        return copied
+
+    def _compare(self, known: Checksum | None, found: Checksum | None) -> None:
+        if known and found and known != found:
+            raise IntegrityError(
+                "a file of the backup is damaged", where=self.source / found.path, hint=_HINT
+            )

@@ -1,0 +1,119 @@
+"""Look whether blob sets are what they should be; change nothing.
+
+``verify_names`` compares what is there with the checksums, by name and size; ``verify_contents`` reads
+every file as well.  Sets of older releases have no checksums: of them it can only be said
+whether they can be read and restored at all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from collective.recipe.backup.blobs.checksums import Checksum, side_by_side
+from collective.recipe.backup.blobs.copying import checksum_of, in_order, refuse
+from collective.recipe.backup.blobs.layout import Entry, Kind, walk
+from collective.recipe.backup.blobs.sets import BlobSet
+from collective.recipe.backup.errors import BackupError, IntegrityError, from_os_error
+from collective.recipe.backup.model import Problem
+from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.times import Tid
+
+Pair = tuple[Entry | None, Checksum | None]
+
+_LOST = "restore it from a copy of the backups, or make a full backup while the site has it"
+_STRAY = "if somebody put it there, move it away; else the list of checksums has lost a line"
+
+
+def verify_names(blob_set: BlobSet, *, until: Tid) -> Iterator[Problem]:
+    """Yield what is missing, has another size or is not explained.
+
+    A blob later than *until*, the last transaction of the restore points that need the
+    set, is not missed in the checksums: the run that brought it died, or is under way.
+    """
+    check = Check(blob_set, until)
+    return (problem for pair in check.pairs() for problem in check.names(pair))
+
+
+def verify_contents(blob_set: BlobSet, *, until: Tid, progress: Progress) -> Iterator[Problem]:
+    """Yield what ``verify_names`` yields, and what cannot be read or has another digest."""
+    check = Check(blob_set, until)
+    with progress.phase("verifying the blobs", blob_set.checksums.count(), "files") as advance:
+        for problems in in_order(check.contents, check.pairs()):
+            advance(1)
+            yield from problems
+
+
+class Check:
+    """What is wrong with one set."""
+
+    def __init__(self, blob_set: BlobSet, until: Tid) -> None:
+        self._root = blob_set.root
+        self._checksums = blob_set.checksums
+        self._ours = blob_set.ours
+        self._until = until
+
+    def pairs(self) -> Iterator[Pair | BackupError]:
+        """Yield what is there beside what should be, up to where one cannot be read."""
+        things = ((entry.path, entry) for entry in walk(self._root))
+        try:
+            yield from side_by_side(things, self._checksums)
+        except IntegrityError as error:
+            yield error
+        except OSError as error:
+            yield from_os_error(error, "cannot be read")
+
+    def names(self, pair: Pair | BackupError) -> list[Problem]:
+        """Return what is wrong, as far as names and sizes can tell."""
+        if isinstance(pair, BackupError):
+            return [Problem(where=pair.where, what=pair.what, hint=pair.hint)]
+        entry, checksum = pair
+        try:
+            if entry is None:
+                return [self._problem(checksum.path, "missing", _LOST)] if checksum else []
+            return list(self._wrong(entry, checksum))
+        except BackupError as error:
+            return [Problem(where=error.where, what=error.what, hint=error.hint)]
+        except OSError as error:
+            return [self._unreadable(error)]
+
+    def contents(self, pair: Pair | BackupError) -> list[Problem]:
+        """Return what is wrong, every byte read."""
+        problems = self.names(pair)
+        if problems or isinstance(pair, BackupError):
+            return problems
+        entry, checksum = pair
+        if entry is None or entry.kind is Kind.DIRECTORY:
+            return []
+        try:
+            found = checksum_of(self._root, entry.path)
+        except OSError as error:
+            return [self._unreadable(error)]
+        if checksum and found != checksum:
+            return [self._problem(entry.path, "damaged: its digest is another one", _LOST)]
+        return []
+
+    def _wrong(self, entry: Entry, checksum: Checksum | None) -> Iterator[Problem]:
+        refuse(entry, self._root)
+        if entry.kind is Kind.DIRECTORY:
+            return
+        if checksum is None:
+            if self._ours and not (entry.blob and entry.blob.tid > self._until):
+                yield self._problem(entry.path, "not named in the checksums", _STRAY)
+            return
+        size = None if entry.kind is Kind.LINK else (self._root / entry.path).lstat().st_size
+        if size != checksum.size:
+            what = f"damaged: {_shown(size)} in place of {_shown(checksum.size)}"
+            yield self._problem(entry.path, what, _LOST)
+
+    def _problem(self, path: str, what: str, hint: str) -> Problem:
+        return Problem(where=os.fspath(self._root / path), what=what, hint=hint)
+
+    @staticmethod
+    def _unreadable(error: OSError) -> Problem:
+        said = from_os_error(error, "cannot be read")
+        return Problem(where=said.where, what=said.what, hint=said.hint)
+
+
+def _shown(size: int | None) -> str:
+    return "a symbolic link" if size is None else f"{size:,} bytes"
