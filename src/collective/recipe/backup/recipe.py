@@ -219,12 +219,12 @@ class Recipe:
 
 def _found(buildout: Mapping[str, Mapping[str, str]], name: str) -> dict[str, Any]:
     """Return what the other parts say of the site, as arguments of Facts."""
-    zope_parts = [
-        section
+    sections = (
+        buildout[part]
         for part in buildout["buildout"]["parts"].split()
-        if part != name
-        and (section := buildout[part]).get("recipe", "").strip().lower() in ZOPE_RECIPES
-    ]
+        if part != name and _may_be_zope(buildout, part)
+    )
+    zope_parts = [section for section in sections if _is_zope(section.get("recipe", ""))]
 
     def first(key: str) -> Path | None:
         values = (section.get(key, "").strip() for section in zope_parts)
@@ -236,3 +236,19 @@ def _found(buildout: Mapping[str, Mapping[str, str]], name: str) -> dict[str, An
         "datafs": first("file-storage"),
         "blob_storage": first("blob-storage"),
     }
+
+
+def _is_zope(recipe: str) -> bool:
+    return recipe.strip().lower() in ZOPE_RECIPES
+
+
+def _may_be_zope(buildout: Mapping[str, Mapping[str, str]], part: str) -> bool:
+    """Tell whether *part* can be a Zope part, as far as its bare text tells.
+
+    Looking at a part makes buildout make its recipe, which may want to know what we have
+    not derived yet; so we look at those only that we need.
+    """
+    text = getattr(buildout, "_raw", {}).get(part, {})
+    recipe = text.get("recipe", "")
+    is_elsewhere = not recipe or "${" in recipe
+    return is_elsewhere or _is_zope(recipe)

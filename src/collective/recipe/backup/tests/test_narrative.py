@@ -52,7 +52,7 @@ PROMPT = "[no]: "
 
 CHECKER = RENormalizing(
     [
-        (re.compile(r"[^\s\"':]*/_TEST_/sample-buildout"), BUILDOUT),
+        (re.compile(r"[^\s\"':(]*/_TEST_/sample-buildout"), BUILDOUT),
         (re.compile(r"\b\d{4}-\d\d-\d\d([-T ])\d\d([-:])\d\d\2\d\d\b"), r"YYYY-MM-DD\1HH\2MM\2SS"),
         (re.compile(r"\b[\d.,]+ ?([kKMGT]?i?B|bytes)\b"), r"N \1"),
         (re.compile(r"\b\d+(\.\d+)? ?(m?s|min)\b"), "T s"),

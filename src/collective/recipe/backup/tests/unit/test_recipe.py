@@ -109,7 +109,36 @@ def test_zope_parts_may_come_later_in_the_list_of_parts(buildout):
     assert main_source(recipe).filestorage == Path("/zeo/S.fs")
 
 
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"<": "macro"},
+        {"<": "macro", "recipe": "plone.recipe.zeoserver"},
+        {"recipe": "${macro:recipe}", "file-storage": "${macro:file-storage}"},
+    ],
+)
+def test_a_zope_part_is_found_whose_section_refers_to_another(buildout, section):
+    buildout.buildout["macro"] = {
+        "recipe": "plone.recipe.zeoserver",
+        "file-storage": "/zeo/Site.fs",
+    }
+    buildout.add("zeo", section)
+    assert main_source(buildout.make()).filestorage == Path("/zeo/Site.fs")
+
+
 # what other parts can read
+
+
+def test_a_part_that_is_no_zope_part_can_refer_to_what_is_derived(buildout, monkeypatch):
+    """Nobody may look at it before everything is there."""
+    options = type(buildout.settings)
+    made = []
+    monkeypatch.setattr(options, "initialize", lambda self: made.append(self.name))
+    buildout.buildout._raw["cron"] = {"recipe": "x", "copy": "${backup:location}"}
+    buildout.settings["parts"] = "cron "
+    buildout.make()
+    assert made == ["backup"]
+    assert buildout.buildout["cron"]["copy"] == str(buildout.base / "var" / "backups")
 
 
 def test_derived_values_are_written_back(buildout):
