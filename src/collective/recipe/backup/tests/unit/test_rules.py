@@ -193,3 +193,10 @@ def test_no_room_exits(path):
 )
 def test_a_room_has_a_subject(path):
     assert not NO_SUBJECT.search(path.stem)
+
+
+def test_the_guarantees_name_tests_that_exist():
+    page = PACKAGE.parents[3] / "docs" / "design" / "guarantees.rst"
+    named = re.findall(r"``([\w/]+\.(?:py|rst))``", page.read_text(encoding="utf-8"))
+    assert named
+    assert [name for name in named if not (PACKAGE / "tests" / name).is_file()] == []
