@@ -38,9 +38,9 @@ _ENTRY = struct.Struct(">8sQ")
 # no check of input, but of the line above
 assert _ENTRY.size == 16  # noqa: S101
 
-_OBJECTS = 1 << 17
-"""How many objects' places are held before they are put aside: about 25 MB."""
-_MERGED = 1 << 24
+_OBJECTS = 1 << 16
+"""How many objects' places are held before they are put aside: some 15 MB."""
+_MERGED = 1 << 23
 """Bytes that are held while what was put aside is merged."""
 _WRITTEN = 1 << 20
 

@@ -153,6 +153,16 @@ def test_memory_does_not_grow_with_the_number_of_objects(tmp_path):
     assert len(fsIndex.load(str(tmp_path / "Data.fs.index"))["index"]) > 39_000
 
 
+def test_a_large_index_is_written_piece_by_piece(tmp_path):
+    places = {number * 7: 4 + number for number in range(150_000)}
+    with IndexBuilder(tmp_path / "Data.fs.index", Files()) as builder:
+        for oid, offset in places.items():
+            builder.add(record(oid, offset))
+        builder.write(200_000)
+    loaded = fsIndex.load(str(tmp_path / "Data.fs.index"))["index"]
+    assert {int.from_bytes(oid, "big"): at for oid, at in loaded.items()} == places
+
+
 def test_after_any_fault_there_is_no_index_or_a_whole_one(site):
     expected = scanned(site.filestorage)
 

@@ -1,0 +1,74 @@
+"""Data records of a log: those that ZODB sees, and nothing that does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import ZODB
+from ZODB.FileStorage import format as law
+
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.filestorage import format as ours
+from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.tests import logs
+from collective.recipe.backup.tests.samples import Site
+
+
+def test_the_format_is_that_of_zodb():
+    assert ours.TRANSACTION.format == law.TRANS_HDR
+    assert ours.RECORD.format == law.DATA_HDR
+    assert ours.MAGICS[0] == ZODB.FileStorage.packed_version
+
+
+def test_each_record_is_where_zodb_finds_it(tmp_path):
+    site = Site(tmp_path)
+    site.commit({"key": 1}, {"blob": b"1"})
+    site.undo(site.commit({"key": 2}))
+    storage = ZODB.FileStorage.FileStorage(str(site.filestorage), read_only=True)
+    expected = [(each.oid, each.tid, each.pos) for found in storage.iterator() for each in found]
+    headers = [storage._read_data_header(pos) for _oid, _tid, pos in expected]
+    storage.close()
+    with TransactionLog(site.filestorage) as log:
+        found = [record for each in log.transactions() for record in log.records(each)]
+        for record, header in zip(found, headers, strict=True):
+            assert record.previous == header.prev
+            assert record.transaction == header.tloc
+            assert (record.size, record.backpointer) == (header.plen, header.back)
+            assert log.read(record.offset, 8) == record.oid
+    assert [(each.oid, each.tid, each.offset) for each in found] == expected
+
+
+def test_an_undone_transaction_has_no_records_that_count(tmp_path):
+    path = tmp_path / "Data.fs"
+    path.write_bytes(logs.log([b"one"], status=b"u"))
+    with TransactionLog(path) as log:
+        [undone] = log.transactions()
+        assert undone.undone
+        assert list(log.records(undone)) == []
+
+
+@pytest.mark.parametrize(
+    ("records", "offset"),
+    [
+        (logs.record(5, logs.tid(1)), 27),
+        (logs.record(4, logs.tid(1), previous=4_000), 27),
+        (logs.record(4, logs.tid(1))[:-1], 27),
+        (logs.record(4, logs.tid(1))[:20], 27),
+        (logs.record(4, logs.tid(1)) + b"more", 27 + 46),
+        (logs.record(4, logs.tid(1), data=b"")[:-1], 27),
+        (logs.record(4, logs.tid(1))[:32] + b"\0\1" + logs.record(4, logs.tid(1))[34:], 27),
+    ],
+)
+def test_a_record_that_does_not_fit_is_named_by_its_offset(tmp_path: Path, records, offset):
+    path = tmp_path / "Data.fs"
+    data = b"FS30" + logs.framed(logs.tid(1), records, texts=(b"", b"", b""))
+    path.write_bytes(data)
+    with TransactionLog(path) as log:
+        [transaction] = log.transactions()
+        with pytest.raises(IntegrityError, match=f"at byte {offset} ") as caught:
+            list(log.records(transaction))
+        with pytest.raises(IntegrityError, match=f"at byte {offset} "):
+            list(log.blobs(4, len(data)))
+    assert caught.value.where == str(path)
+    assert caught.value.hint
