@@ -1,8 +1,8 @@
 """A backup of a filestorage: full, or the transactions since the last one.
 
-The order of writes: the data file, our digests of it, then the ledger line that makes it a
-backup.  Whoever dies in between leaves an orphan, which the next run gives its line, since
-nothing is missing but that.
+The order of writes: the data file, a copy of the index, our digests of both, then the ledger
+line that makes it a backup.  Whoever dies in between leaves an orphan, which the next run
+gives its line, since nothing is missing but that.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collective.recipe.backup.repozo.blocks import describe, known_packed, publi
 from collective.recipe.backup.repozo.continuing import obstacle
 from collective.recipe.backup.repozo.heal import Healed, heal
 from collective.recipe.backup.repozo.ledger import Chain, Part
+from collective.recipe.backup.repozo.savedindex import index_path, save_index
 from collective.recipe.backup.repozo.writing import DEFAULT_LEVEL, Settled, write_part
 from collective.recipe.backup.times import Tid, from_stamp, stamp
 
@@ -88,7 +89,10 @@ def back_up(  # noqa: PLR0913  the last three come from outside, as everywhere
     with progress.phase("backing up the filestorage", log.size - chain.end) as advance:
         written = write_part(path, _counted(settled, advance), orders.level, files)
     part = Part(path.name, settled.start, settled.at.offset, written.checksum)
-    blocks = describe(part, written, identity=log.identity, at=settled.at)
+    index = None
+    if part.full:
+        index = save_index(log, index_path(directory, name), part.end, files)
+    blocks = describe(part, written, identity=log.identity, at=settled.at, index=index)
     publish(chain, part, blocks, files)
     return Taken(
         stamp=name,
@@ -114,8 +118,8 @@ def _why_full(
     if newest is None:
         return "there is no backup yet"
     return (
-        healed.fresh
-        or obstacle(log, newest, strict=orders.strict, progress=progress)
+        obstacle(log, newest, strict=orders.strict, progress=progress)
+        or healed.fresh
         or _no_boundary(log, newest.end)
     )
 

@@ -27,6 +27,7 @@ from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo.blocks import (
     BLOCK_SIZE,
     Written,
+    blocks_path,
     describe,
     digest_of,
     known_packed,
@@ -35,18 +36,18 @@ from collective.recipe.backup.repozo.blocks import (
 )
 from collective.recipe.backup.repozo.continuing import obstacle
 from collective.recipe.backup.repozo.ledger import (
+    ASIDE,
     Chain,
     Listing,
     Part,
     read_directory,
     write_ledger,
 )
-from collective.recipe.backup.repozo.prune import finish_removals
 from collective.recipe.backup.repozo.reading import blocks_of, pieces
+from collective.recipe.backup.repozo.unfinished import finish
 from collective.recipe.backup.times import LAST_TID, is_stamp
 
 REPOZO_TEMPORARY = "tmp.tmp"
-ASIDE = ".orphan"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def heal(log: TransactionLog, directory: Path, *, files: Files, progress: Progre
     """Mend *directory*, which holds backups of *log*; nothing is written if it is whole."""
     fresh = ""
     with explained("cannot mend the backups", directory):
-        sentences = [*_sweep(directory, files), *finish_removals(directory, files)]
+        sentences = [*_sweep(directory, files), *finish(directory, files)]
         listing = read_directory(directory)
         for chain in listing.chains:
             if chain.unread and chain.mendable:
@@ -162,6 +163,7 @@ def _set_aside(path: Path, files: Files) -> str:
     names = (f"{path.name}{ASIDE}{number or ''}" for number in itertools.count())
     aside = next(name for name in names if not (path.parent / name).exists())
     files.rename(path, path.parent / aside)
+    files.clear(blocks_path(path.parent, path.name))
     return (
         f"renamed {path.name} to {aside}: no ledger names it, and it is not what comes next"
         " in the filestorage; delete it unless you miss something"

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.model import Problem
 from collective.recipe.backup.times import is_stamp
 
 STAMP_SIZE = len("YYYY-MM-DD-HH-MM-SS")
@@ -39,6 +40,8 @@ _LEDGER = re.compile(r"(?P<stamp>\d{4}(?:-\d\d){5})\.dat(?P<unfinished>\.pruned|
 
 PRUNED = ".pruned"
 """Added to the name of the ledger of a chain that is being removed."""
+ASIDE = ".orphan"
+"""Added to the name of a file that nobody is to read any more."""
 MERGING = ".merging"
 """Added to the name of a chain's ledger for the list of what a merge leaves over."""
 
@@ -123,6 +126,13 @@ class Chain:
         """Return the path of the data file of *part*."""
         return self.directory / part.name
 
+    def good_until(self, part: Part) -> str:
+        """Say how far the chain can be restored if *part* cannot."""
+        before = [each.stamp for each in self.parts if each.stamp < part.stamp]
+        if not before:
+            return f"nothing of the chain {self.stamp} can be restored; another may be whole"
+        return f"the chain {self.stamp} can be restored up to {before[-1]}"
+
     def up_to(self, stamp: str | None) -> tuple[Part, ...]:
         """Return the parts up to that of *stamp*, all for None.  Raises KeyError."""
         if stamp is None:
@@ -139,14 +149,14 @@ class Listing:
 
     ``chains``, oldest first; ``orphans``, names of data files that no ledger names;
     ``unfinished``, names of ledgers that say a removal or a merge has to be finished;
-    ``problems``, sentences; ``newest``, the latest stamp that a
+    ``problems`` of the ledgers, and of what they name; ``newest``, the latest stamp that a
     data file or a ledger has ("": none).
     """
 
     chains: tuple[Chain, ...] = ()
     orphans: tuple[str, ...] = ()
     unfinished: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
     newest: str = ""
 
 
@@ -185,7 +195,7 @@ def _listing(directory: Path, names: Sequence[str]) -> Listing:
     present = {name for name in names if is_data_file(name)}
     chains: list[Chain] = []
     unfinished: list[str] = []
-    problems: list[str] = []
+    problems: list[Problem] = []
     known: set[str] = set()
     for name in names:
         match = _LEDGER.fullmatch(name)
@@ -197,7 +207,7 @@ def _listing(directory: Path, names: Sequence[str]) -> Listing:
             known.update(part.name for part in lines.entries)
             continue
         chain = join(directory, match["stamp"], lines, present)
-        problems += _problems(name, lines, chain)
+        problems += _problems(directory / name, lines, chain)
         if chain:
             chains.append(chain)
             known.update(chain.names)
@@ -228,7 +238,7 @@ def parse(data: bytes, directory: Path) -> Lines:
             position = match.end()
             at_end = at_end and not unread
             entries.append(_part(match))
-        if line[position:].strip():
+        if line[position:].strip(b" \t\r"):
             unread.append(number)
     return Lines(tuple(entries), tuple(dict.fromkeys(unread)), at_end)
 
@@ -283,15 +293,26 @@ def _why_not_joined(stamp: str, before: Sequence[Part], part: Part) -> str:
     return ""
 
 
-def _problems(name: str, lines: Lines, chain: Chain | None) -> list[str]:
-    problems = [f"{name}: line {number} cannot be read" for number in lines.unread]
+def _problems(ledger: Path, lines: Lines, chain: Chain | None) -> Iterator[Problem]:
+    for number in lines.unread:
+        yield problem_of(
+            ledger,
+            f"line {number} cannot be read",
+            "the next backup takes it out, or begins a new chain if others follow it",
+        )
     if chain is None:
-        problems.append(f"{name}: it names no full backup")
-    elif chain.broken:
-        problems.append(f"{name}: {chain.broken}")
-    if chain:
-        problems += [f"{name}: it names {lost}, which is missing" for lost in chain.missing]
-    return problems
+        yield problem_of(ledger, "it names no full backup", "nothing can be restored by it")
+        return
+    if chain.broken:
+        yield problem_of(ledger, chain.broken, chain.good_until(chain.stray[0]))
+    for part in (*chain.parts, *chain.stray):
+        if part.name in chain.missing:
+            yield problem_of(chain.path(part), "it is missing", chain.good_until(part))
+
+
+def problem_of(path: Path, what: str, hint: str) -> Problem:
+    """Return the problem that *path* has."""
+    return Problem(where=os.fspath(path), what=what, hint=hint)
 
 
 def render(parts: Iterable[Part]) -> bytes:

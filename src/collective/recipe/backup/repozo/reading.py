@@ -97,16 +97,8 @@ def checked(chain: Chain, part: Part) -> Iterator[bytes]:
                 where=path,
             )
     except IntegrityError as error:
-        error.hint = error.hint or good_until(chain, part)
+        error.hint = error.hint or chain.good_until(part)
         raise
-
-
-def good_until(chain: Chain, part: Part) -> str:
-    """Say how far *chain* can be restored if *part* cannot."""
-    stamps = [each.stamp for each in chain.parts if each.stamp < part.stamp]
-    if not stamps:
-        return f"nothing of the chain {chain.stamp} can be restored; another chain may be whole"
-    return f"the chain {chain.stamp} can be restored up to {stamps[-1]}"
 
 
 def ahead(items: Iterator[bytes]) -> Iterator[bytes]:

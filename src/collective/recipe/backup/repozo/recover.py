@@ -14,8 +14,11 @@ from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.filestorage.framing import Framing
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo.ledger import Chain, Part
-from collective.recipe.backup.repozo.reading import checked, good_until
+from collective.recipe.backup.repozo.reading import checked
+from collective.recipe.backup.repozo.savedindex import index_for
 from collective.recipe.backup.times import ZERO_TID, Tid
+
+__all__ = ["Recovered", "index_for", "recover"]
 
 Write = Callable[[bytes], object]
 
@@ -70,7 +73,7 @@ def wanted(chain: Chain, through: str | None) -> Sequence[Part]:
         raise IntegrityError(
             f"the ledger does not join: {chain.broken}",
             where=chain.ledger,
-            hint=good_until(chain, chain.stray[0]),
+            hint=chain.good_until(chain.stray[0]),
         )
     try:
         parts = chain.up_to(through)
@@ -83,7 +86,7 @@ def wanted(chain: Chain, through: str | None) -> Sequence[Part]:
     for part in parts:
         if part.name in chain.missing:
             raise IntegrityError(
-                "the backup is missing", where=chain.path(part), hint=good_until(chain, part)
+                "the backup is missing", where=chain.path(part), hint=chain.good_until(part)
             )
     return parts
 
@@ -104,4 +107,4 @@ def _finish(framing: Framing, chain: Chain, parts: Sequence[Part]) -> None:
 
 
 def _misframed(error: IntegrityError, chain: Chain, part: Part) -> IntegrityError:
-    return IntegrityError(error.what, where=chain.path(part), hint=good_until(chain, part))
+    return IntegrityError(error.what, where=chain.path(part), hint=chain.good_until(part))

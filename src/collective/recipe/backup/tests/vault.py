@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import shutil
 from datetime import datetime, timedelta, timezone
@@ -12,10 +13,12 @@ from ZODB.scripts import repozo
 
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.model import Problem
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repozo.backup import Orders, Taken, back_up
 from collective.recipe.backup.repozo.ledger import Chain, read_directory
 from collective.recipe.backup.repozo.recover import recover
+from collective.recipe.backup.repozo.verify import verify_contents, verify_names
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.times import Tid
 
@@ -33,17 +36,24 @@ class Vault:
         self.directory.mkdir(exist_ok=True)
         self.now = BEGIN
 
-    def copy(self, root: Path) -> Vault:
-        """Return a vault of its own that is the same so far."""
-        shutil.copytree(self.root, root, symlinks=True)
-        twin = Vault(root)
-        twin.now = self.now
+    def twin(self, directory: Path) -> Vault:
+        """Return a vault of the same site, whose backups are a copy in *directory*."""
+        twin = copy.copy(self)
+        twin.directory = directory
+        shutil.copytree(self.directory, directory, symlinks=True)
         return twin
 
     @property
     def source(self) -> bytes:
         """The bytes of the filestorage."""
         return self.site.filestorage.read_bytes()
+
+    @source.setter
+    def source(self, data: bytes) -> None:
+        """Change the bytes in place: it stays the same file."""
+        with self.site.filestorage.open("r+b") as file:
+            file.write(data)
+            file.truncate()
 
     @property
     def names(self) -> list[str]:
@@ -83,6 +93,21 @@ class Vault:
         written = io.BytesIO()
         recover(chain or self.chain, written.write, through=through, until=until, progress=Silent())
         return written.getvalue()
+
+    def problems(self) -> list[Problem]:
+        """Return all that verify finds."""
+        names = list(verify_names(self.directory))
+        return names + list(verify_contents(self.directory, Silent()))
+
+    def check(self) -> None:
+        """Assert that all is whole, the newest backup is the source, and repozo agrees."""
+        assert self.problems() == []
+        source = self.source
+        for chain in self.chains:
+            for part in chain.parts[:-1] if chain is self.chains[-1] else ():
+                assert self.recovered(through=part.stamp) == source[: part.end]
+        assert self.recovered() == source
+        assert self.repozo_recovered() == source
 
     def repozo(self, *arguments: str) -> None:
         """Run ZODB's repozo on the directory; its errors are raised."""

@@ -36,6 +36,7 @@ def test_the_first_backup_is_full_and_the_next_one_holds_what_is_new(vault):
         "2026-03-01-13-00-00.blocks",
         "2026-03-01-13-00-00.dat",
         "2026-03-01-13-00-00.fsz",
+        "2026-03-01-13-00-00.index",
         "2026-03-01-14-00-00.blocks",
         "2026-03-01-14-00-00.deltafsz",
     ]

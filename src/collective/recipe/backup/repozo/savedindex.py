@@ -1,0 +1,76 @@
+"""``STAMP.index``: a copy of Data.fs.index, so that a restored filestorage opens at once.
+
+repozo writes the index of the very end of each backup, which costs it a scan of the whole
+filestorage; we copy what lies beside the filestorage, and only for a full backup.  Whoever
+opens the filestorage scans what comes after the position of the index.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from collective.recipe.backup.errors import explained
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.filestorage.index import fits, position
+from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.repozo.blocks import read_blocks, stored_as
+from collective.recipe.backup.repozo.ledger import Chain, Part
+
+
+def index_path(directory: Path, stamp: str) -> Path:
+    """Return the path of the index beside the data file of *stamp*."""
+    return directory / f"{stamp}.index"
+
+
+def save_index(log: TransactionLog, target: Path, end: int, files: Files) -> bytes | None:
+    """Copy the index of *log* to *target*; return its BLAKE3.
+
+    None, and nothing is left, if there is none of this log as it was at *end* or before.
+    """
+    # resolved, for the filestorage may be reached by a symbolic link, or its index be one
+    source = log.path.with_name(f"{log.path.name}.index").resolve()
+    if not fits(source, log, end) or not _is_in_place(log):
+        return None
+    with explained("cannot copy the index", target):
+        try:
+            files.publish_copy(source, target)
+        except FileNotFoundError:
+            # a pack removed it just now
+            return None
+        if not fits(target, log, end) or not _is_in_place(log):
+            # another one was put in its place meanwhile
+            files.remove(target)
+            return None
+    return stored_as(target)[1]
+
+
+def _is_in_place(log: TransactionLog) -> bool:
+    """Tell whether no pack has put another file in the place of *log*."""
+    try:
+        status = os.stat(log.path)
+    except FileNotFoundError:
+        return False
+    return (status.st_dev, status.st_ino) == log.identity
+
+
+def index_for(chain: Chain, through: str | None, end: int) -> Path | None:
+    """Return the newest index that serves a filestorage recovered from *chain* up to *end*.
+
+    It is one of the parts up to that of the stamp *through* (None: the newest); None if
+    none fits or all are damaged.  Raises KeyError if the chain has no part of that stamp.
+    """
+    for part in reversed(chain.up_to(through)):
+        path = index_path(chain.directory, part.stamp)
+        offset = position(path)
+        if offset is not None and offset <= end and _is_whole(chain, part, path, offset):
+            return path
+    return None
+
+
+def _is_whole(chain: Chain, part: Part, path: Path, offset: int) -> bool:
+    blocks = read_blocks(chain.directory, part)
+    if blocks is None:
+        # as repozo writes it
+        return offset == part.end
+    return blocks.index is not None and stored_as(path)[1] == blocks.index

@@ -1,0 +1,174 @@
+"""Whether a repozo directory is whole: every file of every chain, against ledger and disk.
+
+Nothing is changed, and nothing found ends the search.  Each problem says what can still be
+restored.  A file that no ledger names is a problem too: repozo goes by the directory, and
+would put its bytes in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from collective.recipe.backup.errors import BackupError, explained
+from collective.recipe.backup.filestorage.framing import Framing
+from collective.recipe.backup.model import Problem
+from collective.recipe.backup.progress import Advance, Progress
+from collective.recipe.backup.repozo.blocks import Blocks, blocks_path, check_blocks, stored_as
+from collective.recipe.backup.repozo.ledger import Chain, Listing, Part, problem_of, read_directory
+from collective.recipe.backup.repozo.reading import checked
+from collective.recipe.backup.repozo.savedindex import index_path
+from collective.recipe.backup.times import ZERO_TID, Tid
+
+_ONLY_A_CACHE = "delete it: it only makes the next backup quicker"
+
+
+def verify_names(directory: Path) -> Iterator[Problem]:
+    """Yield what names and sizes tell: no data is read."""
+    listing = read_directory(directory)
+    yield from listing.problems
+    for orphan in listing.orphans:
+        yield _orphan(listing, directory / orphan)
+    for chain in listing.chains:
+        for part in (*chain.parts, *chain.stray):
+            if part.name not in chain.missing:
+                yield from _reported(_sizes(chain, part), chain.path(part))
+
+
+def verify_contents(directory: Path, progress: Progress) -> Iterator[Problem]:
+    """Yield what is wrong with the bytes of all files that are there.
+
+    Each part has the size and MD5 of the ledger, and is stored as it was written; all parts
+    together are the log of a filestorage, whose tids increase.
+    """
+    chains = read_directory(directory).chains
+    size = sum(part.size for chain in chains for part in (*chain.parts, *chain.stray))
+    with progress.phase("verifying the filestorage", size) as advance:
+        for chain in chains:
+            yield from _chain(chain, advance)
+
+
+def _orphan(listing: Listing, orphan: Path) -> Problem:
+    inside = any(
+        chain.stamp < orphan.name < max(chain.names) for chain in listing.chains if chain.parts
+    )
+    what = "no ledger names it"
+    if inside:
+        what += ", and it lies between the files of a chain: repozo would restore its bytes too"
+    hint = (
+        "our own restore leaves it out; the next backup gives it its line if it holds just what"
+        " comes next in the filestorage, or sets it aside"
+    )
+    return problem_of(orphan, what, hint)
+
+
+def _sizes(chain: Chain, part: Part) -> Iterator[Problem]:
+    path = chain.path(part)
+    size = path.stat().st_size
+    if not part.compressed and size != part.size:
+        yield problem_of(
+            path,
+            f"it has {size} bytes, the ledger says {part.size}",
+            chain.good_until(part),
+        )
+        return
+    blocks, problem = _blocks(chain, part)
+    if problem:
+        yield problem
+    if blocks and size != blocks.stored:
+        yield problem_of(
+            path,
+            f"it has {size} bytes, {blocks.stored} were written",
+            chain.good_until(part),
+        )
+
+
+def _chain(chain: Chain, advance: Advance) -> Iterator[Problem]:
+    framing = Framing()
+    for part in chain.parts:
+        problem = None
+        if part.name in chain.missing:
+            advance(part.size)
+        else:
+            problem = _read(chain, part, framing, advance)
+        if problem:
+            yield problem
+        if problem or part.name in chain.missing:
+            # what follows can still be looked at, by itself
+            framing = Framing()
+            framing.resume(part.end, _tid_at_end(chain, part))
+        else:
+            yield from _reported(_stored(chain, part), chain.path(part))
+    for part in chain.stray:
+        if part.name not in chain.missing:
+            problem = _read(chain, part, None, advance)
+            if problem:
+                yield problem
+
+
+def _read(chain: Chain, part: Part, framing: Framing | None, advance: Advance) -> Problem | None:
+    """Read *part*; return what is wrong with its bytes."""
+    path = chain.path(part)
+    flaw = None
+    try:
+        for piece in checked(chain, part):
+            if framing and not flaw:
+                flaw = _misframed(framing, piece)
+            advance(len(piece))
+    except BackupError as error:
+        return problem_of(path, error.what, error.hint)
+    if framing and not flaw and framing.end != part.end:
+        flaw = f"it does not end where a transaction does, at byte {framing.end}"
+    # as the ledger says, and still no log: it was written so
+    return problem_of(path, flaw, chain.good_until(part)) if flaw else None
+
+
+def _misframed(framing: Framing, piece: bytes) -> str | None:
+    try:
+        framing.feed(piece)
+    except BackupError as error:
+        return error.what
+    return None
+
+
+def _tid_at_end(chain: Chain, part: Part) -> Tid:
+    blocks, _problem = _blocks(chain, part)
+    return blocks.tid if blocks else ZERO_TID
+
+
+def _stored(chain: Chain, part: Part) -> Iterator[Problem]:
+    """Compare how a part and its index are stored with what our digests say."""
+    blocks, _problem = _blocks(chain, part)
+    if blocks is None:
+        return
+    path = chain.path(part)
+    if stored_as(path) != (blocks.stored, blocks.stored_digest):
+        yield problem_of(
+            path,
+            "it is not stored as it was written, though the filestorage in it is whole",
+            "it can be restored, but a disk or a program changed it: look for the cause",
+        )
+    index = index_path(chain.directory, part.stamp)
+    if blocks.index and index.exists() and stored_as(index)[1] != blocks.index:
+        yield problem_of(
+            index,
+            "it is not what was written",
+            "delete it: the filestorage is scanned instead when it is opened first",
+        )
+
+
+def _blocks(chain: Chain, part: Part) -> tuple[Blocks | None, Problem | None]:
+    try:
+        return check_blocks(chain.directory, part), None
+    except BackupError as error:
+        path = blocks_path(chain.directory, part.name)
+        return None, problem_of(path, error.what, _ONLY_A_CACHE)
+
+
+def _reported(problems: Iterator[Problem], path: Path) -> Iterator[Problem]:
+    """Yield *problems*, and as one more that *path* cannot be read."""
+    try:
+        with explained("cannot be read", path):
+            yield from problems
+    except BackupError as error:
+        yield problem_of(Path(error.where or path), error.what, error.hint)

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.repozo.blocks import (
+    DIGEST_SIZE,
+    Blocks,
+    check_blocks,
+    digest_of,
+    pack,
+    read_blocks,
+    unpack,
+)
+from collective.recipe.backup.repozo.ledger import Part
+from collective.recipe.backup.times import ZERO_TID, Tid
+
+PART = Part("2026-03-01-12-00-00.fsz", 10, 2510, "0" * 32)
+
+
+def blocks(**changes):
+    values = {
+        "start": 10,
+        "end": 2510,
+        "identity": (2**63 + 1, 17),
+        "begin": 2400,
+        "tid": Tid(b"01234567"),
+        "packed": ZERO_TID,
+        "stored": 999,
+        "stored_digest": digest_of(b"stored"),
+        "index": digest_of(b"index"),
+        "digests": b"".join(map(digest_of, (b"first", b"second", b"third"))),
+        "block_size": 1000,
+    }
+    return Blocks(**{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"index": None}, {"packed": None}, {"packed": Tid(b"00000001")}, {"tid": ZERO_TID}],
+)
+def test_what_is_packed_is_what_is_unpacked(changes):
+    assert unpack(pack(blocks(**changes))) == blocks(**changes)
+
+
+def test_the_last_block_is_as_long_as_the_part(tmp_path):
+    assert [(offset, size) for offset, size, _digest in blocks().ranges()] == [
+        (10, 1000), (1010, 1000), (2010, 500),
+    ]  # fmt: skip
+    assert [digest for _offset, _size, digest in blocks().ranges()] == [
+        digest_of(b"first"), digest_of(b"second"), digest_of(b"third"),
+    ]  # fmt: skip
+
+
+def test_every_flipped_byte_is_seen():
+    data = pack(blocks())
+    for offset in range(len(data)):
+        damaged = bytearray(data)
+        damaged[offset] ^= 0x40
+        with pytest.raises(ValueError, match="it|its"):
+            unpack(bytes(damaged))
+
+
+def test_every_length_but_its_own_is_seen():
+    data = pack(blocks())
+    for size in range(len(data)):
+        with pytest.raises(ValueError, match="it"):
+            unpack(data[:size])
+    with pytest.raises(ValueError, match="checksum"):
+        unpack(data + b"\0")
+
+
+def test_what_lies_beside_a_part_is_read_only_if_it_is_of_that_part(tmp_path):
+    path = tmp_path / "2026-03-01-12-00-00.blocks"
+    assert read_blocks(tmp_path, PART) is None
+    path.write_bytes(pack(blocks()))
+    assert read_blocks(tmp_path, PART) == blocks()
+    assert read_blocks(tmp_path, PART._replace(start=0)) is None
+    path.write_bytes(path.read_bytes()[:-DIGEST_SIZE])
+    assert read_blocks(tmp_path, PART) is None
+    with pytest.raises(IntegrityError, match="digests of a backup are damaged"):
+        check_blocks(tmp_path, PART)
