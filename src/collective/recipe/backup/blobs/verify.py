@@ -1,8 +1,8 @@
 """Look whether blob sets are what they should be; change nothing.
 
-``verify_names`` compares what is there with the checksums, by name and size; ``verify_contents`` reads
-every file as well.  Sets of older releases have no checksums: of them it can only be said
-whether they can be read and restored at all.
+``verify_names`` compares what is there with the checksums, by name and size;
+``verify_contents`` reads every file as well.  Sets of older releases have no checksums: of
+them it can only be said whether they can be read and restored at all.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -70,8 +71,15 @@ class FaultyFiles(Files):
         self.struck: tuple[str, Path] | None = None
         self._counted = 0
         self._unsynced = Unsynced() if fault is Fault.POWER_CUT else None
+        self._lock = threading.RLock()
 
     def _change(self, operation: str, path: Path, function: Any, *args: Any, **kwargs: Any) -> Any:
+        with self._lock:  # blobs are copied by two threads
+            return self._one_change(operation, path, function, *args, **kwargs)
+
+    def _one_change(
+        self, operation: str, path: Path, function: Any, *args: Any, **kwargs: Any
+    ) -> Any:
         if self.struck:
             self._after_the_fault(operation, path)
         self.changes.append((operation, path))

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import pytest
+
+from collective.recipe.backup.blobs import checksums
+from collective.recipe.backup.blobs.checksums import Checksum, Checksums, parse, side_by_side
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.tests.blobtrees import ODD_NAMES
+
+A = Checksum("a", 1, "a" * 64)
+B = Checksum("b/c", 22, "b" * 64)
+C = Checksum("b-c", 333, "c" * 64)  # after b/c: the slash sorts before all else
+LINK = Checksum("link", None, "d" * 64)
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """Checksums of A and C, in the sorted file."""
+    with Files().writing(tmp_path / "checksums") as writer:
+        checksums.write([A, C], writer)
+    return Checksums(tmp_path)
+
+
+class TestLines:
+    @pytest.mark.parametrize("checksum", [A, B, LINK])
+    def test_a_line_says_it_all(self, checksum):
+        assert parse(checksum.line()) == checksum
+
+    @pytest.mark.parametrize("name", [*ODD_NAMES, "\\", "\\\\n", "\n\n", "n", "a/\n/b"])
+    def test_any_name_fits_into_one_line(self, name):
+        line = Checksum(name, 0, "e" * 64).line()
+        assert line.count(b"\n") == 1
+        assert parse(line).path == name
+
+    def test_a_line_can_be_read_by_a_person(self):
+        assert B.line() == b"b" * 64 + b" 22 b/c\n"
+        assert LINK.line() == b"d" * 64 + b" link link\n"
+
+    @pytest.mark.parametrize(
+        "line",
+        [b"", b"\n", A.line()[1:], A.line()[:-1], b"x" * 64 + b" 1 a\n", b"a" * 64 + b" 1\n"],
+    )
+    def test_anything_else_is_no_line(self, line):
+        with pytest.raises(ValueError, match="not a line"):
+            parse(line)
+
+
+class TestFiles:
+    def test_none_are_none(self, tmp_path):
+        assert not Checksums(tmp_path).exist()
+        assert list(Checksums(tmp_path)) == []
+        assert Checksums(tmp_path).count() == 0
+
+    def test_they_come_in_the_order_of_the_walk(self, kept):
+        kept.add([LINK, B], Files())
+        assert kept.exist()
+        assert list(kept) == [A, B, C, LINK]
+        assert kept.count() == 4
+
+    def test_the_last_line_for_a_path_is_right(self, kept):
+        first, second = A._replace(digest="1" * 64), A._replace(digest="2" * 64)
+        kept.add([first], Files())
+        kept.add([second], Files())
+        assert list(kept) == [second, C]
+
+    def test_a_line_that_was_being_written_does_not_count(self, kept):
+        kept.add([B], Files())
+        with kept.added.open("ab") as file:
+            file.write(LINK.line()[:-1])
+        assert list(kept) == [A, B, C]
+
+    def test_nor_does_it_spoil_the_next_one(self, kept):
+        kept.added.write_bytes(LINK.line()[:20])
+        kept.add([B], Files())
+        assert list(kept) == [A, B, C]
+
+    def test_nothing_to_add_touches_nothing(self, kept):
+        kept.add([], Files())
+        assert not kept.added.exists()
+
+    def test_what_was_added_is_merged_before_it_gets_long(self, kept, monkeypatch):
+        monkeypatch.setattr(checksums, "ADDED_SIZE", 3 * len(B.line()))
+        kept.add([B, B, B], Files())
+        assert kept.added.exists()
+        kept.add([LINK], Files())
+        assert not kept.added.exists()
+        assert kept.path.read_bytes() == b"".join(each.line() for each in (A, B, C, LINK))
+
+    def test_a_merge_that_died_before_its_end_has_all_lines_twice(self, kept):
+        kept.add([B], Files())
+        added = kept.added.read_bytes()
+        kept.merge(Files())
+        kept.added.write_bytes(added)
+        assert list(kept) == [A, B, C]
+
+    @pytest.mark.parametrize("name", ["checksums", "checksums.added"])
+    def test_a_damaged_line_is_an_error_that_names_the_file(self, kept, name):
+        kept.add([B, LINK], Files())
+        path = kept.path.with_name(name)
+        path.write_bytes(b"X" + path.read_bytes()[1:])
+        with pytest.raises(IntegrityError, match="damaged") as caught:
+            list(kept)
+        assert caught.value.where == str(path)
+
+    def test_a_sorted_file_out_of_order_is_damaged(self, kept):
+        kept.path.write_bytes(C.line() + A.line())
+        with pytest.raises(IntegrityError, match="'a' is not in its order"):
+            list(kept)
+
+
+class TestSideBySide:
+    def test_each_meets_its_like(self):
+        things = [("a", 1), ("b/a", 2), ("b/c", 3)]
+        assert list(side_by_side(things, [A, B, C])) == [(1, A), (2, None), (3, B), (None, C)]
+
+    def test_things_without_checksums(self):
+        assert list(side_by_side([("a", 1)], [])) == [(1, None)]
+
+    def test_checksums_without_things(self):
+        assert list(side_by_side([], [A, B])) == [(None, A), (None, B)]
