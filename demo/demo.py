@@ -25,8 +25,8 @@ def main() -> int:
     """Tell the story; return 0 if all that was lost came back."""
     shutil.rmtree(SITE, ignore_errors=True)
     SITE.mkdir()
-    site = Site(SITE)
     today = datetime.now(timezone.utc)
+    site = Site(SITE, founded=today - timedelta(days=DAYS + 1))
     changes = work_of_a_day(random.Random(7))
 
     say(f"A site is used for {DAYS} days.")
@@ -36,15 +36,15 @@ def main() -> int:
 
     say("Its buildout.cfg has a [backup] part, and buildout makes the scripts of it.")
     shutil.copy(HERE / "buildout.cfg", SITE)
-    show((SITE / "buildout.cfg").read_text())
+    show((SITE / "buildout.cfg").read_text() + "\n")
     run(Path(sys.executable).with_name("buildout"), "-q")
     tell("bin/ has " + ", ".join(sorted(path.name for path in (SITE / "bin").iterdir())))
 
     say("The first backup takes everything.")
     run("bin/backup")
 
-    say("The site is used for another day.")
-    at_work(site, changes, today)
+    say("People go on working.")
+    at_work(site, changes)
     tell_size(site)
 
     say("The second backup takes what is new.")
@@ -76,15 +76,15 @@ def work_of_a_day(random: random.Random) -> Iterator[tuple[dict[str, object], di
         yield texts, images
 
 
-def at_work(site: Site, changes: Iterator, until: datetime) -> None:
-    """Commit a day's work in a dozen transactions that end before *until*."""
+def at_work(site: Site, changes: Iterator, end: datetime | None = None) -> None:
+    """Commit a day's work in a dozen transactions, the last of them at *end* (None: now)."""
     values, blobs = next(changes)
     with site.opened():
         for number in range(12):
             site.commit(
                 dict(list(values.items())[number::12]),
                 dict(list(blobs.items())[number::12]),
-                at=until - timedelta(minutes=15 * (12 - number)),
+                at=end and end - timedelta(minutes=15 * (11 - number)),
             )
 
 
