@@ -1,0 +1,121 @@
+"""Each error of the tree, met by a real script."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+
+import pytest
+
+from collective.recipe.backup.config import STANDARD
+from collective.recipe.backup.errors import (
+    DONE,
+    BackupError,
+    CommandFailed,
+    ConfigurationError,
+    IntegrityError,
+    Interrupted,
+    InUse,
+    NoRestorePoint,
+    UsageError,
+)
+from collective.recipe.backup.tests.runs import Operated
+from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.tests.unit.test_errors import tree
+
+SCRIPT = """
+import sys
+from collective.recipe.backup.cli import main
+sys.exit(main(*sys.argv[1:4], sys.argv[4:]))
+"""
+
+
+class Scripts:
+    """The scripts of a site, run as processes of their own."""
+
+    def __init__(self, site, **options):
+        self.operated = Operated(site, **options)
+        self.site = site
+
+    def __call__(self, verb, *arguments):
+        path = self.operated.config_path
+        return subprocess.run(
+            [sys.executable, "-c", SCRIPT, verb, STANDARD, path, "--no-prompt", *arguments],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+def without_a_blobstorage(site, _stack):
+    site.blobstorage.rename(site.blobstorage.with_name("elsewhere"))
+    return Scripts(site)("backup")
+
+
+def with_a_damaged_configuration(site, _stack):
+    scripts = Scripts(site)
+    scripts.operated.config_path.write_text("{")
+    return scripts("backup")
+
+
+def with_an_unknown_flag(site, _stack):
+    return Scripts(site)("backup", "--fulll")
+
+
+def without_a_filestorage_in_the_file(site, _stack):
+    site.filestorage.write_bytes(b"something else")
+    return Scripts(site)("backup")
+
+
+def without_a_backup(site, _stack):
+    return Scripts(site)("restore")
+
+
+def while_the_filestorage_is_open(site, stack):
+    scripts = Scripts(site)
+    assert scripts("backup").returncode == DONE
+    stack.enter_context(site.opened())
+    return scripts("restore")
+
+
+def with_a_hook_that_fails(site, _stack):
+    return Scripts(site, pre_command="false")("backup")
+
+
+def with_control_c(site, _stack):
+    return Scripts(site, pre_command="kill -INT $PPID; exec sleep 10")("backup")
+
+
+MEETINGS = {
+    BackupError: without_a_blobstorage,
+    ConfigurationError: with_a_damaged_configuration,
+    UsageError: with_an_unknown_flag,
+    IntegrityError: without_a_filestorage_in_the_file,
+    NoRestorePoint: without_a_backup,
+    InUse: while_the_filestorage_is_open,
+    CommandFailed: with_a_hook_that_fails,
+    Interrupted: with_control_c,
+}
+
+
+@pytest.mark.parametrize("error", tree(), ids=lambda error: error.__name__)
+def test_an_error_is_an_exit_code_and_words_with_a_hint(tmp_path, error):
+    site = Site(tmp_path / "site")
+    site.commit({"page": 1}, {"file": b"data"})
+    with ExitStack() as stack:
+        done = MEETINGS[error](site, stack)
+    assert done.returncode == error.exit_code, done.stderr
+    assert done.stderr.startswith(("ERROR: ", "INFO: "))
+    assert "ERROR: hint: " in done.stderr or error is Interrupted
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_success_is_0(site):
+    site.commit({"page": 1}, {"file": b"data"})
+    scripts = Scripts(site)
+    assert [scripts(verb).returncode for verb in ("backup", "list", "restore")] == [DONE] * 3
