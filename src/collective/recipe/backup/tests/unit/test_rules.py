@@ -40,7 +40,10 @@ MAY_CHANGE_A_DISK = {
     "locking.py": "a lock is a file that its holder writes its name into, and no data of anybody",
 }
 MAY_IMPORT_BUILDOUT = {"recipe.py": "the door that buildout opens"}
-MAY_PRINT = {"cli.py": "the door that the user opens"}
+MAY_PRINT = {
+    "cli.py": "the door that the user opens",
+    "command.py": "the door for those who type repozo",
+}
 
 NO_SUBJECT = re.compile(r"(^|_)(utils?|utilities|helpers?|common|misc|stuff)(_|$)")
 
