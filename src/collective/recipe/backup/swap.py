@@ -26,6 +26,7 @@ from typing import Any
 
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.graft import graft, save_tail
 
 JOURNAL_SUFFIX = ".restore.json"
 STAGED_SUFFIX = ".restoring"
@@ -40,11 +41,15 @@ class Move:
 
     A *companion* describes the live data and must never stand beside other data, as an
     index does: it goes before and comes after, and need not be there at all.
+
+    With *keep*, live data keeps its first bytes, so many, and what is staged is the rest:
+    it is grafted in place (see graft).
     """
 
     live: Path
     staged: bool = True
     companion: Path | None = None
+    keep: int | None = None
 
 
 def staged_path(live: Path) -> Path:
@@ -72,6 +77,7 @@ def swap(journal: Path, moves: Sequence[Move], files: Files) -> None:
         let_go(journal, files)
         for name in _names(moves):
             files.clear(replaced_path(name))
+        _save_tails(moves, files)
         _write(journal, _SWAPPING, moves, files)
         _carry_on(journal, moves, files)
 
@@ -147,13 +153,34 @@ def _carry_on(journal: Path, moves: Sequence[Move], files: Files) -> None:
 def _carry_out(move: Move, files: Files) -> None:
     """Do what is left to do of *move*."""
     if not move.staged or _exists(staged_path(move.live)):
-        for name in (move.companion, move.live):
-            if name is not None and _exists(name):
-                _give_way(name, files, link=name == move.live and move.staged)
-        if move.staged:
-            files.rename(staged_path(move.live), move.live)
+        if move.companion is not None and _exists(move.companion):
+            _give_way(move.companion, files, link=False)
+        if move.keep is not None:
+            _graft(move.live, move.keep, files)
+        else:
+            _exchange(move, files)
     if move.companion is not None and _exists(staged_path(move.companion)):
         files.rename(staged_path(move.companion), move.companion)
+
+
+def _exchange(move: Move, files: Files) -> None:
+    if _exists(move.live):
+        _give_way(move.live, files, link=move.staged)
+    if move.staged:
+        files.rename(staged_path(move.live), move.live)
+
+
+def _graft(live: Path, keep: int, files: Files) -> None:
+    tail = staged_path(live)
+    graft(live, keep, tail, replaced_path(live), files)
+    files.remove(tail)
+    files.sync_directory(tail.parent)
+
+
+def _save_tails(moves: Sequence[Move], files: Files) -> None:
+    for move in moves:
+        if move.keep is not None:
+            save_tail(move.live, move.keep, replaced_path(move.live), files)
 
 
 def _give_way(live: Path, files: Files, *, link: bool) -> None:
@@ -176,6 +203,7 @@ def _stage_again(journal: Path, moves: Sequence[Move], files: Files) -> None:
         if _exists(replaced_path(name)) and not _exists(staged_path(name)):
             files.rename(replaced_path(name), staged_path(name))
     again = [replace(move, staged=_exists(staged_path(move.live))) for move in moves]
+    _save_tails(again, files)
     _write(journal, _SWAPPING, again, files)
     _carry_on(journal, again, files)
 
@@ -193,6 +221,7 @@ def _write(journal: Path, state: str, moves: Sequence[Move], files: Files) -> No
                 "live": str(move.live),
                 "staged": move.staged,
                 "companion": move.companion and str(move.companion),
+                "keep": move.keep,
             }
             for move in moves
         ],
@@ -213,6 +242,7 @@ def _read(journal: Path) -> tuple[str | None, list[Move]]:
                 live=Path(move["live"]),
                 staged=bool(move["staged"]),
                 companion=Path(move["companion"]) if move["companion"] else None,
+                keep=move["keep"],
             )
             for move in content["moves"]
         ]

@@ -26,8 +26,10 @@ from types import TracebackType
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files, Writer
 from collective.recipe.backup.filestorage.format import Record
+from collective.recipe.backup.filestorage.framing import Framing
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.model import Oid
+from collective.recipe.backup.progress import Progress
 
 _PROTOCOL = 3
 _END = pickle.dumps(None, _PROTOCOL)
@@ -151,6 +153,22 @@ class IndexBuilder:
             for index in range(0, len(data), _ENTRY.size):
                 yield data[index : index + _ENTRY.size]
             begin += len(data)
+
+
+def build_index(filestorage: Path, final: Path, *, files: Files, progress: Progress) -> None:
+    """Write the index of a whole *filestorage*, read from its begin to its end, to *final*.
+
+    Raises IntegrityError if it is damaged.
+    """
+    with IndexBuilder(final, files) as builder, filestorage.open("rb") as file:
+        framing = Framing(where=filestorage, on_record=builder.add)
+        size = os.fstat(file.fileno()).st_size
+        with progress.phase("building the index", size) as advance:
+            while data := file.read(_WRITTEN):
+                framing.feed(data)
+                advance(len(data))
+        framing.finish()
+        builder.write(framing.end)
 
 
 def _pickled(entries: Iterator[bytes]) -> Iterator[bytes]:

@@ -155,7 +155,8 @@ class Unsynced:
         elif operation in {"create", "symlink", "link"} and not os.path.lexists(path):
             return lambda: path.unlink(missing_ok=True)
         elif operation == "mkdir" and not path.exists():
-            return path.rmdir
+            # what is fsynced in a directory that is lost is lost with it
+            return lambda: shutil.rmtree(path)
         elif operation == "rmdir":
             return path.mkdir
         elif operation == "unlink":

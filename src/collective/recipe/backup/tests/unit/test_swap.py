@@ -22,6 +22,8 @@ NEW = {"Data.fs": "new", "Data.fs.index": "new index", "blobs/2": "new blob"}
 class Live:
     """A directory with live data in it and its replacement beside it."""
 
+    new = NEW
+
     def __init__(self, root: Path, *, staged: dict[str, str] = NEW) -> None:
         self.root = root
         self.journal = swap.journal_path(root / "Data.fs")
@@ -52,6 +54,21 @@ class Live:
 
     def swap(self, files: Files) -> None:
         swap.swap(self.journal, self.moves, files)
+
+
+class Grafted(Live):
+    """The same, where the live file is only to get another tail."""
+
+    new = NEW | {"Data.fs": "old but" + 3 * " and longer" * 1000}
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, staged=NEW | {"Data.fs": self.new["Data.fs"][2:]})
+        self.moves[1] = Move(live=root / "Data.fs", companion=root / "Data.fs.index", keep=2)
+
+
+@pytest.fixture(params=[Live, Grafted])
+def kind(request) -> type[Live]:
+    return request.param
 
 
 @pytest.fixture
@@ -139,32 +156,33 @@ def test_let_go_removes_what_was_replaced(live: Live) -> None:
     ]
 
 
-def test_it_dies_or_fails_anywhere_and_is_finished(tmp_path: Path) -> None:
+def test_it_dies_or_fails_anywhere_and_is_finished(tmp_path: Path, kind: type[Live]) -> None:
     numbers = itertools.count()
 
     def make() -> Live:
         root = tmp_path / str(next(numbers))
         root.mkdir()
-        return Live(root)
+        return kind(root)
 
     def check(live: Live, outcome: BaseException | None) -> None:
         if outcome is None:
-            assert live.content() == NEW
+            assert live.content() == kind.new
         if not swap.finish(live.journal, Files()):
-            assert live.content() in (OLD, NEW)
+            assert live.content() in (OLD, kind.new)
             if live.content() == OLD:
                 live.swap(Files())
-        assert live.content() == NEW
-        assert live.content(swap.REPLACED_SUFFIX) == OLD
+        assert live.content() == kind.new
+        if kind is Live:
+            assert live.content(swap.REPLACED_SUFFIX) == OLD
         swap.undo(live.journal, Files())
         assert live.content() == OLD
 
     survive_every_fault(make, Live.swap, check)
 
 
-def test_an_undo_dies_or_fails_anywhere_and_is_finished(tmp_path: Path) -> None:
+def test_an_undo_dies_or_fails_anywhere_and_is_finished(tmp_path: Path, kind: type[Live]) -> None:
     def make() -> Live:
-        live = Live(Path(tempfile.mkdtemp(dir=tmp_path)))
+        live = kind(Path(tempfile.mkdtemp(dir=tmp_path)))
         live.swap(Files())
         return live
 
@@ -172,10 +190,11 @@ def test_an_undo_dies_or_fails_anywhere_and_is_finished(tmp_path: Path) -> None:
         swap.undo(live.journal, files)
 
     def check(live: Live, outcome: BaseException | None) -> None:
-        if not swap.finish(live.journal, Files()) and live.content() == NEW:
+        if not swap.finish(live.journal, Files()) and live.content() == kind.new:
             swap.undo(live.journal, Files())
         assert live.content() == OLD
-        assert live.content(swap.REPLACED_SUFFIX) == NEW
+        swap.undo(live.journal, Files())
+        assert live.content() == kind.new
 
     survive_every_fault(make, act, check)
 
@@ -226,3 +245,30 @@ def test_a_damaged_journal_is_named(live: Live) -> None:
 
     with pytest.raises(IntegrityError, match=r"Data\.fs\.restore\.json"):
         swap.finish(live.journal, Files())
+
+
+def test_a_tail_can_be_cut_off(tmp_path: Path) -> None:
+    (tmp_path / "Data.fs").write_text("kept and more")
+    (tmp_path / "Data.fs.restoring").write_text("")
+    journal = swap.journal_path(tmp_path / "Data.fs")
+
+    swap.swap(journal, [Move(live=tmp_path / "Data.fs", keep=4)], Files())
+
+    assert (tmp_path / "Data.fs").read_text() == "kept"
+    swap.undo(journal, Files())
+    assert (tmp_path / "Data.fs").read_text() == "kept and more"
+
+
+def test_a_file_that_was_written_to_meanwhile_gets_no_tail(tmp_path: Path) -> None:
+    live = Grafted(tmp_path)
+    live.swap(Files())
+    content = json.loads(live.journal.read_text())
+    live.fill({"Data.fs": "tail"}, swap.STAGED_SUFFIX)
+    (tmp_path / "Data.fs").write_text("old and somebody else's")
+    (tmp_path / "Data.fs.index").unlink()
+    live.journal.write_text(json.dumps(content | {"state": "swapping"}))
+
+    with pytest.raises(IntegrityError, match="written to after"):
+        swap.finish(live.journal, Files())
+
+    assert (tmp_path / "Data.fs").read_text() == "old and somebody else's"

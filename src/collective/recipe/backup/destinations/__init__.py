@@ -1,0 +1,97 @@
+"""Destinations: where the restore points of a source are kept.
+
+Every destination promises:
+
+* A restore point exists only once it is whole, and what makes it exist is written last.
+* ``backup`` that dies at any step leaves the earlier restore points as they were, and the
+  next one mends what is left over.
+* ``restore_points``, ``verify`` and ``stage`` change nothing in the destination.
+* ``stage`` writes only to the names that it is given, and has verified what it wrote when
+  it returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+from collective.recipe.backup.model import Problem, RestorePoint, Source
+from collective.recipe.backup.restorepoints import Choice
+
+
+class Depth(Enum):
+    """How much of a destination ``verify`` looks at."""
+
+    NAMES = "names"
+    CHECKSUMS = "checksums"
+    RECORDS = "records"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a backup of one source came to.
+
+    *phases* holds what was done, in order, and the seconds it took; *notes* what the run
+    mended or found worth a sentence.
+    """
+
+    point: RestorePoint
+    changed: bool
+    summary: str
+    phases: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """Where to restore to: temporary names that the caller publishes (None: not that part).
+
+    *index* is for an index of the filestorage.
+    *live_blobstorage* is what is there now; files in it that are right already are hard
+    linked in place of copies.
+    """
+
+    filestorage: Path | None
+    index: Path
+    blobstorage: Path | None
+    live_blobstorage: Path | None = None
+
+
+class Destination(Protocol):
+    """The restore points of one source."""
+
+    source: Source
+    lock_directory: Path
+    """Where the lock of its one writer lies."""
+
+    def prepare(self) -> None:
+        """Make what has to be there before the first backup; raise if it cannot be."""
+
+    def backup(self, now: datetime, *, full: bool) -> Outcome:
+        """Make a restore point of the source's present state, if it changed since the last.
+
+        Raises BackupError of the fitting kind; a blob that the source lacks is no error
+        but a problem of the restore point.
+        """
+
+    def restore_points(self) -> Sequence[RestorePoint]:
+        """Return what is there, oldest first, with what is wrong about each."""
+
+    def stage(self, choice: Choice, targets: Targets) -> None:
+        """Write the state of *choice* to *targets* and verify it."""
+
+    def remove(self, chains: Sequence[str]) -> None:
+        """Remove the restore points of these chains and what only they need."""
+
+    def merge(self, before: str) -> Iterator[str]:
+        """Put together what was stored in small pieces before the stamp *before*.
+
+        Yields in words what was merged; every moment can be restored as before.
+        """
+
+    def verify(self, depth: Depth) -> Iterator[Problem]:
+        """Yield what is wrong; nothing means that all restore points are worth having."""

@@ -1,0 +1,387 @@
+"""The directory destination: a repozo directory, the blobs beside it, manifests.
+
+    location/            2026-03-01-03-00-00.fsz  .dat  .index  .blocks     the full backup
+                         2026-03-02-03-00-00.deltafsz  .blocks              an incremental one
+                         2026-03-01-03-00-00.json, 2026-03-02-03-00-00.json the restore points
+    blobbackuplocation/  blobstorage.2026-03-01-03-00-00/blobstorage/...    the chain's blobs
+                         latest -> blobstorage.2026-03-01-03-00-00
+
+The order of a backup: filestorage first, then the blobs that its records name, then the
+pair is checked, then the manifest makes it a restore point.  So whatever a run that died
+left behind, no restore point names it, and the next run takes up what can be used.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+
+from collective.recipe.backup.blobs.sets import BlobSet, Copied
+from collective.recipe.backup.destinations import Depth, Outcome, Targets, manifest
+from collective.recipe.backup.destinations.blobpart import BlobPart
+from collective.recipe.backup.destinations.manifest import Manifest
+from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint, explained
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.filestorage.index import build_index, position
+from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.model import Place, Problem, RestorePoint, Source
+from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.repozo.backup import Orders, Taken, back_up
+from collective.recipe.backup.repozo.ledger import Chain, Part, read_directory
+from collective.recipe.backup.repozo.merge import merge
+from collective.recipe.backup.repozo.prune import remove_chain
+from collective.recipe.backup.repozo.recover import Recovered, index_for, recover
+from collective.recipe.backup.repozo.verify import verify_contents, verify_names
+from collective.recipe.backup.restorepoints import Choice
+from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid, monotonic
+
+logger = logging.getLogger("backup")
+
+
+QUICKLY_READ = 64_000_000
+"""Bytes of a log after its index that a FileStorage reads in no time when it is opened."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to write: gzip *level* (None: do not compress), *strict* comparison of the whole."""
+
+    level: int | None = 3
+    strict: bool = False
+
+
+class Directory:
+    """The restore points of one source in a place on a file system."""
+
+    def __init__(
+        self, source: Source, place: Place, settings: Settings, *, files: Files, progress: Progress
+    ) -> None:
+        self.source = source
+        self.place = place
+        self.lock_directory = place.filestorage
+        self._settings = settings
+        self._files = files
+        self._progress = progress
+        self._blobs = None
+        if source.blobstorage is not None and place.blobstorage is not None:
+            self._blobs = BlobPart(
+                source.blobstorage, place.blobstorage, files=files, progress=progress
+            )
+
+    def prepare(self) -> None:
+        """Check the source and make the directories."""
+        blobs = self.source.blobstorage
+        if blobs is not None and not blobs.is_dir():
+            raise BackupError(
+                "there is no blobstorage here",
+                where=blobs,
+                hint="correct blob_storage, or set backup_blobs = false if there are no blobs",
+            )
+        with explained("cannot make the backup directory"):
+            for directory in (self.place.filestorage, self.place.blobstorage):
+                if directory is not None:
+                    self._files.make_directories(directory)
+
+    # backup
+
+    def backup(self, now: datetime, *, full: bool) -> Outcome:
+        """Add a restore point if there is something new; see Destination."""
+        watch = Stopwatch()
+        with TransactionLog(self.source.filestorage) as log:
+            with watch.phase("filestorage"):
+                taken = self._back_up_filestorage(log, now, full=full)
+                if self._blobs is not None and not self._blobs.can_complete(log, taken):
+                    taken = self._back_up_filestorage(log, now, full=True)
+            known = manifest.read(self.place.filestorage, taken.stamp)
+            if known is not None and not known.missing:
+                written, copied = known, None
+            else:
+                with watch.phase("blobs"):
+                    written, copied = self._complete(log, taken, known, now)
+        if written != known:
+            manifest.write(self.place.filestorage, written, self._files)
+        return Outcome(
+            point=_point(written),
+            changed=written != known,
+            summary=_summary(taken, copied),
+            phases=watch.seconds,
+            notes=taken.healed,
+        )
+
+    def _back_up_filestorage(self, log: TransactionLog, now: datetime, *, full: bool) -> Taken:
+        orders = Orders(full=full, level=self._settings.level, strict=self._settings.strict)
+        return back_up(
+            log,
+            self.place.filestorage,
+            orders,
+            files=self._files,
+            now=now,
+            progress=self._progress,
+        )
+
+    def _complete(
+        self, log: TransactionLog, taken: Taken, known: Manifest | None, now: datetime
+    ) -> tuple[Manifest, Copied | None]:
+        """Add the blobs to a filestorage part; return the manifest that names both."""
+        name, copied = None, None
+        if self._blobs is not None:
+            name, copied = self._blobs.back_up(log, taken, known or self._before(taken))
+        stored = (known.stored if known else taken.stored) + (copied.size if copied else 0)
+        written = Manifest(
+            stamp=taken.stamp,
+            chain=taken.chain,
+            end=taken.end,
+            tid=taken.tid,
+            since=_since(log, taken),
+            taken=known.taken if known else now,
+            stored=stored,
+            blobs=name,
+            missing=copied.missing if copied else (),
+            lost=copied.lost if copied else 0,
+        )
+        return written, copied
+
+    def _before(self, taken: Taken) -> Manifest | None:
+        """Return the newest manifest of the chain of *taken*."""
+        for chain in read_directory(self.place.filestorage).chains:
+            if chain.stamp == taken.chain:
+                for part in reversed(chain.parts):
+                    found = manifest.read(self.place.filestorage, part.stamp)
+                    if found is not None and found.chain == chain.stamp:
+                        return found
+        return None
+
+    # restore
+
+    def restore_points(self) -> Sequence[RestorePoint]:
+        """Return the restore points, oldest first."""
+        with explained("cannot look at the backups", self.place.filestorage):
+            listing = read_directory(self.place.filestorage)
+        found = self._blobs.found() if self._blobs else {}
+        return [
+            self._listed(chain, part, found) for chain in listing.chains for part in chain.parts
+        ]
+
+    def _listed(self, chain: Chain, part: Part, found: Mapping[str, BlobSet]) -> RestorePoint:
+        try:
+            written = manifest.read(self.place.filestorage, part.stamp)
+        except IntegrityError as error:
+            return _unusable(chain, part, str(error))
+        if part not in chain.restorable:
+            return _unusable(chain, part, f"{chain.missing[0]} is missing")
+        if written is None:
+            return self._without_manifest(chain, part, found)
+        if (written.chain, written.end) != (chain.stamp, part.end):
+            return _unusable(chain, part, "its manifest does not fit the ledger")
+        if written.blobs is not None and written.blobs not in found:
+            return _unusable(chain, part, f"its blobs are missing: {written.blobs}")
+        return _point(written)
+
+    def _without_manifest(
+        self, chain: Chain, part: Part, found: Mapping[str, BlobSet]
+    ) -> RestorePoint:
+        """Return what an older tool, or a run of ours that died, left under a stamp."""
+        blobs = None
+        if self._blobs is not None:
+            blobs = found.get(self._blobs.name_for(part.stamp))
+            if blobs is None or blobs.ours:
+                return _unusable(chain, part, "its blobs were not backed up to the end")
+        return RestorePoint(
+            stamp=part.stamp,
+            chain=chain.stamp,
+            end=part.end,
+            blobs=blobs.name if blobs else None,
+            stored=chain.path(part).stat().st_size,
+        )
+
+    def stage(self, choice: Choice, targets: Targets) -> None:
+        """Restore *choice* to *targets*; see Destination."""
+        point = choice.point
+        chain = self._chain(point.chain)
+        until = choice.until or point.tid
+        if targets.filestorage is not None:
+            with self._files.writing(targets.filestorage) as writer:
+                recovered = recover(
+                    chain,
+                    writer.write,
+                    through=point.stamp,
+                    until=choice.until,
+                    progress=self._progress,
+                )
+            _check_recovered(recovered, choice)
+            until = recovered.tid
+            self._stage_index(chain, recovered.end, targets.filestorage, targets.index)
+        if targets.blobstorage is not None and self._blobs is not None and point.blobs:
+            self._blobs.stage(
+                point.blobs,
+                targets.blobstorage,
+                live=targets.live_blobstorage,
+                until=until or LAST_TID,
+            )
+
+    def _stage_index(self, chain: Chain, end: int, filestorage: Path, index: Path) -> None:
+        """Give a restored filestorage an index, so that it opens without being read first."""
+        saved = index_for(chain, chain.up_to(None)[-1].stamp, end)
+        if saved is not None and end - (position(saved) or 0) <= QUICKLY_READ:
+            self._files.publish_copy(saved, index)
+        else:
+            build_index(filestorage, index, files=self._files, progress=self._progress)
+
+    def _chain(self, stamp: str) -> Chain:
+        for chain in read_directory(self.place.filestorage).chains:
+            if chain.stamp == stamp:
+                return chain
+        raise NoRestorePoint(
+            f"the full backup {stamp} is gone",
+            where=self.place.filestorage,
+            hint="a backup may have removed it just now: look at the list again",
+        )
+
+    # housekeeping
+
+    def remove(self, chains: Sequence[str]) -> None:
+        """Remove chains: their restore points first, then the data, then the blobs."""
+        with explained("cannot remove old backups", self.place.filestorage):
+            for stamp in chains:
+                chain = self._chain(stamp)
+                for part in reversed(chain.parts):
+                    self._files.clear(manifest.path_of(self.place.filestorage, part.stamp))
+                self._files.sync_directory(self.place.filestorage)
+                remove_chain(chain, files=self._files)
+            if self._blobs is not None:
+                points = self.restore_points()
+                oldest = min((point.stamp for point in points), default="")
+                for name in self._blobs.remove_unneeded((point.blobs for point in points), oldest):
+                    logger.debug("removed %s", name)
+
+    def merge(self, before: str) -> Iterator[str]:
+        """Merge the incremental parts of each hour that ended by the stamp *before*.
+
+        Yields in words what was merged.  The restore point of the last one stays; the
+        moments of the others can be restored as before.
+        """
+        with explained("cannot merge the backups", self.place.filestorage):
+            for chain in read_directory(self.place.filestorage).chains[-1:]:
+                yield from self._merge(chain, before)
+
+    def _merge(self, chain: Chain, before: str) -> Iterator[str]:
+        small = [part for part in chain.parts if not part.full and part.stamp < before]
+        for hour, together in groupby(small, lambda part: part.stamp[: len("YYYY-MM-DD-HH")]):
+            parts = list(together)
+            if len(parts) > 1 and chain.mendable:
+                merge(chain, parts, files=self._files, progress=self._progress)
+                for part in parts[:-1]:
+                    self._files.clear(manifest.path_of(self.place.filestorage, part.stamp))
+                [chain] = [
+                    found
+                    for found in read_directory(self.place.filestorage).chains
+                    if found.stamp == chain.stamp
+                ]
+                yield f"{len(parts)} backups of {hour}"
+
+    def verify(self, depth: Depth) -> Iterator[Problem]:
+        """Yield what is wrong; see Destination."""
+        with explained("cannot verify the backups", self.place.filestorage):
+            yield from verify_names(self.place.filestorage)
+            points = self.restore_points()
+            for point in points:
+                for problem in point.problems:
+                    yield Problem(where=point.stamp, what=problem)
+            if depth is not Depth.NAMES:
+                yield from verify_contents(self.place.filestorage, self._progress)
+            if self._blobs is not None:
+                needed: dict[str, Tid] = {}
+                for point in points:
+                    if point.blobs is not None:
+                        last = max(needed.get(point.blobs, ZERO_TID), point.tid or ZERO_TID)
+                        needed[point.blobs] = last
+                yield from self._blobs.verify(needed, contents=depth is not Depth.NAMES)
+
+
+class Stopwatch:
+    """How long each phase took, in seconds."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time the body."""
+        started = monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = monotonic() - started
+
+
+def _since(log: TransactionLog, taken: Taken) -> Tid | None:
+    """Return the earliest transaction that the state can be cut after, None if unknown."""
+    if taken.packed is None:
+        return None
+    first = next(log.transactions(), None)
+    return max(taken.packed, first.tid) if first else None
+
+
+def _point(written: Manifest) -> RestorePoint:
+    problems: tuple[str, ...] = ()
+    if written.lost:
+        first = f", the first: {written.missing[0]}" if written.missing else ""
+        problems = (f"{written.lost} blobs were missing at the source{first}",)
+    return RestorePoint(
+        stamp=written.stamp,
+        chain=written.chain,
+        end=written.end,
+        tid=written.tid,
+        since=written.since,
+        blobs=written.blobs,
+        stored=written.stored,
+        problems=problems,
+    )
+
+
+def _unusable(chain: Chain, part: Part, problem: str) -> RestorePoint:
+    return RestorePoint(
+        stamp=part.stamp,
+        chain=chain.stamp,
+        end=part.end,
+        problems=(problem,),
+        restorable=False,
+    )
+
+
+def _summary(taken: Taken, copied: Copied | None) -> str:
+    """Return in a sentence what a backup did."""
+    if not taken.changed:
+        words = f"filestorage unchanged since {taken.stamp}"
+    else:
+        kind = "full" if taken.full else "incremental"
+        words = f"filestorage {kind} {taken.stamp}: {taken.end - taken.start:,} bytes"
+        if taken.reason:
+            words += f" ({taken.reason})"
+    if copied is not None:
+        words += f"; blobs: {copied.files:,} new, {copied.size:,} bytes"
+        if copied.linked:
+            words += f", {copied.linked:,} linked"
+    return words
+
+
+def _check_recovered(recovered: Recovered, choice: Choice) -> None:
+    """Compare what was restored with what was promised."""
+    point = choice.point
+    if choice.until is None and recovered.end != point.end:
+        raise IntegrityError(
+            f"{recovered.end} bytes came out of the backup where {point.end} should",
+            where=point.stamp,
+            hint="verify the backups, and restore an earlier one",
+        )
+    if choice.until is not None and recovered.packed > choice.until:
+        raise NoRestorePoint(
+            "a pack rewrote what was there at that moment",
+            where=point.stamp,
+            hint="ask for the stamp of a restore point (see the list)",
+        )

@@ -1,0 +1,65 @@
+"""What a run that goes on needs of the system: intervals, a polite end, a service manager.
+
+The service manager is systemd's protocol (``man sd_notify``): a datagram with lines
+``NAME=value`` to the socket that NOTIFY_SOCKET names; a leading @ stands for a NUL byte,
+the abstract namespace.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from collective.recipe.backup import times
+
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+class Pace:
+    """An interval of *every* seconds, and an end that a signal asks for."""
+
+    def __init__(self, every: float) -> None:
+        self._every = every
+        self._ended = threading.Event()
+
+    def now(self) -> datetime:
+        """Return the present moment."""
+        return times.utcnow()
+
+    def wait(self) -> bool:
+        """Wait for one interval; return False as soon as the end is asked for."""
+        return not self._ended.wait(self._every)
+
+    def end(self) -> None:
+        """Ask for the end."""
+        self._ended.set()
+
+    @contextmanager
+    def ended_by_signals(self) -> Iterator[Pace]:
+        """Let SIGTERM and SIGHUP ask for the end while the body runs: no work is cut short."""
+        before = {
+            number: signal.signal(number, lambda _number, _frame: self.end())
+            for number in _SIGNALS
+        }
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def tell_service_manager(*lines: str) -> None:
+    """Send *lines* to the service manager that started us; without one nothing happens."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.connect(address)
+        channel.sendall("\n".join(lines).encode("utf-8", "replace"))

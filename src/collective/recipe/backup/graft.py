@@ -1,0 +1,81 @@
+"""Another tail for a live file: what it begins with stays, the rest is written in place.
+
+So a copy that is a day old becomes today's at the cost of a day.  The new tail lies whole
+beside the file, and so does the old one, before the first byte is written; whoever finds
+the work broken off does it again, or grafts the old tail back.
+
+A crash leaves pages of the old tail, pages of the new one, and pages of zeros.  Anything
+else was written by somebody else since then, and is not written over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+from typing import IO
+
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.files import Files
+
+_PIECE = 1 << 20
+_PAGE = 4096
+
+
+def save_tail(live: Path, keep: int, saved: Path, files: Files) -> None:
+    """Copy what *live* has after its first *keep* bytes to *saved*."""
+    with live.open("rb") as file, files.writing(saved) as writer:
+        file.seek(keep)
+        for piece in _pieces(file):
+            writer.write(piece)
+
+
+def graft(live: Path, keep: int, new: Path, old: Path, files: Files) -> None:
+    """Make *live* its first *keep* bytes and the tail *new*, in place of the tail *old*.
+
+    It may have been begun before.  Raises IntegrityError if *live* has become something
+    else, and then changes nothing.
+    """
+    _check(live, keep, new, old)
+    with new.open("rb") as tail, files.overwriting(live, keep) as writer:
+        for piece in _pieces(tail):
+            writer.write(piece)
+
+
+def _check(live: Path, keep: int, new: Path, old: Path) -> None:
+    longest = keep + max(new.stat().st_size, old.stat().st_size)
+    with live.open("rb") as here, new.open("rb") as coming, old.open("rb") as going:
+        here.seek(keep)
+        pages = zip(_pieces(here), _padded(coming), _padded(going), strict=False)
+        fits = keep <= live.stat().st_size <= longest
+        if not fits or not all(_is_mixture(*pieces) for pieces in pages):
+            raise IntegrityError(
+                "this file was written to after a restore had been broken off",
+                where=live,
+                hint=f"move it away, with {old.name} and {new.name}, then run the restore again",
+            )
+
+
+def _is_mixture(here: bytes, coming: bytes, going: bytes) -> bool:
+    """Tell whether each byte of *here* is one of the others', or zero."""
+    if coming.startswith(here) or going.startswith(here):
+        return True
+    for start in range(0, len(here), _PAGE):
+        page, *sources = (piece[start : start + _PAGE] for piece in (here, coming, going))
+        if not any(source.startswith(page) for source in sources):
+            bytewise = zip_longest(page, *(source[: len(page)] for source in sources))
+            if any(byte and byte not in others for byte, *others in bytewise):
+                return False
+    return True
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    while piece := file.read(_PIECE):
+        yield piece
+
+
+def _padded(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the pieces of *file*, then empty ones for ever."""
+    yield from _pieces(file)
+    while True:
+        yield b""

@@ -1,0 +1,111 @@
+"""The backup: every source to its destination, then what need not be kept any longer goes.
+
+    lock -> pre_command -> make directories -> each source -> prune -> post_command
+
+Pruning comes after everything succeeded and goes by what is there then, so a run that
+fails never costs an older restore point.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from collective.recipe.backup import locking, retention
+from collective.recipe.backup.destinations import Destination, Outcome
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.model import MAIN
+from collective.recipe.backup.operations.run import Run, hooks, one_run
+from collective.recipe.backup.times import monotonic
+
+logger = logging.getLogger("backup")
+
+
+def back_up(run: Run, *, full: bool) -> list[Outcome]:
+    """Make a restore point of every source that changed since its last one.
+
+    Raises IntegrityError at the very end if a source lacks blobs that its records name:
+    the restore point is there then, and says so.
+    """
+    with one_run(run), hooks(run):
+        outcomes = _back_up_locked(run, full=full)
+    complain(outcomes)
+    return outcomes
+
+
+def back_up_now(run: Run, *, full: bool) -> list[Outcome]:
+    """Do the same without hooks; what a source lacks is only warned of."""
+    with one_run(run):
+        outcomes = _back_up_locked(run, full=full)
+    for outcome in outcomes:
+        for problem in outcome.point.problems:
+            logger.warning("%s", problem)
+    return outcomes
+
+
+def _back_up_locked(run: Run, *, full: bool) -> list[Outcome]:
+    started = monotonic()
+    with ExitStack() as locks:
+        destinations = run.destinations()
+        for destination in destinations:
+            destination.prepare()
+            locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
+        outcomes = [_one(run, destination, full=full) for destination in destinations]
+        for destination in destinations:
+            prune(run, destination)
+    logger.info("%s", _closing_line(outcomes, monotonic() - started))
+    return outcomes
+
+
+def merge_now(run: Run, *, before: str) -> None:
+    """Merge the small deltas of each hour that ended by the stamp *before*."""
+    with one_run(run), ExitStack() as locks:
+        for destination in run.destinations():
+            locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
+            for merged in destination.merge(before):
+                logger.info("merged %s", merged)
+
+
+def _one(run: Run, destination: Destination, *, full: bool) -> Outcome:
+    name = destination.source.name
+    where = "" if name == MAIN else f" of storage {name}"
+    logger.info("backing up %s%s", destination.source.filestorage, where)
+    outcome = destination.backup(run.now, full=full)
+    for note in outcome.notes:
+        logger.warning("%s", note)
+    logger.info("%s", outcome.summary)
+    return outcome
+
+
+def prune(run: Run, destination: Destination) -> retention.Plan:
+    """Remove the restore points of *destination* that no rule keeps."""
+    points = destination.restore_points()
+    plan = retention.plan(points, run.policy, run.now)
+    removed = plan.removed
+    if removed:
+        logger.info("removing what is not kept any longer: %s", ", ".join(removed))
+        destination.remove(removed)
+    return plan
+
+
+def _closing_line(outcomes: Sequence[Outcome], seconds: float) -> str:
+    phases: dict[str, float] = {}
+    for outcome in outcomes:
+        for phase, spent in outcome.phases.items():
+            phases[phase] = phases.get(phase, 0.0) + spent
+    times = ", ".join(f"{phase} {spent:.1f} s" for phase, spent in phases.items())
+    stamps = sorted({outcome.point.stamp for outcome in outcomes})
+    verb = "done" if any(outcome.changed for outcome in outcomes) else "nothing changed since"
+    return f"{verb} {', '.join(stamps)} in {seconds:.1f} s ({times})"
+
+
+def complain(outcomes: Sequence[Outcome]) -> None:
+    """Raise IntegrityError if a restore point has problems."""
+    problems = [problem for outcome in outcomes for problem in outcome.point.problems]
+    if problems:
+        raise IntegrityError(
+            "; ".join(problems),
+            hint="everything else is backed up; look for these blobs in older backups "
+            "or in the trash of the site",
+        )

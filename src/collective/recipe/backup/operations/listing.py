@@ -1,0 +1,28 @@
+"""The list: restore points, and the moments that can be restored.  Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from collective.recipe.backup.model import RestorePoint, Source
+from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.restorepoints import Range, ranges
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """The restore points of one source, oldest first, and the moments that they serve."""
+
+    source: Source
+    points: Sequence[RestorePoint]
+    ranges: Sequence[Range]
+
+
+def list_points(run: Run) -> list[Listed]:
+    """Return what can be restored, for each source."""
+    listed = []
+    for destination in run.destinations():
+        points = destination.restore_points()
+        listed.append(Listed(source=destination.source, points=points, ranges=ranges(points)))
+    return listed

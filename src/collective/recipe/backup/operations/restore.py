@@ -1,0 +1,217 @@
+"""The restore: stage beside what is live, verify, then swap.
+
+    choose -> check room and parts -> lock -> say what will happen, ask -> pre_command
+           -> stage each source -> swap each source -> post_command
+
+Nothing live changes before everything of every source lies staged and verified.  The
+filestorage's own lock is held from before the question until after the swap, so no ZEO
+server can have it open or open it.  The destination is locked as well where it can be: a
+backup that started in the middle would take a mixture.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from collective.recipe.backup import locking, swap
+from collective.recipe.backup.destinations import Destination, Targets
+from collective.recipe.backup.errors import BackupError, explained, printable
+from collective.recipe.backup.model import MAIN, Source
+from collective.recipe.backup.operations.run import Run, hooks, one_run
+from collective.recipe.backup.restorepoints import Choice, choose
+from collective.recipe.backup.times import Tid, show_tid
+
+logger = logging.getLogger("backup")
+
+INDEX_SUFFIX = ".index"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be restored: the state at *when* (None: the newest), which parts of it.
+
+    *to* is a directory to restore to in place of the live site.
+    """
+
+    when: datetime | Tid | None = None
+    filestorage: bool = True
+    blobstorage: bool = True
+    to: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One source to restore: from where, what, and to which live names."""
+
+    destination: Destination
+    choice: Choice
+    target: Source
+
+
+def restore(run: Run, order: Order) -> bool:
+    """Carry out *order*; False if the user said no.
+
+    Raises NoRestorePoint, InUse, IntegrityError or BackupError, and then nothing live has
+    changed, or the next restore finishes what this one began.
+    """
+    with one_run(run), ExitStack() as locks:
+        targets = _lock_targets(run, order, locks)
+        _finish_earlier(run, targets)
+        jobs = _jobs(run, order, targets, locks)
+        question = f"{_what_will_happen(jobs, order)}\n{_KEPT}"
+        if run.ask is not None and not run.ask(question):
+            return False
+        with hooks(run):
+            moves = [move for job in jobs for move in _stage(run, job, order)]
+            swap.swap(_journal(targets), moves, run.files)
+    return True
+
+
+def describe(run: Run, order: Order) -> str:
+    """Return in words what *order* would do, having checked that it can be done."""
+    with one_run(run), ExitStack() as locks:
+        targets = _lock_targets(run, order, locks)
+        return _what_will_happen(_jobs(run, order, targets, locks), order)
+
+
+def undo(run: Run) -> None:
+    """Put back what the last restore replaced.  Raises NoRestorePoint if it is not there."""
+    with one_run(run), ExitStack() as locks:
+        targets = _lock_targets(run, Order(), locks)
+        _finish_earlier(run, targets)
+        swap.undo(_journal(targets), run.files)
+        logger.info("what was live before the last restore is live again")
+
+
+def let_go(run: Run) -> None:
+    """Remove what the last restore replaced."""
+    with one_run(run), ExitStack() as locks:
+        targets = _lock_targets(run, Order(), locks)
+        _finish_earlier(run, targets)
+        with explained("cannot remove what was replaced"):
+            swap.let_go(_journal(targets), run.files)
+
+
+def _jobs(run: Run, order: Order, targets: Sequence[Source], locks: ExitStack) -> list[Job]:
+    """Return what to do, all of it checked; the destinations are locked where they can be."""
+    jobs = []
+    for destination, target in zip(run.destinations(), targets, strict=True):
+        if os.access(destination.lock_directory, os.W_OK):
+            locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
+        choice = choose(destination.restore_points(), order.when)
+        jobs.append(Job(destination=destination, choice=choice, target=target))
+    if order.filestorage:
+        for job in jobs:
+            _check_room(job)
+    return jobs
+
+
+def _lock_targets(run: Run, order: Order, locks: ExitStack) -> list[Source]:
+    """Return where to restore each source to, with everybody kept from opening it.
+
+    A symbolic link stays what it is; what it points to is replaced.  The lock lies where
+    the site looks for it, beside the link.
+    """
+    targets = []
+    for source in run.config.sources:
+        filestorage, blobs = source.filestorage, source.blobstorage
+        if order.to is not None:
+            filestorage = order.to / filestorage.name
+            blobs = blobs and order.to / blobs.name
+        if filestorage.parent.is_dir():
+            locks.enter_context(locking.closed_filestorage(filestorage))
+        target = Source(
+            name=source.name,
+            filestorage=Path(os.path.realpath(filestorage)),
+            blobstorage=Path(os.path.realpath(blobs)) if blobs else None,
+        )
+        targets.append(target)
+    return targets
+
+
+def _journal(targets: Sequence[Source]) -> Path:
+    """Return the journal of a restore of all *targets*: one, so that they change as one."""
+    return swap.journal_path(targets[-1].filestorage)
+
+
+def _finish_earlier(run: Run, targets: Sequence[Source]) -> None:
+    if swap.finish(_journal(targets), run.files):
+        logger.warning("finished a restore that had been broken off")
+
+
+def _check_room(job: Job) -> None:
+    """Refuse before anything is written if the filestorage cannot fit beside the live one."""
+    directory = job.target.filestorage.parent
+    while not directory.is_dir():
+        directory = directory.parent
+    with explained("cannot look at the place to restore to", directory):
+        status = os.statvfs(directory)
+    free = status.f_bavail * status.f_frsize
+    if free < job.choice.point.end:
+        raise BackupError(
+            f"there is not enough room: {free} bytes are free, {job.choice.point.end} are needed",
+            where=directory,
+            hint="the live data stays until its replacement is whole, so both must fit; "
+            "free some room, or restore to another disk with --to",
+        )
+
+
+_KEPT = "What is there now is kept beside it, and --undo puts it back."
+
+
+def _what_will_happen(jobs: Sequence[Job], order: Order) -> str:
+    """Return what the user is asked to agree to."""
+    lines = []
+    for job in jobs:
+        name = job.target.name
+        lines.append("This will replace" + (f" (storage {name}):" if name != MAIN else ":"))
+        if order.filestorage:
+            lines.append(f"    {printable(str(job.target.filestorage))}")
+        if order.blobstorage and job.target.blobstorage:
+            lines.append(f"    {printable(str(job.target.blobstorage))}")
+        lines.append(f"with {_words(job.choice)}.")
+        lines.extend(f"Note: {problem}" for problem in job.choice.point.problems)
+    return "\n".join(lines)
+
+
+def _words(choice: Choice) -> str:
+    """Return in words what *choice* restores."""
+    point = choice.point
+    if choice.until is None:
+        return f"the restore point {point.stamp}"
+    return f"the state at tid {show_tid(choice.until)}, from the restore point {point.stamp}"
+
+
+def _stage(run: Run, job: Job, order: Order) -> list[swap.Move]:
+    """Write and verify one source beside what is live; return the moves that make it live."""
+    logger.info("restoring %s", _words(job.choice))
+    filestorage = job.target.filestorage
+    index = filestorage.with_name(filestorage.name + INDEX_SUFFIX)
+    blobstorage = job.target.blobstorage if order.blobstorage else None
+    for live in (filestorage, index, blobstorage):
+        if live is not None:
+            with explained("cannot prepare the place to restore to"):
+                run.files.make_directories(live.parent)
+                run.files.clear(swap.staged_path(live))
+                run.files.sweep(live.parent)
+    job.destination.stage(
+        job.choice,
+        Targets(
+            filestorage=swap.staged_path(filestorage) if order.filestorage else None,
+            index=swap.staged_path(index),
+            blobstorage=blobstorage and swap.staged_path(blobstorage),
+            live_blobstorage=blobstorage if blobstorage and blobstorage.is_dir() else None,
+        ),
+    )
+    moves = []
+    if blobstorage is not None:
+        moves.append(swap.Move(live=blobstorage))
+    if order.filestorage:
+        moves.append(swap.Move(live=filestorage, companion=index))
+    return moves

@@ -1,0 +1,113 @@
+"""One run of one verb: its surroundings, its lock, its hooks."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from collective.recipe.backup import locking, process
+from collective.recipe.backup.config import Config
+from collective.recipe.backup.destinations import Destination
+from collective.recipe.backup.destinations.directory import Directory, Settings
+from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.model import Place, Source
+from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.retention import Policy
+
+logger = logging.getLogger("backup")
+
+LEVEL = 3
+"""The compression level: about the size of zlib's default, at many times its speed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a verb needs from outside.
+
+    *ask* shows a question and returns what the user answers; None means that nobody is
+    there to ask, and that the answer is yes.
+    """
+
+    config: Config
+    config_path: Path
+    verb: str
+    destination: str
+    now: datetime
+    files: Files
+    progress: Progress
+    ask: Callable[[str], bool] | None = None
+
+    @property
+    def holder(self) -> str:
+        """Return who holds the locks of this run, for those who meet them."""
+        command = f"{self.config.part}: {self.verb} to {self.destination}"
+        return f"{command}, process {os.getpid()} since {self.now:%Y-%m-%d %H:%M:%S} UTC"
+
+    @property
+    def policy(self) -> Policy:
+        """Return what is kept in the destination of this run."""
+        return Policy(keep=self.config.options.keep)
+
+    def destinations(self) -> list[Destination]:
+        """Return a destination for each source of the site, in order."""
+        places = {place.name: place for place in self.config.destinations[self.destination]}
+        return [self._directory(source, places[source.name]) for source in self.config.sources]
+
+    def _directory(self, source: Source, place: Place) -> Destination:
+        options = self.config.options
+        settings = Settings(level=LEVEL if options.gzip else None, strict=not options.quick)
+        return Directory(source, place, settings, files=self.files, progress=self.progress)
+
+
+@contextmanager
+def one_run(run: Run) -> Iterator[None]:
+    """Keep every other run of the same part out, hooks included.
+
+    A pre_command may mount the disk that the backups are on, so this lock lies beside the
+    configuration; where we may not write there, the locks of the destinations must do.
+    """
+    directory = run.config_path.parent
+    if not os.access(directory, os.W_OK):
+        yield
+        return
+    with locking.one_writer(directory, run.holder):
+        yield
+
+
+@contextmanager
+def hooks(run: Run) -> Iterator[None]:
+    """Run pre_command before the body and post_command after it, if it succeeded.
+
+    When the body fails, failure_command runs in place of post_command, so that what
+    pre_command did can be undone; the error of the body is the one that counts.
+    """
+    environment = {
+        "BACKUP_PART": run.config.part,
+        "BACKUP_VERB": run.verb,
+        "BACKUP_DESTINATION": run.destination,
+    }
+    _hook("pre_command", run.config.options.pre_command, environment)
+    try:
+        yield
+    except BaseException as error:
+        code = error.exit_code if isinstance(error, BackupError) else 1
+        outcome = {**environment, "BACKUP_OUTCOME": "failed", "BACKUP_EXIT_CODE": str(code)}
+        try:
+            _hook("failure_command", run.config.options.failure_command, outcome)
+        except BackupError as second:
+            logger.error("%s", second)
+        raise
+    done = {**environment, "BACKUP_OUTCOME": "done", "BACKUP_EXIT_CODE": "0"}
+    _hook("post_command", run.config.options.post_command, done)
+
+
+def _hook(name: str, command: str, environment: Mapping[str, str]) -> None:
+    if command:
+        logger.info("running %s", name)
+        process.run_hook(name, command, environment)

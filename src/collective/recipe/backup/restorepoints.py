@@ -1,0 +1,209 @@
+"""What can be restored: choose the restore point that serves a moment.  Pure.
+
+A filestorage is append-only and its transaction ids are times.  So the state at a moment
+is the next restore point of a chain, cut after the last transaction at or before the
+moment.  A pack ends a chain and rewrites what lies before it: a chain serves no moment
+earlier than the last transaction that a pack rewrote in its full backup.
+
+Transaction ids decide, as long as there are any: they increase even if a clock does not.
+After the last one of a chain, what is known is that nothing was committed until the clock
+of the backup said so.  The stamp may be later than that, so it proves nothing.
+
+Several chains may serve a moment.  The oldest one does: it was made nearest to the moment,
+and what happened to the site later, a restore for one, cannot be in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+
+from collective.recipe.backup.errors import NoRestorePoint
+from collective.recipe.backup.model import RestorePoint
+from collective.recipe.backup.times import Tid, moment_of, show_tid, stamp, tid_at
+
+NEAR = 3
+"""How many stretches of time on each side a refusal names."""
+
+_SECOND = timedelta(seconds=1)
+_NOTHING = timedelta(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A restore point, and the last transaction to take from it (None: all of them)."""
+
+    point: RestorePoint
+    until: Tid | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Moments that one chain serves: whole seconds, first and last included."""
+
+    chain: str
+    first: datetime
+    last: datetime
+
+
+def newest(points: Iterable[RestorePoint]) -> RestorePoint:
+    """Return the newest restore point that can be restored.  Raises NoRestorePoint."""
+    points = sorted(points, key=lambda point: point.age)
+    for point in reversed(points):
+        if point.restorable:
+            return point
+    if points:
+        raise NoRestorePoint(
+            f"none of the {len(points)} restore points can be restored",
+            hint=f"the newest, {points[-1].stamp}: {_why(points[-1])}",
+        )
+    raise NoRestorePoint(
+        "there is no restore point yet", hint="run the backup first, or look at another place"
+    )
+
+
+def choose(points: Sequence[RestorePoint], when: datetime | Tid | None) -> Choice:
+    """Return what gives the state at *when*; None is the newest state there is.
+
+    The exact moment of a stamp means that restore point, whole.  A moment later than all
+    that is known means the newest; a tid later than that is refused.  Where only older
+    tools were at work, a moment between two of their chains means the restore point before
+    it, as it did with them.  Raises NoRestorePoint, which names the moments that can be
+    had, where no chain serves *when*.
+    """
+    last = newest(points)
+    if when is None:
+        return Choice(point=last)
+    named = next((point for point in points if point.moment == when), None)
+    if named is not None and named.restorable:
+        return Choice(point=named)
+    found = _from_chains(points, when)
+    if found is None and named is not None:
+        # an earlier one in the place of the one that was named would be a surprise
+        raise NoRestorePoint(
+            f"the restore point {named.stamp} cannot be restored: {_why(named)}",
+            hint=_offer(points, when),
+        )
+    if found is None and isinstance(when, datetime):
+        found = _before(points, when)
+    if found is None:
+        raise NoRestorePoint(
+            f"no restore point has the state at {_shown(when)}", hint=_offer(points, when)
+        )
+    return found
+
+
+def ranges(points: Iterable[RestorePoint]) -> list[Range]:
+    """Return the moments that can be had exactly, a range for each chain, oldest first.
+
+    Other stamps can be had as well, each as the restore point that it names.
+    """
+    return [_range(chain) for chain in _chains(points)]
+
+
+def _chains(points: Iterable[RestorePoint]) -> list[list[RestorePoint]]:
+    """Return the restorable points of each chain, in order of time, oldest chain first."""
+    usable = sorted((point for point in points if point.restorable), key=lambda point: point.age)
+    return [list(chain) for _stamp, chain in groupby(usable, lambda point: point.chain)]
+
+
+def _begin(chain: Sequence[RestorePoint]) -> Tid:
+    """Return the first tid that *chain* can be cut after.
+
+    What a pack did to a chain of an older tool shows only when it is read, but it was
+    before the chain began.
+    """
+    known = (point.since for point in chain if point.since is not None)
+    return next(known, tid_at(chain[0].moment))
+
+
+def _end(point: RestorePoint) -> Tid:
+    """Return the last tid that *point* can be cut after."""
+    return tid_at(point.moment) if point.tid is None else point.tid
+
+
+def _seen(point: RestorePoint) -> datetime:
+    """Return the moment at which nothing had been committed after the end of *point*."""
+    return point.moment if point.taken is None else min(point.taken, point.moment)
+
+
+def _from_chains(points: Iterable[RestorePoint], when: datetime | Tid) -> Choice | None:
+    """Return what the oldest chain has that serves *when*, None if none does."""
+    chains = _chains(points)
+    if isinstance(when, datetime):
+        tries = [way(chain, tid_at(when)) for chain in chains for way in (_cut, _quiet)]
+    else:
+        # where a log has that tid, no clock can tell that nothing was committed then
+        tries = [way(chain, when) for way in (_cut, _quiet) for chain in chains]
+    return next(filter(None, tries), None)
+
+
+def _cut(chain: Sequence[RestorePoint], tid: Tid) -> Choice | None:
+    """Return the next restore point of *chain*, cut at *tid*."""
+    if tid < _begin(chain):
+        return None
+    return next((Choice(point=point, until=tid) for point in chain if tid <= _end(point)), None)
+
+
+def _quiet(chain: Sequence[RestorePoint], tid: Tid) -> Choice | None:
+    """Return the newest of *chain* if nothing was committed from its end up to *tid*."""
+    last = chain[-1]
+    served = max(_begin(chain), _end(last)) <= tid <= tid_at(_seen(last))
+    return Choice(point=last) if served else None
+
+
+def _before(points: Sequence[RestorePoint], when: datetime) -> Choice | None:
+    """Return the newest for a moment after all, the one before it if an older tool's."""
+    last = newest(points)
+    if when > _seen(last) and tid_at(when) >= _end(last):
+        return Choice(point=last)
+    earlier = [point for point in points if point.restorable and point.moment <= when]
+    nearest = max(earlier, key=lambda point: point.age, default=None)
+    return Choice(point=nearest) if nearest and nearest.tid is None else None
+
+
+def _range(chain: Sequence[RestorePoint]) -> Range:
+    begin = _begin(chain)
+    end = max(tid_at(_seen(chain[-1])), *map(_end, chain))
+    with suppress(ValueError):  # a tid that is no time
+        first, last = moment_of(begin).replace(microsecond=0), moment_of(end).replace(microsecond=0)
+        first += _SECOND if tid_at(first) < begin else _NOTHING
+        last -= _SECOND if tid_at(last) > end else _NOTHING
+        if first <= last:
+            return Range(chain=chain[0].chain, first=first, last=last)
+    # no whole second, but its stamp always names the newest
+    return Range(chain=chain[0].chain, first=chain[-1].moment, last=chain[-1].moment)
+
+
+def _offer(points: Iterable[RestorePoint], when: datetime | Tid) -> str:
+    """Return in words which moments near *when* can be had."""
+    tid = tid_at(when) if isinstance(when, datetime) else when
+    spans: list[tuple[datetime, datetime]] = []
+    for first, last in sorted((found.first, found.last) for found in ranges(points)):
+        if spans and first <= spans[-1][1]:
+            begin, end = spans.pop()
+            spans.append((begin, max(end, last)))
+        else:
+            spans.append((first, last))
+    earlier = sum(tid_at(first) <= tid for first, _last in spans)
+    near = spans[max(0, earlier - NEAR) : earlier + NEAR]
+    words = [
+        stamp(first) if first == last else f"{stamp(first)} to {stamp(last)}"
+        for first, last in near
+    ]
+    if len(near) < len(spans):
+        words.append(f"and {len(spans) - len(near)} more, see the list of restore points")
+    return f"what can be had: {'; '.join(words)}"
+
+
+def _shown(when: datetime | Tid) -> str:
+    if not isinstance(when, datetime):
+        return f"tid {show_tid(when)}"
+    return when.isoformat() if when.microsecond else stamp(when)
+
+
+def _why(point: RestorePoint) -> str:
+    return "; ".join(point.problems) or "it is not whole"

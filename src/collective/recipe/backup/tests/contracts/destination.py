@@ -1,0 +1,139 @@
+"""What every destination must do.  Subclass it and give an ``operated`` fixture."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from collective.recipe.backup.destinations import Targets
+from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
+from collective.recipe.backup.restorepoints import choose
+from collective.recipe.backup.tests.faults.harness import FaultyFiles
+from collective.recipe.backup.tests.runs import NOON, Operated
+from collective.recipe.backup.tests.samples import contents_of
+from collective.recipe.backup.times import moment_of
+
+
+def staged(operated: Operated, when: object, directory: Path) -> dict:
+    """Return what the state at *when* holds, restored to *directory*."""
+    directory.mkdir()
+    destination = operated.destination()
+    choice = choose(destination.restore_points(), when)
+    targets = Targets(
+        filestorage=directory / "Data.fs",
+        index=directory / "Data.fs.index",
+        blobstorage=directory / "blobstorage",
+    )
+    destination.stage(choice, targets)
+    return contents_of(targets.filestorage, targets.blobstorage)
+
+
+class DestinationContract:
+    """Restore points come whole, cost what changed and give back any moment."""
+
+    def test_the_newest_restore_point_holds_all(self, operated: Operated, tmp_path: Path) -> None:
+        operated.site.commit({"a": 1}, {"b": b"first"}, at=NOON)
+        operated.backup()
+        operated.site.commit({"a": 2}, {"c": b"second"}, at=NOON + timedelta(minutes=90))
+        operated.backup()
+
+        assert staged(operated, None, tmp_path / "to") == operated.site.contents()
+
+    def test_each_restore_point_stays_what_it_was(
+        self, operated: Operated, tmp_path: Path
+    ) -> None:
+        states = {}
+        for number in range(4):
+            operated.site.commit({"a": number}, {f"b{number}": bytes([number]) * 99})
+            stamp = operated.backup(full=number == 2).point.moment
+            states[stamp] = operated.site.contents()
+
+        for number, (stamp, contents) in enumerate(states.items()):
+            if number >= 0:
+                assert staged(operated, stamp, tmp_path / str(number)) == contents
+
+    def test_every_moment_is_restored_exactly(self, operated: Operated, tmp_path: Path) -> None:
+        states = {}
+        for number in range(6):
+            at = NOON + timedelta(minutes=10 * number)
+            tid = operated.site.commit({"a": number}, {f"b{number % 2}": b"%d" % number}, at=at)
+            states[tid] = operated.site.contents()
+            if number in (2, 5):
+                operated.backup()
+
+        for number, (tid, contents) in enumerate(states.items()):
+            assert staged(operated, tid, tmp_path / f"tid{number}") == contents
+            later = moment_of(tid) + timedelta(minutes=5)
+            assert staged(operated, later, tmp_path / f"later{number}") == contents
+
+    def test_a_moment_that_was_packed_away_is_refused(self, operated: Operated) -> None:
+        for number in range(3):
+            operated.site.commit({"a": number}, at=NOON + timedelta(minutes=number))
+        operated.site.pack()
+        operated.backup()
+
+        with pytest.raises(NoRestorePoint) as caught:
+            choose(operated.points(), NOON + timedelta(seconds=70))
+
+        assert "what can be had" in caught.value.hint
+
+    def test_no_change_writes_nothing(self, operated: Operated) -> None:
+        operated.site.commit({"a": 1}, {"b": b"blob"})
+        before = operated.backup()
+        files = FaultyFiles()
+
+        outcome = operated.backup(files=files)
+
+        assert not outcome.changed
+        assert outcome.point == before.point
+        assert files.changes == []
+
+    def test_undo_and_pack_are_followed(self, operated: Operated, tmp_path: Path) -> None:
+        operated.site.commit({"a": 1}, {"b": b"first"})
+        tid = operated.site.commit({"a": 2}, {"b": b"second"})
+        operated.backup()
+        operated.site.undo(tid)
+        operated.backup()
+        assert staged(operated, None, tmp_path / "undone") == operated.site.contents()
+
+        operated.site.pack()
+        operated.backup()
+
+        assert staged(operated, None, tmp_path / "packed") == operated.site.contents()
+
+    def test_a_blob_that_the_site_lost_is_reported_with_its_name(
+        self, operated: Operated, tmp_path: Path
+    ) -> None:
+        operated.site.commit({"a": 1}, {"b": b"blob", "c": b"other"})
+        lost = sorted(operated.site.blobstorage.rglob("*.blob"))[0]
+        data = lost.read_bytes()
+        lost.unlink()
+
+        with pytest.raises(IntegrityError, match="1 blob"):
+            operated.backup()
+
+        [point] = operated.points()
+        assert point.restorable
+        assert not point.whole
+        assert lost.stem in point.problems[0]
+
+        # it came back: the next run takes it, and the restore point is whole
+        lost.write_bytes(data)
+        operated.backup()
+        [point] = operated.points()
+        assert point.whole
+        assert staged(operated, None, tmp_path / "to") == operated.site.contents()
+
+    def test_chains_that_are_removed_take_what_only_they_need(
+        self, operated: Operated, tmp_path: Path
+    ) -> None:
+        for number in range(4):
+            operated.site.commit({"a": number}, {f"b{number}": b"%d" % number})
+            operated.backup(full=True)
+
+        points = operated.points()
+        assert len(points) == operated.config.options.keep
+        assert staged(operated, None, tmp_path / "new") == operated.site.contents()
+        staged(operated, points[0].moment, tmp_path / "old")

@@ -1,0 +1,119 @@
+"""A backup and a restore, through all layers, may die or fail at each change to the disk."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from collective.recipe.backup.destinations import Depth
+from collective.recipe.backup.errors import BackupError, NoRestorePoint
+from collective.recipe.backup.tests.faults.harness import Fault, FaultyFiles, survive_every_fault
+from collective.recipe.backup.tests.runs import NOON, Operated, copied
+from collective.recipe.backup.tests.samples import Site
+
+
+@pytest.fixture
+def worlds(tmp_path: Path):
+    """Return a function that copies a site, so that each fault meets it as it was."""
+    numbers = itertools.count()
+
+    def copy(operated: Operated) -> Operated:
+        return copied(operated, tmp_path / "worlds" / str(next(numbers)))
+
+    (tmp_path / "worlds").mkdir()
+    return copy
+
+
+def sound(operated: Operated) -> None:
+    """Check that every restore point is whole and can be verified."""
+    assert list(operated.destination().verify(Depth.RECORDS)) == []
+
+
+def restorable(operated: Operated, contents: list) -> None:
+    """Check that the newest restore point restores to one of *contents*."""
+    operated.restore()
+    assert operated.site.contents() in contents
+
+
+def test_a_first_backup_dies_or_fails_anywhere(site: Site, worlds) -> None:
+    site.commit({"a": 1}, {"b": b"blob", "c": b"other"}, at=NOON)
+    first = Operated(site)
+    contents = site.contents()
+
+    def check(operated: Operated, outcome: BaseException | None) -> None:
+        try:
+            points = operated.points()
+        except BackupError:
+            points = []
+        assert [point for point in points if point.restorable] in ([], points)
+        operated.backup()
+        assert all(point.whole for point in operated.points())
+        sound(operated)
+        operated.site.lose()
+        restorable(operated, [contents])
+
+    survive_every_fault(lambda: worlds(first), lambda it, files: it.backup(files=files), check)
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["incremental", "full"])
+def test_a_later_backup_dies_or_fails_anywhere(site: Site, worlds, full: bool) -> None:
+    first = Operated(site, keep=1)
+    site.commit({"a": 1}, {"b": b"blob"}, at=NOON)
+    first.backup()
+    old = site.contents()
+    site.commit({"a": 2}, {"b": b"changed", "c": b"new"}, at=NOON + timedelta(minutes=90))
+    new = site.contents()
+
+    def check(operated: Operated, outcome: BaseException | None) -> None:
+        good = [point for point in operated.points() if point.restorable]
+        assert good
+        assert all(point.whole for point in good)
+        twin = worlds(operated)
+        twin.site.lose()
+        restorable(twin, [old, new] if outcome is not None else [new])
+        operated.backup()
+        sound(operated)
+        operated.site.lose()
+        restorable(operated, [new])
+
+    survive_every_fault(
+        lambda: worlds(first), lambda it, files: it.backup(files=files, full=full), check
+    )
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["over", "empty"])
+def test_a_restore_dies_or_fails_anywhere(site: Site, worlds, lost: bool) -> None:
+    first = Operated(site)
+    site.commit({"a": 1}, {"b": b"blob"}, at=NOON)
+    first.backup()
+    backed_up = site.contents()
+    site.commit({"a": 2}, {"b": b"changed"}, at=NOON + timedelta(minutes=90))
+    live = site.contents()
+    if lost:
+        site.lose()
+
+    def check(operated: Operated, outcome: BaseException | None) -> None:
+        journal = operated.site.filestorage.with_name("Data.fs.restore.json")
+        if not lost and not journal.exists():
+            assert operated.site.contents() == live
+        operated.restore()
+        assert operated.site.contents() == backed_up
+
+    survive_every_fault(lambda: worlds(first), lambda it, files: it.restore(files=files), check)
+
+
+def test_a_full_disk_leaves_nothing_half_and_says_so(site: Site, worlds) -> None:
+    site.commit({"a": 1}, {"b": b"blob"}, at=NOON)
+    first = Operated(site)
+    files = FaultyFiles(Fault.NO_SPACE, 4)
+
+    with pytest.raises(BackupError, match="space"):
+        worlds(first).backup(files=files)
+
+
+def test_no_backup_is_no_restore_point(site: Site) -> None:
+    with pytest.raises(NoRestorePoint, match="no restore point yet"):
+        Operated(site).restore()
