@@ -64,6 +64,7 @@ class RestorePoint:
     size in bytes of the filestorage that it restores to and *tid* its last transaction.
     *since* is the earliest transaction that it can be cut after: the last one that a pack
     rewrote, or the first of all.  (None for either: unknown, an older tool wrote it.)
+    *taken* is what the clock said; a stamp may be later, because stamps must increase.
     *blobs* is the name of what holds its blobs (None: it has none), *stored* the bytes that
     it added.  *problems* says in sentences what is missing; a restore point without any is
     whole.  One that is not may still be *restorable*: a blob that the site itself had lost
@@ -75,6 +76,7 @@ class RestorePoint:
     end: int
     tid: Tid | None = None
     since: Tid | None = None
+    taken: datetime | None = None
     blobs: str | None = None
     stored: int = 0
     problems: tuple[str, ...] = ()
@@ -84,6 +86,11 @@ class RestorePoint:
     def moment(self) -> datetime:
         """The moment of the stamp."""
         return from_stamp(self.stamp)
+
+    @property
+    def age(self) -> tuple[str, str]:
+        """What sorts restore points, oldest first: a chain ends where the next one begins."""
+        return (self.chain, self.stamp)
 
     @property
     def full(self) -> bool:

@@ -1,0 +1,192 @@
+"""Retention against laws, and against a slow oracle that decides about one chain at a time."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collective.recipe.backup.model import RestorePoint
+from collective.recipe.backup.retention import Policy, plan
+from collective.recipe.backup.times import stamp
+
+START = datetime(2025, 12, 20, tzinfo=timezone.utc)
+
+law = settings(derandomize=True, max_examples=400)
+
+steps = st.one_of(st.integers(1, 90), st.integers(1, 60 * 48), st.integers(1, 60 * 24 * 200))
+"""Minutes from one restore point to the next: some in an hour, some in a year."""
+
+kinds = st.sampled_from(["whole", "whole", "lacking", "bad"])
+
+
+@st.composite
+def histories(draw, min_size=0):
+    """Restore points as years of backups leave them, some lacking something, some of no use."""
+    points, moment, chain = [], START, ""
+    runs = st.lists(st.tuples(steps, st.booleans(), kinds), min_size=min_size, max_size=14)
+    for minutes, full, kind in draw(runs):
+        moment += timedelta(minutes=minutes)
+        chain = stamp(moment) if full or not chain else chain
+        points.append(made(stamp(moment), chain, kind))
+    return points
+
+
+def made(name, chain, kind):
+    return RestorePoint(
+        stamp=name,
+        chain=chain,
+        end=4,
+        problems=() if kind == "whole" else (kind,),
+        restorable=kind != "bad",
+    )
+
+
+few = st.integers(0, 4)
+policies = st.builds(
+    Policy,
+    keep=st.one_of(st.none(), few),
+    hourly=few,
+    daily=few,
+    weekly=few,
+    monthly=few,
+    yearly=few,
+    within=st.one_of(st.none(), st.integers(0, 60 * 24 * 400).map(lambda m: timedelta(minutes=m))),
+)
+nows = st.integers(-1000, 60 * 24 * 1500).map(lambda minutes: START + timedelta(minutes=minutes))
+
+
+def kept(points, policy, now):
+    return [made.point for made in plan(points, policy, now).decisions if made.kept]
+
+
+@law
+@given(histories(), policies, nows)
+def test_kept_and_removed_are_all_there_is(points, policy, now):
+    found = plan(points, policy, now)
+    assert [decision.point for decision in found.decisions] == points
+    assert all(
+        decision.kept == (decision.point.chain not in found.removed) for decision in found.decisions
+    )
+    assert set(found.removed) <= {point.chain for point in points}
+
+
+@law
+@given(histories(), policies, nows)
+def test_every_decision_has_a_reason_and_none_twice(points, policy, now):
+    for decision in plan(points, policy, now).decisions:
+        assert all(decision.reasons)
+        assert len(set(decision.reasons)) == len(decision.reasons) > 0
+
+
+@law
+@given(histories(), policies, nows)
+def test_the_newest_good_restore_points_always_stay(points, policy, now):
+    good = [point for point in points if point.restorable]
+    whole = [point for point in points if point.whole]
+    stay = kept(points, policy, now)
+    assert {*good[-1:], *whole[-1:]} <= set(stay)
+
+
+@law
+@given(histories(), policies, nows)
+def test_planning_again_removes_nothing(points, policy, now):
+    stay = kept(points, policy, now)
+    assert kept(stay, policy, now) == stay
+
+
+@law
+@given(histories(min_size=1), st.data(), policies, nows)
+def test_an_older_restore_point_never_removes_a_newer_one(points, data, policy, now):
+    older = data.draw(st.sampled_from(points))
+    before = set(kept([point for point in points if point is not older], policy, now))
+    after = set(kept(points, policy, now))
+    newer = {point for point in points if point.age > older.age}
+    assert before & newer <= after
+
+
+@law
+@given(histories(), policies, nows, st.lists(st.tuples(steps, st.booleans()), max_size=30))
+def test_failing_runs_never_cost_a_good_backup(points, policy, now, runs):
+    """However many of them, of new chains or of the last one."""
+    after = list(points)
+    for minutes, full in runs:
+        name = stamp((after[-1].moment if after else START) + timedelta(minutes=minutes))
+        after.append(made(name, name if full or not after else after[-1].chain, "bad"))
+    before = {point for point in kept(points, policy, now) if point.restorable}
+    assert before <= set(kept(after, policy, now))
+
+
+@law
+@given(histories(), policies, nows)
+def test_zero_keeps_all(points, policy, now):
+    assert kept(points, Policy(keep=0, daily=policy.daily), now) == points
+
+
+@law
+@given(histories(), policies, nows, st.randoms(use_true_random=False))
+def test_the_order_of_the_question_does_not_matter(points, policy, now, random):
+    shuffled = random.sample(points, len(points))
+    assert plan(shuffled, policy, now) == plan(points, policy, now)
+
+
+@law
+@given(histories(), policies, nows)
+def test_the_plan_is_that_of_the_oracle(points, policy, now):
+    removed = {chain for chain in chains(points) if not stays(chain, points, policy, now)}
+    assert set(plan(points, policy, now).removed) == removed
+
+
+def chains(points):
+    return {point.chain for point in points}
+
+
+def stays(chain, points, policy, now):
+    """Ask each rule about each point of the chain anew, by counting what is newer."""
+    return any(is_wanted(point, points, policy, now) for point in points if point.chain == chain)
+
+
+def is_wanted(point, points, policy, now):
+    newer = [other for other in points if other.moment > point.moment]
+    good = [other for other in newer if other.restorable]
+    if policy.keep == 0 or not good:
+        return True
+    if point.whole and not any(other.whole for other in newer):
+        return True
+    if policy.within is not None and point.moment + policy.within >= now:
+        return True
+    if len(chains(good) - {point.chain}) < (policy.keep or 0):
+        return True
+    rules = [
+        (policy.hourly, hour_of),
+        (policy.daily, day_of),
+        (policy.weekly, monday_of),
+        (policy.monthly, lambda moment: (moment.year, moment.month)),
+        (policy.yearly, lambda moment: moment.year),
+    ]
+    rivals = good if point.restorable else newer
+    return any(
+        period(point.moment) not in {period(other.moment) for other in rivals}
+        and len({period(other.moment) for other in good}) < count
+        for count, period in rules
+    )
+
+
+def hour_of(moment):
+    return (moment - START) // timedelta(hours=1)
+
+
+def day_of(moment):
+    return (moment - START) // timedelta(days=1)
+
+
+def monday_of(moment):
+    return day_of(moment) - moment.weekday()
+
+
+@law
+@given(histories())
+def test_the_samples_are_what_a_destination_gives(points):
+    assert all(one.age < other.age and one.moment < other.moment for one, other in pairwise(points))
