@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import errno
+import os
+import threading
+
+import pytest
+
+from collective.recipe.backup.blobs import copying
+from collective.recipe.backup.blobs.checksums import Checksum
+from collective.recipe.backup.blobs.copying import (
+    How,
+    Order,
+    Transfer,
+    checksum_of,
+    in_order,
+    leads_out,
+)
+from collective.recipe.backup.blobs.layout import walk
+from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.tests.blobtrees import ODD_NAMES, blob_id, nobody, put, tree
+
+
+class Refusing(Files):
+    """Files of a file system that refuses one kind of operation."""
+
+    def __init__(self, refused, number):
+        super().__init__()
+        self.refused, self.number = refused, number
+
+    def _change(self, operation, path, function, *args, **kwargs):
+        if operation == self.refused:
+            raise OSError(self.number, os.strerror(self.number), str(path))
+        return function(*args, **kwargs)
+
+
+@pytest.fixture
+def source(tmp_path):
+    for number in range(5):
+        put(tmp_path / "source", blob_id(number, 7 + number))
+    return tmp_path / "source"
+
+
+@pytest.fixture
+def run(source, tmp_path):
+    """Return a function that copies the source to tmp_path / "target"."""
+
+    def run(earlier=None, known=None, files=None, entries=None):
+        transfer = Transfer(
+            source=source, target=tmp_path / "target", earlier=earlier, files=files or Files()
+        )
+        known = known or {}
+        entries = list(walk(source)) if entries is None else entries
+        return list(transfer.run(Order(entry, known.get(entry.path)) for entry in entries))
+
+    return run
+
+
+def hows(done):
+    return {each.how for each in done}
+
+
+def status(path):
+    found = path.lstat()
+    return found.st_mode, found.st_mtime_ns, found.st_size, found.st_uid, found.st_gid
+
+
+class TestInOrder:
+    def test_results_come_in_the_order_of_the_items(self):
+        assert list(in_order(lambda item: item * 2, range(5000))) == list(range(0, 10000, 2))
+
+    def test_the_work_is_done_by_two_threads(self):
+        both = threading.Barrier(copying.THREADS, timeout=10)
+        # each batch waits until another thread is at work on one
+        items = range(2 * copying.BATCH * copying.THREADS)
+        threads = set(in_order(lambda item: (both.wait(), threading.get_ident())[1], items))
+        assert len(threads) == copying.THREADS
+        assert threading.get_ident() not in threads
+
+    def test_items_are_not_taken_long_before_their_results(self):
+        items = iter(range(10_000))
+        results = in_order(str, items)
+        next(results)
+        assert next(items) <= copying.BATCH * (copying.AHEAD + 1)
+        results.close()
+
+    @pytest.mark.parametrize("error", [OSError("x"), KeyboardInterrupt(), BackupError("x")])
+    def test_an_error_of_the_work_ends_it(self, error):
+        def fail(item):
+            if item == 70:
+                raise error
+            return item
+
+        with pytest.raises(type(error)):
+            list(in_order(fail, range(100_000)))
+        assert threading.active_count() == 1
+
+    def test_an_error_of_the_items_ends_it(self):
+        def items():
+            yield from range(100)
+            raise BackupError("no more")
+
+        with pytest.raises(BackupError, match="no more"):
+            list(in_order(str, items()))
+        assert threading.active_count() == 1
+
+    def test_who_stops_to_listen_stops_the_work(self):
+        done = []
+        results = in_order(done.append, range(100_000))
+        next(results)
+        results.close()
+        assert threading.active_count() == 1
+        assert len(done) <= copying.BATCH * (copying.AHEAD + 1)
+
+
+class TestTransfer:
+    def test_a_tree_is_copied_with_what_it_is(self, source, tmp_path, run):
+        for name in ODD_NAMES:
+            (source / name).mkdir()
+            (source / name / name).write_text(name, errors="surrogateescape")
+        (source / "empty").mkdir()
+        (source / "link").symlink_to("empty")
+        done = run()
+        assert tree(tmp_path / "target") == tree(source)
+        for each in done:
+            if each.checksum:
+                assert each.checksum == checksum_of(source, each.entry.path)
+        assert hows(done) == {How.COPIED}
+
+    def test_modes_times_and_owners_are_kept(self, source, tmp_path, run):
+        [blob, *_rest] = source.rglob("*.blob")
+        if os.geteuid() == 0:
+            os.chown(blob, 1234, 5678)
+            os.chown(blob.parent, 1234, 5678)
+        blob.chmod(0o640)
+        blob.parent.chmod(0o2770)
+        source.chmod(0o700)
+        run()
+        for path in (blob, blob.parent, source):
+            copy = tmp_path / "target" / path.relative_to(source)
+            assert copy.stat().st_mode == path.stat().st_mode
+            assert copy.stat().st_uid == path.stat().st_uid
+        copy = tmp_path / "target" / blob.relative_to(source)
+        assert status(copy) == status(blob)
+
+    def test_the_umask_does_not_matter(self, source, tmp_path, run):
+        (source / "0x00").chmod(0o777)
+        old = os.umask(0o077)
+        try:
+            run()
+        finally:
+            os.umask(old)
+        assert (tmp_path / "target" / "0x00").stat().st_mode & 0o777 == 0o777
+
+    def test_a_directory_that_nobody_may_enter_can_still_be_filled(self, source, tmp_path):
+        with nobody() as place:
+            put(place / "source", blob_id(1, 1))
+            (place / "source" / "0x00").chmod(0o500)
+            transfer = Transfer(
+                source=place / "source", target=place / "target", earlier=None, files=Files()
+            )
+            list(transfer.run(Order(entry) for entry in walk(place / "source")))
+            assert tree(place / "target") == tree(place / "source")
+            (place / "source" / "0x00").chmod(0o700)
+
+    def test_what_is_unchanged_is_linked(self, source, tmp_path, run):
+        known = {each.entry.path: each.checksum for each in run()}
+        earlier = (tmp_path / "target").rename(tmp_path / "earlier")
+        new = put(source, blob_id(9, 9)).relative_to(source)
+        done = run(earlier=earlier, known=known)
+        for each in done:
+            linked = (tmp_path / "target" / each.entry.path).stat().st_nlink == 2
+            assert linked is (each.how is How.LINKED) is (each.entry.path != str(new))
+            assert each.checksum == checksum_of(source, each.entry.path)
+
+    def test_a_blob_of_another_size_or_time_is_copied(self, source, tmp_path, run):
+        known = {each.entry.path: each.checksum for each in run()}
+        earlier = (tmp_path / "target").rename(tmp_path / "earlier")
+        size, time, *_rest = source.rglob("*.blob")
+        keep = size.stat()
+        size.chmod(0o600)
+        size.write_bytes(b"longer than before, and by far")
+        os.utime(size, ns=(keep.st_atime_ns, keep.st_mtime_ns))
+        os.utime(time, ns=(0, keep.st_mtime_ns + 1))
+        done = {each.entry.path: each for each in run(earlier=earlier, known=known)}
+        for path in (size, time):
+            each = done.pop(str(path.relative_to(source)))
+            assert each.how is How.COPIED
+            assert each.checksum == checksum_of(source, each.entry.path)
+        assert hows(done.values()) == {How.LINKED}
+
+    def test_whole_seconds_do_where_a_file_system_knows_no_more(self, source, tmp_path, run):
+        known = {each.entry.path: each.checksum for each in run()}
+        for path in tmp_path.glob("target/**/*.blob"):
+            os.utime(path, (0, int(path.stat().st_mtime)))
+        earlier = (tmp_path / "target").rename(tmp_path / "earlier")
+        done = [each for each in run(earlier=earlier, known=known) if each.entry.blob]
+        assert hows(done) == {How.LINKED}
+
+    def test_without_checksums_the_bytes_decide(self, source, tmp_path, run):
+        run()
+        earlier = (tmp_path / "target").rename(tmp_path / "earlier")
+        damaged, *_rest = earlier.rglob("*.blob")
+        keep = damaged.stat()
+        damaged.chmod(0o600)
+        damaged.write_bytes(damaged.read_bytes()[:-1] + b"X")
+        os.utime(damaged, ns=(keep.st_atime_ns, keep.st_mtime_ns))
+        done = {each.entry.path: each for each in run(earlier=earlier)}
+        assert done.pop(str(damaged.relative_to(earlier))).how is How.COPIED
+        assert hows(done.values()) == {How.LINKED}
+        assert tree(tmp_path / "target") == tree(source)
+
+    @pytest.mark.parametrize("number", [errno.EMLINK, errno.EXDEV, errno.EPERM])
+    def test_what_cannot_be_linked_is_copied(self, source, tmp_path, run, number):
+        known = {each.entry.path: each.checksum for each in run()}
+        earlier = (tmp_path / "target").rename(tmp_path / "earlier")
+        done = run(earlier=earlier, known=known, files=Refusing("link", number))
+        assert hows(done) == {How.COPIED}
+        assert tree(tmp_path / "target") == tree(source)
+
+    def test_a_blob_that_vanishes_is_left_out_and_said_so(self, source, tmp_path, run):
+        entries = list(walk(source))
+        gone = [entry for entry in entries if entry.blob][2]
+        (source / gone.path).unlink()
+        (source / gone.path).parent.rmdir()
+        done = {each.entry: each for each in run(entries=entries)}
+        assert done[gone] == (gone, How.VANISHED, None)
+        assert (tmp_path / "target" / gone.path).parent.is_dir()
+        assert sum(each.how is How.COPIED for each in done.values()) == len(entries) - 1
+
+    def test_a_blob_that_cannot_be_read_is_an_error(self):
+        with nobody() as place:
+            path = put(place / "source", blob_id(1, 1))
+            path.chmod(0)
+            transfer = Transfer(
+                source=place / "source", target=place / "target", earlier=None, files=Files()
+            )
+            with pytest.raises(PermissionError) as caught:
+                list(transfer.run(Order(entry) for entry in walk(place / "source")))
+            assert str(caught.value.filename) == str(path)
+
+    @pytest.mark.parametrize("name", [".layout", "0x01", "0x00/0x01"])
+    def test_a_link_in_the_place_of_a_blob_or_directory_is_an_error(self, source, run, name):
+        (source / ".layout").unlink()
+        (source / name).symlink_to(source)
+        with pytest.raises(BackupError, match="symbolic link stands where") as caught:
+            run()
+        assert caught.value.where == str(source / name)
+
+    def test_a_special_file_is_an_error(self, source, run):
+        os.mkfifo(source / "fifo")
+        with pytest.raises(BackupError, match="neither file") as caught:
+            run()
+        assert caught.value.where == str(source / "fifo")
+
+    def test_a_link_that_leads_out_is_an_error(self, source, run):
+        (source / "out").symlink_to("../elsewhere")
+        with pytest.raises(BackupError, match="leads out") as caught:
+            run()
+        assert caught.value.where == str(source / "out")
+
+
+class TestLeadsOut:
+    @pytest.mark.parametrize(
+        ("path", "text"),
+        [("a", "b"), ("a", "b/c"), ("a", "."), ("a/b", "../c"), ("a/b/c", "../../d"), ("a", "b/.")],
+    )
+    def test_not_within_the_tree(self, path, text):
+        assert not leads_out(path, text)
+
+    @pytest.mark.parametrize(
+        ("path", "text"),
+        [("a", "/b"), ("a", ".."), ("a", "../a"), ("a/b", "../../c"), ("a", "b/../../c")],
+    )
+    def test_but_out_of_it(self, path, text):
+        assert leads_out(path, text)
+
+    def test_nor_back_through_what_may_be_a_link_itself(self):
+        assert leads_out("a/b", "c/../d")
+
+
+class TestChecksumOf:
+    def test_a_file_is_read_in_pieces(self, tmp_path):
+        data = os.urandom((1 << 21) + 5)
+        (tmp_path / "file").write_bytes(data)
+        from blake3 import blake3
+
+        assert checksum_of(tmp_path, "file") == Checksum(
+            "file", len(data), blake3(data).hexdigest()
+        )
+
+    def test_a_link_is_its_text(self, tmp_path):
+        (tmp_path / "link").symlink_to("text")
+        (tmp_path / "file").write_text("text")
+        link, file = (checksum_of(tmp_path, name) for name in ("link", "file"))
+        assert (link.size, file.size) == (None, 4)
+        assert link.digest == file.digest
