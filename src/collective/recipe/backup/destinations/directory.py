@@ -38,7 +38,7 @@ from collective.recipe.backup.repozo.prune import remove_chain
 from collective.recipe.backup.repozo.recover import Recovered, index_for, recover
 from collective.recipe.backup.repozo.verify import verify_contents, verify_names
 from collective.recipe.backup.restorepoints import Choice
-from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid, monotonic
+from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid, monotonic, tid_at
 
 logger = logging.getLogger("backup")
 
@@ -128,16 +128,17 @@ class Directory:
         self, log: TransactionLog, taken: Taken, known: Manifest | None, now: datetime
     ) -> tuple[Manifest, Copied | None]:
         """Add the blobs to a filestorage part; return the manifest that names both."""
+        before = known or self._before(taken)
         name, copied = None, None
         if self._blobs is not None:
-            name, copied = self._blobs.back_up(log, taken, known or self._before(taken))
+            name, copied = self._blobs.back_up(log, taken, before)
         stored = (known.stored if known else taken.stored) + (copied.size if copied else 0)
         written = Manifest(
             stamp=taken.stamp,
             chain=taken.chain,
             end=taken.end,
             tid=taken.tid,
-            since=_since(log, taken),
+            since=before.since if before else _since(log, taken, self._last_other(taken), now),
             taken=known.taken if known else now,
             stored=stored,
             blobs=name,
@@ -145,6 +146,11 @@ class Directory:
             lost=copied.lost if copied else 0,
         )
         return written, copied
+
+    def _last_other(self, taken: Taken) -> Tid | None:
+        """Return the last transaction that the chain before that of *taken* holds."""
+        points = [point for point in self.restore_points() if point.chain < taken.chain]
+        return points[-1].tid if points else None
 
     def _before(self, taken: Taken) -> Manifest | None:
         """Return the newest manifest of the chain of *taken*."""
@@ -319,12 +325,22 @@ class Stopwatch:
             self.seconds[name] = monotonic() - started
 
 
-def _since(log: TransactionLog, taken: Taken) -> Tid | None:
-    """Return the earliest transaction that the state can be cut after, None if unknown."""
+def _since(log: TransactionLog, taken: Taken, before: Tid | None, now: datetime) -> Tid | None:
+    """Return the earliest transaction that the new chain can be cut after, None if unknown.
+
+    *before* is the last one of the chain before.  A log that lacks it was restored to an
+    earlier state since then: what it holds up to there is not what the site was at the time.
+    """
     if taken.packed is None:
         return None
     first = next(log.transactions(), None)
-    return max(taken.packed, first.tid) if first else None
+    if first is None:
+        return None
+    since = max(taken.packed, first.tid)
+    if before is None or before <= since or log.cut(before).tid == before:
+        return since
+    after = (each.tid for each in log.transactions(log.cut(before).offset))
+    return next(after, tid_at(now))
 
 
 def _point(written: Manifest) -> RestorePoint:
@@ -340,6 +356,7 @@ def _point(written: Manifest) -> RestorePoint:
         since=written.since,
         blobs=written.blobs,
         stored=written.stored,
+        taken=written.taken,
         problems=problems,
     )
 

@@ -79,6 +79,24 @@ class DestinationContract:
 
         assert "what can be had" in caught.value.hint
 
+    def test_a_moment_before_a_restore_is_not_told_by_what_came_after(
+        self, operated: Operated, tmp_path: Path
+    ) -> None:
+        for number in range(3):
+            operated.site.commit({"a": number}, at=NOON + timedelta(minutes=number))
+            if number != 1:
+                operated.backup()
+        lived = operated.site.contents()
+        operated.restore(NOON)
+        operated.site.commit({"a": "other"}, at=NOON + timedelta(hours=9))
+        operated.now = NOON + timedelta(hours=9)
+        operated.backup()
+
+        assert staged(operated, NOON + timedelta(minutes=3), tmp_path / "before") == lived
+        with pytest.raises(NoRestorePoint):
+            choose(operated.points(), NOON + timedelta(hours=8))
+        assert staged(operated, None, tmp_path / "after") == operated.site.contents()
+
     def test_no_change_writes_nothing(self, operated: Operated) -> None:
         operated.site.commit({"a": 1}, {"b": b"blob"})
         before = operated.backup()
