@@ -173,10 +173,7 @@ class Files:
             descriptor = self._change("create", target, os.open, target, flags, 0o600)
             try:
                 size = self._fill(reader, Writer(self, target, descriptor), observe)
-                self._keep_owner(target, descriptor, status)
-                self._change("chmod", target, os.fchmod, descriptor, stat.S_IMODE(status.st_mode))
-                times = (status.st_atime_ns, status.st_mtime_ns)
-                self._change("utime", target, os.utime, descriptor, ns=times)
+                self._keep_status(target, descriptor, status)
                 if sync:
                     self._change("fsync", target, os.fsync, descriptor)
             finally:
@@ -184,6 +181,26 @@ class Files:
         finally:
             os.close(reader)
         return size
+
+    @contextmanager
+    def filling(self, target: Path, like: os.stat_result) -> Iterator[Writer]:
+        """Yield a Writer of *target*, which gets mode, times and, for root, owner of *like*.
+
+        As with copy it must not exist and must lie in a staged tree, which the caller syncs.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        descriptor = self._change("create", target, os.open, target, flags, 0o600)
+        try:
+            yield Writer(self, target, descriptor)
+            self._keep_status(target, descriptor, like)
+        finally:
+            os.close(descriptor)
+
+    def _keep_status(self, target: Path, descriptor: int, like: os.stat_result) -> None:
+        self._keep_owner(target, descriptor, like)
+        self._change("chmod", target, os.fchmod, descriptor, stat.S_IMODE(like.st_mode))
+        times = (like.st_atime_ns, like.st_mtime_ns)
+        self._change("utime", target, os.utime, descriptor, ns=times)
 
     def _fill(self, reader: int, writer: Writer, observe: Observe | None) -> int:
         """Copy from *reader* up to its end by the cheapest way there is; return the size."""

@@ -15,13 +15,14 @@ from pathlib import Path
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.gzipping import DEFAULT_LEVEL
 from collective.recipe.backup.progress import Advance, Progress
 from collective.recipe.backup.repozo.blocks import describe, known_packed, publish
 from collective.recipe.backup.repozo.continuing import obstacle
 from collective.recipe.backup.repozo.heal import Healed, heal
 from collective.recipe.backup.repozo.ledger import Chain, Part
 from collective.recipe.backup.repozo.savedindex import index_path, save_index
-from collective.recipe.backup.repozo.writing import DEFAULT_LEVEL, Settled, write_part
+from collective.recipe.backup.repozo.writing import Settled, write_part
 from collective.recipe.backup.times import Tid, from_stamp, stamp
 
 _CLOCK_SET_BACK = timedelta(hours=1)

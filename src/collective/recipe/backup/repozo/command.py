@@ -33,6 +33,7 @@ from collective.recipe.backup.errors import (
 )
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.gzipping import DEFAULT_LEVEL
 from collective.recipe.backup.locking import closed_filestorage, one_writer
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repozo.backup import Orders, Taken, back_up
@@ -40,7 +41,6 @@ from collective.recipe.backup.repozo.ledger import Chain, read_directory
 from collective.recipe.backup.repozo.prune import remove_chain
 from collective.recipe.backup.repozo.recover import Write, index_for, recover
 from collective.recipe.backup.repozo.verify import verify_contents, verify_names
-from collective.recipe.backup.repozo.writing import DEFAULT_LEVEL
 
 Say = Callable[[str], None]
 

@@ -18,6 +18,7 @@ from contextlib import suppress
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import LogEnd
+from collective.recipe.backup.gzipping import DEFAULT_LEVEL
 from collective.recipe.backup.progress import Advance, Progress
 from collective.recipe.backup.repozo.blocks import (
     BLOCK_SIZE,
@@ -30,7 +31,7 @@ from collective.recipe.backup.repozo.blocks import (
 from collective.recipe.backup.repozo.ledger import MERGING, Chain, Part, render, write_ledger
 from collective.recipe.backup.repozo.reading import blocks_of, checked
 from collective.recipe.backup.repozo.unfinished import finish_merge
-from collective.recipe.backup.repozo.writing import DEFAULT_LEVEL, write_part
+from collective.recipe.backup.repozo.writing import write_part
 
 _UNKNOWN = "0" * 32
 

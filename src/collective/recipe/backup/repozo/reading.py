@@ -5,26 +5,20 @@ One thread reads and inflates, one hashes, the caller does with the bytes what i
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, cast
-
-from isal import igzip, isal_zlib
+from typing import IO
 
 from collective.recipe.backup.errors import IntegrityError, explained
+from collective.recipe.backup.gzipping import BAD_GZIP, ahead, inflating
 from collective.recipe.backup.repozo.ledger import Chain, Part
 
 PIECE = 1 << 20
 
 _AHEAD = 4
-_BAD_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
-_BAD_DEFLATE: type[Exception] = isal_zlib.IsalError  # type: ignore[assignment]  # the stub says instance
-_END = b""
 
 
 def pieces(path: Path) -> Iterator[bytes]:
@@ -38,7 +32,7 @@ def pieces(path: Path) -> Iterator[bytes]:
                 yield data
     except FileNotFoundError:
         raise IntegrityError("the backup is missing", where=path) from None
-    except (*_BAD_GZIP, _BAD_DEFLATE) as error:
+    except BAD_GZIP as error:
         raise IntegrityError(f"the backup is damaged gzip ({error})", where=path) from error
     except OSError as error:
         with explained("cannot read the backup", path):
@@ -47,7 +41,7 @@ def pieces(path: Path) -> Iterator[bytes]:
 
 def _opened(path: Path) -> IO[bytes]:
     if path.name.endswith("z"):
-        return cast("IO[bytes]", igzip.open(path, "rb"))  # type: ignore[no-untyped-call]
+        return inflating(path)
     return path.open("rb")
 
 
@@ -99,12 +93,3 @@ def checked(chain: Chain, part: Part) -> Iterator[bytes]:
     except IntegrityError as error:
         error.hint = error.hint or chain.good_until(part)
         raise
-
-
-def ahead(items: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield *items*, which another thread works out a little ahead of us; none is empty."""
-    with ThreadPoolExecutor(1, "read") as pool:
-        waiting = deque(pool.submit(next, items, _END) for _ in range(_AHEAD))
-        while item := waiting.popleft().result():
-            waiting.append(pool.submit(next, items, _END))
-            yield item

@@ -3,9 +3,6 @@
 Four threads share the work, since hashlib, blake3 and isal let others run meanwhile: the
 caller's reads and writes, one hashes, two compress.  What is on its way at any time is a
 few blocks, so memory does not grow with the filestorage.
-
-A compressed file is a gzip member for each block, one after the other, which every reader
-of gzip takes for one stream; ISA-L makes them many times faster than zlib.
 """
 
 from __future__ import annotations
@@ -18,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from blake3 import blake3
-from isal import igzip
 
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
@@ -28,16 +24,12 @@ from collective.recipe.backup.filestorage.log import (
     Transaction,
     TransactionLog,
 )
+from collective.recipe.backup.gzipping import compressed
 from collective.recipe.backup.repozo.blocks import BLOCK_SIZE, Written, digest_of
 from collective.recipe.backup.times import Tid
 
-LEVELS = range(4)
-"""Levels of compression that ISA-L has; 0 only stores."""
-DEFAULT_LEVEL = 2
-
-_COMPRESSORS = 2
 _UNDER_WAY = 4
-"""Blocks that may wait for each kind of worker."""
+"""Blocks that may wait to be hashed."""
 
 
 class Settled:
@@ -94,19 +86,6 @@ def write_part(path: Path, blocks: Iterable[bytes], level: int | None, files: Fi
         stored=writer.size,
         stored_digest=stored.digest(),
     )
-
-
-def compressed(blocks: Iterable[bytes], level: int) -> Iterator[bytes]:
-    """Yield a gzip member for each block; two threads make them."""
-    with ThreadPoolExecutor(_COMPRESSORS, "compress") as pool:
-        members: deque[Future[bytes]] = deque()
-        for block in blocks:
-            # no time in the header, so that equal bytes give equal files
-            members.append(pool.submit(igzip.compress, block, level, mtime=0))
-            if len(members) > _UNDER_WAY:
-                yield members.popleft().result()
-        while members:
-            yield members.popleft().result()
 
 
 class Hashes:

@@ -168,6 +168,20 @@ class TestCopy:
         files.copy(tmp_path / "source", tmp_path / "target", sync=False)
         assert "fsync" not in files.operations()
 
+    def test_what_comes_from_elsewhere_is_filled_in_like_the_original(self, tmp_path, files):
+        (tmp_path / "original").write_bytes(b"")
+        (tmp_path / "original").chmod(0o640)
+        os.utime(tmp_path / "original", ns=(1_000_000_001, 2_000_000_002))
+        original = (tmp_path / "original").stat()
+        with files.filling(tmp_path / "made", original) as writer:
+            writer.write(b"bytes")
+        made = (tmp_path / "made").stat()
+        assert (tmp_path / "made").read_bytes() == b"bytes"
+        assert made.st_mode == original.st_mode
+        assert made.st_mtime_ns == 2_000_000_002
+        with pytest.raises(FileExistsError), files.filling(tmp_path / "made", original):
+            pass
+
     @pytest.mark.parametrize("number", [errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP])
     def test_where_the_kernel_cannot_copy_we_do(self, tmp_path, number):
         (tmp_path / "source").write_bytes(b"data" * 1_000_000)
