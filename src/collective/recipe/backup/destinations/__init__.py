@@ -51,14 +51,28 @@ class Targets:
     """Where to restore to: temporary names that the caller publishes (None: not that part).
 
     *index* is for an index of the filestorage.
-    *live_blobstorage* is what is there now; files in it that are right already are hard
-    linked in place of copies.
+    *live_filestorage* and *live_blobstorage* are what is there now (None: nothing, or it must
+    not be built upon).  If the filestorage begins as it shall, only the rest is staged; blobs
+    that are right already are hard linked in place of copies.
     """
 
     filestorage: Path | None
     index: Path
     blobstorage: Path | None
+    live_filestorage: Path | None = None
     live_blobstorage: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staged:
+    """How the staged filestorage becomes live.
+
+    *keep*: it is only the rest, which follows so many bytes of the live one (None: it is
+    all).  *index*: it is to have the staged index, or none; else the live one stays right.
+    """
+
+    keep: int | None = None
+    index: bool = True
 
 
 class Destination(Protocol):
@@ -81,7 +95,7 @@ class Destination(Protocol):
     def restore_points(self) -> Sequence[RestorePoint]:
         """Return what is there, oldest first, with what is wrong about each."""
 
-    def stage(self, choice: Choice, targets: Targets) -> None:
+    def stage(self, choice: Choice, targets: Targets) -> Staged:
         """Write the state of *choice* to *targets* and verify it."""
 
     def remove(self, chains: Sequence[str]) -> None:

@@ -19,16 +19,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from pathlib import Path
 
 from collective.recipe.backup.blobs.sets import BlobSet, Copied
-from collective.recipe.backup.destinations import Depth, Outcome, Targets, manifest
+from collective.recipe.backup.destinations import Depth, Outcome, Staged, Targets, manifest
 from collective.recipe.backup.destinations.blobpart import BlobPart
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.index import build_index, position
-from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
 from collective.recipe.backup.model import Place, Problem, RestorePoint, Source
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo.backup import Orders, Taken, back_up
@@ -36,6 +35,7 @@ from collective.recipe.backup.repozo.ledger import Chain, Part, read_directory
 from collective.recipe.backup.repozo.merge import merge
 from collective.recipe.backup.repozo.prune import remove_chain
 from collective.recipe.backup.repozo.recover import Recovered, index_for, recover
+from collective.recipe.backup.repozo.rest import intact, recover_rest
 from collective.recipe.backup.repozo.verify import verify_contents, verify_names
 from collective.recipe.backup.restorepoints import Choice
 from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid, monotonic, tid_at
@@ -205,23 +205,16 @@ class Directory:
             stored=chain.path(part).stat().st_size,
         )
 
-    def stage(self, choice: Choice, targets: Targets) -> None:
+    def stage(self, choice: Choice, targets: Targets) -> Staged:
         """Restore *choice* to *targets*; see Destination."""
         point = choice.point
-        chain = self._chain(point.chain)
-        until = choice.until or point.tid
+        until, staged = choice.until or point.tid, Staged()
         if targets.filestorage is not None:
-            with self._files.writing(targets.filestorage) as writer:
-                recovered = recover(
-                    chain,
-                    writer.write,
-                    through=point.stamp,
-                    until=choice.until,
-                    progress=self._progress,
-                )
+            chain = self._chain(point.chain)
+            rest = self._stage_rest(chain, choice, targets)
+            staged, recovered = rest or (Staged(), self._stage_all(chain, choice, targets))
             _check_recovered(recovered, choice)
             until = recovered.tid
-            self._stage_index(chain, recovered.end, targets.filestorage, targets.index)
         if targets.blobstorage is not None and self._blobs is not None and point.blobs:
             self._blobs.stage(
                 point.blobs,
@@ -229,14 +222,52 @@ class Directory:
                 live=targets.live_blobstorage,
                 until=until or LAST_TID,
             )
+        return staged
 
-    def _stage_index(self, chain: Chain, end: int, filestorage: Path, index: Path) -> None:
-        """Give a restored filestorage an index, so that it opens without being read first."""
-        saved = index_for(chain, chain.up_to(None)[-1].stamp, end)
-        if saved is not None and end - (position(saved) or 0) <= QUICKLY_READ:
-            self._files.publish_copy(saved, index)
+    def _stage_all(self, chain: Chain, choice: Choice, targets: Targets) -> Recovered:
+        """Write a filestorage and an index, so that it opens without being read first."""
+        assert targets.filestorage is not None  # noqa: S101  the caller looked, for the type
+        through = choice.point.stamp
+        with self._files.writing(targets.filestorage) as writer:
+            recovered = recover(
+                chain, writer.write, through=through, until=choice.until, progress=self._progress
+            )
+        saved = index_for(chain, None, recovered.end)
+        if saved is not None and recovered.end - (position(saved) or 0) <= QUICKLY_READ:
+            self._files.publish_copy(saved, targets.index)
         else:
-            build_index(filestorage, index, files=self._files, progress=self._progress)
+            build_index(
+                targets.filestorage, targets.index, files=self._files, progress=self._progress
+            )
+        return recovered
+
+    def _stage_rest(
+        self, chain: Chain, choice: Choice, targets: Targets
+    ) -> tuple[Staged, Recovered] | None:
+        """Write only what the live filestorage lacks; None if it begins with something else."""
+        live, target = targets.live_filestorage, targets.filestorage
+        if live is None or target is None:
+            return None
+        through = choice.point.stamp
+        try:
+            log = TransactionLog(live)
+        except BackupError:
+            # not even a filestorage: all of it is written anew
+            return None
+        with log:
+            keep = intact(log, chain, through, self._progress)
+            if keep < MAGIC_SIZE:
+                return None
+            with self._files.writing(target) as writer:
+                keep, recovered = recover_rest(
+                    log, chain, writer.write, through=through, until=choice.until, keep=keep
+                )
+        index = position(live.with_name(f"{live.name}.index"))
+        stays = index is not None and index <= keep
+        saved = None if stays else index_for(chain, None, recovered.end)
+        if saved is not None:
+            self._files.publish_copy(saved, targets.index)
+        return Staged(keep=keep, index=not stays), recovered
 
     def _chain(self, stamp: str) -> Chain:
         for chain in read_directory(self.place.filestorage).chains:

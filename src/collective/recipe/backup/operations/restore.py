@@ -152,14 +152,23 @@ def _check_room(job: Job) -> None:
         directory = directory.parent
     with explained("cannot look at the place to restore to", directory):
         status = os.statvfs(directory)
+    live = _buildable(job.target.filestorage)
     free = status.f_bavail * status.f_frsize
-    if free < job.choice.point.end:
+    needed = job.choice.point.end - (live.stat().st_size if live else 0)
+    if free < needed:
         raise BackupError(
-            f"there is not enough room: {free} bytes are free, {job.choice.point.end} are needed",
+            f"there is not enough room: {free} bytes are free, {needed} are needed",
             where=directory,
             hint="the live data stays until its replacement is whole, so both must fit; "
             "free some room, or restore to another disk with --to",
         )
+
+
+def _buildable(filestorage: Path) -> Path | None:
+    """Return *filestorage* if it may be written on in place: a file with no other name."""
+    if filestorage.is_file() and filestorage.stat().st_nlink == 1:
+        return filestorage
+    return None
 
 
 _KEPT = "What is there now is kept beside it, and --undo puts it back."
@@ -200,12 +209,13 @@ def _stage(run: Run, job: Job, order: Order) -> list[swap.Move]:
                 run.files.make_directories(live.parent)
                 run.files.clear(swap.staged_path(live))
                 run.files.sweep(live.parent)
-    job.destination.stage(
+    staged = job.destination.stage(
         job.choice,
         Targets(
             filestorage=swap.staged_path(filestorage) if order.filestorage else None,
             index=swap.staged_path(index),
             blobstorage=blobstorage and swap.staged_path(blobstorage),
+            live_filestorage=_buildable(filestorage),
             live_blobstorage=blobstorage if blobstorage and blobstorage.is_dir() else None,
         ),
     )
@@ -213,5 +223,6 @@ def _stage(run: Run, job: Job, order: Order) -> list[swap.Move]:
     if blobstorage is not None:
         moves.append(swap.Move(live=blobstorage))
     if order.filestorage:
-        moves.append(swap.Move(live=filestorage, companion=index))
+        companion = index if staged.index else None
+        moves.append(swap.Move(live=filestorage, companion=companion, keep=staged.keep))
     return moves

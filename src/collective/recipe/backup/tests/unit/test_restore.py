@@ -1,0 +1,245 @@
+"""Restores: over what is live, beside it, in part, undone; refused where they must be."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from collective.recipe.backup import locking
+from collective.recipe.backup.errors import BackupError, InUse, IntegrityError, NoRestorePoint
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.filestorage.index import position
+from collective.recipe.backup.operations.restore import Order, describe, let_go, restore, undo
+from collective.recipe.backup.tests.runs import NOON, Operated
+from collective.recipe.backup.tests.samples import Site, contents_of
+
+
+class Measured(Files):
+    """Files that count the bytes written into files."""
+
+    written = 0
+
+    def _change(self, operation, path, function, *args, **kwargs):
+        result = super()._change(operation, path, function, *args, **kwargs)
+        if operation == "write":
+            self.written += result
+        return result
+
+
+@pytest.fixture
+def operated(site: Site) -> Operated:
+    """A site of 300 kB that was backed up yesterday and today."""
+    site.commit({"large": os.urandom(300_000)}, {"b": os.urandom(100_000)}, at=NOON)
+    operated = Operated(site)
+    operated.backup()
+    site.commit({"a": 1}, {"c": b"small"}, at=NOON + timedelta(minutes=90))
+    operated.backup()
+    return operated
+
+
+def restored(operated: Operated, **order) -> int:
+    """Restore and return how many bytes that wrote."""
+    files = Measured()
+    assert restore(operated.run("restore", files=files), Order(**order))
+    return files.written
+
+
+def test_a_copy_of_yesterday_gets_only_what_is_new(operated: Operated) -> None:
+    contents = operated.site.contents()
+    operated.restore(NOON)
+
+    assert restored(operated) < 10_000
+    assert operated.site.contents() == contents
+
+
+def test_a_later_state_loses_only_its_tail(operated: Operated) -> None:
+    contents = operated.site.contents()
+    operated.site.commit({"a": 2})
+
+    assert restored(operated) < 10_000
+    assert operated.site.contents() == contents
+    undo(operated.run("restore"))
+    assert operated.site.contents() != contents
+
+
+def test_a_damaged_tail_is_written_anew(operated: Operated) -> None:
+    contents = operated.site.contents()
+    with operated.site.filestorage.open("r+b") as file:
+        file.seek(-40, os.SEEK_END)
+        file.write(b"damage")
+
+    assert restored(operated) < 10_000
+    assert operated.site.contents() == contents
+
+
+def test_damage_at_the_begin_is_written_anew(operated: Operated) -> None:
+    contents = operated.site.contents()
+    with operated.site.filestorage.open("r+b") as file:
+        file.seek(100)
+        file.write(b"damage")
+
+    restored(operated)
+
+    assert operated.site.contents() == contents
+
+
+def test_another_name_of_the_live_file_keeps_its_content(operated: Operated) -> None:
+    operated.site.commit({"a": 2})
+    twin = operated.site.filestorage.with_name("twin")
+    twin.hardlink_to(operated.site.filestorage)
+    before = twin.read_bytes()
+
+    restored(operated)
+
+    assert twin.read_bytes() == before
+
+
+def test_an_index_that_is_right_stays_and_one_that_is_not_goes(operated: Operated) -> None:
+    index = operated.site.filestorage.with_name("Data.fs.index")
+    with operated.site.opened():
+        pass
+    assert position(index) == operated.site.size
+
+    operated.restore(NOON)
+
+    assert (position(index) or 0) <= operated.site.size
+
+
+def test_a_part_alone_is_restored(operated: Operated) -> None:
+    blobs = sorted(operated.site.blobstorage.rglob("*.blob"))
+    contents = operated.site.contents()
+    blobs[0].unlink()
+    operated.site.commit({"a": 2})
+    changed = operated.site.filestorage.read_bytes()
+
+    restored(operated, filestorage=False)
+
+    assert operated.site.filestorage.read_bytes() == changed
+    assert blobs[0].exists()
+
+    restored(operated, blobstorage=False)
+
+    assert operated.site.contents() == contents
+
+
+def test_another_place_gets_all_and_the_site_is_left_alone(
+    operated: Operated, tmp_path: Path
+) -> None:
+    before = operated.site.contents()
+    operated.site.commit({"a": 2})
+
+    restored(operated, to=tmp_path / "there")
+
+    assert contents_of(tmp_path / "there/Data.fs", tmp_path / "there/blobstorage") == before
+    assert operated.site.contents() != before
+
+
+def test_a_dry_run_says_what_would_happen_and_changes_nothing(operated: Operated) -> None:
+    files = Measured()
+    before = sorted(operated.site.directory.rglob("*"))
+
+    words = describe(operated.run("restore", files=files), Order(when=NOON))
+
+    assert str(operated.site.filestorage) in words
+    assert "the restore point 2026-03-01-13-00-00" in words
+    assert files.written == 0
+    assert sorted(operated.site.directory.rglob("*")) == before
+
+
+def test_what_was_replaced_is_put_back(operated: Operated) -> None:
+    before = operated.site.contents()
+    operated.restore(NOON)
+    assert operated.site.contents() != before
+
+    undo(operated.run("restore"))
+
+    assert operated.site.contents() == before
+
+
+def test_what_was_replaced_is_let_go(operated: Operated) -> None:
+    operated.restore(NOON)
+
+    let_go(operated.run("restore"))
+
+    assert not list(operated.site.directory.rglob("*.replaced"))
+    with pytest.raises(NoRestorePoint, match="nothing to undo"):
+        undo(operated.run("restore"))
+
+
+def test_an_open_filestorage_is_refused(operated: Operated) -> None:
+    with operated.site.opened(), pytest.raises(InUse, match="open by process") as caught:
+        operated.restore()
+
+    assert "stop the ZEO server" in caught.value.hint
+
+
+def test_a_lock_beside_a_symbolic_link_counts(operated: Operated, tmp_path: Path) -> None:
+    real = tmp_path / "elsewhere" / "Data.fs"
+    real.parent.mkdir()
+    operated.site.filestorage.rename(real)
+    operated.site.filestorage.symlink_to(real)
+    contents = operated.site.contents()
+    with operated.site.opened(), pytest.raises(InUse):
+        operated.restore()
+    real.write_bytes(b"lost")
+
+    operated.restore()
+
+    assert operated.site.filestorage.is_symlink()
+    assert operated.site.contents() == contents
+
+
+def test_a_backup_under_way_is_refused_and_named(operated: Operated) -> None:
+    with (
+        locking.one_writer(operated.place().filestorage, "backup, process 42"),
+        pytest.raises(InUse, match="process 42"),
+    ):
+        operated.restore()
+
+
+def test_no_is_no(operated: Operated) -> None:
+    before = sorted(operated.site.directory.rglob("*"))
+    asked: list[str] = []
+
+    def no(question: str) -> bool:
+        asked.append(question)
+        return False
+
+    assert not restore(operated.run("restore", ask=no), Order())
+    assert sorted(operated.site.directory.rglob("*")) == before
+    assert "--undo puts it back" in asked[0]
+
+
+def test_a_damaged_backup_leaves_the_site_as_it_is(operated: Operated) -> None:
+    [part] = operated.place().filestorage.glob("*.fsz")
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 1
+    part.write_bytes(data)
+    operated.site.commit({"a": 2})
+    with operated.site.filestorage.open("r+b") as file:
+        file.seek(100)
+        file.write(b"damage")
+    before = operated.site.filestorage.read_bytes()
+
+    with pytest.raises(IntegrityError, match=part.name):
+        operated.restore()
+
+    assert operated.site.filestorage.read_bytes() == before
+
+
+def test_without_room_nothing_is_begun(operated: Operated, monkeypatch) -> None:
+    operated.site.lose()
+    real = os.statvfs
+
+    def full(path):
+        status = list(real(path))
+        status[4] = 0  # f_bavail
+        return os.statvfs_result(status)
+
+    monkeypatch.setattr(os, "statvfs", full)
+
+    with pytest.raises(BackupError, match="not enough room"):
+        operated.restore()
