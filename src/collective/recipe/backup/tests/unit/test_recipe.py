@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import zc.buildout
 
-from collective.recipe.backup import Recipe, cli
+from collective.recipe.backup import Recipe
+from collective.recipe.backup.cli.verbs import VERBS
 from collective.recipe.backup.config import load
 from collective.recipe.backup.model import Source
 from collective.recipe.backup.options import declarations
@@ -333,7 +334,7 @@ def test_scripts_that_are_made_on_request(buildout, own_name, name, verb, destin
 
 
 def test_every_script_has_a_verb_that_the_command_line_knows():
-    assert {script.verb for script in SCRIPTS} <= set(cli.VERBS)
+    assert {script.verb for script in SCRIPTS} <= set(VERBS)
 
 
 def test_update_does_the_same_as_install(buildout):

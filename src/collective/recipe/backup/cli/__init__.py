@@ -1,0 +1,92 @@
+"""The command line of the generated scripts: arguments in, words and an exit code out.
+
+A script is a verb, a destination and the configuration that the recipe wrote; all else is
+here, a room for each subject::
+
+    verbs/     what each verb says of itself, its arguments, and what it prints
+    arguments  what may be typed; of what may not, the nearest that may
+    reference  the page of all commands, made from the same parsers
+    messages   what goes to stderr: ``INFO: text``, and errors with their hints
+    answers    what goes to stdout: tables, plain text or JSON
+    screen     a terminal with a last line that changes; bars draw on it
+    signals    the polite request to end, turned into an exception
+
+These are the only rooms that print, and this is the only one that turns an error into an
+exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from collective.recipe.backup.cli import messages
+from collective.recipe.backup.cli.answers import Answers
+from collective.recipe.backup.cli.screen import Screen
+from collective.recipe.backup.cli.signals import as_interrupts
+from collective.recipe.backup.errors import DONE
+
+__all__ = ["main"]
+
+
+def main(
+    verb: str,
+    destination: str,
+    config_path: str | os.PathLike[str],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Run *verb* for *destination* and return the exit code of the process.
+
+    Nothing but an exit code comes out, whatever a user, a disk or a bug may do.
+    """
+    asked = sys.argv[1:] if arguments is None else list(arguments)
+    screen = Screen(sys.stderr)
+    answers = Answers(sys.stdout, screen, json="--json" in asked)
+    messages.set_up(screen)
+    try:
+        with as_interrupts():
+            return _run(verb, destination, Path(config_path), asked, answers)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the last door there is
+        found = messages.in_words(error)
+        messages.report(found)
+        answers.error(found)
+        return found.exit_code
+
+
+def _run(  # noqa: PLR0913  what main has
+    verb: str,
+    destination: str,
+    config_path: Path,
+    arguments: Sequence[str],
+    answers: Answers,
+) -> int:
+    # from here on, so that even an interrupt while these are imported is met by main
+    from collective.recipe.backup import config, times
+    from collective.recipe.backup.cli.arguments import HelpGiven, parse
+    from collective.recipe.backup.cli.bars import progress_on
+    from collective.recipe.backup.cli.questions import ask
+    from collective.recipe.backup.cli.verbs import VERBS
+    from collective.recipe.backup.files import Files
+    from collective.recipe.backup.operations.run import Run
+
+    try:
+        namespace = parse(VERBS[verb], arguments)
+    except HelpGiven as given:
+        answers.say(given.text)
+        return DONE
+    messages.choose_level(quiet=namespace.quiet, debug=namespace.debug)
+    loaded = config.load(config_path)
+    messages.choose_level(quiet=namespace.quiet, debug=namespace.debug or loaded.options.debug)
+    run = Run(
+        config=loaded,
+        config_path=config_path,
+        verb=verb,
+        destination=destination,
+        now=times.utcnow(),
+        files=Files(),
+        progress=progress_on(answers.screen, quiet=namespace.quiet),
+        ask=None if namespace.no_prompt else ask,
+    )
+    return VERBS[verb].act(run, namespace, answers)

@@ -1,0 +1,36 @@
+"""Sizes, counts and times for people."""
+
+from __future__ import annotations
+
+
+def size(count: float) -> str:
+    """Return *count* bytes in powers of 1000."""
+    if count < 1000:
+        return f"{count:.0f} B"
+    for unit in ("kB", "MB", "GB", "TB"):
+        count /= 1000
+        if count < 999.95 or unit == "TB":
+            break
+    return f"{count:.1f} {unit}"
+
+
+def amount(count: float, unit: str) -> str:
+    """Return *count* of *unit*; ``B`` are bytes."""
+    return size(count) if unit == "B" else f"{count:,.0f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the two units that matter."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, second = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {second} s"
+    hours, minute = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minute} min"
+    days, hour = divmod(hours, 24)
+    return f"{days} d {hour} h"

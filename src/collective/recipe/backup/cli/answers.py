@@ -1,0 +1,62 @@
+"""What goes to stdout: the answers of commands, as text or as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, TextIO
+
+from collective.recipe.backup.cli.screen import Screen
+from collective.recipe.backup.errors import BackupError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FORMAT = 1
+"""Of the JSON; docs/reference/json.rst says what is in it.  Keys may be added, not changed."""
+
+
+class Answers:
+    """Standard output.  With *json* there is exactly one document on it.
+
+    A reader who leaves early (``head``) is no error: the rest is dropped, and the exit code
+    is that of the command.
+    """
+
+    def __init__(self, stream: TextIO | None, screen: Screen, *, json: bool) -> None:
+        self.screen = screen
+        self.json = json
+        self._stream = stream
+
+    @property
+    def on_terminal(self) -> bool:
+        """Tell whether somebody reads this as it comes."""
+        return self._stream is not None and self._stream.isatty()
+
+    def say(self, text: str) -> None:
+        """Write *text* and a line end.  Raises OSError where that cannot be stored."""
+        if self._stream is None:
+            return
+        with self.screen.cleared():
+            try:
+                # no path may hold what the stream cannot encode
+                data = f"{text}\n".encode(self._stream.encoding or "utf-8", "backslashreplace")
+                self._stream.write(data.decode(self._stream.encoding or "utf-8"))
+                self._stream.flush()
+            except BrokenPipeError:
+                self._stream = None
+
+    def document(self, content: Mapping[str, object]) -> None:
+        """Write *content* as the JSON of this command."""
+        self.say(json.dumps({"format": FORMAT, **content}, indent=2))
+
+    def error(self, error: BackupError) -> None:
+        """Write *error* as the JSON of this command, if JSON was asked for."""
+        if self.json:
+            described = {
+                "what": str(error),
+                "where": error.where,
+                "hint": error.hint,
+                "kind": type(error).__name__,
+                "exit_code": error.exit_code,
+            }
+            self.document({"error": described})

@@ -1,0 +1,152 @@
+"""What may be typed: the parser of each verb, and a word of help for what may not."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from collective.recipe.backup.errors import UsageError
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.cli.answers import Answers
+    from collective.recipe.backup.operations.run import Run
+
+EXIT_CODES = """\
+exit codes:
+  0  done                                         5  locked, or the filestorage is open
+  1  failed, nothing lost                         7  a hook or a program failed
+  2  wrong configuration or command line        130  interrupted
+  3  data is not as it should be, or blobs are missing
+  4  no restore point for that moment
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """One verb: what it says of itself, its own arguments, and what it does.
+
+    *summary* is half a line for the table of commands, *description* some sentences.
+    *examples* are arguments, each with what they do.  *takes_anything* is for verbs whose
+    callers may pass words that were always ignored; they come as ``ignored``.
+    """
+
+    summary: str
+    description: str
+    examples: tuple[tuple[str, str], ...]
+    declare: Callable[[argparse.ArgumentParser], None]
+    act: Callable[[Run, argparse.Namespace, Answers], int]
+    takes_anything: bool = False
+
+
+class HelpGiven(Exception):  # noqa: N818  no error: the way out of argparse
+    """The user asked for help, and *text* is all there is to do."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are errors like all others, and which never exits."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a UsageError."""
+        raise UsageError(message, hint=f"{self.prog} --help says what there is")
+
+    def print_help(self, _file: object = None) -> NoReturn:
+        """Hand the help to whoever called parse."""
+        raise HelpGiven(self.format_help().rstrip())
+
+    def option_names(self) -> Iterator[str]:
+        """Yield the spellings of all options."""
+        for action in self._actions:
+            yield from action.option_strings
+
+
+def parse(verb: Verb, arguments: Sequence[str]) -> argparse.Namespace:
+    """Return what *arguments* mean to *verb*.
+
+    Raises UsageError, and HelpGiven if that is what they ask for.
+    """
+    parser = parser_of(verb)
+    namespace, rest = parser.parse_known_args(_taken_apart(arguments))
+    unknown = [each for each in rest if each.startswith("-") and each != "--"]
+    words = [each for each in rest if not each.startswith("-")]
+    if unknown:
+        raise UsageError(f"there is no option {_shown(unknown)}", hint=_nearest(parser, unknown[0]))
+    if words and not verb.takes_anything:
+        raise UsageError(
+            f"too many arguments: {_shown(words)}",
+            hint=f"{parser.prog} --help says what there is",
+        )
+    namespace.ignored = words
+    return namespace
+
+
+def parser_of(verb: Verb, prog: str | None = None) -> Parser:
+    """Return the parser of *verb* for a command called *prog*, by default as it was called."""
+    prog = prog or os.path.basename(sys.argv[0])
+    examples = "\n".join(
+        f"  {' '.join(filter(None, (prog, arguments)))}\n      {meaning}"
+        for arguments, meaning in verb.examples
+    )
+    parser = Parser(
+        prog=prog,
+        description=verb.description,
+        epilog=f"examples:\n{examples}\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    verb.declare(parser)
+    general = parser.add_argument_group("all commands")
+    general.add_argument(
+        "-q", "--quiet", action="store_true", help="say nothing unless something is wrong"
+    )
+    general.add_argument(
+        "-n", "--no-prompt", action="store_true", help="ask nothing: the answer is yes"
+    )
+    general.add_argument(
+        "--debug",
+        action="store_true",
+        help="say each step with the time, and where an error comes from",
+    )
+    return parser
+
+
+def json_flag(parser: argparse.ArgumentParser) -> None:
+    """Declare --json, for verbs that answer."""
+    parser.add_argument("--json", action="store_true", help="answer in JSON, errors included")
+
+
+def _taken_apart(arguments: Sequence[str]) -> list[str]:
+    """Return *arguments* with each cluster of our short flags (``-qn``) taken apart."""
+    return [
+        part
+        for argument in arguments
+        for part in (
+            [f"-{flag}" for flag in argument[1:]]
+            if re.fullmatch("-[qn]{2,}", argument)
+            else [argument]
+        )
+    ]
+
+
+def _nearest(parser: Parser, unknown: str) -> str:
+    """Return a hint that names the option that was probably meant."""
+    from difflib import get_close_matches
+
+    name = unknown.partition("=")[0]
+    known = sorted(parser.option_names())
+    near = get_close_matches(name, known, n=1) or [each for each in known if each.startswith(name)]
+    if near:
+        return f"do you mean {near[0]}?  {parser.prog} --help says what there is"
+    return f"{parser.prog} --help says what there is"
+
+
+def _shown(arguments: Sequence[str]) -> str:
+    return ", ".join(map(repr, arguments))

@@ -1,0 +1,25 @@
+"""The question before something that cannot be taken lightly."""
+
+from __future__ import annotations
+
+import sys
+
+from collective.recipe.backup.errors import BackupError
+
+
+def ask(question: str) -> bool:
+    """Show *question* on the terminal; only a literal yes is one."""
+    print(question, file=sys.stderr)
+    while True:
+        print("Are you sure? (yes/no) [no]: ", end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline() if sys.stdin else ""
+        if not line:
+            raise BackupError(
+                "nobody answered", hint="run it in a terminal, or with --no-prompt if you are sure"
+            )
+        answer = line.strip().lower()
+        if answer in ("", "no"):
+            return False
+        if answer == "yes":
+            return True
+        print("Please answer yes or no.", file=sys.stderr)

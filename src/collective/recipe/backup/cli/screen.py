@@ -1,0 +1,70 @@
+"""Standard error: messages, and on a terminal a last line that changes below them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TextIO
+
+_ERASE = "\r\x1b[K"  # to the begin of the line, and what was there is gone
+
+
+class Screen:
+    """A stream of lines, with one more that changes if it is a terminal.
+
+    Any thread may write.  A reader who left, a full disk or a closed stream is nobody to
+    complain to, so what cannot be written is dropped.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self._lock = threading.RLock()
+        self._shown = ""
+
+    @property
+    def changes(self) -> bool:
+        """Tell whether the last line can change."""
+        if os.environ.get("TERM") == "dumb":
+            return False
+        try:
+            return self._stream is not None and self._stream.isatty()
+        except ValueError:  # closed
+            return False
+
+    @property
+    def width(self) -> int:
+        """The columns that a line may fill."""
+        return max(20, shutil.get_terminal_size().columns - 1)
+
+    def write(self, text: str) -> None:
+        """Write lines above the last one."""
+        with self.cleared():
+            self._put(text)
+
+    def show(self, line: str) -> None:
+        """Let the last line be *line*; empty to remove it."""
+        with self._lock:
+            if line != self._shown:
+                # in one piece, so that nothing flickers; the old line is written over
+                self._put(f"\r{line}\x1b[K" if line else _ERASE)
+                self._shown = line
+
+    @contextmanager
+    def cleared(self) -> Iterator[None]:
+        """Take the last line away while somebody writes, and bring it back."""
+        with self._lock:
+            shown = self._shown
+            self.show("")
+            try:
+                yield
+            finally:
+                self.show(shown)
+
+    def _put(self, text: str) -> None:
+        if self._stream is not None:
+            with suppress(OSError, ValueError):
+                self._stream.write(text)
+                self._stream.flush()

@@ -1,0 +1,15 @@
+"""The verbs that a script can have, one room each.
+
+A room imports the operation behind it only when it acts: a script starts quicker for it.
+"""
+
+from __future__ import annotations
+
+from collective.recipe.backup.cli.arguments import Verb
+from collective.recipe.backup.cli.verbs import backup, listing, restore
+
+VERBS: dict[str, Verb] = {
+    "backup": backup.VERB,
+    "restore": restore.VERB,
+    "list": listing.VERB,
+}

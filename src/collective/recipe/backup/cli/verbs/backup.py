@@ -1,0 +1,84 @@
+"""``bin/backup``, ``bin/snapshotbackup`` and their like."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from collective.recipe.backup import config
+from collective.recipe.backup.cli.answers import Answers
+from collective.recipe.backup.cli.arguments import Verb
+from collective.recipe.backup.errors import DONE, UsageError
+from collective.recipe.backup.operations.run import Run
+
+logger = logging.getLogger("backup")
+
+DEFAULT_INTERVAL = 10.0
+"""Seconds between two looks of --follow."""
+MAXIMUM_INTERVAL = 86400
+
+
+def _declare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--full", action="store_true", help="make a full backup even if an incremental would do"
+    )
+    parser.add_argument(
+        "--follow",
+        action="store_true",
+        help="keep running, and back up whenever the site has changed, until SIGTERM",
+    )
+    parser.add_argument(
+        "--every",
+        type=_seconds,
+        default=DEFAULT_INTERVAL,
+        metavar="SECONDS",
+        help="with --follow: how often to look (default: %(default)s)",
+    )
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < MAXIMUM_INTERVAL:
+        raise argparse.ArgumentTypeError(f"a time between 0 and {MAXIMUM_INTERVAL} seconds")
+    return seconds
+
+
+def _act(run: Run, namespace: argparse.Namespace, _answers: Answers) -> int:
+    from collective.recipe.backup.operations.backup import back_up
+
+    for argument in namespace.ignored:
+        logger.warning("%r means nothing to a backup, ignored", argument)
+    full = namespace.full or run.config.options.full or run.destination != config.STANDARD
+    if namespace.follow:
+        _follow(run, namespace.every)
+    else:
+        back_up(run, full=full)
+    return DONE
+
+
+def _follow(run: Run, every: float) -> None:
+    from collective.recipe.backup.following import Pace, tell_service_manager
+    from collective.recipe.backup.operations.follow import follow
+
+    if run.destination != config.STANDARD:
+        raise UsageError("--follow is for incremental backups", hint="use it with bin/backup")
+    with Pace(every).ended_by_signals() as pace:
+        follow(run, pace, tell=lambda what: tell_service_manager("READY=1", f"STATUS={what}"))
+    tell_service_manager("STOPPING=1")
+    logger.info("ended, as asked for")
+
+
+VERB = Verb(
+    summary="add a restore point, incrementally where possible",
+    description="Back up the site: its filestorage and its blobs, incrementally where "
+    "possible.\nThe site may be running.  If nothing changed, nothing is written.",
+    examples=(
+        ("", "add what is new since the last backup"),
+        ("--quiet", "the same from cron: mail comes only if something is wrong"),
+        ("--full", "begin a new chain with a full backup"),
+        ("--follow --every 60", "keep running, and look each minute whether there is news"),
+    ),
+    declare=_declare,
+    act=_act,
+    takes_anything=True,
+)

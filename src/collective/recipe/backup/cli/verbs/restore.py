@@ -1,0 +1,74 @@
+"""``bin/restore``, ``bin/snapshotrestore`` and their like."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from collective.recipe.backup import times
+from collective.recipe.backup.cli.answers import Answers
+from collective.recipe.backup.cli.arguments import Verb
+from collective.recipe.backup.errors import DONE, UsageError
+from collective.recipe.backup.operations.run import Run
+
+logger = logging.getLogger("backup")
+
+
+def _declare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "moment", nargs="?", metavar="MOMENT", help=f"what to restore: {times.MOMENT_FORMS}"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would happen, and change nothing"
+    )
+    parser.add_argument(
+        "--to", type=Path, metavar="DIR", help="restore to this directory, not to the live site"
+    )
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--only-filestorage", action="store_true", help="leave the blobs as they are")
+    part.add_argument("--only-blobs", action="store_true", help="leave the filestorage as it is")
+    replaced = parser.add_mutually_exclusive_group()
+    replaced.add_argument(
+        "--undo", action="store_true", help="put back what the last restore replaced"
+    )
+    replaced.add_argument(
+        "--let-go", action="store_true", help="remove what the last restore replaced"
+    )
+
+
+def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
+    from collective.recipe.backup.operations import restore
+
+    when = times.parse(namespace.moment) if namespace.moment else None
+    order = restore.Order(
+        when=when,
+        filestorage=not namespace.only_blobs,
+        blobstorage=not namespace.only_filestorage,
+        to=namespace.to and namespace.to.absolute(),
+    )
+    if namespace.undo or namespace.let_go:
+        if namespace.moment:
+            raise UsageError("--undo and --let-go take no moment")
+        restore.undo(run) if namespace.undo else restore.let_go(run)
+    elif namespace.dry_run:
+        answers.say(restore.describe(run, order))
+    elif not restore.restore(run, order):
+        logger.info("nothing was changed")
+    return DONE
+
+
+VERB = Verb(
+    summary="bring the site back",
+    description="Bring the site back to its newest restore point, or to the state at a "
+    "MOMENT.\nThe site must be stopped.  What is live now is kept until the next restore.",
+    examples=(
+        ("", "bring back the newest restore point, after a question"),
+        ("2026-03-01-12-30", "bring back the state at that moment (UTC)"),
+        ("--dry-run 2026-03-01", "say what that would do, and change nothing"),
+        ("--to /srv/copy", "restore beside the site, which may go on running"),
+        ("--undo", "put back what the last restore replaced"),
+    ),
+    declare=_declare,
+    act=_act,
+)
