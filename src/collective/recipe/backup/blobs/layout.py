@@ -116,6 +116,11 @@ def blob_of(path: str) -> BlobId | None:
     return BlobId(Oid(oid.rjust(8, b"\0")), Tid(tid.rjust(8, b"\0")))
 
 
+def is_foreign(path: str) -> bool:
+    """Tell whether ZODB knows nothing of a file at *path* below a root."""
+    return path != MARKER and blob_of(path) is None
+
+
 def walk(root: Path) -> Iterator[Entry]:
     """Yield what lies below *root*, in the order of ``order``.
 

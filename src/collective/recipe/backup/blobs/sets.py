@@ -5,7 +5,7 @@
     blobstorage.2026-03-01-03-00-00/
         blobstorage/               the tree, as it is at the source
         checksums, checksums.added
-        foreign                    only if there is more in the tree than ZODB's blobs
+        about                      the format of these, and how much is there besides blobs
     latest -> blobstorage.2026-03-01-03-00-00
 
 ``begin`` makes a set beside, whole, before it gets its name: a complete scan of the source
@@ -17,6 +17,7 @@ older releases are the same without the files beside the tree.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -45,11 +46,12 @@ from collective.recipe.backup.progress import Advance, Progress
 from collective.recipe.backup.times import Tid, is_stamp
 
 LATEST = "latest"
-FOREIGN_NAME = "foreign"
+ABOUT_NAME = "about"
 NAMED = 1000
 """How many missing blobs are named; more are only counted."""
 
 _BATCH = 1000
+_ABOUT = re.compile(rb"blob set 1\nforeign (\d+)\n")
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,32 @@ class BlobSet:
 
     @property
     def ours(self) -> bool:
-        """Tell whether it has checksums: rsync and older releases wrote none."""
-        return self.checksums.exist()
+        """Tell whether we made it: rsync and older releases wrote nothing but the tree."""
+        return self.about.exists() or self.checksums.exist()
 
     @property
-    def foreign(self) -> bool:
-        """Tell whether it holds what ZODB does not know, which no log says anything about."""
-        return (self.path / FOREIGN_NAME).exists()
+    def about(self) -> Path:
+        """The file that says what kind of set this is."""
+        return self.path / ABOUT_NAME
+
+    @property
+    def foreign(self) -> int:
+        """How much there is that ZODB does not know, so that no log says when it changes.
+
+        0 for what we did not make, where nobody counted.  Raises IntegrityError.
+        """
+        try:
+            data = self.about.read_bytes()
+        except FileNotFoundError:
+            return 0
+        found = _ABOUT.fullmatch(data)
+        if not found:
+            raise IntegrityError(
+                "this is damaged, or of a newer release",
+                where=self.about,
+                hint="make a full backup to get a new set",
+            )
+        return int(found[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,8 +243,8 @@ def begin(  # noqa: PLR0913  the last two come from outside, as everywhere
                 done = transfer.run(_orders(wanted, known or ()))
                 checksums.write(_counted(done, tally), writer)
         copied = tally.sum()
-        if copied.foreign:
-            files.write(partial / FOREIGN_NAME, f"{copied.foreign}\n".encode("ascii"))
+        about = f"blob set 1\nforeign {copied.foreign}\n"
+        files.write(partial / ABOUT_NAME, about.encode("ascii"))
     point_latest(blob_set, files)
     return blob_set, copied
 
@@ -239,7 +260,7 @@ def extend(
     _check_places(source, blob_set.path.parent)
     if not blob_set.ours:
         raise BackupError(
-            "this blob set has no checksums, so nothing can be added to it",
+            "an older release made this blob set, so nothing can be added to it",
             where=blob_set.path,
             hint="make a full backup, which begins a new one",
         )

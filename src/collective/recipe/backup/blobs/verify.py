@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from collective.recipe.backup.blobs.checksums import Checksum, side_by_side
 from collective.recipe.backup.blobs.copying import checksum_of, in_order, refuse
-from collective.recipe.backup.blobs.layout import Entry, Kind, walk
+from collective.recipe.backup.blobs.layout import Entry, Kind, is_foreign, walk
 from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.errors import BackupError, IntegrityError, from_os_error
 from collective.recipe.backup.model import Problem
@@ -22,6 +22,7 @@ from collective.recipe.backup.times import Tid
 Pair = tuple[Entry | None, Checksum | None]
 
 _LOST = "restore it from a copy of the backups, or make a full backup while the site has it"
+_NEW = "the blobs may be whole: make a full backup to get a new set"
 _STRAY = "if somebody put it there, move it away; else the list of checksums has lost a line"
 
 
@@ -48,6 +49,7 @@ class Check:
     """What is wrong with one set."""
 
     def __init__(self, blob_set: BlobSet, until: Tid) -> None:
+        self._set = blob_set
         self._root = blob_set.root
         self._checksums = blob_set.checksums
         self._ours = blob_set.ours
@@ -56,12 +58,27 @@ class Check:
     def pairs(self) -> Iterator[Pair | BackupError]:
         """Yield what is there beside what should be, up to where one cannot be read."""
         things = ((entry.path, entry) for entry in walk(self._root))
+        foreign = 0
         try:
-            yield from side_by_side(things, self._checksums)
+            expected = self._set.foreign
+            yield from self._lacking()
+            for entry, checksum in side_by_side(things, self._checksums):
+                foreign += checksum is not None and is_foreign(checksum.path)
+                yield entry, checksum
+            if foreign != expected:
+                yield self._error(f"{expected} foreign files are said to be there, not {foreign}")
         except IntegrityError as error:
             yield error
         except OSError as error:
             yield from_os_error(error, "cannot be read")
+
+    def _lacking(self) -> Iterator[BackupError]:
+        for path in (self._set.about, self._checksums.path):
+            if self._ours and not path.exists():
+                yield IntegrityError("missing", where=path, hint=_NEW)
+
+    def _error(self, what: str) -> BackupError:
+        return IntegrityError(what, where=self._set.about, hint=_NEW)
 
     def names(self, pair: Pair | BackupError) -> list[Problem]:
         """Return what is wrong, as far as names and sizes can tell."""

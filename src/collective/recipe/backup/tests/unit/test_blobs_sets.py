@@ -10,7 +10,7 @@ from collective.recipe.backup.blobs import sets
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.blobs.sets import BlobSet, Copied, find_sets
 from collective.recipe.backup.blobs.verify import verify_contents
-from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.tests.blobtrees import (
@@ -58,7 +58,7 @@ class Shelf:
 
 
 def sound(blob_set):
-    return list(verify_contents(blob_set, until=tid(0), progress=Silent())) == []
+    return list(verify_contents(blob_set, until=LAST_TID, progress=Silent())) == []
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ class TestBegin:
         assert (copied.files, copied.linked, copied.foreign) == (6, 0, 0)
         assert copied.size == sum(len(data) for data in content(shelf.source).values())
         assert blob_set.ours
-        assert not blob_set.foreign
+        assert blob_set.foreign == 0
         assert sound(blob_set)
 
     def test_of_an_empty_blobstorage_it_is_a_proper_one(self, tmp_path):
@@ -165,6 +165,7 @@ class TestBegin:
         theirs = BlobSet(shelf.directory / f"blobstorage.{FIRST}", "blobstorage")
         shutil.copytree(shelf.source, theirs.root)
         assert not theirs.ours
+        assert theirs.foreign == 0
         second, copied = shelf.begin(SECOND, previous=theirs)
         assert (copied.files, copied.linked) == (0, 6)
         assert sound(second)
@@ -190,11 +191,18 @@ class TestBegin:
         (shelf.source / "link").symlink_to("0x00")
         blob_set, copied = shelf.begin()
         assert copied.foreign == len(ODD_NAMES) + 1
-        assert blob_set.foreign
+        assert blob_set.foreign == copied.foreign
         assert tree(blob_set.root) == tree(shelf.source)
         assert sound(blob_set)
         _second, copied = shelf.begin(SECOND, previous=blob_set)
         assert (copied.files, copied.linked) == (1, 6 + len(ODD_NAMES))  # a link is made anew
+
+    def test_a_set_of_a_newer_release_is_not_taken_for_one_of_ours(self, shelf):
+        blob_set, _copied = shelf.begin()
+        blob_set.about.write_text("blob set 2\n")
+        with pytest.raises(IntegrityError, match="newer release") as caught:
+            assert blob_set.foreign
+        assert caught.value.where == str(blob_set.about)
 
     def test_a_pack_may_run_meanwhile(self, shelf):
         class Packing(Files):
@@ -403,14 +411,14 @@ class TestExtend:
     def test_a_set_of_an_older_release_is_not_extended(self, shelf):
         theirs = BlobSet(shelf.directory / f"blobstorage.{FIRST}", "blobstorage")
         shutil.copytree(shelf.source, theirs.root)
-        with pytest.raises(BackupError, match="no checksums"):
+        with pytest.raises(BackupError, match="an older release"):
             shelf.extend(theirs, shelf.put(7, 8))
 
     def test_debris_of_a_run_that_died_is_swept(self, shelf):
         blob_set, _copied = shelf.begin()
         (blob_set.path / "0x01.blob.0a1b2c3d.partial").touch()
         shelf.extend(blob_set)
-        assert sorted(os.listdir(blob_set.path)) == ["blobstorage", "checksums"]
+        assert sorted(os.listdir(blob_set.path)) == ["about", "blobstorage", "checksums"]
 
     def test_each_blob_is_durable_before_its_line(self, shelf):
         class Recording(Files):

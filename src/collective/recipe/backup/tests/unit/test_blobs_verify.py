@@ -155,6 +155,20 @@ def test_damaged_checksums_are_told(blob_set, name):
     assert "damaged" in found[-1][1]
 
 
+@pytest.mark.parametrize("name", ["about", "checksums"])
+def test_what_is_missing_beside_the_tree_is_told(blob_set, name):
+    (blob_set.path / name).unlink()
+    assert (str(blob_set.path / name), "missing") in both(blob_set)
+
+
+@pytest.mark.parametrize("at", range(len("blob set 1\nforeign 11\n")))
+def test_any_flipped_bit_in_what_is_said_about_the_set_is_found(blob_set, at):
+    data = bytearray(blob_set.about.read_bytes())
+    data[at] ^= 1
+    blob_set.about.write_bytes(data)
+    assert [where for where, _what in both(blob_set)] == [str(blob_set.about)]
+
+
 @pytest.mark.parametrize("at", range(0, 110, 9))
 def test_any_flipped_bit_in_a_line_is_found(blob_set, at):
     path = blob_set.path / "checksums.added"
