@@ -96,6 +96,23 @@ def choose(points: Sequence[RestorePoint], when: datetime | Tid | None) -> Choic
     return found
 
 
+def newest_before(points: Sequence[RestorePoint], when: datetime | Tid | None) -> Choice:
+    """Return the newest restore point at or before *when*, whole: the rule of repozo.
+
+    Raises NoRestorePoint if all are later, or *when* is a tid.
+    """
+    if when is None:
+        return Choice(point=newest(points))
+    if isinstance(when, datetime):
+        earlier = [point for point in points if point.restorable and point.moment <= when]
+        if earlier:
+            return Choice(point=newest(earlier))
+    raise NoRestorePoint(
+        f"no restore point was made at {_shown(when)} or before",
+        hint=f"name the stamp of one: {_offer(points, when)}",
+    )
+
+
 def ranges(points: Iterable[RestorePoint]) -> list[Range]:
     """Return the moments that can be had exactly, a range for each chain, oldest first.
 

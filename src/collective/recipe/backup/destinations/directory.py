@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -24,6 +24,7 @@ from collective.recipe.backup.blobs.sets import BlobSet, Copied
 from collective.recipe.backup.destinations import Depth, Outcome, Staged, Targets, manifest
 from collective.recipe.backup.destinations.blobpart import BlobPart
 from collective.recipe.backup.destinations.manifest import Manifest
+from collective.recipe.backup.destinations.program import Repozo
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.index import build_index, position
@@ -49,10 +50,14 @@ QUICKLY_READ = 64_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to write: gzip *level* (None: do not compress), *strict* comparison of the whole."""
+    """How to write: gzip *level* (None: do not compress), *strict* comparison of the whole.
+
+    With *repozo* that program writes and reads the filestorage part.
+    """
 
     level: int | None = 3
     strict: bool = False
+    repozo: Repozo | None = None
 
 
 class Directory:
@@ -92,11 +97,11 @@ class Directory:
     def backup(self, now: datetime, *, full: bool) -> Outcome:
         """Add a restore point if there is something new; see Destination."""
         watch = Stopwatch()
-        with TransactionLog(self.source.filestorage) as log:
+        with ExitStack() as stack:
             with watch.phase("filestorage"):
-                taken = self._back_up_filestorage(log, now, full=full)
+                log, taken = self._back_up_filestorage(stack, now, full=full)
                 if self._blobs is not None and not self._blobs.can_complete(log, taken):
-                    taken = self._back_up_filestorage(log, now, full=True)
+                    log, taken = self._back_up_filestorage(stack, now, full=True)
             known = manifest.read(self.place.filestorage, taken.stamp)
             if known is not None and not known.missing:
                 written, copied = known, None
@@ -113,16 +118,26 @@ class Directory:
             notes=taken.healed,
         )
 
-    def _back_up_filestorage(self, log: TransactionLog, now: datetime, *, full: bool) -> Taken:
-        orders = Orders(full=full, level=self._settings.level, strict=self._settings.strict)
-        return back_up(
-            log,
-            self.place.filestorage,
-            orders,
-            files=self._files,
-            now=now,
-            progress=self._progress,
+    def _back_up_filestorage(
+        self, stack: ExitStack, now: datetime, *, full: bool
+    ) -> tuple[TransactionLog, Taken]:
+        """Return the log, open for as long as *stack*, and what was backed up of it."""
+        settings, directory = self._settings, self.place.filestorage
+        if settings.repozo is not None:
+            chains = read_directory(directory).chains
+            before = chains[-1].last.stamp if chains else ""
+            gzip, quick = settings.level is not None, not settings.strict
+            settings.repozo.back_up(
+                self.source.filestorage, directory, full=full, quick=quick, gzip=gzip
+            )
+            log = stack.enter_context(TransactionLog(self.source.filestorage))
+            return log, settings.repozo.taken(log, directory, before)
+        log = stack.enter_context(TransactionLog(self.source.filestorage))
+        orders = Orders(full=full, level=settings.level, strict=settings.strict)
+        taken = back_up(
+            log, directory, orders, files=self._files, now=now, progress=self._progress
         )
+        return log, taken
 
     def _complete(
         self, log: TransactionLog, taken: Taken, known: Manifest | None, now: datetime
@@ -211,7 +226,7 @@ class Directory:
         until, staged = choice.until or point.tid, Staged()
         if targets.filestorage is not None:
             chain = self._chain(point.chain)
-            rest = self._stage_rest(chain, choice, targets)
+            rest = None if self._settings.repozo else self._stage_rest(chain, choice, targets)
             staged, recovered = rest or (Staged(), self._stage_all(chain, choice, targets))
             _check_recovered(recovered, choice)
             until = recovered.tid
@@ -228,10 +243,17 @@ class Directory:
         """Write a filestorage and an index, so that it opens without being read first."""
         assert targets.filestorage is not None  # noqa: S101  the caller looked, for the type
         through = choice.point.stamp
-        with self._files.writing(targets.filestorage) as writer:
-            recovered = recover(
-                chain, writer.write, through=through, until=choice.until, progress=self._progress
-            )
+        if self._settings.repozo is not None and choice.until is None:
+            recovered = self._settings.repozo.recover(chain, through, targets.filestorage)
+        else:
+            with self._files.writing(targets.filestorage) as writer:
+                recovered = recover(
+                    chain,
+                    writer.write,
+                    through=through,
+                    until=choice.until,
+                    progress=self._progress,
+                )
         saved = index_for(chain, None, recovered.end)
         if saved is not None and recovered.end - (position(saved) or 0) <= QUICKLY_READ:
             self._files.publish_copy(saved, targets.index)

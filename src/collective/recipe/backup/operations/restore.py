@@ -24,7 +24,7 @@ from collective.recipe.backup.destinations import Destination, Targets
 from collective.recipe.backup.errors import BackupError, explained, printable
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.operations.run import Run, hooks, one_run
-from collective.recipe.backup.restorepoints import Choice, choose
+from collective.recipe.backup.restorepoints import Choice, choose, newest_before
 from collective.recipe.backup.times import Tid, show_tid
 
 logger = logging.getLogger("backup")
@@ -104,7 +104,9 @@ def _jobs(run: Run, order: Order, targets: Sequence[Source], locks: ExitStack) -
     for destination, target in zip(run.destinations(), targets, strict=True):
         if os.access(destination.lock_directory, os.W_OK):
             locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
-        choice = choose(destination.restore_points(), order.when)
+        # a program of the user's knows whole backups only
+        chooser = newest_before if run.config.options.repozo else choose
+        choice = chooser(destination.restore_points(), order.when)
         jobs.append(Job(destination=destination, choice=choice, target=target))
     if order.filestorage:
         for job in jobs:
@@ -122,8 +124,10 @@ def _lock_targets(run: Run, order: Order, locks: ExitStack) -> list[Source]:
     for source in run.config.sources:
         filestorage, blobs = source.filestorage, source.blobstorage
         if order.to is not None:
-            filestorage = order.to / filestorage.name
-            blobs = blobs and order.to / blobs.name
+            # names may repeat, as those of blobstorages do
+            to = order.to if source.name == MAIN else order.to / source.name
+            filestorage = to / filestorage.name
+            blobs = blobs and to / blobs.name
         if filestorage.parent.is_dir():
             locks.enter_context(locking.closed_filestorage(filestorage))
         target = Source(
@@ -203,22 +207,22 @@ def _stage(run: Run, job: Job, order: Order) -> list[swap.Move]:
     filestorage = job.target.filestorage
     index = filestorage.with_name(filestorage.name + INDEX_SUFFIX)
     blobstorage = job.target.blobstorage if order.blobstorage else None
-    for live in (filestorage, index, blobstorage):
-        if live is not None:
-            with explained("cannot prepare the place to restore to"):
+    with explained("cannot restore beside what is there", filestorage.parent):
+        for live in (filestorage, index, blobstorage):
+            if live is not None:
                 run.files.make_directories(live.parent)
                 run.files.clear(swap.staged_path(live))
                 run.files.sweep(live.parent)
-    staged = job.destination.stage(
-        job.choice,
-        Targets(
-            filestorage=swap.staged_path(filestorage) if order.filestorage else None,
-            index=swap.staged_path(index),
-            blobstorage=blobstorage and swap.staged_path(blobstorage),
-            live_filestorage=_buildable(filestorage),
-            live_blobstorage=blobstorage if blobstorage and blobstorage.is_dir() else None,
-        ),
-    )
+        staged = job.destination.stage(
+            job.choice,
+            Targets(
+                filestorage=swap.staged_path(filestorage) if order.filestorage else None,
+                index=swap.staged_path(index),
+                blobstorage=blobstorage and swap.staged_path(blobstorage),
+                live_filestorage=_buildable(filestorage),
+                live_blobstorage=blobstorage if blobstorage and blobstorage.is_dir() else None,
+            ),
+        )
     moves = []
     if blobstorage is not None:
         moves.append(swap.Move(live=blobstorage))

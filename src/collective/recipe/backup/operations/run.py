@@ -14,6 +14,7 @@ from collective.recipe.backup import locking, process
 from collective.recipe.backup.config import Config
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.directory import Directory, Settings
+from collective.recipe.backup.destinations.program import Repozo
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Place, Source
@@ -61,7 +62,13 @@ class Run:
 
     def _directory(self, source: Source, place: Place) -> Destination:
         options = self.config.options
-        settings = Settings(level=LEVEL if options.gzip else None, strict=not options.quick)
+        settings = Settings(
+            level=LEVEL if options.gzip else None,
+            strict=not options.quick,
+            repozo=Repozo(program=options.repozo, verbose=options.debug)
+            if options.repozo
+            else None,
+        )
         return Directory(source, place, settings, files=self.files, progress=self.progress)
 
 

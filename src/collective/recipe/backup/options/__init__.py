@@ -124,7 +124,6 @@ class Options:
         "backups lie in the directories of the main storage with ``_NAME`` added.  They are "
         "backed up in the order of the lines, the main storage last.  A path with white "
         "space is written in quotes.",
-        built=False,
     )
     # Where the backups lie
 
@@ -226,7 +225,6 @@ class Options:
         "``repozo``, in place of our own engine.  A relative path starts at the directory of "
         "the buildout.",
         unset="our own engine, which reads and writes the same files",
-        built=False,
     )
     # How the blobs are backed up
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup import locking
-from collective.recipe.backup.errors import BackupError, InUse, IntegrityError, NoRestorePoint
+from collective.recipe.backup.errors import BackupError, IntegrityError, InUse, NoRestorePoint
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.index import position
 from collective.recipe.backup.operations.restore import Order, describe, let_go, restore, undo

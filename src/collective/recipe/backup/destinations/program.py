@@ -1,0 +1,88 @@
+"""The filestorage part by a program of the user's, with repozo's arguments.
+
+``repozo = PATH`` asks for it.  Whatever that program is, it decides between full and
+incremental and writes the repozo directory; we read in the ledger what came of it.  For a
+restore it is given a name beside the live one, since repozo deletes what it writes to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from collective.recipe.backup import process
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.repozo.backup import Taken
+from collective.recipe.backup.repozo.ledger import Chain, read_directory
+from collective.recipe.backup.repozo.recover import Recovered
+from collective.recipe.backup.times import ZERO_TID
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repozo:
+    """A program that is called like ZODB's repozo."""
+
+    program: Path
+    verbose: bool = False
+
+    def back_up(
+        self, filestorage: Path, directory: Path, *, full: bool, quick: bool, gzip: bool
+    ) -> None:
+        """Let it back up *filestorage*.  Raises CommandFailed if it fails."""
+        arguments = ["--backup", "-f", str(filestorage), "-r", str(directory)]
+        if full:
+            arguments.append("-F")
+        elif quick:
+            arguments.append("--quick")
+        if self.verbose:
+            arguments.append("--verbose")
+        if gzip:
+            arguments.append("--gzip")
+        process.run([self.program, *arguments], what="backing up the filestorage")
+
+    def taken(self, log: TransactionLog, directory: Path, before: str) -> Taken:
+        """Return what came of it; *before* is the newest stamp that there was.
+
+        Raises IntegrityError if no backup of *log* came of it.
+        """
+        chains = read_directory(directory).chains
+        if not chains:
+            raise IntegrityError("the program made no backup", where=self.program)
+        chain, part = chains[-1], chains[-1].last
+        last = log.before(part.end)
+        changed = part.stamp != before
+        return Taken(
+            stamp=part.stamp,
+            chain=chain.stamp,
+            start=part.start,
+            end=part.end,
+            tid=last.tid if last else None,
+            packed=None,
+            changed=changed,
+            full=part.full,
+            reason="",
+            stored=chain.path(part).stat().st_size if changed else 0,
+        )
+
+    def recover(self, chain: Chain, stamp: str, target: Path) -> Recovered:
+        """Let it restore the backup of *stamp* to *target*, and look at what it wrote.
+
+        Raises CommandFailed, or IntegrityError if that is not what the ledger says.
+        """
+        arguments = ["--recover", "-o", str(target), "-r", str(chain.directory), "-D", stamp]
+        if self.verbose:
+            arguments.append("--verbose")
+        process.run([self.program, *arguments], what="restoring the filestorage")
+        end = chain.up_to(stamp)[-1].end
+        with TransactionLog(target) as log:
+            found = log.end()
+            if (found.offset, log.size) != (end, end):
+                raise IntegrityError(
+                    f"the program restored {log.size} bytes, {found.offset} of them whole "
+                    f"transactions, where the ledger says {end}",
+                    where=chain.ledger,
+                    hint="leave the option repozo out and let our own engine say what is wrong",
+                )
+        return Recovered(end, found.tid, found.packed or ZERO_TID)
+
