@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -217,12 +217,14 @@ def begin(  # noqa: PLR0913  the last two come from outside, as everywhere
     previous: BlobSet | None,
     files: Files,
     progress: Progress,
+    by: Callable[..., Transfer] = Transfer,
 ) -> tuple[BlobSet, Copied]:
     """Make the set of *stamp* in *directory*: all of *source* but the blobs later than *until*.
 
     Those belong to transactions that the filestorage part does not hold.  What *previous*
     has unchanged is hard linked.  Blobs that vanish meanwhile (a pack) are left out and
-    counted.  Raises BackupError when the source cannot be read completely.
+    counted.  *by* makes the Transfer that copies.  Raises BackupError when the source cannot
+    be read completely.
     """
     _check_places(source, directory)
     blob_set = BlobSet(directory / f"{source.name}.{stamp}", source.name)
@@ -230,7 +232,7 @@ def begin(  # noqa: PLR0913  the last two come from outside, as everywhere
         raise BackupError("there is a blob set of this stamp already", where=blob_set.path)
     with explained("cannot back up the blobs", source), files.staging(blob_set.path) as partial:
         wanted = (entry for entry in walk(source) if not entry.blob or entry.blob.tid <= until)
-        transfer = Transfer(
+        transfer = by(
             source=source,
             target=partial / source.name,
             earlier=previous.root if previous else None,
