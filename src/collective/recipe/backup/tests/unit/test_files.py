@@ -225,6 +225,46 @@ class TestCopy:
             files.copy(tmp_path / "source", tmp_path / "target")
         assert files.done == []
 
+    @pytest.mark.parametrize("size", [0, 1, 5000, (1 << 20) - 1, 1 << 20, (1 << 21) + 1])
+    def test_an_observer_gets_the_bytes_that_are_written(self, tmp_path, files, size):
+        data = os.urandom(size)
+        (tmp_path / "source").write_bytes(data)
+        seen = bytearray()
+        assert files.copy(tmp_path / "source", tmp_path / "target", observe=seen.extend) == size
+        assert seen == data == (tmp_path / "target").read_bytes()
+
+    def test_where_blocks_can_be_shared_nothing_is_written(self, tmp_path):
+        class Sharing(Recording):
+            """Stands in for a file system that does; it gets the place of both files."""
+
+            def _change(self, operation, path, function, *args, **kwargs):
+                if operation == "clone":
+                    to, _request, origin = args
+                    function, args = os.pwrite, (to, os.pread(origin, 100, 0), 0)
+                return super()._change(operation, path, function, *args, **kwargs)
+
+        (tmp_path / "source").write_bytes(b"data")
+        for name, observe in (("one", None), ("other", bytearray().extend)):
+            files = Sharing()
+            assert files.copy(tmp_path / "source", tmp_path / name, observe=observe) == 4
+            assert (tmp_path / name).read_bytes() == b"data"
+            assert "write" not in files.operations()
+
+    def test_a_disk_that_breaks_while_blocks_are_shared_is_an_error(self, tmp_path):
+        (tmp_path / "source").write_bytes(b"data")
+        files = Recording("clone", OSError(errno.EIO, "broken"))
+        with pytest.raises(OSError, match="broken"):
+            files.copy(tmp_path / "source", tmp_path / "target")
+
+    def test_only_root_keeps_the_owner_and_only_as_far_as_it_may(self, tmp_path, monkeypatch):
+        (tmp_path / "source").write_bytes(b"data")
+        for number, expected in ((1000, False), (0, True)):
+            monkeypatch.setattr(os, "geteuid", lambda number=number: number)
+            files = Recording("chown", PermissionError(errno.EPERM, "a container"))
+            before = files.times
+            files.copy(tmp_path / "source", tmp_path / f"target{number}")
+            assert (files.times < before) is expected
+
     def test_what_is_no_file_is_refused_and_never_waited_for(self, tmp_path, files):
         os.mkfifo(tmp_path / "source")
         with pytest.raises(OSError, match="not a regular file"):
@@ -240,6 +280,16 @@ class TestPublishCopy:
         assert files.publish_copy(tmp_path / "source", tmp_path / "final") == 4
         assert below(tmp_path) == ["final", "source"]
         assert files.operations()[-3:] == ["fsync", "rename", "fsync"]
+
+    def test_it_may_grow_in_another_room(self, tmp_path, files):
+        (tmp_path / "source").write_bytes(b"data")
+        (tmp_path / "room").mkdir()
+        (tmp_path / "place").mkdir()
+        final, seen = tmp_path / "place" / "final", bytearray()
+        files.publish_copy(tmp_path / "source", final, observe=seen.extend, room=tmp_path / "room")
+        assert below(tmp_path) == ["place", "place/final", "room", "source"]
+        assert final.read_bytes() == seen == b"data"
+        assert sorted(files.done[-2:]) == [("fsync", "place"), ("fsync", "room")]
 
     @pytest.mark.parametrize("operation", ["create", "write", "chmod", "utime", "fsync", "rename"])
     def test_a_full_disk_leaves_what_was_there(self, tmp_path, operation):
@@ -344,6 +394,17 @@ class TestDirectories:
         files.make_directory(tmp_path / "a")
         assert below(tmp_path) == ["a", "a/kept"]
         assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o700
+
+    @pytest.mark.parametrize("mode", [0o700, 0o755, 0o2770, 0o777, 0o555, 0o000])
+    def test_a_directory_like_another_has_its_mode_but_can_be_filled(self, tmp_path, files, mode):
+        (tmp_path / "original").mkdir()
+        (tmp_path / "original").chmod(mode)
+        old = os.umask(0o027)
+        try:
+            files.make_directory_like(tmp_path / "made", (tmp_path / "original").stat())
+        finally:
+            os.umask(old)
+        assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == mode | 0o700
 
     def test_a_tree_is_removed_and_links_in_it_are_not_followed(self, tmp_path, files):
         (tmp_path / "kept").mkdir()
