@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup import times
-from collective.recipe.backup.cli.amounts import size
+from collective.recipe.backup.amounts import size
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, json_flag
 from collective.recipe.backup.errors import DONE, printable
