@@ -112,7 +112,7 @@ def replaced(journal: Path) -> list[Path]:
 def undo(journal: Path, files: Files) -> None:
     """Put back what the last restore replaced.  Raises NoRestorePoint if it is not there."""
     state, moves = _read(journal)
-    if state != _DONE:
+    if state != _DONE or not replaced(journal):
         raise NoRestorePoint(
             "there is nothing to undo",
             where=journal.parent,

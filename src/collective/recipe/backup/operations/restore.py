@@ -25,7 +25,7 @@ from collective.recipe.backup.errors import BackupError, explained, printable
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.operations.run import Run, hooks, one_run
 from collective.recipe.backup.restorepoints import Choice, choose, newest_before
-from collective.recipe.backup.times import Tid, show_tid
+from collective.recipe.backup.times import Tid, monotonic, show_tid
 
 logger = logging.getLogger("backup")
 
@@ -67,9 +67,11 @@ def restore(run: Run, order: Order) -> bool:
         question = f"{_what_will_happen(jobs, order)}\n{_KEPT}"
         if run.ask is not None and not run.ask(question):
             return False
+        started = monotonic()
         with hooks(run):
             moves = [move for job in jobs for move in _stage(run, job, order)]
             swap.swap(_journal(targets), moves, run.files)
+    logger.info("restored in %.1f s", monotonic() - started)
     return True
 
 

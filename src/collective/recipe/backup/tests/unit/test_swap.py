@@ -134,6 +134,19 @@ def test_without_a_restore_there_is_nothing_to_undo(live: Live) -> None:
         swap.undo(live.journal, Files())
 
 
+def test_a_restore_into_the_empty_is_not_undone_to_nothing(tmp_path: Path) -> None:
+    live = Live(tmp_path)
+    for path in (tmp_path / "Data.fs", tmp_path / "Data.fs.index", tmp_path / "blobs/1"):
+        path.unlink()
+    (tmp_path / "blobs").rmdir()
+    live.swap(Files())
+
+    with pytest.raises(NoRestorePoint, match="nothing to undo"):
+        swap.undo(live.journal, Files())
+
+    assert live.content() == NEW
+
+
 def test_a_second_restore_lets_go_what_the_first_replaced(live: Live) -> None:
     live.swap(Files())
     live.fill({"Data.fs": "newer", "blobs/3": "newer blob"}, swap.STAGED_SUFFIX)
