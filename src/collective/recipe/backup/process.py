@@ -6,16 +6,18 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from collective.recipe.backup.errors import CommandFailed
 
 
-def run(arguments: Sequence[str | os.PathLike[str]], *, what: str) -> None:
+def run(
+    arguments: Sequence[str | os.PathLike[str]], *, what: str, good: Collection[int] = (0,)
+) -> None:
     """Run a program, its output passed through to our stderr.
 
-    No shell is involved.  Raises CommandFailed with the status, or when there is no such
-    program; *what* says in words what it was to do.
+    No shell is involved.  Raises CommandFailed with the status if that is not a *good* one,
+    or when there is no such program; *what* says in words what it was to do.
     """
     shown = shlex.join(os.fspath(argument) for argument in arguments)
     try:
@@ -27,7 +29,7 @@ def run(arguments: Sequence[str | os.PathLike[str]], *, what: str) -> None:
             f"{what}: cannot start {os.fspath(arguments[0])!r} ({error.strerror})",
             hint="is it installed, and is its directory in PATH?",
         ) from error
-    if done.returncode:
+    if done.returncode not in good:
         raise CommandFailed(f"{what}: {_ended(done.returncode)}", where=shown)
 
 
