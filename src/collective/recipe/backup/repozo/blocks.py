@@ -80,9 +80,14 @@ class Blocks:
     digests: bytes
     block_size: int = BLOCK_SIZE
 
-    def ranges(self) -> Iterator[tuple[int, int, bytes]]:
-        """Yield offset in the filestorage, size and digest of each block."""
-        for number, start in enumerate(range(self.start, self.end, self.block_size)):
+    def ranges(self, first: int = 0) -> Iterator[tuple[int, int, bytes]]:
+        """Yield offset in the filestorage, size and digest of each block from *first* on.
+
+        A negative *first* counts from the end.
+        """
+        offsets = range(self.start, self.end, self.block_size)
+        for number in range(len(offsets))[first:]:
+            start = offsets[number]
             size = min(self.block_size, self.end - start)
             yield start, size, self.digests[number * DIGEST_SIZE : (number + 1) * DIGEST_SIZE]
 
@@ -160,7 +165,7 @@ def unpack(data: bytes) -> Blocks:
     """Return what the bytes of a ``.blocks`` file say.  Raises ValueError with the reason."""
     if len(data) < _HEADER.size + DIGEST_SIZE or data[:8] != _MAGIC:
         raise ValueError("it is no such file")
-    if blake3(data[:-DIGEST_SIZE]).digest() != data[-DIGEST_SIZE:]:
+    if blake3(memoryview(data)[:-DIGEST_SIZE]).digest() != data[-DIGEST_SIZE:]:
         raise ValueError("its own checksum does not fit")
     (_, version, flags, block_size, start, end, device, inode, begin, tid, packed, stored,
      stored_digest, index) = _HEADER.unpack_from(data)  # fmt: skip

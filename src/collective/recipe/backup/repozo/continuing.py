@@ -61,7 +61,7 @@ def _ends_are_equal(log: TransactionLog, chain: Chain, last: Blocks) -> bool:
         found = last if part is chain.last else read_blocks(chain.directory, part)
         if found is None or compared >= _LAST_BYTES:
             break
-        blocks = list(found.ranges())[-2:]
+        blocks = list(found.ranges(-2))
         if not _blocks_are_equal(log, blocks):
             return False
         compared += sum(size for _offset, size, _digest in blocks)

@@ -185,7 +185,8 @@ def read_directory(directory: Path) -> Listing:
     """Return what *directory* holds; a directory that does not exist holds nothing."""
     with explained("cannot read the backups", directory):
         try:
-            names = sorted(os.listdir(directory))
+            with os.scandir(directory) as entries:
+                names = sorted(entry.name for entry in entries if entry.is_file())
         except FileNotFoundError:
             return Listing()
         return _listing(directory, names)

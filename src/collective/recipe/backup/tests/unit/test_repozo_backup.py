@@ -194,6 +194,31 @@ def test_a_copy_that_differs_anywhere_begins_a_new_chain(vault, where):
     assert vault.recovered() == bytes(data)
 
 
+@pytest.mark.parametrize("offset", [60, -60, -2_000_000])
+def test_the_same_file_with_another_begin_or_end_begins_a_new_chain(vault, offset):
+    vault.commit(size=3_500_000)
+    vault.take()
+    vault.commit()
+    vault.take()
+    data = bytearray(vault.source)
+    data[offset] ^= 1
+    vault.source = data
+    vault.commit()
+    assert vault.take().full is (offset != -2_000_000)  # quick reads no more than the ends
+
+
+def test_without_digests_the_last_range_decides(vault):
+    for _ in range(2):
+        vault.commit()
+        vault.repozo_backup("-Q")
+    data = bytearray(vault.source)
+    data[-60] ^= 1
+    vault.source = data
+    vault.commit()
+    assert vault.take().full
+    assert vault.recovered() == vault.source
+
+
 def test_strict_finds_what_changed_in_place(vault):
     vault.commit(size=3_500_000)
     vault.take()

@@ -43,13 +43,15 @@ def test_what_is_packed_is_what_is_unpacked(changes):
     assert unpack(pack(blocks(**changes))) == blocks(**changes)
 
 
-def test_the_last_block_is_as_long_as_the_part(tmp_path):
+def test_the_last_block_is_as_long_as_the_part():
     assert [(offset, size) for offset, size, _digest in blocks().ranges()] == [
         (10, 1000), (1010, 1000), (2010, 500),
     ]  # fmt: skip
     assert [digest for _offset, _size, digest in blocks().ranges()] == [
         digest_of(b"first"), digest_of(b"second"), digest_of(b"third"),
     ]  # fmt: skip
+    assert list(blocks().ranges(-2)) == list(blocks().ranges())[-2:]
+    assert list(blocks().ranges(-9)) == list(blocks().ranges())
 
 
 def test_every_flipped_byte_is_seen():

@@ -180,6 +180,8 @@ def test_foreign_files_are_nothing_to_us(tmp_path):
     for name in ("notes.txt", "2026-03-01-12-00-00.json", "2099-01-01-00-00-00.txt", "x.dat"):
         (tmp_path / name).touch()
     (tmp_path / "2026-03-01-12-00-00").mkdir()
+    (tmp_path / "2026-03-01-12-00-00.fs").mkdir()
+    (tmp_path / "2026-03-01-12-00-00.dat").mkdir()
     listing = read_directory(tmp_path)
     assert (listing.chains, listing.orphans, listing.problems, listing.newest) == ((), (), (), "")
 
