@@ -139,6 +139,7 @@ def _located(facts: Facts, options: Options) -> Options:
         datafs=absolute(facts.base, datafs),
         blob_storage=None if blob_storage is None else absolute(facts.base, blob_storage),
         repozo=None if options.repozo is None else absolute(facts.base, options.repozo),
+        metrics_file=options.metrics_file and absolute(facts.base, options.metrics_file),
         **locations,
     )
 

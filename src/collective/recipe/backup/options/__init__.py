@@ -24,9 +24,12 @@ from collective.recipe.backup.options.kinds import (
     LINES,
     NUMBER,
     PATH,
+    ROOM,
     SWITCH,
     TEXT,
+    URL,
     Kind,
+    Room,
     choice,
 )
 
@@ -41,6 +44,7 @@ class Group(Enum):
     RETENTION = "How long backups are kept"
     SCRIPTS = "Which scripts there are"
     HOOKS = "Commands of your own"
+    WATCHING = "How the backups are watched"
     MESSAGES = "What the scripts say"
 
 
@@ -393,8 +397,51 @@ class Options:
         TEXT,
         Group.HOOKS,
         "",
-        "Shell commands that run if ``pre_command`` ran and the backup or restore then failed.",
-        built=False,
+        "Shell commands that run if the backup or restore failed, or ``pre_command`` did, "
+        "which may have done half of its work.  Not if the run never began, because another "
+        "one was at work.",
+    )
+    # How the backups are watched
+
+    max_age: timedelta = _option(
+        DURATION,
+        Group.WATCHING,
+        timedelta(0),
+        "``backup-status`` complains if the newest whole restore point is older.  A backup "
+        "that found nothing new makes it young again.",
+        unset="no limit",
+    )
+    minimum_restore_points: int = _option(
+        NUMBER,
+        Group.WATCHING,
+        0,
+        "``backup-status`` complains if a storage has fewer restore points that are whole.",
+    )
+    minimum_free: Room = _option(
+        ROOM,
+        Group.WATCHING,
+        Room(),
+        "``backup-status`` complains if less room is left where the backups lie.",
+        unset="no limit",
+    )
+    metrics_file: Path | None = _option(
+        PATH,
+        Group.WATCHING,
+        None,
+        "Write metrics to this file after each run, for the textfile collector of "
+        "Prometheus.  Its directory must be there.  A relative path starts at the directory "
+        "of the buildout.",
+        unset="no metrics are written",
+    )
+    ping_url: str = _option(
+        URL,
+        Group.WATCHING,
+        "",
+        "A watcher in the manner of healthchecks.io, which is sent a request when ``bin/backup`` "
+        "begins (URL with ``/start``), goes well (URL) or fails (URL with ``/fail``, and the "
+        "message).  Who knows the URL can ping: ``env:NAME`` reads it from the environment "
+        "and ``file:PATH`` from a file, each time.",
+        unset="nobody is told",
     )
     # What the scripts say
 

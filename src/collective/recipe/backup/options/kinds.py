@@ -14,11 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 _DURATION = re.compile(r"(\d+)\s*([hdw])")
+_ROOM = re.compile(r"([0-9]+) ?(?:(%)|([kMGT])B)")
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -101,6 +102,44 @@ def _parse_arguments(text: str) -> tuple[str, ...]:
         raise ValueError(f"cannot be split into arguments ({error}): {text.strip()!r}") from error
 
 
+class Room(NamedTuple):
+    """Room on a disk: so many bytes, or a part of it in percent."""
+
+    size: int = 0
+    percent: int = 0
+
+    def of(self, whole: int) -> int:
+        """Return the bytes that are meant on a disk of *whole* bytes."""
+        return self.size or whole * self.percent // 100
+
+
+def _parse_room(text: str) -> Room:
+    found = _ROOM.fullmatch(text.strip())
+    if found is None or (found[2] and int(found[1]) > 100):
+        raise ValueError(f"must be like 10%, 500MB or 20GB, not {text.strip()!r}")
+    if found[2]:
+        return Room(percent=int(found[1]))
+    return Room(size=int(found[1]) * 1000 ** ("kMGT".index(found[3]) + 1))
+
+
+def _show_room(value: Room) -> str:
+    if value.percent or not value.size:
+        return f"{value.percent}%" if value.percent else ""
+    thousands, unit = value.size // 1000, 0
+    while thousands % 1000 == 0 and unit < 3:
+        thousands, unit = thousands // 1000, unit + 1
+    return f"{thousands}{'kMGT'[unit]}B"
+
+
+def _parse_url(text: str) -> str:
+    text = one_line(text)
+    known = ("http://", "https://", "env:", "file:/", "file:~/")
+    if text and not (text.startswith(known) and len(text.split()) == 1):
+        # it may hold a secret, so it is not shown
+        raise ValueError(f"must begin with one of {', '.join(known)}, and hold no white space")
+    return text
+
+
 def _parse_duration(text: str) -> timedelta:
     found = _DURATION.fullmatch(text.strip())
     if found is None:
@@ -150,6 +189,21 @@ DURATION = Kind(
     stored_as=int,
     store=lambda value: int(value.total_seconds()),
     fetch=lambda stored: timedelta(seconds=stored),
+)
+
+ROOM = Kind(
+    says="A number of percent (``10%``) or of ``kB``, ``MB``, ``GB`` or ``TB``.",
+    parse=lambda text: _parse_room(text) if text.strip() else Room(),
+    show=_show_room,
+    stored_as=str,
+    store=_show_room,
+    fetch=lambda stored: _parse_room(stored) if stored else Room(),
+)
+URL = Kind(
+    says="A URL, ``env:NAME`` or ``file:PATH``.",
+    parse=_parse_url,
+    show=str,
+    stored_as=str,
 )
 
 

@@ -163,6 +163,10 @@ def test_a_relative_repozo_starts_at_the_base_directory():
     assert config(repozo="bin/repozo").options.repozo == BASE / "bin/repozo"
 
 
+def test_a_relative_metrics_file_starts_at_the_base_directory():
+    assert config(metrics_file="var/site.prom").options.metrics_file == BASE / "var/site.prom"
+
+
 @pytest.mark.parametrize("spelled", ["/zeo/blobs/", "/zeo/./blobs", "/zeo/x/../blobs"])
 def test_a_storage_has_its_plain_name_however_it_is_spelled(spelled):
     assert main(config(blob_storage=spelled)).blobstorage == Path("/zeo/blobs")

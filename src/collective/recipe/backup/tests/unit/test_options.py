@@ -18,8 +18,11 @@ from collective.recipe.backup.options.kinds import (
     LINES,
     NUMBER,
     PATH,
+    ROOM,
     SWITCH,
     TEXT,
+    URL,
+    Room,
     choice,
 )
 from collective.recipe.backup.options.reading import read
@@ -36,6 +39,8 @@ OTHER_VALUES = {
     LINES: lambda _default: "Data /a",
     ARGUMENTS: lambda _default: "--delete",
     DURATION: lambda _default: "3d",
+    ROOM: lambda _default: "3%",
+    URL: lambda _default: "https://example.org/ping",
 }
 
 
@@ -175,6 +180,54 @@ def test_a_duration_that_is_none_is_a_problem(text):
     assert problem.startswith("keep_within ")
 
 
+@pytest.mark.parametrize(
+    ("text", "room"),
+    [
+        ("10%", Room(percent=10)),
+        ("100 %", Room(percent=100)),
+        ("5GB", Room(size=5 * 10**9)),
+        ("1500 MB", Room(size=1_500_000_000)),
+        ("0%", Room()),
+        ("", Room()),
+    ],
+)
+def test_room_on_a_disk(text, room):
+    assert read({"minimum_free": text}).options.minimum_free == room
+
+
+@pytest.mark.parametrize("text", ["101%", "5", "5 gb", "5GiB", "-1%", "1.5GB", "10%B", "10 %%"])
+def test_room_that_is_none_is_a_problem(text):
+    [problem] = read({"minimum_free": text}).problems
+    assert problem.startswith("minimum_free must be like 10%, 500MB or 20GB, not ")
+
+
+def test_room_in_percent_is_a_part_of_the_disk():
+    assert (Room(percent=25).of(400), Room(size=7000).of(400)) == (100, 7000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://hc.example.org/ping/1a2b",
+        "http://[::1]:8000/x?y=z",
+        "env:PING",
+        "file:/srv/url",
+        "file:~/u",
+        "",
+    ],
+)
+def test_a_url(text):
+    assert read({"ping_url": f" {text} "}).options.ping_url == text
+
+
+@pytest.mark.parametrize("text", ["ftp://a/b", "/path", "file:relative", "https://a/s3cret b"])
+def test_a_url_that_is_none_is_a_problem_that_keeps_the_secret(text):
+    [problem] = read({"ping_url": text}).problems
+    assert problem.startswith("ping_url must begin with one of http://, https://, env:, file:/")
+    assert "s3cret" not in problem
+
+
+
 def test_a_word_must_be_one_of_those_that_are_known():
     [problem] = read({"blob_snapshots": "daily"}).problems
     assert problem == "blob_snapshots must be one of chain, each, not 'daily'"
@@ -190,6 +243,8 @@ VALUES = st.sampled_from(
         (LINES, st.lists(st.sampled_from(["Data /a", "b c"])).map(tuple)),
         (ARGUMENTS, st.lists(st.text(alphabet="a b'\"\\$ü\n")).map(tuple)),
         (DURATION, st.integers(0, 10**6).map(lambda hours: timedelta(hours=hours))),
+        (ROOM, st.integers(1, 10**9).map(lambda thousands: Room(size=1000 * thousands))),
+        (ROOM, st.integers(1, 100).map(lambda percent: Room(percent=percent))),
     ]
 ).flatmap(lambda pair: st.tuples(st.just(pair[0]), pair[1]))
 
