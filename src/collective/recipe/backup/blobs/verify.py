@@ -8,7 +8,7 @@ them it can only be said whether they can be read and restored at all.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from collective.recipe.backup.blobs.checksums import Checksum, side_by_side
 from collective.recipe.backup.blobs.copying import checksum_of, in_order, refuse
@@ -26,6 +26,15 @@ _NEW = "the blobs may be whole: make a full backup to get a new set"
 _STRAY = "if somebody put it there, move it away; else the list of checksums has lost a line"
 
 
+Wants = Callable[[str], bool]
+"""Tells whether the file of a path is to be read."""
+
+
+def everything(_path: str) -> bool:
+    """Want all of them."""
+    return True
+
+
 def verify_names(blob_set: BlobSet, *, until: Tid) -> Iterator[Problem]:
     """Yield what is missing, has another size or is not explained.
 
@@ -36,9 +45,14 @@ def verify_names(blob_set: BlobSet, *, until: Tid) -> Iterator[Problem]:
     return (problem for pair in check.pairs() for problem in check.names(pair))
 
 
-def verify_contents(blob_set: BlobSet, *, until: Tid, progress: Progress) -> Iterator[Problem]:
-    """Yield what ``verify_names`` yields, and what cannot be read or has another digest."""
-    check = Check(blob_set, until)
+def verify_contents(
+    blob_set: BlobSet, *, until: Tid, progress: Progress, wants: Wants = everything
+) -> Iterator[Problem]:
+    """Yield what ``verify_names`` yields, and what cannot be read or has another digest.
+
+    Only those files are read whose path *wants*.
+    """
+    check = Check(blob_set, until, wants)
     with progress.phase("verifying the blobs", blob_set.checksums.count(), "files") as advance:
         for problems in in_order(check.contents, check.pairs()):
             advance(1)
@@ -48,7 +62,8 @@ def verify_contents(blob_set: BlobSet, *, until: Tid, progress: Progress) -> Ite
 class Check:
     """What is wrong with one set."""
 
-    def __init__(self, blob_set: BlobSet, until: Tid) -> None:
+    def __init__(self, blob_set: BlobSet, until: Tid, wants: Wants = everything) -> None:
+        self._wants = wants
         self._set = blob_set
         self._root = blob_set.root
         self._checksums = blob_set.checksums
@@ -100,7 +115,7 @@ class Check:
         if problems or isinstance(pair, BackupError):
             return problems
         entry, checksum = pair
-        if entry is None or entry.kind is Kind.DIRECTORY:
+        if entry is None or entry.kind is Kind.DIRECTORY or not self._wants(entry.path):
             return []
         try:
             found = checksum_of(self._root, entry.path)

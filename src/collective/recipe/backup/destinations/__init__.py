@@ -12,7 +12,7 @@ Every destination promises:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -29,6 +29,10 @@ class Depth(Enum):
     NAMES = "names"
     CHECKSUMS = "checksums"
     RECORDS = "records"
+
+
+Reads = Callable[[str], bool]
+"""Tells whether a file is to be read, by a name that stays the same for its lifetime."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,5 +111,11 @@ class Destination(Protocol):
         Yields in words what was merged; every moment can be restored as before.
         """
 
-    def verify(self, depth: Depth) -> Iterator[Problem]:
-        """Yield what is wrong; nothing means that all restore points are worth having."""
+    def verify(
+        self, depth: Depth, *, only: RestorePoint | None = None, reads: Reads | None = None
+    ) -> Iterator[Problem]:
+        """Yield what is wrong; nothing means that all restore points are worth having.
+
+        With *only* nothing but what this restore point needs is looked at.  *reads* is asked
+        for each file whether its contents are to be read; None: all of them.
+        """

@@ -1,138 +1,292 @@
-"""The blob part of a directory destination: which blobs go where, and which come back.
+"""The blob part of a directory destination: what is there, what a backup adds, what can go.
 
-The blobs of a chain lie in one set, which its first restore point begins and each later
-one extends by what the records since then name.  So a set holds the blobs of every moment
-of its chain, and a restore point says up to which transaction they are its own.
+Everything that lies in the directory can be restored, whichever release or option made it.
+How a backup keeps its blobs is a matter of style; see the rooms of ``blobstyles``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from collective.recipe.backup.blobs import sets, staging, verify
-from collective.recipe.backup.blobs.sets import BlobSet, Copied
+from collective.recipe.backup import times
+from collective.recipe.backup.blobs import holdings, sets, verify
+from collective.recipe.backup.blobs.archives import names
+from collective.recipe.backup.blobs.archives import verify as verify_archives
+from collective.recipe.backup.blobs.copying import Transfer
+from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
+from collective.recipe.backup.blobs.numbered import NumberedSet
+from collective.recipe.backup.blobs.older import disordered
+from collective.recipe.backup.blobs.rsync import ByRsync
+from collective.recipe.backup.blobs.sets import Copied
+from collective.recipe.backup.blobs.snapshots import LinkedFirst, is_current_besides_blobs
+from collective.recipe.backup.config import STANDARD, ZIP
+from collective.recipe.backup.destinations import Reads
+from collective.recipe.backup.destinations.blobstyles import Demand, Style, Workshop
+from collective.recipe.backup.destinations.blobstyles.archived import (
+    FullArchives,
+    IncrementalArchives,
+    NumberedArchives,
+)
+from collective.recipe.backup.destinations.blobstyles.trees import EachBackup, EachChain, Numbered
 from collective.recipe.backup.destinations.manifest import Manifest
-from collective.recipe.backup.errors import BackupError
-from collective.recipe.backup.files import Files
+from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage.blobrecords import blobs
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
 from collective.recipe.backup.model import BlobId, Problem
-from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.options import Options
 from collective.recipe.backup.repozo.backup import Taken
 from collective.recipe.backup.times import ZERO_TID, Tid
 
-PACKED_AWAY = ".old"
-"""What ZODB adds to the name of a blobstorage for the blobs that a pack took out of it."""
+MakeStyle = Callable[[Workshop], Style]
+
+
+def style_for(options: Options, kind: str) -> MakeStyle:
+    """Return what makes the style that *options* ask for in a destination of *kind*."""
+    if kind == ZIP or (options.archive_blob and not options.blob_timestamps):
+        return partial(NumberedArchives, compressed=options.compress_blob)
+    if options.archive_blob:
+        incremental = options.incremental_blobs and kind == STANDARD
+        archives = IncrementalArchives if incremental else FullArchives
+        return partial(archives, compressed=options.compress_blob)
+    by = _transfer(options)
+    if not options.blob_timestamps:
+        return partial(Numbered, by=by)
+    # rsync makes a tree; it does not know which blobs a log names
+    if options.blob_snapshots == "each" or options.use_rsync:
+        return partial(EachBackup, by=by)
+    return partial(EachChain, by=by)
+
+
+def _transfer(options: Options) -> Callable[..., Transfer]:
+    first = options.rsync_hard_links_on_first_copy
+    if options.use_rsync:
+        return partial(ByRsync, options=options.rsync_options, link_first=first)
+    return LinkedFirst if first else Transfer
 
 
 class BlobPart:
-    """The blobs of *source*, backed up to *directory*."""
+    """The blobs of one source in one directory."""
 
-    def __init__(self, source: Path, directory: Path, *, files: Files, progress: Progress) -> None:
-        self.source = source
-        self.directory = directory
-        self._files = files
-        self._progress = progress
+    def __init__(self, workshop: Workshop, style: MakeStyle = EachChain) -> None:
+        self.source = workshop.source
+        self.directory = workshop.directory
+        self._shop = workshop
+        self._style = style(workshop)
 
-    def found(self) -> Mapping[str, BlobSet]:
-        """Return the sets that there are, by name, oldest first."""
-        return {each.name: each for each in sets.find_sets(self.directory, self.source.name)}
+    def found(self) -> Mapping[str, Holding]:
+        """Return what there is, by name, oldest first."""
+        found = holdings.find(self.directory, self._shop.storage)
+        return {each.name: each for each in found}
 
     def name_for(self, stamp: str) -> str:
-        """Return the name of a set that the restore point *stamp* begins."""
-        return f"{self.source.name}.{stamp}"
+        """Return the name of a tree that the restore point *stamp* begins."""
+        return f"{self._shop.storage}.{stamp}"
+
+    # backup
 
     def can_complete(self, log: TransactionLog, taken: Taken) -> bool:
         """Tell whether the restore point *taken* can get its blobs without a new chain.
 
-        It cannot if an older tool left a directory of its stamp that lacks blobs: that tool
-        may have died, and nothing can be added to what has no checksums.
+        It cannot if an older release left something of its stamp that may lack blobs: that
+        release may have died, and nothing can be added to what has no digests.
         """
-        theirs = self.found().get(self.name_for(taken.stamp))
-        if theirs is None or theirs.ours:
-            return True
-        return next(sets.missing(theirs, blobs(log, MAGIC_SIZE, taken.end)), None) is None
+        for each in self.found().values():
+            if each.certain and each.stamp == taken.stamp and not _is_ours(each):
+                if not isinstance(each, Tree):
+                    return False
+                named = blobs(log, MAGIC_SIZE, taken.end)
+                return next(sets.missing(each.blob_set, named), None) is None
+        return True
+
+    def is_current(self, name: str | None) -> bool:
+        """Tell whether *name* is there, and has what the source has and no log tells of."""
+        holding = self.found().get(name or "")
+        if not isinstance(holding, Tree) or not _has_foreign(holding):
+            return holding is not None
+        return is_current_besides_blobs(holding.blob_set, self.source)
 
     def back_up(
-        self, log: TransactionLog, taken: Taken, before: Manifest | None
+        self, log: TransactionLog, taken: Taken, before: Manifest | None, now: datetime
     ) -> tuple[str, Copied]:
         """Store the blobs that records of *log* up to the end of *taken* name.
 
-        They go to the set that *before* names, or else to a new one.  A set of this stamp
-        that is there already was published by a run that died before its manifest: what it
-        lacks is added.  Returns the name of the set.
+        *before* is the newest restore point of the chain, which may be that of *taken*
+        itself, if that lacks something.  Returns the name of what holds them.
         """
-        self._files.sweep(self.directory)
-        found = self.found()
-        begun = found.get(before.blobs) if before and before.blobs else None
-        if before is not None and begun is not None and begun.ours:
-            new = blobs(log, before.end, taken.end)
-            return begun.name, self._extend(begun, chain(before.missing, new))
-        begun, copied = found.get(self.name_for(taken.stamp)), Copied()
-        if begun is None:
-            begun, copied = sets.begin(
-                self.source,
-                self.directory,
-                taken.stamp,
-                until=taken.tid or ZERO_TID,
-                previous=max(found.values(), key=lambda old: old.stamp, default=None),
-                files=self._files,
-                progress=self._progress,
-            )
-        elif not begun.ours:
-            return begun.name, Copied()
-        # the pair is checked: a record may name what the scan did not find
-        lacking = sets.missing(begun, blobs(log, MAGIC_SIZE, taken.end))
-        return begun.name, copied + self._extend(begun, lacking)
-
-    def _extend(self, begun: BlobSet, wanted: Iterable[BlobId]) -> Copied:
-        """Add *wanted*, also from where a pack has just put it."""
-        done = self._extend_from(self.source, begun, wanted)
-        old = self.source.with_name(self.source.name + PACKED_AWAY)
-        if not done.missing or not old.is_dir():
-            return done
-        rescued = self._extend_from(old, begun, done.missing)
-        return Copied(
-            files=done.files + rescued.files,
-            size=done.size + rescued.size,
-            lost=done.lost - len(done.missing) + rescued.lost,
-            missing=rescued.missing,
+        named = partial(blobs, log, MAGIC_SIZE, taken.end)
+        new: Callable[[], Iterable[BlobId]] = named
+        there = self.found().get(before.blobs or "") if before else None
+        if before and there and before.lost == len(before.missing):
+            new = partial(_since, before, log, taken.end)
+        demand = Demand(
+            stamp=taken.stamp,
+            until=taken.tid or ZERO_TID,
+            before=there.name if there else None,
+            named=named,
+            new=new,
         )
+        if there and before and before.stamp == taken.stamp:
+            # no name can be used twice: of what is replaced restore points were made
+            stamp = there.stamp if self.is_current(there.name) else self._unused(now)
+            demand = replace(demand, stamp=stamp)
+        return self.store(demand)
 
-    def _extend_from(self, source: Path, begun: BlobSet, wanted: Iterable[BlobId]) -> Copied:
-        return sets.extend(source, begun, wanted, files=self._files, progress=self._progress)
+    def _unused(self, now: datetime) -> str:
+        """Return the stamp of *now*, a later one if that is not the newest then."""
+        newest = max((each.stamp for each in self.found().values()), default="")
+        wanted = times.stamp(now)
+        return max(wanted, times.stamp_after(newest)) if newest else wanted
+
+    def store(self, demand: Demand) -> tuple[str, Copied]:
+        """Store what *demand* says, in the style of this destination."""
+        self._shop.files.sweep(self.directory)
+        return self._style.back_up(demand, self.found())
+
+    # restore
 
     def stage(self, name: str, target: Path, *, live: Path | None, until: Tid) -> None:
-        """Restore the blobs of the set *name* up to *until* to *target*.
+        """Restore the blobs of *name* up to *until* to *target*.
 
-        Raises BackupError if the set is gone, IntegrityError if what it holds is damaged.
+        Raises BackupError if they are gone, IntegrityError if they are damaged.
         """
-        found = self.found().get(name)
-        if found is None:
+        holding = self.found().get(name)
+        if holding is None:
             raise BackupError(
                 "the blobs of this restore point are gone",
                 where=self.directory / name,
                 hint="a backup may have removed them just now: look at the list again",
             )
-        staging.stage(
-            found, target, live=live, until=until, files=self._files, progress=self._progress
+        holding.stage(
+            target,
+            live=live,
+            until=until,
+            files=self._shop.files,
+            progress=self._shop.progress,
         )
 
-    def verify(self, needed: Mapping[str, Tid], *, contents: bool) -> Iterator[Problem]:
-        """Yield what is wrong with the sets; *needed* says up to which tid each must be whole."""
-        for name, found in self.found().items():
-            until = needed.get(name, ZERO_TID)
-            if contents:
-                yield from verify.verify_contents(found, until=until, progress=self._progress)
-            else:
-                yield from verify.verify_names(found, until=until)
+    # housekeeping
+
+    def lacking(self, name: str, ids: Iterable[BlobId]) -> Iterator[BlobId]:
+        """Yield those of *ids* whose blobs *name* does not hold; all if there is no such name."""
+        holding = self.found().get(name)
+        if isinstance(holding, Tree):
+            return sets.missing(holding.blob_set, ids)
+        if isinstance(holding, Archived):
+            return verify_archives.missing(holding.chain, ids)
+        return iter(ids)
+
+    def verify(
+        self, needed: Mapping[str, Tid], *, only: bool, reads: Reads | None
+    ) -> Iterator[Problem]:
+        """Yield what is wrong.
+
+        *needed* says up to which transaction each must be whole; with *only* nothing else is
+        looked at.  *reads* tells which files to read, None: none of them.
+        """
+        found = self.found()
+        looked_at = [each for each in found.values() if each.name in needed or not only]
+        for each in looked_at:
+            if isinstance(each, Tree):
+                yield from self._verify_tree(each, needed.get(each.name, ZERO_TID), reads)
+        yield from self._verify_archives(looked_at, reads)
+        if not only:
+            yield from _untold(found.values())
+
+    def _verify_tree(self, tree: Tree, until: Tid, reads: Reads | None) -> Iterator[Problem]:
+        if isinstance(tree.blob_set, NumberedSet):
+            yield from tree.blob_set.verify_stamp()
+        if reads is None:
+            yield from verify.verify_names(tree.blob_set, until=until)
+            return
+        asked = partial(_asked, reads, tree.name)
+        yield from verify.verify_contents(
+            tree.blob_set, until=until, progress=self._shop.progress, wants=asked
+        )
+
+    def _verify_archives(
+        self, looked_at: Iterable[Holding], reads: Reads | None
+    ) -> Iterator[Problem]:
+        archived = [each for each in looked_at if isinstance(each, Archived)]
+        # each with what it builds on, which is another's chain as well
+        together = {archive: each for each in archived for archive in each.chain}
+        ordered = sorted(together, key=lambda archive: archive.age)
+        if reads is None:
+            yield from verify_archives.verify_names(ordered)
+            return
+        read = {each.archive for each in archived if reads(each.name)}
+        yield from verify_archives.verify_contents(
+            ordered, progress=self._shop.progress, wants=read.__contains__
+        )
 
     def remove_unneeded(self, needed: Iterable[str | None], oldest: str) -> Iterator[str]:
-        """Remove the sets that are not *needed* and older than *oldest*; yield their names."""
-        needed = set(needed)
-        for name, found in self.found().items():
-            if name not in needed and found.stamp < oldest:
-                sets.remove(found, self._files)
-                yield name
+        """Remove what is not *needed* and older than *oldest*; yield the names.
+
+        An archive stays as long as one stays that builds on it.  What has no certain time
+        stays too: nobody knows what needs it.
+        """
+        found, names_needed = self.found(), set(needed)
+        untold = disordered(found.values())
+        kept = [
+            each
+            for each in found.values()
+            if each.name in names_needed or each.stamp >= oldest or each in untold
+        ]
+        built_on = {path for each in kept for path in _paths(each)}
+        going = [each for each in found.values() if not built_on.intersection(_paths(each)[-1:])]
+        # the last of a chain of archives first: what is left can be restored at any time
+        for each in sorted(going, key=_age, reverse=True):
+            if isinstance(each, Tree):
+                sets.remove(each.blob_set, self._shop.files)
+            elif isinstance(each, Archived):
+                names.remove(each.archive, self._shop.files)
+            yield each.name
+
+
+def _since(before: Manifest, log: TransactionLog, end: int) -> Iterator[BlobId]:
+    """Yield the blobs that *before* lacks, and those of the records after it."""
+    return chain(before.missing, blobs(log, before.end, end))
+
+
+def _is_ours(holding: Holding) -> bool:
+    try:
+        return holding.ours
+    except IntegrityError:
+        # damaged: nothing can be built on it
+        return False
+
+
+def _has_foreign(tree: Tree) -> bool:
+    try:
+        return bool(tree.blob_set.foreign)
+    except IntegrityError:
+        return False
+
+
+def _asked(reads: Reads, name: str, path: str) -> bool:
+    return reads(f"{name}/{path}")
+
+
+def _paths(holding: Holding) -> list[Path]:
+    """Return what a holding needs, itself last."""
+    if isinstance(holding, Archived):
+        return [archive.path for archive in holding.chain]
+    return [holding.blob_set.path] if isinstance(holding, Tree) else []
+
+
+def _age(holding: Holding) -> tuple[str, int]:
+    return holding.stamp, len(_paths(holding))
+
+
+def _untold(found: Iterable[Holding]) -> Iterator[Problem]:
+    for each in disordered(found):
+        yield Problem(
+            where=str(_paths(each)[-1]),
+            what="the times of these numbered backups do not fall from number to number, so that "
+            "nobody can tell what they belong to",
+            hint="they were copied without their times: copy them again (cp -a), or remove them",
+        )

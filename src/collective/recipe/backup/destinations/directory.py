@@ -14,22 +14,35 @@ left behind, no restore point names it, and the next run takes up what can be us
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
+from functools import cached_property, partial
+from itertools import groupby, zip_longest
 
-from collective.recipe.backup.blobs.sets import BlobSet, Copied
-from collective.recipe.backup.destinations import Depth, Outcome, Staged, Targets, manifest
-from collective.recipe.backup.destinations.blobpart import BlobPart
+from collective.recipe.backup.blobs.holdings import Holding
+from collective.recipe.backup.blobs.older import Belongings
+from collective.recipe.backup.blobs.sets import Copied
+from collective.recipe.backup.destinations import (
+    Depth,
+    Outcome,
+    Reads,
+    Staged,
+    Targets,
+    manifest,
+)
+from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
+from collective.recipe.backup.destinations.blobstyles import Workshop
+from collective.recipe.backup.destinations.blobstyles.trees import EachChain
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.destinations.program import Repozo
+from collective.recipe.backup.destinations.records import verify_records
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.index import build_index, position
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
-from collective.recipe.backup.model import Place, Problem, RestorePoint, Source
+from collective.recipe.backup.model import BlobId, Place, Problem, RestorePoint, Source
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo.backup import Orders, Taken, back_up
 from collective.recipe.backup.repozo.ledger import Chain, Part, read_directory
@@ -37,7 +50,7 @@ from collective.recipe.backup.repozo.merge import merge
 from collective.recipe.backup.repozo.prune import remove_chain
 from collective.recipe.backup.repozo.recover import Recovered, index_for, recover
 from collective.recipe.backup.repozo.rest import intact, recover_rest
-from collective.recipe.backup.repozo.verify import verify_contents, verify_names
+from collective.recipe.backup.repozo.verify import Wants, all_parts, verify_contents, verify_names
 from collective.recipe.backup.restorepoints import Choice
 from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid, monotonic, tid_at
 
@@ -52,12 +65,14 @@ QUICKLY_READ = 64_000_000
 class Settings:
     """How to write: gzip *level* (None: do not compress), *strict* comparison of the whole.
 
-    With *repozo* that program writes and reads the filestorage part.
+    With *repozo* that program writes and reads the filestorage part.  *blobs* makes the
+    style in which blobs are kept.
     """
 
     level: int | None = 3
     strict: bool = False
     repozo: Repozo | None = None
+    blobs: MakeStyle = EachChain
 
 
 class Directory:
@@ -74,9 +89,13 @@ class Directory:
         self._progress = progress
         self._blobs = None
         if source.blobstorage is not None and place.blobstorage is not None:
-            self._blobs = BlobPart(
-                source.blobstorage, place.blobstorage, files=files, progress=progress
+            workshop = Workshop(
+                source=source.blobstorage,
+                directory=place.blobstorage,
+                files=files,
+                progress=progress,
             )
+            self._blobs = BlobPart(workshop, settings.blobs)
 
     def prepare(self) -> None:
         """Check the source and make the directories."""
@@ -103,7 +122,7 @@ class Directory:
                 if self._blobs is not None and not self._blobs.can_complete(log, taken):
                     log, taken = self._back_up_filestorage(stack, now, full=True)
             known = manifest.read(self.place.filestorage, taken.stamp)
-            if known is not None and not known.missing:
+            if known is not None and not known.missing and self._has_blobs_of(known):
                 written, copied = known, None
             else:
                 with watch.phase("blobs"):
@@ -117,6 +136,9 @@ class Directory:
             phases=watch.seconds,
             notes=taken.healed,
         )
+
+    def _has_blobs_of(self, known: Manifest) -> bool:
+        return self._blobs is None or self._blobs.is_current(known.blobs)
 
     def _back_up_filestorage(
         self, stack: ExitStack, now: datetime, *, full: bool
@@ -134,9 +156,7 @@ class Directory:
             return log, settings.repozo.taken(log, directory, before)
         log = stack.enter_context(TransactionLog(self.source.filestorage))
         orders = Orders(full=full, level=settings.level, strict=settings.strict)
-        taken = back_up(
-            log, directory, orders, files=self._files, now=now, progress=self._progress
-        )
+        taken = back_up(log, directory, orders, files=self._files, now=now, progress=self._progress)
         return log, taken
 
     def _complete(
@@ -146,7 +166,7 @@ class Directory:
         before = known or self._before(taken)
         name, copied = None, None
         if self._blobs is not None:
-            name, copied = self._blobs.back_up(log, taken, before)
+            name, copied = self._blobs.back_up(log, taken, before, now)
         stored = (known.stored if known else taken.stored) + (copied.size if copied else 0)
         written = Manifest(
             stamp=taken.stamp,
@@ -184,11 +204,24 @@ class Directory:
         with explained("cannot look at the backups", self.place.filestorage):
             listing = read_directory(self.place.filestorage)
         found = self._blobs.found() if self._blobs else {}
-        return [
-            self._listed(chain, part, found) for chain in listing.chains for part in chain.parts
-        ]
+        belongings = Belongings(found.values())
+        parts = sorted(
+            ((chain, part) for chain in listing.chains for part in chain.parts),
+            key=lambda pair: pair[1].stamp,
+        )
+        following = [part.stamp for _chain, part in parts[1:]]
+        points = []
+        for (chain, part), after in zip_longest(parts, following):
+            point = self._listed(chain, part, found)
+            points.append(
+                point or self._without_manifest(chain, part, belongings.of(part.stamp, after))
+            )
+        return sorted(points, key=lambda point: point.age)
 
-    def _listed(self, chain: Chain, part: Part, found: Mapping[str, BlobSet]) -> RestorePoint:
+    def _listed(
+        self, chain: Chain, part: Part, found: Mapping[str, Holding]
+    ) -> RestorePoint | None:
+        """Return the restore point of *part*, None if it has no manifest."""
         try:
             written = manifest.read(self.place.filestorage, part.stamp)
         except IntegrityError as error:
@@ -196,21 +229,21 @@ class Directory:
         if part not in chain.restorable:
             return _unusable(chain, part, f"{chain.missing[0]} is missing")
         if written is None:
-            return self._without_manifest(chain, part, found)
+            return None
         if (written.chain, written.end) != (chain.stamp, part.end):
             return _unusable(chain, part, "its manifest does not fit the ledger")
         if written.blobs is not None and written.blobs not in found:
             return _unusable(chain, part, f"its blobs are missing: {written.blobs}")
         return _point(written)
 
-    def _without_manifest(
-        self, chain: Chain, part: Part, found: Mapping[str, BlobSet]
-    ) -> RestorePoint:
-        """Return what an older tool, or a run of ours that died, left under a stamp."""
-        blobs = None
+    def _without_manifest(self, chain: Chain, part: Part, blobs: Holding | None) -> RestorePoint:
+        """Return what an older release, or a run of ours that died, left under a stamp."""
         if self._blobs is not None:
-            blobs = found.get(self._blobs.name_for(part.stamp))
-            if blobs is None or blobs.ours:
+            try:
+                unfinished = blobs is None or blobs.ours
+            except IntegrityError as error:
+                return _unusable(chain, part, str(error))
+            if unfinished:
                 return _unusable(chain, part, "its blobs were not backed up to the end")
         return RestorePoint(
             stamp=part.stamp,
@@ -343,23 +376,69 @@ class Directory:
                 ]
                 yield f"{len(parts)} backups of {hour}"
 
-    def verify(self, depth: Depth) -> Iterator[Problem]:
+    def verify(
+        self, depth: Depth, *, only: RestorePoint | None = None, reads: Reads | None = None
+    ) -> Iterator[Problem]:
         """Yield what is wrong; see Destination."""
-        with explained("cannot verify the backups", self.place.filestorage):
-            yield from verify_names(self.place.filestorage)
-            points = self.restore_points()
+        directory = self.place.filestorage
+        with explained("cannot verify the backups", directory):
+            points = self.restore_points() if only is None else [only]
+            wants = all_parts if only is None else partial(_belongs_to, only)
+            yield from verify_names(directory, wants)
+            if only is None:
+                yield from manifest.verify_names(directory, read_directory(directory).chains)
             for point in points:
                 for problem in point.problems:
                     yield Problem(where=point.stamp, what=problem)
             if depth is not Depth.NAMES:
-                yield from verify_contents(self.place.filestorage, self._progress)
+                read = partial(_is_read, wants, reads) if reads else wants
+                yield from verify_contents(directory, self._progress, read)
+            if depth is Depth.RECORDS:
+                chains = read_directory(directory).chains
+                lacking = self._lacking if self._blobs else None
+                yield from verify_records(chains, points, lacking, self._progress)
             if self._blobs is not None:
-                needed: dict[str, Tid] = {}
-                for point in points:
-                    if point.blobs is not None:
-                        last = max(needed.get(point.blobs, ZERO_TID), point.tid or ZERO_TID)
-                        needed[point.blobs] = last
-                yield from self._blobs.verify(needed, contents=depth is not Depth.NAMES)
+                yield from self._blobs.verify(
+                    _needed(points),
+                    only=only is not None,
+                    reads=None if depth is Depth.NAMES else reads or _everything,
+                )
+
+    def _lacking(self, name: str, ids: Iterable[BlobId]) -> Iterator[BlobId]:
+        """Yield the blobs that *name* does not hold, but those that the source had lost."""
+        assert self._blobs is not None  # noqa: S101  the caller looked, for the type
+        for blob in self._blobs.lacking(name, ids):
+            if blob not in self._lost_at_source:
+                yield blob
+
+    @cached_property
+    def _lost_at_source(self) -> Collection[BlobId]:
+        """The blobs that restore points say are missing."""
+        points = self.restore_points()
+        stamps = [point.stamp for point in points if point.restorable and not point.whole]
+        found = (manifest.read(self.place.filestorage, stamp) for stamp in stamps)
+        return {blob for written in found if written for blob in written.missing}
+
+
+def _needed(points: Iterable[RestorePoint]) -> Mapping[str, Tid]:
+    """Return up to which transaction each set of blobs must be whole."""
+    needed: dict[str, Tid] = {}
+    for point in points:
+        if point.blobs is not None:
+            needed[point.blobs] = max(needed.get(point.blobs, ZERO_TID), point.tid or ZERO_TID)
+    return needed
+
+
+def _belongs_to(point: RestorePoint, chain: Chain, part: Part) -> bool:
+    return chain.stamp == point.chain and part.stamp <= point.stamp
+
+
+def _is_read(wants: Wants, reads: Reads, chain: Chain, part: Part) -> bool:
+    return wants(chain, part) and reads(part.name)
+
+
+def _everything(_name: str) -> bool:
+    return True
 
 
 class Stopwatch:

@@ -7,7 +7,7 @@ would put its bytes in between.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from collective.recipe.backup.errors import BackupError, explained
@@ -23,29 +23,49 @@ from collective.recipe.backup.times import ZERO_TID, Tid
 _ONLY_A_CACHE = "delete it: it only makes the next backup quicker"
 
 
-def verify_names(directory: Path) -> Iterator[Problem]:
-    """Yield what names and sizes tell: no data is read."""
+Wants = Callable[[Chain, Part], bool]
+"""Tells whether a part is to be looked at."""
+
+
+def all_parts(_chain: Chain, _part: Part) -> bool:
+    """Want them all."""
+    return True
+
+
+def verify_names(directory: Path, wants: Wants = all_parts) -> Iterator[Problem]:
+    """Yield what names and sizes tell: no data is read.
+
+    What is wrong with the directory as a whole is told only if all parts are wanted.
+    """
     listing = read_directory(directory)
-    yield from listing.problems
-    for orphan in listing.orphans:
-        yield _orphan(listing, directory / orphan)
+    if wants is all_parts:
+        yield from listing.problems
+        for orphan in listing.orphans:
+            yield _orphan(listing, directory / orphan)
     for chain in listing.chains:
         for part in (*chain.parts, *chain.stray):
-            if part.name not in chain.missing:
+            if part.name not in chain.missing and wants(chain, part):
                 yield from _reported(_sizes(chain, part), chain.path(part))
 
 
-def verify_contents(directory: Path, progress: Progress) -> Iterator[Problem]:
-    """Yield what is wrong with the bytes of all files that are there.
+def verify_contents(
+    directory: Path, progress: Progress, wants: Wants = all_parts
+) -> Iterator[Problem]:
+    """Yield what is wrong with the bytes of all wanted files that are there.
 
     Each part has the size and MD5 of the ledger, and is stored as it was written; all parts
     together are the log of a filestorage, whose tids increase.
     """
     chains = read_directory(directory).chains
-    size = sum(part.size for chain in chains for part in (*chain.parts, *chain.stray))
+    size = sum(
+        part.size
+        for chain in chains
+        for part in (*chain.parts, *chain.stray)
+        if wants(chain, part) and part.name not in chain.missing
+    )
     with progress.phase("verifying the filestorage", size) as advance:
         for chain in chains:
-            yield from _chain(chain, advance)
+            yield from _chain(chain, wants, advance)
 
 
 def _orphan(listing: Listing, orphan: Path) -> Problem:
@@ -83,24 +103,21 @@ def _sizes(chain: Chain, part: Part) -> Iterator[Problem]:
         )
 
 
-def _chain(chain: Chain, advance: Advance) -> Iterator[Problem]:
+def _chain(chain: Chain, wants: Wants, advance: Advance) -> Iterator[Problem]:
     framing = Framing()
     for part in chain.parts:
-        problem = None
-        if part.name in chain.missing:
-            advance(part.size)
-        else:
-            problem = _read(chain, part, framing, advance)
+        read = part.name not in chain.missing and wants(chain, part)
+        problem = _read(chain, part, framing, advance) if read else None
         if problem:
             yield problem
-        if problem or part.name in chain.missing:
+        if problem or not read:
             # what follows can still be looked at, by itself
             framing = Framing()
             framing.resume(part.end, _tid_at_end(chain, part))
         else:
             yield from _reported(_stored(chain, part), chain.path(part))
     for part in chain.stray:
-        if part.name not in chain.missing:
+        if part.name not in chain.missing and wants(chain, part):
             problem = _read(chain, part, None, advance)
             if problem:
                 yield problem

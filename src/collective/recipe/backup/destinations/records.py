@@ -1,0 +1,160 @@
+"""Verify to the depth of records: each can be loaded, each blob of one is in the backup.
+
+The log of each chain passes by as it would in a restore.  What comes out of a data file
+that is damaged is not looked into: that file is a problem, and what follows it begins at
+the next.  Nothing is kept but the places of blob records, eight bytes each, because an undo
+copies a blob by pointing back to its record.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import islice
+
+from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.filestorage.blobrecords import is_blob
+from collective.recipe.backup.filestorage.format import Record
+from collective.recipe.backup.filestorage.framing import Framing
+from collective.recipe.backup.filestorage.pickles import flaw_of
+from collective.recipe.backup.model import BlobId, Problem, RestorePoint
+from collective.recipe.backup.progress import Advance, Progress
+from collective.recipe.backup.repozo.ledger import Chain, Part
+from collective.recipe.backup.repozo.reading import checked
+from collective.recipe.backup.times import ZERO_TID
+
+NAMED = 100
+"""How many problems of one data file are named; more are only counted."""
+
+Lacking = Callable[[str, Iterable[BlobId]], Iterator[BlobId]]
+"""Yields the blobs that what has this name does not hold."""
+
+_HEAD = 512
+_LARGEST = 1 << 28
+_BATCH = 1000
+_UNREADABLE = "the record was so in the live site when it was backed up: look there"
+_LOST = "look for it in older backups, or in the live site"
+
+
+def verify_records(
+    chains: Iterable[Chain],
+    points: Sequence[RestorePoint],
+    lacking: Lacking | None,
+    progress: Progress,
+) -> Iterator[Problem]:
+    """Yield what is wrong with the records of *chains*, up to the last of *points* in each.
+
+    *lacking* looks for blobs in what *points* name.  What the source had lost already when
+    it was backed up is a problem of its restore point, and not told here again.
+    """
+    wanted = [(chain, _parts(chain, points)) for chain in chains]
+    size = sum(part.size for _chain, parts in wanted for part in parts)
+    with progress.phase("verifying the records", size) as advance:
+        for chain, parts in wanted:
+            walk = _Walk(chain, advance)
+            for part in parts:
+                names = _sets(chain, part, points) if lacking else ()
+                yield from _first(walk.problems(part, names, lacking), part)
+
+
+def _parts(chain: Chain, points: Iterable[RestorePoint]) -> Sequence[Part]:
+    """Return what the restorable points of a chain are made of."""
+    last = max(
+        (point.stamp for point in points if point.chain == chain.stamp and point.restorable),
+        default="",
+    )
+    return [part for part in chain.restorable if part.stamp <= last]
+
+
+def _sets(chain: Chain, part: Part, points: Iterable[RestorePoint]) -> Collection[str]:
+    """Return the names of all that must hold the blobs of *part*."""
+    return {
+        point.blobs
+        for point in points
+        if point.chain == chain.stamp and point.stamp >= part.stamp and point.restorable
+        if point.blobs is not None
+    }
+
+
+def _first(problems: Iterable[Problem], part: Part) -> Iterator[Problem]:
+    """Yield the first of *problems*, and of the others how many there are."""
+    rest = iter(problems)
+    yield from islice(rest, NAMED)
+    if more := sum(1 for _problem in rest):
+        yield Problem(where=part.name, what=f"and {more} more problems like these")
+
+
+class _Walk:
+    """The records of one chain, part by part, in order."""
+
+    def __init__(self, chain: Chain, advance: Advance) -> None:
+        self._chain = chain
+        self._advance = advance
+        self._pending: deque[Record] = deque()
+        self._framing = Framing(on_record=self._pending.append)
+        self._blob_records = array("Q")
+
+    def problems(
+        self, part: Part, names: Collection[str], lacking: Lacking | None
+    ) -> Iterator[Problem]:
+        """Yield what is wrong with the records of *part*, and with their blobs in *names*."""
+        blobs: list[BlobId] = []
+        path = os.fspath(self._chain.path(part))
+        try:
+            for record, data in self._loaded(part):
+                blob = BlobId(record.oid, record.tid)
+                if self._is_blob(record, data):
+                    self._blob_records.append(record.offset)
+                    blobs.append(blob)
+                if record.size <= _LARGEST and (flaw := record.size and flaw_of(data)):
+                    what = f"the record of {blob} cannot be loaded: {flaw}"
+                    yield Problem(where=path, what=what, hint=_UNREADABLE)
+                if len(blobs) >= _BATCH:
+                    yield from _lost(blobs, part, names, lacking)
+                    blobs = []
+        except BackupError as error:
+            yield Problem(where=path, what=error.what, hint=error.hint)
+            self._pending.clear()
+            self._framing = Framing(on_record=self._pending.append)
+            self._framing.resume(part.end, ZERO_TID)
+        yield from _lost(blobs, part, names, lacking)
+
+    def _loaded(self, part: Part) -> Iterator[tuple[Record, bytes]]:
+        """Yield each record with its data, of the largest only the head."""
+        held, begin = b"", part.start
+        for piece in checked(self._chain, part):
+            self._advance(len(piece))
+            self._framing.feed(piece)
+            held += piece
+            end = begin + len(held)
+            while self._pending and _stop(self._pending[0]) <= end:
+                record = self._pending.popleft()
+                yield record, held[record.data - begin : _stop(record) - begin]
+            keep = min(self._pending[0].data, end) if self._pending else end
+            held, begin = held[keep - begin :], keep
+        self._framing.finish()
+
+    def _is_blob(self, record: Record, data: bytes) -> bool:
+        if record.size:
+            return is_blob(data[:_HEAD])
+        at = bisect_left(self._blob_records, record.backpointer)
+        return at < len(self._blob_records) and self._blob_records[at] == record.backpointer
+
+
+def _stop(record: Record) -> int:
+    """Return where what we want of the data of *record* ends."""
+    return record.data + (record.size if record.size <= _LARGEST else _HEAD)
+
+
+def _lost(
+    blobs: Sequence[BlobId], part: Part, names: Collection[str], lacking: Lacking | None
+) -> Iterator[Problem]:
+    if lacking is None:
+        return
+    for name in names:
+        for blob in lacking(name, blobs):
+            what = f"the blob of {blob}, which {part.name} names, is missing"
+            yield Problem(where=name, what=what, hint=_LOST)

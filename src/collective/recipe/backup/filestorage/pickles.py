@@ -1,0 +1,107 @@
+"""Where a pickle ends, and whether it can be one at all, without running it.
+
+A pickle is a program.  An unpickler runs it, needs the classes of the site, and asks for any
+amount of memory if its bytes are damaged.  This walks from instruction to instruction
+instead, by the table that the standard library has of them: each must be known, its argument
+must lie within the data, and the last must be STOP.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import zlib
+from collections.abc import Callable
+from typing import TypeAlias
+
+Step: TypeAlias = Callable[[bytes, int], int]
+"""Takes the offset of an argument and returns that of the next instruction."""
+
+_STOP = b"."
+_COMPRESSED = b".z"
+_LARGEST = 1 << 28
+"""Bytes of a record that is worth looking into: a few times the largest that ZODB has seen."""
+
+
+def flaw_of(data: bytes) -> str:
+    """Say what keeps the *data* of a record from being two pickles, or ""."""
+    try:
+        plain = _decompressed(data)
+        return "" if _end(plain, _end(plain, 0)) == len(plain) else "something follows its pickles"
+    except zlib.error as error:
+        return f"it cannot be decompressed ({error})"
+    except (IndexError, ValueError) as error:
+        return str(error)
+
+
+def _decompressed(data: bytes) -> bytes:
+    """Return the pickles, also of a record that a wrapper like zc.zlibstorage compressed."""
+    if data[:2] != _COMPRESSED:
+        return data
+    inflater = zlib.decompressobj()
+    plain = inflater.decompress(data[2:], _LARGEST)
+    if not inflater.eof:
+        raise ValueError("it ends in the middle of what is compressed")
+    return plain
+
+
+def _end(data: bytes, start: int) -> int:
+    """Return the offset after the pickle at *start*.  Raises ValueError or IndexError."""
+    simple, steps = _table()
+    at = start
+    while True:
+        found = simple.match(data, at)
+        at = found.end() if found else at
+        code = data[at : at + 1]
+        if code == _STOP:
+            return at + 1
+        step = steps.get(code)
+        if step is None:
+            raise ValueError(_cut(at) if at >= len(data) else f"byte {at} is no instruction")
+        at = step(data, at + 1)
+        if at > len(data):
+            raise ValueError(_cut(len(data)))
+
+
+def _cut(at: int) -> str:
+    return f"its pickle is cut short at byte {at}"
+
+
+@functools.cache
+def _table() -> tuple[re.Pattern[bytes], dict[bytes, Step]]:
+    """Return what matches many instructions of fixed length, and how to step over the others."""
+    import pickletools  # noqa: PLC0415  costs more than all the rest, and few need it
+
+    fixed: dict[int, bytes] = {}
+    steps: dict[bytes, Step] = {}
+    for opcode in pickletools.opcodes:
+        code, argument = opcode.code.encode("latin-1"), opcode.arg
+        if argument is None or argument.n >= 0:
+            size = 0 if argument is None else argument.n
+            if code != _STOP:
+                fixed[size] = fixed.get(size, b"") + re.escape(code)
+        elif argument.n == pickletools.UP_TO_NEWLINE:
+            steps[code] = functools.partial(_lines, 1 + argument.name.endswith("_pair"))
+        else:
+            steps[code] = functools.partial(_counted, *_WIDTHS[argument.n])
+    simple = b"|".join(b"[%b].{%d}" % (codes, size) for size, codes in sorted(fixed.items()))
+    return re.compile(b"(?:%b)+" % simple, re.DOTALL), steps
+
+
+_WIDTHS = {-2: (1, False), -3: (4, True), -4: (4, False), -5: (8, False)}
+"""By what pickletools calls TAKEN_FROM_ARGUMENT1, 4, 4U, 8U: bytes of a length, its sign."""
+
+
+def _counted(width: int, signed: bool, data: bytes, at: int) -> int:  # noqa: FBT001  of a table
+    length = int.from_bytes(data[at : at + width], "little", signed=signed)
+    if length < 0:
+        raise ValueError(f"the length at byte {at} is negative")
+    return at + width + length
+
+
+def _lines(count: int, data: bytes, at: int) -> int:
+    for _line in range(count):
+        at = data.find(b"\n", at) + 1
+        if not at:
+            return len(data) + 1
+    return at
