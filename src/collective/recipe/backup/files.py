@@ -20,6 +20,7 @@ import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -28,6 +29,7 @@ T = TypeVar("T")
 
 _PARTIAL = re.compile(r".+\.[0-9a-f]{8}\.partial", re.DOTALL)
 _COPY_SIZE = 1 << 20
+_MANY_ENTRIES = 1000
 _FICLONE = 0x40049409  # from linux/fs.h; Python names it from 3.12 on
 _NO_CLONE = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY, errno.EPERM}
 _NO_COPY_RANGE = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF}
@@ -366,18 +368,17 @@ class Files:
     def remove_tree(self, path: Path) -> None:
         """Remove a directory with all in it.  Symbolic links are removed, never followed."""
         if path.is_symlink():
-            self.remove(path)  # os.walk would follow it
+            self.remove(path)  # to list it would follow it
             return
-        for place, directories, names in os.walk(path, topdown=False):
-            for name in names:
-                self.remove(Path(place, name))
-            for name in directories:
-                directory = Path(place, name)
-                if directory.is_symlink():
-                    self.remove(directory)
-                else:
-                    self._change("rmdir", directory, os.rmdir, directory)
-        self._change("rmdir", path, os.rmdir, path)
+        places = [path]
+        while places:
+            directories, others = _some_entries(places[-1])
+            for entry in others:
+                self.remove(entry)
+            places += directories
+            if not directories and not others:
+                place = places.pop()
+                self._change("rmdir", place, os.rmdir, place)
 
     def clear(self, path: Path) -> None:
         """Remove *path*, whatever it is, if it is there."""
@@ -440,6 +441,16 @@ class Files:
 def is_partial(name: str) -> bool:
     """Tell whether *name* is a temporary name of ours, which no reader may take for data."""
     return _PARTIAL.fullmatch(name) is not None
+
+
+def _some_entries(directory: Path) -> tuple[list[Path], list[Path]]:
+    """Return directories and others in *directory*, not more of them than memory should hold."""
+    directories: list[Path] = []
+    others: list[Path] = []
+    with os.scandir(directory) as entries:
+        for entry in islice(entries, _MANY_ENTRIES):
+            (directories if entry.is_dir(follow_symlinks=False) else others).append(Path(entry))
+    return directories, others
 
 
 def _read_through(reader: int, observe: Observe | None, writer: Writer | None = None) -> int:

@@ -22,6 +22,10 @@ from collective.recipe.backup.times import Tid
 Pair = tuple[Entry | None, Checksum | None]
 
 _LOST = "restore it from a copy of the backups, or make a full backup while the site has it"
+_DAMAGED = (
+    "restore it from a copy of the backups; or move it away and make a full backup, which "
+    "copies it anew if the site still has it (else it would only be linked)"
+)
 _NEW = "the blobs may be whole: make a full backup to get a new set"
 _STRAY = "if somebody put it there, move it away; else the list of checksums has lost a line"
 
@@ -122,7 +126,7 @@ class Check:
         except OSError as error:
             return [self._unreadable(error)]
         if checksum and found != checksum:
-            return [self._problem(entry.path, "damaged: its digest is another one", _LOST)]
+            return [self._problem(entry.path, "damaged: its digest is another one", _DAMAGED)]
         return []
 
     def _wrong(self, entry: Entry, checksum: Checksum | None) -> Iterator[Problem]:

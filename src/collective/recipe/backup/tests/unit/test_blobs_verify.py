@@ -96,6 +96,27 @@ def test_a_flipped_byte_is_found_by_reading(blob_set, at):
     assert by_content(blob_set) == [(str(a_file(blob_set)), "damaged: its digest is another one")]
 
 
+def test_its_hint_leads_to_a_sound_set(blob_set, source, tmp_path):
+    keep = a_file(blob_set).stat()
+    a_file(blob_set).chmod(0o600)
+    a_file(blob_set).write_bytes(b"X" * keep.st_size)
+    os.utime(a_file(blob_set), ns=(keep.st_atime_ns, keep.st_mtime_ns))
+    [problem] = verify_contents(blob_set, until=LAST_TID, progress=Silent())
+    assert "move it away and make a full backup" in problem.hint
+    a_file(blob_set).unlink()
+    second, copied = sets.begin(
+        source,
+        tmp_path,
+        "2026-03-02-12-00-00",
+        until=LAST_TID,
+        previous=blob_set,
+        files=Files(),
+        progress=Silent(),
+    )
+    assert copied.linked > 5
+    assert both(second) == []
+
+
 def test_two_blobs_that_changed_places_are_found(blob_set):
     one, other = a_file(blob_set, 1), a_file(blob_set, 2)
     one.rename(one.with_suffix(".x"))

@@ -406,6 +406,20 @@ class TestDirectories:
             os.umask(old)
         assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == mode | 0o700
 
+    def test_a_tree_of_any_size_and_depth_is_removed(self, tmp_path, files, monkeypatch):
+        monkeypatch.setattr("collective.recipe.backup.files._MANY_ENTRIES", 3)
+        for number in range(10):
+            (tmp_path / "tree" / str(number)).mkdir(parents=True)
+            (tmp_path / "tree" / f"file {number}").touch()
+            (tmp_path / "tree" / str(number) / "file").touch()
+        deep = tmp_path / "tree"
+        for _ in range(1100):  # deeper than Python calls itself
+            deep = deep / "d"
+            deep.mkdir()
+        files.remove_tree(tmp_path / "tree")
+        assert below(tmp_path) == []
+        assert files.operations().count("unlink") == 20
+
     def test_a_tree_is_removed_and_links_in_it_are_not_followed(self, tmp_path, files):
         (tmp_path / "kept").mkdir()
         (tmp_path / "kept" / "file").touch()
