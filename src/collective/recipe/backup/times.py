@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import NewType
 
 from collective.recipe.backup.errors import UsageError
@@ -62,6 +62,11 @@ def from_stamp(text: str) -> datetime:
         raise ValueError(f"not a stamp: {text!r}")
     year, month, day, hour, minute, second = map(int, text.split("-"))
     return datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
+
+
+def stamp_after(text: str) -> str:
+    """Return the stamp a second after the stamp *text*."""
+    return stamp(from_stamp(text) + timedelta(seconds=1))
 
 
 def is_stamp(text: str) -> bool:

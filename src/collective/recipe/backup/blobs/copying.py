@@ -79,9 +79,9 @@ class Transfer:
         reported as such; what cannot be copied raises BackupError or OSError.
         """
         self.files.make_directory_like(self.target, self.source.stat())
-        return in_order(self.carry_out, self._on_made_ground(orders))
+        return in_order(self.carry_out, self.on_made_ground(orders))
 
-    def _on_made_ground(self, orders: Iterable[Order]) -> Iterator[Order]:
+    def on_made_ground(self, orders: Iterable[Order]) -> Iterator[Order]:
         """Make the directory that each order needs, then hand it on."""
         made: list[str] = []
         for order in orders:

@@ -298,7 +298,7 @@ class Addition:
     def add(self, blobs: list[BlobId]) -> Copied:
         """Add *blobs*, durably; the checksums name them when all are in place."""
         there = [blob for blob in blobs if self._make_way(blob)]
-        done = list(in_order(self._publish, there))
+        done = list(in_order(self.publish, there))
         # also what a run made that died before it could sync
         for directory in self._touched:
             self._files.sync_directory(directory)
@@ -333,7 +333,8 @@ class Addition:
             found.append(status)
         return found[:-1]
 
-    def _publish(self, blob: BlobId) -> Done:
+    def publish(self, blob: BlobId) -> Done:
+        """Add one blob, whose directories are there."""
         path = self._target_layout.path(blob)
         source = self._source / self._source_layout.path(blob)
         entry, target = Entry(path, Kind.BLOB, blob), self._target / path

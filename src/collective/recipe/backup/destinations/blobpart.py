@@ -17,56 +17,23 @@ from collective.recipe.backup import times
 from collective.recipe.backup.blobs import holdings, sets, verify
 from collective.recipe.backup.blobs.archives import names
 from collective.recipe.backup.blobs.archives import verify as verify_archives
-from collective.recipe.backup.blobs.copying import Transfer
 from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
 from collective.recipe.backup.blobs.numbered import NumberedSet
 from collective.recipe.backup.blobs.older import disordered
-from collective.recipe.backup.blobs.rsync import ByRsync
 from collective.recipe.backup.blobs.sets import Copied
-from collective.recipe.backup.blobs.snapshots import LinkedFirst, is_current_besides_blobs
-from collective.recipe.backup.config import STANDARD, ZIP
+from collective.recipe.backup.blobs.snapshots import is_current_besides_blobs
 from collective.recipe.backup.destinations import Reads
 from collective.recipe.backup.destinations.blobstyles import Demand, Style, Workshop
-from collective.recipe.backup.destinations.blobstyles.archived import (
-    FullArchives,
-    IncrementalArchives,
-    NumberedArchives,
-)
-from collective.recipe.backup.destinations.blobstyles.trees import EachBackup, EachChain, Numbered
+from collective.recipe.backup.destinations.blobstyles.trees import EachChain
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage.blobrecords import blobs
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
 from collective.recipe.backup.model import BlobId, Problem
-from collective.recipe.backup.options import Options
 from collective.recipe.backup.repozo.backup import Taken
 from collective.recipe.backup.times import ZERO_TID, Tid
 
 MakeStyle = Callable[[Workshop], Style]
-
-
-def style_for(options: Options, kind: str) -> MakeStyle:
-    """Return what makes the style that *options* ask for in a destination of *kind*."""
-    if kind == ZIP or (options.archive_blob and not options.blob_timestamps):
-        return partial(NumberedArchives, compressed=options.compress_blob)
-    if options.archive_blob:
-        incremental = options.incremental_blobs and kind == STANDARD
-        archives = IncrementalArchives if incremental else FullArchives
-        return partial(archives, compressed=options.compress_blob)
-    by = _transfer(options)
-    if not options.blob_timestamps:
-        return partial(Numbered, by=by)
-    # rsync makes a tree; it does not know which blobs a log names
-    if options.blob_snapshots == "each" or options.use_rsync:
-        return partial(EachBackup, by=by)
-    return partial(EachChain, by=by)
-
-
-def _transfer(options: Options) -> Callable[..., Transfer]:
-    first = options.rsync_hard_links_on_first_copy
-    if options.use_rsync:
-        return partial(ByRsync, options=options.rsync_options, link_first=first)
-    return LinkedFirst if first else Transfer
 
 
 class BlobPart:
@@ -82,10 +49,6 @@ class BlobPart:
         """Return what there is, by name, oldest first."""
         found = holdings.find(self.directory, self._shop.storage)
         return {each.name: each for each in found}
-
-    def name_for(self, stamp: str) -> str:
-        """Return the name of a tree that the restore point *stamp* begins."""
-        return f"{self._shop.storage}.{stamp}"
 
     # backup
 
@@ -132,11 +95,11 @@ class BlobPart:
         )
         if there and before and before.stamp == taken.stamp:
             # no name can be used twice: of what is replaced restore points were made
-            stamp = there.stamp if self.is_current(there.name) else self._unused(now)
+            stamp = there.stamp if self.is_current(there.name) else self.unused(now)
             demand = replace(demand, stamp=stamp)
         return self.store(demand)
 
-    def _unused(self, now: datetime) -> str:
+    def unused(self, now: datetime) -> str:
         """Return the stamp of *now*, a later one if that is not the newest then."""
         newest = max((each.stamp for each in self.found().values()), default="")
         wanted = times.stamp(now)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
@@ -38,6 +38,7 @@ from collective.recipe.backup.destinations.blobstyles.trees import EachChain
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.destinations.program import Repozo
 from collective.recipe.backup.destinations.records import verify_records
+from collective.recipe.backup.destinations.stopwatch import Stopwatch
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.index import build_index, position
@@ -52,7 +53,7 @@ from collective.recipe.backup.repozo.recover import Recovered, index_for, recove
 from collective.recipe.backup.repozo.rest import intact, recover_rest
 from collective.recipe.backup.repozo.verify import Wants, all_parts, verify_contents, verify_names
 from collective.recipe.backup.restorepoints import Choice
-from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid, monotonic, tid_at
+from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid, tid_at
 
 logger = logging.getLogger("backup")
 
@@ -439,22 +440,6 @@ def _is_read(wants: Wants, reads: Reads, chain: Chain, part: Part) -> bool:
 
 def _everything(_name: str) -> bool:
     return True
-
-
-class Stopwatch:
-    """How long each phase took, in seconds."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Time the body."""
-        started = monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[name] = monotonic() - started
 
 
 def _since(log: TransactionLog, taken: Taken, before: Tid | None, now: datetime) -> Tid | None:

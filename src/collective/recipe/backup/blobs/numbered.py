@@ -1,0 +1,133 @@
+"""Blob sets in a numbered rotation, as ``blob_timestamps = false`` has them.
+
+::
+
+    blobstorage.0/             the newest
+        blobstorage/           the tree
+        checksums, about       as in every set of ours
+        stamp                  the stamp of the restore point that it belongs to
+    blobstorage.1/             the one before
+
+Numbers change with each backup, so nobody relies on them: a set of ours is known by the
+stamp in it.  What older releases made has none; there the modification time of the
+directory says when it was made.
+
+A set is begun and becomes whole under the name that its stamp gives it.  Only then the
+others move up, the highest number first, and it becomes number 0.  Whoever dies on the way
+leaves a gap in the numbers, or the new set under its stamp, and loses none of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from itertools import count, takewhile
+from pathlib import Path
+
+from collective.recipe.backup.blobs.sets import BlobSet
+from collective.recipe.backup.errors import BackupError, IntegrityError, explained
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.model import Problem
+from collective.recipe.backup.times import is_stamp, stamp
+
+STAMP_NAME = "stamp"
+
+_HINT = "the blobs may be whole: write the stamp of their restore point into this file"
+_NUMBER = re.compile(r"0|[1-9][0-9]*")
+
+
+@dataclass(frozen=True)
+class NumberedSet(BlobSet):
+    """A set with a number in the place of a stamp in its name; see BlobSet."""
+
+    @property
+    def number(self) -> int:
+        """0 is the newest."""
+        return int(self.path.name[len(self.storage) + 1 :])
+
+    @property
+    def recorded(self) -> str | None:
+        """The stamp that it was made for, None if an older release made it.
+
+        Raises IntegrityError if that is damaged.
+        """
+        path = self.path / STAMP_NAME
+        try:
+            text = path.read_text("ascii", "replace").removesuffix("\n")
+        except FileNotFoundError:
+            return None
+        if not is_stamp(text):
+            raise IntegrityError(
+                "this does not say when the blobs beside it were backed up",
+                where=path,
+                hint=_HINT,
+            )
+        return text
+
+    @property
+    def stamp(self) -> str:
+        """When it was made."""
+        return self.recorded or stamp_of(self.path)
+
+    def verify_stamp(self) -> Iterator[Problem]:
+        """Yield what is wrong with the record of its stamp."""
+        try:
+            if self.recorded is None and self.ours:
+                yield Problem(where=os.fspath(self.path / STAMP_NAME), what="missing", hint=_HINT)
+        except IntegrityError as error:
+            yield Problem(where=error.where, what=error.what, hint=error.hint)
+
+
+def stamp_of(path: Path) -> str:
+    """Return the stamp of the moment at which *path* was last changed."""
+    return stamp(datetime.fromtimestamp(int(path.lstat().st_mtime), timezone.utc))
+
+
+def find_numbered(directory: Path, name: str) -> list[NumberedSet]:
+    """Return the numbered sets of the storage *name* in *directory*, the oldest first.
+
+    A directory that is not there holds none.
+    """
+    found = [NumberedSet(directory / f"{name}.{each}", name) for each in _numbers(directory, name)]
+    return [each for each in found if each.root.is_dir() and not each.root.is_symlink()]
+
+
+def _numbers(directory: Path, name: str) -> list[int]:
+    """Return the numbers that are in use, the highest first."""
+    prefix = f"{name}."
+    try:
+        with os.scandir(directory) as entries:
+            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+    rest = (each[len(prefix) :] for each in names if each.startswith(prefix))
+    return sorted((int(each) for each in rest if _NUMBER.fullmatch(each)), reverse=True)
+
+
+def rotate_in(blob_set: BlobSet, files: Files) -> NumberedSet:
+    """Make a whole set number 0; each of the others up to the first gap gets the next number."""
+    directory, storage = blob_set.path.parent, blob_set.storage
+    newest = directory / f"{storage}.0"
+    with explained("cannot number the blob backups", directory):
+        files.write(blob_set.path / STAMP_NAME, f"{blob_set.stamp}\n".encode("ascii"))
+        used = set(_numbers(directory, storage))
+        moving = len(list(takewhile(used.__contains__, count())))
+        _check_free(directory / f"{storage}.{moving}")
+        for number in reversed(range(moving)):
+            place = directory / f"{storage}.{number}"
+            files.rename(place, directory / f"{storage}.{number + 1}")
+        files.rename(blob_set.path, newest)
+    return NumberedSet(newest, storage)
+
+
+def _check_free(place: Path) -> None:
+    """Raise BackupError if a file stands where a directory is to go."""
+    if os.path.lexists(place):
+        raise BackupError(
+            "this is in the way of the numbered blob backups",
+            where=place,
+            hint="nothing but directories has such a name: move it away",
+        )

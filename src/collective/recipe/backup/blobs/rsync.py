@@ -1,0 +1,79 @@
+"""Copy a tree with the program rsync, for those who want its options.
+
+rsync does the copying; each file is then looked at, so that the set has its digests like
+every other, and a blob that rsync was told to leave out is copied by ourselves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from collective.recipe.backup import process
+from collective.recipe.backup.blobs.copying import (
+    Done,
+    How,
+    Order,
+    Transfer,
+    checksum_of,
+    in_order,
+    refuse,
+)
+from collective.recipe.backup.blobs.layout import Kind
+
+PROGRAM = "rsync"
+
+_VANISHED = 24
+"""rsync's exit status when files went away while it looked, as with a pack."""
+_LEFT_OUT = ("/tmp/", "/.removed", "/lost+found/")  # noqa: S108  below the root of the source
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByRsync(Transfer):
+    """A Transfer by rsync with more *options*, linking to what *earlier* has unchanged.
+
+    With *link_first* the first copy, which has no earlier one, is linked to the source.
+    """
+
+    options: tuple[str, ...] = ()
+    link_first: bool = False
+
+    def run(self, orders: Iterable[Order]) -> Iterator[Done]:
+        """Let rsync copy all; then carry out *orders*.  Raises CommandFailed if it fails."""
+        self.files.make_directory(self.target)
+        process.run(self.arguments(), what="copying the blobs with rsync", good=(0, _VANISHED))
+        return in_order(self.carry_out, self.on_made_ground(orders))
+
+    def arguments(self) -> list[str]:
+        """Return the command."""
+        excludes = [f"--exclude={name}" for name in _LEFT_OUT]
+        linked = self.earlier or (self.source if self.link_first else None)
+        links = [f"--link-dest={_absolute(linked)}"] if linked else []
+        trees = [f"{_absolute(self.source)}/", f"{_absolute(self.target)}/"]
+        return [PROGRAM, "-a", *self.options, *excludes, *links, *trees]
+
+    def carry_out(self, order: Order) -> Done:
+        """Look at what rsync made of one entry."""
+        entry, known = order
+        refuse(entry, self.source)
+        if entry.kind is Kind.DIRECTORY:
+            return Done(entry, How.COPIED)
+        if not os.path.lexists(self.target / entry.path):
+            # one that is no blob may be left out, as the options say
+            return super().carry_out(order) if entry.blob else Done(entry, How.VANISHED)
+        if not self._linked(entry.path):
+            return Done(entry, How.COPIED, checksum_of(self.target, entry.path))
+        return Done(entry, How.LINKED, known or checksum_of(self.target, entry.path))
+
+    def _linked(self, path: str) -> bool:
+        """Tell whether rsync linked to the earlier copy of a file."""
+        if self.earlier is None or not os.path.lexists(self.earlier / path):
+            return False
+        return os.path.samestat(os.lstat(self.earlier / path), os.lstat(self.target / path))
+
+
+def _absolute(path: Path) -> str:
+    """Return *path* as rsync cannot take it for an option or for another machine."""
+    return os.path.abspath(path)

@@ -1,0 +1,179 @@
+"""The destination of ``only_blobs``: blobs alone, as somebody else backs up the filestorage.
+
+No log says what is new, so each backup looks at the whole blobstorage.  A restore point is
+what one backup left: a tree, or an archive with what it builds on.  It exists as soon as
+that has its name, which it gets when it is whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from functools import partial
+
+from collective.recipe.backup.blobs.archives.building import broken
+from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
+from collective.recipe.backup.blobs.layout import walk
+from collective.recipe.backup.blobs.older import disordered
+from collective.recipe.backup.blobs.sets import Copied
+from collective.recipe.backup.blobs.snapshots import is_current
+from collective.recipe.backup.destinations import Depth, Outcome, Reads, Staged, Targets
+from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
+from collective.recipe.backup.destinations.blobstyles import Demand, Workshop
+from collective.recipe.backup.destinations.stopwatch import Stopwatch
+from collective.recipe.backup.errors import BackupError, explained
+from collective.recipe.backup.model import BlobId, Problem, RestorePoint, Source
+from collective.recipe.backup.restorepoints import Choice
+from collective.recipe.backup.times import LAST_TID
+
+
+class BlobsOnly:
+    """The restore points of the blobs of one source; see Destination."""
+
+    def __init__(self, source: Source, workshop: Workshop, style: MakeStyle) -> None:
+        self.source = source
+        self.lock_directory = workshop.directory
+        self._shop = workshop
+        self._part = BlobPart(workshop, style)
+
+    def prepare(self) -> None:
+        """Check the source and make the directory."""
+        if not self._shop.source.is_dir():
+            raise BackupError(
+                "there is no blobstorage here",
+                where=self._shop.source,
+                hint="correct blob_storage; is its disk mounted?",
+            )
+        with explained("cannot make the backup directory"):
+            self._shop.files.make_directories(self._shop.directory)
+
+    def backup(self, now: datetime, *, full: bool) -> Outcome:
+        """Add a restore point if there is something new; see Destination."""
+        watch = Stopwatch()
+        with watch.phase("blobs"):
+            newest = None if full else self._newest()
+            if newest is not None and self._is_current(newest):
+                name, copied = newest.name, Copied()
+            else:
+                name, copied = self._part.store(self._demand(newest, now))
+        point = next(each for each in self.restore_points() if each.blobs == name)
+        changed = newest is None or name != newest.name
+        summary = _summary(point, copied, changed=changed)
+        return Outcome(point=point, changed=changed, summary=summary, phases=watch.seconds)
+
+    def _newest(self) -> Holding | None:
+        """Return what the last backup left, if we made that."""
+        found = list(self._part.found().values())
+        return found[-1] if found and found[-1].certain and found[-1].ours else None
+
+    def _is_current(self, holding: Holding) -> bool:
+        if isinstance(holding, Tree):
+            return is_current(holding.blob_set, self._shop.source)
+        if any(entry.foreign for entry in walk(self._shop.source)):
+            return False
+        return next(self._part.lacking(holding.name, self._at_source()), None) is None
+
+    def _demand(self, newest: Holding | None, now: datetime) -> Demand:
+        demand = partial(Demand, stamp=self._part.unused(now), until=LAST_TID)
+        if not isinstance(newest, Archived):
+            return demand()
+        return demand(
+            before=newest.name,
+            new=lambda: self._part.lacking(newest.name, self._at_source()),
+        )
+
+    def _at_source(self) -> Iterator[BlobId]:
+        return (entry.blob for entry in walk(self._shop.source) if entry.blob)
+
+    # restore
+
+    def restore_points(self) -> Sequence[RestorePoint]:
+        """Return the restore points, oldest first."""
+        with explained("cannot look at the backups", self._shop.directory):
+            found = list(self._part.found().values())
+            untold = {each.name for each in disordered(found)}
+            points = [_point(each, untold=each.name in untold) for each in found]
+        return sorted(points, key=lambda point: point.age)
+
+    def stage(self, choice: Choice, targets: Targets) -> Staged:
+        """Restore the blobs of *choice*; see Destination."""
+        if targets.filestorage is not None:
+            raise BackupError(
+                "there is no filestorage in these backups, only_blobs is set",
+                where=self._shop.directory,
+                hint="restore the blobs alone: --only-blobs",
+            )
+        if targets.blobstorage is not None and choice.point.blobs:
+            self._part.stage(
+                choice.point.blobs,
+                targets.blobstorage,
+                live=targets.live_blobstorage,
+                until=choice.until or LAST_TID,
+            )
+        return Staged()
+
+    # housekeeping
+
+    def remove(self, chains: Sequence[str]) -> None:
+        """Remove the restore points of these chains."""
+        with explained("cannot remove old backups", self._shop.directory):
+            points = self.restore_points()
+            kept = [point for point in points if point.chain not in chains]
+            after = max(point.stamp for point in points) + "~"
+            for _name in self._part.remove_unneeded((point.blobs for point in kept), after):
+                pass
+
+    def merge(self, before: str) -> Iterator[str]:  # noqa: ARG002  protocol
+        """Merge nothing."""
+        return iter(())
+
+    def verify(
+        self, depth: Depth, *, only: RestorePoint | None = None, reads: Reads | None = None
+    ) -> Iterator[Problem]:
+        """Yield what is wrong; see Destination."""
+        with explained("cannot verify the backups", self._shop.directory):
+            points = self.restore_points() if only is None else [only]
+            needed = {point.blobs: LAST_TID for point in points if point.blobs}
+            read = None if depth is Depth.NAMES else reads or _everything
+            yield from self._part.verify(needed, only=only is not None, reads=read)
+
+
+def _point(holding: Holding, *, untold: bool) -> RestorePoint:
+    problems = [error.what for error in _broken(holding)]
+    restorable = not problems
+    if untold:
+        problems.append("nobody can tell when it was made: it was copied without its time")
+    return RestorePoint(
+        stamp=holding.stamp,
+        chain=_chain(holding),
+        end=0,
+        blobs=holding.name,
+        stored=holding.archive.path.stat().st_size if isinstance(holding, Archived) else 0,
+        problems=tuple(problems),
+        restorable=restorable,
+    )
+
+
+def _broken(holding: Holding) -> Iterable[BackupError]:
+    """Return what keeps an archive from being unpacked, as far as its chain tells."""
+    if not isinstance(holding, Archived) or not holding.archive.delta:
+        return ()
+    return broken(holding.chain)
+
+
+def _chain(holding: Holding) -> str:
+    """Return the stamp of what a holding builds on, its own if on nothing."""
+    if isinstance(holding, Archived) and holding.archive.delta:
+        return holding.chain[0].stamp or holding.stamp
+    return holding.stamp
+
+
+def _summary(point: RestorePoint, copied: Copied, *, changed: bool) -> str:
+    if not changed:
+        return f"blobs unchanged since {point.stamp}"
+    words = f"blobs {point.stamp}: {copied.files:,} new, {copied.size:,} bytes"
+    return f"{words}, {copied.linked:,} linked" if copied.linked else words
+
+
+def _everything(_name: str) -> bool:
+    return True

@@ -1,0 +1,78 @@
+"""How the blobs of a restore point are kept: one style for each way that options can ask for.
+
+Whatever the style, everything that lies in the directory can be found and restored; a style
+only decides what a backup adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from collective.recipe.backup.blobs.holdings import Holding
+from collective.recipe.backup.blobs.sets import Copied
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.model import BlobId
+from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.times import Tid
+
+PACKED_AWAY = ".old"
+"""What ZODB adds to the name of a blobstorage for the blobs that a pack took out of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """The blobs that a restore point is to have.
+
+    They are those up to the transaction *until*; *stamp* names what is made for them.
+    *before* is what holds those of the restore point before it in its chain (None: it
+    begins one).  *named* gives the blobs that the records name, *new* those of them that
+    *before* may lack; without a log there is nobody to name any.
+    """
+
+    stamp: str
+    until: Tid
+    before: str | None = None
+    named: Callable[[], Iterable[BlobId]] = tuple
+    new: Callable[[], Iterable[BlobId]] = tuple
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workshop:
+    """What each style works with."""
+
+    source: Path
+    directory: Path
+    files: Files
+    progress: Progress
+
+    @property
+    def storage(self) -> str:
+        """The name of the blobstorage, with which all names in *directory* begin."""
+        return self.source.name
+
+    @property
+    def packed_away(self) -> Path | None:
+        """Where a pack has just put blobs, None if it keeps none."""
+        old = self.source.with_name(self.source.name + PACKED_AWAY)
+        return old if old.is_dir() else None
+
+
+Found = Mapping[str, Holding]
+"""What is there already, by name, oldest first."""
+
+
+class Style(Protocol):
+    """One way to keep blobs.
+
+    ``back_up`` that dies at any step leaves all that restore points name as it was, and
+    nothing that could be taken for whole and is not; the next one begins again or goes on.
+    """
+
+    def back_up(self, demand: Demand, found: Found) -> tuple[str, Copied]:
+        """Store what is wanted; return the name of what holds it now.
+
+        Blobs that the source does not have are counted and named, no error.
+        """

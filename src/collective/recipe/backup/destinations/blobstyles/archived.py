@@ -1,0 +1,171 @@
+"""Blobs in archives: a full one for each backup, incremental ones, or numbered ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+
+from collective.recipe.backup.blobs.archives import verify
+from collective.recipe.backup.blobs.archives.names import (
+    Archive,
+    find_archives,
+    make_room,
+    planned,
+)
+from collective.recipe.backup.blobs.archives.writing import write_delta, write_full
+from collective.recipe.backup.blobs.holdings import Archived
+from collective.recipe.backup.blobs.layout import layout_of, walk
+from collective.recipe.backup.blobs.sets import LATEST, NAMED, Copied
+from collective.recipe.backup.destinations.blobstyles import Demand, Found, Workshop
+from collective.recipe.backup.errors import explained
+from collective.recipe.backup.model import BlobId
+from collective.recipe.backup.times import stamp_after
+
+
+class FullArchives:
+    """A full archive for each backup."""
+
+    def __init__(self, workshop: Workshop, *, compressed: bool) -> None:
+        self._shop = workshop
+        self._compressed = compressed
+
+    def back_up(self, demand: Demand, found: Found) -> tuple[str, Copied]:
+        """Write an archive; see Style.
+
+        One of this stamp was written by a run that died, or lacks blobs.  It is written
+        anew, in the second case only if the source has one of those by now.
+        """
+        archive = self._planned(demand.stamp)
+        if demand.before == archive.name:
+            lacking = list(demand.new())
+            if not any(map(self._is_at_source, lacking)):
+                return archive.name, _lost(lacking)
+        copied = self._write(archive, demand)
+        self._publish(archive, found)
+        return archive.name, copied
+
+    def _planned(self, stamp: str, *, delta: bool = False) -> Archive:
+        shop = self._shop
+        return planned(
+            shop.directory, shop.storage, stamp, delta=delta, compressed=self._compressed
+        )
+
+    def _sources(self) -> list[Path]:
+        """Return where blobs may be: also where a pack has just put them."""
+        return [self._shop.source, *filter(None, [self._shop.packed_away])]
+
+    def _is_at_source(self, blob: BlobId) -> bool:
+        path = layout_of(self._shop.source).path(blob)
+        return any((source / path).is_file() for source in self._sources())
+
+    def _write(self, archive: Archive, demand: Demand) -> Copied:
+        """Write all; check the pair: a record may name what the scan did not find."""
+        copied = self._write_full(archive, demand, [])
+        layout = layout_of(self._shop.source)
+        absent = (
+            blob for blob in demand.named() if not (self._shop.source / layout.path(blob)).is_file()
+        )
+        lacking = list(verify.missing([archive], absent))
+        rescued = [blob for blob in lacking if self._is_at_source(blob)]
+        if rescued:
+            copied = self._write_full(archive, demand, rescued)
+            lacking = list(verify.missing([archive], lacking))
+        return copied + _lost(lacking)
+
+    def _write_full(self, archive: Archive, demand: Demand, rescued: list[BlobId]) -> Copied:
+        old = self._shop.packed_away
+        return write_full(
+            self._shop.source,
+            archive,
+            until=demand.until,
+            files=self._shop.files,
+            progress=self._shop.progress,
+            stamp=demand.stamp,
+            rescued=(old, rescued) if old and rescued else None,
+        )
+
+    def _publish(self, archive: Archive, found: Found) -> None:  # noqa: ARG002  for the numbered
+        """Make a whole archive the newest."""
+        with explained("cannot renew the link to the newest archive", self._shop.directory):
+            self._shop.files.symlink(archive.name, self._shop.directory / LATEST)
+
+
+class NumberedArchives(FullArchives):
+    """A full archive for each backup, the newest with the number 0.
+
+    It is written under the name that its stamp gives it; only when it is whole the others
+    move up, and it becomes number 0.
+    """
+
+    def _publish(self, archive: Archive, found: Found) -> None:
+        shop = self._shop
+        before = found.get(archive.name)
+        if isinstance(before, Archived) and before.number is not None:
+            number = before.number
+        else:
+            number = 0
+            make_room(find_archives(shop.directory, shop.storage), shop.files)
+        place = planned(shop.directory, shop.storage, number, compressed=archive.compressed)
+        with explained("cannot number the archives", shop.directory):
+            shop.files.rename(archive.path, place.path)
+            # it would lead to another one after the next backup
+            shop.files.clear(shop.directory / LATEST)
+
+
+class IncrementalArchives(FullArchives):
+    """A full archive for each chain, and one with the new blobs of each backup after it."""
+
+    def back_up(self, demand: Demand, found: Found) -> tuple[str, Copied]:
+        """Write what is new, if anything is, or all; see Style."""
+        before = found.get(demand.before or "")
+        if not isinstance(before, Archived) or not self._can_be_built_on(before):
+            return super().back_up(demand, found)
+        if any(entry.foreign for entry in walk(self._shop.source)):
+            # no log says when such a thing changes
+            return super().back_up(demand, found)
+        wanted: Iterable[BlobId] = demand.new()
+        if before.stamp == demand.stamp:
+            lacking = list(wanted)
+            wanted = lacking if any(map(self._is_at_source, lacking)) else ()
+            if lacking and not wanted:
+                return before.name, _lost(lacking)
+        wanted = iter(wanted)
+        first = next(wanted, None)
+        if first is None:
+            return before.name, Copied()
+        archive = self._next(demand.stamp, before)
+        copied = write_delta(
+            self._sources(),
+            archive,
+            chain([first], wanted),
+            files=self._shop.files,
+            progress=self._shop.progress,
+        )
+        return archive.name, copied
+
+    def _can_be_built_on(self, before: Archived) -> bool:
+        """Tell whether *before* is the newest archive, and ours."""
+        stamped = [
+            archive
+            for archive in find_archives(self._shop.directory, self._shop.storage)
+            if archive.stamp
+        ]
+        return bool(stamped) and stamped[-1].path == before.archive.path and before.ours
+
+    def _next(self, wanted: str, before: Archived) -> Archive:
+        """Return the archive of the stamp *wanted*, of a later one if that is taken."""
+        archive = self._planned(wanted, delta=True)
+        while archive.age <= before.archive.age:
+            wanted = stamp_after(wanted)
+            archive = self._planned(wanted, delta=True)
+        return archive
+
+    def _publish(self, archive: Archive, found: Found) -> None:
+        # a link to one archive of several that belong together misleads
+        with explained("cannot remove the link to the newest archive", self._shop.directory):
+            self._shop.files.clear(self._shop.directory / LATEST)
+
+
+def _lost(blobs: list[BlobId]) -> Copied:
+    return Copied(lost=len(blobs), missing=tuple(blobs[:NAMED]))

@@ -1,0 +1,115 @@
+"""Blobs in directories: one for each chain, one for each backup, or numbered ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from collective.recipe.backup.blobs import sets
+from collective.recipe.backup.blobs.copying import Transfer
+from collective.recipe.backup.blobs.holdings import Tree
+from collective.recipe.backup.blobs.numbered import NumberedSet, rotate_in
+from collective.recipe.backup.blobs.sets import LATEST, BlobSet, Copied
+from collective.recipe.backup.blobs.snapshots import carry_over
+from collective.recipe.backup.destinations.blobstyles import Demand, Found, Workshop
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.model import BlobId
+
+
+class EachBackup:
+    """A tree for each backup; what did not change is hard linked to the newest one before."""
+
+    def __init__(self, workshop: Workshop, by: Callable[..., Transfer] = Transfer) -> None:
+        """Take *by*, which makes the Transfer that copies."""
+        self._shop = workshop
+        self._by = by
+
+    def back_up(self, demand: Demand, found: Found) -> tuple[str, Copied]:
+        """Make a tree, unless a run that died has made it; see Style.
+
+        The pair is checked: a record may name what the scan did not find.
+        """
+        name = f"{self._shop.storage}.{demand.stamp}"
+        begun, copied = found.get(name), Copied()
+        if isinstance(begun, Tree):
+            if not begun.ours:
+                return name, copied
+            blob_set = begun.blob_set
+        else:
+            blob_set, copied = self._begin(demand, found)
+        before, wanted = found.get(demand.before or ""), demand.named()
+        if isinstance(before, Tree) and before.ours:
+            wanted = demand.new()
+            if before.name != name:
+                copied += carry_over(
+                    before.blob_set, blob_set, until=demand.until, files=self._shop.files
+                )
+        copied += self.extend(blob_set, sets.missing(blob_set, wanted))
+        return self.publish(blob_set), copied
+
+    def publish(self, blob_set: BlobSet) -> str:
+        """Return the name of a set that is whole."""
+        return blob_set.name
+
+    def _begin(self, demand: Demand, found: Found) -> tuple[BlobSet, Copied]:
+        trees = [each for each in found.values() if isinstance(each, Tree)]
+        return sets.begin(
+            self._shop.source,
+            self._shop.directory,
+            demand.stamp,
+            until=demand.until,
+            previous=trees[-1].blob_set if trees else None,
+            files=self._shop.files,
+            progress=self._shop.progress,
+            by=self._by,
+        )
+
+    def extend(self, blob_set: BlobSet, wanted: Iterable[BlobId]) -> Copied:
+        """Add *wanted*, also from where a pack has just put it."""
+        shop = self._shop
+        done = sets.extend(shop.source, blob_set, wanted, files=shop.files, progress=shop.progress)
+        if not done.missing or shop.packed_away is None:
+            return done
+        rescued = sets.extend(
+            shop.packed_away, blob_set, done.missing, files=shop.files, progress=shop.progress
+        )
+        return Copied(
+            files=done.files + rescued.files,
+            size=done.size + rescued.size,
+            lost=done.lost - len(done.missing) + rescued.lost,
+            missing=rescued.missing,
+        )
+
+
+class EachChain(EachBackup):
+    """A tree for each chain, extended by the blobs that the records of each backup name.
+
+    What ZODB does not know is named by no record: where there is any, each backup needs a
+    scan and so a tree of its own.
+    """
+
+    def back_up(self, demand: Demand, found: Found) -> tuple[str, Copied]:
+        """Extend what the restore point before has, or begin; see Style."""
+        before = found.get(demand.before or "")
+        if isinstance(before, Tree) and _can_be_extended(before):
+            return before.name, self.extend(before.blob_set, demand.new())
+        return super().back_up(demand, found)
+
+
+def _can_be_extended(tree: Tree) -> bool:
+    try:
+        return tree.ours and not tree.blob_set.foreign
+    except IntegrityError:  # verify says so; a new tree mends it
+        return False
+
+
+class Numbered(EachBackup):
+    """A tree for each backup, the newest with the number 0."""
+
+    def publish(self, blob_set: BlobSet) -> str:
+        """Rotate the set in, unless it is there; return the name that its stamp gives it."""
+        name = f"{blob_set.storage}.{blob_set.stamp}"
+        if not isinstance(blob_set, NumberedSet):
+            rotate_in(blob_set, self._shop.files)
+        # it would lead to another one after the next backup
+        self._shop.files.clear(self._shop.directory / LATEST)
+        return name

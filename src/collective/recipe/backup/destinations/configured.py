@@ -1,0 +1,103 @@
+"""From a configuration to destinations, and to how much is kept in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+
+from collective.recipe.backup.blobs.copying import Transfer
+from collective.recipe.backup.blobs.rsync import ByRsync
+from collective.recipe.backup.blobs.snapshots import LinkedFirst
+from collective.recipe.backup.config import SNAPSHOT, STANDARD, ZIP
+from collective.recipe.backup.destinations import Destination
+from collective.recipe.backup.destinations.blobpart import MakeStyle
+from collective.recipe.backup.destinations.blobsonly import BlobsOnly
+from collective.recipe.backup.destinations.blobstyles import Workshop
+from collective.recipe.backup.destinations.blobstyles.archived import (
+    FullArchives,
+    IncrementalArchives,
+    NumberedArchives,
+)
+from collective.recipe.backup.destinations.blobstyles.trees import EachBackup, EachChain, Numbered
+from collective.recipe.backup.destinations.directory import Directory, Settings
+from collective.recipe.backup.destinations.program import Repozo
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.model import Place, Source
+from collective.recipe.backup.options import Options
+from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.retention import Policy
+
+LEVEL = 3
+"""The compression level: about the size of zlib's default, at many times its speed."""
+
+
+class Configured:
+    """Makes the destinations of one *kind* (see config) as *options* have them."""
+
+    def __init__(self, options: Options, kind: str, *, files: Files, progress: Progress) -> None:
+        self._options = options
+        self._kind = kind
+        self._files = files
+        self._progress = progress
+
+    def destination(self, source: Source, place: Place) -> Destination:
+        """Return the restore points of *source* in *place*."""
+        options, style = self._options, style_for(self._options, self._kind)
+        if options.only_blobs and source.blobstorage and place.blobstorage:
+            workshop = Workshop(
+                source=source.blobstorage,
+                directory=place.blobstorage,
+                files=self._files,
+                progress=self._progress,
+            )
+            return BlobsOnly(source, workshop, style)
+        program = None
+        if options.repozo is not None:
+            program = Repozo(program=options.repozo, verbose=options.debug)
+        settings = Settings(
+            level=LEVEL if options.gzip or self._kind == ZIP else None,
+            strict=not options.quick,
+            repozo=program,
+            blobs=style,
+        )
+        return Directory(source, place, settings, files=self._files, progress=self._progress)
+
+
+def policy_for(options: Options, kind: str) -> Policy:
+    """Return how much is kept in a destination of *kind*."""
+    if kind == ZIP:
+        return Policy(keep=1)
+    full = options.full or kind == SNAPSHOT
+    if options.only_blobs and not full and not options.archive_blob and options.keep_blob_days:
+        return Policy(keep=None, within=timedelta(days=options.keep_blob_days))
+    return Policy(keep=options.keep)
+
+
+def style_for(options: Options, kind: str) -> MakeStyle:
+    """Return what makes the style in which a destination of *kind* keeps blobs."""
+    if kind == ZIP or options.archive_blob:
+        return partial(_archives(options, kind), compressed=options.compress_blob)
+    by = _transfer(options)
+    if not options.blob_timestamps:
+        return partial(Numbered, by=by)
+    # rsync makes a whole tree: it does not know which blobs a log names
+    if options.blob_snapshots == "each" or options.use_rsync:
+        return partial(EachBackup, by=by)
+    return partial(EachChain, by=by)
+
+
+def _archives(options: Options, kind: str) -> type[FullArchives]:
+    if kind == ZIP or not options.blob_timestamps:
+        return NumberedArchives
+    # a snapshot is for itself; altrestore finds what bin/backup of another site has made
+    if options.incremental_blobs and kind == STANDARD:
+        return IncrementalArchives
+    return FullArchives
+
+
+def _transfer(options: Options) -> Callable[..., Transfer]:
+    first = options.rsync_hard_links_on_first_copy
+    if options.use_rsync:
+        return partial(ByRsync, options=options.rsync_options, link_first=first)
+    return LinkedFirst if first else Transfer

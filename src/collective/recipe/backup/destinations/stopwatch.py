@@ -1,0 +1,24 @@
+"""How long the phases of a backup take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from collective.recipe.backup.times import monotonic
+
+
+class Stopwatch:
+    """How long each phase took, in seconds."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time the body."""
+        started = monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = monotonic() - started
