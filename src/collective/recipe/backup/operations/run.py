@@ -13,18 +13,13 @@ from pathlib import Path
 from collective.recipe.backup import locking, process
 from collective.recipe.backup.config import Config
 from collective.recipe.backup.destinations import Destination
-from collective.recipe.backup.destinations.directory import Directory, Settings
-from collective.recipe.backup.destinations.program import Repozo
+from collective.recipe.backup.destinations.configured import Configured, policy_for
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.model import Place, Source
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.retention import Policy
 
 logger = logging.getLogger("backup")
-
-LEVEL = 3
-"""The compression level: about the size of zlib's default, at many times its speed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,23 +48,17 @@ class Run:
     @property
     def policy(self) -> Policy:
         """Return what is kept in the destination of this run."""
-        return Policy(keep=self.config.options.keep)
+        return policy_for(self.config.options, self.destination)
 
     def destinations(self) -> list[Destination]:
         """Return a destination for each source of the site, in order."""
         places = {place.name: place for place in self.config.destinations[self.destination]}
-        return [self._directory(source, places[source.name]) for source in self.config.sources]
-
-    def _directory(self, source: Source, place: Place) -> Destination:
-        options = self.config.options
-        settings = Settings(
-            level=LEVEL if options.gzip else None,
-            strict=not options.quick,
-            repozo=Repozo(program=options.repozo, verbose=options.debug)
-            if options.repozo
-            else None,
+        configured = Configured(
+            self.config.options, self.destination, files=self.files, progress=self.progress
         )
-        return Directory(source, place, settings, files=self.files, progress=self.progress)
+        return [
+            configured.destination(source, places[source.name]) for source in self.config.sources
+        ]
 
 
 @contextmanager
