@@ -1,0 +1,66 @@
+"""Whether the archives of a chain really build on each other.
+
+Ours say so themselves.  Of GNU tar's, the ``.snar`` is what tells: without it, or with an
+empty one that a failed run left, nobody knows what an incremental archive leaves out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from collective.recipe.backup.blobs.archives.names import Archive
+from collective.recipe.backup.blobs.archives.reading import mark_of
+from collective.recipe.backup.errors import IntegrityError
+
+_HINT = "restore an earlier backup; one made after the next full one is whole again"
+
+
+def broken(chain: Sequence[Archive]) -> Iterator[IntegrityError]:
+    """Yield what is wrong between the archives of *chain*; only their begins are read."""
+    if chain[0].delta:
+        yield IntegrityError(
+            "the full archive that this one builds on is missing", where=chain[0].path, hint=_HINT
+        )
+        return
+    for before, archive in pairwise(chain):
+        try:
+            yield from _between(chain[0], before, archive)
+        except IntegrityError as error:
+            yield error
+
+
+def _between(full: Archive, before: Archive, archive: Archive) -> Iterator[IntegrityError]:
+    mark = mark_of(archive)
+    if mark is None:
+        yield from _without_mark(full, archive)
+    elif mark.after is None:
+        yield IntegrityError(
+            "this is a full archive under the name of an incremental one", where=archive.path
+        )
+    elif mark.after != before.key:
+        yield IntegrityError(
+            f"this archive builds on that of {mark.after}, which is missing",
+            where=archive.path,
+            hint=_HINT,
+        )
+
+
+def _without_mark(full: Archive, archive: Archive) -> Iterator[IntegrityError]:
+    """Yield what the ``.snar`` of GNU tar says against the *archive*."""
+    snar = archive.snar
+    own = full.path.with_name(f"{full.storage}.{full.stamp}.snar")
+    if snar is None:
+        yield IntegrityError(
+            f"the file is missing that says what {archive.name} builds on", where=own, hint=_HINT
+        )
+    elif snar != own:
+        yield IntegrityError(
+            f"the full archive that belongs to {snar.name} and {archive.name} is missing",
+            where=snar.with_suffix(".tar"),
+            hint=_HINT,
+        )
+    elif not snar.stat().st_size:
+        yield IntegrityError(
+            f"the file is empty that says what {archive.name} builds on", where=snar, hint=_HINT
+        )

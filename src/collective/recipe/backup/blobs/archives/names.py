@@ -1,0 +1,171 @@
+"""Which archives there are, and which of them belong together."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+from collective.recipe.backup.errors import IntegrityError, explained
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.times import is_stamp
+
+_STAMP = "[0-9]{4}(?:-[0-9]{2}){5}"
+_ENDING = re.compile(rf"(?:({_STAMP})(\.delta)?|(0|[1-9][0-9]*))\.tar(\.gz)?")
+_SNAR = re.compile(rf"({_STAMP})\.snar")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive:
+    """One archive of the storage *storage*; it has a *stamp* or else a *number*.
+
+    *snar* is the file by which GNU tar knows what is new: beside a full archive its own,
+    and for an incremental one the newest that is not later.
+    """
+
+    path: Path
+    storage: str
+    stamp: str | None = None
+    number: int | None = None
+    delta: bool = False
+    compressed: bool = False
+    snar: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return self.path.name
+
+    @property
+    def key(self) -> str:
+        """What names it among the archives of its storage."""
+        return f"{self.stamp or self.number}{'.delta' if self.delta else ''}"
+
+    @property
+    def age(self) -> tuple[str, int, bool]:
+        """What archives are sorted by: numbers, 0 the last, then stamps."""
+        return self.stamp or "", -(self.number or 0), self.delta
+
+
+def planned(
+    directory: Path, storage: str, key: str | int, *, delta: bool = False, compressed: bool = False
+) -> Archive:
+    """Return an archive that is to be written; *key* is its stamp or its number."""
+    ending = f"{'.delta' if delta else ''}.tar{'.gz' if compressed else ''}"
+    return Archive(
+        path=directory / f"{storage}.{key}{ending}",
+        storage=storage,
+        stamp=key if isinstance(key, str) else None,
+        number=key if isinstance(key, int) else None,
+        delta=delta,
+        compressed=compressed,
+    )
+
+
+def find_archives(directory: Path, storage: str) -> list[Archive]:
+    """Return the archives of the storage *storage* in *directory*, oldest first.
+
+    Of numbered ones 0 is the newest; those with stamps are newer than all of them.  Only
+    names count, and each of them counts to its last byte.
+    """
+    if not directory.exists():
+        return []
+    start = f"{storage}."
+    with explained("cannot look for archives", directory), os.scandir(directory) as entries:
+        names = [
+            entry.name for entry in entries if entry.name.startswith(start) and entry.is_file()
+        ]
+    snars = sorted(name for name in names if _snar_stamp(name[len(start) :]))
+    found = (_archive(directory, storage, name[len(start) :], snars) for name in names)
+    return sorted((archive for archive in found if archive), key=lambda each: each.age)
+
+
+def _archive(directory: Path, storage: str, ending: str, snars: Sequence[str]) -> Archive | None:
+    found = _ENDING.fullmatch(ending)
+    if not found or (found[1] and not is_stamp(found[1])):
+        return None
+    stamp, delta = found[1], bool(found[2])
+    own = f"{storage}.{stamp}.snar"
+    fitting = [name for name in snars if name == own or (delta and name < own)]
+    return Archive(
+        path=directory / f"{storage}.{ending}",
+        storage=storage,
+        stamp=stamp,
+        number=int(found[3]) if found[3] else None,
+        delta=delta,
+        compressed=bool(found[4]),
+        snar=directory / fitting[-1] if stamp and fitting else None,
+    )
+
+
+def _snar_stamp(ending: str) -> str | None:
+    found = _SNAR.fullmatch(ending)
+    return found[1] if found and is_stamp(found[1]) else None
+
+
+def find_chains(archives: Sequence[Archive]) -> list[list[Archive]]:
+    """Return *archives*, which come oldest first, each full one with what builds on it.
+
+    What comes before the first full archive, if anything, is a chain that begins with an
+    incremental one and cannot be restored.
+    """
+    chains: list[list[Archive]] = []
+    for archive in archives:
+        if archive.delta and chains and chains[-1][0].stamp:
+            chains[-1].append(archive)
+        else:
+            chains.append([archive])
+    return chains
+
+
+def chain_of(archives: Sequence[Archive], newest: Archive) -> list[Archive]:
+    """Return what to unpack, in this order, for the state that *newest* holds.
+
+    Raises IntegrityError if there is no full archive to begin with.
+    """
+    for chain in find_chains(archives):
+        if newest in chain:
+            if chain[0].delta:
+                raise IntegrityError(
+                    "the full archive that this one builds on is missing",
+                    where=newest.path,
+                    hint="restore another backup; this one holds only what had changed since",
+                )
+            return chain[: chain.index(newest) + 1]
+    raise IntegrityError("the archive is missing", where=newest.path)
+
+
+def remove(archive: Archive, files: Files) -> None:
+    """Remove an archive, durably, and what GNU tar keeps beside a full one.
+
+    Whoever removes a chain begins with its newest archive, so that what is left can be
+    restored at any time.
+    """
+    with explained("cannot remove an archive", archive.path):
+        if archive.snar and not archive.delta:
+            files.clear(archive.snar)
+        files.clear(archive.path)
+        files.sync_directory(archive.path.parent)
+
+
+def make_room(archives: Sequence[Archive], files: Files) -> None:
+    """Free the number 0: each numbered archive gets the next number.
+
+    Whoever dies on the way leaves a gap; the next run moves only those before it.
+    """
+    numbered = {archive.number: archive for archive in archives if archive.number is not None}
+    moving = list(takewhile(numbered.__contains__, range(len(numbered))))
+    for archive in _of_numbers(archives, moving):
+        number = (archive.number or 0) + 1
+        new = planned(archive.path.parent, archive.storage, number, compressed=archive.compressed)
+        with explained("cannot rename an archive", archive.path):
+            files.rename(archive.path, new.path)
+
+
+def _of_numbers(archives: Sequence[Archive], numbers: Sequence[int]) -> Iterator[Archive]:
+    """Yield the archives with these numbers, the largest first."""
+    found = [archive for archive in archives if archive.number in numbers]
+    return iter(sorted(found, key=lambda archive: -(archive.number or 0)))

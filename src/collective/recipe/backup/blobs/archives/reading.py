@@ -1,0 +1,252 @@
+"""What an archive holds, member by member, in one pass over a file of any size.
+
+Nothing is believed: a name that leads out of the tree, a device, a number out of its
+range, an end that is missing are errors that name the archive, and the member if it has
+got that far.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+
+from collective.recipe.backup.blobs.archives import gnu, headers
+from collective.recipe.backup.blobs.archives.gnu import Dumpdir, show
+from collective.recipe.backup.blobs.archives.headers import BLOCK_SIZE, Header, Type
+from collective.recipe.backup.blobs.archives.names import Archive
+from collective.recipe.backup.blobs.archives.owners import group_id, user_id
+from collective.recipe.backup.blobs.archives.seal import Mark, parse_mark
+from collective.recipe.backup.blobs.archives.stored import (
+    PIECE_SIZE,
+    Stored,
+    Stream,
+    damaged,
+    explaining,
+)
+from collective.recipe.backup.progress import Advance
+
+_RECORDS_LIMIT = 1 << 20
+"""Far more than a path that a file system takes, in bytes."""
+_SECOND = 10**9
+_COMMENT, _PATH, _LINK, _TIME, _SIZE = b"comment", b"path", b"linkpath", b"mtime", b"size"
+_DUMPDIR = b"GNU.dumpdir"
+
+
+class What(Enum):
+    """What a member is; anything else is refused."""
+
+    FILE = stat.S_IFREG
+    DIRECTORY = stat.S_IFDIR
+    SYMBOLIC_LINK = stat.S_IFLNK
+    HARD_LINK = 0
+
+
+_WHAT = {
+    Type.FILE: What.FILE,
+    Type.OLD_FILE: What.FILE,
+    Type.CONTIGUOUS: What.FILE,
+    Type.DIRECTORY: What.DIRECTORY,
+    Type.GNU_DUMPDIR: What.DIRECTORY,
+    Type.SYMBOLIC_LINK: What.SYMBOLIC_LINK,
+    Type.HARD_LINK: What.HARD_LINK,
+}
+
+
+class Content:
+    """The bytes of a member: pieces, which can be taken once, before the next member is."""
+
+    def __init__(self, stream: Stream, name: bytes, size: int) -> None:
+        self._stream = stream
+        self._name = name
+        self._left = size
+        self._padding = -size % BLOCK_SIZE
+
+    def __iter__(self) -> Iterator[memoryview]:
+        while self._left:
+            piece = self._stream.some(min(self._left, PIECE_SIZE))
+            if not piece:
+                # whoever takes the pieces is no part of us, and would not know what to say
+                raise damaged(self._stream.archive, f"{show(self._name)} is cut short")
+            self._left -= len(piece)
+            yield piece
+
+    def read(self, limit: int) -> bytes:
+        """Return all, which must not be more than *limit* bytes."""
+        if self._left > limit:
+            raise ValueError(f"{show(self._name)} has {self._left} bytes where few are expected")
+        return b"".join(self)
+
+    def skip(self) -> None:
+        """Pass over what was not taken and what fills the last block."""
+        for _piece in self:
+            pass
+        self._stream.read(self._padding)
+        self._padding = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One thing in an archive, at *path* below the root, which itself is "".
+
+    *status* has its mode, owner, size and time; *link* is the text of a symbolic link or
+    the path below the root of what a hard link is the same as.
+    """
+
+    path: str
+    what: What
+    status: os.stat_result
+    content: Content
+    link: str = ""
+    dumpdir: Dumpdir | None = None
+
+
+def members(archive: Archive, advance: Advance) -> Iterator[Member]:
+    """Yield what *archive* holds; when all is taken, it has been compared with its seal.
+
+    Raises IntegrityError where it is missing, damaged, cut short, or not fit to be
+    unpacked; BackupError if it cannot be read.
+    """
+    with _reading(archive, advance) as (stored, reader):
+        while member := reader.next():
+            yield member
+        reader.stream.drain()
+        stored.check_seal()
+
+
+def mark_of(archive: Archive) -> Mark | None:
+    """Return what the begin of *archive* says, None if it is not ours; raises as members."""
+    with _reading(archive, lambda _size: None) as (_stored, reader):
+        reader.next()
+        return reader.mark
+
+
+@contextmanager
+def _reading(archive: Archive, advance: Advance) -> Iterator[tuple[Stored, Reader]]:
+    """Open *archive*; say in the body's errors which one it was."""
+    with (
+        explaining(archive),
+        closing(Stored(archive, advance)) as stored,
+        closing(Stream(archive, stored)) as stream,
+    ):
+        yield stored, Reader(stream, sealed=stored.seal is not None)
+
+
+@dataclass
+class Extras:
+    """What comes before the header of a member and says more of it."""
+
+    name: bytes | None = None
+    link: bytes | None = None
+    records: dict[bytes, bytes] = field(default_factory=dict)
+
+
+class Reader:
+    """Takes a stream apart.  Raises ValueError where it cannot."""
+
+    def __init__(self, stream: Stream, *, sealed: bool) -> None:
+        self.stream = stream
+        self.mark: Mark | None = None
+        self._sealed = sealed
+        self._content = Content(stream, b"", 0)
+
+    def next(self) -> Member | None:
+        """Return the next member, None after the last; what is left of the one before is lost."""
+        extras = Extras()
+        while True:
+            self._content.skip()
+            header = self._header()
+            if header is None:
+                return None
+            self._content = Content(self.stream, header.name, header.size)
+            if not self._take(header, extras):
+                return self._member(header, extras)
+
+    def _header(self) -> Header | None:
+        block = self.stream.read(BLOCK_SIZE)
+        if not block:
+            raise ValueError("its end is missing")
+        if block != bytes(BLOCK_SIZE):
+            return headers.decode(block)
+        if self.stream.read(BLOCK_SIZE) != block:
+            raise ValueError("its end is damaged")
+        return None
+
+    def _take(self, header: Header, extras: Extras) -> bool:
+        """Note what belongs to the next header; False if this is the header of a member."""
+        if header.type is Type.EXTENDED:
+            limit = gnu.SIZE_LIMIT  # GNU tar's POSIX format puts lists of directories there
+            extras.records = headers.parse_records(self._content.read(limit))
+        elif header.type is Type.GLOBAL:
+            records = headers.parse_records(self._content.read(_RECORDS_LIMIT))
+            self._note_mark(records.get(_COMMENT, b""))
+        elif header.type is Type.GNU_LONG_NAME:
+            extras.name = self._content.read(_RECORDS_LIMIT).rstrip(b"\0")
+        elif header.type is Type.GNU_LONG_LINK:
+            extras.link = self._content.read(_RECORDS_LIMIT).rstrip(b"\0")
+        else:
+            return False
+        return True
+
+    def _note_mark(self, comment: bytes) -> None:
+        self.mark = parse_mark(comment) or self.mark
+        if self.mark and not self._sealed:
+            raise ValueError("its seal is missing or damaged")
+
+    def _member(self, header: Header, extras: Extras) -> Member:
+        records = extras.records
+        name = records.get(_PATH, extras.name or header.name)
+        what = _WHAT.get(header.type)
+        if what is None or any(key.startswith(b"GNU.sparse") for key in records):
+            kind = header.type.name.lower().replace("_", " ")
+            raise ValueError(f"{show(name)} is a {kind}, which no blobstorage holds")
+        size = int(records.get(_SIZE, header.size))
+        self._content = Content(self.stream, name, size)
+        dumpdir = None
+        if header.type is Type.GNU_DUMPDIR:
+            dumpdir = gnu.parse(self._content.read(gnu.SIZE_LIMIT))
+        elif _DUMPDIR in records:
+            dumpdir = gnu.parse(records[_DUMPDIR])
+        elif size and what is not What.FILE:
+            raise ValueError(f"{show(name)} has content, which only files have")
+        path = relative(name)
+        if not path and what is not What.DIRECTORY:
+            raise ValueError(f"{show(name)} is no name of a file")
+        return Member(
+            path=path,
+            what=what,
+            status=_status(header, records, what, size),
+            content=self._content,
+            link=_link(what, records.get(_LINK, extras.link or header.link)),
+            dumpdir=dumpdir,
+        )
+
+
+def relative(name: bytes) -> str:
+    """Return the path below the root that *name* is; raises ValueError for one that leads out."""
+    names = [part for part in name.split(b"/") if part not in (b"", b".")]
+    if not name or name.startswith(b"/") or b".." in names or b"\0" in name:
+        raise ValueError(f"{show(name)} does not lie in the blobstorage")
+    return os.fsdecode(b"/".join(names))
+
+
+def _link(what: What, text: bytes) -> str:
+    if what is What.HARD_LINK:
+        return relative(text)
+    return os.fsdecode(text) if what is What.SYMBOLIC_LINK else ""
+
+
+def _status(header: Header, records: dict[bytes, bytes], what: What, size: int) -> os.stat_result:
+    """Return what os.stat would say of the member; its owner is the one that is meant here."""
+    time = headers.parse_time(records[_TIME]) if _TIME in records else header.mtime * _SECOND
+    seconds = time // _SECOND
+    # no blob needs more rights than its owner has
+    mode = header.mode & (0o777 if what is What.FILE else 0o7777)
+    uid, gid = user_id(header.user, header.uid), group_id(header.group, header.gid)
+    return os.stat_result(
+        (mode | what.value, 0, 0, 1, uid, gid, size, seconds, seconds, seconds),
+        {"st_atime_ns": time, "st_mtime_ns": time},
+    )

@@ -1,0 +1,62 @@
+"""Restore blobs from a chain of archives, to a place beside what is live."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from collective.recipe.backup.blobs.archives.building import broken
+from collective.recipe.backup.blobs.archives.names import Archive
+from collective.recipe.backup.blobs.archives.reading import mark_of, members
+from collective.recipe.backup.blobs.archives.stored import damaged
+from collective.recipe.backup.blobs.archives.unpacking import Refused, Unpacking
+from collective.recipe.backup.blobs.layout import layout_of
+from collective.recipe.backup.blobs.sets import Copied
+from collective.recipe.backup.errors import BackupError, explained
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.progress import Advance, Progress
+from collective.recipe.backup.times import Tid
+
+
+def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
+    archives: Sequence[Archive],
+    target: Path,
+    *,
+    live: Path | None,
+    until: Tid,
+    files: Files,
+    progress: Progress,
+) -> Copied:
+    """Unpack *archives*, a chain, to *target*, durably, but for the blobs later than *until*.
+
+    *target* must be empty or not there; whoever publishes it does so afterwards.  Blobs of
+    *live* with the same size, time and bytes are linked.  Raises IntegrityError that names
+    the archive if one is damaged or missing, or holds what does not belong into the tree.
+    """
+    with explained("cannot restore the blobs", target):
+        if target.is_symlink() or (target.exists() and any(target.iterdir())):
+            raise BackupError(
+                "the place to restore to is not empty", where=target, hint="move it away"
+            )
+        for error in broken(archives):
+            raise error
+        files.make_directory(target)
+        unpacking = Unpacking(target, live if live and live.is_dir() else None, until, files)
+        size = sum(archive.path.stat().st_size for archive in archives)
+        with progress.phase("blobs", size) as advance:
+            for archive in archives:
+                if archive.delta:
+                    # the storage may have been migrated to another layout since the full one
+                    unpacking.begin_delta(layout_of(target) if mark_of(archive) else None)
+                copied = _unpack(archive, unpacking, advance)
+        files.sync_tree(target)
+    return copied
+
+
+def _unpack(archive: Archive, unpacking: Unpacking, advance: Advance) -> Copied:
+    try:
+        for member in members(archive, advance):
+            unpacking.add(member)
+        return unpacking.finish()
+    except Refused as error:
+        raise damaged(archive, str(error)) from error

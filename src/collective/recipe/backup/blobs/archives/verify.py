@@ -1,0 +1,82 @@
+"""Look whether archives are what they should be; change nothing.
+
+``verify_names`` looks whether each builds on what is there; ``verify_contents`` reads every
+byte as well.  What GNU tar wrote has no digests: of that, damage to the bytes of a file in
+an archive that is not compressed cannot be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+
+from collective.recipe.backup.blobs.archives.building import broken
+from collective.recipe.backup.blobs.archives.names import Archive, find_chains
+from collective.recipe.backup.blobs.archives.reading import mark_of, members
+from collective.recipe.backup.blobs.layout import blob_of
+from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.model import BlobId, Problem
+from collective.recipe.backup.progress import Progress
+
+_BATCH = 50_000
+
+
+def is_ours(archive: Archive) -> bool:
+    """Tell whether we wrote *archive*, so that it has a seal and others can build on it.
+
+    Raises IntegrityError where it is damaged too much to tell.
+    """
+    return mark_of(archive) is not None
+
+
+def verify_names(archives: Sequence[Archive]) -> Iterator[Problem]:
+    """Yield what is wrong between *archives*, which come oldest first."""
+    for chain in find_chains(archives):
+        for error in broken(chain):
+            yield _problem(error)
+
+
+def everything(_archive: Archive) -> bool:
+    """Want all of them."""
+    return True
+
+
+def verify_contents(
+    archives: Sequence[Archive],
+    *,
+    progress: Progress,
+    wants: Callable[[Archive], bool] = everything,
+) -> Iterator[Problem]:
+    """Yield what ``verify_names`` yields, and which archives are damaged.
+
+    Only those are read that *wants* asks for.
+    """
+    yield from verify_names(archives)
+    wanted = [archive for archive in archives if wants(archive)]
+    size = sum(archive.path.stat().st_size for archive in wanted)
+    with progress.phase("verifying the archives", size) as advance:
+        for archive in wanted:
+            try:
+                for _member in members(archive, advance):
+                    pass
+            except BackupError as error:
+                yield _problem(error)
+
+
+def missing(archives: Sequence[Archive], ids: Iterable[BlobId]) -> Iterator[BlobId]:
+    """Yield those of *ids* whose blobs none of *archives* holds.
+
+    All archives are read, once for every 50,000 ids: ask for few.
+    """
+    rest = iter(ids)
+    while batch := dict.fromkeys(islice(rest, _BATCH)):
+        for archive in archives:
+            for member in members(archive, lambda _size: None):
+                blob = blob_of(member.path)
+                if blob:
+                    batch.pop(blob, None)
+        yield from batch
+
+
+def _problem(error: BackupError) -> Problem:
+    return Problem(where=error.where, what=error.what, hint=error.hint)

@@ -1,0 +1,145 @@
+"""Write archives: all of a blobstorage, or its new blobs, in one pass.
+
+The caller's thread reads the files, two more compress.  An archive gets its name when it is
+whole and durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+from blake3 import blake3
+
+from collective.recipe.backup.blobs.archives.names import Archive, find_archives
+from collective.recipe.backup.blobs.archives.packing import Packing
+from collective.recipe.backup.blobs.archives.seal import Mark, seal
+from collective.recipe.backup.blobs.layout import Entry, Kind, layout_of, walk
+from collective.recipe.backup.blobs.sets import Copied
+from collective.recipe.backup.errors import BackupError, explained
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.gzipping import DEFAULT_LEVEL, compressed
+from collective.recipe.backup.model import BlobId
+from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.times import Tid
+
+_BLOCK_SIZE = 1 << 20
+
+
+def write_full(  # noqa: PLR0913  files and progress come from outside, as everywhere
+    source: Path,
+    archive: Archive,
+    *,
+    until: Tid,
+    files: Files,
+    progress: Progress,
+    stamp: str | None = None,
+    rescued: tuple[Path, Sequence[BlobId]] | None = None,
+) -> Copied:
+    """Write all of *source* but the blobs later than *until* to *archive*.
+
+    Blobs that vanish meanwhile (a pack) are left out and counted.  *stamp* is noted in it,
+    for an archive that is to be numbered.  *rescued* is another directory with blobs that
+    *source* lacks, and which of them to take.  Raises BackupError when the source cannot be
+    read completely.
+    """
+    _check_places(source, archive)
+    other, also = rescued or (source, ())
+    with progress.phase("blobs", 0, "files") as advance:
+        packing = Packing([source, other], advance)
+        wanted = (entry for entry in walk(source) if not entry.blob or entry.blob.tid <= until)
+        entries = chain(wanted, _entries(source, also))
+        _write(archive, packing.pieces(Mark(None, stamp), entries), files)
+    return Copied(
+        files=packing.files, size=packing.size, foreign=packing.foreign, vanished=packing.gone
+    )
+
+
+def write_delta(
+    sources: Sequence[Path],
+    archive: Archive,
+    ids: Iterable[BlobId],
+    *,
+    files: Files,
+    progress: Progress,
+) -> Copied:
+    """Write the blobs *ids* to *archive*, which builds on the newest one before it.
+
+    Each comes from the first of *sources* that has it; those that none has are counted and
+    named, no error.  Raises BackupError if there is nothing to build on.
+    """
+    _check_places(sources[0], archive)
+    before = [
+        each
+        for each in find_archives(archive.path.parent, archive.storage)
+        if each.stamp and each.age < archive.age
+    ]
+    if not before:
+        raise BackupError(
+            "there is no archive that this one could build on",
+            where=archive.path,
+            hint="make a full backup",
+        )
+    with progress.phase("new blobs", 0, "files") as advance:
+        packing = Packing(sources, advance)
+        pieces = packing.pieces(Mark(before[-1].key), _entries(sources[0], ids))
+        _write(archive, pieces, files)
+    return Copied(
+        files=packing.files,
+        size=packing.size,
+        lost=packing.gone,
+        missing=tuple(packing.gone_blobs),
+    )
+
+
+def _entries(source: Path, ids: Iterable[BlobId]) -> Iterator[Entry]:
+    """Yield an entry for each of *ids*, once."""
+    layout = layout_of(source)
+    seen: set[int] = set()  # numbers are a fifth of what ids take
+    for blob in ids:
+        key = int.from_bytes(blob.oid + blob.tid, "big")
+        if key not in seen:
+            seen.add(key)
+            yield Entry(layout.path(blob), Kind.BLOB, blob)
+
+
+def _write(archive: Archive, pieces: Iterator[bytes], files: Files) -> None:
+    digest = blake3()
+    blocks = _blocks(pieces)
+    with (
+        explained("cannot write the archive", archive.path),
+        files.writing(archive.path) as writer,
+    ):
+        for data in compressed(blocks, DEFAULT_LEVEL) if archive.compressed else blocks:
+            digest.update(data)
+            writer.write(data)
+        writer.write(seal(digest.hexdigest(), compressed=archive.compressed))
+
+
+def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the same bytes in blocks of about _BLOCK_SIZE."""
+    block = bytearray()
+    for piece in pieces:
+        block += piece
+        if len(block) >= _BLOCK_SIZE:
+            yield bytes(block)
+            block.clear()
+    if block:
+        yield bytes(block)
+
+
+def _check_places(source: Path, archive: Archive) -> None:
+    """Raise BackupError unless *source* can be put into *archive*."""
+    if not source.is_dir():
+        raise BackupError(
+            "there is no blobstorage here",
+            where=source,
+            hint="is blob_storage right, and is its disk mounted?",
+        )
+    if archive.path.resolve().is_relative_to(source.resolve()):
+        raise BackupError(
+            "the archive would lie in the blobstorage that it is of",
+            where=archive.path,
+            hint="choose a directory elsewhere, on another disk if there is one",
+        )

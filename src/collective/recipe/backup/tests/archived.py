@@ -1,0 +1,128 @@
+"""A blobstorage and the directory of its archives, ours and those of GNU tar."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from collective.recipe.backup.blobs.archives.names import (
+    Archive,
+    chain_of,
+    find_archives,
+    planned,
+)
+from collective.recipe.backup.blobs.archives.staging import stage
+from collective.recipe.backup.blobs.archives.verify import verify_contents
+from collective.recipe.backup.blobs.archives.writing import write_delta, write_full
+from collective.recipe.backup.blobs.layout import Layout
+from collective.recipe.backup.blobs.sets import Copied
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.model import BlobId, Problem
+from collective.recipe.backup.progress import Silent
+from collective.recipe.backup.tests.blobtrees import blob_id, put
+from collective.recipe.backup.times import LAST_TID, Tid
+
+STAMPS = [f"2026-03-0{day}-12-00-00" for day in range(1, 8)]
+FIRST, SECOND, THIRD, FOURTH, *_ = STAMPS
+
+
+class Archived:
+    """Archives of ``source`` in ``directory``."""
+
+    def __init__(self, root: Path, storage: str = "blobstorage") -> None:
+        self.root = root
+        self.storage = storage
+        self.source = root / "site" / storage
+        self.directory = root / "backups"
+        self.source.mkdir(parents=True)
+        self.directory.mkdir()
+
+    def put(self, oid: int, number: int, data: bytes | None = None) -> BlobId:
+        blob = blob_id(oid, number)
+        # a blob is read-only, but for root
+        (self.source / Layout.BUSHY.path(blob)).unlink(missing_ok=True)
+        put(self.source, blob, data)
+        return blob
+
+    def planned(self, key: str | int, *, delta: bool = False, compressed: bool = False) -> Archive:
+        return planned(self.directory, self.storage, key, delta=delta, compressed=compressed)
+
+    def full(
+        self,
+        key: str | int = FIRST,
+        *,
+        compressed: bool = False,
+        until: Tid = LAST_TID,
+        files: Files | None = None,
+    ) -> tuple[Archive, Copied]:
+        archive = self.planned(key, compressed=compressed)
+        copied = write_full(
+            self.source, archive, until=until, files=files or Files(), progress=Silent()
+        )
+        return archive, copied
+
+    def delta(
+        self, key: str, *ids: BlobId, compressed: bool = False, files: Files | None = None
+    ) -> tuple[Archive, Copied]:
+        archive = self.planned(key, delta=True, compressed=compressed)
+        copied = write_delta([self.source], archive, ids, files=files or Files(), progress=Silent())
+        return archive, copied
+
+    def tar(self, key: str | int, *, compressed: bool = False, snar: str | None = None) -> Archive:
+        """Let GNU tar make an archive as releases 4.2 and 6.0 do.
+
+        *snar* is the stamp of the full archive to build on; its own for a full one.
+        """
+        archive = self.planned(key, delta=snar not in (None, key), compressed=compressed)
+        command = ["tar", "czf" if compressed else "cf", archive.path]
+        if snar:
+            command.append(f"--listed-incremental={self.directory / f'{self.storage}.{snar}.snar'}")
+        subprocess.run([*command, "-C", self.source, "."], check=True)
+        return archive
+
+    def found(self) -> list[Archive]:
+        return find_archives(self.directory, self.storage)
+
+    def restored(
+        self,
+        newest: str | None = None,
+        *,
+        live: Path | None = None,
+        until: Tid = LAST_TID,
+        files: Files | None = None,
+    ) -> tuple[Path, Copied]:
+        """Restore the archive *newest*, by default the last; return where to."""
+        found = self.found()
+        wanted = next((each for each in found if each.key == newest), found[-1])
+        target = self.root / "restored"
+        shutil.rmtree(target, ignore_errors=True)
+        copied = stage(
+            chain_of(found, wanted),
+            target,
+            live=live,
+            until=until,
+            files=files or Files(),
+            progress=Silent(),
+        )
+        return target, copied
+
+    def problems(self) -> list[Problem]:
+        return list(verify_contents(self.found(), progress=Silent()))
+
+
+def statuses(root: Path) -> Mapping[str, object]:
+    """Return what tar keeps of all below *root*: kind and mode, size, time; owners for root."""
+    found = {}
+    for path in root.rglob("*"):
+        status = path.lstat()
+        regular = path.is_file() and not path.is_symlink()
+        found[os.fsencode(path.relative_to(root))] = (
+            status.st_mode,
+            status.st_size if regular else None,
+            status.st_mtime_ns if regular else None,
+            (status.st_uid, status.st_gid),
+        )
+    return found
