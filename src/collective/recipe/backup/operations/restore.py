@@ -15,13 +15,13 @@ import logging
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from collective.recipe.backup import locking, swap
 from collective.recipe.backup.destinations import Destination, Targets
-from collective.recipe.backup.errors import BackupError, explained, printable
+from collective.recipe.backup.errors import BackupError, UsageError, explained, printable
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.operations.run import Run, hooks, one_run
 from collective.recipe.backup.restorepoints import Choice, choose, newest_before
@@ -60,6 +60,7 @@ def restore(run: Run, order: Order) -> bool:
     Raises NoRestorePoint, InUse, IntegrityError or BackupError, and then nothing live has
     changed, or the next restore finishes what this one began.
     """
+    order = _of_what_there_is(run, order)
     with one_run(run), ExitStack() as locks:
         targets = _lock_targets(run, order, locks)
         _finish_earlier(run, targets)
@@ -77,6 +78,7 @@ def restore(run: Run, order: Order) -> bool:
 
 def describe(run: Run, order: Order) -> str:
     """Return in words what *order* would do, having checked that it can be done."""
+    order = _of_what_there_is(run, order)
     with one_run(run), ExitStack() as locks:
         targets = _lock_targets(run, order, locks)
         return _what_will_happen(_jobs(run, order, targets, locks), order)
@@ -98,6 +100,18 @@ def let_go(run: Run) -> None:
         _finish_earlier(run, targets)
         with explained("cannot remove what was replaced"):
             swap.let_go(_journal(targets), run.files)
+
+
+def _of_what_there_is(run: Run, order: Order) -> Order:
+    """Return *order* without the filestorage if only blobs are backed up."""
+    if not run.config.options.only_blobs:
+        return order
+    if not order.blobstorage:
+        raise UsageError(
+            "there is no filestorage in these backups, since only_blobs is set",
+            hint="leave --only-filestorage out",
+        )
+    return replace(order, filestorage=False)
 
 
 def _jobs(run: Run, order: Order, targets: Sequence[Source], locks: ExitStack) -> list[Job]:
