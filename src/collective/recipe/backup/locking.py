@@ -42,11 +42,12 @@ def one_writer(directory: Path, holder: str) -> Iterator[None]:
 def holder_of(directory: Path) -> str | None:
     """Return what the run that holds *directory* says of itself, None if there is none."""
     try:
-        descriptor = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
+        # who watches may read here, and need not be one who may write
+        descriptor = os.open(directory / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        return None if _flock(descriptor) else _said(descriptor)
+        return None if _flock(descriptor, fcntl.LOCK_SH) else _said(descriptor)
     finally:
         os.close(descriptor)
 
@@ -77,20 +78,20 @@ def _lock_file(path: Path, what: str) -> Iterator[tuple[int, str | None]]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         with explained(what, path):
-            locked = _flock(descriptor, attempts=3)
+            locked = _flock(descriptor, fcntl.LOCK_EX, attempts=3)
             other = None if locked else _said(descriptor)
         yield descriptor, other
     finally:
         os.close(descriptor)
 
 
-def _flock(descriptor: int, attempts: int = 1) -> bool:
+def _flock(descriptor: int, kind: int, attempts: int = 1) -> bool:
     """Try to lock; *attempts* outlast the instant for which holder_of has the lock."""
     for attempt in range(attempts):
         if attempt:
             pause(0.05)
         with suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             return True
     return False
 

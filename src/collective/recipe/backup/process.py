@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple
 
 from collective.recipe.backup.errors import CommandFailed
+
+logger = logging.getLogger("backup")
+
+KEPT = 16_000
+"""Bytes of what a hook said that are kept."""
+LEFT_RUNNING = 1.0
+"""Seconds that we wait for the last words of a hook that has ended."""
 
 
 def run(
@@ -33,25 +44,80 @@ def run(
         raise CommandFailed(f"{what}: {_ended(done.returncode)}", where=shown)
 
 
-def run_hook(name: str, command: str, environment: Mapping[str, str]) -> None:
+class Ended(NamedTuple):
+    """How a hook ended: its *status*, 0 if all went well, and the end of what it said."""
+
+    name: str
+    status: int
+    output: str
+
+    def check(self) -> None:
+        """Raise CommandFailed if it failed."""
+        if self.status:
+            raise CommandFailed(
+                f"{self.name} failed: {_ended(self.status)}",
+                hint=f"run its lines by hand to see why, or mend {self.name} in the buildout part",
+            )
+
+
+def run_hook(name: str, command: str, environment: Mapping[str, str]) -> Ended:
     """Run a *command* of the user, a shell text of one or several lines.
 
     A failing line ends it (``set -e``), since a status that only the last line decides
-    hides failures.  *environment* is added to ours.  Raises CommandFailed.
+    hides failures.  *environment* is added to ours.  What it says is passed through to our
+    stderr while it says it, and the last of it is kept.
     """
     # the one shell: the text is the user's own, and is meant for one
-    done = subprocess.run(
+    with subprocess.Popen(
         ["/bin/sh", "-e", "-c", command],
         stdin=subprocess.DEVNULL,
-        stdout=sys.stderr,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         env={**os.environ, **environment},
-        check=False,
-    )
-    if done.returncode:
-        raise CommandFailed(
-            f"{name} failed: {_ended(done.returncode)}",
-            hint=f"run its lines by hand to see why, or mend {name} in the buildout part",
+    ) as started:
+        assert started.stdout is not None  # noqa: S101  for the type checker
+        tail = bytearray()
+        # a copy, for a program that is left running may go on after we have closed ours
+        reader = os.dup(started.stdout.fileno())
+        listener = threading.Thread(target=_pass_through, args=(reader, tail), daemon=True)
+        listener.start()
+        try:
+            started.wait()
+        except BaseException:
+            started.kill()
+            raise
+    listener.join(LEFT_RUNNING)
+    if listener.is_alive():
+        logger.warning(
+            "%s left something running that can still talk to us: redirect its output", name
         )
+    return Ended(name, started.returncode, bytes(tail).decode("utf-8", "replace"))
+
+
+def is_running(process: int) -> bool:
+    """Tell whether there is a process of that number on this machine."""
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _pass_through(reader: int, tail: bytearray) -> None:
+    """Copy what comes from *reader* to our stderr until it ends; keep the *tail* of it."""
+    try:
+        while data := os.read(reader, 1 << 16):
+            tail += data
+            del tail[:-KEPT]
+            # a terminal that went away is no reason to stop a hook
+            with suppress(OSError, ValueError, AttributeError):
+                sys.stderr.flush()
+                sys.stderr.buffer.write(data)
+                sys.stderr.buffer.flush()
+    finally:
+        os.close(reader)
 
 
 def _ended(status: int) -> str:

@@ -15,8 +15,10 @@ from contextlib import ExitStack
 from collective.recipe.backup import locking, retention
 from collective.recipe.backup.destinations import Destination, Outcome
 from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.history import INCOMPLETE
 from collective.recipe.backup.model import MAIN
-from collective.recipe.backup.operations.run import Run, hooks, one_run
+from collective.recipe.backup.operations.course import course, put_down
+from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.times import monotonic
 
 logger = logging.getLogger("backup")
@@ -26,18 +28,27 @@ def back_up(run: Run, *, full: bool) -> list[Outcome]:
     """Make a restore point of every source that changed since its last one.
 
     Raises IntegrityError at the very end if a source lacks blobs that its records name:
-    the restore point is there then, and says so.
+    the restore point is there then, and says so, and post_command has run.
     """
-    with one_run(run), hooks(run):
-        outcomes = _back_up_locked(run, full=full)
-    complain(outcomes)
+    with one_run(run):
+        with course(run) as account:
+            outcomes = _back_up_locked(run, full=full)
+            account.backed_up(run.config.sources, outcomes)
+            lacking = incomplete(outcomes)
+            if lacking is not None:
+                account.found_wrong(lacking, outcome=INCOMPLETE)
+        if lacking is not None:
+            raise lacking
     return outcomes
 
 
 def back_up_now(run: Run, *, full: bool) -> list[Outcome]:
     """Do the same without hooks; what a source lacks is only warned of."""
+    began = monotonic()
     with one_run(run):
         outcomes = _back_up_locked(run, full=full)
+        if any(outcome.changed for outcome in outcomes):
+            put_down(run, outcomes, monotonic() - began)
     for outcome in outcomes:
         for problem in outcome.point.problems:
             logger.warning("%s", problem)
@@ -100,12 +111,13 @@ def _closing_line(outcomes: Sequence[Outcome], seconds: float) -> str:
     return f"{verb} {', '.join(stamps)} in {seconds:.1f} s ({times})"
 
 
-def complain(outcomes: Sequence[Outcome]) -> None:
-    """Raise IntegrityError if a restore point has problems."""
+def incomplete(outcomes: Sequence[Outcome]) -> IntegrityError | None:
+    """Return the error that says what the restore points lack, None if they lack nothing."""
     problems = [problem for outcome in outcomes for problem in outcome.point.problems]
-    if problems:
-        raise IntegrityError(
-            "; ".join(problems),
-            hint="everything else is backed up; look for these blobs in older backups "
-            "or in the trash of the site",
-        )
+    if not problems:
+        return None
+    return IntegrityError(
+        "; ".join(problems),
+        hint="everything else is backed up; look for these blobs in older backups "
+        "or in the trash of the site",
+    )

@@ -15,14 +15,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from collective.recipe.backup.errors import InUse
 from collective.recipe.backup.operations.backup import back_up_now, merge_now
-from collective.recipe.backup.operations.run import Run, hooks
+from collective.recipe.backup.operations.course import FOLLOW, beat, course
+from collective.recipe.backup.operations.run import Run
 
 logger = logging.getLogger("backup")
+
+BEAT = timedelta(minutes=5)
+"""How often the watcher behind ping_url is told that all is well."""
 
 Look = tuple[tuple[int, int, int], ...]
 """Device, inode and size of each filestorage."""
@@ -43,26 +47,44 @@ def follow(run: Run, pace: Pace, *, tell: Callable[[str], None]) -> None:
 
     *tell* is told when following has begun, and each restore point that it makes.
     """
-    with hooks(run):
-        backed_up: Look | None = None
-        merged = ""
+    with course(replace(run, verb=FOLLOW)):
+        following = _Following(run, tell)
         tell("following")
         while True:
-            now = replace(run, now=pace.now())
-            look = _look(run)
+            now = pace.now()
             try:
-                if look is not None and look != backed_up:
-                    for outcome in back_up_now(now, full=False):
-                        if outcome.changed:
-                            tell(f"restore point {outcome.point.stamp}")
-                    backed_up = look
-                if merged != _hour(now.now):
-                    merge_now(now, before=_hour(now.now))
-                    merged = _hour(now.now)
+                following.look(now)
             except InUse as error:
                 logger.info("waiting: %s", error)
             if not pace.wait():
                 return
+
+
+class _Following:
+    """What has been done so far."""
+
+    def __init__(self, run: Run, tell: Callable[[str], None]) -> None:
+        self._run = run
+        self._tell = tell
+        self._backed_up: Look | None = None
+        self._merged = ""
+        self._next_beat = run.now
+
+    def look(self, now: datetime) -> None:
+        """Do what there is to do at *now*.  Raises InUse while another run is at work."""
+        run = replace(self._run, now=now)
+        look = _look(run)
+        if look is not None and look != self._backed_up:
+            for outcome in back_up_now(run, full=False):
+                if outcome.changed:
+                    self._tell(f"restore point {outcome.point.stamp}")
+            self._backed_up = look
+        if self._merged != _hour(now):
+            merge_now(run, before=_hour(now))
+            self._merged = _hour(now)
+        if look is not None and now >= self._next_beat:
+            beat(run)
+            self._next_beat = now + BEAT
 
 
 def _look(run: Run) -> Look | None:

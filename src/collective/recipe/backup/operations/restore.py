@@ -23,7 +23,8 @@ from collective.recipe.backup import locking, swap
 from collective.recipe.backup.destinations import Destination, Targets
 from collective.recipe.backup.errors import BackupError, UsageError, explained, printable
 from collective.recipe.backup.model import MAIN, Source
-from collective.recipe.backup.operations.run import Run, hooks, one_run
+from collective.recipe.backup.operations.course import course
+from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.restorepoints import Choice, choose, newest_before
 from collective.recipe.backup.times import Tid, monotonic, show_tid
 
@@ -69,9 +70,12 @@ def restore(run: Run, order: Order) -> bool:
         if run.ask is not None and not run.ask(question):
             return False
         started = monotonic()
-        with hooks(run):
+        with course(run) as account:
+            account.points = {job.target.name: job.choice.point.stamp for job in jobs}
             moves = [move for job in jobs for move in _stage(run, job, order)]
+            account.phases["stage"] = monotonic() - started
             swap.swap(_journal(targets), moves, run.files)
+            account.phases["swap"] = monotonic() - started - account.phases["stage"]
     logger.info("restored in %.1f s", monotonic() - started)
     return True
 

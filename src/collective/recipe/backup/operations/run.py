@@ -1,20 +1,19 @@
-"""One run of one verb: its surroundings, its lock, its hooks."""
+"""One run of one verb: its surroundings and its lock."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from collective.recipe.backup import locking, process
+from collective.recipe.backup import locking
 from collective.recipe.backup.config import Config
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.configured import Configured, policy_for
-from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.retention import Policy
@@ -74,36 +73,3 @@ def one_run(run: Run) -> Iterator[None]:
         return
     with locking.one_writer(directory, run.holder):
         yield
-
-
-@contextmanager
-def hooks(run: Run) -> Iterator[None]:
-    """Run pre_command before the body and post_command after it, if it succeeded.
-
-    When the body fails, failure_command runs in place of post_command, so that what
-    pre_command did can be undone; the error of the body is the one that counts.
-    """
-    environment = {
-        "BACKUP_PART": run.config.part,
-        "BACKUP_VERB": run.verb,
-        "BACKUP_DESTINATION": run.destination,
-    }
-    _hook("pre_command", run.config.options.pre_command, environment)
-    try:
-        yield
-    except BaseException as error:
-        code = error.exit_code if isinstance(error, BackupError) else 1
-        outcome = {**environment, "BACKUP_OUTCOME": "failed", "BACKUP_EXIT_CODE": str(code)}
-        try:
-            _hook("failure_command", run.config.options.failure_command, outcome)
-        except BackupError as second:
-            logger.error("%s", second)
-        raise
-    done = {**environment, "BACKUP_OUTCOME": "done", "BACKUP_EXIT_CODE": "0"}
-    _hook("post_command", run.config.options.post_command, done)
-
-
-def _hook(name: str, command: str, environment: Mapping[str, str]) -> None:
-    if command:
-        logger.info("running %s", name)
-        process.run_hook(name, command, environment)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup.errors import CommandFailed
-from collective.recipe.backup.process import run, run_hook
+from collective.recipe.backup.process import KEPT, is_running, run, run_hook
+from collective.recipe.backup.times import monotonic
 
 ODD = "a b'c\"d$(touch x)`e`\nf\\é*;&|"
 
@@ -60,13 +61,14 @@ def test_answers_stay_alone_on_stdout(capfd):
 
 def test_a_hook_may_have_several_lines_and_gets_its_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("GIVEN", "before")
-    run_hook("pre_command", f'cd "{tmp_path}"\necho "$GIVEN $VERB" > out', {"VERB": "backup"})
+    command = f'cd "{tmp_path}"\necho "$GIVEN $VERB" > out'
+    run_hook("pre_command", command, {"VERB": "backup"}).check()
     assert (tmp_path / "out").read_text() == "before backup\n"
 
 
 def test_a_hook_fails_with_its_first_failing_line(tmp_path):
     with pytest.raises(CommandFailed) as caught:
-        run_hook("pre_command", f"false\ntouch '{tmp_path}/reached'", {})
+        run_hook("pre_command", f"false\ntouch '{tmp_path}/reached'", {}).check()
     assert str(caught.value) == "pre_command failed: exit status 1"
     assert "pre_command" in caught.value.hint
     assert not (tmp_path / "reached").exists()
@@ -74,9 +76,49 @@ def test_a_hook_fails_with_its_first_failing_line(tmp_path):
 
 def test_a_hook_that_was_killed_says_so():
     with pytest.raises(CommandFailed, match="post_command failed: ended by signal 9"):
-        run_hook("post_command", "kill -9 $$", {})
+        run_hook("post_command", "kill -9 $$", {}).check()
 
 
 def test_nothing_waits_for_input():
     run([sys.executable, "-c", "import sys; assert sys.stdin.read() == ''"], what="try")
-    run_hook("pre_command", "! read line", {})
+    run_hook("pre_command", "! read line", {}).check()
+
+
+def test_what_a_hook_says_is_passed_through_as_it_comes_and_kept(capfd):
+    code = f"{sys.executable} -c 'import os; os.write(1, bytes([255, 10])); os.write(2, b\"two\")'"
+    ended = run_hook("pre_command", f"echo one; {code}", {})
+    assert ended == ("pre_command", 0, "one\n\ufffd\ntwo")
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("one\n")
+    assert captured.err.endswith("two")
+
+
+def test_of_what_a_hook_says_the_end_is_kept(capfd):
+    command = f"{sys.executable} -c 'print(\"x\" * 10**6); print(\"the end\")'"
+    ended = run_hook("post_command", command, {})
+    assert ended.output.endswith("x\nthe end\n")
+    assert len(ended.output) == KEPT
+    assert len(capfd.readouterr().err) == 10**6 + len("\nthe end\n")
+
+
+def test_a_program_that_a_hook_leaves_running_holds_nobody_up(caplog):
+    caplog.set_level("WARNING", "backup")
+    logger_propagates = pytest.MonkeyPatch()
+    logger_propagates.setattr("collective.recipe.backup.process.logger.propagate", True)
+    began = monotonic()
+    ended = run_hook("post_command", "sleep 30 & echo $!", {})
+    logger_propagates.undo()
+    assert monotonic() - began < 15
+    os.kill(int(ended.output), 15)
+    assert caplog.messages == [
+        "post_command left something running that can still talk to us: redirect its output"
+    ]
+
+
+def test_who_is_running():
+    assert is_running(os.getpid())
+    assert is_running(1)
+    gone = run_hook("post_command", "echo $$", {})
+    assert not is_running(int(gone.output))
+    assert not is_running(2**70)

@@ -1,0 +1,192 @@
+"""The history: which runs there were and how each ended, one line of JSON for each news.
+
+``.backup-history.jsonl`` lies beside the restore points.  A run appends a line when it
+starts and one when it has ended; of several lines of one run the last counts, so a run
+whose last line says ``started`` is under way or died.  A line is ASCII, an object with the
+keys of ``Record`` and ``check``, the CRC-32 of the same object without it.
+
+Nothing but reports is made from it: losing it loses no backup.  So a line that is torn or
+damaged is skipped, and a file that has grown too long is written anew with the newest runs
+of each verb, in one step.  A line that somebody appends at that very moment is lost.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from collective.recipe.backup.files import Files
+
+NAME = ".backup-history.jsonl"
+LIMIT = 1_000_000
+"""Bytes of a history that is not yet too long."""
+TEXT_LIMIT = 4_000
+"""Characters that are kept of an error or of what a hook said."""
+
+STARTED, DONE, INCOMPLETE, FAILED = "started", "done", "incomplete", "failed"
+OUTCOMES = (STARTED, DONE, INCOMPLETE, FAILED)
+"""INCOMPLETE: the restore point is there, but the site lacked what its records name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HookRun:
+    """One run of a hook: its exit code, and the end of what it said."""
+
+    name: str
+    exit_code: int
+    seconds: float
+    output: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What is known of one run.
+
+    *points* has the stamp of the restore point that was made, restored or looked at, by
+    the name of the storage; *phases* what was done, in order, in seconds; *numbers* what
+    else was counted, bytes and problems for example.
+    """
+
+    verb: str
+    destination: str
+    started: datetime
+    process: int
+    host: str
+    outcome: str = STARTED
+    exit_code: int | None = None
+    seconds: float | None = None
+    error: str = ""
+    phases: Mapping[str, float] = field(default_factory=dict)
+    points: Mapping[str, str] = field(default_factory=dict)
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    hooks: Sequence[HookRun] = ()
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells runs apart."""
+        return (self.started, self.verb, self.destination, self.process, self.host)
+
+    @property
+    def proves(self) -> bool:
+        """Tell whether all that was asked for was done."""
+        return self.outcome == DONE
+
+
+def append(directory: Path, record: Record, files: Files) -> None:
+    """Add a line about *record* to the history in *directory*.  Raises OSError."""
+    path = directory / NAME
+    line = _encode(record)
+    length, torn = _end(path)
+    if length + len(line) > LIMIT:
+        kept = _shortened([*read(directory), record])
+        files.write(path, b"".join(map(_encode, kept)))
+    else:
+        files.append(path, b"\n" + line if torn else line)
+
+
+def read(directory: Path) -> list[Record]:
+    """Return the runs that the history in *directory* knows, in the order of their starts.
+
+    A history that is missing or may not be read is empty.
+    """
+    try:
+        with (directory / NAME).open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 2 * LIMIT))
+            data = file.read(2 * LIMIT)
+    except OSError:
+        return []
+    runs = {record.key: record for record in _decoded(data.splitlines())}
+    return sorted(runs.values(), key=lambda record: record.started)
+
+
+def _end(path: Path) -> tuple[int, bool]:
+    """Return how long a history is, and whether its last line was not written to its end."""
+    try:
+        with path.open("rb") as file:
+            length = os.fstat(file.fileno()).st_size
+            file.seek(max(0, length - 1))
+            return length, file.read(1) not in (b"", b"\n")
+    except FileNotFoundError:
+        return 0, False
+
+
+def _shortened(records: Iterable[Record]) -> list[Record]:
+    """Return the newest runs of each verb, in half of the room, shared by the verbs.
+
+    So a verb that runs every minute does not make us forget one that runs every month.
+    """
+    latest = {record.key: record for record in records}
+    by_verb: dict[str, list[Record]] = {}
+    for record in sorted(latest.values(), key=lambda record: record.started):
+        by_verb.setdefault(record.verb, []).append(record)
+    kept: list[Record] = []
+    for runs in by_verb.values():
+        room = LIMIT // 2 // len(by_verb)
+        for record in reversed(runs):
+            room -= len(_encode(record))
+            if room < 0 and record is not runs[-1]:
+                break
+            kept.append(record)
+    return sorted(kept, key=lambda record: record.started)
+
+
+# the form of a line
+
+
+def _encode(record: Record) -> bytes:
+    content: dict[str, Any] = {
+        "verb": record.verb,
+        "destination": record.destination,
+        "started": record.started.isoformat(),
+        "process": record.process,
+        "host": record.host,
+        "outcome": record.outcome,
+        "exit_code": record.exit_code,
+        "seconds": _rounded(record.seconds),
+        "error": record.error[:TEXT_LIMIT],
+        "phases": {name: _rounded(seconds) for name, seconds in record.phases.items()},
+        "points": dict(record.points),
+        "numbers": dict(record.numbers),
+        "hooks": [
+            {
+                "name": hook.name,
+                "exit_code": hook.exit_code,
+                "seconds": _rounded(hook.seconds),
+                "output": hook.output[-TEXT_LIMIT:],
+            }
+            for hook in record.hooks
+        ],
+    }
+    content["check"] = _check(content)
+    return json.dumps(content).encode("ascii") + b"\n"
+
+
+def _decoded(lines: Iterable[bytes]) -> Iterator[Record]:
+    for line in lines:
+        with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            yield _decode(json.loads(line))
+
+
+def _decode(content: dict[str, Any]) -> Record:
+    if content.pop("check") != _check(content):
+        raise ValueError("damaged")
+    started = datetime.fromisoformat(content["started"])
+    if started.tzinfo is None or content["outcome"] not in OUTCOMES:
+        raise ValueError("not a run of ours")
+    hooks = tuple(HookRun(**hook) for hook in content.pop("hooks"))
+    return Record(**{**content, "started": started, "hooks": hooks})
+
+
+def _check(content: Mapping[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(content, sort_keys=True).encode('ascii')):08x}"
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

@@ -1,0 +1,298 @@
+"""The course of a run: hooks around it, and who is told of it when.
+
+    ping start -> pre_command -> history: started -> the work -> history: how it ended
+        -> post_command, or failure_command if the work or pre_command failed
+        -> history again, with what they said -> metrics -> ping success or failure
+
+A pre_command may mount the disk of the backups and the others may unmount it.  So only a
+run whose pre_command succeeded may begin a history, and what metrics need is gathered
+before the disk may be gone.
+
+All that is told is told in passing: a history, metrics or a ping that fails is a warning
+and never changes how a run ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from collective.recipe.backup import history, process
+from collective.recipe.backup.config import STANDARD
+from collective.recipe.backup.destinations import Outcome
+from collective.recipe.backup.errors import (
+    DONE,
+    BackupError,
+    Interrupted,
+    from_os_error,
+    printable,
+)
+from collective.recipe.backup.history import HookRun, Record
+from collective.recipe.backup.model import MAIN, Source
+from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.times import monotonic
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.operations.status import Status
+
+logger = logging.getLogger("backup")
+
+FOLLOW = "follow"
+"""The verb of a whole time of following, in hooks and in the history."""
+
+HOOKED = ("backup", "restore", FOLLOW)
+"""Verbs that pre_command and its kin run around."""
+PINGED = ("backup", FOLLOW)
+"""Verbs that the watcher behind ping_url waits for, with the standard destination."""
+
+ERROR_LIMIT = 2000
+"""Characters of an error that a hook gets: there is no room for any text in an environment."""
+
+
+@dataclass
+class Account:
+    """What a verb tells of its run while it goes on; see Record for the meanings."""
+
+    phases: dict[str, float] = field(default_factory=dict)
+    points: dict[str, str] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
+    outcome: str = history.DONE
+    error: BackupError | None = None
+
+    def backed_up(self, sources: Sequence[Source], outcomes: Sequence[Outcome]) -> None:
+        """Take over what a backup of *sources* came to."""
+        for outcome in outcomes:
+            for phase, spent in outcome.phases.items():
+                self.phases[phase] = self.phases.get(phase, 0.0) + spent
+        for source, outcome in zip(sources, outcomes, strict=True):
+            self.points[source.name] = outcome.point.stamp
+        stored = (outcome.point.stored for outcome in outcomes if outcome.changed)
+        self.numbers = {"bytes": sum(stored), "changed": sum(it.changed for it in outcomes)}
+
+    def found_wrong(self, error: BackupError, *, outcome: str = history.FAILED) -> None:
+        """Say that the run goes on to its end and then fails with *error*."""
+        self.error, self.outcome = error, outcome
+
+
+@contextmanager
+def course(run: Run) -> Iterator[Account]:
+    """Run the hooks around the body and tell of it; the body fills in the Account.
+
+    If the body raises, that is what counts, whatever failure_command does.
+    """
+    telling = _Telling(run)
+    try:
+        telling.ping_start()
+        telling.hook("pre_command")
+        telling.started()
+        yield telling.account
+    except BaseException as error:
+        telling.account.found_wrong(_in_words(error))
+        telling.ended()
+        telling.hook_of_failure()
+        telling.over()
+        raise
+    telling.ended()
+    try:
+        telling.hook("post_command")
+    except BaseException as error:
+        telling.account.found_wrong(_in_words(error))
+        raise
+    finally:
+        telling.over()
+
+
+def put_down(run: Run, outcomes: Sequence[Outcome], seconds: float) -> None:
+    """Put one backup of a time of following into the history."""
+    telling = _Telling(run)
+    telling.account.backed_up(run.config.sources, outcomes)
+    telling.may_begin = True
+    telling.write(telling.record(seconds))
+
+
+def beat(run: Run) -> None:
+    """Ping that a time of following goes well."""
+    _Telling(run).ping_end()
+
+
+def history_directory(run: Run) -> Path:
+    """Return where the history of all destinations of a part lies."""
+    return run.config.destinations[STANDARD][-1].filestorage
+
+
+def _in_words(error: BaseException) -> BackupError:
+    if isinstance(error, BackupError):
+        return error
+    if isinstance(error, OSError):
+        return from_os_error(error)
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted("interrupted")
+    return BackupError(f"a bug: {type(error).__name__}")
+
+
+class _Telling:
+    """One run, and all who are told of it."""
+
+    def __init__(self, run: Run) -> None:
+        self.account = Account()
+        self.may_begin = False
+        self._run = run
+        self._began = monotonic()
+        self._hooks: list[HookRun] = []
+        self._written = -1
+        self._unwritable = False
+        self._unpinged = False
+        self._status: Status | None = None
+
+    def record(self, seconds: float | None = None) -> Record:
+        """Return what the history is to say of a run that has ended."""
+        account = self.account
+        return replace(
+            self._first,
+            outcome=account.outcome,
+            exit_code=account.error.exit_code if account.error else DONE,
+            seconds=monotonic() - self._began if seconds is None else seconds,
+            error=printable(str(account.error)) if account.error else "",
+            phases=account.phases,
+            points=account.points,
+            numbers=account.numbers,
+            hooks=tuple(self._hooks),
+        )
+
+    @property
+    def _first(self) -> Record:
+        run = self._run
+        return Record(
+            verb=run.verb,
+            destination=run.destination,
+            started=run.now,
+            process=os.getpid(),
+            host=os.uname().nodename,
+            hooks=tuple(self._hooks),
+        )
+
+    # when
+
+    def started(self) -> None:
+        self.may_begin = True
+        self.write(self._first)
+
+    def ended(self) -> None:
+        """Tell what needs the disk of the backups, while it is there."""
+        self.write(self.record())
+        if self._run.config.options.metrics_file is not None:
+            from collective.recipe.backup.operations.status import status  # noqa: PLC0415  seldom
+
+            with in_passing("cannot gather what the metrics say"):
+                self._status = status(self._run)
+
+    def over(self) -> None:
+        """Tell the rest; the disk of the backups may be gone."""
+        if len(self._hooks) > self._written:
+            self.may_begin = False
+            self.write(self.record())
+        if self._status is not None:
+            from collective.recipe.backup.operations.measures import write  # noqa: PLC0415  likewise
+
+            write(self._run, self._status.after(self.record()))
+        self.ping_end()
+
+    # whom
+
+    def write(self, record: Record) -> None:
+        directory = history_directory(self._run)
+        path = directory / history.NAME
+        if self._unwritable or not (path.exists() or (self.may_begin and directory.is_dir())):
+            return
+        self._written = len(self._hooks)
+        try:
+            history.append(directory, record, self._run.files)
+        except OSError as error:
+            self._unwritable = True
+            logger.warning("%s", from_os_error(error, "cannot add to the history", path))
+
+    def ping_start(self) -> None:
+        self._ping("START")
+
+    def ping_end(self) -> None:
+        error = self.account.error
+        if error is None:
+            self._ping("SUCCESS")
+        else:
+            self._ping("FAILURE", f"{self._run.config.part}: {error}\n{error.hint}\n")
+
+    def _ping(self, event: str, message: str = "") -> None:
+        run = self._run
+        url = run.config.options.ping_url
+        if not url or run.verb not in PINGED or run.destination != STANDARD:
+            return
+        # only who pings pays for it
+        from collective.recipe.backup import pinging  # noqa: PLC0415
+
+        problem = pinging.ping(url, pinging.Event[event], message)
+        if problem and not self._unpinged:
+            self._unpinged = True
+            logger.warning("no ping (%s): %s", event.lower(), problem)
+
+    # hooks
+
+    def hook(self, name: str) -> None:
+        """Run the hook *name*, if there is one.  Raises CommandFailed."""
+        command = getattr(self._run.config.options, name)
+        if not command or self._run.verb not in HOOKED:
+            return
+        logger.info("running %s", name)
+        began = monotonic()
+        ended = process.run_hook(name, command, self._environment(name))
+        self._hooks.append(
+            HookRun(
+                name=name,
+                exit_code=ended.status,
+                seconds=monotonic() - began,
+                output=ended.output[-history.TEXT_LIMIT :],
+            )
+        )
+        ended.check()
+
+    def hook_of_failure(self) -> None:
+        """Run failure_command; if that fails as well, it is only said."""
+        try:
+            self.hook("failure_command")
+        except (BackupError, OSError) as error:
+            logger.error("%s", error)
+
+    def _environment(self, name: str) -> Mapping[str, str]:
+        """Return what a hook is told of the run."""
+        run, account = self._run, self.account
+        told = {
+            "BACKUP_PART": run.config.part,
+            "BACKUP_VERB": run.verb,
+            "BACKUP_DESTINATION": run.destination,
+        }
+        if name == "pre_command":
+            return told
+        error = printable(str(account.error)) if account.error else ""
+        return {
+            **told,
+            "BACKUP_OUTCOME": account.outcome,
+            "BACKUP_EXIT_CODE": str(account.error.exit_code if account.error else DONE),
+            "BACKUP_ERROR": error[:ERROR_LIMIT],
+            "BACKUP_RESTORE_POINT": account.points.get(MAIN, ""),
+            "BACKUP_SECONDS": f"{monotonic() - self._began:.0f}",
+        }
+
+
+@contextmanager
+def in_passing(what: str) -> Iterator[None]:
+    """Make a warning of what goes wrong in the body."""
+    try:
+        yield
+    except BackupError as error:
+        logger.warning("%s: %s", what, error)
+    except OSError as error:
+        logger.warning("%s", from_os_error(error, what))

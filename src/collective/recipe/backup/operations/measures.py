@@ -1,0 +1,68 @@
+"""The metrics of a status, and the file that they are written to."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import chain
+
+from collective.recipe.backup.config import Config
+from collective.recipe.backup.metrics import Sample, render
+from collective.recipe.backup.operations.course import in_passing
+from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.operations.status import Severity, Status
+
+_Value = tuple[str, dict[str, str], float]
+"""A metric, the labels besides the part, and the value."""
+
+
+def write(run: Run, status: Status) -> None:
+    """Write metrics_file anew, if there is to be one; a failure is only a warning."""
+    path = run.config.options.metrics_file
+    if path is not None:
+        text = render(samples(run.config, status))
+        with in_passing("cannot write the metrics"):
+            run.files.write(path, text.encode("utf-8"), 0o644)
+
+
+def samples(config: Config, status: Status) -> dict[str, list[Sample]]:
+    """Return the values of all metrics, by name."""
+    found: dict[str, list[Sample]] = defaultdict(list)
+    values = (_of_runs(status), _of_storages(status), _of_the_rest(status))
+    for name, labels, value in chain.from_iterable(values):
+        found[name].append(({"part": config.part, **labels}, value))
+    return found
+
+
+def _of_runs(status: Status) -> Iterator[_Value]:
+    for record in status.newest.values():
+        run = {"verb": record.verb, "destination": record.destination}
+        yield "run_started_timestamp_seconds", run, record.started.timestamp()
+        yield "run_duration_seconds", run, record.seconds or 0
+        yield "run_exit_code", run, record.exit_code or 0
+        for phase, seconds in record.phases.items():
+            yield "phase_duration_seconds", {**run, "phase": phase}, seconds
+    for record in status.newest_good.values():
+        run = {"verb": record.verb, "destination": record.destination}
+        yield "run_success_timestamp_seconds", run, record.started.timestamp()
+
+
+def _of_storages(status: Status) -> Iterator[_Value]:
+    for storage in status.storages:
+        label = {"storage": storage.source.name}
+        yield "restore_points", label, storage.count
+        yield "restore_points_whole", label, storage.whole
+        yield "stored_bytes", label, storage.stored
+        if storage.newest is not None and storage.as_of is not None:
+            yield "restore_point_timestamp_seconds", label, storage.as_of.timestamp()
+            yield "filestorage_bytes", label, storage.newest.end
+
+
+def _of_the_rest(status: Status) -> Iterator[_Value]:
+    yield "under_way", {}, bool(status.under_way)
+    for room in status.rooms:
+        yield "free_bytes", {"path": str(room.path)}, room.free
+        yield "size_bytes", {"path": str(room.path)}, room.size
+    for severity in (Severity.WARNING, Severity.CRITICAL):
+        count = sum(finding.severity is severity for finding in status.findings)
+        yield "findings", {"severity": severity.name.lower()}, count
