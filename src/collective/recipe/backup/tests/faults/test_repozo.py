@@ -14,7 +14,7 @@ from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files, is_partial
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.progress import Silent
-from collective.recipe.backup.repozo.ledger import is_data_file
+from collective.recipe.backup.repozo.ledger import is_data_file, render
 from collective.recipe.backup.repozo.merge import merge
 from collective.recipe.backup.repozo.prune import remove_chain
 from collective.recipe.backup.tests.faults.harness import (
@@ -261,6 +261,46 @@ def test_an_orphan_with_a_stamp_that_does_not_exist_is_set_aside(story):
     world.check()
 
 
+def test_an_orphan_is_no_part_of_a_chain_of_another_filestorage(story):
+    """Its bytes come next, but what is before them is not what was backed up."""
+    story.take(2)
+    story.grow(4)
+    world = story.world()
+    delta = story.log[story.ends[2] : story.ends[4]]
+    (world.directory / "2026-12-01-00-00-00.deltafs").write_bytes(delta)
+    data = bytearray(world.source)
+    data[60] ^= 1
+    world.source = data
+    taken = world.take()
+    assert taken.full
+    assert "2026-12-01-00-00-00.deltafs.orphan" in world.names
+    assert [len(chain.parts) for chain in world.chains] == [1, 1]
+
+
+def test_an_orphan_that_comes_next_by_its_bytes_but_not_by_its_stamp_is_set_aside(story):
+    story.take(2)
+    story.take(3)
+    story.grow(4)
+    world = story.world()
+    between = f"{world.chain.stamp[:-2]}30.deltafs"
+    (world.directory / between).write_bytes(story.log[story.ends[3] : story.ends[4]])
+    assert world.take().full
+    assert f"{between}.orphan" in world.names
+    world.check()
+
+
+def test_a_torn_line_without_a_file_is_taken_out(story):
+    story.take(2)
+    world = story.world()
+    ledger = world.chain.ledger.read_bytes()
+    world.chain.ledger.write_bytes(ledger + b"2026-03-01-20-00-0")
+    taken = world.take()
+    assert not taken.changed
+    assert "took line 2 out of" in taken.healed[0]
+    assert world.chain.ledger.read_bytes() == ledger
+    world.check()
+
+
 def test_what_is_set_aside_overwrites_nothing(story):
     story.take(2)
     world = story.world()
@@ -461,6 +501,37 @@ def test_a_removal_leaves_files_that_it_does_not_know(story):
     (world.directory / f"{old.stamp}.index").write_bytes(b"of the chain")
     prune(world, Files())
     assert [name for name in world.names if name < world.chain.stamp] == [f"{old.stamp}.txt"]
+
+
+def test_the_newest_file_of_a_chain_goes_first(story):
+    """So what is left at any moment is a chain that repozo can recover."""
+    story.take(2)
+    story.take(3)
+    story.take(4)
+    story.take(4, full=True)
+    world = story.world()
+    names = [part.name for part in world.chains[0].parts]
+    files = FaultyFiles()
+    prune(world, files)
+    removed = [path.name for operation, path in files.changes if operation == "unlink"]
+    assert [name for name in removed if is_data_file(name)] == names[::-1]
+    assert removed[-1].endswith(".dat.pruned")
+
+
+def test_a_journal_of_a_merge_that_does_not_fit_removes_nothing(story):
+    story.take(1)
+    for commits in range(2, 6):
+        story.take(commits)
+    world = story.world()
+    names = world.names
+    chain = world.chain
+    stranger = chain.last._replace(name="2026-12-01-00-00-00.deltafs")
+    journal = chain.ledger.with_name(f"{chain.ledger.name}.merging")
+    journal.write_bytes(render([*chain.parts[2:4], stranger, stranger]))
+    taken = world.take()
+    assert f"renamed {journal.name}" in taken.healed[0]
+    assert set(world.names) == {*names, f"{journal.name}.orphan"}
+    world.check()
 
 
 def test_a_pruned_chain_that_was_merging_goes_as_a_whole(story):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from hashlib import md5
 
 import pytest
 
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint
-from collective.recipe.backup.repozo.ledger import is_data_file
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.progress import Silent
+from collective.recipe.backup.repozo.ledger import is_data_file, write_ledger
+from collective.recipe.backup.repozo.recover import recover
 from collective.recipe.backup.tests.vault import Vault
 
 
@@ -195,11 +199,6 @@ def test_damaged_digests_are_named_and_do_no_harm(vault):
 
 def test_a_log_that_was_damaged_before_it_was_backed_up_is_found(vault):
     """As the ledger says, byte for byte, and still no filestorage."""
-    from hashlib import md5
-
-    from collective.recipe.backup.files import Files
-    from collective.recipe.backup.repozo.ledger import write_ledger
-
     full, *rest = vault.chain.parts
     data = b"FS30" + b"x" * (full.size - 4)
     plain = full._replace(name=f"{full.stamp}.fs", checksum=md5(data).hexdigest())
@@ -212,6 +211,31 @@ def test_a_log_that_was_damaged_before_it_was_backed_up_is_found(vault):
     assert problem.where == str(vault.chain.path(plain))
     assert "damaged at byte 4" in problem.what
     assert refused(vault, plain)
+
+
+def test_a_log_that_was_cut_within_a_transaction_is_found(vault):
+    *before, last = vault.chain.parts
+    data = vault.source[last.start : last.end - 5]
+    cut = last._replace(
+        name=f"{last.stamp}.deltafs", end=last.end - 5, checksum=md5(data).hexdigest()
+    )
+    vault.chain.path(last).unlink()
+    for path in vault.directory.glob(f"{last.stamp}.blocks"):
+        path.unlink()
+    vault.chain.path(cut).write_bytes(data)
+    write_ledger(vault.directory, vault.chain.stamp, [*before, cut], Files())
+    [problem] = vault.problems()
+    assert problem.where == str(vault.chain.path(cut))
+    assert "does not end where a transaction does" in problem.what
+    assert refused(vault, cut)
+
+
+def test_nothing_is_written_where_a_part_is_missing(vault):
+    vault.chain.path(vault.chain.last).unlink()
+    written = []
+    with pytest.raises(IntegrityError, match="missing"):
+        recover(vault.chain, written.append, through=None, until=None, progress=Silent())
+    assert written == []
 
 
 def test_a_stamp_that_the_chain_has_not(vault):
