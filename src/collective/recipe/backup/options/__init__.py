@@ -117,7 +117,6 @@ class Options:
         Group.SITE,
         False,
         "Back up and restore the blobs alone, and leave the filestorage to somebody else.",
-        built=False,
     )
     additional_filestorages: tuple[str, ...] = _option(
         LINES,
@@ -238,7 +237,6 @@ class Options:
         True,
         "Name blob backups after the time of the filestorage backup that they belong to.  "
         "``false`` numbers them, ``0`` being the newest, and renames all of them each time.",
-        built=False,
     )
     blob_snapshots: str = _option(
         choice("chain", "each"),
@@ -246,8 +244,9 @@ class Options:
         "chain",
         "``chain`` keeps one directory of blobs for each full backup and adds the new blobs "
         "of each incremental one.  ``each`` makes a directory for each backup, in which "
-        "whatever did not change is hard linked to the one before it.",
-        built=False,
+        "whatever did not change is hard linked to the one before it; so it is without time "
+        "stamps, with ``use_rsync`` or ``only_blobs``, and where the blobstorage holds anything "
+        "but blobs.",
     )
     archive_blob: bool = _option(
         SWITCH,
@@ -255,7 +254,6 @@ class Options:
         False,
         "Keep the blobs in tar archives in the place of directories.",
         aliases=(Alias(name="gzip_blob", deprecated="write archive_blob and compress_blob"),),
-        built=False,
     )
     compress_blob: bool = _option(
         SWITCH,
@@ -263,14 +261,12 @@ class Options:
         False,
         "Compress these archives.  Most blobs are images and documents that are compressed "
         "already.",
-        built=False,
     )
     incremental_blobs: bool = _option(
         SWITCH,
         Group.BLOBS,
         False,
         "With ``archive_blob``: put only what is new into the archive of an incremental backup.",
-        built=False,
     )
     use_rsync: bool = _option(
         SWITCH,
@@ -279,14 +275,12 @@ class Options:
         "Copy blobs with the program ``rsync``.  Our own copier makes the same hard links "
         "and needs no program.",
         unset="``true`` if ``rsync_options`` is set, else ``false``",
-        built=False,
     )
     rsync_options: tuple[str, ...] = _option(
         ARGUMENTS,
         Group.BLOBS,
         (),
         "More arguments for ``rsync``, after ``-a``.",
-        built=False,
     )
     rsync_hard_links_on_first_copy: bool = _option(
         SWITCH,
@@ -294,7 +288,6 @@ class Options:
         False,
         "Hard link the first blob backup to the live blobstorage in the place of copying it.  "
         "Saves room, but then a damaged blob is damaged in both.",
-        built=False,
     )
     # How long backups are kept
 
@@ -311,7 +304,6 @@ class Options:
         14,
         "With ``only_blobs`` and without ``full``: how many days blob backups are kept.  "
         "Elsewhere blobs are kept as long as the filestorage backups that need them.",
-        built=False,
     )
     keep_hourly: int = _option(
         NUMBER,
