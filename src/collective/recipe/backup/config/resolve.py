@@ -105,6 +105,8 @@ def resolve(facts: Facts, reading: Reading) -> Resolved:
     config = Config(part=facts.part, sources=sources, destinations=destinations, options=options)
     if not options.backup_blobs:
         config = _without_blobs(config)
+    elif options.only_blobs:
+        config = _with_blobs_alone(config)
     return Resolved(config, (*reading.warnings, *warnings))
 
 
@@ -181,6 +183,18 @@ def _without_blobs(config: Config) -> Config:
         sources=tuple(replace(source, blobstorage=None) for source in config.sources),
         destinations={
             kind: tuple(replace(place, blobstorage=None) for place in places)
+            for kind, places in config.destinations.items()
+        },
+    )
+
+
+def _with_blobs_alone(config: Config) -> Config:
+    """Return *config* without the storages that have no blobs."""
+    return replace(
+        config,
+        sources=tuple(source for source in config.sources if source.blobstorage),
+        destinations={
+            kind: tuple(place for place in places if place.blobstorage)
             for kind, places in config.destinations.items()
         },
     )

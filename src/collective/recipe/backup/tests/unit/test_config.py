@@ -325,6 +325,15 @@ def test_an_alternative_source_that_cannot_be_is_a_problem(lines, said):
     assert problem.startswith(f"alternative_restore_source: {said}")
 
 
+def test_with_only_blobs_a_storage_without_any_is_left_out():
+    lines = ("catalog", "other /srv/other.fs /srv/other-blobs")
+    configuration = config(only_blobs=True, additional_filestorages=lines)
+
+    assert [source.name for source in configuration.sources] == ["other", "1"]
+    for places in configuration.destinations.values():
+        assert [place.name for place in places] == ["other", "1"]
+
+
 def test_blobs_are_superfluous_in_an_alternative_source_of_a_site_without_blobs():
     [problem] = problems(
         facts(is_zope=False), backup_blobs=False, alternative_restore_source=("Data /a /b",)
