@@ -105,9 +105,13 @@ class BlobPart:
         wanted = times.stamp(now)
         return max(wanted, times.stamp_after(newest)) if newest else wanted
 
+    def sweep(self) -> None:
+        """Remove what runs that died left half made, or half removed."""
+        self._shop.files.sweep(self.directory)
+
     def store(self, demand: Demand) -> tuple[str, Copied]:
         """Store what *demand* says, in the style of this destination."""
-        self._shop.files.sweep(self.directory)
+        self.sweep()
         return self._style.back_up(demand, self.found())
 
     # restore

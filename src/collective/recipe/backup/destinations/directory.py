@@ -125,6 +125,8 @@ class Directory:
             known = manifest.read(self.place.filestorage, taken.stamp)
             if known is not None and not known.missing and self._has_blobs_of(known):
                 written, copied = known, None
+                if self._blobs is not None:
+                    self._blobs.sweep()
             else:
                 with watch.phase("blobs"):
                     written, copied = self._complete(log, taken, known, now)
