@@ -10,7 +10,8 @@ import pytest
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent
-from collective.recipe.backup.repozo.ledger import is_data_file, write_ledger
+from collective.recipe.backup.repozo.ledger import Chain, Part, is_data_file, write_ledger
+from collective.recipe.backup.repozo.reading import PIECE, checked
 from collective.recipe.backup.repozo.recover import recover
 from collective.recipe.backup.tests.vault import Vault
 
@@ -136,6 +137,17 @@ def test_a_data_file_with_something_after_it_is_found(vault, number, more):
     else:
         assert named(vault, path)
         assert refused(vault, part)
+
+
+def test_what_follows_a_whole_number_of_reads_is_found(tmp_path):
+    data = b"x" * PIECE
+    part = Part("2026-03-01-12-00-00.fs", 0, PIECE, md5(data).hexdigest())
+    chain = Chain(tmp_path, part.stamp, (part,))
+    chain.path(part).write_bytes(data)
+    assert b"".join(checked(chain, part)) == data
+    chain.path(part).write_bytes(data + b"garbage")
+    with pytest.raises(IntegrityError, match="holds more than"):
+        list(checked(chain, part))
 
 
 def test_two_data_files_that_were_swapped_are_found(vault):
