@@ -119,7 +119,10 @@ class IncrementalArchives(FullArchives):
     def back_up(self, demand: Demand, found: Found) -> tuple[str, Copied]:
         """Write what is new, if anything is, or all; see Style."""
         before = found.get(demand.before or "")
-        if not isinstance(before, Archived) or not self._can_be_built_on(before):
+        if not isinstance(before, Archived):
+            return super().back_up(demand, found)
+        archive = self._next(demand.stamp, before)
+        if not self._can_be_built_on(before, archive):
             return super().back_up(demand, found)
         if any(entry.foreign for entry in walk(self._shop.source)):
             # no log says when such a thing changes
@@ -134,7 +137,6 @@ class IncrementalArchives(FullArchives):
         first = next(wanted, None)
         if first is None:
             return before.name, Copied()
-        archive = self._next(demand.stamp, before)
         copied = write_delta(
             self._sources(),
             archive,
@@ -144,14 +146,14 @@ class IncrementalArchives(FullArchives):
         )
         return archive.name, copied
 
-    def _can_be_built_on(self, before: Archived) -> bool:
-        """Tell whether *before* is the newest archive, and ours."""
-        stamped = [
-            archive
-            for archive in find_archives(self._shop.directory, self._shop.storage)
-            if archive.stamp
-        ]
-        return bool(stamped) and stamped[-1].path == before.archive.path and before.ours
+    def _can_be_built_on(self, before: Archived, archive: Archive) -> bool:
+        """Tell whether *before* is ours and the newest but for *archive* itself.
+
+        That may have been left by a run that died; it is written anew.
+        """
+        archives = find_archives(self._shop.directory, self._shop.storage)
+        others = [each for each in archives if each.stamp and each.path != archive.path]
+        return bool(others) and others[-1].path == before.archive.path and before.ours
 
     def _next(self, wanted: str, before: Archived) -> Archive:
         """Return the archive of the stamp *wanted*, of a later one if that is taken."""

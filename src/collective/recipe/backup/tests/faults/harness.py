@@ -169,7 +169,7 @@ class Unsynced:
             # what is fsynced in a directory that is lost is lost with it
             return lambda: shutil.rmtree(path)
         elif operation == "rmdir":
-            return path.mkdir
+            return lambda: path.parent.is_dir() and path.mkdir()
         elif operation == "unlink":
             return self._resurrection(path)
         elif operation == "rename":
@@ -218,6 +218,8 @@ class Unsynced:
             shutil.copy2(path, grave, follow_symlinks=False)
 
         def resurrect() -> None:
+            if not path.parent.is_dir():
+                return  # a directory whose removal is durable is gone with all that was in it
             with suppress(FileNotFoundError):
                 path.unlink()
             shutil.move(grave, path)

@@ -99,6 +99,22 @@ def test_a_power_cut_loses_what_was_not_synced_and_nothing_else(make):
     assert (directory / "durable").read_bytes() == NEW
 
 
+def test_a_directory_whose_removal_is_durable_does_not_come_back_with_what_was_in_it(make):
+    directory = make()
+    (directory / "full").mkdir()
+    (directory / "full" / "b").write_bytes(OLD)
+    files = FaultyFiles(Fault.POWER_CUT, at=4)
+
+    def act():
+        files.remove_tree(directory / "full")  # 2 changes
+        files.sync_directory(directory)
+        files.remove(directory / "a")
+
+    with pytest.raises(Crash):
+        act()
+    assert [path.name for path in directory.iterdir()] == ["a"]
+
+
 def test_bytes_that_were_not_synced_are_lost(make):
     directory = make()
     files = FaultyFiles(Fault.POWER_CUT, at=2)

@@ -1,0 +1,167 @@
+"""Each style of keeping blobs when a run dies, the disk fills up or breaks: at each change."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from collective.recipe.backup.blobs.layout import Layout
+from collective.recipe.backup.destinations.blobpart import BlobPart
+from collective.recipe.backup.destinations.blobstyles import Demand, Workshop
+from collective.recipe.backup.destinations.blobstyles.archived import (
+    FullArchives,
+    IncrementalArchives,
+    NumberedArchives,
+)
+from collective.recipe.backup.destinations.blobstyles.trees import EachBackup, EachChain, Numbered
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.progress import Silent
+from collective.recipe.backup.tests.blobtrees import blob_id, content, put, tid
+from collective.recipe.backup.tests.faults.harness import Hasty, survive_every_fault
+
+STAMPS = [f"2026-03-0{day}-12-00-00" for day in range(1, 4)]
+BLOBS = [[blob_id(1, 3)], [blob_id(1, 5)], [blob_id(1, 7), blob_id(300, 7)]]
+"""What each of three backups adds, with the tids up to 4, 6 and 8."""
+
+STYLES = {
+    "chain": EachChain,
+    "each": EachBackup,
+    "numbered": Numbered,
+    "archives": partial(FullArchives, compressed=False),
+    "incremental": partial(IncrementalArchives, compressed=True),
+    "numbered-archives": partial(NumberedArchives, compressed=True),
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """A blobstorage, the directory of its backups, and how they are kept."""
+
+    root: Path
+    style: Callable
+
+    @property
+    def source(self) -> Path:
+        return self.root / "blobstorage"
+
+    def part(self, files: Files | None = None) -> BlobPart:
+        workshop = Workshop(
+            source=self.source,
+            directory=self.root / "backups",
+            files=files or Hasty(),
+            progress=Silent(),
+        )
+        return BlobPart(workshop, self.style)
+
+    def commit(self, number: int) -> None:
+        for blob in BLOBS[number]:
+            put(self.source, blob, layout=Layout.LAWN)
+
+    def names(self) -> dict[int, str]:
+        """Return which of the three backups are there; a tree for a chain is all of them."""
+        found = self.part().found()
+        names = {each.stamp: name for name, each in found.items()}
+        if self.style is EachChain:
+            # a chain's tree is for its incremental backups as well
+            names = {stamp: names.get(stamp, next(iter(found), "")) for stamp in STAMPS}
+        return {at: names[stamp] for at, stamp in enumerate(STAMPS) if stamp in names}
+
+    def back_up(self, number: int, files: Files | None = None, *, full: bool = False) -> str:
+        demand = Demand(
+            stamp=STAMPS[number],
+            until=tid(4 + 2 * number),
+            before=None if full else self.names().get(number - 1),
+            named=lambda: itertools.chain(*BLOBS[: number + 1]),
+            new=lambda: BLOBS[number],
+        )
+        name, copied = self.part(files).store(demand)
+        assert copied.lost == 0
+        return name
+
+    def prune(self, files: Files) -> None:
+        part = self.part(files)
+        assert list(part.remove_unneeded([self.names()[2]], STAMPS[2]))
+
+    def restored(self, number: int, name: str) -> dict[str, object]:
+        target = self.root / "restored"
+        self.part().stage(name, target, live=None, until=tid(4 + 2 * number))
+        found = dict(content(target))
+        shutil.rmtree(target)
+        return found
+
+    def expected(self, number: int) -> dict[str, object]:
+        blobs = itertools.chain(*BLOBS[: number + 1])
+        paths = {".layout", *map(Layout.LAWN.path, blobs)}
+        return {path: data for path, data in content(self.source).items() if path in paths}
+
+    def check(self, numbers: range) -> None:
+        """Check that the backups *numbers* are there, and restore to what they were."""
+        names = self.names()
+        for number in numbers:
+            assert self.restored(number, names[number]) == self.expected(number)
+        needed = {name: tid(4 + 2 * number) for number, name in names.items() if number in numbers}
+        assert list(self.part().verify(needed, only=False, reads=lambda _name: True)) == []
+
+
+@pytest.fixture(params=STYLES)
+def world(request, tmp_path: Path) -> World:
+    """Two backups, and a commit after them."""
+    world = World(tmp_path / "first", STYLES[request.param])
+    (world.root / "backups").mkdir(parents=True)
+    for number in range(2):
+        world.commit(number)
+        world.back_up(number)
+    world.commit(2)
+    return world
+
+
+@pytest.fixture
+def copy(world: World, tmp_path: Path) -> Callable[[], World]:
+    """Return a function that copies ``world``."""
+    numbers = itertools.count()
+
+    def copy() -> World:
+        twin = World(tmp_path / str(next(numbers)), world.style)
+        shutil.copytree(world.root, twin.root, symlinks=True)
+        return twin
+
+    return copy
+
+
+def partials(world: World) -> list[Path]:
+    return list((world.root / "backups").rglob("*.partial"))
+
+
+def test_a_backup_dies_or_fails_anywhere(world: World, copy) -> None:
+    def check(world: World, outcome: BaseException | None) -> None:
+        world.check(range(2))
+        if len(world.names()) == 3 and world.style is not EachChain:
+            # what has its name is whole
+            assert world.restored(2, world.names()[2]) == world.expected(2)
+        world.back_up(2)
+        world.check(range(3))
+        assert partials(world) == []
+        shutil.rmtree(world.root)
+
+    survive_every_fault(copy, lambda world, files: world.back_up(2, files), check)
+
+
+def test_a_prune_dies_or_fails_anywhere(world: World, copy) -> None:
+    world.back_up(2, full=True)
+
+    def check(world: World, outcome: BaseException | None) -> None:
+        world.check(range(2, 3))
+        part = world.part()
+        list(part.remove_unneeded([world.names()[2]], STAMPS[2]))
+        part.store(Demand(stamp="2026-03-04-12-00-00", until=tid(9)))
+        world.check(range(2, 3))
+        assert partials(world) == []
+        shutil.rmtree(world.root)
+
+    survive_every_fault(copy, lambda world, files: world.prune(files), check)
