@@ -34,3 +34,12 @@ def duration(seconds: float) -> str:
         return f"{hours} h {minute} min"
     days, hour = divmod(hours, 24)
     return f"{days} d {hour} h"
+
+
+def age(seconds: float) -> str:
+    """Return an age in the one unit that matters."""
+    whole = max(0, int(seconds))
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if whole >= 2 * length:
+            return f"{whole // length} {unit}"
+    return f"{whole} s"

@@ -127,6 +127,9 @@ SCRIPTS = (
         lambda it: bool(it.alternative_restore_source),
     ),
     Script("backup-list", "-list", "list", STANDARD),
+    Script("backup-verify", "-verify", "verify", STANDARD),
+    Script("backup-rehearse", "-rehearse", "rehearse", STANDARD),
+    Script("backup-prune", "-prune", "prune", STANDARD),
 )
 
 

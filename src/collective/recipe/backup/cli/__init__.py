@@ -26,7 +26,7 @@ from collective.recipe.backup.cli import messages
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.screen import Screen
 from collective.recipe.backup.cli.signals import as_interrupts
-from collective.recipe.backup.errors import DONE
+from collective.recipe.backup.errors import DONE, ConfigurationError
 
 __all__ = ["main"]
 
@@ -79,6 +79,12 @@ def _run(  # noqa: PLR0913  what main has
     messages.choose_level(quiet=namespace.quiet, debug=namespace.debug)
     loaded = config.load(config_path)
     messages.choose_level(quiet=namespace.quiet, debug=namespace.debug or loaded.options.debug)
+    destination = getattr(namespace, "destination", None) or destination
+    if destination not in loaded.destinations:
+        raise ConfigurationError(
+            f"there is no destination {destination!r} in this part",
+            hint=f"there are {', '.join(sorted(loaded.destinations))}",
+        )
     run = Run(
         config=loaded,
         config_path=config_path,

@@ -28,9 +28,9 @@ class Answers:
         self._stream = stream
 
     @property
-    def on_terminal(self) -> bool:
-        """Tell whether somebody reads this as it comes."""
-        return self._stream is not None and self._stream.isatty()
+    def width(self) -> int | None:
+        """The columns of the terminal that this is shown on, None if it is not on one."""
+        return self.screen.width if self._stream is not None and self._stream.isatty() else None
 
     def say(self, text: str) -> None:
         """Write *text* and a line end.  Raises OSError where that cannot be stored."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
+from collective.recipe.backup import config
 from collective.recipe.backup.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ exit codes:
   3  data is not as it should be, or blobs are missing
   4  no restore point for that moment
 """
+
+
+GENERAL = ("--quiet", "--no-prompt", "--debug")
+"""What every command has, besides --help."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +126,17 @@ def parser_of(verb: Verb, prog: str | None = None) -> Parser:
 def json_flag(parser: argparse.ArgumentParser) -> None:
     """Declare --json, for verbs that answer."""
     parser.add_argument("--json", action="store_true", help="answer in JSON, errors included")
+
+
+def destination_flag(parser: argparse.ArgumentParser) -> None:
+    """Declare --of, for verbs whose script is made for one destination but serves all."""
+    parser.add_argument(
+        "--of",
+        choices=(config.STANDARD, config.SNAPSHOT, config.ZIP, config.ALTERNATIVE),
+        dest="destination",
+        help="which restore points: those of bin/backup (standard, the default), of "
+        "bin/snapshotbackup, of bin/zipbackup, or those that bin/altrestore restores from",
+    )
 
 
 def _taken_apart(arguments: Sequence[str]) -> list[str]:

@@ -26,7 +26,7 @@ _LARGEST = 1 << 28
 def flaw_of(data: bytes) -> str:
     """Say what keeps the *data* of a record from being two pickles, or ""."""
     try:
-        plain = _decompressed(data)
+        plain = decompressed(data)
         return "" if _end(plain, _end(plain, 0)) == len(plain) else "something follows its pickles"
     except zlib.error as error:
         return f"it cannot be decompressed ({error})"
@@ -34,8 +34,11 @@ def flaw_of(data: bytes) -> str:
         return str(error)
 
 
-def _decompressed(data: bytes) -> bytes:
-    """Return the pickles, also of a record that a wrapper like zc.zlibstorage compressed."""
+def decompressed(data: bytes) -> bytes:
+    """Return the pickles, also of a record that a wrapper like zc.zlibstorage compressed.
+
+    Raises zlib.error or ValueError for what is not that.
+    """
     if data[:2] != _COMPRESSED:
         return data
     inflater = zlib.decompressobj()

@@ -12,12 +12,13 @@ import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from collective.recipe.backup import locking, retention
+from collective.recipe.backup import locking
 from collective.recipe.backup.destinations import Destination, Outcome
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.history import INCOMPLETE
 from collective.recipe.backup.model import MAIN
 from collective.recipe.backup.operations.course import course, put_down
+from collective.recipe.backup.operations.prune import prune_one
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.times import monotonic
 
@@ -64,7 +65,7 @@ def _back_up_locked(run: Run, *, full: bool) -> list[Outcome]:
             locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
         outcomes = [_one(run, destination, full=full) for destination in destinations]
         for destination in destinations:
-            prune(run, destination)
+            prune_one(run, destination)
     logger.info("%s", _closing_line(outcomes, monotonic() - started))
     return outcomes
 
@@ -87,17 +88,6 @@ def _one(run: Run, destination: Destination, *, full: bool) -> Outcome:
         logger.warning("%s", note)
     logger.info("%s", outcome.summary)
     return outcome
-
-
-def prune(run: Run, destination: Destination) -> retention.Plan:
-    """Remove the restore points of *destination* that no rule keeps."""
-    points = destination.restore_points()
-    plan = retention.plan(points, run.policy, run.now)
-    removed = plan.removed
-    if removed:
-        logger.info("removing what is not kept any longer: %s", ", ".join(removed))
-        destination.remove(removed)
-    return plan
 
 
 def _closing_line(outcomes: Sequence[Outcome], seconds: float) -> str:

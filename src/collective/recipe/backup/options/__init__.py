@@ -296,7 +296,11 @@ class Options:
         Group.RETENTION,
         2,
         "How many full backups are kept, each with the incremental ones that belong to it.  "
-        "``0`` keeps all.",
+        "``0`` keeps all.  The options below add up with it: what one of them wants stays, with "
+        "the full backup that it needs and all that belongs to that.  The newest good backup "
+        "always stays.",
+        unset="``2``, or ``1`` if one of ``keep_hourly``, ``keep_daily``, ``keep_weekly``, "
+        "``keep_monthly``, ``keep_yearly`` or ``keep_within`` is set, which then decide alone",
     )
     keep_blob_days: int = _option(
         NUMBER,
@@ -310,35 +314,30 @@ class Options:
         Group.RETENTION,
         0,
         "Keep the newest backup of each of this many hours that have one.",
-        built=False,
     )
     keep_daily: int = _option(
         NUMBER,
         Group.RETENTION,
         0,
         "Keep the newest backup of each of this many days that have one.",
-        built=False,
     )
     keep_weekly: int = _option(
         NUMBER,
         Group.RETENTION,
         0,
         "Keep the newest backup of each of this many weeks that have one.",
-        built=False,
     )
     keep_monthly: int = _option(
         NUMBER,
         Group.RETENTION,
         0,
         "Keep the newest backup of each of this many months that have one.",
-        built=False,
     )
     keep_yearly: int = _option(
         NUMBER,
         Group.RETENTION,
         0,
         "Keep the newest backup of each of this many years that have one.",
-        built=False,
     )
     keep_within: timedelta = _option(
         DURATION,
@@ -346,7 +345,6 @@ class Options:
         timedelta(0),
         "Keep every backup that is younger than this: hours (``36h``), days (``7d``) or "
         "weeks (``4w``).",
-        built=False,
     )
     # Which scripts there are
 

@@ -30,6 +30,17 @@ class Reading(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
+FINER_RULES = (
+    "keep_hourly",
+    "keep_daily",
+    "keep_weekly",
+    "keep_monthly",
+    "keep_yearly",
+    "keep_within",
+)
+"""Options of retention that count other things than full backups."""
+
+
 class _Setting(NamedTuple):
     """An option as it was set: under which *name*, and the *text*."""
 
@@ -50,6 +61,9 @@ def read(settings: Mapping[str, str], foreign: Collection[str] = ()) -> Reading:
     if options.rsync_options and "use_rsync" not in found:
         # who chooses its arguments means the program
         options = replace(options, use_rsync=True)
+    if "keep" not in found and any(getattr(options, name) for name in FINER_RULES):
+        # who counts days means those: the newest full backup, which always stays, is enough
+        options = replace(options, keep=1)
     _check_names(set(settings) - set(foreign), notes)
     notes.problems.extend(contradictions(options))
     notes.warnings.extend(without_effect(options))

@@ -6,10 +6,13 @@ A room imports the operation behind it only when it acts: a script starts quicke
 from __future__ import annotations
 
 from collective.recipe.backup.cli.arguments import Verb
-from collective.recipe.backup.cli.verbs import backup, listing, restore
+from collective.recipe.backup.cli.verbs import backup, listing, prune, rehearse, restore, verify
 
 VERBS: dict[str, Verb] = {
     "backup": backup.VERB,
     "restore": restore.VERB,
     "list": listing.VERB,
+    "verify": verify.VERB,
+    "rehearse": rehearse.VERB,
+    "prune": prune.VERB,
 }

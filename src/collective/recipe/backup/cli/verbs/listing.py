@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import argparse
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup import times
-from collective.recipe.backup.amounts import size
+from collective.recipe.backup.amounts import age, size
 from collective.recipe.backup.cli.answers import Answers
-from collective.recipe.backup.cli.arguments import Verb, json_flag
+from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag
+from collective.recipe.backup.cli.tables import Column, table
 from collective.recipe.backup.errors import DONE, printable
+from collective.recipe.backup.model import MAIN, RestorePoint, Source
 from collective.recipe.backup.operations.run import Run
 
 if TYPE_CHECKING:
     from collective.recipe.backup.operations.listing import Listed
+
+COLUMNS = (
+    Column(title="restore point"),
+    Column(title="age", right=True),
+    Column(title="kind"),
+    Column(title="stored", right=True),
+    Column(title="restores", right=True),
+)
+LONG_COLUMNS = (Column(title="last transaction"), Column(title="blobs"))
+STATE = Column(title="state")
+
+
+def _declare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--long",
+        action="store_true",
+        help="show the last transaction and the directory of the blobs as well",
+    )
+    json_flag(parser)
+    destination_flag(parser)
 
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
@@ -21,60 +44,99 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
 
     listed = list_points(run)
     if namespace.json:
-        answers.document({"storages": [_as_json(each) for each in listed]})
-    else:
-        for each in listed:
-            answers.say(_as_text(each))
+        answers.document({"storages": [_as_json(each, run.now) for each in listed]})
+        return DONE
+    for each in listed:
+        if each.source.name != MAIN:
+            answers.say(f"\nStorage {each.source.name}:")
+        answers.say(_as_text(each, run.now, long=namespace.long, width=answers.width))
     return DONE
 
 
-def _as_json(listed: Listed) -> dict[str, object]:
+def source_as_json(source: Source) -> dict[str, object]:
+    """Return what names a storage in all JSON."""
+    return {"storage": source.name, "filestorage": str(source.filestorage)}
+
+
+def point_as_json(point: RestorePoint, now: datetime) -> dict[str, object]:
+    """Return what is said of a restore point in all JSON."""
     return {
-        "storage": listed.source.name,
-        "filestorage": str(listed.source.filestorage),
-        "restore_points": [
-            {
-                "stamp": point.stamp,
-                "kind": "full" if point.full else "incremental",
-                "chain": point.chain,
-                "size": point.end,
-                "stored": point.stored,
-                "tid": point.tid and times.show_tid(point.tid),
-                "blobs": point.blobs,
-                "whole": point.whole,
-                "restorable": point.restorable,
-                "problems": list(point.problems),
-            }
-            for point in listed.points
-        ],
+        "stamp": point.stamp,
+        "moment": point.moment.isoformat(),
+        "age": max(0, round((now - point.moment).total_seconds())),
+        "kind": _kind(point),
+        "chain": point.chain,
+        "stored": point.stored,
+        "size": point.end,
+        "tid": point.tid and times.show_tid(point.tid),
+        "blobs": point.blobs,
+        "whole": point.whole,
+        "restorable": point.restorable,
+        "problems": list(point.problems),
+    }
+
+
+def _as_json(listed: Listed, now: datetime) -> dict[str, object]:
+    return {
+        **source_as_json(listed.source),
+        "restore_points": [point_as_json(point, now) for point in listed.points],
         "moments": [
-            {"first": span.first.isoformat(), "last": span.last.isoformat()}
+            {
+                "chain": span.chain,
+                "first": span.first.isoformat(),
+                "last": span.last.isoformat(),
+            }
             for span in listed.ranges
         ],
     }
 
 
-def _as_text(listed: Listed) -> str:
-    lines = [f"{'restore point':<21}{'kind':<13}{'stored':>10}{'restores':>10}  state"]
+def _as_text(listed: Listed, now: datetime, *, long: bool, width: int | None) -> str:
     if not listed.points:
         return f"no restore points of {printable(str(listed.source.filestorage))} yet"
-    for point in listed.points:
-        kind = "full" if point.full else "incremental"
-        state = "whole" if point.whole else "; ".join(point.problems)
-        lines.append(
-            f"{point.stamp:<21}{kind:<13}{size(point.stored):>10}{size(point.end):>10}  {state}"
-        )
-    lines.append("Any moment in these ranges can be restored (UTC):")
+    columns = (*COLUMNS, *(LONG_COLUMNS if long else ()), STATE)
+    rows = [_row(point, now, long=long) for point in listed.points]
+    lines = list(table(columns, rows, width))
+    if listed.ranges:
+        lines.append("Any moment in these ranges can be restored (UTC):")
     lines.extend(
         f"  {times.stamp(span.first)} to {times.stamp(span.last)}" for span in listed.ranges
     )
     return "\n".join(lines)
 
 
+def _row(point: RestorePoint, now: datetime, *, long: bool) -> list[str]:
+    more = [times.show_tid(point.tid) if point.tid else "unknown", point.blobs or "none"]
+    return [
+        point.stamp,
+        age((now - point.moment).total_seconds()),
+        _kind(point),
+        size(point.stored),
+        size(point.end),
+        *(map(printable, more) if long else ()),
+        printable(_state(point)),
+    ]
+
+
+def _kind(point: RestorePoint) -> str:
+    return "full" if point.full else "incremental"
+
+
+def _state(point: RestorePoint) -> str:
+    if point.whole:
+        return "whole"
+    problems = "; ".join(point.problems)
+    return problems if point.restorable else f"cannot be restored: {problems}"
+
+
 VERB = Verb(
     summary="list what can be restored",
     description="List the restore points, and the moments that can be restored.",
-    examples=(("", "list them"), ("--json", "the same for a program")),
-    declare=json_flag,
+    examples=(
+        ("", "list them"),
+        ("--long", "with the last transaction of each, and where its blobs are"),
+        ("--json", "the same for a program"),
+    ),
+    declare=_declare,
     act=_act,
 )

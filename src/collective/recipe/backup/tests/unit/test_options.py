@@ -443,3 +443,14 @@ def test_the_reference_tells_of_each_option(option):
     assert all(f"``{alias.name}``" in entry for alias in declared.aliases)
     assert ("Not built yet" in entry) == (not declared.built)
     assert declared.doc.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "rule", ["hourly", "daily", "weekly", "monthly", "yearly", "within"], ids=str
+)
+def test_finer_rules_decide_alone_unless_keep_is_set(rule):
+    finer = {f"keep_{rule}": "7d" if rule == "within" else "7"}
+    assert read({}).options.keep == 2
+    assert read(finer).options.keep == 1
+    assert read({**finer, "keep": "3"}).options.keep == 3
+    assert read({**finer, "keep": "0"}).options.keep == 0

@@ -279,6 +279,9 @@ ALWAYS = {
     "restore": ("restore", "standard"),
     "snapshotrestore": ("restore", "snapshot"),
     "backup-list": ("list", "standard"),
+    "backup-verify": ("verify", "standard"),
+    "backup-rehearse": ("rehearse", "standard"),
+    "backup-prune": ("prune", "standard"),
 }
 OF_P = {
     "P": ("backup", "standard"),
@@ -286,6 +289,9 @@ OF_P = {
     "P-restore": ("restore", "standard"),
     "P-snapshotrestore": ("restore", "snapshot"),
     "P-list": ("list", "standard"),
+    "P-verify": ("verify", "standard"),
+    "P-rehearse": ("rehearse", "standard"),
+    "P-prune": ("prune", "standard"),
 }
 
 
@@ -307,7 +313,7 @@ def test_the_scripts_of_a_part(buildout, part, expected):
 def test_snapshotrestore_can_be_switched_off(buildout, part, name):
     paths = buildout.install(buildout.make(part, enable_snapshotrestore="false"))
     assert name not in calls(paths)
-    assert len(calls(paths)) == 4
+    assert len(calls(paths)) == len(ALWAYS) - 1
 
 
 @pytest.mark.parametrize(("part", "name"), [("backup", "fullbackup"), ("P", "P-full")])

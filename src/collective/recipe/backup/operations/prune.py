@@ -1,0 +1,54 @@
+"""Prune: what no rule keeps goes, each with the reason said before."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from collective.recipe.backup import locking, retention
+from collective.recipe.backup.destinations import Destination
+from collective.recipe.backup.model import Source
+from collective.recipe.backup.operations.course import course
+from collective.recipe.backup.operations.run import Run, one_run
+
+logger = logging.getLogger("backup")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruned:
+    """What becomes of the restore points of one source."""
+
+    source: Source
+    plan: retention.Plan
+
+
+def plan(run: Run) -> list[Pruned]:
+    """Return what prune would do now.  Changes nothing."""
+    return [Pruned(source=each.source, plan=_planned(run, each)) for each in run.destinations()]
+
+
+def prune(run: Run) -> list[Pruned]:
+    """Remove what no rule keeps; return what became of each restore point."""
+    with one_run(run), course(run) as account, ExitStack() as locks:
+        destinations = run.destinations()
+        for destination in destinations:
+            if destination.lock_directory.is_dir():
+                locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
+        pruned = [Pruned(source=each.source, plan=prune_one(run, each)) for each in destinations]
+        removed = [made for each in pruned for made in each.plan.decisions if not made.kept]
+        account.numbers = {"removed": len(removed)}
+    return pruned
+
+
+def prune_one(run: Run, destination: Destination) -> retention.Plan:
+    """Remove the restore points of *destination*, which is locked, that no rule keeps."""
+    planned = _planned(run, destination)
+    if planned.removed:
+        logger.info("removing what is not kept any longer: %s", ", ".join(planned.removed))
+        destination.remove(planned.removed)
+    return planned
+
+
+def _planned(run: Run, destination: Destination) -> retention.Plan:
+    return retention.plan(destination.restore_points(), run.policy, run.now)

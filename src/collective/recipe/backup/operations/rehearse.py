@@ -1,0 +1,252 @@
+"""The rehearsal: restore to scratch, open everything, tell how long it took, leave nothing.
+
+A scratch directory belongs to the run that holds the lock in it.  What a run that died left
+there is removed by the next one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+
+from collective.recipe.backup import locking
+from collective.recipe.backup.destinations import Destination, Targets
+from collective.recipe.backup.errors import BackupError, IntegrityError, explained
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.model import RestorePoint, Source
+from collective.recipe.backup.operations.course import Account, course
+from collective.recipe.backup.operations.opening import Opened, open_everything
+from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.progress import Advance, PhaseManager, Progress
+from collective.recipe.backup.restorepoints import Choice, choose, newest
+from collective.recipe.backup.times import Tid, monotonic
+
+logger = logging.getLogger("backup")
+
+MARK = ".rehearsal."
+"""In the name of each scratch directory, before the number of the process."""
+
+
+class Which(Enum):
+    """Which restore points to rehearse, if no moment is given."""
+
+    NEWEST = "newest"
+    RANDOM = "random"
+    EACH = "each"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What to rehearse, where, and for how long.
+
+    *draw* returns one of some restore points at random.  *scratch* is a directory that
+    exists; None is the one that the backups lie in.  After *seconds* it stops.
+    """
+
+    which: Which = Which.NEWEST
+    when: datetime | Tid | None = None
+    scratch: Path | None = None
+    seconds: float | None = None
+    draw: Callable[[Sequence[RestorePoint]], RestorePoint]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsed:
+    """How one rehearsal ended: with *opened*, or with a *problem*, or with neither: no time.
+
+    *seconds* is what a restore takes, *opening* what opening everything took then.
+    """
+
+    source: Source
+    choice: Choice
+    size: int = 0
+    opened: Opened | None = None
+    problem: IntegrityError | None = None
+    seconds: float = 0.0
+    opening: float = 0.0
+
+    @property
+    def is_out_of_time(self) -> bool:
+        """Tell whether it was stopped before anything could be said."""
+        return self.opened is None and self.problem is None
+
+
+class OutOfTime(Exception):  # noqa: N818  no error: the user wanted it so
+    """The time that the user gave is over."""
+
+
+def rehearse(run: Run, order: Order, tell: Callable[[Rehearsed], object]) -> list[Rehearsed]:
+    """Rehearse what *order* says; *tell* is told how each rehearsal ended as soon as it has.
+
+    Raises BackupError where it is the rehearsal that cannot be done: no room for it, or
+    none of the restore points that were asked for.
+    """
+    with course(run) as account:
+        timed = _Timed(run.progress, order.seconds)
+        jobs = [
+            (destination, choice)
+            for destination in replace(run, progress=timed).destinations()
+            for choice in _choices(destination.restore_points(), order)
+        ]
+        rehearsed: list[Rehearsed] = []
+        for destination, choice in jobs:
+            rehearsed.append(_rehearse(run, timed, destination, choice, order))
+            tell(rehearsed[-1])
+            if rehearsed[-1].is_out_of_time:
+                break
+        _account_for(rehearsed, account)
+        error = outcome(rehearsed, order)
+        if error is not None:
+            account.found_wrong(error)
+    return rehearsed
+
+
+def _account_for(rehearsed: Sequence[Rehearsed], account: Account) -> None:
+    opened = [each.opened for each in rehearsed if each.opened]
+    account.phases["restore"] = sum(each.seconds for each in rehearsed)
+    account.phases["opening"] = sum(each.opening for each in rehearsed)
+    account.points.update({each.source.name: each.choice.point.stamp for each in rehearsed})
+    account.numbers = {
+        "rehearsals": len(opened),
+        "objects": sum(each.objects for each in opened),
+        "blobs": sum(each.blobs for each in opened),
+        "problems": sum(each.problem is not None for each in rehearsed),
+    }
+
+
+def _choices(points: Sequence[RestorePoint], order: Order) -> list[Choice]:
+    """Return what to rehearse of one source, the newest first."""
+    if order.when is not None:
+        return [choose(points, order.when)]
+    last = newest(points)
+    usable = [point for point in points if point.restorable]
+    if order.which is Which.EACH:
+        return [Choice(point=point) for point in reversed(usable)]
+    if order.which is Which.RANDOM:
+        return [Choice(point=order.draw(usable))]
+    return [Choice(point=last)]
+
+
+def _rehearse(
+    run: Run, timed: _Timed, destination: Destination, choice: Choice, order: Order
+) -> Rehearsed:
+    source = destination.source
+    found = Rehearsed(source=source, choice=choice, size=choice.point.end)
+    logger.info("rehearsing the restore point %s", choice.point.stamp)
+    beside = order.scratch or destination.lock_directory.parent
+    try:
+        with _scratch(run, beside, destination.lock_directory.name) as scratch:
+            timed.check()
+            _check_room(scratch, choice.point.end)
+            filestorage = scratch / source.filestorage.name
+            blobstorage = source.blobstorage and scratch / "blobs" / source.blobstorage.name
+            if blobstorage:
+                run.files.make_directory(blobstorage.parent)
+            index = filestorage.with_name(f"{filestorage.name}.index")
+            targets = Targets(filestorage=filestorage, index=index, blobstorage=blobstorage)
+            began = monotonic()
+            destination.stage(choice, targets)
+            staged = monotonic()
+            found = replace(found, seconds=staged - began)
+            has_blobs = blobstorage if blobstorage and blobstorage.is_dir() else None
+            opened = open_everything(filestorage, has_blobs, timed)
+            return replace(found, opened=opened, opening=monotonic() - staged)
+    except OutOfTime:
+        return found
+    except IntegrityError as error:
+        return replace(found, problem=error)
+
+
+# scratch
+
+
+@contextmanager
+def _scratch(run: Run, beside: Path, name: str) -> Iterator[Path]:
+    """Yield a new directory, which is gone afterwards."""
+    with explained("cannot use the directory for scratch", beside):
+        _sweep(run.files, beside, name)
+        directory = beside / f"{name}{MARK}{os.getpid()}"
+        run.files.make_directory(directory, 0o700)
+    try:
+        with locking.one_writer(directory, run.holder):
+            yield directory
+    finally:
+        with explained("cannot remove the scratch directory", directory):
+            run.files.clear(directory)
+
+
+def _sweep(files: Files, beside: Path, name: str) -> None:
+    """Remove what rehearsals that died left."""
+    for path in beside.iterdir():
+        is_ours = path.name.startswith(name + MARK) and path.is_dir() and not path.is_symlink()
+        if is_ours and (path / locking.LOCK_NAME).exists() and locking.holder_of(path) is None:
+            logger.info("removing what a rehearsal that died left: %s", path)
+            files.remove_tree(path)
+
+
+def _check_room(directory: Path, needed: int) -> None:
+    """Refuse if the filestorage alone cannot fit."""
+    status = os.statvfs(directory)
+    free = status.f_bavail * status.f_frsize
+    if free < needed:
+        raise BackupError(
+            f"there is not enough room: {free} bytes are free, {needed} are needed",
+            where=directory.parent,
+            hint="free some room, or rehearse on another disk with --scratch",
+        )
+
+
+# time
+
+
+class _Timed:
+    """A Progress that ends the work when its time is over."""
+
+    def __init__(self, progress: Progress, seconds: float | None) -> None:
+        self._progress = progress
+        self._end = None if seconds is None else monotonic() + seconds
+
+    def check(self) -> None:
+        """Raise OutOfTime if it is over."""
+        if self._end is not None and monotonic() > self._end:
+            raise OutOfTime
+
+    def phase(self, title: str, total: int, unit: str = "B") -> PhaseManager:
+        """Return a phase whose Advance checks."""
+        return self._phase(self._progress.phase(title, total, unit))
+
+    @contextmanager
+    def _phase(self, phase: PhaseManager) -> Iterator[Advance]:
+        with phase as advance:
+
+            def checked(by: int) -> None:
+                advance(by)
+                self.check()
+
+            yield checked
+
+
+def outcome(rehearsed: Sequence[Rehearsed], order: Order) -> BackupError | None:
+    """Return the error that all rehearsals together are, None if what was asked for is done.
+
+    A rehearsal that had not enough time is no error as long as another one ended.
+    """
+    failed = [each for each in rehearsed if each.problem is not None]
+    if failed:
+        stamps = ", ".join(each.choice.point.stamp for each in failed)
+        return IntegrityError(
+            f"{len(failed)} of {len(rehearsed)} rehearsals failed: {stamps}",
+            hint="do not rely on these restore points; verify tells what is damaged",
+        )
+    if not any(each.opened for each in rehearsed):
+        return BackupError(
+            f"not one restore point could be rehearsed in {order.seconds:g} seconds",
+            hint="give it more time: the messages say how far it came",
+        )
+    return None

@@ -1,0 +1,97 @@
+"""Verify: read and compare, change nothing, and tell all that is wrong."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+
+from collective.recipe.backup import locking
+from collective.recipe.backup.destinations import Depth, Destination
+from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
+from collective.recipe.backup.model import Problem, RestorePoint, Source
+from collective.recipe.backup.operations import sampling
+from collective.recipe.backup.operations.course import course
+from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.restorepoints import choose
+from collective.recipe.backup.times import Tid
+
+logger = logging.getLogger("backup")
+
+Tell = Callable[[Source, Problem], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """How deep to look, and at what.
+
+    *when* names one restore point (None: all).  *share* is how much of the files is read
+    (None: all of them); names are always compared.
+    """
+
+    depth: Depth = Depth.CHECKSUMS
+    when: datetime | Tid | None = None
+    share: Fraction | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """What was found of one source: how many restore points were looked at, how many problems."""
+
+    source: Source
+    points: int
+    problems: int
+
+
+def verify(run: Run, order: Order, tell: Tell) -> list[Verified]:
+    """Look at each source's restore points; *tell* is told each problem as it is found.
+
+    Raises NoRestorePoint if there is nothing to verify.
+    """
+    with course(run) as account:
+        verified = [_one(run, destination, order, tell) for destination in run.destinations()]
+        account.numbers = {
+            "restore_points": sum(each.points for each in verified),
+            "problems": sum(each.problems for each in verified),
+        }
+        error = outcome(verified)
+        if error is not None:
+            account.found_wrong(error)
+    return verified
+
+
+def outcome(verified: list[Verified]) -> IntegrityError | None:
+    """Return the error that all problems together are, None if there are none."""
+    count = sum(each.problems for each in verified)
+    if not count:
+        return None
+    problems = "1 problem" if count == 1 else f"{count} problems"
+    return IntegrityError(
+        f"the backups are not what they should be: {problems}",
+        hint="make a new full backup soon; until then restore what has no problem",
+    )
+
+
+def _one(run: Run, destination: Destination, order: Order, tell: Tell) -> Verified:
+    directory = destination.lock_directory
+    holder = locking.holder_of(directory)
+    if holder is not None:
+        logger.warning("what another run changes just now may look like a problem: %s", holder)
+    points = destination.restore_points()
+    only: RestorePoint | None = None
+    if order.when is not None:
+        only = choose(points, order.when).point
+    arc = sampling.next_arc(directory, order.share) if order.share is not None else None
+    count = 0
+    for problem in destination.verify(order.depth, only=only, reads=arc and arc.holds):
+        tell(destination.source, problem)
+        count += 1
+    if not points and not count:
+        raise NoRestorePoint(
+            "there is no restore point to verify", where=directory, hint="run the backup first"
+        )
+    if arc is not None:
+        sampling.remember(directory, arc, run.files)
+    return Verified(source=destination.source, points=1 if only else len(points), problems=count)
