@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -71,17 +72,29 @@ class Archived:
         copied = write_delta([self.source], archive, ids, files=files or Files(), progress=Silent())
         return archive, copied
 
-    def tar(self, key: str | int, *, compressed: bool = False, snar: str | None = None) -> Archive:
+    def tar(
+        self,
+        key: str | int,
+        *options: str,
+        compressed: bool = False,
+        snar: str | None = None,
+    ) -> Archive:
         """Let GNU tar make an archive as releases 4.2 and 6.0 do.
 
         *snar* is the stamp of the full archive to build on; its own for a full one.
         """
+        # tar compares its clock with times of files, which come from a coarser one
+        time.sleep(0.02)
         archive = self.planned(key, delta=snar not in (None, key), compressed=compressed)
-        command = ["tar", "czf" if compressed else "cf", archive.path]
+        command = ["tar", "czf" if compressed else "cf", archive.path, *options]
         if snar:
-            command.append(f"--listed-incremental={self.directory / f'{self.storage}.{snar}.snar'}")
+            command.append(f"--listed-incremental={self.snar(snar)}")
         subprocess.run([*command, "-C", self.source, "."], check=True)
+        time.sleep(0.02)
         return archive
+
+    def snar(self, stamp: str) -> Path:
+        return self.directory / f"{self.storage}.{stamp}.snar"
 
     def found(self) -> list[Archive]:
         return find_archives(self.directory, self.storage)

@@ -43,6 +43,7 @@ class Unpacking:
         self._placed: set[int] | None = None
         self._layout: Layout | None = None
         self._aside: Path | None = None
+        self._doubtful: set[str] = set()
         self._moved = self._links = False
         self._written = self._linked = self._size = self._foreign = 0
 
@@ -52,6 +53,7 @@ class Unpacking:
         Where a *layout* is given, blobs come where that has them.
         """
         self._placed = set()
+        self._doubtful = set()
         self._layout = layout
 
     def add(self, member: Member) -> None:
@@ -126,34 +128,43 @@ class Unpacking:
         return there is None
 
     def _rename(self, dumpdir: Dumpdir) -> None:
-        """Rename what was renamed at the source, instead of unpacking it again."""
+        """Rename what was renamed at the source, instead of unpacking it again.
+
+        GNU tar knows directories by their inodes, which are used again.  So it calls it a
+        rename if a pack has removed one and ZODB then made another, and some of these make
+        no sense here.  They do no harm as long as all that the other one holds is new.
+        """
         for source, target in dumpdir.renames:
             self._made = []
+            if target is None:
+                self._set_aside(source)
+                continue
+            path = _path(target)
+            place = self._aside if source is None else self._directory(_path(source))
+            if source is None:
+                self._aside = None
+            self._enter(os.path.dirname(path))
+            if place is None or os.path.lexists(self._target / path):
+                self._doubtful.add(path)
+                if place and source is None:
+                    self._files.clear(place)
+                continue
+            if place in (self._target / path).parents:
+                raise Refused(f"{_shown(path)} was renamed into itself")
+            self._files.rename(place, self._target / path)
             self._moved = True
-            self._files.rename(self._source_of_rename(source), self._target_of_rename(target))
 
-    def _source_of_rename(self, name: bytes | None) -> Path:
-        if name is None:
-            place, self._aside = self._aside, None
-            if place is None:
-                raise Refused("a directory was renamed half")
-            return place
-        path = _path(name)
-        if not self._is(path, stat.S_IFDIR):
-            raise Refused(f"{_shown(path)} was renamed, but no earlier archive holds it")
-        return self._target / path
-
-    def _target_of_rename(self, name: bytes | None) -> Path:
-        if name is None:
-            if self._aside:
-                raise Refused("a directory was renamed half")
+    def _set_aside(self, source: bytes | None) -> None:
+        """Rename to a temporary name, until the other half of a swap is done."""
+        place = self._directory(_path(source or b""))
+        if self._aside:
+            raise Refused("a directory was renamed half")
+        if place:
             self._aside = self._files.partial_name(self._target / "renamed")
-            return self._aside
-        path = _path(name)
-        self._enter(os.path.dirname(path))
-        if os.path.lexists(self._target / path):
-            raise Refused(f"something was renamed to {_shown(path)}, which is there already")
-        return self._target / path
+            self._files.rename(place, self._aside)
+
+    def _directory(self, path: str) -> Path | None:
+        return self._target / path if self._is(path, stat.S_IFDIR) else None
 
     def _purge(self, path: str, dumpdir: Dumpdir) -> None:
         """Remove what was deleted at the source."""
@@ -172,12 +183,15 @@ class Unpacking:
 
     def _check_unchanged(self, path: str, dumpdir: Dumpdir) -> None:
         """See to it that earlier archives have brought what this one takes for granted."""
+        doubtful = not self._doubtful.isdisjoint(_with_parents(path))
         for name in dumpdir.unchanged():
             below = f"{path}/{os.fsdecode(name)}" if path else os.fsdecode(name)
             blob = blob_of(below)
             if blob and blob.tid > self._until:
                 continue
-            if not os.path.lexists(self._target / below):
+            if doubtful:
+                raise Refused(f"it does not tell which {_shown(below)} is meant")
+            if not os.path.lexists(os.path.join(self._target, below)):
                 raise Refused(f"an earlier archive that holds {_shown(below)} is missing")
 
     # files
@@ -278,6 +292,13 @@ def _begin(descriptor: int, size: int) -> Iterator[memoryview]:
     """Yield the first *size* bytes of an open file, which were compared."""
     for offset in range(0, size, _PIECE_SIZE):
         yield memoryview(os.pread(descriptor, min(size - offset, _PIECE_SIZE), offset))
+
+
+def _with_parents(path: str) -> Iterator[str]:
+    """Yield *path* and the directories that it lies in."""
+    while path:
+        yield path
+        path = os.path.dirname(path)
 
 
 def _path(name: bytes) -> str:

@@ -310,6 +310,8 @@ class TestSeal:
         data = archive.path.read_bytes()
         assert data[-512:].startswith(b"collective.recipe.backup BLAKE3 ")
         assert data[-1536:-512] == bytes(1024)
-        without = tarfile.open(fileobj=io.BytesIO(data[:-512]))
-        with without, tarfile.open(archive.path) as whole:
+        with (
+            tarfile.open(fileobj=io.BytesIO(data[:-512])) as without,
+            tarfile.open(archive.path) as whole,
+        ):
             assert whole.getnames() == without.getnames()
