@@ -83,7 +83,8 @@ def _always(_options: Options) -> bool:
 class Script(NamedTuple):
     """One script: its name in a part called ``backup``, what is added to another part's name.
 
-    *flags* are arguments that it passes on before those of its user.
+    *flags* are arguments that it passes on before those of its user.  Without a *verb* it is
+    the command ``repozo``, which needs no configuration.
     """
 
     own_name: str
@@ -127,6 +128,7 @@ SCRIPTS = (
         lambda it: bool(it.alternative_restore_source),
     ),
     Script("backup-list", "-list", "list", STANDARD),
+    Script("repozo", "-repozo", "", "", lambda it: it.enable_repozo),
     Script("backup-verify", "-verify", "verify", STANDARD),
     Script("backup-rehearse", "-rehearse", "rehearse", STANDARD),
     Script("backup-prune", "-prune", "prune", STANDARD),
@@ -192,10 +194,13 @@ class Recipe:
     def _generate(self, script: Script, working_set: Any) -> None:
         # ASCII literals, which survive whatever a path holds
         arguments = [ascii(it) for it in (script.verb, script.destination, str(self.config_path))]
-        if script.flags:
+        room = "cli"
+        if not script.verb:
+            arguments, room = ["sys.argv[1:]"], "repozo.command"
+        elif script.flags:
             arguments.append(f"[*{ascii(script.flags)}, *sys.argv[1:]]")
         zc.buildout.easy_install.scripts(
-            [(script.name(self.name), f"{DISTRIBUTION}.cli", "main")],
+            [(script.name(self.name), f"{DISTRIBUTION}.{room}", "main")],
             working_set,
             sys.executable,
             str(self.bin),

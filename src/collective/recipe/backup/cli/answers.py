@@ -45,6 +45,16 @@ class Answers:
             except BrokenPipeError:
                 self._stream = None
 
+    def write(self, data: bytes) -> None:
+        """Write *data* as it is.  Raises OSError; a reader who leaves early is one here."""
+        if self._stream is not None:
+            self._stream.buffer.write(data)
+
+    def finish(self) -> None:
+        """Make sure that all of it was taken.  Raises OSError."""
+        if self._stream is not None:
+            self._stream.buffer.flush()
+
     def document(self, content: Mapping[str, object]) -> None:
         """Write *content* as the JSON of this command."""
         self.say(json.dumps({"format": FORMAT, **content}, indent=2))

@@ -102,6 +102,12 @@ class Destination(Protocol):
     def stage(self, choice: Choice, targets: Targets) -> Staged:
         """Write the state of *choice* to *targets* and verify it."""
 
+    def stream(self, choice: Choice, write: Callable[[bytes], object]) -> None:
+        """Give the filestorage of *choice* to *write*, piece by piece.
+
+        Who gets the pieces may rely on them only once this has returned.
+        """
+
     def remove(self, chains: Sequence[str]) -> None:
         """Remove the restore points of these chains and what only they need."""
 

@@ -7,7 +7,7 @@ that has its name, which it gets when it is whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -95,14 +95,21 @@ class BlobsOnly:
             points = [_point(each, untold=each.name in untold) for each in found]
         return sorted(points, key=lambda point: point.age)
 
+    def stream(self, choice: Choice, write: Callable[[bytes], object]) -> None:  # noqa: ARG002  protocol
+        """Raise: there is no filestorage to give."""
+        raise self._no_filestorage()
+
+    def _no_filestorage(self) -> BackupError:
+        return BackupError(
+            "there is no filestorage in these backups, only_blobs is set",
+            where=self._shop.directory,
+            hint="restore the blobs alone: --only-blobs",
+        )
+
     def stage(self, choice: Choice, targets: Targets) -> Staged:
         """Restore the blobs of *choice*; see Destination."""
         if targets.filestorage is not None:
-            raise BackupError(
-                "there is no filestorage in these backups, only_blobs is set",
-                where=self._shop.directory,
-                hint="restore the blobs alone: --only-blobs",
-            )
+            raise self._no_filestorage()
         if targets.blobstorage is not None and choice.point.blobs:
             self._part.stage(
                 choice.point.blobs,

@@ -28,15 +28,21 @@ from collective.recipe.backup.options import Options
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.retention import Policy
 
-LEVEL = 3
-"""The compression level: about the size of zlib's default, at many times its speed."""
-
 
 class Configured:
     """Makes the destinations of one *kind* (see config) as *options* have them."""
 
-    def __init__(self, options: Options, kind: str, *, files: Files, progress: Progress) -> None:
+    def __init__(  # noqa: PLR0913  the last two come from outside, as everywhere
+        self,
+        options: Options,
+        kind: str,
+        *,
+        following: bool = False,
+        files: Files,
+        progress: Progress,
+    ) -> None:
         self._options = options
+        self._following = following
         self._kind = kind
         self._files = files
         self._progress = progress
@@ -56,7 +62,8 @@ class Configured:
         if options.repozo is not None:
             program = Repozo(program=options.repozo, verbose=options.debug)
         settings = Settings(
-            level=LEVEL if options.gzip or self._kind == ZIP else None,
+            level=int(options.gzip_level) if options.gzip or self._kind == ZIP else None,
+            merged_later=self._following,
             strict=not options.quick,
             repozo=program,
             blobs=style,

@@ -43,13 +43,14 @@ from collective.recipe.backup.errors import BackupError, IntegrityError, NoResto
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.index import build_index, position
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
+from collective.recipe.backup.gzipping import DEFAULT_LEVEL
 from collective.recipe.backup.model import BlobId, Place, Problem, RestorePoint, Source
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo.backup import Orders, Taken, back_up
 from collective.recipe.backup.repozo.ledger import Chain, Part, read_directory
 from collective.recipe.backup.repozo.merge import merge
 from collective.recipe.backup.repozo.prune import remove_chain
-from collective.recipe.backup.repozo.recover import Recovered, index_for, recover
+from collective.recipe.backup.repozo.recover import Recovered, Write, index_for, recover
 from collective.recipe.backup.repozo.rest import intact, recover_rest
 from collective.recipe.backup.repozo.verify import Wants, all_parts, verify_contents, verify_names
 from collective.recipe.backup.restorepoints import Choice
@@ -66,12 +67,15 @@ QUICKLY_READ = 64_000_000
 class Settings:
     """How to write: gzip *level* (None: do not compress), *strict* comparison of the whole.
 
+    *merged_later*: incremental parts are small and will be merged, which compresses them.
+
     With *repozo* that program writes and reads the filestorage part.  *blobs* makes the
     style in which blobs are kept.
     """
 
-    level: int | None = 3
+    level: int | None = DEFAULT_LEVEL
     strict: bool = False
+    merged_later: bool = False
     repozo: Repozo | None = None
     blobs: MakeStyle = EachChain
 
@@ -158,7 +162,12 @@ class Directory:
             log = stack.enter_context(TransactionLog(self.source.filestorage))
             return log, settings.repozo.taken(log, directory, before)
         log = stack.enter_context(TransactionLog(self.source.filestorage))
-        orders = Orders(full=full, level=settings.level, strict=settings.strict)
+        orders = Orders(
+            full=full,
+            level=settings.level,
+            strict=settings.strict,
+            merged_later=settings.merged_later,
+        )
         taken = back_up(log, directory, orders, files=self._files, now=now, progress=self._progress)
         return log, taken
 
@@ -182,6 +191,7 @@ class Directory:
             blobs=name,
             missing=copied.missing if copied else (),
             lost=copied.lost if copied else 0,
+            blob_bytes=_blob_bytes(before, copied),
         )
         return written, copied
 
@@ -274,6 +284,17 @@ class Directory:
                 until=until or LAST_TID,
             )
         return staged
+
+    def stream(self, choice: Choice, write: Write) -> None:
+        """Give the filestorage of *choice* to *write*; see Destination."""
+        recovered = recover(
+            self._chain(choice.point.chain),
+            write,
+            through=choice.point.stamp,
+            until=choice.until,
+            progress=self._progress,
+        )
+        _check_recovered(recovered, choice)
 
     def _stage_all(self, chain: Chain, choice: Choice, targets: Targets) -> Recovered:
         """Write a filestorage and an index, so that it opens without being read first."""
@@ -474,10 +495,20 @@ def _point(written: Manifest) -> RestorePoint:
         tid=written.tid,
         since=written.since,
         blobs=written.blobs,
+        blob_bytes=written.blob_bytes,
         stored=written.stored,
         taken=written.taken,
         problems=problems,
     )
+
+
+def _blob_bytes(before: Manifest | None, copied: Copied | None) -> int | None:
+    """Return the bytes of all blobs of a restore point, None if nobody counted."""
+    if copied is None or copied.whole is not None:
+        return copied and copied.whole
+    if before is None or before.blob_bytes is None:
+        return None
+    return before.blob_bytes + copied.size
 
 
 def _unusable(chain: Chain, part: Part, problem: str) -> RestorePoint:

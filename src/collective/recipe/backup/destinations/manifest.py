@@ -16,6 +16,7 @@ object without it, in the canonical form of ``_canonical``:
     blobs    name of the directory that holds its blobs, or null
     missing  [oid, tid] of blobs that the source did not have, at most 1000 of them
     lost     how many those are in all
+    blob_bytes   bytes of its blobs in all, or null if nobody counted
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class Manifest:
     blobs: str | None
     missing: tuple[BlobId, ...] = ()
     lost: int = 0
+    blob_bytes: int | None = None
 
 
 def path_of(directory: Path, stamp: str) -> Path:
@@ -122,6 +124,7 @@ def _encode(manifest: Manifest) -> dict[str, Any]:
         "blobs": manifest.blobs,
         "missing": [[blob.oid.hex(), blob.tid.hex()] for blob in manifest.missing],
         "lost": manifest.lost,
+        "blob_bytes": manifest.blob_bytes,
     }
 
 
@@ -143,6 +146,7 @@ def _decode(content: dict[str, Any]) -> Manifest:
             for oid, tid in content["missing"]
         ),
         lost=content["lost"],
+        blob_bytes=content.get("blob_bytes"),
     )
 
 

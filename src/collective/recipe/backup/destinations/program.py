@@ -85,4 +85,3 @@ class Repozo:
                     hint="leave the option repozo out and let our own engine say what is wrong",
                 )
         return Recovered(end, found.tid, found.packed or ZERO_TID)
-

@@ -72,7 +72,7 @@ class _Following:
 
     def look(self, now: datetime) -> None:
         """Do what there is to do at *now*.  Raises InUse while another run is at work."""
-        run = replace(self._run, now=now)
+        run = replace(self._run, now=now, following=True)
         look = _look(run)
         if look is not None and look != self._backed_up:
             for outcome in back_up_now(run, full=False):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,7 +22,7 @@ from pathlib import Path
 from collective.recipe.backup import locking, swap
 from collective.recipe.backup.destinations import Destination, Targets
 from collective.recipe.backup.errors import BackupError, UsageError, explained, printable
-from collective.recipe.backup.model import MAIN, Source
+from collective.recipe.backup.model import MAIN, RestorePoint, Source
 from collective.recipe.backup.operations.course import course
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.restorepoints import Choice, choose, newest_before
@@ -88,6 +88,14 @@ def describe(run: Run, order: Order) -> str:
         return _what_will_happen(_jobs(run, order, targets, locks), order)
 
 
+def stream(run: Run, order: Order, write: Callable[[bytes], object]) -> None:
+    """Give the filestorage of the main storage to *write*; the site is left alone."""
+    destination = run.destinations()[-1]
+    choice = _chooser(run)(destination.restore_points(), order.when)
+    logger.info("writing %s", _words(choice))
+    destination.stream(choice, write)
+
+
 def undo(run: Run) -> None:
     """Put back what the last restore replaced.  Raises NoRestorePoint if it is not there."""
     with one_run(run), ExitStack() as locks:
@@ -124,9 +132,7 @@ def _jobs(run: Run, order: Order, targets: Sequence[Source], locks: ExitStack) -
     for destination, target in zip(run.destinations(), targets, strict=True):
         if os.access(destination.lock_directory, os.W_OK):
             locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
-        # a program of the user's knows whole backups only
-        chooser = newest_before if run.config.options.repozo else choose
-        choice = chooser(destination.restore_points(), order.when)
+        choice = _chooser(run)(destination.restore_points(), order.when)
         jobs.append(Job(destination=destination, choice=choice, target=target))
     if order.filestorage:
         for job in jobs:
@@ -167,6 +173,11 @@ def _journal(targets: Sequence[Source]) -> Path:
 def _finish_earlier(run: Run, targets: Sequence[Source]) -> None:
     if swap.finish(_journal(targets), run.files):
         logger.warning("finished a restore that had been broken off")
+
+
+def _chooser(run: Run) -> Callable[[Sequence[RestorePoint], datetime | Tid | None], Choice]:
+    """Return what chooses: a program of the user's knows whole backups only."""
+    return newest_before if run.config.options.repozo else choose
 
 
 def _check_room(job: Job) -> None:

@@ -26,7 +26,8 @@ class Run:
     """What a verb needs from outside.
 
     *ask* shows a question and returns what the user answers; None means that nobody is
-    there to ask, and that the answer is yes.
+    there to ask, and that the answer is yes.  *following*: its backups are small, and will
+    be merged.
     """
 
     config: Config
@@ -37,6 +38,7 @@ class Run:
     files: Files
     progress: Progress
     ask: Callable[[str], bool] | None = None
+    following: bool = False
 
     @property
     def holder(self) -> str:
@@ -53,7 +55,11 @@ class Run:
         """Return a destination for each source of the site, in order."""
         places = {place.name: place for place in self.config.destinations[self.destination]}
         configured = Configured(
-            self.config.options, self.destination, files=self.files, progress=self.progress
+            self.config.options,
+            self.destination,
+            following=self.following,
+            files=self.files,
+            progress=self.progress,
         )
         return [
             configured.destination(source, places[source.name]) for source in self.config.sources

@@ -220,6 +220,13 @@ class Options:
         True,
         "Compress the filestorage backups.",
     )
+    gzip_level: str = _option(
+        choice("0", "1", "2", "3"),
+        Group.FILESTORAGE,
+        "2",
+        "How hard to compress: 0 is the fastest, 3 makes the smallest files.  Level 2 makes files "
+        "of about the size that ``repozo --gzip`` makes, many times faster.",
+    )
     repozo: Path | None = _option(
         PATH,
         Group.FILESTORAGE,
@@ -361,6 +368,13 @@ class Options:
         "Make ``bin/zipbackup`` and ``bin/ziprestore``, for one full backup in two files "
         "that are easily sent to somebody.",
         built=False,
+    )
+    enable_repozo: bool = _option(
+        SWITCH,
+        Group.SCRIPTS,
+        False,
+        "Make ``bin/repozo``, a command with the options of ZODB's own that reads and writes "
+        "the same files and deletes nothing before its replacement is whole.",
     )
     enable_fullbackup: bool = _option(
         SWITCH,

@@ -33,12 +33,14 @@ class Orders:
     """How to back up.
 
     *full*: in any case; *level*: of compression, None for no gzip; *strict*: compare all
-    that was backed up with the filestorage before going on from there.
+    that was backed up with the filestorage before going on from there; *merged_later*: what
+    is added is not compressed, since merging it will (see merge).
     """
 
     full: bool = False
     level: int | None = DEFAULT_LEVEL
     strict: bool = False
+    merged_later: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +87,11 @@ def back_up(  # noqa: PLR0913  the last three come from outside, as everywhere
         return _unchanged(log, newest, healed)
     name, oddity = _next_stamp(healed.listing.newest, now)
     chain = Chain(directory, name, ()) if reason or not newest else newest
-    path = directory / _file_name(name, full=not chain.parts, level=orders.level)
+    level = None if orders.merged_later and chain.parts else orders.level
+    path = directory / _file_name(name, full=not chain.parts, level=level)
     settled = Settled(log, chain.end, known_packed(chain))
     with progress.phase("backing up the filestorage", log.size - chain.end) as advance:
-        written = write_part(path, _counted(settled, advance), orders.level, files)
+        written = write_part(path, _counted(settled, advance), level, files)
     part = Part(path.name, settled.start, settled.at.offset, written.checksum)
     index = None
     if part.full:

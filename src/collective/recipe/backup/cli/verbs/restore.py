@@ -25,6 +25,11 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to", type=Path, metavar="DIR", help="restore to this directory, not to the live site"
     )
+    parser.add_argument(
+        "--stdout",
+        action="store_true",
+        help="write the filestorage to the standard output, and leave the site alone",
+    )
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--only-filestorage", action="store_true", help="leave the blobs as they are")
     part.add_argument("--only-blobs", action="store_true", help="leave the filestorage as it is")
@@ -51,6 +56,9 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
         if namespace.moment:
             raise UsageError("--undo and --let-go take no moment")
         restore.undo(run) if namespace.undo else restore.let_go(run)
+    elif namespace.stdout:
+        restore.stream(run, order, answers.write)
+        answers.finish()
     elif namespace.dry_run:
         answers.say(restore.describe(run, order))
     elif not restore.restore(run, order):

@@ -77,6 +77,8 @@ def test_the_deltas_of_an_hour_are_merged_when_it_is_over(site: Site) -> None:
 
     followed(operated, *[commit] * 9)
 
+    suffixes = [part.suffix for part in sorted(operated.place().filestorage.glob("2026*fs*"))]
+    assert suffixes == [".fsz", ".deltafsz", *4 * [".deltafs"]]
     stamps = [point.stamp[-8:] for point in operated.points()]
     assert stamps == ["12-00-00", "12-50-00", "13-00-00", "13-10-00", "13-20-00", "13-30-00"]
     assert list(operated.destination().verify(Depth.CHECKSUMS)) == []

@@ -339,8 +339,16 @@ def test_scripts_that_are_made_on_request(buildout, own_name, name, verb, destin
     assert not script.is_wanted(buildout.make().config.options)
 
 
+def test_repozo_is_made_on_request(buildout):
+    buildout.install(buildout.make(enable_repozo="true"))
+
+    script = buildout.bin / "repozo"
+    assert "collective.recipe.backup.repozo.command.main(sys.argv[1:])" in script.read_text()
+    assert subprocess.run([script, "--help"], check=False).returncode == 0
+
+
 def test_every_script_has_a_verb_that_the_command_line_knows():
-    assert {script.verb for script in SCRIPTS} <= set(VERBS)
+    assert {script.verb for script in SCRIPTS if script.verb} <= set(VERBS)
 
 
 def test_update_does_the_same_as_install(buildout):

@@ -12,7 +12,7 @@ from collective.recipe.backup import locking
 from collective.recipe.backup.errors import BackupError, IntegrityError, InUse, NoRestorePoint
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.index import position
-from collective.recipe.backup.operations.restore import Order, describe, let_go, restore, undo
+from collective.recipe.backup.operations.restore import Order, describe, let_go, restore, stream, undo
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site, contents_of
 
@@ -243,3 +243,16 @@ def test_without_room_nothing_is_begun(operated: Operated, monkeypatch) -> None:
 
     with pytest.raises(BackupError, match="not enough room"):
         operated.restore()
+
+
+def test_a_stream_leaves_the_site_alone(operated: Operated) -> None:
+    wanted = operated.site.filestorage.read_bytes()
+    operated.site.commit({"a": 2})
+    before = operated.site.filestorage.read_bytes()
+    data = bytearray()
+
+    with operated.site.opened():
+        stream(operated.run("restore"), Order(), data.extend)
+
+    assert data == wanted
+    assert operated.site.filestorage.read_bytes()[: len(before)] == before
