@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from collective.recipe.backup.cli import messages
 from collective.recipe.backup.cli.answers import Answers
@@ -28,7 +29,12 @@ from collective.recipe.backup.cli.screen import Screen
 from collective.recipe.backup.cli.signals import as_interrupts
 from collective.recipe.backup.errors import DONE, ConfigurationError
 
-__all__ = ["main"]
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from collective.recipe.backup.config import Config
+
+__all__ = ["carry_out", "guarded", "main"]
 
 
 def main(
@@ -37,7 +43,18 @@ def main(
     config_path: str | os.PathLike[str],
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """Run *verb* for *destination* and return the exit code of the process.
+    """Run *verb* for *destination* and return the exit code of the process."""
+
+    def act(asked: Sequence[str], answers: Answers) -> int:
+        return _script(verb, destination, Path(config_path), asked, answers)
+
+    return guarded(act, arguments)
+
+
+def guarded(
+    act: Callable[[Sequence[str], Answers], int], arguments: Sequence[str] | None = None
+) -> int:
+    """Let *act* do what *arguments* say and return the exit code of the process.
 
     Nothing but an exit code comes out, whatever a user, a disk or a bug may do.
     """
@@ -47,7 +64,7 @@ def main(
     messages.set_up(screen)
     try:
         with as_interrupts():
-            return _run(verb, destination, Path(config_path), asked, answers)
+            return act(asked, answers)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the last door there is
         found = messages.in_words(error)
         messages.report(found)
@@ -55,21 +72,17 @@ def main(
         return found.exit_code
 
 
-def _run(  # noqa: PLR0913  what main has
+def _script(  # noqa: PLR0913  what main has
     verb: str,
     destination: str,
     config_path: Path,
     arguments: Sequence[str],
     answers: Answers,
 ) -> int:
-    # from here on, so that even an interrupt while these are imported is met by main
-    from collective.recipe.backup import config, times
+    # from here on, so that even an interrupt while these are imported is met by guarded
+    from collective.recipe.backup import config
     from collective.recipe.backup.cli.arguments import HelpGiven, parse
-    from collective.recipe.backup.cli.bars import progress_on
-    from collective.recipe.backup.cli.questions import ask
     from collective.recipe.backup.cli.verbs import VERBS
-    from collective.recipe.backup.files import Files
-    from collective.recipe.backup.operations.run import Run
 
     try:
         namespace = parse(VERBS[verb], arguments)
@@ -77,19 +90,32 @@ def _run(  # noqa: PLR0913  what main has
         answers.say(given.text)
         return DONE
     messages.choose_level(quiet=namespace.quiet, debug=namespace.debug)
-    loaded = config.load(config_path)
+    namespace.destination = getattr(namespace, "destination", None) or destination
+    return carry_out(verb, namespace, config.load(config_path), config_path, answers)
+
+
+def carry_out(
+    verb: str, namespace: Namespace, loaded: Config, config_path: Path, answers: Answers
+) -> int:
+    """Do what *namespace* says, for its destination, with the configuration *loaded*."""
+    from collective.recipe.backup import times
+    from collective.recipe.backup.cli.bars import progress_on
+    from collective.recipe.backup.cli.questions import ask
+    from collective.recipe.backup.cli.verbs import VERBS
+    from collective.recipe.backup.files import Files
+    from collective.recipe.backup.operations.run import Run
+
     messages.choose_level(quiet=namespace.quiet, debug=namespace.debug or loaded.options.debug)
-    destination = getattr(namespace, "destination", None) or destination
-    if destination not in loaded.destinations:
+    if namespace.destination not in loaded.destinations:
         raise ConfigurationError(
-            f"there is no destination {destination!r} in this part",
+            f"there is no destination {namespace.destination!r} in this part",
             hint=f"there are {', '.join(sorted(loaded.destinations))}",
         )
     run = Run(
         config=loaded,
         config_path=config_path,
         verb=verb,
-        destination=destination,
+        destination=namespace.destination,
         now=times.utcnow(),
         files=Files(),
         progress=progress_on(answers.screen, quiet=namespace.quiet),

@@ -73,12 +73,12 @@ class Parser(argparse.ArgumentParser):
             yield from action.option_strings
 
 
-def parse(verb: Verb, arguments: Sequence[str]) -> argparse.Namespace:
-    """Return what *arguments* mean to *verb*.
+def parse(verb: Verb, arguments: Sequence[str], prog: str | None = None) -> argparse.Namespace:
+    """Return what *arguments* mean to *verb*, which is called *prog*; see parser_of.
 
     Raises UsageError, and HelpGiven if that is what they ask for.
     """
-    parser = parser_of(verb)
+    parser = parser_of(verb, prog)
     namespace, rest = parser.parse_known_args(_taken_apart(arguments))
     unknown = [each for each in rest if each.startswith("-") and each != "--"]
     words = [each for each in rest if not each.startswith("-")]
