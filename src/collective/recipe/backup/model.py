@@ -65,10 +65,11 @@ class RestorePoint:
     *since* is the earliest transaction that it can be cut after: the last one that a pack
     rewrote, or the first of all.  (None for either: unknown, an older tool wrote it.)
     *taken* is what the clock said; a stamp may be later, because stamps must increase.
-    *blobs* is the name of what holds its blobs (None: it has none), *stored* the bytes that
-    it added.  *problems* says in sentences what is missing; a restore point without any is
-    whole.  One that is not may still be *restorable*: a blob that the site itself had lost
-    cannot be in any backup.
+    *blobs* is the name of what holds its blobs (None: it has none), *blob_bytes* how much
+    that is in all (None: nobody counted), *stored* the bytes that it added.  *problems*
+    says in sentences what is missing; a restore point without any is whole.  One that is
+    not may still be *restorable*: a blob that the site itself had lost cannot be in any
+    backup.
     """
 
     stamp: str
@@ -78,6 +79,7 @@ class RestorePoint:
     since: Tid | None = None
     taken: datetime | None = None
     blobs: str | None = None
+    blob_bytes: int | None = None
     stored: int = 0
     problems: tuple[str, ...] = ()
     restorable: bool = True

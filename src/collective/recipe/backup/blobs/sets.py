@@ -118,7 +118,8 @@ class Copied:
     *files* were copied, *size* bytes in all, and *linked* ones only linked; of these
     *foreign* are no blobs.  *vanished* ones went away before they could be copied, and for
     *unverified* ones there was no digest to compare with.  *lost* counts the blobs asked
-    for that the source does not have; *missing* names some of them.
+    for that the source does not have; *missing* names some of them.  *whole* are the bytes
+    of all that is there now, where all was looked at.
     """
 
     files: int = 0
@@ -129,6 +130,7 @@ class Copied:
     unverified: int = 0
     lost: int = 0
     missing: tuple[BlobId, ...] = ()
+    whole: int | None = None
 
     def __add__(self, other: Copied) -> Copied:
         return Copied(
@@ -140,6 +142,7 @@ class Copied:
             unverified=self.unverified + other.unverified,
             lost=self.lost + other.lost,
             missing=(self.missing + other.missing)[:NAMED],
+            whole=None if self.whole is None else self.whole + other.size,
         )
 
 
@@ -150,6 +153,7 @@ class Tally:
         self._advance = advance
         self._numbers = dict.fromkeys(How, 0)
         self._size = 0
+        self._linked_size = 0
         self._foreign = 0
 
     def add(self, done: Done) -> None:
@@ -160,6 +164,8 @@ class Tally:
         self._numbers[done.how] += 1
         if done.how is How.COPIED and done.checksum:
             self._size += done.checksum.size or 0
+        if done.how is How.LINKED and done.checksum:
+            self._linked_size += done.checksum.size or 0
         if done.entry.foreign and done.how is not How.VANISHED:
             self._foreign += 1
 
@@ -171,6 +177,7 @@ class Tally:
             vanished=self._numbers[How.VANISHED],
             size=self._size,
             foreign=self._foreign,
+            whole=self._size + self._linked_size,
         )
 
 

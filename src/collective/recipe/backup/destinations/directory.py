@@ -504,8 +504,10 @@ def _point(written: Manifest) -> RestorePoint:
 
 def _blob_bytes(before: Manifest | None, copied: Copied | None) -> int | None:
     """Return the bytes of all blobs of a restore point, None if nobody counted."""
-    if copied is None or copied.whole is not None:
-        return copied and copied.whole
+    if copied is None:
+        return None
+    if copied.whole is not None:
+        return copied.whole
     if before is None or before.blob_bytes is None:
         return None
     return before.blob_bytes + copied.size

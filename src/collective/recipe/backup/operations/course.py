@@ -122,7 +122,7 @@ def beat(run: Run) -> None:
 
 def history_directory(run: Run) -> Path:
     """Return where the history of all destinations of a part lies."""
-    return run.config.destinations[STANDARD][-1].filestorage
+    return replace(run, destination=STANDARD).destinations()[-1].lock_directory
 
 
 def _in_words(error: BaseException) -> BackupError:

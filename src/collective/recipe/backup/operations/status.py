@@ -125,9 +125,7 @@ def status(run: Run) -> Status:
         part=run.config.part,
         destination=run.destination,
         now=run.now,
-        storages=[
-            _storage(it.source, it.restore_points(), ended) for it in run.destinations()
-        ],
+        storages=[_storage(it.source, it.restore_points(), ended) for it in run.destinations()],
         rooms=list(_rooms(run.config.destinations[run.destination])),
         newest={record.verb: record for record in ended},
         newest_good={r.verb: r for r in ended if r.outcome == history.DONE},
@@ -186,8 +184,8 @@ def _rooms(places: Iterable[Place]) -> Iterator[DiskRoom]:
 
 def _under_way(run: Run, records: Iterable[Record]) -> str:
     """Return what the run that is at work says of itself, "" if there is none."""
-    places = (place.filestorage for place in run.config.destinations[run.destination])
-    for directory in (run.config_path.parent, *places):
+    directories = (each.lock_directory for each in run.destinations())
+    for directory in (run.config_path.parent, *directories):
         holder = locking.holder_of(directory)
         if holder is not None:
             return holder or "a run that does not say who it is"
@@ -275,9 +273,7 @@ def _of_rooms(run: Run, rooms: Iterable[DiskRoom]) -> Iterator[Finding]:
     for room in rooms:
         wanted = run.config.options.minimum_free.of(room.size)
         if room.free < wanted:
-            yield _critical(
-                f"{size(room.free)} are free at {room.path}, less than {size(wanted)}"
-            )
+            yield _critical(f"{size(room.free)} are free at {room.path}, less than {size(wanted)}")
 
 
 def _of_run(record: Record, found: Status) -> Iterator[Finding]:

@@ -52,7 +52,11 @@ def write_full(  # noqa: PLR0913  files and progress come from outside, as every
         entries = chain(wanted, _entries(source, also))
         _write(archive, packing.pieces(Mark(None, stamp), entries), files)
     return Copied(
-        files=packing.files, size=packing.size, foreign=packing.foreign, vanished=packing.gone
+        files=packing.files,
+        size=packing.size,
+        foreign=packing.foreign,
+        vanished=packing.gone,
+        whole=packing.size,
     )
 
 

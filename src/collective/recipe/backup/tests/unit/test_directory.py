@@ -41,3 +41,27 @@ def test_a_restored_filestorage_has_an_index(site, tmp_path, monkeypatch, near) 
     assert found is not None
     assert (found == site.size) is not near
     assert contents_of(targets.filestorage) == contents_of(site.filestorage)
+
+
+def bytes_of_blobs(operated: Operated) -> list[int | None]:
+    return [point.blob_bytes for point in operated.points()]
+
+
+@pytest.mark.parametrize("style", [{}, {"blob_snapshots": "each"}, {"archive_blob": True}])
+def test_a_restore_point_knows_how_much_its_blobs_are(site, style) -> None:
+    operated = Operated(site, keep=0, **style)
+    site.commit(blobs={"a": b"x" * 1000, "b": b"y" * 200})
+    operated.backup()
+    site.commit(blobs={"c": b"z" * 30})
+    operated.backup()
+    operated.backup(full=True)
+    site.commit({"no": "blob"})
+    operated.backup()
+    layout = len((site.blobstorage / ".layout").read_bytes())
+    assert bytes_of_blobs(operated) == [layout + size for size in (1200, 1230, 1230, 1230)]
+
+
+def test_a_restore_point_without_blobs_counts_none(site) -> None:
+    operated = Operated(site, blobs=False)
+    operated.backup()
+    assert bytes_of_blobs(operated) == [None]

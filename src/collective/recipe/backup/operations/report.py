@@ -1,0 +1,109 @@
+"""The report: what there is to know about the backups of a part, on one page.
+
+This room gathers the facts; the room ``report`` below makes a page of them.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from collective.recipe.backup import history, retention
+from collective.recipe.backup.amounts import age, duration, size
+from collective.recipe.backup.destinations import Destination
+from collective.recipe.backup.errors import explained
+from collective.recipe.backup.history import Record
+from collective.recipe.backup.model import MAIN, RestorePoint
+from collective.recipe.backup.operations.course import history_directory
+from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.operations.status import Status, status
+from collective.recipe.backup.report import Facts, Tale, Tile
+from collective.recipe.backup.report.page import page
+from collective.recipe.backup.restorepoints import ranges
+from collective.recipe.backup.times import stamp
+
+
+def report(run: Run) -> str:
+    """Return the page.  Changes nothing."""
+    found = status(run)
+    records = history.read(history_directory(run))
+    return page(
+        Facts(
+            part=run.config.part,
+            destination=run.destination,
+            now=run.now,
+            tiles=[*_of_storages(found), *_of_proofs(found), *_of_rooms(found)],
+            findings=[(it.severity.name.lower(), it.what) for it in found.findings],
+            tales=[_tale(run, destination) for destination in run.destinations()],
+            records=[it for it in records if it.destination == run.destination],
+        )
+    )
+
+
+def write(run: Run, path: Path) -> None:
+    """Write the page to *path*, in one step."""
+    data = report(run).encode("utf-8")
+    with explained("cannot write the report", path):
+        run.files.write(path, data)
+
+
+def _tale(run: Run, destination: Destination) -> Tale:
+    points = destination.restore_points()
+    decisions = retention.plan(points, run.policy, run.now).decisions
+    # later than all that is there, as a stamp must be
+    moment = max([run.now, *(point.moment + timedelta(seconds=1) for point in points)])
+    to_come = RestorePoint(stamp=stamp(moment), chain=stamp(moment), end=0)
+    after = retention.plan([*points, to_come], run.policy, moment)
+    return Tale(
+        source=destination.source,
+        points=points,
+        ranges=ranges(points),
+        decisions=decisions,
+        next_gone=frozenset(after.removed),
+    )
+
+
+def _of_storages(found: Status) -> list[Tile]:
+    tiles = []
+    for storage in found.storages:
+        of = "" if storage.source.name == MAIN else f" of {storage.source.name}"
+        old = storage.age(found.now)
+        tiles.append(
+            Tile(
+                name=f"Newest restore point{of}",
+                value="none" if old is None else f"{age(old.total_seconds())} old",
+                more="" if storage.newest is None else storage.newest.stamp,
+            )
+        )
+        lacking = storage.count - storage.whole
+        more = f"{lacking} not whole" if lacking else "all whole"
+        tiles.append(
+            Tile(
+                name=f"Restore points{of}",
+                value=f"{storage.count:,}",
+                more=f"{more}, {size(storage.stored)}" if storage.count else "",
+            )
+        )
+    return tiles
+
+
+def _of_proofs(found: Status) -> list[Tile]:
+    return [
+        _of_proof(found, name, found.newest.get(verb))
+        for name, verb in (("Last verify", "verify"), ("Last rehearsal", "rehearse"))
+    ]
+
+
+def _of_proof(found: Status, name: str, record: Record | None) -> Tile:
+    if record is None:
+        return Tile(name=name, value="never")
+    old = age((found.now - record.started).total_seconds())
+    took = "" if record.seconds is None else f", took {duration(record.seconds)}"
+    return Tile(name=name, value=f"{old} ago", more=f"{record.outcome}{took}")
+
+
+def _of_rooms(found: Status) -> list[Tile]:
+    return [
+        Tile(name="Room left", value=size(room.free), more=f"of {size(room.size)} at {room.path}")
+        for room in found.rooms
+    ]

@@ -1,0 +1,64 @@
+"""The report: one page of HTML about the backups of a part, whole in itself.
+
+It needs no network and no script, so it can be mailed, or lie anywhere::
+
+    page    the sections of the page, from facts to text
+    plots   the plots, as SVG
+    axes    where moments and amounts lie on a plot
+    markup  elements and attributes; the only room that escapes, so nothing else has to
+    style   how it looks: light and dark, on a desk and on a phone
+
+Nothing here looks at a disk or a clock: ``Facts`` say it all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from collective.recipe.backup.history import Record
+from collective.recipe.backup.model import RestorePoint, Source
+from collective.recipe.backup.restorepoints import Range
+from collective.recipe.backup.retention import Decision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tale:
+    """What there is to tell of one storage.
+
+    *decisions* are what retention makes of its restore points, *next_gone* the stamps of
+    the chains that the next full backup would make go.
+    """
+
+    source: Source
+    points: Sequence[RestorePoint]
+    ranges: Sequence[Range]
+    decisions: Sequence[Decision]
+    next_gone: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One fact at the top of the page: its name, its value and a word more about it."""
+
+    name: str
+    value: str
+    more: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """All that the page says.
+
+    *findings* are a word for how bad each is, and the words; *records* the runs of the
+    history, oldest first.
+    """
+
+    part: str
+    destination: str
+    now: datetime
+    tiles: Sequence[Tile]
+    findings: Sequence[tuple[str, str]]
+    tales: Sequence[Tale]
+    records: Sequence[Record]

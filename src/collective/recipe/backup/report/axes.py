@@ -1,0 +1,85 @@
+"""Where moments and amounts lie on a plot, and which of them are named at its edge."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from collective.recipe.backup.amounts import size
+
+MOST_NAMES = 5
+"""As many dates as a phone has room for."""
+
+_STEPS = tuple(
+    timedelta(minutes=minutes)
+    for minutes in (
+        *(5, 15, 30, 60, 3 * 60, 6 * 60, 12 * 60),
+        *(day * 1440 for day in (1, 2, 7, 14, 30, 60, 91, 182, 365, 730, 1826, 3652)),
+    )
+)
+
+
+@dataclass(frozen=True)
+class TimeAxis:
+    """The time from *first* to *last*."""
+
+    first: datetime
+    last: datetime
+
+    def at(self, moment: datetime) -> float:
+        """Return where *moment* lies: from 0, the first, to 1, the last; never outside."""
+        whole = (self.last - self.first).total_seconds()
+        share = (moment - self.first).total_seconds() / whole if whole else 1.0
+        return min(max(share, 0.0), 1.0)
+
+    def names(self) -> Iterator[tuple[float, str]]:
+        """Yield places and what is written there, from left to right."""
+        whole = self.last - self.first
+        if not whole:
+            yield 1.0, _date(self.last, timedelta(0))
+            return
+        # a place for the last one, whose name is as wide as the others
+        step = next((step for step in _STEPS if whole / step < MOST_NAMES), whole / MOST_NAMES)
+        origin = datetime(1970, 1, 1, tzinfo=self.first.tzinfo)
+        moment = origin + -((origin - self.first) // step) * step
+        while moment <= self.last:
+            if moment >= self.first:
+                yield self.at(moment), _date(moment, step)
+            moment += step
+
+
+@dataclass(frozen=True)
+class AmountAxis:
+    """Bytes or seconds from 0 to *highest* and a bit above."""
+
+    highest: float
+
+    @property
+    def top(self) -> float:
+        """The upper end: a round number."""
+        if self.highest <= 1:
+            return 1.0
+        power = 10.0 ** math.floor(math.log10(self.highest))
+        steps = (step * power for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10))
+        return next((step for step in steps if step >= self.highest), self.highest)
+
+    def at(self, amount: float) -> float:
+        """Return how high *amount* is: from 0 to 1."""
+        return amount / self.top
+
+    def byte_names(self) -> Iterator[tuple[float, str]]:
+        """Yield heights and what is written there, from below."""
+        for share in (0.0, 0.5, 1.0):
+            yield share, size(share * self.top) if share else "0"
+
+
+def _date(moment: datetime, step: timedelta) -> str:
+    if step >= timedelta(days=365):
+        return f"{moment:%Y}"
+    if step >= timedelta(days=30):
+        return f"{moment:%b %Y}"
+    if step >= timedelta(days=1):
+        return f"{moment.day} {moment:%b}"
+    return f"{moment.day} {moment:%b} {moment:%H:%M}"

@@ -1,0 +1,255 @@
+"""The page: its sections, from what is urgent to what is only good to know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from collective.recipe.backup.amounts import duration, size
+from collective.recipe.backup.history import DONE, INCOMPLETE, STARTED, Record
+from collective.recipe.backup.model import MAIN, RestorePoint
+from collective.recipe.backup.report import Facts, Tale, plots
+from collective.recipe.backup.report.markup import (
+    Markup,
+    document,
+    element,
+    join,
+    stylesheet,
+)
+from collective.recipe.backup.report.style import CSS
+from collective.recipe.backup.retention import Decision
+from collective.recipe.backup.times import stamp
+
+FEW_ROWS = 14
+MOST_ROWS = 400
+MOST_PROOFS = 10
+MOST_HOOKS = 10
+
+PROOFS = ("verify", "rehearse")
+
+_Cell = str | Markup
+
+
+def page(facts: Facts) -> str:
+    """Return the whole page."""
+    title = f"Backups: {facts.part}"
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        # whatever a name may hold, nothing is fetched and nothing runs
+        element(
+            "meta",
+            http_equiv="Content-Security-Policy",
+            content="default-src 'none'; style-src 'unsafe-inline'",
+        ),
+        element("title", title),
+        stylesheet(CSS),
+    )
+    sections = [
+        _top(facts),
+        *(section for tale in facts.tales for section in _of_storage(tale, facts)),
+        *_runs(facts.records),
+        *(_retention(tale) for tale in facts.tales if tale.decisions),
+    ]
+    return document("en", head, element("body", element("main", *sections)))
+
+
+def _top(facts: Facts) -> Markup:
+    """Return the heading, what is wrong, and the few facts that matter most."""
+    worst = facts.findings[0][0] if facts.findings else "ok"
+    words = {"ok": "all is well", "warning": "look at this", "critical": "act now"}
+    findings = [
+        element("li", _pill(severity, severity), element("span", what))
+        for severity, what in facts.findings
+    ]
+    tiles = [
+        element(
+            "div",
+            element("dt", tile.name),
+            element("dd", tile.value, class_="value"),
+            element("dd", tile.more, class_="small soft"),
+        )
+        for tile in facts.tiles
+    ]
+    now = f"{facts.now:%Y-%m-%d %H:%M} UTC"
+    return join(
+        element(
+            "header",
+            element("h1", "Backups"),
+            element(
+                "p",
+                _pill(worst, words.get(worst, worst)),
+                element(
+                    "span",
+                    f" part {facts.part}, {facts.destination} destination, {now}",
+                    class_="soft",
+                ),
+            ),
+            element("ul", *findings, class_="findings") if findings else Markup(""),
+        ),
+        element("section", element("dl", *tiles, class_="tiles"), class_="card"),
+    )
+
+
+def _of_storage(tale: Tale, facts: Facts) -> Iterator[Markup]:
+    """Yield what can be restored, and how it grew."""
+    of = "" if tale.source.name == MAIN else f" of storage {tale.source.name}"
+    path = element("p", str(tale.source.filestorage), class_="small soft")
+    if not tale.points:
+        yield _card(f"What can be restored{of}", path, element("p", "There is no restore point."))
+        return
+    legend = element(
+        "p",
+        *(
+            element("span", element("i", class_=f"key {key}"), words)
+            for key, words in (
+                ("range", "any moment can be restored"),
+                ("full", "full"),
+                ("incremental", "incremental"),
+                ("bad", "not whole"),
+            )
+        ),
+        class_="legend",
+    )
+    spans = [
+        element("li", f"{stamp(found.first)} to {stamp(found.last)}", class_="small soft")
+        for found in tale.ranges
+    ]
+    yield _card(
+        f"What can be restored{of}",
+        path,
+        legend,
+        plots.time_line(tale.points, tale.ranges, facts.now),
+        element(
+            "details",
+            element("summary", f"{len(spans)} ranges, in UTC", class_="small"),
+            element("ul", *spans),
+        ),
+    )
+    yield _card(f"Growth{of}", plots.growth(tale.points, facts.now))
+
+
+def _runs(records: Sequence[Record]) -> Iterator[Markup]:
+    """Yield how long backups took, what was proved, and what the hooks said."""
+    backups = [each for each in records if each.verb == "backup" and each.outcome != STARTED]
+    if backups:
+        yield _card("Duration of backups", plots.durations(backups))
+    proofs = [record for record in records if record.verb in PROOFS][-MOST_PROOFS:]
+    words = element("p", "Neither verify nor rehearse has been run yet.", class_="soft")
+    names = ("started", "verb", "outcome", "took", "found")
+    table = _table(names, (_proof(record) for record in reversed(proofs)))
+    yield _card("Verify and rehearse", table if proofs else words)
+    talked = [record for record in records if record.hooks][-MOST_HOOKS:]
+    if talked:
+        yield _card("Your commands", *(_hooks(record) for record in reversed(talked)))
+
+
+def _proof(record: Record) -> list[_Cell]:
+    numbers = ", ".join(f"{name} {number:,}" for name, number in record.numbers.items())
+    return [
+        stamp(record.started),
+        record.verb,
+        _outcome(record),
+        "" if record.seconds is None else duration(record.seconds),
+        record.error or numbers,
+    ]
+
+
+def _hooks(record: Record) -> Markup:
+    """Return what the commands of one run said, folded."""
+    names = ", ".join(
+        f"{hook.name} {'ok' if hook.exit_code == 0 else f'failed ({hook.exit_code})'}"
+        for hook in record.hooks
+    )
+    said = [
+        part
+        for hook in record.hooks
+        for part in (
+            element("p", f"{hook.name}, {duration(hook.seconds)}", class_="small soft"),
+            element("pre", hook.output or "(it said nothing)"),
+        )
+    ]
+    heading = element(
+        "summary", f"{stamp(record.started)} {record.verb}: {names} ", _outcome(record)
+    )
+    return element("details", heading, *said)
+
+
+def _retention(tale: Tale) -> Markup:
+    """Return what becomes of each restore point, and why, the newest first."""
+    of = "" if tale.source.name == MAIN else f" of storage {tale.source.name}"
+    newest_first = list(reversed(tale.decisions))
+    shown, folded = newest_first[:FEW_ROWS], newest_first[FEW_ROWS:]
+    older = []
+    if folded:
+        heading = element("summary", f"{len(folded):,} older ones", class_="small")
+        older = [element("details", heading, _decisions(folded[:MOST_ROWS], tale))]
+    return _card(f"Retention{of}", _decisions(shown, tale), *older)
+
+
+def _decisions(decisions: Iterable[Decision], tale: Tale) -> Markup:
+    names = ("restore point", "kind", "restores", "stored", "then", "why")
+    return _table(names, (_decision(made, tale) for made in decisions), numbers=(2, 3))
+
+
+def _decision(made: Decision, tale: Tale) -> list[_Cell]:
+    point = made.point
+    if not made.kept:
+        then = _pill("warning", "goes with the next backup")
+    elif point.chain in tale.next_gone:
+        then = _pill("plain", "goes with the next full backup")
+    else:
+        then = _pill("ok", "stays")
+    return [
+        point.stamp,
+        _kind(point),
+        size(point.end),
+        size(point.stored),
+        then,
+        "; ".join((*made.reasons, *point.problems)),
+    ]
+
+
+def _kind(point: RestorePoint) -> str:
+    return "full" if point.full else "incremental"
+
+
+def _outcome(record: Record) -> Markup:
+    severity = {DONE: "ok", STARTED: "plain", INCOMPLETE: "warning"}.get(record.outcome, "critical")
+    words = record.outcome
+    if record.exit_code:
+        words += f", exit code {record.exit_code}"
+    return _pill(severity, words)
+
+
+def _pill(severity: str, words: str) -> Markup:
+    return element("span", words, class_=f"pill {severity}")
+
+
+def _card(title: str, *content: Markup) -> Markup:
+    return element("section", element("h2", title), *content, class_="card")
+
+
+def _table(
+    names: Sequence[str], rows: Iterable[Sequence[_Cell]], *, numbers: Sequence[int] = ()
+) -> Markup:
+    """Return a table, which a phone shows as a list: each cell knows its own name."""
+
+    def kind(number: int) -> str | None:
+        if number in numbers:
+            return "number"
+        # the last has the room that the others leave
+        return "words" if number == len(names) - 1 else "word"
+
+    head = [element("th", name, class_=kind(number)) for number, name in enumerate(names)]
+    body = [
+        element(
+            "tr",
+            *(
+                element("td", cell, class_=kind(number), data_name=names[number])
+                for number, cell in enumerate(row)
+            ),
+        )
+        for row in rows
+    ]
+    return element("table", element("thead", element("tr", *head)), element("tbody", *body))

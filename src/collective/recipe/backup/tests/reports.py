@@ -1,0 +1,172 @@
+"""Facts for the report: a month of a busy site, with all that a page may have to show."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from collective.recipe.backup import history, retention
+from collective.recipe.backup.history import HookRun, Record
+from collective.recipe.backup.model import MAIN, RestorePoint, Source
+from collective.recipe.backup.report import Facts, Tale, Tile
+from collective.recipe.backup.restorepoints import ranges
+from collective.recipe.backup.times import stamp, tid_at
+
+NOW = datetime(2026, 3, 29, 9, 30, tzinfo=timezone.utc)
+HOSTILE = "\"'></script><script>alert(1)</script>&\u202e\x1b[31m\udcff\n{{7*7}}]]>"
+
+
+def points(days: int = 28, *, chain: int = 7) -> list[RestorePoint]:
+    """Return a restore point for each night, a full one every so many days."""
+    found, begin = [], ""
+    for day in range(days):
+        moment = NOW.replace(hour=3, minute=0) - timedelta(days=days - 1 - day)
+        if day % chain == 0:
+            begin = stamp(moment)
+        found.append(
+            RestorePoint(
+                stamp=stamp(moment),
+                chain=begin,
+                end=8_000_000_000 + 41_000_000 * day - (day // 14) * 900_000_000,
+                tid=tid_at(moment - timedelta(minutes=5)),
+                since=tid_at(moment - timedelta(days=day % chain, minutes=90)),
+                taken=moment,
+                blobs=f"blobstorage.{begin}",
+                blob_bytes=21_000_000_000 + 160_000_000 * day,
+                stored=4_100_000_000 if day % chain == 0 else 60_000_000,
+                problems=("its blobs are missing: blobstorage.x",) if day == 11 else (),
+                restorable=day != 11,
+            )
+        )
+    return found
+
+
+def records(days: int = 28) -> list[Record]:
+    """Return the runs of that time."""
+    found = []
+    for day in range(days):
+        started = NOW.replace(hour=3, minute=0) - timedelta(days=days - 1 - day)
+        run = Record(
+            verb="backup",
+            destination="standard",
+            started=started,
+            process=4000 + day,
+            host="plone",
+            outcome=history.DONE,
+            exit_code=0,
+            seconds=80.0 + 3 * day,
+            phases={"filestorage": 14.0 + 2 * (day % 5), "blobs": 55.0 + 3 * (day % 7)},
+            points={MAIN: stamp(started)},
+            numbers={"bytes": 60_000_000, "changed": 1},
+            hooks=(
+                HookRun(name="pre_command", exit_code=0, seconds=0.4, output="mounted /mnt/b\n"),
+                HookRun(name="post_command", exit_code=0, seconds=1.2, output=""),
+            ),
+        )
+        if day == 19:
+            run = replace(
+                run,
+                outcome=history.FAILED,
+                exit_code=1,
+                error="cannot write the backup: No space left on device",
+                phases={"filestorage": 16.0},
+                hooks=(
+                    run.hooks[0],
+                    HookRun(
+                        name="failure_command",
+                        exit_code=32,
+                        seconds=10.1,
+                        output="umount: /mnt/b: target is busy.\n" * 3,
+                    ),
+                ),
+            )
+        found.append(run)
+        if day % 7 == 6:
+            found.append(
+                replace(
+                    run,
+                    verb="verify" if day % 14 == 6 else "rehearse",
+                    started=started + timedelta(hours=3),
+                    seconds=341.0,
+                    phases={},
+                    numbers={"objects": 812_345, "blobs": 40_211, "problems": 0},
+                    hooks=(),
+                )
+            )
+    return found
+
+
+def eventful() -> Facts:
+    """Return the facts of a month in which something happened."""
+    return _facts(points(), records(), keep=retention.Policy(keep=3))
+
+
+def empty() -> Facts:
+    """Return the facts of a site that was never backed up."""
+    found = _facts([], [], keep=retention.Policy())
+    return replace(found, findings=[("critical", "there is no whole restore point")])
+
+
+def hostile() -> Facts:
+    """Return facts with names and texts that want to be markup."""
+    found = eventful()
+    [tale] = found.tales
+    run = replace(
+        found.records[-1],
+        verb=HOSTILE,
+        error=HOSTILE,
+        phases={HOSTILE: 1.0},
+        numbers={HOSTILE: 1},
+        hooks=(HookRun(name=HOSTILE, exit_code=0, seconds=1.0, output=HOSTILE),),
+    )
+    point = replace(tale.points[0], problems=(HOSTILE,), blobs=HOSTILE)
+    return replace(
+        found,
+        part=HOSTILE,
+        destination=HOSTILE,
+        findings=[("critical", HOSTILE)],
+        tiles=[Tile(name=HOSTILE, value=HOSTILE, more=HOSTILE)],
+        tales=[
+            replace(
+                tale,
+                source=Source(name=HOSTILE, filestorage=Path(f"/{HOSTILE}")),
+                points=[point, *tale.points[1:]],
+                decisions=[replace(tale.decisions[0], point=point, reasons=(HOSTILE,))],
+            )
+        ],
+        records=[run, replace(run, verb="backup"), replace(run, verb="verify")],
+    )
+
+
+def _facts(
+    restore_points: list[RestorePoint], runs: list[Record], *, keep: retention.Policy
+) -> Facts:
+    decisions = retention.plan(restore_points, keep, NOW).decisions
+    return Facts(
+        part="backup",
+        destination="standard",
+        now=NOW,
+        tiles=[
+            Tile(name="Newest restore point", value="6 h old", more="2026-03-29-03-00-00"),
+            Tile(name="Restore points", value="28", more="1 not whole, 17.8 GB"),
+            Tile(name="Last verify", value="8 d ago", more="done, took 5 min 41 s"),
+            Tile(name="Last rehearsal", value="26 h ago", more="done, took 5 min 41 s"),
+            Tile(name="Room left", value="212.4 GB", more="of 500.0 GB at /mnt/b/var/backups"),
+        ],
+        findings=[
+            ("warning", "the verify of 2026-03-21-06-00-00: the backups are not what they are")
+        ],
+        tales=[
+            Tale(
+                source=Source(
+                    name=MAIN, filestorage=Path("/srv/plone/site/var/filestorage/Data.fs")
+                ),
+                points=restore_points,
+                ranges=ranges(restore_points),
+                decisions=decisions,
+                next_gone=frozenset(point.chain for point in restore_points[:7]),
+            )
+        ],
+        records=runs,
+    )

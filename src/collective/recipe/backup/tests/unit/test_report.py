@@ -1,0 +1,207 @@
+"""The report: what it says, and that it says it as text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collective.recipe.backup.operations.report import report, write
+from collective.recipe.backup.report import plots
+from collective.recipe.backup.report.axes import AmountAxis, TimeAxis
+from collective.recipe.backup.report.markup import element, stylesheet, text
+from collective.recipe.backup.report.page import page
+from collective.recipe.backup.restorepoints import ranges
+from collective.recipe.backup.tests import reports
+from collective.recipe.backup.tests.runs import Operated
+from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.times import stamp
+
+NOW = reports.NOW
+
+
+class Balanced(HTMLParser):
+    """Reads a page that must be well-formed, and keeps its text and tags."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict]] = []
+        self.words: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.mark.parametrize("facts", [reports.eventful, reports.empty, reports.hostile])
+def test_the_page_is_well_formed_and_whole_in_itself(facts):
+    read = Balanced(page(facts()))
+    assert not {tag for tag, _attributes in read.tags} & {"script", "link", "img", "iframe"}
+    names = {name for _tag, attributes in read.tags for name in attributes}
+    assert not {name for name in names if name.startswith("on")} | names & {"src", "href"}
+    assert "http" not in read.text
+
+
+def test_what_wants_to_be_markup_is_text():
+    html = page(reports.hostile())
+    assert "<script" not in html
+    assert "\u202e" not in html
+    html.encode("utf-8")
+    assert html.count("&lt;script&gt;alert(1)") > 10
+
+
+@given(st.text())
+def test_any_text_is_read_as_it_was_written(words):
+    printed = "".join(char for char in words if char.isprintable())
+    html = element("p", printed, title=printed)
+    read = Balanced(html)
+    assert "".join(read.words) == printed
+    assert read.tags == [("p", {"title": printed})]
+
+
+@given(st.text())
+def test_no_text_holds_what_a_page_may_not(words):
+    shown = text(words)
+    assert not re.search(r"[<>\"']", shown)
+    assert all(char.isprintable() or char in "\n\t" for char in shown)
+    shown.encode("utf-8")
+
+
+def test_a_stylesheet_cannot_end_early():
+    with pytest.raises(ValueError, match="no markup"):
+        stylesheet("</style>")
+
+
+# what it says
+
+
+def test_the_page_says_what_there_is():
+    said = Balanced(page(reports.eventful())).text
+    for words in (
+        "Newest restore point 6 h old",
+        "2026-03-21-03-00-00 backup: pre_command ok, failure_command failed (32)",
+        "failed, exit code 1",
+        "umount: /mnt/b: target is busy.",
+        "mounted /mnt/b",
+        "objects 812,345, blobs 40,211, problems 0",
+        "full backup 2 of 3",
+        "its blobs are missing: blobstorage.x",
+        "goes with the next backup",
+        "any moment from 2026-03-0",
+        "2026-03-21-03-00-00: failed; filestorage 16 s",
+        "filestorage 8.2 GB, blobs 25.3 GB",
+    ):
+        assert words in said, words
+
+
+def test_a_site_without_backups_has_a_page_too():
+    said = Balanced(page(reports.empty())).text
+    assert "There is no restore point." in said
+    assert "act now" in said
+    assert "Neither verify nor rehearse has been run yet." in said
+
+
+def test_a_page_stays_small_however_many_restore_points_there_are():
+    facts = reports.eventful()
+    [tale] = facts.tales
+    minutes = [
+        replace(tale.points[-1], stamp=stamp(NOW - timedelta(minutes=number)), chain="c")
+        for number in range(5000)
+    ]
+    drawn = plots.time_line(minutes, [], NOW)
+    assert 400 < drawn.count("<line") < 1100
+
+
+def test_ranges_do_not_cover_each_other():
+    points = reports.points()
+    longer = [replace(found, first=found.first - timedelta(days=10)) for found in ranges(points)]
+    drawn = plots.time_line(points, longer, NOW)
+    heights = re.findall(r'class="range" x="[\d.]+" y="([\d.]+)"', drawn)
+    assert len(heights) == 4
+    assert len(set(heights)) >= 2
+
+
+def test_numbers_that_nobody_knows_are_not_drawn():
+    points = [replace(point, blob_bytes=None) for point in reports.points()]
+    drawn = plots.growth(points, NOW)
+    assert "filestorage" in drawn
+    assert "blobs" not in drawn
+
+
+# axes
+
+
+@given(st.integers(1, 20_000_000))
+def test_dates_at_an_axis_are_few_and_in_order(minutes):
+    axis = TimeAxis(NOW - timedelta(minutes=minutes), NOW)
+    names = list(axis.names())
+    assert len(names) <= 6
+    places = [place for place, _name in names]
+    assert places == sorted(places)
+    assert all(0 <= place <= 1 for place in places)
+    assert minutes < 15 or len({name for _place, name in names}) == len(names)
+
+
+def test_a_moment_has_its_place():
+    axis = TimeAxis(NOW - timedelta(days=4), NOW)
+    assert [axis.at(NOW - timedelta(days=days)) for days in (4, 3, 0)] == [0.0, 0.25, 1.0]
+    assert axis.at(NOW - timedelta(days=9)) == 0.0
+    assert TimeAxis(NOW, NOW).at(NOW) == 1.0
+
+
+@given(st.floats(0, 1e18))
+def test_an_axis_of_amounts_ends_just_above_the_highest(highest):
+    axis = AmountAxis(highest)
+    assert highest <= axis.top <= max(1.0, 2 * highest)
+
+
+# what is gathered
+
+
+def test_the_report_of_a_site(site: Site, tmp_path):
+    site.commit({"page": 1}, {"file": b"x" * 5000})
+    operated = Operated(site, pre_command="echo 'mounted <b>'", keep=2)
+    for full in (False, True, False):
+        operated.backup(full=full)
+        site.commit({"page": 2})
+    said = Balanced(report(operated.run("report"))).text
+    for words in (
+        "part backup, standard destination, 2026-03-01 15:00 UTC",
+        "all is well",
+        "Restore points 3 all whole",
+        "Last verify never",
+        "mounted <b>",
+        "goes with the next full backup",
+        "its chain stays: the newest that can be restored",
+    ):
+        assert words in said, words
+
+    path = tmp_path / "report.html"
+    write(operated.run("report"), path)
+    assert Balanced(path.read_text("utf-8")).text == said
+
+
+def test_a_report_of_no_backup(site: Site):
+    said = Balanced(report(Operated(site).run("report"))).text
+    assert "there is no whole restore point" in said
+    assert "act now" in said
