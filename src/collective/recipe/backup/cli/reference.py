@@ -62,6 +62,7 @@ _WORDS = {
     "zipbackup": "one full one in two files; only with ``enable_zipbackup``",
     "snapshotrestore": "bring it back from a snapshot; not without ``enable_snapshotrestore``",
     "ziprestore": "bring it back from these files; only with ``enable_zipbackup``",
+    "repozo": "the program of ZODB, as we understand it; only with ``enable_repozo``",
     "altrestore": "bring it back from ``alternative_restore_source``",
 }
 """What to say of scripts that are more than their verb."""

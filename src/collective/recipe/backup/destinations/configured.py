@@ -78,7 +78,15 @@ def policy_for(options: Options, kind: str) -> Policy:
     full = options.full or kind == SNAPSHOT
     if options.only_blobs and not full and not options.archive_blob and options.keep_blob_days:
         return Policy(keep=None, within=timedelta(days=options.keep_blob_days))
-    return Policy(keep=options.keep)
+    return Policy(
+        keep=options.keep,
+        hourly=options.keep_hourly,
+        daily=options.keep_daily,
+        weekly=options.keep_weekly,
+        monthly=options.keep_monthly,
+        yearly=options.keep_yearly,
+        within=options.keep_within or None,
+    )
 
 
 def style_for(options: Options, kind: str) -> MakeStyle:

@@ -77,7 +77,7 @@ class Rehearsed:
         return self.opened is None and self.problem is None
 
 
-class OutOfTime(Exception):  # noqa: N818  no error: the user wanted it so
+class OutOfTime(BackupError):  # noqa: N818  no error to whom it reaches: the user wanted it so
     """The time that the user gave is over."""
 
 
@@ -215,7 +215,7 @@ class _Timed:
     def check(self) -> None:
         """Raise OutOfTime if it is over."""
         if self._end is not None and monotonic() > self._end:
-            raise OutOfTime
+            raise OutOfTime("the time is over")
 
     def phase(self, title: str, total: int, unit: str = "B") -> PhaseManager:
         """Return a phase whose Advance checks."""

@@ -1,0 +1,236 @@
+"""Verify as an operation: depths, one restore point, samples that cover everything in turn."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collective.recipe.backup import history, locking
+from collective.recipe.backup.cli import main
+from collective.recipe.backup.destinations import Depth
+from collective.recipe.backup.errors import NoRestorePoint
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.model import Problem
+from collective.recipe.backup.operations import sampling
+from collective.recipe.backup.operations.sampling import CIRCLE, Arc
+from collective.recipe.backup.operations.verify import Order, outcome, verify
+from collective.recipe.backup.tests.runs import Operated
+from collective.recipe.backup.tests.samples import Site
+
+
+@pytest.fixture
+def operated(site: Site) -> Operated:
+    """A site with two chains and some blobs."""
+    operated = Operated(site)
+    site.commit({"a": 1}, {f"b{number}": b"%d" % number for number in range(8)})
+    operated.backup()
+    site.commit({"a": 2}, {"c": b"second"})
+    operated.backup()
+    site.commit({"a": 3})
+    operated.backup(full=True)
+    return operated
+
+
+def found(operated: Operated, **order) -> list[Problem]:
+    problems = []
+    verify(operated.run("verify"), Order(**order), lambda _source, each: problems.append(each))
+    return problems
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def data_files(operated: Operated) -> list[Path]:
+    """Return every file that is read, those with several names by the first of them."""
+    files = {path.stat().st_ino: path for path in reversed(read_files(operated))}
+    return sorted(files.values())
+
+
+def read_files(operated: Operated) -> list[Path]:
+    place = operated.place()
+    assert place.blobstorage is not None
+    blobs = (path for path in place.blobstorage.glob("blobstorage.*/blobstorage/**/*"))
+    found = sorted(path for path in blobs if path.is_file())
+    return [*sorted(place.filestorage.glob("*fsz")), *found]
+
+
+@pytest.mark.parametrize("depth", list(Depth))
+def test_what_is_whole_has_no_problem_at_any_depth(operated: Operated, depth: Depth) -> None:
+    assert found(operated, depth=depth) == []
+
+
+def test_one_flipped_byte_is_found_by_checksums_and_named(operated: Operated) -> None:
+    for path in data_files(operated):
+        before = path.read_bytes()
+        flip(path)
+        assert found(operated, depth=Depth.NAMES) == []
+        problems = found(operated)
+        assert path.name in {Path(problem.where).name for problem in problems}
+        assert all(problem.what and problem.hint for problem in problems)
+        path.write_bytes(before)
+
+
+def test_a_missing_file_is_found_by_name(operated: Operated) -> None:
+    for path in data_files(operated):
+        away = path.rename(operated.site.directory / "away")
+        problems = found(operated, depth=Depth.NAMES)
+        assert any(path.name in problem.where + problem.what for problem in problems)
+        away.rename(path)
+
+
+def test_one_restore_point_is_looked_at_with_all_it_needs_and_nothing_else(
+    operated: Operated,
+) -> None:
+    first, second, third = operated.points()
+    flip(operated.place().filestorage / f"{first.stamp}.fsz")
+
+    assert found(operated, when=first.moment)
+    assert found(operated, when=second.moment)
+    assert found(operated, when=third.moment) == []
+
+
+def test_nothing_to_verify_is_no_success(site: Site) -> None:
+    with pytest.raises(NoRestorePoint, match="nothing|no restore point"):
+        found(Operated(site))
+
+
+def test_another_run_is_mentioned(operated: Operated, caplog) -> None:
+    with locking.one_writer(operated.place().filestorage, "cron, process 17"):
+        assert found(operated) == []
+    assert "cron, process 17" in caplog.text
+
+
+def test_the_history_says_what_was_found(operated: Operated) -> None:
+    flip(data_files(operated)[0])
+    count = len(found(operated))
+    record = history.read(operated.place().filestorage)[-1]
+    assert (record.verb, record.outcome, record.exit_code) == ("verify", history.FAILED, 3)
+    assert record.numbers == {"restore_points": 3, "problems": count}
+
+
+def test_a_script_lists_the_problems_and_ends_with_3(operated: Operated, capsys) -> None:
+    path = data_files(operated)[0]
+    flip(path)
+    assert main("verify", "standard", operated.config_path, []) == 3
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0].startswith(f"{path}: ")
+    assert len(out.splitlines()) == len(found(operated))
+    assert "ERROR: the backups are not what they should be" in err
+
+
+def test_json_has_the_same(operated: Operated, capsys) -> None:
+    flip(data_files(operated)[0])
+    assert main("verify", "standard", operated.config_path, ["--json"]) == 3
+    content = json.loads(capsys.readouterr().out)
+    problems = [
+        str(Problem(where=it["where"], what=it["what"], hint=it["hint"]))
+        for it in content["problems"]
+    ]
+    assert problems == [str(each) for each in found(operated)]
+    assert content["good"] is False
+    assert content["storages"][0]["problems"] == len(problems)
+
+
+def test_many_problems_are_counted() -> None:
+    assert outcome([]) is None
+
+
+# samples
+
+
+def read_by(operated: Operated, share: Fraction, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Return the names of the files that a sample read."""
+    names = set()
+    holds = Arc.holds
+
+    def noted(arc: Arc, name: str) -> bool:
+        if holds(arc, name):
+            names.add(name)
+            return True
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Arc, "holds", noted)
+        assert found(operated, share=share) == []
+    return names
+
+
+@pytest.mark.parametrize("share", [Fraction(1, 3), Fraction(1, 10), Fraction(7, 100)])
+def test_samples_read_everything_in_turn_and_nothing_twice(
+    operated: Operated, monkeypatch: pytest.MonkeyPatch, share: Fraction
+) -> None:
+    runs = -(-1 // share)
+    samples = [read_by(operated, share, monkeypatch) for _number in range(runs)]
+
+    everything = read_by(operated, Fraction(1), monkeypatch)
+    assert set().union(*samples) == everything
+    assert len(everything) == len(read_files(operated))
+    # the last one may begin the next round
+    assert sum(map(len, samples[:-1])) == len(set().union(*samples[:-1]))
+
+
+def test_only_what_is_in_the_sample_is_read(operated: Operated) -> None:
+    for path in data_files(operated):
+        flip(path)
+    told = []
+    for _number in range(20):
+        told.append(len(found(operated, share=Fraction(1, 20))))
+    assert max(told) < len(data_files(operated))
+    assert sum(told) >= len(data_files(operated))
+
+
+def test_names_are_compared_in_each_sample(operated: Operated) -> None:
+    data_files(operated)[0].unlink()
+    assert found(operated, share=Fraction(1, 10**6))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"format": 1, "next": "x"}', b"7"])
+def test_losing_what_a_sample_remembers_loses_nothing(
+    operated: Operated, content: bytes | None
+) -> None:
+    found(operated, share=Fraction(1, 3))
+    path = operated.place().filestorage / sampling.NAME
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    assert found(operated, share=Fraction(1, 3)) == []
+    assert sampling.next_arc(path.parent, Fraction(1, 3)).begin == -(-CIRCLE // 3)
+
+
+def test_what_cannot_be_remembered_is_said(tmp_path: Path, caplog) -> None:
+    sampling.remember(tmp_path / "gone", Arc(0, 1), Files())
+    assert "cannot remember" in caplog.text
+
+
+def test_a_sample_that_was_broken_off_is_done_again(operated: Operated, monkeypatch) -> None:
+    before = sampling.next_arc(operated.place().filestorage, Fraction(1, 3))
+    monkeypatch.setattr(
+        "collective.recipe.backup.destinations.directory.verify_contents", interrupted
+    )
+    with pytest.raises(KeyboardInterrupt):
+        found(operated, share=Fraction(1, 3))
+    assert sampling.next_arc(operated.place().filestorage, Fraction(1, 3)) == before
+
+
+def interrupted(*_arguments):
+    raise KeyboardInterrupt
+
+
+@given(st.text(max_size=8), st.integers(0, CIRCLE - 1), st.integers(1, 50))
+def test_the_arcs_of_a_round_hold_each_name_once(name: str, begin: int, parts: int) -> None:
+    arcs = []
+    for _number in range(parts):
+        size = CIRCLE // parts
+        arcs.append(Arc(begin, size))
+        begin = (begin + size) % CIRCLE
+    arcs.append(Arc(begin, CIRCLE - parts * (CIRCLE // parts)))
+    assert sum(arc.holds(name) for arc in arcs) == 1
