@@ -51,7 +51,8 @@ class Facts:
 
     *base* is where relative paths start and is absolute; *var* and the two storages are
     what the site itself says, if it does.  *is_zope* tells whether it is known to run Zope,
-    and so to have blobs.  *parts* is the directory that buildout may empty.
+    and so to have blobs.  *parts* is the directory that buildout may empty.  *additional* are
+    further storages, which are taken unless additional_filestorages lists others.
     """
 
     part: str
@@ -61,6 +62,7 @@ class Facts:
     datafs: Path | None = None
     blob_storage: Path | None = None
     parts: Path | None = None
+    additional: tuple[Source, ...] = ()
 
 
 class Resolved(NamedTuple):
@@ -152,6 +154,8 @@ def _sources(
     """Return all storages, the main one last, and what is to be warned of."""
     assert options.datafs is not None  # noqa: S101  _located has seen to it
     main = Source(name=MAIN, filestorage=options.datafs, blobstorage=options.blob_storage)
+    if not options.additional_filestorages:
+        return (*facts.additional, main), []
     more, warnings = additional(
         options.additional_filestorages, main, partial(absolute, facts.base), problems
     )

@@ -1,0 +1,93 @@
+"""From what is set and what is found to the configuration that the verbs know."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from collective.recipe.backup.config import Config
+from collective.recipe.backup.config.resolve import PART, Facts, Resolved, absolute, resolve
+from collective.recipe.backup.errors import ConfigurationError
+from collective.recipe.backup.options.kinds import expanded, one_line
+from collective.recipe.backup.options.reading import Reading, read
+from collective.recipe.backup.sitebackup.finding import Places, Site, find
+from collective.recipe.backup.sitebackup.settings import OF_THE_SITE, Settings
+
+RUN_DIRECTORY = ".sitebackup"
+
+
+def configured(settings: Settings) -> Resolved:
+    """Return the configuration that *settings* mean for the site that they lead to.
+
+    Raises ConfigurationError that names every problem.
+    """
+    ours = {name: text for name, text in settings.texts.items() if name not in OF_THE_SITE}
+    reading = read(ours)
+    reading = reading._replace(problems=(*settings.problems, *reading.problems))
+    if settings.problems:
+        # what was meant is not known, so neither is which site
+        raise _unusable(reading.problems, settings)
+    base = absolute(settings.directory, _path(settings, "base_dir") or Path())
+    part = settings.texts.get("name", "").strip() or PART
+    places = Places(
+        base=base,
+        part=part,
+        zope_conf=_path(settings, "zope_conf"),
+        zeo_conf=_path(settings, "zeo_conf"),
+        var=_path(settings, "var_dir"),
+    )
+    site = find(places, datafs=reading.options.datafs)
+    try:
+        resolved = resolve(_facts(part, base, site), _placed(reading, site))
+    except ConfigurationError as error:
+        raise _unusable(error.problems, settings) from error
+    _check_run_directory(resolved.config)
+    return resolved
+
+
+def run_directory(config: Config) -> Path:
+    """Return where the lock of a run lies: beside the directories of backups, never in one."""
+    prefix = config.options.locationprefix
+    assert prefix is not None  # noqa: S101  resolve has seen to it
+    return prefix / f"{RUN_DIRECTORY}-{config.part}"
+
+
+def _facts(part: str, base: Path, site: Site) -> Facts:
+    return Facts(
+        part=part,
+        base=base,
+        var=site.var,
+        datafs=site.main.filestorage,
+        blob_storage=site.main.blobstorage,
+        additional=site.sources[:-1],
+    )
+
+
+def _placed(reading: Reading, site: Site) -> Reading:
+    if site.prefix is None or reading.options.locationprefix is not None:
+        return reading
+    return reading._replace(options=replace(reading.options, locationprefix=site.prefix))
+
+
+def _path(settings: Settings, name: str) -> Path | None:
+    text = one_line(settings.texts.get(name, ""))
+    return expanded(text) if text else None
+
+
+def _check_run_directory(config: Config) -> None:
+    directory = run_directory(config)
+    for places in config.destinations.values():
+        for place in places:
+            if directory in (place.filestorage, place.blobstorage):
+                raise ConfigurationError(
+                    "the lock of the runs lies there: keep the backups elsewhere", where=directory
+                )
+
+
+def _unusable(problems: tuple[str, ...], settings: Settings) -> ConfigurationError:
+    origins = "; ".join(settings.origins)
+    return ConfigurationError(
+        "this site cannot be backed up as it is configured",
+        problems=problems,
+        hint=f"these are set: {origins}" if origins else "",
+    )
