@@ -13,6 +13,8 @@ known by the name that it would have with its stamp, whatever its number is just
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +27,15 @@ from collective.recipe.backup.blobs.archives.names import Archive, find_archives
 from collective.recipe.backup.blobs.archives.reading import mark_of
 from collective.recipe.backup.blobs.numbered import NumberedSet, find_numbered, stamp_of
 from collective.recipe.backup.blobs.sets import BlobSet, Copied, find_sets
-from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.times import Tid
+
+_HOLDING = re.compile(
+    r"(.+)\.(?:[0-9]+|[0-9]{4}(?:-[0-9]{2}){5})(?:(?:\.delta)?\.tar(?:\.gz)?)?", re.DOTALL
+)
+"""What the name of a holding looks like: the storage's name and an ending."""
 
 
 class Holding(Protocol):
@@ -129,6 +136,18 @@ def find(directory: Path, storage: str) -> list[Holding]:
     found: list[Holding] = [*_trees(directory, storage), *_archives(directory, storage)]
     # where somebody has copied a thing, the one that still has its own name wins
     return sorted(found, key=lambda each: (each.stamp, each.certain, each.name))
+
+
+def storages(directory: Path) -> set[str]:
+    """Return the names of the storages whose blobs something in *directory* holds.
+
+    A directory that is not there holds none.
+    """
+    if not directory.exists():
+        return set()
+    with explained("cannot look for blobs", directory), os.scandir(directory) as entries:
+        named = {found[1] for entry in entries if (found := _HOLDING.fullmatch(entry.name))}
+    return {each for each in named if find(directory, each)}
 
 
 def _trees(directory: Path, storage: str) -> Iterator[Tree]:

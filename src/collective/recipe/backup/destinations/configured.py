@@ -6,10 +6,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
+from collective.recipe.backup.blobs import holdings
 from collective.recipe.backup.blobs.copying import Transfer
 from collective.recipe.backup.blobs.rsync import ByRsync
 from collective.recipe.backup.blobs.snapshots import LinkedFirst
-from collective.recipe.backup.config import SNAPSHOT, STANDARD, ZIP
+from collective.recipe.backup.config import ALTERNATIVE, SNAPSHOT, STANDARD, ZIP
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.blobpart import MakeStyle
 from collective.recipe.backup.destinations.blobsonly import BlobsOnly
@@ -22,6 +23,7 @@ from collective.recipe.backup.destinations.blobstyles.archived import (
 from collective.recipe.backup.destinations.blobstyles.trees import EachBackup, EachChain, Numbered
 from collective.recipe.backup.destinations.directory import Directory, Settings
 from collective.recipe.backup.destinations.program import Repozo
+from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Place, Source
 from collective.recipe.backup.options import Options
@@ -50,12 +52,14 @@ class Configured:
     def destination(self, source: Source, place: Place) -> Destination:
         """Return the restore points of *source* in *place*."""
         options, style = self._options, style_for(self._options, self._kind)
+        named = _named(source, place) if self._kind == ALTERNATIVE else None
         if options.only_blobs and source.blobstorage and place.blobstorage:
             workshop = Workshop(
                 source=source.blobstorage,
                 directory=place.blobstorage,
                 files=self._files,
                 progress=self._progress,
+                named=named,
             )
             return BlobsOnly(source, workshop, style)
         program = None
@@ -67,8 +71,29 @@ class Configured:
             strict=not options.quick,
             repozo=program,
             blobs=style,
+            named=named,
         )
         return Directory(source, place, settings, files=self._files, progress=self._progress)
+
+
+def _named(source: Source, place: Place) -> str | None:
+    """Return how another site calls its blobstorage, None if as we do.
+
+    Raises BackupError if several are there and none has our name.
+    """
+    if source.blobstorage is None or place.blobstorage is None:
+        return None
+    storages = holdings.storages(place.blobstorage)
+    if not storages or source.blobstorage.name in storages:
+        return None
+    if len(storages) > 1:
+        raise BackupError(
+            "there are backups of several blobstorages here, and none is called "
+            f"{source.blobstorage.name}: {', '.join(sorted(storages))}",
+            where=place.blobstorage,
+            hint="put those of the one to restore into a directory of their own",
+        )
+    return storages.pop()
 
 
 def policy_for(options: Options, kind: str) -> Policy:

@@ -70,7 +70,8 @@ class Settings:
     *merged_later*: incremental parts are small and will be merged, which compresses them.
 
     With *repozo* that program writes and reads the filestorage part.  *blobs* makes the
-    style in which blobs are kept.
+    style in which blobs are kept; *named* is how the site calls its blobstorage whose backups
+    these are (None: as the source does).
     """
 
     level: int | None = DEFAULT_LEVEL
@@ -78,6 +79,7 @@ class Settings:
     merged_later: bool = False
     repozo: Repozo | None = None
     blobs: MakeStyle = EachChain
+    named: str | None = None
 
 
 class Directory:
@@ -99,6 +101,7 @@ class Directory:
                 directory=place.blobstorage,
                 files=files,
                 progress=progress,
+                named=settings.named,
             )
             self._blobs = BlobPart(workshop, settings.blobs)
 

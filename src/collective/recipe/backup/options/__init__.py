@@ -64,8 +64,7 @@ class Alias:
 class Declaration:
     """What is known of an option besides its name, type and default.
 
-    *unset* says in words what happens if the option is not set, where the default cannot;
-    *built* is false for what a later version will do: until then only the default is allowed.
+    *unset* says in words what happens if the option is not set, where the default cannot.
     """
 
     kind: Kind
@@ -73,7 +72,6 @@ class Declaration:
     doc: str
     unset: str = ""
     aliases: tuple[Alias, ...] = ()
-    built: bool = True
 
 
 def _option(kind: Kind, group: Group, default: Any, doc: str, **more: Any) -> Any:
@@ -196,7 +194,6 @@ class Options:
                 deprecated="write alternative_restore_source",
             ),
         ),
-        built=False,
     )
     # How the filestorage is backed up
 
@@ -367,7 +364,6 @@ class Options:
         False,
         "Make ``bin/zipbackup`` and ``bin/ziprestore``, for one full backup in two files "
         "that are easily sent to somebody.",
-        built=False,
     )
     enable_repozo: bool = _option(
         SWITCH,

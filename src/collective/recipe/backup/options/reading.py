@@ -113,17 +113,11 @@ def _differ(kind: Kind, one: str, other: str) -> bool:
 
 def _value(name: str, setting: _Setting, notes: _Notes) -> Any:
     """Return the value of a setting, None for the default."""
-    declared = declarations()[name]
     try:
-        value = declared.kind.parse(setting.text)
+        return declarations()[name].kind.parse(setting.text)
     except ValueError as error:
         notes.problems.append(f"{setting.name} {error}")
         return None
-    if not declared.built and value != getattr(Options(), name):
-        notes.problems.append(
-            f"{setting.name} = {' '.join(setting.text.split())}: not built yet in this version"
-        )
-    return value
 
 
 def _check_names(names: Collection[str], notes: _Notes) -> None:

@@ -59,9 +59,6 @@ def _entry(name: str, declared: Declaration) -> Iterator[str]:
             yield f"    ``{alias.name}`` is an old name for it, which works and warns."
         else:
             yield f"    ``{alias.name}`` is the same."
-    if not declared.built:
-        yield ""
-        yield "    *Not built yet in this version: only the default is accepted.*"
     yield ""
 
 

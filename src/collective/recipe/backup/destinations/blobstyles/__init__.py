@@ -41,17 +41,21 @@ class Demand:
 
 @dataclass(frozen=True, kw_only=True)
 class Workshop:
-    """What each style works with."""
+    """What each style works with.
+
+    *named* is what the names in *directory* begin with (None: as the blobstorage is called).
+    """
 
     source: Path
     directory: Path
     files: Files
     progress: Progress
+    named: str | None = None
 
     @property
     def storage(self) -> str:
         """The name of the blobstorage, with which all names in *directory* begin."""
-        return self.source.name
+        return self.named or self.source.name
 
     @property
     def packed_away(self) -> Path | None:

@@ -29,7 +29,6 @@ from collective.recipe.backup.options.reading import read
 from collective.recipe.backup.options.reference import render
 
 ROOT = Path(collective.recipe.backup.__file__).parents[4]
-NOT_BUILT = [name for name, declared in declarations().items() if not declared.built]
 
 OTHER_VALUES = {
     SWITCH: lambda default: "false" if default else "true",
@@ -314,24 +313,6 @@ def test_an_old_name_counts_only_if_the_new_one_is_empty():
     )
 
 
-# what is not built yet
-
-
-@pytest.mark.parametrize("name", NOT_BUILT)
-def test_an_option_that_is_not_built_yet_says_so(name):
-    declared = declarations()[name]
-    default = getattr(Options(), name)
-    other = OTHER_VALUES.get(declared.kind, lambda _default: "each")(default)
-    said = f"{name} = {other}: not built yet in this version"
-    assert said in read({name: other}).problems
-
-
-@pytest.mark.parametrize("name", NOT_BUILT)
-def test_the_default_of_an_option_that_is_not_built_yet_may_be_written_down(name):
-    shown = declarations()[name].kind.show(getattr(Options(), name))
-    assert read({name: shown}).problems == ()
-
-
 # names
 
 
@@ -441,7 +422,6 @@ def test_the_reference_tells_of_each_option(option):
     assert f"    {declared.kind.says}\n" in entry
     assert "Default: " in entry
     assert all(f"``{alias.name}``" in entry for alias in declared.aliases)
-    assert ("Not built yet" in entry) == (not declared.built)
     assert declared.doc.endswith(".")
 
 
