@@ -5,15 +5,17 @@
 
 Nothing live changes before everything of every source lies staged and verified.  The
 filestorage's own lock is held from before the question until after the swap, so no ZEO
-server can have it open or open it.  The destination is locked as well where it can be: a
-backup that started in the middle would take a mixture.
+server can have it open or open it.  Where pre_command mounts the disk of the backups, the
+question comes before anything is known of them, and they are chosen after it.  The
+destination is locked as well where it can be: a backup that started in the middle would
+take a mixture.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -62,15 +64,17 @@ def restore(run: Run, order: Order) -> bool:
     changed, or the next restore finishes what this one began.
     """
     order = _of_what_there_is(run, order)
-    with one_run(run), ExitStack() as locks:
-        targets = _lock_targets(run, order, locks)
+    with one_run(run), ExitStack() as closed, ExitStack() as held:
+        targets = _lock_targets(run, order, closed)
         _finish_earlier(run, targets)
-        jobs = _jobs(run, order, targets, locks)
-        question = f"{_what_will_happen(jobs, order)}\n{_KEPT}"
-        if run.ask is not None and not run.ask(question):
+        jobs = [] if _come_with_pre_command(run) else _jobs(run, order, targets, held)
+        what = _what_will_happen(jobs, order) if jobs else _what_is_known(targets, order)
+        if run.ask is not None and not run.ask(f"{what}\n{_KEPT}"):
             return False
         started = monotonic()
-        with course(run) as account:
+        # a post_command may unmount the disk of the backups, so no lock on it is held by then
+        with course(run) as account, held:
+            jobs = jobs or _jobs(run, order, targets, held)
             account.points = {job.target.name: job.choice.point.stamp for job in jobs}
             moves = [move for job in jobs for move in _stage(run, job, order)]
             account.phases["stage"] = monotonic() - started
@@ -209,19 +213,36 @@ def _buildable(filestorage: Path) -> Path | None:
 _KEPT = "What is there now is kept beside it, and --undo puts it back."
 
 
+def _come_with_pre_command(run: Run) -> bool:
+    """Tell whether there are no backups yet, and a pre_command that may mount their disk."""
+    if not run.config.options.pre_command:
+        return False
+    return not any(destination.restore_points() for destination in run.destinations())
+
+
 def _what_will_happen(jobs: Sequence[Job], order: Order) -> str:
     """Return what the user is asked to agree to."""
     lines = []
     for job in jobs:
-        name = job.target.name
-        lines.append("This will replace" + (f" (storage {name}):" if name != MAIN else ":"))
-        if order.filestorage:
-            lines.append(f"    {printable(str(job.target.filestorage))}")
-        if order.blobstorage and job.target.blobstorage:
-            lines.append(f"    {printable(str(job.target.blobstorage))}")
+        lines.extend(_replaced(job.target, order))
         lines.append(f"with {_words(job.choice)}.")
         lines.extend(f"Note: {problem}" for problem in job.choice.point.problems)
     return "\n".join(lines)
+
+
+def _what_is_known(targets: Sequence[Source], order: Order) -> str:
+    """Return the same as far as it is known before pre_command has run."""
+    lines = [line for target in targets for line in _replaced(target, order)]
+    return "\n".join([*lines, "with what the backups hold once pre_command has run."])
+
+
+def _replaced(target: Source, order: Order) -> Iterator[str]:
+    """Yield in lines what *order* replaces of *target*."""
+    yield "This will replace" + (f" (storage {target.name}):" if target.name != MAIN else ":")
+    if order.filestorage:
+        yield f"    {printable(str(target.filestorage))}"
+    if order.blobstorage and target.blobstorage:
+        yield f"    {printable(str(target.blobstorage))}"
 
 
 def _words(choice: Choice) -> str:
@@ -234,7 +255,8 @@ def _words(choice: Choice) -> str:
 
 def _stage(run: Run, job: Job, order: Order) -> list[swap.Move]:
     """Write and verify one source beside what is live; return the moves that make it live."""
-    logger.info("restoring %s", _words(job.choice))
+    storage = "" if job.target.name == MAIN else f" of storage {job.target.name}"
+    logger.info("restoring %s%s", _words(job.choice), storage)
     filestorage = job.target.filestorage
     index = filestorage.with_name(filestorage.name + INDEX_SUFFIX)
     blobstorage = job.target.blobstorage if order.blobstorage else None

@@ -144,6 +144,46 @@ def test_a_disk_that_a_hook_unmounts_is_not_written_to_afterwards(site, tmp_path
     assert run.outcome == "done"
 
 
+def test_a_restore_finds_the_backups_on_a_disk_that_pre_command_mounts(site, tmp_path):
+    disk = tmp_path / "disk"
+    location = site.directory / "var" / "backups"
+    site.commit({"page": "good"}, {"file": b"good"})
+    good = site.contents()
+    Operated(site).backup()
+    location.rename(disk)
+    location.mkdir()
+    site.commit({"page": "bad"})
+    hooked = Hooked(
+        site,
+        tmp_path,
+        pre_command=f"rmdir '{location}' && mv '{disk}' '{location}'",
+        # nothing of it may be open when it is unmounted
+        post_command=f"""
+            ls -l /proc/$PPID/fd > '{tmp_path}/open'
+            mv '{location}' '{disk}' && mkdir '{location}'
+        """,
+    )
+    questions = []
+
+    def agree(question):
+        questions.append(question)
+        return True
+
+    assert restore(hooked.operated.run("restore", ask=agree), Order())
+    assert site.contents() == good
+    assert hooked.ran == ["pre", "post"]
+    assert "with what the backups hold once pre_command has run" in questions[0]
+    assert str(site.filestorage) in questions[0]
+    assert str(location) not in (tmp_path / "open").read_text()
+
+
+def test_a_restore_that_is_not_agreed_to_runs_no_hook(site, tmp_path):
+    hooked = Hooked(site, tmp_path)
+    Operated(site).backup()
+    assert not restore(hooked.operated.run("restore", ask=lambda _question: False), Order())
+    assert hooked.ran == []
+
+
 def test_a_post_command_that_fails_fails_the_run_and_costs_no_restore_point(site, tmp_path):
     hooked = Hooked(site, tmp_path, post_command="exit 9")
     with pytest.raises(CommandFailed, match="post_command failed: exit status 9"):
