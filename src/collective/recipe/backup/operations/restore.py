@@ -222,7 +222,7 @@ def _come_with_pre_command(run: Run) -> bool:
 
 def _what_will_happen(jobs: Sequence[Job], order: Order) -> str:
     """Return what the user is asked to agree to."""
-    lines = []
+    lines: list[str] = []
     for job in jobs:
         lines.extend(_replaced(job.target, order))
         lines.append(f"with {_words(job.choice)}.")
