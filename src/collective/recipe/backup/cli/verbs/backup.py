@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
+from typing import TYPE_CHECKING
 
 from collective.recipe.backup import config
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb
 from collective.recipe.backup.errors import DONE, UsageError
-from collective.recipe.backup.operations.run import Run
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.operations.run import Run
 
 logger = logging.getLogger("backup")
 

@@ -13,10 +13,10 @@ from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_
 from collective.recipe.backup.cli.tables import Column, table
 from collective.recipe.backup.errors import DONE, printable
 from collective.recipe.backup.model import MAIN, RestorePoint, Source
-from collective.recipe.backup.operations.run import Run
 
 if TYPE_CHECKING:
     from collective.recipe.backup.operations.listing import Listed
+    from collective.recipe.backup.operations.run import Run
 
 COLUMNS = (
     Column(title="restore point"),

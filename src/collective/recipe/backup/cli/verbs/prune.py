@@ -12,10 +12,10 @@ from collective.recipe.backup.cli.tables import Column, table
 from collective.recipe.backup.cli.verbs.listing import point_as_json, source_as_json
 from collective.recipe.backup.errors import DONE
 from collective.recipe.backup.model import MAIN
-from collective.recipe.backup.operations.run import Run
 
 if TYPE_CHECKING:
     from collective.recipe.backup.operations.prune import Pruned
+    from collective.recipe.backup.operations.run import Run
 
 logger = logging.getLogger("backup")
 

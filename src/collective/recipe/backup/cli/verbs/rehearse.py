@@ -15,10 +15,10 @@ from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag
 from collective.recipe.backup.cli.verbs.listing import source_as_json
 from collective.recipe.backup.errors import DONE, UsageError, printable
-from collective.recipe.backup.operations.run import Run
 
 if TYPE_CHECKING:
     from collective.recipe.backup.operations.rehearse import Rehearsed
+    from collective.recipe.backup.operations.run import Run
 
 logger = logging.getLogger("backup")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup import times
@@ -15,9 +14,11 @@ from collective.recipe.backup.cli.verbs.listing import source_as_json
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import DONE, UsageError, printable
 from collective.recipe.backup.model import Problem, Source
-from collective.recipe.backup.operations.run import Run
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
+    from collective.recipe.backup.operations.run import Run
     from collective.recipe.backup.operations.verify import Order
 
 logger = logging.getLogger("backup")
@@ -51,6 +52,8 @@ def _declare(parser: argparse.ArgumentParser) -> None:
 
 
 def _share(text: str) -> Fraction:
+    from fractions import Fraction
+
     try:
         share = Fraction(text.strip().removesuffix("%")) / 100
     except (ValueError, ZeroDivisionError):
