@@ -1,0 +1,16 @@
+"""Measure this package side by side with what sites use otherwise.
+
+``python -m benchmarks --scratch DIRECTORY`` (or ``make bench``) makes a site, lets each
+contestant do the same work in turns, as whole processes, and prints tables of medians,
+ratios and the goals beside them::
+
+    site.py          the site: years of small commits, a catalog, blobs
+    states.py        the site as it was yesterday, as it is today, and packed
+    contestants.py   ours, collective.recipe.backup 6.0.0, ZODB's repozo
+    works.py         what is measured: how it is prepared, what is run, what to reach
+    measuring.py     time, memory, bytes and inodes of a process and what it leaves
+    tables.py        the tables
+
+What is made once is kept in the scratch directory; seconds do not travel to other
+machines, ratios do.
+"""

@@ -1,0 +1,87 @@
+"""The command: see the package."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks import contestants
+from benchmarks.states import States
+from benchmarks.tables import is_reached, table
+from benchmarks.works import Plan, Works
+
+
+def main() -> int:
+    """Measure, print the tables, and return 0 if all goals were reached."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measure this package against others."
+    )
+    parser.add_argument(
+        "--scratch",
+        type=Path,
+        required=True,
+        metavar="DIRECTORY",
+        help="where to work: about eight times the size of the site",
+    )
+    parser.add_argument("--size", type=int, default=1000, help="MB of Data.fs (%(default)s)")
+    parser.add_argument("--blobs", type=int, default=40_000, help="number of blobs (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each (%(default)s)")
+    parser.add_argument(
+        "--only", nargs="*", default=[], metavar="WORK", help="patterns, such as 'site-*'"
+    )
+    parser.add_argument(
+        "--calls", action="store_true", help="count system calls as well, with strace"
+    )
+    parser.add_argument(
+        "--clean", action="store_true", help="remove the scratch directory in the end"
+    )
+    namespace = parser.parse_args()
+    scratch = namespace.scratch.resolve()
+    states = _site(scratch, namespace.size, namespace.blobs)
+    (scratch / "logs").mkdir(exist_ok=True)
+    plan = Plan(
+        only=namespace.only,
+        rounds=namespace.rounds,
+        calls=namespace.calls,
+        logs=scratch / "logs",
+        tell=_tell,
+    )
+    works = Works(scratch, states)
+    ours = contestants.ours(scratch, states)
+    reached = True
+    for title, planned in (
+        ("The filestorage alone", works.filestorage(ours, contestants.repozo(scratch))),
+        ("Filestorage and blobs", works.site(ours, contestants.peer(scratch, states))),
+    ):
+        rows = list(plan.carry_out(planned))
+        if rows:
+            print(table(title, rows, calls=namespace.calls), flush=True)
+        reached = reached and all(map(is_reached, rows))
+    if namespace.clean:
+        shutil.rmtree(scratch)
+    return 0 if reached else 1
+
+
+def _site(scratch: Path, size: int, blobs: int) -> States:
+    """Return the site, which is made if it is not there yet."""
+    directory = scratch / f"site-{size}-{blobs}"
+    if not directory.exists():
+        _tell(f"making a site: {size} MB of Data.fs, {blobs} blobs")
+        scratch.mkdir(parents=True, exist_ok=True)
+        # in a process of its own, which needs much memory
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.site", directory, str(size), str(blobs)],
+            check=True,
+        )
+    return States(directory)
+
+
+def _tell(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""The site at three times: as it was yesterday, as it is after a day of work, and packed.
+
+What is live lies in ``var/``, as scripts know it.  A Data.fs of yesterday becomes that of
+the day by growing, as it does in life, so it stays the same file; a packed one takes its
+place.  The trees of blobs are made of hard links, and change places by renaming.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+YESTERDAY, DAY, PACKED = "yesterday", "day", "packed"
+GROWING = YESTERDAY, DAY
+
+
+class States:
+    """A site in *directory*, in one of its states."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.filestorage = directory / "var" / "filestorage" / "Data.fs"
+        self.index = self.filestorage.with_name("Data.fs.index")
+        self.blobstorage = directory / "var" / "blobstorage"
+        self._kept = directory / "states"
+        self._current = directory / "states" / "current"
+
+    @property
+    def current(self) -> str:
+        """The state that is live."""
+        return self._current.read_text()
+
+    def size(self, state: str) -> int:
+        """Return the size of Data.fs in a state."""
+        return int((self._kept / state / "size").read_text())
+
+    def blobs(self, state: str) -> int:
+        """Return the number of blobs in a state."""
+        return int((self._kept / state / "blobs").read_text())
+
+    # making them
+
+    def keep(self, state: str) -> None:
+        """Remember what is live as *state*; what comes next may go on with it."""
+        place = self._kept / state
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(self.index, place / "index")
+        size = self.filestorage.stat().st_size
+        (place / "size").write_text(str(size))
+        (place / "blobs").write_text(str(sum(1 for _path in self.blobstorage.rglob("*.blob"))))
+        if state == YESTERDAY:
+            link_tree(self.blobstorage, place / "blobstorage")
+        elif state == DAY:
+            with self.filestorage.open("rb") as file:
+                file.seek(self.size(YESTERDAY))
+                (place / "tail").write_bytes(file.read())
+        else:
+            for name in ("Data.fs.old", "Data.fs.lock", "Data.fs.tmp"):
+                self.filestorage.with_name(name).unlink(missing_ok=True)
+        self._current.write_text(state)
+
+    def twin(self, state: str) -> None:
+        """Put a copy of what is live aside, and go on with the other as *state*."""
+        aside = self._kept / self.current
+        shutil.copy2(self.filestorage, aside / "twin")
+        self.filestorage.rename(aside / "Data.fs")
+        (aside / "twin").rename(self.filestorage)
+        self.blobstorage.rename(aside / "blobstorage")
+        link_tree(aside / "blobstorage", self.blobstorage)
+        self._current.write_text(state)
+
+    # changing them
+
+    def switch(self, state: str, *, index: str | None = None) -> None:
+        """Make *state* live, with the Data.fs.index of *index* (None: without any)."""
+        if state != self.current:
+            self.blobstorage.rename(self._kept / self.current / "blobstorage")
+            (self._kept / state / "blobstorage").rename(self.blobstorage)
+            if (state in GROWING) != (self.current in GROWING):
+                self._growing_place(self.current).mkdir(exist_ok=True)
+                self.filestorage.rename(self._growing_place(self.current) / "Data.fs")
+                (self._growing_place(state) / "Data.fs").rename(self.filestorage)
+            self._current.write_text(state)
+        if state in GROWING:
+            os.truncate(self.filestorage, self.size(YESTERDAY))
+        if state == DAY:
+            with self.filestorage.open("ab") as file:
+                file.write((self._kept / DAY / "tail").read_bytes())
+        self.index.unlink(missing_ok=True)
+        if index is not None:
+            shutil.copy2(self._kept / index / "index", self.index)
+
+    def _growing_place(self, state: str) -> Path:
+        """Return where the Data.fs of *state* waits for its turn."""
+        return self._kept / (DAY if state in GROWING else PACKED)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Let nothing be live during the body; what the body makes live goes afterwards."""
+        var, aside = self.directory / "var", self.directory / "aside"
+        var.rename(aside)
+        self.filestorage.parent.mkdir(parents=True)
+        try:
+            yield
+        finally:
+            shutil.rmtree(var)
+            aside.rename(var)
+
+    def copy_of(self, state: str, filestorage: Path, blobstorage: Path | None) -> None:
+        """Make a copy of *state*, not the packed one, that may be written over.
+
+        The site must be in the state of the day, live or aside.
+        """
+        live = self.filestorage.relative_to(self.directory / "var")
+        there = [self.directory / place / live for place in ("aside", "var")]
+        filestorage.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(next(path for path in there if path.exists()), filestorage)
+        os.truncate(filestorage, self.size(state))
+        shutil.copyfile(
+            self._kept / state / "index", filestorage.with_name(f"{filestorage.name}.index")
+        )
+        if blobstorage is not None:
+            link_tree(self._kept / state / "blobstorage", blobstorage)
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Make *target* a tree of hard links to the files of *source*."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cp", "-al", source, target], check=True)
