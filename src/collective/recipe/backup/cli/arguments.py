@@ -48,8 +48,8 @@ class Verb:
     takes_anything: bool = False
 
 
-class HelpGiven(Exception):  # noqa: N818  no error: the way out of argparse
-    """The user asked for help, and *text* is all there is to do."""
+class HelpGiven(Exception):
+    """The user asked for help, and *text* is all there is to do: the way out of argparse."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)

@@ -77,8 +77,8 @@ class Rehearsed:
         return self.opened is None and self.problem is None
 
 
-class OutOfTime(BackupError):  # noqa: N818  no error to whom it reaches: the user wanted it so
-    """The time that the user gave is over."""
+class OutOfTime(BaseException):
+    """The time that the user gave is over.  Like an interrupt, nobody takes it for an error."""
 
 
 def rehearse(run: Run, order: Order, tell: Callable[[Rehearsed], object]) -> list[Rehearsed]:
