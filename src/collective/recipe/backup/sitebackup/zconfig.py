@@ -95,9 +95,9 @@ class _Reader:
         elif line.startswith("%"):
             self._directive(line[1:], path, depth)
         elif line and not line.startswith("#"):
-            key, _space, value = line.partition(" ") if " " in line else line.partition("\t")
+            key, value = _divided(line)
             try:
-                self._open[-1].put(key, self._replaced(value.strip()))
+                self._open[-1].put(key, self._replaced(value))
             except KeyError as error:
                 problem = f"{key} needs {error.args[0]}, which is not defined"
                 self._open[-1].put(key, where, problem=problem)
@@ -118,19 +118,25 @@ class _Reader:
                 pass
 
     def _directive(self, text: str, path: Path, depth: int) -> None:
-        name, _space, rest = text.partition(" ")
+        name, rest = _divided(text)
         if name == "define":
-            key, _space, value = rest.strip().partition(" ")
+            key, value = _divided(rest)
             try:
-                self._defined[key.lower()] = self._replaced(value.strip())
+                self._defined[key.lower()] = self._replaced(value)
             except KeyError:
                 # who uses it is told
                 self._defined.pop(key.lower(), None)
         elif name == "include" and "://" not in rest:
-            self.take(path.parent / self._replaced(rest.strip()), depth + 1)
+            self.take(path.parent / self._replaced(rest), depth + 1)
 
     def _replaced(self, text: str) -> str:
         return _REFERENCE.sub(lambda found: _meant(found, self._defined, os.environ), text)
+
+
+def _divided(text: str) -> tuple[str, str]:
+    """Return the first word of *text*, and the rest."""
+    first, *rest = text.split(None, 1) or [""]
+    return first, rest[0] if rest else ""
 
 
 def _meant(found: re.Match[str], defined: Mapping[str, str], environment: Mapping[str, str]) -> str:
