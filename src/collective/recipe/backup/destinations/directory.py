@@ -14,15 +14,12 @@ left behind, no restore point names it, and the next run takes up what can be us
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property, partial
-from itertools import groupby, zip_longest
+from itertools import groupby
 
-from collective.recipe.backup.blobs.holdings import Holding
-from collective.recipe.backup.blobs.older import Belongings
 from collective.recipe.backup.blobs.sets import Copied
 from collective.recipe.backup.destinations import (
     Depth,
@@ -36,31 +33,26 @@ from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
 from collective.recipe.backup.destinations.blobstyles import Workshop
 from collective.recipe.backup.destinations.blobstyles.trees import EachChain
 from collective.recipe.backup.destinations.manifest import Manifest
+from collective.recipe.backup.destinations.points import point_of, restore_points
 from collective.recipe.backup.destinations.program import Repozo
-from collective.recipe.backup.destinations.records import verify_records
+from collective.recipe.backup.destinations.recovery import Recovery
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
-from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint, explained
+from collective.recipe.backup.destinations.verification import Verification
+from collective.recipe.backup.errors import BackupError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.index import build_index, position
-from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
+from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.gzipping import DEFAULT_LEVEL
-from collective.recipe.backup.model import BlobId, Place, Problem, RestorePoint, Source
+from collective.recipe.backup.model import Place, Problem, RestorePoint, Source
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo.backup import Orders, Taken, back_up
-from collective.recipe.backup.repozo.ledger import Chain, Part, read_directory
+from collective.recipe.backup.repozo.ledger import Chain, read_directory
 from collective.recipe.backup.repozo.merge import merge
 from collective.recipe.backup.repozo.prune import remove_chain
-from collective.recipe.backup.repozo.recover import Recovered, Write, index_for, recover
-from collective.recipe.backup.repozo.rest import intact, recover_rest
-from collective.recipe.backup.repozo.verify import Wants, all_parts, verify_contents, verify_names
+from collective.recipe.backup.repozo.recover import Write
 from collective.recipe.backup.restorepoints import Choice
-from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid, tid_at
+from collective.recipe.backup.times import LAST_TID, Tid, tid_at
 
 logger = logging.getLogger("backup")
-
-
-QUICKLY_READ = 64_000_000
-"""Bytes of a log after its index that a FileStorage reads in no time when it is opened."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +132,7 @@ class Directory:
         if written != known:
             manifest.write(self.place.filestorage, written, self._files)
         return Outcome(
-            point=_point(written),
+            point=point_of(written),
             changed=written != known,
             summary=_summary(taken, copied),
             phases=watch.seconds,
@@ -217,67 +209,14 @@ class Directory:
 
     def restore_points(self) -> Sequence[RestorePoint]:
         """Return the restore points, oldest first."""
-        with explained("cannot look at the backups", self.place.filestorage):
-            listing = read_directory(self.place.filestorage)
-        found = self._blobs.found() if self._blobs else {}
-        belongings = Belongings(found.values())
-        parts = sorted(
-            ((chain, part) for chain in listing.chains for part in chain.parts),
-            key=lambda pair: pair[1].stamp,
-        )
-        following = [part.stamp for _chain, part in parts[1:]]
-        points = []
-        for (chain, part), after in zip_longest(parts, following):
-            point = self._listed(chain, part, found)
-            points.append(
-                point or self._without_manifest(chain, part, belongings.of(part.stamp, after))
-            )
-        return sorted(points, key=lambda point: point.age)
-
-    def _listed(
-        self, chain: Chain, part: Part, found: Mapping[str, Holding]
-    ) -> RestorePoint | None:
-        """Return the restore point of *part*, None if it has no manifest."""
-        try:
-            written = manifest.read(self.place.filestorage, part.stamp)
-        except IntegrityError as error:
-            return _unusable(chain, part, str(error))
-        if part not in chain.restorable:
-            return _unusable(chain, part, f"{chain.missing[0]} is missing")
-        if written is None:
-            return None
-        if (written.chain, written.end) != (chain.stamp, part.end):
-            return _unusable(chain, part, "its manifest does not fit the ledger")
-        if written.blobs is not None and written.blobs not in found:
-            return _unusable(chain, part, f"its blobs are missing: {written.blobs}")
-        return _point(written)
-
-    def _without_manifest(self, chain: Chain, part: Part, blobs: Holding | None) -> RestorePoint:
-        """Return what an older release, or a run of ours that died, left under a stamp."""
-        if self._blobs is not None:
-            try:
-                unfinished = blobs is None or blobs.ours
-            except IntegrityError as error:
-                return _unusable(chain, part, str(error))
-            if unfinished:
-                return _unusable(chain, part, "its blobs were not backed up to the end")
-        return RestorePoint(
-            stamp=part.stamp,
-            chain=chain.stamp,
-            end=part.end,
-            blobs=blobs.name if blobs else None,
-            stored=chain.path(part).stat().st_size,
-        )
+        return restore_points(self.place.filestorage, self._blobs.found() if self._blobs else None)
 
     def stage(self, choice: Choice, targets: Targets) -> Staged:
         """Restore *choice* to *targets*; see Destination."""
         point = choice.point
         until, staged = choice.until or point.tid, Staged()
         if targets.filestorage is not None:
-            chain = self._chain(point.chain)
-            rest = None if self._settings.repozo else self._stage_rest(chain, choice, targets)
-            staged, recovered = rest or (Staged(), self._stage_all(chain, choice, targets))
-            _check_recovered(recovered, choice)
+            staged, recovered = self._recovery(choice).stage(targets.filestorage, targets)
             until = recovered.tid
         if targets.blobstorage is not None and self._blobs is not None and point.blobs:
             self._blobs.stage(
@@ -290,66 +229,16 @@ class Directory:
 
     def stream(self, choice: Choice, write: Write) -> None:
         """Give the filestorage of *choice* to *write*; see Destination."""
-        recovered = recover(
-            self._chain(choice.point.chain),
-            write,
-            through=choice.point.stamp,
-            until=choice.until,
+        self._recovery(choice).stream(write)
+
+    def _recovery(self, choice: Choice) -> Recovery:
+        return Recovery(
+            chain=self._chain(choice.point.chain),
+            choice=choice,
+            repozo=self._settings.repozo,
+            files=self._files,
             progress=self._progress,
         )
-        _check_recovered(recovered, choice)
-
-    def _stage_all(self, chain: Chain, choice: Choice, targets: Targets) -> Recovered:
-        """Write a filestorage and an index, so that it opens without being read first."""
-        assert targets.filestorage is not None  # noqa: S101  the caller looked, for the type
-        through = choice.point.stamp
-        if self._settings.repozo is not None and choice.until is None:
-            recovered = self._settings.repozo.recover(chain, through, targets.filestorage)
-        else:
-            with self._files.writing(targets.filestorage) as writer:
-                recovered = recover(
-                    chain,
-                    writer.write,
-                    through=through,
-                    until=choice.until,
-                    progress=self._progress,
-                )
-        saved = index_for(chain, None, recovered.end)
-        if saved is not None and recovered.end - (position(saved) or 0) <= QUICKLY_READ:
-            self._files.publish_copy(saved, targets.index)
-        else:
-            build_index(
-                targets.filestorage, targets.index, files=self._files, progress=self._progress
-            )
-        return recovered
-
-    def _stage_rest(
-        self, chain: Chain, choice: Choice, targets: Targets
-    ) -> tuple[Staged, Recovered] | None:
-        """Write only what the live filestorage lacks; None if it begins with something else."""
-        live, target = targets.live_filestorage, targets.filestorage
-        if live is None or target is None:
-            return None
-        through = choice.point.stamp
-        try:
-            log = TransactionLog(live)
-        except BackupError:
-            # not even a filestorage: all of it is written anew
-            return None
-        with log:
-            keep = intact(log, chain, through, self._progress)
-            if keep < MAGIC_SIZE:
-                return None
-            with self._files.writing(target) as writer:
-                keep, recovered = recover_rest(
-                    log, chain, writer.write, through=through, until=choice.until, keep=keep
-                )
-        index = position(live.with_name(f"{live.name}.index"))
-        stays = index is not None and index <= keep
-        saved = None if stays else index_for(chain, None, recovered.end)
-        if saved is not None:
-            self._files.publish_copy(saved, targets.index)
-        return Staged(keep=keep, index=not stays), recovered
 
     def _chain(self, stamp: str) -> Chain:
         for chain in read_directory(self.place.filestorage).chains:
@@ -407,65 +296,8 @@ class Directory:
         self, depth: Depth, *, only: RestorePoint | None = None, reads: Reads | None = None
     ) -> Iterator[Problem]:
         """Yield what is wrong; see Destination."""
-        directory = self.place.filestorage
-        with explained("cannot verify the backups", directory):
-            points = self.restore_points() if only is None else [only]
-            wants = all_parts if only is None else partial(_belongs_to, only)
-            yield from verify_names(directory, wants)
-            if only is None:
-                yield from manifest.verify_names(directory, read_directory(directory).chains)
-            for point in points:
-                for problem in point.problems:
-                    yield Problem(where=point.stamp, what=problem)
-            if depth is not Depth.NAMES:
-                read = partial(_is_read, wants, reads) if reads else wants
-                yield from verify_contents(directory, self._progress, read)
-            if depth is Depth.RECORDS:
-                chains = read_directory(directory).chains
-                lacking = self._lacking if self._blobs else None
-                yield from verify_records(chains, points, lacking, self._progress)
-            if self._blobs is not None:
-                yield from self._blobs.verify(
-                    _needed(points),
-                    only=only is not None,
-                    reads=None if depth is Depth.NAMES else reads or _everything,
-                )
-
-    def _lacking(self, name: str, ids: Iterable[BlobId]) -> Iterator[BlobId]:
-        """Yield the blobs that *name* does not hold, but those that the source had lost."""
-        assert self._blobs is not None  # noqa: S101  the caller looked, for the type
-        for blob in self._blobs.lacking(name, ids):
-            if blob not in self._lost_at_source:
-                yield blob
-
-    @cached_property
-    def _lost_at_source(self) -> Collection[BlobId]:
-        """The blobs that restore points say are missing."""
-        points = self.restore_points()
-        stamps = [point.stamp for point in points if point.restorable and not point.whole]
-        found = (manifest.read(self.place.filestorage, stamp) for stamp in stamps)
-        return {blob for written in found if written for blob in written.missing}
-
-
-def _needed(points: Iterable[RestorePoint]) -> Mapping[str, Tid]:
-    """Return up to which transaction each set of blobs must be whole."""
-    needed: dict[str, Tid] = {}
-    for point in points:
-        if point.blobs is not None:
-            needed[point.blobs] = max(needed.get(point.blobs, ZERO_TID), point.tid or ZERO_TID)
-    return needed
-
-
-def _belongs_to(point: RestorePoint, chain: Chain, part: Part) -> bool:
-    return chain.stamp == point.chain and part.stamp <= point.stamp
-
-
-def _is_read(wants: Wants, reads: Reads, chain: Chain, part: Part) -> bool:
-    return wants(chain, part) and reads(part.name)
-
-
-def _everything(_name: str) -> bool:
-    return True
+        look = Verification(self.place.filestorage, self._blobs, self._progress)
+        return look.problems(depth, only=only, reads=reads)
 
 
 def _since(log: TransactionLog, taken: Taken, before: Tid | None, now: datetime) -> Tid | None:
@@ -486,25 +318,6 @@ def _since(log: TransactionLog, taken: Taken, before: Tid | None, now: datetime)
     return next(after, tid_at(now))
 
 
-def _point(written: Manifest) -> RestorePoint:
-    problems: tuple[str, ...] = ()
-    if written.lost:
-        first = f", the first: {written.missing[0]}" if written.missing else ""
-        problems = (f"{written.lost} blobs were missing at the source{first}",)
-    return RestorePoint(
-        stamp=written.stamp,
-        chain=written.chain,
-        end=written.end,
-        tid=written.tid,
-        since=written.since,
-        blobs=written.blobs,
-        blob_bytes=written.blob_bytes,
-        stored=written.stored,
-        taken=written.taken,
-        problems=problems,
-    )
-
-
 def _blob_bytes(before: Manifest | None, copied: Copied | None) -> int | None:
     """Return the bytes of all blobs of a restore point, None if nobody counted."""
     if copied is None:
@@ -514,16 +327,6 @@ def _blob_bytes(before: Manifest | None, copied: Copied | None) -> int | None:
     if before is None or before.blob_bytes is None:
         return None
     return before.blob_bytes + copied.size
-
-
-def _unusable(chain: Chain, part: Part, problem: str) -> RestorePoint:
-    return RestorePoint(
-        stamp=part.stamp,
-        chain=chain.stamp,
-        end=part.end,
-        problems=(problem,),
-        restorable=False,
-    )
 
 
 def _summary(taken: Taken, copied: Copied | None) -> str:
@@ -540,20 +343,3 @@ def _summary(taken: Taken, copied: Copied | None) -> str:
         if copied.linked:
             words += f", {copied.linked:,} linked"
     return words
-
-
-def _check_recovered(recovered: Recovered, choice: Choice) -> None:
-    """Compare what was restored with what was promised."""
-    point = choice.point
-    if choice.until is None and recovered.end != point.end:
-        raise IntegrityError(
-            f"{recovered.end} bytes came out of the backup where {point.end} should",
-            where=point.stamp,
-            hint="verify the backups, and restore an earlier one",
-        )
-    if choice.until is not None and recovered.packed > choice.until:
-        raise NoRestorePoint(
-            "a pack rewrote what was there at that moment",
-            where=point.stamp,
-            hint="ask for the stamp of a restore point (see the list)",
-        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from collective.recipe.backup.destinations import Targets, directory
+from collective.recipe.backup.destinations import Targets, recovery
 from collective.recipe.backup.filestorage.index import position
 from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.tests.contracts.destination import DestinationContract
@@ -28,7 +28,7 @@ def test_a_restored_filestorage_has_an_index(site, tmp_path, monkeypatch, near) 
     site.commit({"a": 2})
     operated.backup()
     if not near:
-        monkeypatch.setattr(directory, "QUICKLY_READ", 0)
+        monkeypatch.setattr(recovery, "QUICKLY_READ", 0)
     targets = Targets(
         filestorage=tmp_path / "Data.fs",
         index=tmp_path / "Data.fs.index",

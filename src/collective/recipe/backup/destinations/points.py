@@ -1,0 +1,109 @@
+"""Which restore points a directory holds: ledger, manifests and blobs, put together.
+
+A part that the ledger names is a restore point if its manifest says so and its blobs are
+there.  Without a manifest an older release made it, and then its blobs are known by their
+stamp; or a run of ours died, and then it is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import zip_longest
+from pathlib import Path
+
+from collective.recipe.backup.blobs.holdings import Holding
+from collective.recipe.backup.blobs.older import Belongings
+from collective.recipe.backup.destinations import manifest
+from collective.recipe.backup.destinations.manifest import Manifest
+from collective.recipe.backup.errors import IntegrityError, explained
+from collective.recipe.backup.model import RestorePoint
+from collective.recipe.backup.repozo.ledger import Chain, Part, read_directory
+
+
+def restore_points(directory: Path, blobs: Mapping[str, Holding] | None) -> list[RestorePoint]:
+    """Return the restore points of *directory*, oldest first.
+
+    *blobs* is what holds blobs, by name; None if there are none to back up.
+    """
+    with explained("cannot look at the backups", directory):
+        listing = read_directory(directory)
+    belongings = Belongings(blobs.values() if blobs else ())
+    parts = sorted(
+        ((chain, part) for chain in listing.chains for part in chain.parts),
+        key=lambda pair: pair[1].stamp,
+    )
+    points = []
+    for (chain, part), after in zip_longest(parts, [part.stamp for _chain, part in parts[1:]]):
+        point = _with_manifest(chain, part, blobs or {})
+        if point is None:
+            theirs = belongings.of(part.stamp, after)
+            point = _without_manifest(chain, part, theirs, has_blobs=blobs is not None)
+        points.append(point)
+    return sorted(points, key=lambda point: point.age)
+
+
+def point_of(written: Manifest) -> RestorePoint:
+    """Return the restore point that a manifest makes."""
+    problems: tuple[str, ...] = ()
+    if written.lost:
+        first = f", the first: {written.missing[0]}" if written.missing else ""
+        problems = (f"{written.lost} blobs were missing at the source{first}",)
+    return RestorePoint(
+        stamp=written.stamp,
+        chain=written.chain,
+        end=written.end,
+        tid=written.tid,
+        since=written.since,
+        blobs=written.blobs,
+        blob_bytes=written.blob_bytes,
+        stored=written.stored,
+        taken=written.taken,
+        problems=problems,
+    )
+
+
+def _with_manifest(chain: Chain, part: Part, blobs: Mapping[str, Holding]) -> RestorePoint | None:
+    """Return the restore point of *part*, None if it has no manifest."""
+    try:
+        written = manifest.read(chain.directory, part.stamp)
+    except IntegrityError as error:
+        return _unusable(chain, part, str(error))
+    if part not in chain.restorable:
+        return _unusable(chain, part, f"{chain.missing[0]} is missing")
+    if written is None:
+        return None
+    if (written.chain, written.end) != (chain.stamp, part.end):
+        return _unusable(chain, part, "its manifest does not fit the ledger")
+    if written.blobs is not None and written.blobs not in blobs:
+        return _unusable(chain, part, f"its blobs are missing: {written.blobs}")
+    return point_of(written)
+
+
+def _without_manifest(
+    chain: Chain, part: Part, blobs: Holding | None, *, has_blobs: bool
+) -> RestorePoint:
+    """Return what an older release, or a run of ours that died, left under a stamp."""
+    if has_blobs:
+        try:
+            unfinished = blobs is None or blobs.ours
+        except IntegrityError as error:
+            return _unusable(chain, part, str(error))
+        if unfinished:
+            return _unusable(chain, part, "its blobs were not backed up to the end")
+    return RestorePoint(
+        stamp=part.stamp,
+        chain=chain.stamp,
+        end=part.end,
+        blobs=blobs.name if blobs else None,
+        stored=chain.path(part).stat().st_size,
+    )
+
+
+def _unusable(chain: Chain, part: Part, problem: str) -> RestorePoint:
+    return RestorePoint(
+        stamp=part.stamp,
+        chain=chain.stamp,
+        end=part.end,
+        problems=(problem,),
+        restorable=False,
+    )

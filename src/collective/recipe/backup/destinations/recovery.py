@@ -1,0 +1,117 @@
+"""The filestorage part of a restore: all of it, or the rest of what is there already.
+
+Either way it is written beside the live filestorage and verified on the way; the caller
+makes it live.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from collective.recipe.backup.destinations import Staged, Targets
+from collective.recipe.backup.destinations.program import Repozo
+from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.filestorage.index import build_index, position
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
+from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.repozo.ledger import Chain
+from collective.recipe.backup.repozo.recover import Recovered, Write, index_for, recover
+from collective.recipe.backup.repozo.rest import intact, recover_rest
+from collective.recipe.backup.restorepoints import Choice
+
+QUICKLY_READ = 64_000_000
+"""Bytes of a log after its index that a FileStorage reads in no time when it is opened."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovery:
+    """What *choice* has of *chain*; with *repozo* that program does it where it can."""
+
+    chain: Chain
+    choice: Choice
+    repozo: Repozo | None
+    files: Files
+    progress: Progress
+
+    def stream(self, write: Write) -> Recovered:
+        """Give all of it to *write*.  Raises as recover does."""
+        recovered = recover(
+            self.chain,
+            write,
+            through=self.choice.point.stamp,
+            until=self.choice.until,
+            progress=self.progress,
+        )
+        return self._checked(recovered)
+
+    def stage(self, filestorage: Path, targets: Targets) -> tuple[Staged, Recovered]:
+        """Write it to *filestorage*, and an index if none stays right."""
+        if self.repozo is None and targets.live_filestorage is not None:
+            rest = self._stage_rest(filestorage, targets.live_filestorage, targets.index)
+            if rest is not None:
+                return rest
+        return Staged(), self._stage_all(filestorage, targets.index)
+
+    def _stage_all(self, filestorage: Path, index: Path) -> Recovered:
+        """Write all, and an index, so that it opens without being read first."""
+        if self.repozo is not None and self.choice.until is None:
+            recovered = self.repozo.recover(self.chain, self.choice.point.stamp, filestorage)
+            self._checked(recovered)
+        else:
+            with self.files.writing(filestorage) as writer:
+                recovered = self.stream(writer.write)
+        saved = index_for(self.chain, None, recovered.end)
+        if saved is not None and recovered.end - (position(saved) or 0) <= QUICKLY_READ:
+            self.files.publish_copy(saved, index)
+        else:
+            build_index(filestorage, index, files=self.files, progress=self.progress)
+        return recovered
+
+    def _stage_rest(
+        self, filestorage: Path, live: Path, index: Path
+    ) -> tuple[Staged, Recovered] | None:
+        """Write only what *live* lacks; None if it begins with something else."""
+        try:
+            log = TransactionLog(live)
+        except BackupError:
+            # not even a filestorage: all of it is written anew
+            return None
+        through = self.choice.point.stamp
+        with log:
+            keep = intact(log, self.chain, through, self.progress)
+            if keep < MAGIC_SIZE:
+                return None
+            with self.files.writing(filestorage) as writer:
+                keep, recovered = recover_rest(
+                    log,
+                    self.chain,
+                    writer.write,
+                    through=through,
+                    until=self.choice.until,
+                    keep=keep,
+                )
+        indexed = position(live.with_name(f"{live.name}.index"))
+        stays = indexed is not None and indexed <= keep
+        saved = None if stays else index_for(self.chain, None, recovered.end)
+        if saved is not None:
+            self.files.publish_copy(saved, index)
+        return Staged(keep=keep, index=not stays), self._checked(recovered)
+
+    def _checked(self, recovered: Recovered) -> Recovered:
+        """Compare what was recovered with what was promised."""
+        point, until = self.choice.point, self.choice.until
+        if until is None and recovered.end != point.end:
+            raise IntegrityError(
+                f"{recovered.end} bytes came out of the backup where {point.end} should",
+                where=point.stamp,
+                hint="verify the backups, and restore an earlier one",
+            )
+        if until is not None and recovered.packed > until:
+            raise NoRestorePoint(
+                "a pack rewrote what was there at that moment",
+                where=point.stamp,
+                hint="ask for the stamp of a restore point (see the list)",
+            )
+        return recovered
