@@ -132,6 +132,8 @@ SCRIPTS = (
     Script("backup-verify", "-verify", "verify", STANDARD),
     Script("backup-rehearse", "-rehearse", "rehearse", STANDARD),
     Script("backup-prune", "-prune", "prune", STANDARD),
+    Script("backup-status", "-status", "status", STANDARD),
+    Script("backup-report", "-report", "report", STANDARD),
 )
 
 

@@ -6,7 +6,17 @@ A room imports the operation behind it only when it acts: a script starts quicke
 from __future__ import annotations
 
 from collective.recipe.backup.cli.arguments import Verb
-from collective.recipe.backup.cli.verbs import backup, listing, prune, rehearse, restore, verify
+from collective.recipe.backup.cli.verbs import (
+    backup,
+    doctor,
+    listing,
+    prune,
+    rehearse,
+    report,
+    restore,
+    status,
+    verify,
+)
 
 VERBS: dict[str, Verb] = {
     "backup": backup.VERB,
@@ -15,4 +25,7 @@ VERBS: dict[str, Verb] = {
     "verify": verify.VERB,
     "rehearse": rehearse.VERB,
     "prune": prune.VERB,
+    "status": status.VERB,
+    "report": report.VERB,
+    "doctor": doctor.VERB,
 }

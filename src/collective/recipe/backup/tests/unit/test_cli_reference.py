@@ -55,10 +55,11 @@ def shape(value: object, path: str = "") -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "script", ["backup-list", "backup-verify", "backup-rehearse", "backup-prune"]
+    "script",
+    ["backup-list", "backup-verify", "backup-rehearse", "backup-prune", "backup-status"],
 )
 def test_the_json_of_a_command_has_the_keys_of_the_page(site: Site, capsys, script):
-    operated = Operated(site)
+    operated = Operated(site, minimum_restore_points=9)
     site.commit({"a": 1}, {"b": b"data"})
     operated.backup()
     site.commit({"a": 2})

@@ -282,6 +282,8 @@ ALWAYS = {
     "backup-verify": ("verify", "standard"),
     "backup-rehearse": ("rehearse", "standard"),
     "backup-prune": ("prune", "standard"),
+    "backup-status": ("status", "standard"),
+    "backup-report": ("report", "standard"),
 }
 OF_P = {
     "P": ("backup", "standard"),
@@ -292,6 +294,8 @@ OF_P = {
     "P-verify": ("verify", "standard"),
     "P-rehearse": ("rehearse", "standard"),
     "P-prune": ("prune", "standard"),
+    "P-status": ("status", "standard"),
+    "P-report": ("report", "standard"),
 }
 
 

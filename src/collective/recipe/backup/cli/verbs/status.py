@@ -1,0 +1,197 @@
+"""``bin/backup-status``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from collective.recipe.backup import times
+from collective.recipe.backup.amounts import age, duration, size
+from collective.recipe.backup.cli.answers import Answers
+from collective.recipe.backup.cli.arguments import Verb, destination_flag
+from collective.recipe.backup.cli.verbs.listing import source_as_json
+from collective.recipe.backup.errors import DONE, BackupError, IntegrityError, printable
+from collective.recipe.backup.history import Record
+from collective.recipe.backup.model import MAIN
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.operations.run import Run
+    from collective.recipe.backup.operations.status import Status, Storage
+
+UNKNOWN = 3
+"""What Nagios takes for a plugin that cannot tell."""
+
+
+def _declare(parser: argparse.ArgumentParser) -> None:
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--nagios",
+        action="store_true",
+        help="answer in one line, and end as a plugin of Nagios does: 0 ok, 1 warning, "
+        "2 critical, 3 unknown",
+    )
+    how.add_argument("--json", action="store_true", help="answer in JSON, errors included")
+    destination_flag(parser)
+
+
+def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
+    from collective.recipe.backup.operations import measures
+    from collective.recipe.backup.operations.status import Severity, status
+
+    try:
+        found = status(run)
+    except BackupError as error:
+        if not namespace.nagios:
+            raise
+        answers.say(f"BACKUP UNKNOWN - {_plain(str(error))}")
+        return UNKNOWN
+    measures.write(run, found)
+    if namespace.nagios:
+        answers.say(_for_nagios(run, found))
+        return int(found.severity)
+    if namespace.json:
+        answers.document(_as_json(found))
+    else:
+        for line in _as_text(found):
+            answers.say(line)
+    return IntegrityError.exit_code if found.severity is Severity.CRITICAL else DONE
+
+
+# for people
+
+
+def _as_text(found: Status) -> Iterator[str]:
+    yield from (f"{it.severity.name}: {printable(it.what)}" for it in found.findings)
+    if not found.findings:
+        yield "all is well"
+    rows = [*_rows(found)]
+    width = max(len(name) for name, _value in rows) + 2
+    yield from (f"{name:<{width}}{printable(value)}" for name, value in rows)
+
+
+def _rows(found: Status) -> Iterator[tuple[str, str]]:
+    for storage in found.storages:
+        of = "" if storage.source.name == MAIN else f" of {printable(storage.source.name)}"
+        old = storage.age(found.now)
+        if storage.newest is not None and old is not None:
+            stamp = storage.newest.stamp
+            yield f"newest restore point{of}", f"{stamp}, {age(old.total_seconds())} old"
+        yield f"restore points{of}", f"{storage.count:,}, of these whole {storage.whole:,}"
+    for verb in ("backup", "verify", "rehearse"):
+        yield f"last {verb}", _told(found.newest.get(verb), found)
+    for room in found.rooms:
+        yield "room left", f"{size(room.free)} of {size(room.size)} at {room.path}"
+    if found.under_way:
+        yield "under way", found.under_way
+    for path in found.replaced:
+        yield "replaced by a restore", f"{path} (bin/restore --let-go removes it)"
+
+
+def _told(record: Record | None, found: Status) -> str:
+    if record is None:
+        return "never"
+    old = age((found.now - record.started).total_seconds())
+    took = "" if record.seconds is None else f" in {duration(record.seconds)}"
+    return f"{times.stamp(record.started)}, {old} ago, {record.outcome}{took}"
+
+
+# for Nagios
+
+
+def _for_nagios(run: Run, found: Status) -> str:
+    """Return one line: the state, the worst of it in words, and the numbers behind a bar."""
+    words = "; ".join(_plain(it.what) for it in found.findings) or _summary(found)
+    numbers = " ".join(_performance(run, found))
+    return f"BACKUP {found.severity.name} - {words} | {numbers}"
+
+
+def _summary(found: Status) -> str:
+    ages = [storage.age(found.now) for storage in found.storages]
+    oldest = max((it.total_seconds() for it in ages if it is not None), default=0)
+    count = sum(storage.count for storage in found.storages)
+    return f"newest restore point {age(oldest)} old, {count} restore points"
+
+
+def _performance(run: Run, found: Status) -> Iterator[str]:
+    """Yield numbers as Nagios reads them: name=value;warning;critical;minimum;maximum."""
+    options = run.config.options
+    limit = f"{options.max_age.total_seconds():.0f}" if options.max_age else ""
+    fewest = f"{options.minimum_restore_points}:" if options.minimum_restore_points else ""
+    for storage in found.storages:
+        of = "" if storage.source.name == MAIN else f"_{_plain(storage.source.name)}"
+        old = storage.age(found.now)
+        if old is not None:
+            yield f"'age{of}'={old.total_seconds():.0f}s;;{limit};0"
+        yield f"'restore_points{of}'={storage.whole};;{fewest};0"
+    for number, room in enumerate(found.rooms):
+        wanted = options.minimum_free.of(room.size)
+        least = f"{wanted}:" if wanted else ""
+        yield f"'free{number or ''}'={room.free}B;;{least};0;{room.size}"
+
+
+def _plain(text: str) -> str:
+    """Return *text* without what has a meaning to Nagios."""
+    return printable(text).replace("|", "/").replace("'", "")
+
+
+# for programs
+
+
+def _as_json(found: Status) -> dict[str, object]:
+    return {
+        "part": found.part,
+        "destination": found.destination,
+        "severity": found.severity.name.lower(),
+        "findings": [
+            {"severity": it.severity.name.lower(), "what": it.what} for it in found.findings
+        ],
+        "storages": [_storage_as_json(storage, found) for storage in found.storages],
+        "rooms": [
+            {"path": str(room.path), "free": room.free, "size": room.size} for room in found.rooms
+        ],
+        "runs": {verb: _record_as_json(record) for verb, record in found.newest.items()},
+        "under_way": found.under_way or None,
+        "died": [_record_as_json(record) for record in found.died],
+        "replaced": [str(path) for path in found.replaced],
+    }
+
+
+def _storage_as_json(storage: Storage, found: Status) -> dict[str, object]:
+    old = storage.age(found.now)
+    return {
+        **source_as_json(storage.source),
+        "restore_points": storage.count,
+        "whole": storage.whole,
+        "stored": storage.stored,
+        "newest": None if storage.newest is None else storage.newest.stamp,
+        "as_of": None if storage.as_of is None else storage.as_of.isoformat(),
+        "age": None if old is None else round(old.total_seconds()),
+    }
+
+
+def _record_as_json(record: Record) -> dict[str, object]:
+    return {
+        "verb": record.verb,
+        "started": record.started.isoformat(),
+        "outcome": record.outcome,
+        "exit_code": record.exit_code,
+        "seconds": record.seconds,
+        "error": record.error or None,
+    }
+
+
+VERB = Verb(
+    summary="say whether there is a backup to rely on",
+    description="Say whether there is a backup to rely on, and whether anything keeps the next "
+    "from it.\nThe options max_age, minimum_restore_points and minimum_free say when to "
+    "complain.\nNothing is changed, but metrics_file is written anew.  Exit code 3 if there is "
+    "something\nto act on; with --nagios what Nagios wants.",
+    examples=(
+        ("", "say what there is, and what is wrong about it"),
+        ("--nagios", "the same for Nagios, Icinga and their like"),
+        ("--json", "the same for another program"),
+    ),
+    declare=_declare,
+    act=_act,
+)

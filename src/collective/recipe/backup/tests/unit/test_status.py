@@ -1,0 +1,398 @@
+"""The status: what there is to rely on, and what there is to complain of."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+import collective.recipe.backup
+from collective.recipe.backup import history, locking
+from collective.recipe.backup.cli import main
+from collective.recipe.backup.config import dump
+from collective.recipe.backup.errors import BackupError, IntegrityError
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.history import Record
+from collective.recipe.backup.metrics import METRICS, PREFIX, render
+from collective.recipe.backup.operations.course import course
+from collective.recipe.backup.operations.measures import samples
+from collective.recipe.backup.operations.status import Severity, Status, status
+from collective.recipe.backup.options.kinds import Room
+from collective.recipe.backup.process import run_hook
+from collective.recipe.backup.tests.many import add_restore_points
+from collective.recipe.backup.tests.runs import Operated
+from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.times import monotonic, stamp
+
+DOCS = Path(collective.recipe.backup.__file__).parents[4] / "docs"
+HOUR = timedelta(hours=1)
+
+
+def found(operated: Operated, *, later: timedelta = timedelta(0)) -> Status:
+    """Return the status some time after the last run."""
+    return status(replace(operated.run("status"), now=operated.now + later))
+
+
+def complaints(operated: Operated, *, later: timedelta = timedelta(0)) -> list[tuple[str, str]]:
+    findings = found(operated, later=later).findings
+    return [(finding.severity.name, finding.what) for finding in findings]
+
+
+def put_down(operated: Operated, **facts) -> Record:
+    """Add a run to the history."""
+    known = {"destination": "standard", "process": os.getpid(), "host": os.uname().nodename}
+    record = Record(**{**known, "started": operated.now, **facts})
+    history.append(operated.place().filestorage, record, Files())
+    return record
+
+
+def gone() -> int:
+    """Return the number of a process that is no more."""
+    return int(run_hook("hook", "echo $$", {}).output)
+
+
+def test_a_site_that_is_backed_up_is_well(site: Site):
+    operated = Operated(site)
+    point = operated.backup().point
+    got = found(operated, later=5 * HOUR)
+    assert got.findings == ()
+    assert got.severity is Severity.OK
+    [storage] = got.storages
+    assert (storage.count, storage.whole, storage.stored) == (1, 1, point.stored)
+    assert storage.newest == point
+    assert storage.age(got.now) == 5 * HOUR
+    assert got.newest["backup"].outcome == "done"
+    assert all(0 < room.free <= room.size for room in got.rooms)
+    assert (got.under_way, list(got.died), list(got.replaced)) == ("", [], [])
+
+
+def test_a_site_without_a_backup_is_not(site: Site):
+    operated = Operated(site)
+    assert complaints(operated) == [("CRITICAL", "there is no whole restore point")]
+
+
+def test_a_restore_point_may_be_too_old(site: Site):
+    operated = Operated(site, max_age=timedelta(hours=36))
+    operated.backup()
+    assert complaints(operated, later=36 * HOUR) == []
+    assert complaints(operated, later=37 * HOUR) == [
+        ("CRITICAL", "the newest whole restore point is 1 d 13 h old, more than 1 d 12 h")
+    ]
+
+
+def test_a_backup_that_found_nothing_new_makes_it_young(site: Site):
+    operated = Operated(site, max_age=timedelta(hours=36))
+    operated.backup()
+    operated.now += 100 * HOUR
+    assert not operated.backup().changed
+    assert complaints(operated, later=HOUR) == []
+    (operated.place().filestorage / history.NAME).unlink()
+    [(severity, _what)] = complaints(operated, later=HOUR)
+    assert severity == "CRITICAL"
+
+
+def test_only_what_is_whole_counts(site: Site):
+    operated = Operated(site, max_age=timedelta(hours=36), keep=0)
+    whole = operated.backup().point
+    operated.now += 48 * HOUR
+    site.commit({"a": 1})
+    later = operated.backup(full=True).point
+    (operated.place().filestorage / f"{later.stamp}.fsz").unlink()
+    got = found(operated)
+    assert got.storages[0].newest == whole
+    assert (got.storages[0].count, got.storages[0].whole) == (2, 1)
+    assert "more than 1 d 12 h" in got.findings[0].what
+
+
+def test_there_may_be_too_few(site: Site):
+    operated = Operated(site, minimum_restore_points=2)
+    operated.backup()
+    assert complaints(operated) == [("CRITICAL", "there are 1 whole restore points, fewer than 2")]
+    site.commit({"a": 1})
+    operated.backup()
+    assert complaints(operated) == []
+
+
+@pytest.mark.parametrize("room", [Room(percent=100), Room(size=10**18)])
+def test_there_may_be_too_little_room(site: Site, room):
+    operated = Operated(site, minimum_free=room)
+    operated.backup()
+    [(severity, what)] = complaints(operated)
+    assert severity == "CRITICAL"
+    assert re.fullmatch(r"[\d.]+ .B are free at .*/backups, less than [\d.]+ .B", what)
+
+
+def test_a_backup_that_failed_is_complained_of_until_one_goes_well(site: Site):
+    operated = Operated(site)
+    operated.backup()
+    whole = site.filestorage.read_bytes()
+    site.filestorage.write_bytes(b"something else")
+    with suppress(IntegrityError):
+        operated.backup()
+    [(severity, what)] = complaints(operated)
+    assert severity == "CRITICAL"
+    assert what.startswith(f"the backup of {stamp(operated.now)}: ")
+    site.filestorage.write_bytes(whole)
+    operated.backup()
+    assert complaints(operated) == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "outcome", "exit_code", "severity"),
+    [
+        ("backup", "failed", 1, "CRITICAL"),
+        ("backup", "incomplete", 3, "WARNING"),
+        ("backup", "failed", 130, "WARNING"),
+        ("verify", "failed", 3, "CRITICAL"),
+        ("verify", "failed", 1, "WARNING"),
+        ("rehearse", "failed", 3, "CRITICAL"),
+        ("restore", "failed", 5, "WARNING"),
+        ("prune", "done", 0, None),
+    ],
+)
+def test_how_bad_a_run_that_ended_is(site: Site, verb, outcome, exit_code, severity):
+    operated = Operated(site)
+    operated.backup()
+    operated.now += HOUR
+    put_down(operated, verb=verb, outcome=outcome, exit_code=exit_code, error="why")
+    expected = [] if severity is None else [(severity, f"the {verb} of {stamp(operated.now)}: why")]
+    assert complaints(operated) == expected
+
+
+def test_a_run_that_is_under_way_is_told(site: Site):
+    operated = Operated(site)
+    operated.backup()
+    with course(operated.run("verify")):
+        got = found(operated)
+    assert got.under_way.startswith(f"verify, process {os.getpid()} since ")
+    assert got.findings == ()
+    with locking.one_writer(operated.place().filestorage, "backup: the other"):
+        assert found(operated).under_way == "backup: the other"
+
+
+def test_who_may_only_read_sees_who_is_at_work(site: Site):
+    operated = Operated(site)
+    operated.backup()
+    directory = operated.place().filestorage
+    (directory / locking.LOCK_NAME).chmod(0o444)
+    with locking.one_writer(operated.config_path.parent, "the other"):
+        assert found(operated).under_way == "the other"
+
+
+@pytest.mark.parametrize(("verb", "severity"), [("backup", "CRITICAL"), ("verify", "WARNING")])
+def test_a_run_that_died_is_complained_of_until_one_goes_well(site: Site, verb, severity):
+    operated = Operated(site)
+    operated.backup()
+    operated.now += HOUR
+    put_down(operated, verb=verb, process=gone())
+    died = f"the {verb} of {stamp(operated.now)} died"
+    assert complaints(operated) == [(severity, died)]
+    operated.now += HOUR
+    put_down(operated, verb=verb, outcome="failed", exit_code=130, error="interrupted")
+    assert (severity, died) in complaints(operated)
+    operated.now += HOUR
+    put_down(operated, verb=verb, outcome="done", exit_code=0)
+    assert complaints(operated) == []
+
+
+def test_following_that_died_is_not_made_good_by_what_it_did_before(site: Site):
+    operated = Operated(site)
+    operated.backup()
+    process = gone()
+    operated.now += HOUR
+    begun = put_down(operated, verb="follow", process=process)
+    operated.now += HOUR
+    put_down(operated, verb="backup", process=process, outcome="done", exit_code=0)
+    assert complaints(operated) == [("CRITICAL", f"the follow of {stamp(begun.started)} died")]
+    operated.now += HOUR
+    operated.backup()
+    assert complaints(operated) == []
+
+
+def test_what_a_restore_replaced_is_told_and_one_that_was_broken_off_is_critical(site: Site):
+    operated = Operated(site)
+    operated.backup()
+    site.commit({"a": 1})
+    operated.restore()
+    got = found(operated)
+    assert any(path.name.startswith("Data.fs") for path in got.replaced)
+    assert got.findings == ()
+    journal = site.filestorage.with_name("Data.fs.restore.json")
+    journal.write_text(journal.read_text().replace('"done"', '"swapping"'))
+    [(severity, what)] = complaints(operated)
+    assert severity == "CRITICAL"
+    assert "broken off" in what
+    journal.write_text("{")
+    [(severity, what)] = complaints(operated)
+    assert severity == "CRITICAL"
+    assert "journal" in what
+
+
+def test_the_worst_comes_first(site: Site):
+    operated = Operated(site, minimum_restore_points=5)
+    operated.backup()
+    operated.now += HOUR
+    put_down(operated, verb="prune", outcome="failed", exit_code=1, error="why")
+    assert [severity for severity, _what in complaints(operated)] == ["CRITICAL", "WARNING"]
+
+
+def test_a_thousand_restore_points_take_less_than_half_a_second(site: Site):
+    operated = Operated(site)
+    operated.backup()
+    add_restore_points(operated, 999)
+    began = monotonic()
+    got = found(operated)
+    took = monotonic() - began
+    assert got.storages[0].count == 1000
+    assert took < 0.5
+
+
+# the command
+
+
+@pytest.fixture
+def command(site: Site, capsys):
+    """Return a function that runs backup-status as a user does."""
+
+    def run(*arguments: str, backup: bool = True, **options):
+        operated = Operated(site, **options)
+        operated.now = operated.run("status").now.replace(year=2020)
+        if backup:
+            operated.backup()
+        operated.config_path.write_bytes(dump(operated.config))
+        capsys.readouterr()
+        code = main("status", "standard", operated.config_path, list(arguments))
+        return code, capsys.readouterr().out
+
+    return run
+
+
+def test_the_answer_to_a_user(command):
+    code, out = command()
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0] == "all is well"
+    names = [re.split(r"  +", line)[0] for line in lines[1:]]
+    assert names[:5] == [
+        "newest restore point",
+        "restore points",
+        "last backup",
+        "last verify",
+        "last rehearse",
+    ]
+    assert lines[4].endswith("never")
+
+
+def test_a_user_is_told_what_is_wrong_and_scripts_as_well(command):
+    code, out = command(max_age=timedelta(hours=36))
+    assert code == 3
+    assert out.startswith("CRITICAL: the newest whole restore point is ")
+
+
+def test_a_warning_is_no_failure(site: Site, command, capsys):
+    operated = Operated(site)
+    operated.backup()
+    put_down(operated, verb="prune", outcome="failed", exit_code=1, error="why")
+    assert main("status", "standard", operated.config_path, []) == 0
+    assert capsys.readouterr().out.startswith("WARNING: the prune of ")
+
+
+NAGIOS = re.compile(
+    r"BACKUP (OK|WARNING|CRITICAL|UNKNOWN) - [^|\n]+"
+    r"( \|( '[^'=]+'=[\d.]+[A-Za-z]*;[\d:]*;[\d:]*;\d*(;\d+)?)+)?\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "backup", "code"),
+    [
+        ({}, True, 0),
+        ({"max_age": timedelta(hours=36)}, True, 2),
+        ({"minimum_restore_points": 3, "minimum_free": Room(percent=1)}, True, 2),
+        ({}, False, 2),
+    ],
+)
+def test_nagios_gets_one_line_and_its_exit_code(command, options, backup, code):
+    got, out = command("--nagios", backup=backup, **options)
+    assert got == code
+    assert NAGIOS.fullmatch(out)[1] == Severity(code).name
+    assert re.search(r"'restore_points'=\d", out)
+
+
+def test_nagios_is_told_that_nothing_can_be_told(site: Site, capsys):
+    operated = Operated(site)
+    location = operated.place().filestorage
+    location.write_text("not a directory")
+    assert main("status", "standard", operated.config_path, ["--nagios"]) == 3
+    assert NAGIOS.fullmatch(capsys.readouterr().out)[1] == "UNKNOWN"
+
+
+def test_nothing_that_a_name_holds_confuses_nagios(tmp_path, capsys):
+    site = Site(tmp_path / "a | b\n'c'=1;2")
+    operated = Operated(site, minimum_free=Room(percent=100))
+    operated.backup()
+    assert main("status", "standard", operated.config_path, ["--nagios"]) == 2
+    assert NAGIOS.fullmatch(capsys.readouterr().out)
+
+
+def test_a_program_gets_json(command):
+    code, out = command("--json", minimum_restore_points=2)
+    assert code == 3
+    content = json.loads(out)
+    assert content["severity"] == "critical"
+    assert content["storages"][0]["restore_points"] == 1
+    assert content["runs"]["backup"]["outcome"] == "done"
+
+
+def test_the_status_writes_the_metrics(command, tmp_path):
+    path = tmp_path / "backup.prom"
+    command(metrics_file=path)
+    assert 'zodb_backup_restore_points{part="backup",storage="1"} 1\n' in path.read_text()
+
+
+# metrics
+
+
+def test_all_metrics_can_be_had_and_are_in_the_form_of_prometheus(site: Site):
+    operated = Operated(site)
+    operated.backup()
+    operated.now += HOUR
+    put_down(operated, verb="verify", outcome="failed", exit_code=3, error="why", seconds=1.25)
+    values = samples(operated.config, found(operated))
+    assert set(values) == {metric.name for metric in METRICS}
+    seen = []
+    for line in render(values).splitlines():
+        if line.startswith("# HELP "):
+            seen.append(line.split()[2])
+        elif not line.startswith("# TYPE "):
+            assert re.fullmatch(r'\w+\{\w+="[^"]*"(,\w+="[^"]*")*\} -?[\d.]+', line), line
+            assert line.startswith(f"{seen[-1]}{{")
+    assert seen == [f"{PREFIX}{metric.name}" for metric in METRICS]
+
+
+def test_labels_are_escaped():
+    text = render({"free_bytes": [({"part": 'a"\\\n\udcff', "path": "/"}, 1.5)]})
+    assert 'part="a\\"\\\\\\n\\\\udcff",path="/"} 1.500\n' in text
+
+
+def test_the_page_about_monitoring_has_all_metrics():
+    page = (DOCS / "howto" / "monitor.rst").read_text(encoding="utf-8")
+    table = "\n\n".join(
+        f"``{PREFIX}{metric.name}``\n   {metric.says}\n"
+        f"   Labels: {', '.join(f'``{label}``' for label in metric.labels)}."
+        for metric in METRICS
+    )
+    assert table in page
+
+
+def test_a_status_that_cannot_be_had_is_an_error(site: Site):
+    operated = Operated(site)
+    operated.place().filestorage.write_text("not a directory")
+    with pytest.raises(BackupError):
+        found(operated)
