@@ -39,6 +39,21 @@ def one_writer(directory: Path, holder: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Hold *directory* against everybody who does the same; nothing is left in it.
+
+    For callers of single functions: it waits, where a command would rather say who is there.
+    """
+    with explained("cannot lock the backups", directory):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def holder_of(directory: Path) -> str | None:
     """Return what the run that holds *directory* says of itself, None if there is none."""
     try:
