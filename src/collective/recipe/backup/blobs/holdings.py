@@ -134,8 +134,12 @@ def find(directory: Path, storage: str) -> list[Holding]:
     A directory that is not there holds none.
     """
     found: list[Holding] = [*_trees(directory, storage), *_archives(directory, storage)]
-    # where somebody has copied a thing, the one that still has its own name wins
-    return sorted(found, key=lambda each: (each.stamp, each.certain, each.name))
+    return sorted(found, key=_age)
+
+
+def _age(holding: Holding) -> tuple[str, bool, int, str]:
+    """Return what sorts holdings; of two with one name the one whose own it is comes last."""
+    return holding.stamp, holding.certain, -(holding.number or 0), holding.name
 
 
 def storages(directory: Path) -> set[str]:

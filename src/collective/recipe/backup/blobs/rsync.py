@@ -20,6 +20,8 @@ from collective.recipe.backup.blobs.copying import (
     checksum_of,
     in_order,
     refuse,
+    regular,
+    unchanged,
 )
 from collective.recipe.backup.blobs.layout import Kind
 
@@ -65,6 +67,9 @@ class ByRsync(Transfer):
             return super().carry_out(order) if entry.blob else Done(entry, How.VANISHED)
         if not self._linked(entry.path):
             return Done(entry, How.COPIED, checksum_of(self.target, entry.path))
+        if not entry.blob and self._changed(entry.path):
+            self.files.remove(self.target / entry.path)
+            return super().carry_out(order)
         return Done(entry, How.LINKED, known or checksum_of(self.target, entry.path))
 
     def _linked(self, path: str) -> bool:
@@ -72,6 +77,11 @@ class ByRsync(Transfer):
         if self.earlier is None or not os.path.lexists(self.earlier / path):
             return False
         return os.path.samestat(os.lstat(self.earlier / path), os.lstat(self.target / path))
+
+    def _changed(self, path: str) -> bool:
+        """Tell whether a file differs after all: rsync compares whole seconds."""
+        here, there = regular(self.source / path), regular(self.target / path)
+        return bool(here and there and not unchanged(here, there))
 
 
 def _absolute(path: Path) -> str:

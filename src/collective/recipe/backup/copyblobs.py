@@ -1,0 +1,294 @@
+"""The functions of this name that other code calls: back up and restore blobs alone.
+
+Parameters and what comes out are those that callers have known since release 2; the work is
+done by the engine that the scripts use.  Success returns nothing, failure raises a
+BackupError.
+
+::
+
+    DESTINATION/NAME.0/NAME/...           the newest tree; NAME.1 is the one before
+    DESTINATION/NAME.0.tar[.gz]           archives
+    DESTINATION/NAME.STAMP/NAME/...       with timestamps
+    DESTINATION/NAME.STAMP.delta.tar      with incremental_blobs
+
+NAME is the last part of the path of the blobstorage.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+from collective.recipe.backup import locking, swap, times
+from collective.recipe.backup.blobs import holdings
+from collective.recipe.backup.blobs.copying import Transfer
+from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
+from collective.recipe.backup.blobs.layout import walk
+from collective.recipe.backup.blobs.rsync import PROGRAM, ByRsync
+from collective.recipe.backup.blobs.snapshots import LinkedFirst
+from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
+from collective.recipe.backup.destinations.blobstyles import Demand, Workshop
+from collective.recipe.backup.destinations.blobstyles.archived import (
+    FullArchives,
+    IncrementalArchives,
+    NumberedArchives,
+)
+from collective.recipe.backup.destinations.blobstyles.trees import EachBackup, Numbered
+from collective.recipe.backup.errors import NoRestorePoint, explained
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.model import BlobId
+from collective.recipe.backup.progress import Silent
+from collective.recipe.backup.repozo.ledger import is_data_file
+from collective.recipe.backup.times import LAST_TID
+
+AnyPath = str | os.PathLike[str]
+
+
+def backup_blobs(
+    source: AnyPath,
+    destination: AnyPath,
+    full: bool = False,
+    use_rsync: bool = True,
+    keep: int = 0,
+    keep_blob_days: int = 0,
+    archive_blob: bool = False,
+    rsync_options: str = "",
+    timestamps: bool = False,
+    fs_backup_location: AnyPath | None = None,
+    compress_blob: bool = False,
+    incremental_blobs: bool = False,
+    rsync_hard_links_on_first_copy: bool = False,
+    gzip_blob: bool = False,
+) -> None:
+    """Copy the blobstorage *source* into the directory *destination*.
+
+    Of backups that have filestorage backups beside them (*fs_backup_location*) those go
+    that are older than all full ones of these.  Otherwise *keep* stay (0: all), or, unless
+    it is *full*, those of the last *keep_blob_days*.
+    """
+    if archive_blob or gzip_blob:
+        backup_blobs_archive(
+            source,
+            destination,
+            keep=keep,
+            timestamps=timestamps,
+            fs_backup_location=fs_backup_location,
+            compress_blob=compress_blob or gzip_blob,
+            incremental_blobs=incremental_blobs,
+            full=full,
+        )
+        return
+    by: Callable[..., Transfer] = LinkedFirst if rsync_hard_links_on_first_copy else Transfer
+    if use_rsync and shutil.which(PROGRAM):
+        options = tuple(shlex.split(rsync_options))
+        by = partial(ByRsync, options=options, link_first=rsync_hard_links_on_first_copy)
+    style = partial(EachBackup if timestamps else Numbered, by=by)
+    call = _Call(source, destination, style)
+    call.back_up(_stamp_of(fs_backup_location) if timestamps else None)
+    call.prune(fs_backup_location, keep=keep, days=0 if full else keep_blob_days)
+
+
+def backup_blobs_archive(
+    source: AnyPath,
+    destination: AnyPath,
+    keep: int = 0,
+    timestamps: bool = False,
+    fs_backup_location: AnyPath | None = None,
+    compress_blob: bool = False,
+    incremental_blobs: bool = False,
+    full: bool = False,
+) -> None:
+    """Put the blobstorage *source* into an archive in the directory *destination*.
+
+    With *incremental_blobs* only what is new is, unless it is *full*; such archives have
+    time stamps.  *keep* full archives stay, each with the incremental ones on it.
+    """
+    archives = FullArchives if timestamps else NumberedArchives
+    if incremental_blobs:
+        archives = IncrementalArchives
+    call = _Call(source, destination, partial(archives, compressed=compress_blob))
+    stamped = timestamps or incremental_blobs
+    call.back_up(_stamp_of(fs_backup_location) if stamped else None, anew=full)
+    call.prune(fs_backup_location, keep=keep, days=0)
+
+
+def backup_blobs_gzip(source: AnyPath, destination: AnyPath, keep: int = 0) -> None:
+    """Put the blobstorage *source* into a compressed archive with the number 0."""
+    backup_blobs_archive(source, destination, keep=keep, compress_blob=True)
+
+
+def restore_blobs(
+    source: AnyPath,
+    destination: AnyPath,
+    use_rsync: bool = True,  # noqa: ARG001  either way the live blobs stay until all is there
+    date: str | None = None,
+    archive_blob: bool = False,
+    rsync_options: str = "",  # noqa: ARG001  likewise
+    timestamps: bool = False,  # noqa: ARG001  what is there is found by both
+    only_check: bool = False,
+    incremental_blobs: bool = False,  # noqa: ARG001  and says itself what it builds on
+    gzip_blob: bool = False,
+) -> None:
+    """Make the blobstorage *destination* what it was at *date*, from the directory *source*.
+
+    That is the newest backup at or before it, or of all.  Directories are taken, archives
+    with *archive_blob*, the others where there is none of these.  With *only_check* nothing
+    is done.  Raises NoRestorePoint if there is none.
+    """
+    wanted = Archived if archive_blob or gzip_blob else Tree
+    _restore(source, destination, date, wanted, only_check=only_check)
+
+
+def restore_blobs_archive(
+    source: AnyPath,
+    destination: AnyPath,
+    date: str | None = None,
+    timestamps: bool = False,  # noqa: ARG001  what is there is found by both
+    only_check: bool = False,
+    incremental_blobs: bool = False,  # noqa: ARG001  what is there says what it builds on
+) -> None:
+    """Do the same from archives."""
+    restore_blobs(source, destination, date=date, archive_blob=True, only_check=only_check)
+
+
+def restore_blobs_gzip(source: AnyPath, destination: AnyPath, date: str | None = None) -> None:
+    """Do the same from archives."""
+    restore_blobs_archive(source, destination, date=date)
+
+
+class _Call:
+    """One call: from where to where, and in which style."""
+
+    def __init__(self, source: AnyPath, destination: AnyPath, style: MakeStyle) -> None:
+        self._files = Files()
+        self._shop = Workshop(
+            source=_plain(source),
+            directory=_plain(destination),
+            files=self._files,
+            progress=Silent(),
+        )
+        self._part = BlobPart(self._shop, style)
+
+    def back_up(self, stamp: str | None, *, anew: bool = False) -> None:
+        """Make a backup with *stamp*, if there is none of it; with the present one for None."""
+        with explained("cannot back up the blobs", self._shop.directory):
+            self._files.make_directories(self._shop.directory)
+            with locking.alone(self._shop.directory):
+                found = list(self._part.found().values())
+                if stamp is None or not any(each.stamp == stamp for each in found):
+                    self._part.store(self._demand(stamp, found, anew=anew))
+
+    def _demand(self, stamp: str | None, found: Sequence[Holding], *, anew: bool) -> Demand:
+        demand = partial(Demand, stamp=stamp or self._part.unused(times.utcnow()), until=LAST_TID)
+        newest = found[-1] if found else None
+        if anew or not isinstance(newest, Archived) or not newest.ours:
+            return demand()
+        new = partial(self._part.lacking, newest.name)
+        return demand(before=newest.name, new=lambda: new(self._at_source()))
+
+    def _at_source(self) -> Iterator[BlobId]:
+        return (entry.blob for entry in walk(self._shop.source) if entry.blob)
+
+    def prune(self, beside: AnyPath | None, *, keep: int, days: int) -> None:
+        """Remove what need not stay any longer."""
+        with explained("cannot remove old backups", self._shop.directory):
+            found = list(self._part.found().values())
+            oldest = _oldest_full(beside)
+            if oldest is not None:
+                kept = [each for each in found if each.stamp >= oldest]
+            elif days:
+                since = times.stamp(times.utcnow() - timedelta(days=days))
+                kept = [each for each in found if each.stamp >= since]
+            else:
+                kept = list(_newest(found, keep))
+            names = {each.name for each in [*kept, *found[-1:]]}
+            with locking.alone(self._shop.directory):
+                for _name in self._part.remove_unneeded(names, "~"):
+                    pass
+
+
+def _newest(found: Sequence[Holding], keep: int) -> Iterable[Holding]:
+    """Return the newest *keep*, counting a chain of archives as one; all for 0."""
+    chains = [list(chain) for _begin, chain in groupby(found, _begin_of)]
+    return [each for chain in chains[-keep:] for each in chain]
+
+
+def _begin_of(holding: Holding) -> str:
+    return holding.chain[0].name if isinstance(holding, Archived) else holding.name
+
+
+def _restore(
+    source: AnyPath,
+    destination: AnyPath,
+    date: str | None,
+    wanted: type[Tree | Archived],
+    *,
+    only_check: bool,
+) -> None:
+    target, files = _plain(destination), Files()
+    holding = _chosen(_plain(source), target.name, date, wanted)
+    if only_check:
+        return
+    journal = swap.journal_path(target)
+    with explained("cannot restore the blobs", target):
+        files.make_directories(target.parent)
+        swap.finish(journal, files)
+        staged = swap.staged_path(target)
+        files.clear(staged)
+        live = target if target.is_dir() else None
+        holding.stage(staged, live=live, until=LAST_TID, files=files, progress=Silent())
+        swap.swap(journal, [swap.Move(live=target)], files)
+        swap.let_go(journal, files)
+
+
+def _chosen(
+    directory: Path, storage: str, date: str | None, wanted: type[Tree | Archived]
+) -> Holding:
+    """Return the newest backup at or before *date*, one that is *wanted* before all others."""
+    found = holdings.find(directory, storage)
+    others = holdings.storages(directory)
+    if not found and len(others) == 1:
+        # the site that made these calls its blobstorage otherwise
+        found = holdings.find(directory, others.pop())
+    until = None if date is None else _stamp_until(date)
+    fitting = [each for each in found if until is None or each.stamp <= until]
+    if not fitting:
+        when = f" at or before {date}" if date else ""
+        raise NoRestorePoint(f"there is no backup of blobs{when}", where=directory)
+    of_kind = [each for each in fitting if isinstance(each, wanted)]
+    return (of_kind or fitting)[-1]
+
+
+def _stamp_until(date: str) -> str:
+    moment = times.parse(date)
+    return times.stamp(moment if isinstance(moment, datetime) else times.moment_of(moment))
+
+
+def _plain(path: AnyPath) -> Path:
+    """Return *path* without what a slash at its end or dots in it would do to its name."""
+    return Path(os.path.abspath(path))
+
+
+def _data_files(directory: AnyPath | None) -> list[str]:
+    """Return the names of the filestorage backups in *directory*, oldest first."""
+    if directory is None or not os.path.isdir(directory):
+        return []
+    return sorted(name for name in os.listdir(directory) if is_data_file(name))
+
+
+def _stamp_of(directory: AnyPath | None) -> str | None:
+    """Return the stamp of the newest filestorage backup in *directory*, None without one."""
+    names = _data_files(directory)
+    return names[-1].split(".")[0] if names else None
+
+
+def _oldest_full(directory: AnyPath | None) -> str | None:
+    """Return the stamp of the oldest full filestorage backup in *directory*."""
+    full = [name for name in _data_files(directory) if ".delta" not in name]
+    return full[0].split(".")[0] if full else None
