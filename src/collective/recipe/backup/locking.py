@@ -67,6 +67,17 @@ def holder_of(directory: Path) -> str | None:
         os.close(descriptor)
 
 
+def can_lock(path: Path) -> bool:
+    """Tell whether the file system of *path*, a file that nobody else knows, has locks."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        return _flock(descriptor, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def closed_filestorage(filestorage: Path) -> Iterator[None]:
     """Hold the lock that a FileStorage holds while it is open for writing.

@@ -1,0 +1,38 @@
+"""The doctor: finds out now what the first night would find out.
+
+It looks at the site, at the place for the backups, at what the options need and at what
+earlier runs have left, and says of each finding how to mend it.  Nothing is changed; a
+probe is written where backups will lie, and removed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from collective.recipe.backup.operations.doctor import (
+    places,
+    requirements,
+    restores,
+    sites,
+    stored,
+    writers,
+)
+from collective.recipe.backup.operations.doctor.findings import Finding
+from collective.recipe.backup.operations.run import Run
+
+__all__ = ["examine"]
+
+
+def examine(run: Run) -> Iterator[Finding]:
+    """Yield what there is to say of the site and of the destination of *run*."""
+    for source in run.config.sources:
+        yield from sites.filestorage(run, source)
+        yield from sites.blobstorage(run, source)
+        yield from writers.unlinked(source)
+        yield from restores.left_over(source)
+    yield from places.directories(run)
+    yield from places.room(run)
+    yield from requirements.programs(run.config.options)
+    yield from requirements.places_of_options(run.config.options)
+    yield from stored.locks(run)
+    yield from stored.restore_points(run)

@@ -1,0 +1,73 @@
+"""What the chosen options need: programs, variables, directories."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+from collective.recipe.backup import process
+from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.operations.doctor.findings import Finding, Report
+from collective.recipe.backup.options import Options
+
+HOOKS = ("pre_command", "post_command", "failure_command")
+
+
+def programs(options: Options) -> Iterator[Finding]:
+    """Look for the programs that *options* need, and whether a shell understands the hooks."""
+    report = Report("programs")
+    if options.use_rsync:
+        _look_for(report, "rsync", "use_rsync", "install it, or set use_rsync = false")
+    if options.repozo is not None:
+        hint = "mend the path, or leave the option out: our own engine writes the same files"
+        _look_for(report, os.fspath(options.repozo), "repozo", hint)
+    for name in HOOKS:
+        if getattr(options, name):
+            _look_at_hook(report, name, getattr(options, name))
+    if not report:
+        report.ok("the options need no other program")
+    yield from report
+
+
+def _look_for(report: Report, program: str, option: str, hint: str) -> None:
+    found = shutil.which(program)
+    if found:
+        report.ok(f"{option} has its program", found)
+    else:
+        report.problem(f"{option} needs a program that is not there", program, hint)
+
+
+def _look_at_hook(report: Report, name: str, command: str) -> None:
+    try:
+        # reads it without running any of it
+        process.run(["/bin/sh", "-n", "-c", command], what=f"the shell does not understand {name}")
+    except BackupError as error:
+        report.problem(str(error), hint=f"mend {name}; what the shell says stands above")
+    else:
+        report.ok(f"the shell understands {name}")
+
+
+def places_of_options(options: Options) -> Iterator[Finding]:
+    """Look at the files and variables that *options* name."""
+    report = Report("options")
+    if options.metrics_file is not None:
+        directory = options.metrics_file.parent
+        if os.access(directory, os.W_OK | os.X_OK):
+            report.ok("metrics_file can be written", directory)
+        else:
+            report.problem(
+                "metrics_file cannot be written here", directory, "make the directory, or mend it"
+            )
+    kind, _colon, place = options.ping_url.partition(":")
+    if kind == "env" and not os.environ.get(place):
+        report.problem(
+            "ping_url is to come from a variable that is not set",
+            place,
+            "set it where the backup is started: cron and systemd have an environment of their own",
+        )
+    if kind == "file" and not os.access(os.path.expanduser(place), os.R_OK):
+        report.problem(
+            "ping_url is to come from a file that cannot be read", place, "make it, or mend it"
+        )
+    yield from report

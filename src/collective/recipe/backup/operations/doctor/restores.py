@@ -1,0 +1,38 @@
+"""What an earlier restore has left beside the live data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from collective.recipe.backup import swap
+from collective.recipe.backup.model import Source
+from collective.recipe.backup.operations.doctor.findings import Finding, Report
+
+
+def left_over(source: Source) -> Iterator[Finding]:
+    """Look for a restore that was broken off, and for data that one has replaced."""
+    report = Report("restores")
+    journal = swap.journal_path(Path(os.path.realpath(source.filestorage)))
+    with report.looking(journal):
+        if swap.is_pending(journal):
+            report.problem(
+                "a restore was broken off in the middle",
+                journal,
+                "run the restore again, which finishes it",
+            )
+        for path in swap.replaced(journal):
+            report.warning(
+                "what the last restore replaced is still there, and takes room",
+                path,
+                "restore --let-go removes it, restore --undo puts it back",
+            )
+        staged = swap.staged_path(source.filestorage)
+        if os.path.lexists(staged) and not swap.is_pending(journal):
+            report.warning(
+                "a restore ended before it was done, and left this",
+                staged,
+                "the next restore removes it",
+            )
+    yield from report

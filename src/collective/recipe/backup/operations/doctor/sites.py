@@ -1,0 +1,131 @@
+"""The health of a site, as far as one can look at it in a moment.
+
+A filestorage is read from near its end: from where its index or the newest backup says
+that a transaction ended, and some way back from there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from collective.recipe.backup.amounts import size
+from collective.recipe.backup.blobs.layout import layout_of
+from collective.recipe.backup.errors import BackupError, IntegrityError
+from collective.recipe.backup.filestorage import index, tail
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
+from collective.recipe.backup.model import BlobId, Source
+from collective.recipe.backup.operations.doctor.findings import Finding, Report
+from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.times import moment_of, stamp
+
+LOOKED_BACK = 1000
+"""Transactions before the last known boundary that are looked at."""
+SAMPLE = 2000
+"""Blobs of these that are looked for."""
+AHEAD = 300
+"""Seconds that clocks may differ."""
+
+
+def filestorage(run: Run, source: Source) -> Iterator[Finding]:
+    """Look at the filestorage of *source*: its last part, its end and its index."""
+    report = Report("filestorage")
+    path = source.filestorage
+    with report.looking(path), TransactionLog(path) as log:
+        start = _start(run, source, log)
+        for transaction in log.transactions(start):
+            # reads the heads of all its records, and refuses what does not fit
+            for _record in log.records(transaction):
+                pass
+        end = log.end(start)
+        report.ok(f"{size(log.size)}, whole from byte {start} to byte {end.offset}", path)
+        if end.tail == tail.CUT_SHORT:
+            report.warning(
+                f"{log.size - end.offset} bytes after the last transaction are no whole one",
+                path,
+                "a transaction was cut short, by a crash or a full disk: the backup leaves it "
+                "out, and ZODB removes it when it opens the filestorage",
+            )
+        if end.tid is not None and (moment_of(end.tid) - run.now).total_seconds() > AHEAD:
+            report.warning(
+                f"its last transaction is of {stamp(moment_of(end.tid))}, in the future",
+                path,
+                "set the clock of the machine that the site runs on, or of this one; ZODB goes "
+                "on counting from there",
+            )
+        _look_at_index(report, path, log, end.offset)
+    yield from report
+
+
+def _start(run: Run, source: Source, log: TransactionLog) -> int:
+    """Return the boundary from which on the log is looked at."""
+    known = [index.position(_index(source.filestorage)), *_ends_of_backups(run, source)]
+    for offset in sorted((it for it in known if it and it <= log.size), reverse=True):
+        try:
+            back = log.before(offset)
+            for _ in range(LOOKED_BACK):
+                if back is None:
+                    break
+                back = log.before(back.begin)
+        except IntegrityError:
+            continue  # the filestorage was packed or restored since
+        return back.begin if back else MAGIC_SIZE
+    return MAGIC_SIZE
+
+
+def _ends_of_backups(run: Run, source: Source) -> Iterator[int]:
+    for destination in run.destinations():
+        if destination.source == source:
+            try:
+                points = destination.restore_points()
+            except (BackupError, OSError):
+                return  # said elsewhere
+            yield from (point.end for point in points[-1:])
+
+
+def _look_at_index(report: Report, path: Path, log: TransactionLog, end: int) -> None:
+    there = _index(path)
+    if not os.path.lexists(there):
+        report.ok("there is no index: opening the filestorage reads all of it, once", there)
+    elif index.fits(there, log, end):
+        report.ok("the index fits", there)
+    else:
+        report.warning(
+            "the index is not one of this filestorage",
+            there,
+            "remove it while the site is stopped; ZODB then makes a new one",
+        )
+
+
+def _index(path: Path) -> Path:
+    return path.with_name(f"{path.name}.index")
+
+
+def blobstorage(run: Run, source: Source) -> Iterator[Finding]:
+    """Look whether the blobs of the last transactions of *source* are there."""
+    report = Report("blobstorage")
+    root = source.blobstorage
+    if root is not None:
+        with report.looking(root), TransactionLog(source.filestorage) as log:
+            os.listdir(root)
+            layout = layout_of(root)
+            start = _start(run, source, log)
+            sample = list(islice(log.blobs(start, log.end(start).offset), SAMPLE))
+            missing = [blob for blob in sample if not os.path.isfile(root / layout.path(blob))]
+            _judge(report, root, len(sample), missing)
+    yield from report
+
+
+def _judge(report: Report, root: Path, count: int, missing: list[BlobId]) -> None:
+    if not missing:
+        report.ok(f"there are all {count} blobs of the last transactions", root)
+        return
+    report.problem(
+        f"{len(missing)} of {count} blobs of the last transactions are missing, "
+        f"the first is {missing[0]}",
+        root,
+        "is this the blobstorage of this filestorage? If so, look for them in older backups; "
+        "each backup will end with exit code 3 as long as they are missing",
+    )

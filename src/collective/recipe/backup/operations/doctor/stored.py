@@ -1,0 +1,63 @@
+"""The backups that are there already: who holds them, and whether they are all there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from collective.recipe.backup import locking
+from collective.recipe.backup.amounts import duration
+from collective.recipe.backup.destinations import Depth, Destination
+from collective.recipe.backup.operations.doctor.findings import Finding, Report
+from collective.recipe.backup.operations.run import Run
+
+AHEAD = 60
+"""Seconds that the stamp of a backup may be ahead: two runs in one second, and little more."""
+
+_HINT = "restore what is whole from elsewhere, or make a new full backup soon"
+
+
+def locks(run: Run) -> Iterator[Finding]:
+    """Look who is at work."""
+    report = Report("locks")
+    directories = [run.config_path.parent, *(it.lock_directory for it in run.destinations())]
+    for directory in dict.fromkeys(directories):
+        holder = locking.holder_of(directory)
+        if holder is not None:
+            report.warning(
+                f"a run is at work ({holder or 'it does not say who'})",
+                directory,
+                "wait until it has ended; if it should have ended long ago, end its process",
+            )
+    if not report:
+        report.ok("no other run is at work")
+    yield from report
+
+
+def restore_points(run: Run) -> Iterator[Finding]:
+    """Look at the names and sizes of what is stored, and at its stamps."""
+    for destination in run.destinations():
+        report = Report("backups")
+        where = destination.lock_directory
+        with report.looking(where):
+            if not where.is_dir():
+                report.ok("there are none yet: the first backup is a full one", where)
+            else:
+                _look(run, destination, report)
+        yield from report
+
+
+def _look(run: Run, destination: Destination, report: Report) -> None:
+    points = destination.restore_points()
+    for problem in destination.verify(Depth.NAMES):
+        report.problem(problem.what, problem.where, problem.hint or _HINT)
+    where = destination.lock_directory
+    if not report:
+        count = "1 restore point" if len(points) == 1 else f"{len(points)} restore points"
+        report.ok(f"{count}, and all their files are there", where)
+    ahead = max(((point.moment - run.now).total_seconds() for point in points), default=0)
+    if ahead > AHEAD:
+        report.warning(
+            f"the newest restore point is {duration(ahead)} in the future",
+            where,
+            "set the clock: until then new ones are counted on from there, second by second",
+        )

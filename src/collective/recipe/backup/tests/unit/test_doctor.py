@@ -1,0 +1,406 @@
+"""The doctor: each thing that a first night would find out, found before it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from collective.recipe.backup import files, locking, swap
+from collective.recipe.backup.cli import main
+from collective.recipe.backup.config import STANDARD, dump
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.operations.doctor import examine, sites, writers
+from collective.recipe.backup.operations.doctor.findings import Finding, Severity
+from collective.recipe.backup.tests.runs import NOON, Operated
+from collective.recipe.backup.tests.samples import Site
+
+
+@pytest.fixture
+def operated(site: Site) -> Operated:
+    yesterday = NOON - timedelta(days=1)
+    site.commit({"page": 1}, {"file": b"data" * 100}, at=yesterday)
+    site.commit({"page": 2}, {"other": b"more"}, at=yesterday)
+    return Operated(site)
+
+
+def found(operated: Operated, **more: Any) -> list[Finding]:
+    return list(examine(operated.run("doctor", **more)))
+
+
+def bad(operated: Operated, **more: Any) -> list[tuple[str, Severity, str]]:
+    """Return what is not well, and insist that each has a hint."""
+    findings = [it for it in found(operated, **more) if it.severity is not Severity.OK]
+    assert [it for it in findings if not it.hint] == []
+    return [(it.subject, it.severity, it.what) for it in findings]
+
+
+def the_only(operated: Operated, subject: str, severity: Severity, **more: Any) -> str:
+    [(its_subject, its_severity, what)] = bad(operated, **more)
+    assert (its_subject, its_severity) == (subject, severity)
+    return what
+
+
+def contents(directory: Path) -> dict[str, bytes | None]:
+    return {
+        str(path.relative_to(directory)): path.read_bytes() if path.is_file() else None
+        for path in directory.rglob("*")
+    }
+
+
+# all is well
+
+
+@pytest.mark.parametrize("backups", [0, 1])
+def test_a_healthy_site_has_no_findings_and_is_not_changed(
+    operated: Operated, backups: int
+) -> None:
+    for _ in range(backups):
+        operated.backup()
+    before = contents(operated.site.directory)
+    assert bad(operated) == []
+    assert contents(operated.site.directory) == before
+
+
+def test_what_was_looked_at_is_said(operated: Operated) -> None:
+    assert {it.subject for it in found(operated)} == {
+        "filestorage",
+        "blobstorage",
+        "writers",
+        "places",
+        "room",
+        "programs",
+        "locks",
+        "backups",
+    }
+
+
+def test_a_site_without_blobs(site: Site) -> None:
+    assert bad(Operated(site, blobs=False)) == []
+
+
+# the site
+
+
+def test_a_lost_filestorage(operated: Operated) -> None:
+    operated.site.filestorage.unlink()
+    subjects = {(subject, severity) for subject, severity, _what in bad(operated)}
+    assert ("filestorage", Severity.PROBLEM) in subjects
+
+
+def test_a_transaction_that_was_cut_short(operated: Operated) -> None:
+    with TransactionLog(operated.site.filestorage) as log:
+        last = log.end()
+        begin = log.read(last.begin, 40)
+    with operated.site.filestorage.open("ab") as file:
+        file.write(begin)
+    what = the_only(operated, "filestorage", Severity.WARNING)
+    assert what == "40 bytes after the last transaction are no whole one"
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_damage_in_the_last_part(operated: Operated, indexed: bool) -> None:
+    path = operated.site.filestorage
+    if not indexed:
+        path.with_name("Data.fs.index").unlink()
+    with TransactionLog(path) as log:
+        transaction = log.before(log.end().begin)
+    with path.open("r+b") as file:
+        file.seek(transaction.records + 24)  # where its first record says that it begins
+        file.write(b"\xff" * 8)
+    severities = {subject: severity for subject, severity, _what in bad(operated)}
+    assert severities["filestorage"] is Severity.PROBLEM
+
+
+def test_only_the_last_part_is_read(operated: Operated, monkeypatch) -> None:
+    monkeypatch.setattr(sites, "LOOKED_BACK", 1)
+    [finding, _index] = [it for it in found(operated) if it.subject == "filestorage"]
+    assert "whole from byte 4 " not in finding.what
+    operated.site.filestorage.with_name("Data.fs.index").unlink()
+    finding = found(operated)[0]
+    assert "whole from byte 4 " in finding.what
+    operated.backup()
+    finding = found(operated)[0]
+    assert "whole from byte 4 " not in finding.what
+
+
+def test_an_index_of_another_filestorage(operated: Operated, tmp_path: Path) -> None:
+    other = Site(tmp_path / "other")
+    for number in range(5):
+        other.commit({"page": "x" * 100 * number})
+    shutil.copy(f"{other.filestorage}.index", f"{operated.site.filestorage}.index")
+    what = the_only(operated, "filestorage", Severity.WARNING)
+    assert what == "the index is not one of this filestorage"
+
+
+def test_a_transaction_of_the_future(operated: Operated) -> None:
+    operated.site.commit({"page": 3}, at=operated.now + timedelta(days=400))
+    operated.now += timedelta(days=370)
+    assert "in the future" in the_only(operated, "filestorage", Severity.WARNING)
+
+
+def test_a_blob_that_is_missing(operated: Operated) -> None:
+    [blob, *_] = operated.site.blobstorage.rglob("*.blob")
+    blob.unlink()
+    what = the_only(operated, "blobstorage", Severity.PROBLEM)
+    assert what.startswith("1 of 2 blobs of the last transactions are missing, the first is oid 0x")
+
+
+def test_a_blobstorage_that_is_missing(operated: Operated) -> None:
+    shutil.rmtree(operated.site.blobstorage)
+    assert {(subject, severity) for subject, severity, _what in bad(operated)} == {
+        ("blobstorage", Severity.PROBLEM),
+        ("room", Severity.PROBLEM),
+    }
+
+
+def test_a_writer_whose_file_is_gone(operated: Operated) -> None:
+    path = operated.site.filestorage
+    with path.open("r+b"):
+        shutil.copy(path, path.with_name("copy"))
+        os.replace(path.with_name("copy"), path)
+        what = the_only(operated, "writers", Severity.PROBLEM)
+    assert f"process {os.getpid()} (" in what
+    assert bad(operated) == []
+
+
+def test_processes_that_hide_what_they_have_open(operated: Operated, tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()  # one that has ended while we looked
+    (tmp_path / "sys").mkdir()
+    (tmp_path / "2" / "fd").mkdir(parents=True)
+    (tmp_path / "2" / "fd" / "3").symlink_to(f"{operated.site.filestorage} (deleted)")
+    [source] = operated.config.sources
+    [finding] = writers.unlinked(source, tmp_path)
+    assert finding.severity is Severity.PROBLEM
+    assert "process 2 (it has ended)" in finding.what
+    [finding] = writers.unlinked(source, tmp_path / "nowhere")
+    assert finding.severity is Severity.OK
+
+
+# restores
+
+
+def test_what_a_restore_replaced(operated: Operated) -> None:
+    operated.backup()
+    operated.site.commit({"page": 3}, at=operated.now)
+    operated.restore()
+    severities = {(subject, severity) for subject, severity, _what in bad(operated)}
+    assert severities == {("restores", Severity.WARNING)}
+
+
+def test_a_restore_that_was_broken_off(operated: Operated) -> None:
+    operated.backup()
+    operated.site.commit({"page": 3}, at=operated.now)
+    operated.restore()
+    journal = swap.journal_path(operated.site.filestorage)
+    journal.write_text(journal.read_text().replace('"done"', '"swapping"'))
+    assert "broken off" in the_only(operated, "restores", Severity.PROBLEM)
+
+
+def test_what_a_restore_left_that_died_early(operated: Operated) -> None:
+    swap.staged_path(operated.site.filestorage).write_bytes(b"half")
+    assert "before it was done" in the_only(operated, "restores", Severity.WARNING)
+
+
+# places
+
+
+class Refusing(files.Files):
+    """A disk that refuses one operation."""
+
+    def __init__(self, operation: str, number: int) -> None:
+        super().__init__()
+        self._refused = operation, number
+
+    def _change(self, operation: str, path: Path, *more: Any, **words: Any) -> Any:
+        if operation == self._refused[0]:
+            raise OSError(self._refused[1], os.strerror(self._refused[1]), os.fspath(path))
+        return super()._change(operation, path, *more, **words)
+
+
+@pytest.mark.parametrize("operation", ["create", "write", "fsync", "rename"])
+def test_a_disk_that_cannot_do_what_a_backup_does(operated: Operated, operation: str) -> None:
+    before = contents(operated.site.directory)
+    refusing = Refusing(operation, errno.EIO)
+    findings = bad(operated, files=refusing)
+    assert [it[:2] for it in findings] == [("places", Severity.PROBLEM)] * 2
+    assert contents(operated.site.directory) == before
+
+
+def test_a_disk_without_hard_links(operated: Operated) -> None:
+    findings = bad(operated, files=Refusing("link", errno.EPERM))
+    assert findings == [("places", Severity.WARNING, "the file system has no hard links")] * 2
+
+
+def test_a_disk_without_locks(operated: Operated, monkeypatch) -> None:
+    def refused(_descriptor: int, _kind: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    findings = bad(operated)
+    assert findings == [("places", Severity.PROBLEM, "the file system has no locks")] * 2
+
+
+def test_something_in_the_way(operated: Operated) -> None:
+    operated.place().filestorage.write_text("a file")
+    assert ("places", Severity.PROBLEM) in [it[:2] for it in bad(operated)]
+
+
+@pytest.mark.parametrize(
+    ("free", "severity"), [(100, Severity.PROBLEM), (1200, Severity.WARNING), (10**6, None)]
+)
+def test_room_for_a_full_backup(
+    operated: Operated, monkeypatch, free: int, severity: Severity | None
+) -> None:
+    def statvfs(_path: Path) -> SimpleNamespace:
+        return SimpleNamespace(f_bavail=free, f_frsize=1, f_blocks=10**9)
+
+    blobs = 404
+    assert blobs + operated.site.size // 4 < 1200 < blobs + operated.site.size < 10**6
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    assert [it[:2] for it in bad(operated)] == ([("room", severity)] if severity else [])
+
+
+def test_blobs_that_are_linked_need_no_room(operated: Operated, monkeypatch) -> None:
+    operated.backup()
+    for path in operated.site.blobstorage.rglob("*.blob"):
+        with path.open("ab") as file:
+            file.truncate(10**12)  # holes, which take no room
+    assert [it for it in bad(operated) if it[0] == "room"] == []
+
+
+# what the options need
+
+
+@pytest.mark.parametrize(
+    ("options", "subject", "says"),
+    [
+        ({"use_rsync": True}, "programs", "use_rsync needs a program that is not there"),
+        ({"repozo": Path("/no/repozo")}, "programs", "repozo needs a program"),
+        ({"pre_command": "if true"}, "programs", "the shell does not understand pre_command"),
+        ({"failure_command": "echo '"}, "programs", "does not understand failure_command"),
+        ({"metrics_file": Path("/no/where.prom")}, "options", "metrics_file cannot be written"),
+        ({"ping_url": "env:NO_SUCH_VARIABLE"}, "options", "a variable that is not set"),
+        ({"ping_url": "file:/no/such/file"}, "options", "a file that cannot be read"),
+    ],
+)
+def test_what_an_option_lacks(
+    site: Site, tmp_path: Path, monkeypatch, options: dict[str, Any], subject: str, says: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert says in the_only(Operated(site, **options), subject, Severity.PROBLEM)
+
+
+def test_what_an_option_has(site: Site, tmp_path: Path, monkeypatch) -> None:
+    ran = tmp_path / "ran"
+    program = tmp_path / "rsync"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("WATCHER", "http://localhost/")
+    operated = Operated(
+        site,
+        use_rsync=True,
+        repozo=program,
+        pre_command=f"touch {ran}",
+        metrics_file=tmp_path / "m.prom",
+        ping_url="env:WATCHER",
+    )
+    assert bad(operated) == []
+    assert not ran.exists()
+
+
+# what is there already
+
+
+@pytest.mark.parametrize("which", ["run", "destination"])
+def test_a_run_at_work(operated: Operated, which: str) -> None:
+    operated.backup()
+    directory = (
+        operated.config_path.parent if which == "run" else operated.destination().lock_directory
+    )
+    with locking.one_writer(directory, "somebody"):
+        what = the_only(operated, "locks", Severity.WARNING)
+    assert what == "a run is at work (somebody)"
+
+
+def test_a_file_that_is_missing(operated: Operated) -> None:
+    operated.backup()
+    [part] = operated.place().filestorage.glob("*.fsz")
+    part.unlink()
+    assert ("backups", Severity.PROBLEM) in [it[:2] for it in bad(operated)]
+
+
+def test_stamps_of_the_future(operated: Operated) -> None:
+    operated.backup()
+    operated.now -= timedelta(hours=12)
+    assert the_only(operated, "backups", Severity.WARNING) == (
+        "the newest restore point is 12 h 0 min in the future"
+    )
+
+
+# the command
+
+
+def test_the_command_says_it_and_ends_with_3(operated: Operated, capfd) -> None:
+    def called(*more: str) -> int:
+        return main("doctor", STANDARD, operated.config_path, more)
+
+    assert called() == 0
+    assert capfd.readouterr().out.startswith("ok       filestorage  ")
+    assert called("--quiet") == 0
+    assert "".join(capfd.readouterr()) == ""
+    [blob, *_] = operated.site.blobstorage.rglob("*.blob")
+    blob.unlink()
+    assert called("--quiet") == IntegrityError.exit_code
+    said = capfd.readouterr()
+    assert said.out.startswith("problem  blobstorage  1 of 2 blobs")
+    assert said.err.startswith("ERROR: the doctor found 1 problem\nERROR: hint: ")
+    assert called("--json") == IntegrityError.exit_code
+    answer = json.loads(capfd.readouterr().out)
+    assert answer["good"] is False
+    assert [it["subject"] for it in answer["findings"] if it["severity"] == "problem"] == [
+        "blobstorage"
+    ]
+
+
+def test_a_doctor_without_any_right_to_write(operated: Operated) -> None:
+    if os.geteuid():
+        pytest.skip("root is not installed")
+    for path in [operated.site.directory, *operated.site.directory.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    operated.config_path.write_bytes(dump(operated.config))
+    script = (
+        "import os, sys; from pathlib import Path; sys.path[:0] = sys.argv[2].split(':')\n"
+        "import collective.recipe.backup.operations.doctor, collective.recipe.backup.cli.bars\n"
+        "import collective.recipe.backup.cli.questions, collective.recipe.backup.operations.run\n"
+        "from collective.recipe.backup.cli import main\n"
+        "main('doctor', 'standard', sys.argv[1], ['-q'])\n"
+        "for path in map(Path, sys.argv[3:]): path.chmod(0o755)\n"
+        "os.setgid(65534); os.setuid(65534)\n"
+        "sys.exit(main('doctor', 'standard', sys.argv[1], ['-q']))\n"
+    )
+    closed = [it for it in operated.site.directory.parents if not it.stat().st_mode & 0o005]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", script, operated.config_path),
+            *(os.pathsep.join(filter(None, sys.path)), *closed),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == IntegrityError.exit_code, done.stderr
+    assert done.stdout.count("Permission denied") == 2
+    assert done.stdout.count("problem  places") == 2
