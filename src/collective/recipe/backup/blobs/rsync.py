@@ -65,12 +65,12 @@ class ByRsync(Transfer):
         if not os.path.lexists(self.target / entry.path):
             # one that is no blob may be left out, as the options say
             return super().carry_out(order) if entry.blob else Done(entry, How.VANISHED)
-        if not self._linked(entry.path):
-            return Done(entry, How.COPIED, checksum_of(self.target, entry.path))
-        if not entry.blob and self._changed(entry.path):
+        if not entry.blob and self._must_be_copied(entry.path):
             self.files.remove(self.target / entry.path)
             return super().carry_out(order)
-        return Done(entry, How.LINKED, known or checksum_of(self.target, entry.path))
+        if self._linked(entry.path):
+            return Done(entry, How.LINKED, known or checksum_of(self.target, entry.path))
+        return Done(entry, How.COPIED, checksum_of(self.target, entry.path))
 
     def _linked(self, path: str) -> bool:
         """Tell whether rsync linked to the earlier copy of a file."""
@@ -78,10 +78,15 @@ class ByRsync(Transfer):
             return False
         return os.path.samestat(os.lstat(self.earlier / path), os.lstat(self.target / path))
 
-    def _changed(self, path: str) -> bool:
-        """Tell whether a file differs after all: rsync compares whole seconds."""
+    def _must_be_copied(self, path: str) -> bool:
+        """Tell whether rsync's copy of something that can change will not do.
+
+        It compares whole seconds, and may have linked to the source itself.
+        """
         here, there = regular(self.source / path), regular(self.target / path)
-        return bool(here and there and not unchanged(here, there))
+        if here is None or there is None:
+            return False
+        return os.path.samestat(here, there) or not unchanged(here, there)
 
 
 def _absolute(path: Path) -> str:

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
-from collective.recipe.backup.tests.contracts.destination import DestinationContract
+from collective.recipe.backup.blobs import holdings
+from collective.recipe.backup.blobs.numbered import NumberedSet
+from collective.recipe.backup.config import STANDARD
+from collective.recipe.backup.destinations import Depth
+from collective.recipe.backup.errors import BackupError, CommandFailed, IntegrityError
+from collective.recipe.backup.tests.blobtrees import content
+from collective.recipe.backup.tests.contracts.destination import DestinationContract, staged
 from collective.recipe.backup.tests.runs import Operated
 
 STYLES = {
@@ -46,3 +58,226 @@ class TestStyles(DestinationContract):
     @pytest.fixture
     def operated(self, site, options) -> Operated:
         return Operated(site, **options)
+
+
+def states(operated: Operated, options: Sequence[dict], *, pack: int = -1) -> dict:
+    """Back up once with each of *options*; return what the site held at each restore point."""
+    found = {}
+    for number, more in enumerate(options):
+        operated = again(operated, keep=0, **more)
+        operated.site.commit({"a": number}, {"a": b"%d" % number, f"b{number}": b"new"})
+        if number == pack:
+            operated.site.pack()
+        found[operated.backup().point.moment] = operated.site.contents()
+    return found
+
+
+def again(operated: Operated, **options) -> Operated:
+    """Return the same site with other options."""
+    other = Operated(operated.site, **options)
+    other.now = operated.now
+    return other
+
+
+@pytest.mark.needs("rsync")
+@pytest.mark.parametrize("pack", [-1, 7])
+def test_styles_may_change_with_each_backup(site, tmp_path, pack) -> None:
+    order = [*STYLES.values(), {}, *reversed(STYLES.values())]
+    contents = states(Operated(site), order, pack=pack)
+    operated = again(Operated(site))
+
+    assert [point.problems for point in operated.points()] == [()] * len(order)
+    assert list(operated.destination().verify(Depth.RECORDS)) == []
+    for number, (moment, expected) in enumerate(contents.items()):
+        assert staged(operated, moment, tmp_path / str(number)) == expected
+
+
+@each_style
+def test_only_what_a_kept_restore_point_needs_stays(site, tmp_path, options) -> None:
+    contents = {}
+    operated = Operated(site, keep=2, **options)
+    for number in range(7):
+        operated.site.commit({"a": number}, {"a": b"%d" % number})
+        full = number % 3 == 0
+        contents[operated.backup(full=full).point.moment] = operated.site.contents()
+
+    points = operated.points()
+    assert len(points) == 4  # of the full ones 3 and 6
+    needed = {point.blobs for point in points}
+    place = operated.place().blobstorage
+    kept = {each.name for each in holdings.find(place, "blobstorage")}
+    assert needed <= kept
+    assert min(each.stamp for each in holdings.find(place, "blobstorage")) >= points[0].stamp
+    for number, point in enumerate(points):
+        assert staged(operated, point.moment, tmp_path / str(number)) == contents[point.moment]
+
+
+@each_style
+def test_blobs_that_a_pack_puts_aside_meanwhile_are_backed_up(site, tmp_path, options) -> None:
+    operated = Operated(site, **options)
+    site.commit({"a": 1}, {"a": b"first", "b": b"other"})
+    blobs = sorted(site.blobstorage.rglob("*.blob"))
+    contents = site.contents()
+    aside = site.blobstorage.with_name("blobstorage.old")
+    target = aside / blobs[0].relative_to(site.blobstorage)
+    target.parent.mkdir(parents=True)
+    (aside / ".layout").write_bytes((site.blobstorage / ".layout").read_bytes())
+    blobs[0].rename(target)
+
+    assert operated.backup().point.whole
+
+    assert staged(operated, None, tmp_path / "to") == contents
+
+
+@each_style
+def test_blobs_that_a_pack_removes_meanwhile_stay_in_the_chain_or_are_named(
+    site, tmp_path, options
+) -> None:
+    operated = Operated(site, **options)
+    site.commit({"a": 1}, {"a": b"first"})
+    operated.backup()
+    site.commit({"a": 2}, {"a": b"second"})
+    contents = site.contents()
+    blobs = sorted(site.blobstorage.rglob("*.blob"), key=lambda path: path.name)
+    data = blobs[0].read_bytes()
+    blobs[0].unlink()
+
+    if options.get("archive_blob") and not options.get("incremental_blobs"):
+        with pytest.raises(IntegrityError, match="1 blobs were missing"):
+            operated.backup()
+        assert not operated.points()[-1].whole
+        blobs[0].write_bytes(data)
+        operated.backup()
+    else:
+        operated.backup()
+
+    assert operated.points()[-1].whole
+    assert staged(operated, None, tmp_path / "to") == contents
+
+
+TREES = {name: options for name, options in STYLES.items() if "archive_blob" not in options}
+
+
+@pytest.mark.parametrize("name", ["chain", *TREES])
+def test_what_zodb_does_not_know_is_backed_up_whenever_it_changes(site, tmp_path, name) -> None:
+    if name.startswith("rsync") and not shutil.which("rsync"):
+        pytest.skip("rsync is not installed")
+    operated = Operated(site, **TREES.get(name, {}))
+    site.commit({"a": 1}, {"a": b"first"})
+    foreign = site.blobstorage / "notes" / "a.txt"
+    foreign.parent.mkdir()
+    found = []
+    for number in range(4):
+        foreign.write_text(f"{number}")
+        if number == 2:
+            site.commit({"a": 2}, {"a": b"second"})
+        outcome = operated.backup()
+        assert outcome.changed
+        found.append(restored_file(operated, tmp_path / str(number)))
+    assert found == ["0", "1", "2", "3"]
+    assert not operated.backup().changed
+    assert list(operated.destination().verify(Depth.CHECKSUMS)) == []
+    assert staged(operated, None, tmp_path / "to") == site.contents()
+
+
+def restored_file(operated: Operated, directory: Path) -> str:
+    staged(operated, None, directory)
+    return (directory / "blobstorage" / "notes" / "a.txt").read_text()
+
+
+def test_blobs_that_somebody_removed_from_the_backups_are_backed_up_again(site, tmp_path) -> None:
+    site.commit({"a": 1}, {"a": b"first"})
+    operated = Operated(site)
+    operated.backup()
+    for path in operated.place().blobstorage.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+    assert not operated.points()[0].restorable
+
+    operated.backup()
+
+    assert operated.points()[0].whole
+    assert staged(operated, None, tmp_path / "to") == site.contents()
+
+
+def test_with_numbers_0_is_the_newest_and_there_is_no_latest(site) -> None:
+    operated = Operated(site, keep=0)
+    site.commit({"a": 1}, {"a": b"first"})
+    operated.backup()
+    assert latest(operated)
+    operated = again(operated, keep=0, blob_timestamps=False)
+    for number in range(3):
+        site.commit({"a": number}, {"b": b"%d" % number})
+        operated.backup()
+
+    place = operated.place().blobstorage
+    moments = [NumberedSet(place / f"blobstorage.{at}", "blobstorage").stamp for at in range(3)]
+    assert moments == [point.stamp for point in reversed(operated.points())][:3]
+    assert latest(operated) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "blobstorage.{0}"),
+        ({"blob_snapshots": "each"}, "blobstorage.{1}"),
+        ({"archive_blob": True}, "blobstorage.{1}.tar"),
+        ({"archive_blob": True, "compress_blob": True}, "blobstorage.{1}.tar.gz"),
+        ({"archive_blob": True, "incremental_blobs": True}, None),
+        ({"archive_blob": True, "blob_timestamps": False}, None),
+    ],
+)
+def test_latest_leads_to_the_newest(site, options, expected) -> None:
+    operated = Operated(site, **options)
+    stamps = []
+    for number in range(2):
+        site.commit({"a": number}, {"a": b"%d" % number})
+        stamps.append(operated.backup().point.stamp)
+    assert latest(operated) == (expected and expected.format(*stamps))
+
+
+def latest(operated: Operated) -> str | None:
+    link = operated.place().blobstorage / "latest"
+    return os.readlink(link) if link.is_symlink() else None
+
+
+@pytest.mark.needs("rsync")
+def test_a_failing_rsync_is_exit_7_and_nothing_of_it_is_left(site, tmp_path, capfd) -> None:
+    operated = Operated(site, use_rsync=True, keep=1)
+    site.commit({"a": 1}, {"a": b"first"})
+    operated.backup()
+    old = site.contents()
+    names = os.listdir(operated.place().blobstorage)
+    site.commit({"a": 2}, {"a": b"second"})
+
+    broken = again(operated, use_rsync=True, keep=1, rsync_options=("--no-such-option",))
+    with pytest.raises(CommandFailed) as caught:
+        broken.backup(full=True)
+
+    assert caught.value.exit_code == 7
+    assert "no-such-option" in capfd.readouterr().err
+    assert sorted(os.listdir(operated.place().blobstorage)) == sorted(names)
+    assert [point.restorable for point in operated.points()] == [True, False]
+    moment = operated.points()[0].moment
+    assert staged(operated, moment, tmp_path / "old") == old
+    operated.now = broken.now
+    operated.backup()
+    assert staged(operated, None, tmp_path / "new") == site.contents()
+
+
+@each_style
+def test_a_destination_that_lies_in_the_source_is_refused(site, options) -> None:
+    site.commit({"a": 1}, {"a": b"first"})
+    before = content(site.blobstorage)
+    operated = Operated(site, **options)
+    [place] = operated.config.destinations[STANDARD]
+    inside = replace(place, blobstorage=site.blobstorage / "backups")
+    operated.config = replace(operated.config, destinations={STANDARD: (inside,)})
+
+    with pytest.raises(BackupError, match="in the blobstorage that"):
+        operated.backup()
+
+    found = {
+        path: data for path, data in content(site.blobstorage).items() if "backups" not in path
+    }
+    assert found == before
