@@ -61,6 +61,13 @@ class Hooked:
         return history.read(self.operated.place().filestorage)
 
 
+@pytest.fixture(autouse=True)
+def nothing_else_is_told(monkeypatch):
+    """Take away what the machine that runs the tests says under such names."""
+    for name in [name for name in os.environ if name.startswith("BACKUP_")]:
+        monkeypatch.delenv(name)
+
+
 @pytest.fixture
 def log(monkeypatch, caplog):
     """What is said, from warnings up."""
