@@ -134,6 +134,7 @@ SCRIPTS = (
     Script("backup-prune", "-prune", "prune", STANDARD),
     Script("backup-status", "-status", "status", STANDARD),
     Script("backup-report", "-report", "report", STANDARD),
+    Script("backup-doctor", "-doctor", "doctor", STANDARD),
 )
 
 

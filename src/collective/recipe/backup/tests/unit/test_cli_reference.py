@@ -56,7 +56,14 @@ def shape(value: object, path: str = "") -> set[str]:
 
 @pytest.mark.parametrize(
     "script",
-    ["backup-list", "backup-verify", "backup-rehearse", "backup-prune", "backup-status"],
+    [
+        "backup-list",
+        "backup-verify",
+        "backup-rehearse",
+        "backup-prune",
+        "backup-status",
+        "backup-doctor",
+    ],
 )
 def test_the_json_of_a_command_has_the_keys_of_the_page(site: Site, capsys, script):
     operated = Operated(site, minimum_restore_points=9)

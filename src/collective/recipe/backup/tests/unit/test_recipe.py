@@ -284,6 +284,7 @@ ALWAYS = {
     "backup-prune": ("prune", "standard"),
     "backup-status": ("status", "standard"),
     "backup-report": ("report", "standard"),
+    "backup-doctor": ("doctor", "standard"),
 }
 OF_P = {
     "P": ("backup", "standard"),
@@ -296,6 +297,7 @@ OF_P = {
     "P-prune": ("prune", "standard"),
     "P-status": ("status", "standard"),
     "P-report": ("report", "standard"),
+    "P-doctor": ("doctor", "standard"),
 }
 
 
