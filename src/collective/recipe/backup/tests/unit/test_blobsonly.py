@@ -1,0 +1,229 @@
+"""Blobs alone: restore points, restore and retention without a filestorage part."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from collective.recipe.backup.destinations import Depth, Targets
+from collective.recipe.backup.errors import BackupError, InUse, NoRestorePoint, UsageError
+from collective.recipe.backup.operations.restore import Order, describe, restore
+from collective.recipe.backup.restorepoints import choose
+from collective.recipe.backup.tests.blobtrees import content
+from collective.recipe.backup.tests.faults.harness import FaultyFiles
+from collective.recipe.backup.tests.runs import Operated
+
+STYLES = {
+    "trees": {},
+    "numbered": {"blob_timestamps": False},
+    "rsync": {"use_rsync": True},
+    "archives": {"archive_blob": True},
+    "compressed": {"archive_blob": True, "compress_blob": True},
+    "incremental": {"archive_blob": True, "incremental_blobs": True},
+    "numbered-archives": {"archive_blob": True, "blob_timestamps": False},
+}
+
+each_style = pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(options, id=name, marks=[pytest.mark.needs("rsync")] * (name == "rsync"))
+        for name, options in STYLES.items()
+    ],
+)
+
+
+@pytest.fixture
+def options() -> dict:
+    return {}
+
+
+@pytest.fixture
+def operated(site, options) -> Operated:
+    """A site of which somebody else backs up the filestorage."""
+    return Operated(site, **{"only_blobs": True, "keep": 9, "keep_blob_days": 0, **options})
+
+
+def commit(operated: Operated, number: int) -> dict:
+    """Commit two blobs; return the files of all, without the marker of the layout."""
+    operated.site.commit(blobs={"a": b"a%d" % number, f"b{number}": b"b%d" % number})
+    return blobs(operated.site.blobstorage)
+
+
+def blobs(root: Path) -> dict:
+    return {path: data for path, data in content(root).items() if path.endswith(".blob")}
+
+
+def staged(operated: Operated, when: object, target: Path) -> dict:
+    destination = operated.destination()
+    choice = choose(destination.restore_points(), when)
+    destination.stage(choice, Targets(filestorage=None, index=target, blobstorage=target))
+    return blobs(target)
+
+
+@each_style
+def test_each_restore_point_stays_what_it_was(operated, tmp_path) -> None:
+    states = {}
+    for number in range(4):
+        state = commit(operated, number)
+        outcome = operated.backup()
+        assert outcome.changed
+        states[outcome.point.moment] = state
+
+    assert [point.problems for point in operated.points()] == [()] * 4
+    assert list(operated.destination().verify(Depth.RECORDS)) == []
+    for number, (moment, state) in enumerate(states.items()):
+        assert staged(operated, moment, tmp_path / f"at-{number}") == state
+        if not operated.config.options.incremental_blobs:  # there the moment cuts exactly
+            later = moment + timedelta(minutes=59)
+            assert staged(operated, later, tmp_path / f"until-{number}") == state
+    assert staged(operated, None, tmp_path / "newest") == state
+    with pytest.raises(NoRestorePoint):
+        choose(operated.points(), min(states) - timedelta(seconds=1))
+
+
+@each_style
+def test_no_change_writes_nothing(operated) -> None:
+    commit(operated, 1)
+    before = operated.backup()
+    files = FaultyFiles()
+
+    outcome = operated.backup(files=files)
+
+    assert not outcome.changed
+    assert outcome.point == before.point
+    assert [path for _operation, path in files.changes if "backups" in path.parts] == []
+
+
+@each_style
+def test_a_full_backup_begins_anew(operated) -> None:
+    commit(operated, 1)
+    operated.backup()
+    assert operated.backup(full=True).changed
+    points = operated.points()
+    assert [point.full for point in points] == [True, True]
+
+
+@each_style
+def test_damage_is_found_and_not_restored(operated, tmp_path) -> None:
+    commit(operated, 1)
+    operated.backup()
+    place = operated.place().blobstorage
+    damaged = next(
+        path for path in sorted(place.rglob("*")) if path.suffix in {".blob", ".tar", ".gz"}
+    )
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged.chmod(0o600)
+    damaged.write_bytes(data)
+
+    assert list(operated.destination().verify(Depth.CHECKSUMS))
+    with pytest.raises(BackupError):
+        staged(operated, None, tmp_path / "to")
+
+
+@pytest.mark.parametrize("options", [{"keep_blob_days": 1, "keep": 1}])
+def test_days_count_from_the_moments_that_restore_points_carry(operated) -> None:
+    for number in range(4):
+        commit(operated, number)
+        operated.backup()
+        operated.now += timedelta(hours=11)
+    for path in operated.place().blobstorage.iterdir():
+        path.touch()
+
+    ages = [operated.now - point.moment for point in operated.points()]
+    assert ages == [timedelta(hours=hours) for hours in (35, 23, 11)]
+
+
+@pytest.mark.parametrize("options", [{"keep_blob_days": 0, "keep": 2}, {"full": True, "keep": 2}])
+def test_without_days_so_many_stay(operated) -> None:
+    for number in range(4):
+        commit(operated, number)
+        operated.backup(full=operated.config.options.full)
+    assert len(operated.points()) == 2
+
+
+@pytest.mark.parametrize("options", [{**STYLES["incremental"], "keep": 1, "keep_blob_days": 1}])
+def test_archives_are_kept_by_their_chains(operated, tmp_path) -> None:
+    for number in range(5):
+        state = commit(operated, number)
+        operated.backup(full=number == 3)
+    assert [point.full for point in operated.points()] == [True, False]
+    assert staged(operated, None, tmp_path / "to") == state
+
+
+def test_a_restore_leaves_the_filestorage_alone(operated) -> None:
+    state = commit(operated, 1)
+    operated.backup()
+    commit(operated, 2)
+    filestorage = operated.site.filestorage.read_bytes()
+
+    operated.restore()
+
+    assert blobs(operated.site.blobstorage) == state
+    assert operated.site.filestorage.read_bytes() == filestorage
+
+
+def test_a_restore_is_refused_while_the_filestorage_is_open(operated) -> None:
+    commit(operated, 1)
+    operated.backup()
+    with operated.site.opened(), pytest.raises(InUse):
+        operated.restore()
+
+
+def test_it_works_where_there_is_no_filestorage(operated) -> None:
+    state = commit(operated, 1)
+    shutil.rmtree(operated.site.filestorage.parent)
+    operated.backup()
+    shutil.rmtree(operated.site.blobstorage)
+
+    operated.restore()
+
+    assert blobs(operated.site.blobstorage) == state
+
+
+def test_the_question_names_the_blobs_alone(operated) -> None:
+    commit(operated, 1)
+    operated.backup()
+    said = describe(operated.run("restore"), Order())
+    assert str(operated.site.blobstorage) in said
+    assert "Data.fs" not in said
+
+
+def test_to_restore_the_filestorage_alone_is_a_mistake(operated) -> None:
+    with pytest.raises(UsageError, match="only_blobs"):
+        restore(operated.run("restore"), Order(blobstorage=False))
+
+
+def test_a_missing_blobstorage_is_said_before_anything_is_written(operated) -> None:
+    shutil.rmtree(operated.site.blobstorage, ignore_errors=True)
+    with pytest.raises(BackupError, match="no blobstorage") as caught:
+        operated.backup()
+    assert "blob_storage" in caught.value.hint
+    assert not operated.place().blobstorage.exists()
+
+
+def test_what_a_pack_took_is_no_part_of_the_next(operated, tmp_path) -> None:
+    commit(operated, 1)
+    commit(operated, 2)
+    operated.backup()
+    operated.site.pack()
+    packed = blobs(operated.site.blobstorage)
+
+    operated.backup()
+
+    assert staged(operated, None, tmp_path / "to") == packed
+
+
+@pytest.mark.parametrize("name", ["trees", "archives", "incremental"])
+def test_what_zodb_does_not_know_is_backed_up_as_well(site, tmp_path, name) -> None:
+    operated = Operated(site, only_blobs=True, **STYLES[name])
+    commit(operated, 1)
+    foreign = site.blobstorage / "a.txt"
+    for number in range(2):
+        foreign.write_text(f"{number}")
+        assert operated.backup().changed
+        staged(operated, None, tmp_path / str(number))
+        assert (tmp_path / str(number) / "a.txt").read_text() == f"{number}"
