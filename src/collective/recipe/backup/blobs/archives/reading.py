@@ -27,11 +27,13 @@ from collective.recipe.backup.blobs.archives.stored import (
     damaged,
     explaining,
 )
+from collective.recipe.backup.gzipping import ahead
 from collective.recipe.backup.progress import Advance
 
 _RECORDS_LIMIT = 1 << 20
 """Far more than a path that a file system takes, in bytes."""
 _SECOND = 10**9
+_BEGIN_SIZE = 1 << 13
 _COMMENT, _PATH, _LINK, _TIME, _SIZE = b"comment", b"path", b"linkpath", b"mtime", b"size"
 _DUMPDIR = b"GNU.dumpdir"
 
@@ -119,7 +121,13 @@ def members(archive: Archive, advance: Advance) -> Iterator[Member]:
 
 def mark_of(archive: Archive) -> Mark | None:
     """Return what the begin of *archive* says, None if it is not ours; raises as members."""
-    with _reading(archive, lambda _size: None) as (_stored, reader):
+    with (
+        explaining(archive),
+        closing(Stored(archive, lambda _size: None)) as stored,
+        # no thread, and no more than the begin
+        closing(Stream(archive, stored.pieces(_BEGIN_SIZE))) as stream,
+    ):
+        reader = Reader(stream, sealed=stored.seal is not None)
         reader.next()
         return reader.mark
 
@@ -130,7 +138,7 @@ def _reading(archive: Archive, advance: Advance) -> Iterator[tuple[Stored, Reade
     with (
         explaining(archive),
         closing(Stored(archive, advance)) as stored,
-        closing(Stream(archive, stored)) as stream,
+        closing(Stream(archive, ahead(stored.pieces()))) as stream,
     ):
         yield stored, Reader(stream, sealed=stored.seal is not None)
 

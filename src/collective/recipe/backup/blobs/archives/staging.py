@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from collective.recipe.backup.blobs.archives.building import broken
+from collective.recipe.backup.blobs.archives.ground import Refused
 from collective.recipe.backup.blobs.archives.names import Archive
 from collective.recipe.backup.blobs.archives.reading import mark_of, members
 from collective.recipe.backup.blobs.archives.stored import damaged
-from collective.recipe.backup.blobs.archives.unpacking import Refused, Unpacking
+from collective.recipe.backup.blobs.archives.unpacking import Unpacking
 from collective.recipe.backup.blobs.layout import layout_of
 from collective.recipe.backup.blobs.sets import Copied
 from collective.recipe.backup.errors import BackupError, explained
@@ -48,15 +49,15 @@ def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
                 if archive.delta:
                     # the storage may have been migrated to another layout since the full one
                     unpacking.begin_delta(layout_of(target) if mark_of(archive) else None)
-                copied = _unpack(archive, unpacking, advance)
+                _unpack(archive, unpacking, advance)
         files.sync_tree(target)
-    return copied
+    return unpacking.sum()
 
 
-def _unpack(archive: Archive, unpacking: Unpacking, advance: Advance) -> Copied:
+def _unpack(archive: Archive, unpacking: Unpacking, advance: Advance) -> None:
     try:
         for member in members(archive, advance):
             unpacking.add(member)
-        return unpacking.finish()
+        unpacking.end_archive()
     except Refused as error:
         raise damaged(archive, str(error)) from error

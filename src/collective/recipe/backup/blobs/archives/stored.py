@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import IO, cast
 
@@ -16,7 +16,7 @@ from blake3 import blake3
 from collective.recipe.backup.blobs.archives.names import Archive
 from collective.recipe.backup.blobs.archives.seal import sealed, size_of_seal
 from collective.recipe.backup.errors import IntegrityError, from_os_error
-from collective.recipe.backup.gzipping import BAD_GZIP, ahead, inflating
+from collective.recipe.backup.gzipping import BAD_GZIP, inflating
 from collective.recipe.backup.progress import Advance
 
 PIECE_SIZE = 1 << 20
@@ -60,10 +60,10 @@ class Stored(io.RawIOBase):
         self._advance(size)
         return size
 
-    def pieces(self) -> Iterator[bytes]:
+    def pieces(self, size: int = PIECE_SIZE) -> Generator[bytes, None, None]:
         """Yield what the archive holds, inflated if it is compressed; none is empty."""
         file = inflating(cast("IO[bytes]", self)) if self._archive.compressed else self
-        while data := file.read(PIECE_SIZE):
+        while data := file.read(size):
             yield data
 
     def check_seal(self) -> None:
@@ -77,9 +77,9 @@ class Stored(io.RawIOBase):
 class Stream:
     """The bytes that an archive holds, to be taken in pieces of any size."""
 
-    def __init__(self, archive: Archive, stored: Stored) -> None:
+    def __init__(self, archive: Archive, pieces: Generator[bytes, None, None]) -> None:
         self.archive = archive
-        self._pieces = ahead(stored.pieces())
+        self._pieces = pieces
         self._piece = memoryview(b"")
 
     def close(self) -> None:

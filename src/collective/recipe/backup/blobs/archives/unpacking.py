@@ -1,20 +1,20 @@
-"""From the members of archives to a tree of blobs, in which nobody else writes.
+"""From the members of archives to a tree of blobs.
 
-Nothing is followed: each directory on the way to a name is one that was made here, or it
-is an error.  A file is always a new one, never bytes written into what is there, since that
-may be linked to what is live.
+A file is always a new one, never bytes written into what is there, since that may be
+linked to what is live.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
-from collective.recipe.backup.blobs.archives.gnu import D, Dumpdir, show
-from collective.recipe.backup.blobs.archives.reading import Member, What, relative
+from collective.recipe.backup.blobs.archives.ground import Ground, Refused, shown
+from collective.recipe.backup.blobs.archives.increment import Increment
+from collective.recipe.backup.blobs.archives.reading import Member, What
 from collective.recipe.backup.blobs.copying import leads_out, regular, unchanged
 from collective.recipe.backup.blobs.layout import Kind, Layout, blob_of, walk
 from collective.recipe.backup.blobs.sets import Copied
@@ -22,10 +22,6 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.times import Tid
 
 _PIECE_SIZE = 1 << 20
-
-
-class Refused(Exception):
-    """A member does not fit what is there, or would reach out of the tree."""
 
 
 class Unpacking:
@@ -39,11 +35,10 @@ class Unpacking:
         self._live = live
         self._until = until
         self._files = files
-        self._made: list[str] = []
+        self._ground = Ground(target, files)
+        self._increment = Increment(self._ground, until, files)
         self._placed: set[int] | None = None
         self._layout: Layout | None = None
-        self._aside: Path | None = None
-        self._doubtful: set[str] = set()
         self._moved = self._links = False
         self._written = self._linked = self._size = self._foreign = 0
 
@@ -52,12 +47,12 @@ class Unpacking:
 
         Where a *layout* is given, blobs come where that has them.
         """
+        self._increment = Increment(self._ground, self._until, self._files)
         self._placed = set()
-        self._doubtful = set()
         self._layout = layout
 
     def add(self, member: Member) -> None:
-        """Unpack one member."""
+        """Unpack one member.  Raises Refused for one that cannot be."""
         if member.what is What.DIRECTORY:
             self._add_directory(member)
             return
@@ -66,146 +61,47 @@ class Unpacking:
             return
         if blob and self._layout:
             path = self._layout.path(blob)
-        self._enter(os.path.dirname(path))
+        self._ground.enter(os.path.dirname(path))
         self._make_way(path)
         if member.what is What.HARD_LINK:
             self._add_hard_link(path, member.link)
         elif member.what is What.SYMBOLIC_LINK:
             self._add_symbolic_link(path, member.link)
-        elif not (blob and self._live and self._take_live(path, member)):
+        elif not (blob and self._live and self._take_live(self._live / path, path, member)):
             self._write(path, member.status, member.content)
         self._foreign += not blob
 
-    def finish(self) -> Copied:
-        """Return what was done.  Raises Refused if something was left half done."""
-        if self._aside:
-            raise Refused("a directory was renamed half")
+    def end_archive(self) -> None:
+        """See whether the tree is as it should be after an archive; raises Refused."""
+        self._increment.finish()
+        self._moved |= self._increment.moved
         if self._moved and self._links:
             for entry in walk(self._target):
                 if entry.kind in (Kind.LINK, Kind.IMPOSTOR):
                     self._check_link(entry.path, os.readlink(self._target / entry.path))
+
+    def sum(self) -> Copied:
+        """Return what was done."""
         return Copied(
             files=self._written, linked=self._linked, size=self._size, foreign=self._foreign
         )
 
-    # directories
-
     def _add_directory(self, member: Member) -> None:
         if not member.path:
             self._files.make_directory_like(self._target, member.status)
-        new = self._enter(member.path, member.status)
+        new = self._ground.enter(member.path, member.status)
         if member.dumpdir:
-            self._rename(member.dumpdir)
-            if not new:
-                self._purge(member.path, member.dumpdir)
-            self._check_unchanged(member.path, member.dumpdir)
-
-    def _enter(self, path: str, like: os.stat_result | None = None) -> bool:
-        """Make the directory *path* as far as it is not there; True if it was not."""
-        names = path.split("/")
-        if not path or (like is None and names == self._made[: len(names)]):
-            return False
-        common = len(os.path.commonprefix([self._made, names]))
-        new = False
-        for depth in range(min(common, len(names) - 1), len(names)):
-            last = depth == len(names) - 1
-            new = self._make_directory("/".join(names[: depth + 1]), like if last else None)
-        self._made = names
-        return new
-
-    def _make_directory(self, path: str, like: os.stat_result | None) -> bool:
-        place = self._target / path
-        try:
-            there = place.lstat()
-        except FileNotFoundError:
-            there = None
-        if there and not stat.S_ISDIR(there.st_mode):
-            raise Refused(f"{_shown(path)} is no directory, although something lies below it")
-        if like:
-            self._files.make_directory_like(place, like)
-        elif not there:
-            self._files.make_directory(place, 0o700)
-        return there is None
-
-    def _rename(self, dumpdir: Dumpdir) -> None:
-        """Rename what was renamed at the source, instead of unpacking it again.
-
-        GNU tar knows directories by their inodes, which are used again.  So it calls it a
-        rename if a pack has removed one and ZODB then made another, and some of these make
-        no sense here.  They do no harm as long as all that the other one holds is new.
-        """
-        for source, target in dumpdir.renames:
-            self._made = []
-            if target is None:
-                self._set_aside(source)
-                continue
-            path = _path(target)
-            place = self._aside if source is None else self._directory(_path(source))
-            if source is None:
-                self._aside = None
-            self._enter(os.path.dirname(path))
-            if place is None or os.path.lexists(self._target / path):
-                self._doubtful.add(path)
-                if place and source is None:
-                    self._files.clear(place)
-                continue
-            if place in (self._target / path).parents:
-                raise Refused(f"{_shown(path)} was renamed into itself")
-            self._files.rename(place, self._target / path)
-            self._moved = True
-
-    def _set_aside(self, source: bytes | None) -> None:
-        """Rename to a temporary name, until the other half of a swap is done."""
-        place = self._directory(_path(source or b""))
-        if self._aside:
-            raise Refused("a directory was renamed half")
-        if place:
-            self._aside = self._files.partial_name(self._target / "renamed")
-            self._files.rename(place, self._aside)
-
-    def _directory(self, path: str) -> Path | None:
-        return self._target / path if self._is(path, stat.S_IFDIR) else None
-
-    def _purge(self, path: str, dumpdir: Dumpdir) -> None:
-        """Remove what was deleted at the source."""
-        with os.scandir(os.fsencode(self._target / path)) as entries:
-            gone = [
-                entry.name
-                for entry in entries
-                if (letter := dumpdir.names.get(entry.name)) is None
-                or (letter == D) != entry.is_dir(follow_symlinks=False)
-            ]
-        for name in gone:
-            place = self._target / path / os.fsdecode(name)
-            if place != self._aside:
-                self._files.clear(place)
-                self._made = []
-
-    def _check_unchanged(self, path: str, dumpdir: Dumpdir) -> None:
-        """See to it that earlier archives have brought what this one takes for granted."""
-        doubtful = not self._doubtful.isdisjoint(_with_parents(path))
-        for name in dumpdir.unchanged():
-            below = f"{path}/{os.fsdecode(name)}" if path else os.fsdecode(name)
-            blob = blob_of(below)
-            if blob and blob.tid > self._until:
-                continue
-            if doubtful:
-                raise Refused(f"it does not tell which {_shown(below)} is meant")
-            if not os.path.lexists(os.path.join(self._target, below)):
-                raise Refused(f"an earlier archive that holds {_shown(below)} is missing")
-
-    # files
+            self._increment.follow(member.path, member.dumpdir, new=new)
 
     def _make_way(self, path: str) -> None:
         """See to it that *path*, whose directory is there, is free."""
         key = hash(path)
-        place = os.path.join(self._target, path)
-        if os.path.lexists(place):
+        if self._ground.holds(path):
             if self._placed is None or key in self._placed:
-                raise Refused(f"it holds {_shown(path)} twice")
-            if os.path.isdir(place) and not os.path.islink(place):
-                raise Refused(f"{_shown(path)} is a directory in an earlier archive")
-            self._files.remove(Path(place))
+                raise Refused(f"it holds {shown(path)} twice")
+            if self._ground.directory(path):
+                raise Refused(f"{shown(path)} is a directory in an earlier archive")
+            self._files.remove(self._target / path)
         if self._placed is not None:
             self._placed.add(key)
 
@@ -216,14 +112,11 @@ class Unpacking:
         self._written += 1
         self._size += writer.size
 
-    def _take_live(self, path: str, member: Member) -> bool:
-        """Link to the live file if it is the same; False if nothing is read or there is none.
+    def _take_live(self, place: Path, path: str, member: Member) -> bool:
+        """Link to the live file if it is the same; False if that looks different at once.
 
-        If its bytes turn out to differ, the file is written all the same.
+        If only its bytes turn out to differ, the file is written all the same.
         """
-        if self._live is None:
-            return False
-        place = self._live / path
         there = regular(place)
         if there is None or not unchanged(there, member.status):
             return False
@@ -248,10 +141,11 @@ class Unpacking:
             self._size += self._files.copy(source, self._target / path, sync=False)
             self._written += 1
 
-    def _add_hard_link(self, path: str, source: str) -> None:
-        if not self._is(source, stat.S_IFREG):
-            raise Refused(f"{_shown(path)} is a link to {_shown(source)}, which is no file here")
-        self._link(self._target / source, path)
+    def _add_hard_link(self, path: str, link: str) -> None:
+        source = self._ground.file(link)
+        if source is None:
+            raise Refused(f"{shown(path)} is a link to {shown(link)}, which is no file here")
+        self._link(source, path)
 
     def _add_symbolic_link(self, path: str, text: str) -> None:
         self._check_link(path, text)
@@ -261,20 +155,7 @@ class Unpacking:
 
     def _check_link(self, path: str, text: str) -> None:
         if not text or leads_out(path, text):
-            raise Refused(f"{_shown(path)} is a symbolic link out of the blobstorage")
-
-    def _is(self, path: str, kind: int) -> bool:
-        """Tell whether *path* is of this kind and lies in real directories."""
-        names = path.split("/")
-        kinds = [stat.S_IFDIR] * (len(names) - 1) + [kind]
-        for depth, expected in enumerate(kinds):
-            try:
-                status = os.lstat(self._target / "/".join(names[: depth + 1]))
-            except FileNotFoundError:
-                return False
-            if stat.S_IFMT(status.st_mode) != expected:
-                return False
-        return bool(path)
+            raise Refused(f"{shown(path)} is a symbolic link out of the blobstorage")
 
 
 def _unlike(content: Iterable[memoryview], descriptor: int) -> Iterator[memoryview] | None:
@@ -282,7 +163,10 @@ def _unlike(content: Iterable[memoryview], descriptor: int) -> Iterator[memoryvi
     pieces = iter(content)
     same = 0
     for piece in pieces:
-        if os.pread(descriptor, len(piece), same) != piece:
+        found = b""
+        with suppress(OSError):  # what cannot be read is not the same
+            found = os.pread(descriptor, len(piece), same)
+        if found != piece:
             return chain(_begin(descriptor, same), [piece], pieces)
         same += len(piece)
     return None
@@ -292,21 +176,3 @@ def _begin(descriptor: int, size: int) -> Iterator[memoryview]:
     """Yield the first *size* bytes of an open file, which were compared."""
     for offset in range(0, size, _PIECE_SIZE):
         yield memoryview(os.pread(descriptor, min(size - offset, _PIECE_SIZE), offset))
-
-
-def _with_parents(path: str) -> Iterator[str]:
-    """Yield *path* and the directories that it lies in."""
-    while path:
-        yield path
-        path = os.path.dirname(path)
-
-
-def _path(name: bytes) -> str:
-    try:
-        return relative(name)
-    except ValueError as error:
-        raise Refused(str(error)) from error
-
-
-def _shown(path: str) -> str:
-    return show(os.fsencode(path))

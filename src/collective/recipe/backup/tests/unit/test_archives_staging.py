@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 
@@ -182,6 +183,23 @@ class TestLive:
         assert copied.linked == 5
         assert content(archived.source) == before
         assert (target / Layout.BUSHY.path(blob)).read_bytes() == b"changed"
+
+    @pytest.mark.parametrize("good", [0, 1 << 20])
+    def test_neither_is_one_that_cannot_be_read(self, archived, monkeypatch, good):
+        """Its disk may be the reason for the restore."""
+        blob = archived.put(77, 7, os.urandom(3_000_000))
+        archived.full()
+        pread, damaged = os.pread, str(archived.source / Layout.BUSHY.path(blob))
+
+        def failing(descriptor, size, offset):
+            if offset >= good and os.readlink(f"/proc/self/fd/{descriptor}") == damaged:
+                raise OSError(errno.EIO, "Input/output error")
+            return pread(descriptor, size, offset)
+
+        monkeypatch.setattr(os, "pread", failing)
+        target, linked = self.restored_over(archived)
+        assert "0x07.blob" not in linked
+        assert content(target) == content(archived.source)
 
     def test_without_hard_links_it_is_copied(self, archived):
         class Linkless(Files):
