@@ -8,21 +8,26 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet
 # other pythons: make test PYTHON=python3.13 VENV=.venv-3.13
 PYTEST = $(BIN)/python -m pytest
 JOBS ?= 2
+# where make bench works, and what else it is told: make bench SCRATCH=/big/disk BENCH='--rounds 1'
+SCRATCH ?= .bench
+BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint quick clean
+.PHONY: help demo test lint docs quick bench clean
 
 help:
 	@echo "make demo    back up a sample site, lose it, restore it, compare"
 	@echo "make test    lint, types, layers and the whole test suite"
 	@echo "make quick   the tests that take no more than a few seconds"
 	@echo "make lint    lint, types and layers"
+	@echo "make docs    the pages of docs/ as HTML, in docs/_build/html"
+	@echo "make bench   measure against others, for an hour and with 20 GB of disk; see SCRATCH"
 	@echo "make clean   remove everything that make made"
 
 demo: $(VENV)/.runtime
 	$(BIN)/python demo/demo.py
 
-test: lint
+test: lint docs
 	$(PYTEST) -n $(JOBS)
 
 lint: $(VENV)/.tests
@@ -30,11 +35,18 @@ lint: $(VENV)/.tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# any warning is an error
+docs: $(VENV)/.tests
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky docs docs/_build/html
+
 quick: $(VENV)/.tests
 	$(PYTEST) -x -q src/collective/recipe/backup/tests/unit
 
+bench: $(VENV)/.tests
+	$(BIN)/python -m benchmarks --scratch $(SCRATCH) $(BENCH)
+
 clean:
-	rm -rf $(VENV) demo/site build dist src/*.egg-info .hypothesis .coverage htmlcov
+	rm -rf $(VENV) .bench demo/site docs/_build build dist src/*.egg-info .hypothesis .coverage htmlcov
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find src demo -name __pycache__ -type d -prune -exec rm -rf {} +
 

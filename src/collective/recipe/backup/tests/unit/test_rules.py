@@ -205,8 +205,25 @@ def test_a_room_has_a_subject(path):
     assert not NO_SUBJECT.search(path.stem)
 
 
-def test_the_guarantees_name_tests_that_exist():
-    page = PACKAGE.parents[3] / "docs" / "design" / "guarantees.rst"
-    named = re.findall(r"``([\w/]+\.(?:py|rst))``", page.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("name", ["design/guarantees.rst", "development/contract.rst"])
+def test_what_a_page_promises_is_shown_by_tests_that_exist(name):
+    page = (PACKAGE.parents[3] / "docs" / name).read_text(encoding="utf-8")
+    named = re.findall(r"``([\w/]+\.(?:py|rst))(?:::(\w+))?``", page)
     assert named
-    assert [name for name in named if not (PACKAGE / "tests" / name).is_file()] == []
+    missing = [
+        f"{file}::{test}"
+        for file, test in named
+        if not (path := PACKAGE / "tests" / file).is_file()
+        or (test and not re.search(rf"^ *def {test}\(", path.read_text(encoding="utf-8"), re.M))
+    ]
+    assert missing == []
+
+
+def test_each_promise_names_a_test():
+    page = (PACKAGE.parents[3] / "docs" / "development" / "contract.rst").read_text("utf-8")
+    _head, entries = page.split("The recipe\n-----", 1)
+    entries = entries.replace("\n\n   *Shown by*", "\n   *Shown by*")
+    titles = re.findall(r"^((?:[^ \n-]|\d+\. ).*)\n +(?=\S)", entries, re.M)
+    blocks = re.findall(r"^(?:[^ \n-]|\d+\. ).*\n(?: +.*\n|\n(?= ))+", entries, re.M)
+    assert len(titles) == len(blocks) > 80
+    assert [block.splitlines()[0] for block in blocks if "*Shown by* ``" not in block] == []

@@ -1,0 +1,26 @@
+"""How Sphinx makes the pages; ``make docs`` does it, and any warning is an error."""
+
+from __future__ import annotations
+
+from configparser import ConfigParser
+from pathlib import Path
+
+_setup = ConfigParser()
+_setup.read(Path(__file__).parent.parent / "setup.cfg", encoding="utf-8")
+
+project = _setup["metadata"]["name"]
+version = release = _setup["metadata"]["version"]
+author = "its maintainers"
+copyright = "GPL-2.0-or-later"  # noqa: A001  Sphinx calls it that
+
+extensions: list[str] = []
+exclude_patterns = ["_build"]
+nitpicky = True
+# the prompt of examples is part of them; nothing here is code to be looked up
+highlight_language = "text"
+
+html_theme = "furo"
+html_title = f"{project} {version}"
+html_show_sphinx = False
+html_copy_source = False
+html_show_sourcelink = False
