@@ -17,6 +17,8 @@ from collective.recipe.backup import times
 from collective.recipe.backup.blobs import holdings, sets, verify
 from collective.recipe.backup.blobs.archives import names
 from collective.recipe.backup.blobs.archives import verify as verify_archives
+from collective.recipe.backup.blobs.differing import stage_difference
+from collective.recipe.backup.blobs.archives.building import broken
 from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
 from collective.recipe.backup.blobs.numbered import NumberedSet
 from collective.recipe.backup.blobs.older import disordered
@@ -49,6 +51,18 @@ class BlobPart:
         """Return what there is, by name, oldest first."""
         found = holdings.find(self.directory, self._shop.storage)
         return {each.name: each for each in found}
+
+    def flaws(self) -> Mapping[str, str]:
+        """Return why some of it cannot be restored, by name, as far as a quick look tells."""
+        found = {}
+        for together in names.find_chains(names.find_archives(self.directory, self._shop.storage)):
+            if next(broken(together), None) is None:
+                continue
+            for number, archive in enumerate(together, 1):
+                error = next(broken(together[:number]), None)
+                if error:
+                    found[archive.name] = error.what
+        return found
 
     # backup
 
@@ -116,9 +130,10 @@ class BlobPart:
 
     # restore
 
-    def stage(self, name: str, target: Path, *, live: Path | None, until: Tid) -> None:
+    def stage(self, name: str, target: Path, *, live: Path | None, until: Tid) -> bool:
         """Restore the blobs of *name* up to *until* to *target*.
 
+        Returns True if that is only the difference to *live* (see transplant).
         Raises BackupError if they are gone, IntegrityError if they are damaged.
         """
         holding = self.found().get(name)
@@ -128,13 +143,15 @@ class BlobPart:
                 where=self.directory / name,
                 hint="a backup may have removed them just now: look at the list again",
             )
-        holding.stage(
-            target,
-            live=live,
-            until=until,
-            files=self._shop.files,
-            progress=self._shop.progress,
-        )
+        files, progress = self._shop.files, self._shop.progress
+        if live is not None and isinstance(holding, Tree):
+            difference = stage_difference(
+                holding.blob_set, target, live=live, until=until, files=files, progress=progress
+            )
+            if difference is not None:
+                return True
+        holding.stage(target, live=live, until=until, files=files, progress=progress)
+        return False
 
     # housekeeping
 

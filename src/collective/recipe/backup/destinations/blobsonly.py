@@ -7,11 +7,10 @@ that has its name, which it gets when it is whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 
-from collective.recipe.backup.blobs.archives.building import broken
 from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
 from collective.recipe.backup.blobs.layout import walk
 from collective.recipe.backup.blobs.older import disordered
@@ -92,7 +91,10 @@ class BlobsOnly:
         with explained("cannot look at the backups", self._shop.directory):
             found = list(self._part.found().values())
             untold = {each.name for each in disordered(found)}
-            points = [_point(each, untold=each.name in untold) for each in found]
+            flaws = self._part.flaws()
+            points = [
+                _point(each, flaws.get(each.name), untold=each.name in untold) for each in found
+            ]
         return sorted(points, key=lambda point: point.age)
 
     def stream(self, choice: Choice, write: Callable[[bytes], object]) -> None:  # noqa: ARG002  protocol
@@ -110,14 +112,15 @@ class BlobsOnly:
         """Restore the blobs of *choice*; see Destination."""
         if targets.filestorage is not None:
             raise self._no_filestorage()
+        difference = False
         if targets.blobstorage is not None and choice.point.blobs:
-            self._part.stage(
+            difference = self._part.stage(
                 choice.point.blobs,
                 targets.blobstorage,
                 live=targets.live_blobstorage,
                 until=choice.until or LAST_TID,
             )
-        return Staged()
+        return Staged(difference=difference)
 
     # housekeeping
 
@@ -145,9 +148,8 @@ class BlobsOnly:
             yield from self._part.verify(needed, only=only is not None, reads=read)
 
 
-def _point(holding: Holding, *, untold: bool) -> RestorePoint:
-    problems = [error.what for error in _broken(holding)]
-    restorable = not problems
+def _point(holding: Holding, flaw: str | None, *, untold: bool) -> RestorePoint:
+    problems = [flaw] if flaw else []
     if untold:
         problems.append("nobody can tell when it was made: it was copied without its time")
     return RestorePoint(
@@ -157,15 +159,8 @@ def _point(holding: Holding, *, untold: bool) -> RestorePoint:
         blobs=holding.name,
         stored=holding.archive.path.stat().st_size if isinstance(holding, Archived) else 0,
         problems=tuple(problems),
-        restorable=restorable,
+        restorable=flaw is None,
     )
-
-
-def _broken(holding: Holding) -> Iterable[BackupError]:
-    """Return what keeps an archive from being unpacked, as far as its chain tells."""
-    if not isinstance(holding, Archived) or not holding.archive.delta:
-        return ()
-    return broken(holding.chain)
 
 
 def _chain(holding: Holding) -> str:

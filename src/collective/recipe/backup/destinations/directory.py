@@ -209,7 +209,7 @@ class Directory:
 
     def restore_points(self) -> Sequence[RestorePoint]:
         """Return the restore points, oldest first."""
-        return restore_points(self.place.filestorage, self._blobs.found() if self._blobs else None)
+        return restore_points(self.place.filestorage, self._blobs)
 
     def stage(self, choice: Choice, targets: Targets) -> Staged:
         """Restore *choice* to *targets*; see Destination."""
@@ -219,12 +219,13 @@ class Directory:
             staged, recovered = self._recovery(choice).stage(targets.filestorage, targets)
             until = recovered.tid
         if targets.blobstorage is not None and self._blobs is not None and point.blobs:
-            self._blobs.stage(
+            difference = self._blobs.stage(
                 point.blobs,
                 targets.blobstorage,
                 live=targets.live_blobstorage,
                 until=until or LAST_TID,
             )
+            staged = replace(staged, difference=difference)
         return staged
 
     def stream(self, choice: Choice, write: Write) -> None:

@@ -14,31 +14,31 @@ from pathlib import Path
 from collective.recipe.backup.blobs.holdings import Holding
 from collective.recipe.backup.blobs.older import Belongings
 from collective.recipe.backup.destinations import manifest
+from collective.recipe.backup.destinations.blobpart import BlobPart
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.repozo.ledger import Chain, Part, read_directory
 
 
-def restore_points(directory: Path, blobs: Mapping[str, Holding] | None) -> list[RestorePoint]:
-    """Return the restore points of *directory*, oldest first.
-
-    *blobs* is what holds blobs, by name; None if there are none to back up.
-    """
+def restore_points(directory: Path, blobs: BlobPart | None) -> list[RestorePoint]:
+    """Return the restore points of *directory* and of *blobs*, oldest first."""
+    found, flaws = (blobs.found(), blobs.flaws()) if blobs else ({}, {})
     with explained("cannot look at the backups", directory):
         listing = read_directory(directory)
-    belongings = Belongings(blobs.values() if blobs else ())
+    belongings = Belongings(found.values())
     parts = sorted(
         ((chain, part) for chain in listing.chains for part in chain.parts),
         key=lambda pair: pair[1].stamp,
     )
     points = []
     for (chain, part), after in zip_longest(parts, [part.stamp for _chain, part in parts[1:]]):
-        point = _with_manifest(chain, part, blobs or {})
+        point = _with_manifest(chain, part, found)
         if point is None:
             theirs = belongings.of(part.stamp, after)
             point = _without_manifest(chain, part, theirs, has_blobs=blobs is not None)
-        points.append(point)
+        flaw = flaws.get(point.blobs or "")
+        points.append(_unusable(chain, part, f"its blobs: {flaw}") if flaw else point)
     return sorted(points, key=lambda point: point.age)
 
 

@@ -59,7 +59,7 @@ class Verification:
 
     @cached_property
     def _points(self) -> list[RestorePoint]:
-        return restore_points(self._directory, self._blobs.found() if self._blobs else None)
+        return restore_points(self._directory, self._blobs)
 
     def _lacking(self, name: str, ids: Iterable[BlobId]) -> Iterator[BlobId]:
         """Yield the blobs that *name* does not hold, but those that the source had lost."""
