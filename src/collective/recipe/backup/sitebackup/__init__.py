@@ -31,6 +31,7 @@ __all__ = ["main"]
 
 PROG = "sitebackup"
 COMPLETION = "completion"
+"""The command that is no verb."""
 CHANGING = ("backup", "restore", "prune")
 """Verbs that keep other runs out."""
 
@@ -106,7 +107,7 @@ def _completion(rest: Sequence[str]) -> str:
         return f"usage: {usage}\n\nPrint what makes the shell complete the arguments of {PROG}."
     if len(rest) != 1 or rest[0] not in SHELLS:
         raise UsageError("which shell?", hint=usage)
-    return script(rest[0], PROG, {COMPLETION: SHELLS}).rstrip()
+    return script(rest[0], PROG).rstrip()
 
 
 def _complaint(name: str) -> str:
@@ -123,7 +124,9 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 
 def _help(summaries: dict[str, str]) -> str:
-    rows = {**summaries, COMPLETION: "make a shell complete what you type"}
+    from collective.recipe.backup.sitebackup.completing import SUMMARY
+
+    rows = {**summaries, COMPLETION: SUMMARY}
     width = max(map(len, rows))
     lines = [
         f"usage: {PROG} COMMAND [ARGUMENT...]",

@@ -10,11 +10,12 @@ from collective.recipe.backup.sitebackup.commands import DIRECTORY, FILE, comman
 SHELLS = ("bash", "zsh", "fish")
 
 
-def script(shell: str, prog: str, others: dict[str, tuple[str, ...]]) -> str:
-    """Return what makes *shell* complete the arguments of *prog*.
+COMPLETION = "completion"
+SUMMARY = "make a shell complete what you type"
 
-    *others* are commands that have no parser, with the words that may follow each.
-    """
+
+def script(shell: str, prog: str) -> str:
+    """Return what makes *shell* complete the arguments of *prog*."""
     import shtab  # nobody else pays for it
 
     parser = argparse.ArgumentParser(prog=prog)
@@ -28,6 +29,5 @@ def script(shell: str, prog: str, others: dict[str, tuple[str, ...]]) -> str:
             if action.metavar in (FILE, DIRECTORY):
                 kind = shtab.FILE if action.metavar == FILE else shtab.DIRECTORY
                 action.complete = kind  # type: ignore[attr-defined]
-    for name, words in others.items():
-        found.add_parser(name).add_argument("word", choices=words)
+    found.add_parser(COMPLETION, help=SUMMARY).add_argument("shell", choices=SHELLS)
     return str(shtab.complete(parser, shell))
