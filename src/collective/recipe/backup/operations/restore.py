@@ -23,9 +23,16 @@ from pathlib import Path
 
 from collective.recipe.backup import locking, swap
 from collective.recipe.backup.destinations import Destination, Targets
-from collective.recipe.backup.errors import BackupError, UsageError, explained, printable
+from collective.recipe.backup.errors import (
+    BackupError,
+    NoRestorePoint,
+    UsageError,
+    explained,
+    printable,
+)
 from collective.recipe.backup.model import MAIN, RestorePoint, Source
 from collective.recipe.backup.operations.course import course
+from collective.recipe.backup.operations.elsewhere import refuse_used
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.restorepoints import Choice, choose, newest_before
 from collective.recipe.backup.times import Tid, monotonic, show_tid
@@ -137,6 +144,8 @@ def _jobs(run: Run, order: Order, targets: Sequence[Source], locks: ExitStack) -
         if os.access(destination.lock_directory, os.W_OK):
             locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
         choice = _chooser(run)(destination.restore_points(), order.when)
+        if order.blobstorage and target.blobstorage and choice.point.blobs is None:
+            raise _without_blobs(choice)
         jobs.append(Job(destination=destination, choice=choice, target=target))
     if order.filestorage:
         for job in jobs:
@@ -144,13 +153,23 @@ def _jobs(run: Run, order: Order, targets: Sequence[Source], locks: ExitStack) -
     return jobs
 
 
+def _without_blobs(choice: Choice) -> NoRestorePoint:
+    return NoRestorePoint(
+        "this restore point was made when blobs were not backed up",
+        where=choice.point.stamp,
+        hint="--only-filestorage restores it, and leaves the blobs as they are",
+    )
+
+
 def _lock_targets(run: Run, order: Order, locks: ExitStack) -> list[Source]:
     """Return where to restore each source to, with everybody kept from opening it.
 
     A symbolic link stays what it is; what it points to is replaced.  The lock lies where
-    the site looks for it, beside the link.
+    the site looks for it: beside the link, or beside what it points to if the site, or
+    another one, opens it by that name.
     """
     targets = []
+    locked: set[Path] = set()
     for source in run.config.sources:
         filestorage, blobs = source.filestorage, source.blobstorage
         if order.to is not None:
@@ -158,14 +177,19 @@ def _lock_targets(run: Run, order: Order, locks: ExitStack) -> list[Source]:
             to = order.to if source.name == MAIN else order.to / source.name
             filestorage = to / filestorage.name
             blobs = blobs and to / blobs.name
-        if filestorage.parent.is_dir():
-            locks.enter_context(locking.closed_filestorage(filestorage))
+        real = Path(os.path.realpath(filestorage))
+        for name in (Path(os.path.realpath(filestorage.parent)) / filestorage.name, real):
+            if name.parent.is_dir() and name not in locked:
+                locks.enter_context(locking.closed_filestorage(name))
+                locked.add(name)
         target = Source(
             name=source.name,
-            filestorage=Path(os.path.realpath(filestorage)),
+            filestorage=real,
             blobstorage=Path(os.path.realpath(blobs)) if blobs else None,
         )
         targets.append(target)
+    if order.to is not None:
+        refuse_used(run.config, targets)
     return targets
 
 

@@ -1,0 +1,44 @@
+"""A restore to another place, which must not be one that something else lives in.
+
+Who restores beside the site may have the site running, and only the filestorage that is
+replaced is locked.  So a place that the site or its backups use is refused: live blobs
+would change under a server that has them open, and backups would lose what they hold.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from collective.recipe.backup.config import Config
+from collective.recipe.backup.errors import UsageError
+from collective.recipe.backup.model import Place, Source
+
+
+def refuse_used(config: Config, targets: Sequence[Source]) -> None:
+    """Raise UsageError if *targets*, links followed, touch the site or its backups."""
+    used = list(_used(config))
+    for place in _places(targets):
+        for what, other in used:
+            if place.is_relative_to(other) or other.is_relative_to(place):
+                raise UsageError(
+                    f"cannot restore to {place}: {other} {what}",
+                    hint="name a directory of its own with --to, or leave --to out to restore "
+                    "the site itself",
+                )
+
+
+def _used(config: Config) -> Iterator[tuple[str, Path]]:
+    for place in _places(config.sources):
+        yield "belongs to the live site", place
+    for places in config.destinations.values():
+        for place in _places(places):
+            yield "holds backups", place
+
+
+def _places(items: Iterable[Source | Place]) -> Iterator[Path]:
+    for item in items:
+        yield Path(os.path.realpath(item.filestorage))
+        if item.blobstorage is not None:
+            yield Path(os.path.realpath(item.blobstorage))

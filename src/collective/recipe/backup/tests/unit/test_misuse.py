@@ -1,0 +1,135 @@
+"""What clumsy hands do to a site and its backups: refused, or at least survived."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from ZODB.FileStorage import FileStorage
+
+from collective.recipe.backup.errors import InUse, NoRestorePoint, UsageError
+from collective.recipe.backup.tests.runs import NOON, Operated
+from collective.recipe.backup.tests.samples import Site
+
+
+@pytest.fixture
+def operated(site: Site) -> Operated:
+    """A site with blobs that was backed up, and has changed since."""
+    site.commit({"a": 1}, {"x": b"one"}, at=NOON)
+    operated = Operated(site)
+    operated.backup()
+    site.commit({"a": 2}, {"x": b"two"}, at=operated.now + timedelta(minutes=30))
+    return operated
+
+
+def test_a_restore_to_var_would_change_the_live_blobs(operated: Operated) -> None:
+    site, contents = operated.site, operated.site.contents()
+
+    # beside it lie no Data.fs and no lock of one, so the site could be running
+    with pytest.raises(UsageError, match="belongs to the live site"):
+        operated.restore(to=site.directory / "var")
+
+    assert site.contents() == contents
+
+
+@pytest.mark.parametrize("place", ["var/filestorage", "var/blobstorage/inner"])
+def test_a_restore_to_a_place_of_the_site_is_refused(operated: Operated, place: str) -> None:
+    contents = operated.site.contents()
+
+    with pytest.raises(UsageError):
+        operated.restore(to=operated.site.directory / place)
+
+    assert operated.site.contents() == contents
+
+
+def test_a_restore_into_the_backups_is_refused(operated: Operated) -> None:
+    operated.backup()
+    first, last = operated.points()
+    contents = operated.site.contents()
+    place = operated.place().blobstorage
+    assert place is not None and last.blobs
+
+    for to in (place / last.blobs, operated.place().filestorage):
+        with pytest.raises(UsageError, match="holds backups"):
+            operated.restore(first.moment, to=to)
+
+    operated.site.lose()
+    operated.restore()
+    assert operated.site.contents() == contents
+
+
+def test_a_link_to_a_place_of_the_site_is_refused_too(operated: Operated, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(operated.site.directory / "var")
+
+    with pytest.raises(UsageError):
+        operated.restore(to=link)
+
+
+def test_a_restore_to_a_place_of_its_own_goes_on(operated: Operated, tmp_path: Path) -> None:
+    operated.restore(to=tmp_path / "copy")
+
+    assert (tmp_path / "copy" / "Data.fs").stat().st_size == operated.points()[-1].end
+
+
+def test_whoever_opens_a_linked_filestorage_by_its_own_name_keeps_us_out(
+    operated: Operated, tmp_path: Path
+) -> None:
+    path, real = operated.site.filestorage, tmp_path / "disk" / "Data.fs"
+    real.parent.mkdir()
+    shutil.move(path, real)
+    path.symlink_to(real)
+
+    storage = FileStorage(str(real))
+    with pytest.raises(InUse):
+        operated.restore()
+    storage.close()
+    storage = FileStorage(str(path))
+    with pytest.raises(InUse):
+        operated.restore()
+    storage.close()
+
+    operated.restore()
+    assert path.is_symlink()
+    assert real.stat().st_size == operated.points()[-1].end
+
+
+def test_a_directory_that_is_a_link_is_locked_once(operated: Operated, tmp_path: Path) -> None:
+    directory = operated.site.filestorage.parent
+    shutil.move(directory, tmp_path / "disk")
+    directory.symlink_to(tmp_path / "disk")
+
+    operated.restore()
+
+
+@pytest.fixture
+def once_without_blobs(site: Site) -> Operated:
+    """A site that was backed up before its blobs were backed up as well."""
+    site.commit({"a": 1}, {"x": b"one"}, at=NOON)
+    without = Operated(site, blobs=False)
+    without.backup()
+    operated = Operated(site)
+    operated.now = without.now
+    return operated
+
+
+@pytest.mark.parametrize("part", [{}, {"filestorage": False}])
+def test_a_restore_does_not_leave_the_blobs_out_silently(
+    once_without_blobs: Operated, part: dict[str, bool]
+) -> None:
+    with pytest.raises(NoRestorePoint, match="when blobs were not backed up"):
+        once_without_blobs.restore(**part)
+
+    once_without_blobs.restore(blobstorage=False)
+
+
+def test_the_next_backup_adds_the_blobs(once_without_blobs: Operated) -> None:
+    contents = once_without_blobs.site.contents()
+
+    once_without_blobs.backup()
+
+    once_without_blobs.site.lose()
+    once_without_blobs.restore()
+    assert once_without_blobs.site.contents() == contents
