@@ -34,6 +34,7 @@ _FICLONE = 0x40049409  # from linux/fs.h; Python names it from 3.12 on
 _NO_CLONE = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY, errno.EPERM}
 _NO_COPY_RANGE = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF}
 _NO_LINK = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
+_NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}
 _NO_DIRECTORY_FSYNC = {errno.EINVAL, errno.ENOTSUP}
 
 
@@ -300,6 +301,10 @@ class Files:
         if source.parent != target.parent:
             self.sync_directory(source.parent)
 
+    def move(self, source: Path, target: Path) -> None:
+        """Rename within a file system; not durable before the trees of both are synced."""
+        self._change("rename", target, os.rename, source, target)
+
     def remove(self, path: Path) -> None:
         """Remove one file or symbolic link."""
         self._change("unlink", path, os.unlink, path)
@@ -379,6 +384,16 @@ class Files:
             if not directories and not others:
                 place = places.pop()
                 self._change("rmdir", place, os.rmdir, place)
+
+    def remove_empty(self, path: Path) -> bool:
+        """Remove a directory if it is empty; False if it is not, or not there."""
+        try:
+            self._change("rmdir", path, os.rmdir, path)
+        except OSError as error:
+            if error.errno in _NOT_EMPTY:
+                return False
+            raise
+        return True
 
     def clear(self, path: Path) -> None:
         """Remove *path*, whatever it is, if it is there."""

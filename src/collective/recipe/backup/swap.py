@@ -27,6 +27,7 @@ from typing import Any
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.graft import graft, save_tail
+from collective.recipe.backup.transplant import prepare, transplant
 
 JOURNAL_SUFFIX = ".restore.json"
 STAGED_SUFFIX = ".restoring"
@@ -43,13 +44,20 @@ class Move:
     index does: it goes before and comes after, and need not be there at all.
 
     With *keep*, live data keeps its first bytes, so many, and what is staged is the rest:
-    it is grafted in place (see graft).
+    it is grafted in place (see graft).  With *difference*, what is staged is only what
+    makes the new tree of the live one, which changes in place (see transplant).
     """
 
     live: Path
     staged: bool = True
     companion: Path | None = None
     keep: int | None = None
+    difference: bool = False
+
+    @property
+    def in_place(self) -> bool:
+        """Tell whether live data is changed, not exchanged."""
+        return self.difference or self.keep is not None
 
 
 def staged_path(live: Path) -> Path:
@@ -77,7 +85,7 @@ def swap(journal: Path, moves: Sequence[Move], files: Files) -> None:
         let_go(journal, files)
         for name in _names(moves):
             files.clear(replaced_path(name))
-        _save_tails(moves, files)
+        _save(moves, files)
         _write(journal, _SWAPPING, moves, files)
         _carry_on(journal, moves, files)
 
@@ -118,7 +126,20 @@ def undo(journal: Path, files: Files) -> None:
             where=journal.parent,
             hint="only the data that the last restore replaced can be put back",
         )
+    for move in moves:
+        if move.in_place and not (_exists(replaced_path(move.live)) and _exists(move.live)):
+            raise NoRestorePoint(
+                "what was replaced is no longer whole",
+                where=replaced_path(move.live),
+                hint="the restore changed live data in place, and only both together make it "
+                "what it was; restore from a backup",
+            )
     with explained("cannot put back what was replaced", journal.parent):
+        for name in _names(moves):
+            # what a restore that failed has staged is not what was replaced
+            if _exists(staged_path(name)):
+                files.clear(staged_path(name))
+                files.sync_directory(name.parent)
         _write(journal, _UNDOING, moves, files)
         _stage_again(journal, moves, files)
 
@@ -157,6 +178,8 @@ def _carry_out(move: Move, files: Files) -> None:
             _give_way(move.companion, files, link=False)
         if move.keep is not None:
             _graft(move.live, move.keep, files)
+        elif move.difference:
+            _transplant(move.live, files)
         else:
             _exchange(move, files)
     if move.companion is not None and _exists(staged_path(move.companion)):
@@ -177,10 +200,20 @@ def _graft(live: Path, keep: int, files: Files) -> None:
     files.sync_directory(tail.parent)
 
 
-def _save_tails(moves: Sequence[Move], files: Files) -> None:
+def _transplant(live: Path, files: Files) -> None:
+    difference = staged_path(live)
+    transplant(live, difference, replaced_path(live), files)
+    files.clear(difference)
+    files.sync_directory(difference.parent)
+
+
+def _save(moves: Sequence[Move], files: Files) -> None:
+    """Note what the live data is that will change in place."""
     for move in moves:
         if move.keep is not None:
             save_tail(move.live, move.keep, replaced_path(move.live), files)
+        elif move.difference:
+            prepare(move.live, staged_path(move.live), replaced_path(move.live), files)
 
 
 def _give_way(live: Path, files: Files, *, link: bool) -> None:
@@ -203,7 +236,7 @@ def _stage_again(journal: Path, moves: Sequence[Move], files: Files) -> None:
         if _exists(replaced_path(name)) and not _exists(staged_path(name)):
             files.rename(replaced_path(name), staged_path(name))
     again = [replace(move, staged=_exists(staged_path(move.live))) for move in moves]
-    _save_tails(again, files)
+    _save(again, files)
     _write(journal, _SWAPPING, again, files)
     _carry_on(journal, again, files)
 
@@ -222,6 +255,7 @@ def _write(journal: Path, state: str, moves: Sequence[Move], files: Files) -> No
                 "staged": move.staged,
                 "companion": move.companion and str(move.companion),
                 "keep": move.keep,
+                "difference": move.difference,
             }
             for move in moves
         ],
@@ -243,6 +277,7 @@ def _read(journal: Path) -> tuple[str | None, list[Move]]:
                 staged=bool(move["staged"]),
                 companion=Path(move["companion"]) if move["companion"] else None,
                 keep=move["keep"],
+                difference=bool(move.get("difference", False)),
             )
             for move in content["moves"]
         ]

@@ -25,7 +25,7 @@ import re
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from collective.recipe.backup.blobs.layout import order
 from collective.recipe.backup.errors import IntegrityError
@@ -41,6 +41,17 @@ _BLOCK_SIZE = 1 << 16
 
 Key = tuple[bytes, "Checksum"]
 T = TypeVar("T")
+
+
+class Placed(Protocol):
+    """What has a path below a root."""
+
+    @property
+    def path(self) -> str:
+        """The path."""
+
+
+U = TypeVar("U", bound=Placed)
 
 
 class Checksum(NamedTuple):
@@ -204,27 +215,27 @@ def _last_of_each(keyed: Iterable[Key]) -> Iterator[Key]:
 
 
 def side_by_side(
-    things: Iterable[tuple[str, T]], checksums: Iterable[Checksum]
-) -> Iterator[tuple[T | None, Checksum | None]]:
-    """Yield each thing with the checksum of its path, None where there is no such thing.
+    things: Iterable[tuple[str, T]], others: Iterable[U]
+) -> Iterator[tuple[T | None, U | None]]:
+    """Yield each thing with the other of its path, as its checksum, None where one is missing.
 
     Both come in the order of the walk, and so does what is yielded.
     """
-    rest = ((order(checksum.path), checksum) for checksum in checksums)
-    key, checksum = next(rest, _END)
+    rest = ((order(other.path), other) for other in others)
+    key, other = next(rest, _END)
     for path, thing in things:
         mine = order(path)
-        while checksum is not None and key < mine:
-            yield None, checksum
-            key, checksum = next(rest, _END)
-        if checksum is not None and key == mine:
-            yield thing, checksum
-            key, checksum = next(rest, _END)
+        while other is not None and key < mine:
+            yield None, other
+            key, other = next(rest, _END)
+        if other is not None and key == mine:
+            yield thing, other
+            key, other = next(rest, _END)
         else:
             yield thing, None
-    while checksum is not None:
-        yield None, checksum
-        key, checksum = next(rest, _END)
+    while other is not None:
+        yield None, other
+        key, other = next(rest, _END)
 
 
-_END: tuple[bytes, Checksum | None] = (b"", None)
+_END: tuple[bytes, None] = (b"", None)

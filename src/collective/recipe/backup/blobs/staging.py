@@ -63,23 +63,23 @@ def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
         unverified = 0
         with progress.phase("restoring the blobs", blob_set.checksums.count(), "files") as advance:
             tally = Tally(advance)
-            for done in restoration.run(_wanted(blob_set, until)):
+            for done in restoration.run(wanted(blob_set, until)):
                 if done.how is How.VANISHED:
-                    raise _missing(blob_set, done.entry.path)
+                    raise missing(blob_set, done.entry.path)
                 tally.add(done)
                 unverified += done.checksum is None and done.entry.kind is not Kind.DIRECTORY
         files.sync_tree(target)
     return tally.sum() + Copied(unverified=unverified)
 
 
-def _wanted(blob_set: BlobSet, until: Tid) -> Iterator[Order]:
-    """Yield what to restore, with what it must be."""
+def wanted(blob_set: BlobSet, until: Tid) -> Iterator[Order]:
+    """Yield what to restore, with what it must be.  Raises IntegrityError for what is missing."""
     things = ((entry.path, entry) for entry in walk(blob_set.root))
     for entry, checksum in _not_later(side_by_side(things, blob_set.checksums), until):
         if entry is not None:
             yield Order(entry, checksum)
         elif checksum is not None:
-            raise _missing(blob_set, checksum.path)
+            raise missing(blob_set, checksum.path)
 
 
 Pair = tuple[Entry | None, Checksum | None]
@@ -92,7 +92,8 @@ def _not_later(pairs: Iterable[Pair], until: Tid) -> Iterator[Pair]:
             yield entry, checksum
 
 
-def _missing(blob_set: BlobSet, path: str) -> IntegrityError:
+def missing(blob_set: BlobSet, path: str) -> IntegrityError:
+    """Return the error for a file that the set should have."""
     return IntegrityError("a file of the backup is missing", where=blob_set.root / path, hint=_HINT)
 
 
@@ -103,7 +104,7 @@ _HINT = "verify names all that is damaged; restore from another backup, or to an
 class Restoration(Transfer):
     """A Transfer that compares with the digests of the set; *earlier* is what is live."""
 
-    verify_live: bool
+    verify_live: bool = False
 
     def carry_out(self, order: Order) -> Done:
         """Copy or link one entry.  Raises IntegrityError for what cannot be right."""

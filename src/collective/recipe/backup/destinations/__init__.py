@@ -56,8 +56,9 @@ class Targets:
 
     *index* is for an index of the filestorage.
     *live_filestorage* and *live_blobstorage* are what is there now (None: nothing, or it must
-    not be built upon).  If the filestorage begins as it shall, only the rest is staged; blobs
-    that are right already are hard linked in place of copies.
+    not be built upon).  If the filestorage begins as it shall, only the rest is staged; the
+    same goes for the blobs, and if all of them are staged, those that are right already are
+    hard linked in place of copies.
     """
 
     filestorage: Path | None
@@ -69,14 +70,16 @@ class Targets:
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
-    """How the staged filestorage becomes live.
+    """How what is staged becomes live.
 
     *keep*: it is only the rest, which follows so many bytes of the live one (None: it is
     all).  *index*: it is to have the staged index, or none; else the live one stays right.
+    *difference*: the staged blobs are only what differs from the live ones.
     """
 
     keep: int | None = None
     index: bool = True
+    difference: bool = False
 
 
 class Destination(Protocol):

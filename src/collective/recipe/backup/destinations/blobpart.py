@@ -17,8 +17,8 @@ from collective.recipe.backup import times
 from collective.recipe.backup.blobs import holdings, sets, verify
 from collective.recipe.backup.blobs.archives import names
 from collective.recipe.backup.blobs.archives import verify as verify_archives
-from collective.recipe.backup.blobs.differing import stage_difference
 from collective.recipe.backup.blobs.archives.building import broken
+from collective.recipe.backup.blobs.differing import stage_difference
 from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
 from collective.recipe.backup.blobs.numbered import NumberedSet
 from collective.recipe.backup.blobs.older import disordered

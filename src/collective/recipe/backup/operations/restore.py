@@ -302,7 +302,7 @@ def _stage(run: Run, job: Job, order: Order) -> list[swap.Move]:
         )
     moves = []
     if blobstorage is not None:
-        moves.append(swap.Move(live=blobstorage))
+        moves.append(swap.Move(live=blobstorage, difference=staged.difference))
     if order.filestorage:
         companion = index if staged.index else None
         moves.append(swap.Move(live=filestorage, companion=companion, keep=staged.keep))

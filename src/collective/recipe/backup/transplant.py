@@ -1,0 +1,208 @@
+"""Other files for a live tree: what is right in it stays, the rest changes places.
+
+So a tree that is a day old becomes today's at the cost of a day.  A *difference* is what
+makes one tree of another, a directory::
+
+    files/     the files that come, each at its path below the tree
+    changes    a line for each path that changes: what leaves, what comes, the path
+
+Carried out, it leaves its inverse behind, a difference as well: in ``files`` what has left,
+in ``changes`` the same paths with the roles exchanged.  That list is written before the
+first file moves, and whoever finds the work broken off goes by it::
+
+    1. what leaves is renamed into the inverse; a path that is there already has left
+    2. a sync, so that no power cut brings back what has left, once something else is there
+    3. what comes is renamed into the tree; a path that is gone from ``files`` has come
+    4. directories that have nothing left in them go, and another sync
+
+A file whose size or time is neither that of what leaves nor of what comes was made by
+somebody else since then; it is not moved, nor written over.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.files import Files
+
+FILES = "files"
+CHANGES = "changes"
+_ROOM = "made"
+
+_LINE = re.compile(rb"(-|\d+:-?\d+) (-|\d+:-?\d+) (.+)\n", re.DOTALL)
+_BLOCK_SIZE = 1 << 16
+
+
+class Status(NamedTuple):
+    """By what a file is known again: its size, and its time in nanoseconds since 1970."""
+
+    size: int
+    time: int
+
+
+class Change(NamedTuple):
+    """What happens at one path of the tree; None: there is nothing to leave, or to come."""
+
+    path: str
+    leaves: Status | None
+    comes: Status | None
+
+
+def status_of(path: Path) -> Status | None:
+    """Return what lies at *path*, None if nothing does.
+
+    Raises IntegrityError for anything but a regular file.
+    """
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        raise IntegrityError(
+            "something else stands in the place of a file that a restore replaces",
+            where=path,
+            hint="move it away, then run the restore again",
+        )
+    return Status(found.st_size, found.st_mtime_ns)
+
+
+def write_changes(difference: Path, changes: Iterable[Change], files: Files) -> None:
+    """Write the list of the *difference*, durably."""
+    with files.writing(difference / CHANGES) as writer:
+        block = bytearray()
+        for change in changes:
+            block += _line(change)
+            if len(block) > _BLOCK_SIZE:
+                writer.write(block)
+                block = bytearray()
+        writer.write(block)
+
+
+def read_changes(difference: Path) -> Iterator[Change]:
+    """Yield what the list of the *difference* says.  Raises IntegrityError if it is damaged."""
+    with (difference / CHANGES).open("rb") as file:
+        for line in file:
+            found = _LINE.fullmatch(line)
+            if not found:
+                raise IntegrityError("the list of a restore is damaged", where=difference / CHANGES)
+            path = os.fsdecode(re.sub(rb"\\(.)", _unescaped, found[3]))
+            yield Change(path, _parsed(found[1]), _parsed(found[2]))
+
+
+def prepare(live: Path, difference: Path, inverse: Path, files: Files) -> None:
+    """Make the *inverse* of what the *difference* will do to *live*, as nothing has moved yet."""
+    files.make_directory(inverse)
+    files.make_directory_like(inverse / FILES, live.stat())
+    changes = (
+        Change(
+            change.path,
+            leaves=status_of(difference / FILES / change.path),
+            comes=status_of(live / change.path),
+        )
+        for change in read_changes(difference)
+    )
+    write_changes(inverse, changes, files)
+    files.sync_directory(inverse.parent)
+
+
+def transplant(live: Path, difference: Path, inverse: Path, files: Files) -> None:
+    """Carry out the *difference* on *live*; *inverse* is what prepare has made of it.
+
+    It may have been begun before.  Raises IntegrityError if *live* has become something
+    else, and then changes nothing.
+    """
+    coming, left = difference / FILES, inverse / FILES
+    _check(live, coming, left, inverse)
+    leave = _Mover(live, left, inverse / _ROOM, files)
+    for change in read_changes(inverse):
+        # the list is that of the inverse: what comes with it is what leaves now
+        if change.comes and not os.path.lexists(left / change.path):
+            leave.move(change.path)
+    files.sync_tree(live)
+    come = _Mover(coming, live, difference / _ROOM, files)
+    for change in read_changes(inverse):
+        if change.leaves:
+            come.move(change.path)
+    for change in read_changes(inverse):
+        if not change.leaves:
+            _remove_emptied(live, change.path, files)
+    files.sync_tree(live)
+
+
+def _check(live: Path, coming: Path, left: Path, inverse: Path) -> None:
+    """Raise IntegrityError if *live* has a file that is neither what leaves nor what comes."""
+    for change in read_changes(inverse):
+        here = status_of(live / change.path)
+        has_come = change.leaves and not os.path.lexists(coming / change.path)
+        if here is None or has_come:
+            continue
+        has_left = os.path.lexists(left / change.path)
+        if has_left or here != change.comes:
+            raise IntegrityError(
+                "this file was made or written to after a restore had been broken off",
+                where=live / change.path,
+                hint="move it away, then run the restore again",
+            )
+
+
+class _Mover:
+    """Moves files from one tree to the same place of another, with the directories they need.
+
+    A directory is made in *room* first: it comes with its mode and owner, or not at all.
+    """
+
+    def __init__(self, source: Path, target: Path, room: Path, files: Files) -> None:
+        self._source = source
+        self._target = target
+        self._room = room
+        self._files = files
+        self._made: list[str] = []
+
+    def move(self, path: str) -> None:
+        """Move one file, if it is there."""
+        if not os.path.lexists(self._source / path):
+            return
+        names = path.split("/")[:-1]
+        common = len(os.path.commonprefix([self._made, names]))
+        for depth in range(common, len(names)):
+            self._make_directory("/".join(names[: depth + 1]))
+        self._made = names
+        self._files.move(self._source / path, self._target / path)
+
+    def _make_directory(self, path: str) -> None:
+        if not os.path.lexists(self._target / path):
+            self._files.make_directory_like(self._room, (self._source / path).lstat())
+            self._files.move(self._room, self._target / path)
+
+
+def _remove_emptied(live: Path, path: str, files: Files) -> None:
+    """Remove the directories that held the file at *path*, from below, if they are empty."""
+    place = (live / path).parent
+    while place != live and files.remove_empty(place):
+        place = place.parent
+
+
+def _line(change: Change) -> bytes:
+    path = os.fsencode(change.path).replace(b"\\", rb"\\").replace(b"\n", rb"\n")
+    return b"%s %s %s\n" % (_shown(change.leaves), _shown(change.comes), path)
+
+
+def _shown(status: Status | None) -> bytes:
+    return b"%d:%d" % status if status else b"-"
+
+
+def _parsed(text: bytes) -> Status | None:
+    if text == b"-":
+        return None
+    size, _colon, time = text.partition(b":")
+    return Status(int(size), int(time))
+
+
+def _unescaped(escape: re.Match[bytes]) -> bytes:
+    return b"\n" if escape[1] == b"n" else escape[1]
