@@ -16,7 +16,6 @@ What a directory has and its dumpdir does not name was deleted.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from collective.recipe.backup.errors import printable
 
@@ -26,51 +25,50 @@ SIZE_LIMIT = 64 << 20
 Y, N, D, R, T, X = b"YNDRTX"
 
 
-class Dumpdir(NamedTuple):
-    """The state of a directory: its *names* with their letters; *renames* to do before.
+class Dumpdir:
+    """The state of a directory: its names with their letters, and what to rename before.
 
-    A rename has None for the temporary name.
+    A rename has None for the temporary name.  What is kept is the list itself: the names
+    of 400,000 blobs in one directory would take five times the memory.
     """
 
-    names: dict[bytes, int]
-    renames: tuple[tuple[bytes | None, bytes | None], ...]
+    def __init__(self, data: bytes) -> None:
+        """Take the list.  Raises ValueError if it is damaged."""
+        self._data = data
+        self.renames = tuple(_renames(_entries(data)))
+
+    def names(self) -> dict[bytes, int]:
+        """Return the letter of each name."""
+        return {name: letter for letter, name in _entries(self._data) if letter in (Y, N, D)}
 
     def unchanged(self) -> Iterator[bytes]:
         """Yield the names of the files that an earlier archive holds."""
-        return (name for name, letter in self.names.items() if letter == N)
+        return (name for letter, name in _entries(self._data) if letter == N)
 
 
-def parse(data: bytes) -> Dumpdir:
-    """Return what a dumpdir says.  Raises ValueError if it is damaged."""
-    names: dict[bytes, int] = {}
-    renames: list[tuple[bytes | None, bytes | None]] = []
-    entries = _entries(data)
+def _renames(
+    entries: Iterator[tuple[int, bytes]],
+) -> Iterator[tuple[bytes | None, bytes | None]]:
+    """Yield the renames; look at the other entries on the way."""
     for letter, name in entries:
         if letter == R:
             following, target = next(entries, (0, b""))
             if following != T:
                 raise ValueError("the list of a directory names half a rename")
-            renames.append((name or None, target or None))
-        elif letter != X:
-            names[_checked(name)] = letter
-    return Dumpdir(names, tuple(renames))
-
-
-def _checked(name: bytes) -> bytes:
-    if b"/" in name or name in (b"", b".", b".."):
-        raise ValueError(f"the list of a directory names {show(name)}")
-    return name
+            yield name or None, target or None
+        elif letter != X and (b"/" in name or name in (b"", b".", b"..")):
+            raise ValueError(f"the list of a directory names {show(name)}")
 
 
 def _entries(data: bytes) -> Iterator[tuple[int, bytes]]:
-    if not data.endswith(b"\0"):
-        raise ValueError("the list of a directory is cut short")
-    for entry in data.split(b"\0"):
-        if not entry:
-            return
-        if entry[0] not in (Y, N, D, R, T, X):
+    at = 0
+    while (end := data.find(b"\0", at)) != at:
+        if end < 0:
+            raise ValueError("the list of a directory is cut short")
+        if data[at] not in (Y, N, D, R, T, X):
             raise ValueError("the list of a directory is damaged")
-        yield entry[0], entry[1:]
+        yield data[at], data[at + 1 : end]
+        at = end + 1
 
 
 def show(name: bytes) -> str:

@@ -78,12 +78,12 @@ class Increment:
 
     def _purge(self, path: str, dumpdir: Dumpdir) -> None:
         """Remove what was deleted at the source."""
-        directory = self._ground.root / path
+        directory, names = self._ground.root / path, dumpdir.names()
         with os.scandir(os.fsencode(directory)) as entries:
             gone = [
                 entry.name
                 for entry in entries
-                if (letter := dumpdir.names.get(entry.name)) is None
+                if (letter := names.get(entry.name)) is None
                 or (letter == D) != entry.is_dir(follow_symlinks=False)
             ]
         for name in gone:

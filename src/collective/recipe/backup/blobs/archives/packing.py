@@ -126,8 +126,7 @@ class Packing:
             try:
                 return place, os.open(place, _FLAGS)
             except FileNotFoundError:
-                if source is self._sources[-1]:
-                    raise
+                continue
             except OSError as error:
                 if error.errno == errno.ELOOP:
                     refuse(entry._replace(kind=Kind.IMPOSTOR), source)

@@ -215,9 +215,9 @@ class Reader:
         self._content = Content(self.stream, name, size)
         dumpdir = None
         if header.type is Type.GNU_DUMPDIR:
-            dumpdir = gnu.parse(self._content.read(gnu.SIZE_LIMIT))
+            dumpdir = Dumpdir(self._content.read(gnu.SIZE_LIMIT))
         elif _DUMPDIR in records:
-            dumpdir = gnu.parse(records[_DUMPDIR])
+            dumpdir = Dumpdir(records[_DUMPDIR])
         elif size and what is not What.FILE:
             raise ValueError(f"{show(name)} has content, which only files have")
         path = relative(name)

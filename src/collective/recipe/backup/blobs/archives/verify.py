@@ -47,11 +47,14 @@ def verify_contents(
     progress: Progress,
     wants: Callable[[Archive], bool] = everything,
 ) -> Iterator[Problem]:
-    """Yield what ``verify_names`` yields, and which archives are damaged.
+    """Yield what ``verify_names`` yields, and which other archives are damaged.
 
     Only those are read that *wants* asks for.
     """
-    yield from verify_names(archives)
+    named = set()
+    for problem in verify_names(archives):
+        named.add(problem.where)
+        yield problem
     wanted = [archive for archive in archives if wants(archive)]
     size = sum(archive.path.stat().st_size for archive in wanted)
     with progress.phase("verifying the archives", size) as advance:
@@ -60,7 +63,8 @@ def verify_contents(
                 for _member in members(archive, advance):
                     pass
             except BackupError as error:
-                yield _problem(error)
+                if error.where not in named:
+                    yield _problem(error)
 
 
 def missing(archives: Sequence[Archive], ids: Iterable[BlobId]) -> Iterator[BlobId]:

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from collective.recipe.backup.blobs.archives.gnu import parse
+from collective.recipe.backup.blobs.archives.gnu import Dumpdir
 from collective.recipe.backup.blobs.archives.headers import Header, Type, padding
 from collective.recipe.backup.blobs.archives.verify import is_ours, missing
 from collective.recipe.backup.errors import IntegrityError
@@ -276,13 +276,13 @@ class TestIncremental:
 
 class TestDumpdir:
     def test_it_has_names_and_renames(self):
-        found = parse(b"Ya\0Nb\0Dc\0X./\0R./d\0T\0R./e\0T./d\0R\0T./e\0\0")
-        assert found.names == {b"a": ord("Y"), b"b": ord("N"), b"c": ord("D")}
+        found = Dumpdir(b"Ya\0Nb\0Dc\0X./\0R./d\0T\0R./e\0T./d\0R\0T./e\0\0")
+        assert found.names() == {b"a": ord("Y"), b"b": ord("N"), b"c": ord("D")}
         assert found.renames == ((b"./d", None), (b"./e", b"./d"), (None, b"./e"))
         assert list(found.unchanged()) == [b"b"]
 
     def test_of_an_empty_directory_it_is_a_byte(self):
-        assert parse(b"\0") == ({}, ())
+        assert Dumpdir(b"\0").names() == {}
 
     @pytest.mark.parametrize(
         "data",
@@ -290,7 +290,7 @@ class TestDumpdir:
     )
     def test_damage_is_damage(self, data):
         with pytest.raises(ValueError, match="list of a directory"):
-            parse(data)
+            Dumpdir(data)
 
 
 class Handmade(Archived):
@@ -342,7 +342,8 @@ class TestRenames:
 
     def test_half_a_swap(self, handmade):
         handmade.refused(b"R./a\0T\0\0", "renamed half")
-        handmade.refused(b"R./a\0T\0R./a\0T\0R./a\0T\0\0", "renamed half")
+        handmade.first.append((Type.DIRECTORY, b"./b/", b""))
+        handmade.refused(b"R./a\0T\0R./b\0T\0R\0T./c\0\0", "renamed half")
 
     def test_one_that_makes_a_link_lead_out(self, handmade):
         handmade.first = [
@@ -377,6 +378,11 @@ class TestRenames:
             (Type.GNU_DUMPDIR, b"./a/", b"Nx\0\0"),
         )
         with pytest.raises(IntegrityError, match="does not tell which 'a/x' is meant"):
+            handmade.restored()
+
+    def test_a_file_in_the_place_of_a_directory_that_no_list_says_is_gone(self, handmade):
+        handmade.add((Type.FILE, b"./a", b"file"))
+        with pytest.raises(IntegrityError, match="'a' is a directory in an earlier archive"):
             handmade.restored()
 
     def test_a_swap_leaves_nothing_behind_if_it_cannot_be(self, handmade):

@@ -85,6 +85,11 @@ def test_a_prefix_is_part_of_the_name_but_not_where_gnu_keeps_times():
     assert decode(bytes(block)).name == b"name"
 
 
+def test_before_there_were_types_a_directory_was_a_name_with_a_slash():
+    assert decode(Header(Type.OLD_FILE, b"./a/").encode()).type is Type.DIRECTORY
+    assert decode(Header(Type.OLD_FILE, b"./a").encode()).type is Type.OLD_FILE
+
+
 @pytest.mark.parametrize("offset", range(0, BLOCK_SIZE, 7))
 def test_a_damaged_header_is_no_header(offset):
     block = bytearray(Header(Type.FILE, b"name", 7, user=b"user").encode())

@@ -291,6 +291,19 @@ class TestDamage:
         with pytest.raises(IntegrityError):
             small.restored(live=small.source)
 
+    def test_one_in_a_chain_is_named_once(self, small):
+        small.full()
+        archive, _copied = small.delta(SECOND, small.put(2, 2))
+        whole = archive.path.read_bytes()
+        for size in (0, 100, 600, len(whole) - 1):
+            archive.path.write_bytes(whole[:size])
+            [problem] = small.problems()
+            assert problem.where == str(archive.path)
+            with pytest.raises(IntegrityError) as caught:
+                small.restored()
+            assert caught.value.where == str(archive.path)
+            small.restored(FIRST)
+
     def test_an_archive_that_is_gone_is_damage(self, small):
         archive, _copied = small.full()
         archive.path.unlink()

@@ -232,6 +232,12 @@ class TestRefused:
         path.unlink()
         path.symlink_to("elsewhere")
         self.refused(archived, "symbolic link stands where a blob")
+        path.unlink()
+        archived.full()
+        path.symlink_to("elsewhere")
+        with pytest.raises(BackupError, match="symbolic link stands where a blob"):
+            archived.delta(SECOND, blob_id(300, 2))
+        assert len(archived.found()) == 1
 
     def test_a_link_in_the_place_of_a_directory_of_blobs(self, archived):
         path = archived.source / "0x00"
@@ -250,6 +256,20 @@ class TestRefused:
     def test_what_is_no_file(self, archived):
         os.mkfifo(archived.source / "pipe")
         self.refused(archived, "neither file, directory nor symbolic link: .*/pipe")
+
+    def test_what_is_no_file_any_more_when_it_is_opened(self, archived, monkeypatch):
+        (archived.source / "file").write_bytes(b"x")
+        walk = writing.walk
+
+        def walking(root):
+            for entry in walk(root):
+                if entry.path == "file":
+                    (root / "file").unlink()
+                    (root / "file").mkdir()
+                yield entry
+
+        monkeypatch.setattr(writing, "walk", walking)
+        self.refused(archived, "no file any more: .*/file")
 
     def test_no_storage(self, archived):
         archived.source.rename(archived.root / "elsewhere")
