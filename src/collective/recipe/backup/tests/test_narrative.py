@@ -2,7 +2,8 @@
 
 Each document is a story in a fresh buildout.  These parts of it are run, in their order:
 
-* ``.. code-block:: ini`` with a ``:caption:`` is a file of that name;
+* ``.. code-block:: ini`` with a ``:caption:`` is a file of that name (in the README a
+  ``:name:``, as captions are only known to Sphinx);
 * ``.. code-block:: console`` holds commands after ``$``, each followed by what it prints,
   and by ``(exit code N)`` if that is not 0; what stands after the prompt is typed in;
 * ``>>>`` is Python, with the names of ``zc.buildout.testing`` (``write``, ``cat``, ``ls``,
@@ -89,7 +90,7 @@ def code_blocks(text: str) -> Iterator[tuple[str, str, int, str]]:
         inside = partial(re.match, rf"{deeper}|\s*$")
         block = [each.rstrip() for each in takewhile(inside, lines[number + 1 :])]
         header = block.index("") if "" in block else len(block)
-        captions = [re.fullmatch(r" +:caption: *(.+)", option) for option in block[:header]]
+        captions = [re.fullmatch(r" +:(?:caption|name): *(.+)", option) for option in block[:header]]
         caption = next((found[1] for found in captions if found), "")
         body = textwrap.dedent("\n".join(block[header + 1 :])).rstrip() + "\n"
         yield directive[2], caption, number + header + 2, body
