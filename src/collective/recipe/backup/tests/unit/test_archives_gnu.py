@@ -360,7 +360,16 @@ class TestRenames:
         )
         assert tree(handmade.restored()[0]) == {"b": None, "b/y": b"new"}
 
-    @pytest.mark.parametrize("renames", [b"R./gone\0T./a\0", b"R./b\0T./a\0", b"R\0T./a\0"])
+    @pytest.mark.parametrize(
+        "renames",
+        [
+            b"R./gone\0T./a\0",
+            b"R./b\0T./a\0",
+            b"R\0T./a\0",
+            b"R./b\0T\0R\0T./a\0",
+            b"R./gone\0T\0R\0T./a\0",
+        ],
+    )
     def test_one_that_cannot_be_is_no_matter_where_all_is_new(self, handmade, renames):
         handmade.first.append((Type.DIRECTORY, b"./b/", b""))
         handmade.add(
