@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -231,6 +232,7 @@ def _has_backups(places: Places, var: Path) -> bool:
 
 def _in_var(places: Places, var: Path, datafs: Path | None = None) -> Site:
     there = [var / name for name in BLOBSTORAGES if os.path.isdir(var / name)]
+    there = there or list(_backed_up(places, var))
     if len(there) > 1:
         raise ConfigurationError(
             "there are two directories that may be the blobstorage",
@@ -241,6 +243,16 @@ def _in_var(places: Places, var: Path, datafs: Path | None = None) -> Site:
         name=MAIN, filestorage=datafs or var / DATA_FS, blobstorage=there[0] if there else None
     )
     return _site(places, (main,), var)
+
+
+def _backed_up(places: Places, var: Path) -> Iterator[Path]:
+    """Yield where the blobstorage was that there are backups of: it may be lost itself."""
+    location = directory_names(places.part)["blobbackuplocation"]
+    with suppress(OSError):
+        names = {
+            name.partition(".")[0] for name in os.listdir((_prefix(places, var) or var) / location)
+        }
+        yield from (var / name for name in BLOBSTORAGES if name in names)
 
 
 def _site(places: Places, sources: tuple[Source, ...], var: Path) -> Site:

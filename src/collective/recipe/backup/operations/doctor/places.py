@@ -77,10 +77,9 @@ def room(run: Run) -> Iterator[Finding]:
     """Compare the room that is left with what a full backup takes."""
     report = Report("room")
     needs: dict[int, list[_Need]] = {}
-    with report.looking():
-        for need in _needs(run):
-            device = need.directory.stat().st_dev
-            needs.setdefault(device, []).append(need)
+    for need in _needs(run):
+        device = need.directory.stat().st_dev
+        needs.setdefault(device, []).append(need)
     for there in needs.values():
         _judge(report, there)
     yield from report
@@ -108,17 +107,17 @@ def _needs(run: Run) -> Iterator[_Need]:
     for source, place, destination in zip(
         run.config.sources, places, run.destinations(), strict=True
     ):
-        if not options.only_blobs:
-            whole = source.filestorage.stat().st_size
-            least = whole // _SHRINKS_TO if options.gzip else whole
-            yield _Need(_nearest(place.filestorage), least, whole)
-        try:
+        # what cannot be looked at is said elsewhere
+        with suppress(BackupError, OSError):
+            if not options.only_blobs:
+                whole = source.filestorage.stat().st_size
+                least = whole // _SHRINKS_TO if options.gzip else whole
+                yield _Need(_nearest(place.filestorage), least, whole)
+        with suppress(BackupError, OSError):
             points = destination.restore_points()
-        except (BackupError, OSError):
-            points = ()  # said elsewhere
-        if place.blobstorage is not None and not _are_linked(run, points):
-            blobs = _size_of_blobs(source, run)
-            yield _Need(_nearest(place.blobstorage), blobs, blobs)
+            if place.blobstorage is not None and not _are_linked(run, points):
+                blobs = _size_of_blobs(source, run)
+                yield _Need(_nearest(place.blobstorage), blobs, blobs)
 
 
 def _are_linked(run: Run, points: Sequence[RestorePoint]) -> bool:

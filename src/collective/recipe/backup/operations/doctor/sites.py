@@ -1,13 +1,14 @@
 """The health of a site, as far as one can look at it in a moment.
 
-A filestorage is read from near its end: from where its index or the newest backup says
-that a transaction ended, and some way back from there.
+A filestorage is walked from where its index or the newest backup says that a transaction
+ended, and from its end some way back, record by record.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.times import moment_of, stamp
 
 LOOKED_BACK = 1000
-"""Transactions before the last known boundary that are looked at."""
+"""Transactions at the end that are looked into."""
 SAMPLE = 2000
 """Blobs of these that are looked for."""
 AHEAD = 300
@@ -34,13 +35,17 @@ def filestorage(run: Run, source: Source) -> Iterator[Finding]:
     report = Report("filestorage")
     path = source.filestorage
     with report.looking(path), TransactionLog(path) as log:
-        start = _start(run, source, log)
-        for transaction in log.transactions(start):
+        end = log.end(_known_boundary(run, source, log))
+        begin, count = _back(log, end.offset)
+        for transaction in log.transactions(begin, end.offset):
             # reads the heads of all its records, and refuses what does not fit
             for _record in log.records(transaction):
                 pass
-        end = log.end(start)
-        report.ok(f"{size(log.size)}, whole from byte {start} to byte {end.offset}", path)
+        report.ok(
+            f"{size(log.size)}, whole up to byte {end.offset}; "
+            f"looked into the last {count} transactions",
+            path,
+        )
         if end.tail == tail.CUT_SHORT:
             report.warning(
                 f"{log.size - end.offset} bytes after the last transaction are no whole one",
@@ -59,20 +64,22 @@ def filestorage(run: Run, source: Source) -> Iterator[Finding]:
     yield from report
 
 
-def _start(run: Run, source: Source, log: TransactionLog) -> int:
-    """Return the boundary from which on the log is looked at."""
+def _known_boundary(run: Run, source: Source, log: TransactionLog) -> int:
+    """Return an offset where a transaction ends, as near to the end of the log as is known."""
     known = [index.position(_index(source.filestorage)), *_ends_of_backups(run, source)]
     for offset in sorted((it for it in known if it and it <= log.size), reverse=True):
-        try:
-            back = log.before(offset)
-            for _ in range(LOOKED_BACK):
-                if back is None:
-                    break
-                back = log.before(back.begin)
-        except IntegrityError:
-            continue  # the filestorage was packed or restored since
-        return back.begin if back else MAGIC_SIZE
+        with suppress(IntegrityError):  # the filestorage was packed or restored since
+            log.before(offset)
+            return offset
     return MAGIC_SIZE
+
+
+def _back(log: TransactionLog, end: int) -> tuple[int, int]:
+    """Return where the last transactions before *end* begin, and how many they are."""
+    begin, count = end, 0
+    while count < LOOKED_BACK and (transaction := log.before(begin)) is not None:
+        begin, count = transaction.begin, count + 1
+    return begin, count
 
 
 def _ends_of_backups(run: Run, source: Source) -> Iterator[int]:
@@ -111,8 +118,9 @@ def blobstorage(run: Run, source: Source) -> Iterator[Finding]:
         with report.looking(root), TransactionLog(source.filestorage) as log:
             os.listdir(root)
             layout = layout_of(root)
-            start = _start(run, source, log)
-            sample = list(islice(log.blobs(start, log.end(start).offset), SAMPLE))
+            end = log.end(_known_boundary(run, source, log)).offset
+            begin, _count = _back(log, end)
+            sample = list(islice(log.blobs(begin, end), SAMPLE))
             missing = [blob for blob in sample if not os.path.isfile(root / layout.path(blob))]
             _judge(report, root, len(sample), missing)
     yield from report

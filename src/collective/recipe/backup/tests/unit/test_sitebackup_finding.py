@@ -201,6 +201,20 @@ def test_a_lost_site_is_found_by_its_backups(places: Places) -> None:
     assert site.prefix == places.shelf
 
 
+@pytest.mark.parametrize("name", ["blobs", "blobstorage"])
+def test_so_is_a_lost_blobstorage(places: Places, name: str) -> None:
+    var = put_data(places.base / "var", "")
+    (var / "blobstoragebackups" / f"{name}.2026-03-01-12-00-00").mkdir(parents=True)
+    assert find(places).main.blobstorage == var / name
+
+
+def test_a_configuration_may_lead_to_the_volumes(places: Places) -> None:
+    text = f"<filestorage>\npath {places.image}/filestorage/Data.fs\n</filestorage>\n"
+    put(places, "etc/zope.conf", text)
+    places.shelf.mkdir()
+    assert (find(places).var, find(places).prefix) == (places.image, places.shelf)
+
+
 def test_var_and_filestorage_may_be_said(places: Places, tmp_path: Path) -> None:
     put_data(places.base / "var")
     var = put_data(tmp_path / "other")
