@@ -6,12 +6,14 @@ import itertools
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from collective.recipe.backup.blobs.layout import Layout
+from collective.recipe.backup.destinations import Depth, Targets
 from collective.recipe.backup.destinations.blobpart import BlobPart
 from collective.recipe.backup.destinations.blobstyles import Demand, Workshop
 from collective.recipe.backup.destinations.blobstyles.archived import (
@@ -22,8 +24,11 @@ from collective.recipe.backup.destinations.blobstyles.archived import (
 from collective.recipe.backup.destinations.blobstyles.trees import EachBackup, EachChain, Numbered
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent
+from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.tests.blobtrees import blob_id, content, put, tid
-from collective.recipe.backup.tests.faults.harness import Hasty, survive_every_fault
+from collective.recipe.backup.tests.faults.harness import Fault, Hasty, survive_every_fault
+from collective.recipe.backup.tests.runs import NOON, Operated, copied
+from collective.recipe.backup.tests.samples import Site
 
 STAMPS = [f"2026-03-0{day}-12-00-00" for day in range(1, 4)]
 BLOBS = [[blob_id(1, 3)], [blob_id(1, 5)], [blob_id(1, 7), blob_id(300, 7)]]
@@ -165,3 +170,62 @@ def test_a_prune_dies_or_fails_anywhere(world: World, copy) -> None:
         shutil.rmtree(world.root)
 
     survive_every_fault(copy, lambda world, files: world.prune(files), check)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"blob_timestamps": False},
+        {"archive_blob": True, "incremental_blobs": True},
+        {"only_blobs": True, "keep_blob_days": 0},
+    ],
+    ids=["numbered", "incremental", "only blobs"],
+)
+def test_a_run_of_all_dies_or_fails_anywhere(tmp_path: Path, options) -> None:
+    site = Site(tmp_path / "site")
+    first = Operated(site, keep=1, **options)
+    site.commit(blobs={"a": b"first"}, at=NOON)
+    old = first.backup(files=Hasty()).point
+    before = blobs_of(site)
+    site.commit(blobs={"a": b"second", "b": b"new"}, at=NOON + timedelta(minutes=90))
+    after = blobs_of(site)
+    numbers = itertools.count()
+
+    def restored(operated: Operated, when: datetime | None) -> dict[str, object]:
+        target = operated.site.directory / "restored"
+        destination = operated.destination()
+        choice = choose(destination.restore_points(), when)
+        only_blobs = operated.config.options.only_blobs
+        filestorage = None if only_blobs else target.with_name("Data.fs")
+        index = target.with_name("Data.fs.index")
+        targets = Targets(filestorage=filestorage, index=index, blobstorage=target)
+        destination.stage(choice, targets)
+        found = blobs_below(target)
+        shutil.rmtree(target)
+        return found
+
+    def check(operated: Operated, outcome: BaseException | None) -> None:
+        good = [point for point in operated.points() if point.restorable]
+        assert all(point.whole for point in good)
+        if old.stamp in {point.stamp for point in good}:
+            assert restored(operated, old.moment) == before
+        assert restored(operated, None) in ([after] if outcome is None else [before, after])
+        operated.backup(files=Hasty(), full=True)
+        assert list(operated.destination().verify(Depth.CHECKSUMS)) == []
+        assert restored(operated, None) == after
+        shutil.rmtree(operated.site.directory)
+
+    survive_every_fault(
+        lambda: copied(first, tmp_path / str(next(numbers))),
+        lambda it, files: it.backup(files=files),
+        check,
+        faults=[Fault.BEFORE],
+    )
+
+
+def blobs_of(site: Site) -> dict[str, object]:
+    return blobs_below(site.blobstorage)
+
+
+def blobs_below(root: Path) -> dict[str, object]:
+    return {path: data for path, data in content(root).items() if path.endswith(".blob")}
