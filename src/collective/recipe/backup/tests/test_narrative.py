@@ -90,7 +90,8 @@ def code_blocks(text: str) -> Iterator[tuple[str, str, int, str]]:
         inside = partial(re.match, rf"{deeper}|\s*$")
         block = [each.rstrip() for each in takewhile(inside, lines[number + 1 :])]
         header = block.index("") if "" in block else len(block)
-        captions = [re.fullmatch(r" +:(?:caption|name): *(.+)", option) for option in block[:header]]
+        options = block[:header]
+        captions = [re.fullmatch(r" +:(?:caption|name): *(.+)", option) for option in options]
         caption = next((found[1] for found in captions if found), "")
         body = textwrap.dedent("\n".join(block[header + 1 :])).rstrip() + "\n"
         yield directive[2], caption, number + header + 2, body

@@ -12,7 +12,14 @@ from collective.recipe.backup import locking
 from collective.recipe.backup.errors import BackupError, IntegrityError, InUse, NoRestorePoint
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.index import position
-from collective.recipe.backup.operations.restore import Order, describe, let_go, restore, stream, undo
+from collective.recipe.backup.operations.restore import (
+    Order,
+    describe,
+    let_go,
+    restore,
+    stream,
+    undo,
+)
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site, contents_of
 
@@ -63,6 +70,27 @@ def test_a_later_state_loses_only_its_tail(operated: Operated) -> None:
     assert operated.site.contents() == contents
     undo(operated.run("restore"))
     assert operated.site.contents() != contents
+
+
+def test_blobs_that_are_right_stay_the_files_that_they_are(site: Site) -> None:
+    operated = Operated(site)
+    site.commit({"a": 1}, {f"b{number}": b"blob %d" % number for number in range(7)}, at=NOON)
+    operated.backup()
+    contents = site.contents()
+    gone, other, *_rest = sorted(site.blobstorage.rglob("*.blob"))
+    gone.unlink()
+    before = other.stat()
+    site.commit({"a": 2}, {"new": b"later"}, at=NOON + timedelta(minutes=90))
+    live = site.filestorage.read_bytes(), sorted(site.blobstorage.rglob("*.blob"))
+
+    operated.restore()
+
+    assert site.contents() == contents
+    assert (other.stat().st_ino, other.stat().st_ctime_ns) == (before.st_ino, before.st_ctime_ns)
+    kept = site.blobstorage.with_name("blobstorage.replaced")
+    assert [path.read_bytes() for path in kept.rglob("*.blob")] == [b"later"]
+    undo(operated.run("restore"))
+    assert (site.filestorage.read_bytes(), sorted(site.blobstorage.rglob("*.blob"))) == live
 
 
 def test_a_damaged_tail_is_written_anew(operated: Operated) -> None:
