@@ -2,6 +2,9 @@
 
     lock -> pre_command -> make directories -> each source -> prune -> post_command
 
+A restore that was broken off leaves a mixture of old and new until it is finished.  No restore
+point is made of that, and nothing goes for its sake.
+
 Pruning comes after everything succeeded and goes by what is there then, so a run that
 fails never costs an older restore point.
 """
@@ -9,12 +12,14 @@ fails never costs an older restore point.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
-from collective.recipe.backup import locking
+from collective.recipe.backup import locking, swap
 from collective.recipe.backup.destinations import Destination, Outcome
-from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.history import INCOMPLETE
 from collective.recipe.backup.model import MAIN
 from collective.recipe.backup.operations.course import course, put_down
@@ -63,11 +68,24 @@ def _back_up_locked(run: Run, *, full: bool) -> list[Outcome]:
         for destination in destinations:
             destination.prepare()
             locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
+        for destination in destinations:
+            _refuse_mixture(destination)
         outcomes = [_one(run, destination, full=full) for destination in destinations]
         for destination in destinations:
             prune_one(run, destination)
     logger.info("%s", _closing_line(outcomes, monotonic() - started))
     return outcomes
+
+
+def _refuse_mixture(destination: Destination) -> None:
+    live = Path(os.path.realpath(destination.source.filestorage))
+    journal = swap.journal_path(live)
+    if swap.is_pending(journal):
+        raise BackupError(
+            "a restore was broken off here: part of the site is what it was, part is restored",
+            where=journal,
+            hint="run the restore again, which finishes it",
+        )
 
 
 def merge_now(run: Run, *, before: str) -> None:

@@ -57,11 +57,15 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One source to restore: from where, what, and to which live names."""
+    """One source to restore: from where, what, and to which live names.
+
+    *newer* are restore points that would have been taken, but cannot be restored.
+    """
 
     destination: Destination
     choice: Choice
     target: Source
+    newer: Sequence[RestorePoint] = ()
 
 
 def restore(run: Run, order: Order) -> bool:
@@ -143,10 +147,12 @@ def _jobs(run: Run, order: Order, targets: Sequence[Source], locks: ExitStack) -
     for destination, target in zip(run.destinations(), targets, strict=True):
         if os.access(destination.lock_directory, os.W_OK):
             locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
-        choice = _chooser(run)(destination.restore_points(), order.when)
+        points = destination.restore_points()
+        choice = _chooser(run)(points, order.when)
         if order.blobstorage and target.blobstorage and choice.point.blobs is None:
             raise _without_blobs(choice)
-        jobs.append(Job(destination=destination, choice=choice, target=target))
+        newer = [] if order.when else [each for each in points if each.age > choice.point.age]
+        jobs.append(Job(destination=destination, choice=choice, target=target, newer=newer))
     if order.filestorage:
         for job in jobs:
             _check_room(job)
@@ -250,7 +256,7 @@ def _what_will_happen(jobs: Sequence[Job], order: Order) -> str:
     for job in jobs:
         lines.extend(_replaced(job.target, order))
         lines.append(f"with {_words(job.choice)}.")
-        lines.extend(f"Note: {problem}" for problem in job.choice.point.problems)
+        lines.extend(f"Note: {problem}" for problem in (*job.choice.point.problems, *_newer(job)))
     return "\n".join(lines)
 
 
@@ -269,6 +275,14 @@ def _replaced(target: Source, order: Order) -> Iterator[str]:
         yield f"    {printable(str(target.blobstorage))}"
 
 
+def _newer(job: Job) -> Iterator[str]:
+    """Yield in words that something newer would have been restored if it could be."""
+    if job.newer:
+        last = job.newer[-1]
+        count = f"{len(job.newer)} newer restore points" if job.newer[1:] else "a newer one"
+        yield f"{count} cannot be restored; {last.stamp}: {'; '.join(last.problems)}"
+
+
 def _words(choice: Choice) -> str:
     """Return in words what *choice* restores."""
     point = choice.point
@@ -281,6 +295,8 @@ def _stage(run: Run, job: Job, order: Order) -> list[swap.Move]:
     """Write and verify one source beside what is live; return the moves that make it live."""
     storage = "" if job.target.name == MAIN else f" of storage {job.target.name}"
     logger.info("restoring %s%s", _words(job.choice), storage)
+    for problem in _newer(job):
+        logger.warning("%s", problem)
     filestorage = job.target.filestorage
     index = filestorage.with_name(filestorage.name + INDEX_SUFFIX)
     blobstorage = job.target.blobstorage if order.blobstorage else None

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from ZODB.FileStorage import FileStorage
 
-from collective.recipe.backup.errors import InUse, NoRestorePoint, UsageError
+from collective.recipe.backup.errors import BackupError, InUse, NoRestorePoint, UsageError
+from collective.recipe.backup.operations.restore import Order, describe
+from collective.recipe.backup.tests.faults.harness import Crash, Fault, FaultyFiles
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site
 
@@ -133,3 +135,57 @@ def test_the_next_backup_adds_the_blobs(once_without_blobs: Operated) -> None:
     once_without_blobs.site.lose()
     once_without_blobs.restore()
     assert once_without_blobs.site.contents() == contents
+
+
+def test_a_restore_that_was_broken_off_is_not_backed_up(operated: Operated, tmp_path: Path) -> None:
+    site = operated.site
+    # with a second name it is exchanged by renames
+    (tmp_path / "copy").hardlink_to(site.filestorage)
+    [before] = operated.points()
+    last = _Broken(site.filestorage.name)
+    with pytest.raises(Crash):
+        operated.restore(files=last)
+    assert site.blobstorage.with_name("blobstorage.replaced").exists()
+
+    with pytest.raises(BackupError, match="broken off"):
+        operated.backup()
+    assert operated.points() == [before]
+
+    operated.restore()
+    contents = site.contents()
+    operated.backup()
+    site.lose()
+    operated.restore()
+    assert site.contents() == contents
+
+
+class _Broken(FaultyFiles):
+    """Files of a process that dies before it makes a file of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(Fault.BEFORE)
+        self._name = name
+
+    def _one_change(self, operation, path, function, *args, **kwargs):
+        if operation == "rename" and path.name == self._name:
+            self.at = self._counted + 1
+        return super()._one_change(operation, path, function, *args, **kwargs)
+
+
+def test_what_is_restored_in_the_place_of_something_newer_is_said(
+    operated: Operated, caplog: pytest.LogCaptureFixture
+) -> None:
+    operated.backup()
+    first, last = operated.points()
+    next(operated.place().filestorage.glob(f"{last.stamp}.delta*")).unlink()
+    words = f"a newer one cannot be restored; {last.stamp}: "
+
+    assert words in describe(operated.run("restore"), Order())
+    operated.restore()
+    assert [
+        it.message for it in caplog.records if it.levelname == "WARNING" and words in it.message
+    ]
+
+    caplog.clear()
+    operated.restore(first.moment)
+    assert words not in caplog.text
