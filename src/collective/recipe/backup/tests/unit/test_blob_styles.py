@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup.blobs import holdings
+from collective.recipe.backup.blobs import holdings, sets
 from collective.recipe.backup.blobs.numbered import NumberedSet
 from collective.recipe.backup.config import STANDARD
 from collective.recipe.backup.destinations import Depth
@@ -281,3 +281,21 @@ def test_a_destination_that_lies_in_the_source_is_refused(site, options) -> None
         path: data for path, data in content(site.blobstorage).items() if "backups" not in path
     }
     assert found == before
+
+
+@pytest.mark.parametrize("options", [{}, STYLES["each"]], ids=["chain", "each"])
+def test_more_blobs_than_can_be_named_are_not_forgotten(site, monkeypatch, options) -> None:
+    monkeypatch.setattr(sets, "NAMED", 1)
+    site.commit({"a": 1}, {name: name.encode() for name in "abc"})
+    operated = Operated(site, **options)
+    aside = {path: path.read_bytes() for path in site.blobstorage.rglob("*.blob")}
+    for path in aside:
+        path.unlink()
+    for left, path in zip((3, 2, 1), sorted(aside), strict=True):
+        with pytest.raises(IntegrityError, match=f"{left} blobs"):
+            operated.backup()
+        path.write_bytes(aside[path])
+
+    operated.backup()
+
+    assert operated.points()[-1].whole

@@ -114,6 +114,38 @@ def test_a_site_that_switches_goes_on_and_prunes(inherited, tmp_path) -> None:
     assert contents != operated.site.contents()
 
 
+def test_a_site_that_switches_before_anything_changes_has_a_whole_restore_point(
+    inherited, tmp_path
+) -> None:
+    operated = inherited.operated
+    operated.restore()
+
+    operated.backup()
+
+    newest = operated.points()[-1]
+    assert newest.whole
+    assert newest.taken is not None or inherited.only_blobs  # by us
+    assert list(operated.destination().verify(Depth.RECORDS)) == []
+    assert inherited.staged(None, tmp_path / "newest") == inherited.expected(-1)
+
+
+def test_what_an_older_release_has_not_finished_is_not_taken_for_whole(tmp_path) -> None:
+    """rsync was killed, and what it had copied stands under its final name."""
+    states = unpacked(FORMATS / "6.0.0-stamped.tar.gz", tmp_path / "site")
+    inherited = Inherited(tmp_path / "site", states, only_blobs=False)
+    operated = inherited.operated
+    operated.restore()
+    newest = operated.points()[-1]
+    lost = max((operated.place().blobstorage / newest.blobs).rglob("*.blob"))
+    lost.unlink()
+
+    outcome = operated.backup()
+
+    assert outcome.point.stamp > newest.stamp
+    assert outcome.point.whole
+    assert inherited.staged(None, tmp_path / "newest") == inherited.expected(-1)
+
+
 @pytest.mark.needs("rsync")
 @pytest.mark.parametrize(
     ("version", "layout"), [("6.0.0", "mixed"), ("6.0.0", "deltas-gz"), ("4.2.0", "numbered")]
