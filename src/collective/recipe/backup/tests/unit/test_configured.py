@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup.config import SNAPSHOT, STANDARD, ZIP
+from collective.recipe.backup.blobs import holdings
+from collective.recipe.backup.config import ALTERNATIVE, SNAPSHOT, STANDARD, ZIP
 from collective.recipe.backup.destinations.blobstyles import Workshop
 from collective.recipe.backup.destinations.blobstyles.archived import (
     FullArchives,
@@ -15,15 +18,19 @@ from collective.recipe.backup.destinations.blobstyles.archived import (
 )
 from collective.recipe.backup.destinations.blobstyles.trees import EachBackup, EachChain, Numbered
 from collective.recipe.backup.destinations.configured import policy_for, style_for
+from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.operations.restore import Order, restore
 from collective.recipe.backup.options import Options
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.retention import Policy
-from collective.recipe.backup.tests.runs import Operated
+from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site
 
 ARCHIVES = {"archive_blob": True}
 DELTAS = {**ARCHIVES, "incremental_blobs": True}
+NOON_AND_AN_HOUR = NOON + timedelta(hours=1)
+"""When the first backup was made."""
 
 
 @pytest.mark.parametrize(
@@ -84,3 +91,74 @@ def test_without_gzip_the_files_are_those_of_repozo_without_gzip(site: Site) -> 
     endings = {path.suffix for path in operated.place().filestorage.glob("[0-9]*")}
     assert endings >= {".fs", ".deltafs"}
     assert not endings & {".fsz", ".deltafsz"}
+
+
+# the backups of another site, which calls its blobstorage otherwise
+
+STYLES = {
+    "chain": {},
+    "numbered": {"blob_timestamps": False},
+    "archives": {**ARCHIVES, "compress_blob": True},
+    "numbered-archives": {**ARCHIVES, "blob_timestamps": False},
+    "deltas": DELTAS,
+}
+
+
+def other_site(directory: Path, name: str, **options) -> Operated:
+    """Return a site with two backups, whose blobstorage is called *name*."""
+    site = Site(directory)
+    site.blobstorage = site.blobstorage.with_name(name)
+    site.commit({"page": "first"}, {"file": b"first"})
+    operated = Operated(site, **options)
+    operated.backup()
+    site.commit({"page": "other"}, {"file": b"other"})
+    operated.backup()
+    return operated
+
+
+def from_other(site: Site, other: Operated, **options) -> Operated:
+    """Return *site*, which restores from the backups of another."""
+    operated = Operated(site, **options)
+    places = {**operated.config.destinations, ALTERNATIVE: (other.place(),)}
+    operated.config = replace(operated.config, destinations=places)
+    return operated
+
+
+@pytest.mark.parametrize("options", STYLES.values(), ids=STYLES)
+@pytest.mark.parametrize("name", ["blobs.v1", "blobstorage"])
+def test_blobs_of_another_site_are_found_by_their_name_there(site, tmp_path, name, options):
+    other = other_site(tmp_path / "other", name, **options)
+    before = sorted(path for path in (tmp_path / "other" / "var").rglob("*"))
+    operated = from_other(site, other)
+    assert restore(operated.run("restore", destination=ALTERNATIVE), Order())
+    assert site.contents() == other.site.contents()
+    assert restore(operated.run("restore", destination=ALTERNATIVE), Order(when=NOON_AND_AN_HOUR))
+    assert site.contents()["values"] == {"page": "first"}
+    assert sorted(path for path in (tmp_path / "other" / "var").rglob("*")) == before
+
+
+def test_of_several_storages_that_of_our_name_is_taken(site, tmp_path):
+    other = other_site(tmp_path / "other", "blobstorage")
+    stranger = other_site(tmp_path / "stranger", "another")
+    for path in stranger.place().blobstorage.glob("another.*"):
+        path.rename(other.place().blobstorage / path.name)
+    operated = from_other(site, other)
+    assert restore(operated.run("restore", destination=ALTERNATIVE), Order())
+    contents = site.contents()
+    assert contents == other.site.contents()
+    for path in other.place().blobstorage.glob("blobstorage.*"):
+        (path / "blobstorage").rename(path / "third")
+        path.rename(path.with_name(path.name.replace("blobstorage", "third")))
+    with pytest.raises(BackupError, match="several blobstorages here.*: another, third"):
+        restore(operated.run("restore", destination=ALTERNATIVE), Order())
+    assert site.contents() == contents
+
+
+def test_what_only_looks_like_the_blobs_of_a_storage_counts_for_none(tmp_path):
+    directory = tmp_path / "backups"
+    assert holdings.storages(directory) == set()
+    for name in ("notes.2026-03-01-12-00-00", "logs.7", "README", ".x.0.tar.1a.partial"):
+        (directory / name).mkdir(parents=True)
+    (directory / "a.b.0").mkdir()
+    (directory / "a.b.0" / "a.b").mkdir()
+    assert holdings.storages(directory) == {"a.b"}
