@@ -103,7 +103,8 @@ class _Reader:
                 self._open[-1].put(key, where, problem=problem)
 
     def _begin(self, line: str) -> None:
-        found = _HEAD.match(line)
+        # without an end the pattern would look for one in every way there is
+        found = _HEAD.match(line) if ">" in line else None
         if found is None:
             return
         section = Section(found["kind"].lower(), (found["name"] or "").lower())
