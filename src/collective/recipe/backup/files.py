@@ -317,6 +317,14 @@ class Files:
         """Set the permission bits of *path*."""
         self._change("chmod", path, os.chmod, path, mode)
 
+    def make_like(self, path: Path, original: os.stat_result) -> None:
+        """Give *path* the mode and, for root, the owner of *original*, whose place it takes."""
+        if os.geteuid() == 0:
+            with suppress(PermissionError):
+                owner = original.st_uid, original.st_gid
+                self._change("chown", path, os.chown, path, *owner)
+        self.chmod(path, stat.S_IMODE(original.st_mode))
+
     # directories
 
     def make_directories(self, path: Path) -> None:

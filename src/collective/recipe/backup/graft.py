@@ -24,7 +24,8 @@ _PAGE = 4096
 
 def save_tail(live: Path, keep: int, saved: Path, files: Files) -> None:
     """Copy what *live* has after its first *keep* bytes to *saved*."""
-    with live.open("rb") as file, files.writing(saved) as writer:
+    mode = live.stat().st_mode & 0o666
+    with live.open("rb") as file, files.writing(saved, mode) as writer:
         file.seek(keep)
         for piece in _pieces(file):
             writer.write(piece)

@@ -89,6 +89,7 @@ class TransactionLog:
     def _check(self) -> None:
         status = os.fstat(self._descriptor)
         self.identity = status.st_dev, status.st_ino
+        self.mode = stat.S_IMODE(status.st_mode)
         if not stat.S_ISREG(status.st_mode):
             kind = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
             raise BackupError(

@@ -316,6 +316,9 @@ def _stage(run: Run, job: Job, order: Order) -> list[swap.Move]:
                 live_blobstorage=blobstorage if blobstorage and blobstorage.is_dir() else None,
             ),
         )
+    if order.filestorage and staged.keep is None and filestorage.is_file():
+        # the user that the site runs as is to open it, and nobody else who could not before
+        run.files.make_like(swap.staged_path(filestorage), filestorage.stat())
     moves = []
     if blobstorage is not None:
         moves.append(swap.Move(live=blobstorage, difference=staged.difference))

@@ -91,7 +91,7 @@ def back_up(  # noqa: PLR0913  the last three come from outside, as everywhere
     path = directory / _file_name(name, full=not chain.parts, level=level)
     settled = Settled(log, chain.end, known_packed(chain))
     with progress.phase("backing up the filestorage", log.size - chain.end) as advance:
-        written = write_part(path, _counted(settled, advance), level, files)
+        written = write_part(path, _counted(settled, advance), level, files, log.mode)
     part = Part(path.name, settled.start, settled.at.offset, written.checksum)
     index = None
     if part.full:

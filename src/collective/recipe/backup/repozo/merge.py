@@ -60,7 +60,8 @@ def merge(
             with progress.phase("merging backups", merged.size) as advance:
                 blocks = blocks_of(_bytes(chain, parts, advance), BLOCK_SIZE)
                 level = None if last.compressed else level
-                written = write_part(chain.path(merged), blocks, level, files)
+                mode = chain.path(last).stat().st_mode
+                written = write_part(chain.path(merged), blocks, level, files, mode)
             merged = merged._replace(checksum=written.checksum)
             rest = [part for part in chain.parts if part.start >= merged.end]
             before = [part for part in chain.parts if part.end <= merged.start]

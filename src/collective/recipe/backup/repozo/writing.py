@@ -67,15 +67,18 @@ class Settled:
         return LogEnd(last.end, last.tid, last.begin, packed=self._packed)
 
 
-def write_part(path: Path, blocks: Iterable[bytes], level: int | None, files: Files) -> Written:
+def write_part(
+    path: Path, blocks: Iterable[bytes], level: int | None, files: Files, like: int
+) -> Written:
     """Write the data file *path*, which comes to be when it is whole; *level* None: no gzip.
 
-    *blocks* are of BLOCK_SIZE bytes, but for the last.
+    *blocks* are of BLOCK_SIZE bytes, but for the last.  Nobody may read it who may not read
+    what they come from, a file of the mode *like*.
     """
     stored = blake3()
     with explained("cannot write the backup", path), hashing() as hashes:
         read = hashes.passing(blocks)
-        with files.writing(path) as writer:
+        with files.writing(path, like & 0o666) as writer:
             for data in read if level is None else compressed(read, level):
                 stored.update(data)
                 writer.write(data)

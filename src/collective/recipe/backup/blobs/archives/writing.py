@@ -50,7 +50,7 @@ def write_full(  # noqa: PLR0913  files and progress come from outside, as every
         packing = Packing([source, other], advance)
         wanted = (entry for entry in walk(source) if not entry.blob or entry.blob.tid <= until)
         entries = chain(wanted, _entries(source, also))
-        _write(archive, packing.pieces(Mark(None, stamp), entries), files)
+        _write(archive, packing.pieces(Mark(None, stamp), entries), files, source)
     return Copied(
         files=packing.files,
         size=packing.size,
@@ -88,7 +88,7 @@ def write_delta(
     with progress.phase("new blobs", 0, "files") as advance:
         packing = Packing(sources, advance)
         pieces = packing.pieces(Mark(before[-1].key), _entries(sources[0], ids))
-        _write(archive, pieces, files)
+        _write(archive, pieces, files, sources[0])
     return Copied(
         files=packing.files,
         size=packing.size,
@@ -108,12 +108,15 @@ def _entries(source: Path, ids: Iterable[BlobId]) -> Iterator[Entry]:
             yield Entry(layout.path(blob), Kind.BLOB, blob)
 
 
-def _write(archive: Archive, pieces: Iterator[bytes], files: Files) -> None:
+def _write(archive: Archive, pieces: Iterator[bytes], files: Files, source: Path) -> None:
+    """Write *archive*, which nobody may read who may not look into *source*."""
+    with explained("cannot look at the blobs", source):
+        mode = source.stat().st_mode & 0o666
     digest = blake3()
     blocks = _blocks(pieces)
     with (
         explained("cannot write the archive", archive.path),
-        files.writing(archive.path) as writer,
+        files.writing(archive.path, mode) as writer,
     ):
         for data in compressed(blocks, DEFAULT_LEVEL) if archive.compressed else blocks:
             digest.update(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -189,3 +190,42 @@ def test_what_is_restored_in_the_place_of_something_newer_is_said(
     caplog.clear()
     operated.restore(first.moment)
     assert words not in caplog.text
+
+
+def test_blobs_in_an_archive_are_as_private_as_their_directory(site: Site) -> None:
+    site.commit(blobs={"x": b"one"}, at=NOON)
+    site.blobstorage.chmod(0o700)
+    operated = Operated(site, archive_blob=True)
+
+    stamp = operated.backup().point.stamp
+
+    place = operated.place().blobstorage
+    assert place is not None
+    [archive] = place.glob(f"*{stamp}*.tar*")
+    assert archive.stat().st_mode & 0o077 == 0
+
+
+def test_what_is_private_stays_private(operated: Operated, tmp_path: Path) -> None:
+    path = operated.site.filestorage
+    path.chmod(0o600)
+    stamps = [operated.backup().point.stamp, operated.backup(full=True).point.stamp]
+
+    parts = [next(operated.place().filestorage.glob(f"{each}.*fsz")) for each in stamps]
+    assert [part.stat().st_mode & 0o077 for part in parts] == [0, 0]
+
+    # grafted in place, then exchanged, which a second name makes necessary
+    operated.restore()
+    assert path.with_name("Data.fs.replaced").stat().st_mode & 0o077 == 0
+    (tmp_path / "copy").hardlink_to(path)
+    if os.geteuid() == 0:
+        os.chown(path, 1234, 1234)
+    before = path.stat()
+    operated.restore()
+
+    after = path.stat()
+    assert after.st_ino != before.st_ino
+    assert (after.st_mode, after.st_uid, after.st_gid) == (
+        before.st_mode,
+        before.st_uid,
+        before.st_gid,
+    )
