@@ -105,6 +105,34 @@ def test_a_restore_dies_or_fails_anywhere(site: Site, worlds, lost: bool) -> Non
     survive_every_fault(lambda: worlds(first), lambda it, files: it.restore(files=files), check)
 
 
+def test_a_restore_over_a_copy_of_yesterday_dies_or_fails_anywhere(site: Site, worlds) -> None:
+    first = Operated(site)
+    site.commit({"a": 1}, {f"b{number}": b"blob %d" % number for number in range(7)}, at=NOON)
+    first.backup()
+    backed_up = site.contents()
+    gone, *_others = sorted(site.blobstorage.rglob("*.blob"))
+    gone.unlink()
+    site.commit({"a": 2}, {"b1": b"changed"}, at=NOON + timedelta(minutes=90))
+    live = site.filestorage.read_bytes()
+
+    def check(operated: Operated, outcome: BaseException | None) -> None:
+        journal = operated.site.filestorage.with_name("Data.fs.restore.json")
+        if not journal.exists():
+            assert operated.site.filestorage.read_bytes() == live
+            assert len(list(operated.site.blobstorage.rglob("*.blob"))) == 7
+        operated.restore()
+        assert operated.site.contents() == backed_up
+        assert len(list(operated.site.blobstorage.rglob("*.blob"))) == 7
+        assert not list(operated.site.directory.rglob("*.restoring"))
+
+    survive_every_fault(
+        lambda: worlds(first),
+        lambda it, files: it.restore(files=files),
+        check,
+        faults=(Fault.POWER_CUT, Fault.EIO),
+    )
+
+
 def test_a_full_disk_leaves_nothing_half_and_says_so(site: Site, worlds) -> None:
     site.commit({"a": 1}, {"b": b"blob"}, at=NOON)
     first = Operated(site)
