@@ -20,7 +20,7 @@ nitpicky = True
 highlight_language = "text"
 
 html_theme = "furo"
-html_title = f"{project} {version}"
+html_title = f"Backup {version}"
 html_show_sphinx = False
 html_copy_source = False
 html_show_sourcelink = False
