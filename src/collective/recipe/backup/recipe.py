@@ -29,6 +29,7 @@ from collective.recipe.backup.config import (
     ZIP,
     dump,
 )
+from collective.recipe.backup.config.neighbours import clashes, neighbours
 from collective.recipe.backup.config.resolve import PART, Facts, resolve
 from collective.recipe.backup.config.surroundings import unusable, unwritable
 from collective.recipe.backup.errors import ConfigurationError, explained
@@ -178,6 +179,12 @@ class Recipe:
 
     def install(self) -> list[str]:
         """Write the configuration and the scripts; return their paths."""
+        problems = tuple(clashes(self.config, neighbours(self.config_path)))
+        if problems:
+            error = ConfigurationError(
+                f"part {self.name} cannot be used beside the others", problems=problems
+            )
+            raise zc.buildout.UserError(str(error))
         scripts = [it for it in SCRIPTS if it.is_wanted(self.config.options)]
         _requirements, working_set = self.egg.working_set([DISTRIBUTION])
         created: Callable[..., list[str]] = self.options.created  # type: ignore[attr-defined]

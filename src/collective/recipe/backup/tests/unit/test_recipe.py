@@ -423,3 +423,33 @@ print(sorted({{"ZODB", "BTrees", "persistent", "isal", "blake3"}} & set(sys.modu
     assert done.stderr == ""
     assert done.stdout.splitlines()[-1] == "[]"
     assert (tmp_path / "bin" / "backup").is_file()
+
+
+# other parts
+
+
+def test_parts_that_would_remove_each_others_blobs_are_refused(buildout):
+    blobs = {"backup_blobs": "true", "blob_storage": "var/blobstorage"}
+    shared = {"blobbackuplocation": "/srv/blobs", **blobs}
+    buildout.install(buildout.make("daily", location="/srv/daily", **shared))
+    weekly = buildout.make("weekly", location="/srv/weekly", **shared)
+
+    with pytest.raises(zc.buildout.UserError, match="/srv/blobs holds the blobs of part daily"):
+        buildout.install(weekly)
+
+
+def test_parts_may_share_both_directories_or_none(buildout):
+    blobs = {"backup_blobs": "true", "blob_storage": "var/blobstorage"}
+    shared = {"location": "/srv/data", "blobbackuplocation": "/srv/blobs", **blobs}
+    of_another_recipe = buildout.make("other").config_path
+    of_another_recipe.parent.mkdir(parents=True)
+    of_another_recipe.write_text("[]")
+
+    for recipe in (
+        buildout.make("one", **shared),
+        buildout.make("two", **shared),
+        buildout.make(**blobs),
+        buildout.make("three", **blobs),
+    ):
+        buildout.install(recipe)
+        buildout.install(recipe)
