@@ -25,6 +25,7 @@ from collective.recipe.backup import locking, swap
 from collective.recipe.backup.destinations import Destination, Targets
 from collective.recipe.backup.errors import (
     BackupError,
+    IntegrityError,
     NoRestorePoint,
     UsageError,
     explained,
@@ -204,7 +205,20 @@ def _journal(targets: Sequence[Source]) -> Path:
     return swap.journal_path(targets[-1].filestorage)
 
 
+def _refuse_copied(journal: Path, targets: Sequence[Source]) -> None:
+    """Refuse a journal that came here with a copy of a site: it names what is live there."""
+    live = [path for each in targets for path in (each.filestorage, each.blobstorage) if path]
+    replaced = swap.replaced(journal)
+    if replaced and not any(swap.replaced_path(path) in replaced for path in live):
+        raise IntegrityError(
+            f"this is of a restore in another place, which replaced {replaced[0]}",
+            where=journal,
+            hint="it was copied or moved with the site: remove this file, then try again",
+        )
+
+
 def _finish_earlier(run: Run, targets: Sequence[Source]) -> None:
+    _refuse_copied(_journal(targets), targets)
     if swap.finish(_journal(targets), run.files):
         logger.warning("finished a restore that had been broken off")
 

@@ -10,10 +10,17 @@ from pathlib import Path
 import pytest
 from ZODB.FileStorage import FileStorage
 
-from collective.recipe.backup.errors import BackupError, InUse, NoRestorePoint, UsageError
-from collective.recipe.backup.operations.restore import Order, describe
+from collective.recipe.backup.errors import (
+    BackupError,
+    IntegrityError,
+    InUse,
+    NoRestorePoint,
+    UsageError,
+)
+from collective.recipe.backup.operations.restore import Order, describe, let_go, undo
+from collective.recipe.backup.swap import journal_path
 from collective.recipe.backup.tests.faults.harness import Crash, Fault, FaultyFiles
-from collective.recipe.backup.tests.runs import NOON, Operated
+from collective.recipe.backup.tests.runs import NOON, Operated, copied
 from collective.recipe.backup.tests.samples import Site
 
 
@@ -190,6 +197,30 @@ def test_what_is_restored_in_the_place_of_something_newer_is_said(
     caplog.clear()
     operated.restore(first.moment)
     assert words not in caplog.text
+
+
+def test_a_copy_of_a_site_does_not_reach_into_the_original(
+    operated: Operated, tmp_path: Path
+) -> None:
+    operated.restore()
+    operated.site.commit({"a": 3}, {"x": b"three"})
+    contents = operated.site.contents()
+    copy = copied(operated, tmp_path / "copy")
+
+    for change in (
+        lambda: undo(copy.run("restore")),
+        lambda: let_go(copy.run("restore")),
+        copy.restore,
+    ):
+        with pytest.raises(IntegrityError, match="in another place"):
+            change()
+
+    assert operated.site.contents() == contents
+    journal_path(copy.site.filestorage).unlink()
+    copy.restore()
+    undo(operated.run("restore"))
+    undo(operated.run("restore"))
+    assert operated.site.contents() == contents
 
 
 def test_blobs_in_an_archive_are_as_private_as_their_directory(site: Site) -> None:
