@@ -134,6 +134,8 @@ def undo(journal: Path, files: Files) -> None:
                 hint="the restore changed live data in place, and only both together make it "
                 "what it was; restore from a backup",
             )
+    if any(move.in_place for move in moves):
+        _check_same_files(journal)
     with explained("cannot put back what was replaced", journal.parent):
         for name in _names(moves):
             # what a restore that failed has staged is not what was replaced
@@ -241,6 +243,27 @@ def _stage_again(journal: Path, moves: Sequence[Move], files: Files) -> None:
     _carry_on(journal, again, files)
 
 
+def _inodes(journal: Path, moves: Sequence[Move]) -> dict[str, int]:
+    """Return by which inodes the live files will be known again: a pack makes another file."""
+    filestorage = journal.with_name(journal.name.removesuffix(JOURNAL_SUFFIX))
+    lives = [filestorage, *(move.live for move in moves)]
+    return {str(live): live.stat().st_ino for live in lives if live.is_file()}
+
+
+def _check_same_files(journal: Path) -> None:
+    """Raise NoRestorePoint if a live file is not the one that the restore left."""
+    inodes: dict[str, int] = json.loads(journal.read_bytes()).get("inodes", {})
+    for name, inode in inodes.items():
+        live = Path(name)
+        if not live.is_file() or live.stat().st_ino != inode:
+            raise NoRestorePoint(
+                "this is not the file that was restored: it was packed since then, or replaced",
+                where=live,
+                hint="the restore changed live data in place, and what it replaced fits no other "
+                "data; restore from a backup",
+            )
+
+
 def _exists(path: Path) -> bool:
     return path.is_symlink() or path.exists()
 
@@ -249,6 +272,7 @@ def _write(journal: Path, state: str, moves: Sequence[Move], files: Files) -> No
     content = {
         "format": 1,
         "state": state,
+        "inodes": _inodes(journal, moves) if state == _DONE else {},
         "moves": [
             {
                 "live": str(move.live),

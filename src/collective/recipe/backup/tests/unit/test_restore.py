@@ -93,6 +93,24 @@ def test_blobs_that_are_right_stay_the_files_that_they_are(site: Site) -> None:
     assert (site.filestorage.read_bytes(), sorted(site.blobstorage.rglob("*.blob"))) == live
 
 
+@pytest.mark.parametrize("part", ["both", "blobstorage"])
+def test_after_a_pack_what_changed_in_place_is_not_undone(site: Site, part: str) -> None:
+    operated = Operated(site)
+    site.commit({"a": 1}, {f"b{number}": b"blob %d" % number for number in range(7)}, at=NOON)
+    operated.backup()
+    site.commit({"a": 2}, {"new": b"later"}, at=NOON + timedelta(minutes=90))
+    operated.restore(filestorage=part == "both")
+    if part == "blobstorage":
+        assert len(list(site.blobstorage.rglob("*.blob"))) == 7
+    site.pack()
+    before = site.filestorage.read_bytes(), sorted(site.blobstorage.rglob("*"))
+
+    with pytest.raises(NoRestorePoint, match="packed since then"):
+        undo(operated.run("restore"))
+
+    assert (site.filestorage.read_bytes(), sorted(site.blobstorage.rglob("*"))) == before
+
+
 def test_a_damaged_tail_is_written_anew(operated: Operated) -> None:
     contents = operated.site.contents()
     with operated.site.filestorage.open("r+b") as file:
