@@ -128,8 +128,11 @@ class Files:
             writer.write(data)
 
     def append(self, path: Path, data: bytes) -> None:
-        """Add *data* at the end of *path* and fsync it.  Not atomic: for logs only."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        """Add *data* at the end of *path* and fsync it.  Not atomic: for logs only.
+
+        A symbolic link is not followed but an error: it could lead to live data.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         new = not path.exists()
         descriptor = self._change("create", path, os.open, path, flags, 0o666)
         try:

@@ -25,8 +25,9 @@ def one_writer(directory: Path, holder: str) -> Iterator[None]:
     Raises InUse, which names the holder, at once if there is another.
     """
     path = directory / LOCK_NAME
+    # what a link leads to would be overwritten, and could be live data
     what = "cannot lock the backups"
-    with _lock_file(path, what) as (descriptor, other):
+    with _lock_file(path, what, os.O_NOFOLLOW) as (descriptor, other):
         if other is not None:
             raise InUse(
                 f"another run is at work here ({printable(other) or 'it does not say who'})",
@@ -98,10 +99,10 @@ def closed_filestorage(filestorage: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _lock_file(path: Path, what: str) -> Iterator[tuple[int, str | None]]:
+def _lock_file(path: Path, what: str, flags: int = 0) -> Iterator[tuple[int, str | None]]:
     """Yield a descriptor of *path*, and what its holder says if we did not get the lock."""
     with explained(what, path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | flags, 0o666)
     try:
         with explained(what, path):
             locked = _flock(descriptor, fcntl.LOCK_EX, attempts=3)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from ZODB.FileStorage import FileStorage
 
+from collective.recipe.backup import history, locking
 from collective.recipe.backup.errors import (
     BackupError,
     IntegrityError,
@@ -260,3 +262,18 @@ def test_what_is_private_stays_private(operated: Operated, tmp_path: Path) -> No
         before.st_uid,
         before.st_gid,
     )
+
+
+@pytest.mark.parametrize("name", [locking.LOCK_NAME, history.NAME])
+def test_a_link_among_the_backups_does_not_lead_to_live_data(operated: Operated, name: str) -> None:
+    contents = operated.site.contents()
+    before = operated.site.filestorage.read_bytes()
+    path = operated.place().filestorage / name
+    path.unlink()
+    path.symlink_to(operated.site.filestorage)
+
+    with suppress(BackupError):
+        operated.backup()
+
+    assert operated.site.filestorage.read_bytes() == before
+    assert operated.site.contents() == contents
