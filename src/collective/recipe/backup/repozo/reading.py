@@ -1,4 +1,4 @@
-"""From a data file back to bytes of the filestorage, compared with the ledger on the way.
+"""From a data file back to bytes of the filestorage, compared with what they must be on the way.
 
 One thread reads and inflates, one hashes, the caller does with the bytes what it will.
 """
@@ -10,10 +10,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.gzipping import BAD_GZIP, ahead, inflating
+from collective.recipe.backup.repozo.blocks import Blocks, digest_of, read_blocks
 from collective.recipe.backup.repozo.ledger import Chain, Part
 
 PIECE = 1 << 20
@@ -65,17 +66,80 @@ def checked(chain: Chain, part: Part) -> Iterator[bytes]:
 
     Raises IntegrityError, which names the file and says how far the chain is good.
     """
+    return _passing(chain, part, _Ledger(part))
+
+
+def proven(chain: Chain, part: Part) -> Iterator[bytes]:
+    """Do the same by the digests of the blocks, which take a quarter of the time, if they fit.
+
+    The ledger decides where they do not, or are not there.
+    """
+    blocks = read_blocks(chain.directory, part)
+    if blocks is None or blocks.block_size != PIECE:
+        return checked(chain, part)
+    return _passing(chain, part, _Digests(chain.path(part), part, blocks))
+
+
+class _Proof(Protocol):
+    """What tells whether the bytes that it was given, in pieces, are those of a part."""
+
+    def add(self, piece: bytes) -> None:
+        """Take the next piece."""
+
+    def flaw(self) -> str:
+        """Return what is wrong, "" if nothing is."""
+
+
+class _Ledger:
+    """By the MD5 of all, which the ledger has."""
+
+    def __init__(self, part: Part) -> None:
+        self._expected = part.checksum
+        self._md5 = hashlib.md5(usedforsecurity=False)
+
+    def add(self, piece: bytes) -> None:
+        self._md5.update(piece)
+
+    def flaw(self) -> str:
+        found = self._md5.hexdigest()
+        if found == self._expected:
+            return ""
+        return f"the backup has the MD5 {found}, the ledger says {self._expected}"
+
+
+class _Digests:
+    """By the digests of the blocks; if one does not fit, by the ledger and a second reading."""
+
+    def __init__(self, path: Path, part: Part, blocks: Blocks) -> None:
+        self._path = path
+        self._part = part
+        self._expected = blocks.ranges()
+        self._fit = True
+
+    def add(self, piece: bytes) -> None:
+        _offset, _size, expected = next(self._expected, (0, 0, b""))
+        self._fit = self._fit and digest_of(piece) == expected
+
+    def flaw(self) -> str:
+        if self._fit:
+            return ""
+        ledger = _Ledger(self._part)
+        for piece in pieces(self._path):
+            ledger.add(piece)
+        return ledger.flaw()
+
+
+def _passing(chain: Chain, part: Part, proof: _Proof) -> Iterator[bytes]:
     path = chain.path(part)
-    md5 = hashlib.md5(usedforsecurity=False)
     size = 0
     try:
         with ThreadPoolExecutor(1, "hash") as pool:
             waiting: deque[Future[None]] = deque()
-            for piece in ahead(pieces(path)):
+            for piece in ahead(blocks_of(pieces(path), PIECE)):
                 size += len(piece)
                 if size > part.size:
                     break
-                waiting.append(pool.submit(md5.update, piece))
+                waiting.append(pool.submit(proof.add, piece))
                 if len(waiting) > _AHEAD:
                     waiting.popleft().result()
                 yield piece
@@ -85,11 +149,8 @@ def checked(chain: Chain, part: Part) -> Iterator[bytes]:
                 f"the backup holds {more} than the {part.size} bytes that the ledger says",
                 where=path,
             )
-        if md5.hexdigest() != part.checksum:
-            raise IntegrityError(
-                f"the backup has the MD5 {md5.hexdigest()}, the ledger says {part.checksum}",
-                where=path,
-            )
+        if flaw := proof.flaw():
+            raise IntegrityError(flaw, where=path)
     except IntegrityError as error:
         error.hint = error.hint or chain.good_until(part)
         raise
