@@ -15,6 +15,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import IO
 
+from blake3 import blake3
+
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
 
@@ -29,6 +31,22 @@ def save_tail(live: Path, keep: int, saved: Path, files: Files) -> None:
         file.seek(keep)
         for piece in _pieces(file):
             writer.write(piece)
+
+
+def digest_of_ends(live: Path, size: int) -> str:
+    """Return the BLAKE3 of the begin and the end of the first *size* bytes of *live*, in hex.
+
+    A file that is shorter has none, which no other is equal to.
+    """
+    digest = blake3()
+    with live.open("rb") as file:
+        for offset in (0, max(0, size - _PIECE)):
+            file.seek(offset)
+            piece = file.read(min(_PIECE, size - offset))
+            if len(piece) < min(_PIECE, size - offset):
+                return ""
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def graft(live: Path, keep: int, new: Path, old: Path, files: Files) -> None:

@@ -26,7 +26,7 @@ from typing import Any
 
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.graft import graft, save_tail
+from collective.recipe.backup.graft import digest_of_ends, graft, save_tail
 from collective.recipe.backup.transplant import prepare, transplant
 
 JOURNAL_SUFFIX = ".restore.json"
@@ -107,6 +107,11 @@ def finish(journal: Path, files: Files) -> bool:
         else:
             return False
     return True
+
+
+def lives(journal: Path) -> list[Path]:
+    """Return what is live by the names in the journal, whatever its state; companions aside."""
+    return [move.live for move in _read(journal)[1]]
 
 
 def replaced(journal: Path) -> list[Path]:
@@ -243,19 +248,34 @@ def _stage_again(journal: Path, moves: Sequence[Move], files: Files) -> None:
     _carry_on(journal, again, files)
 
 
-def _inodes(journal: Path, moves: Sequence[Move]) -> dict[str, int]:
-    """Return by which inodes the live files will be known again: a pack makes another file."""
+def _known_by(journal: Path, moves: Sequence[Move]) -> dict[str, dict[str, Any]]:
+    """Return by what the live files are known again: a pack makes another, cp writes over it."""
     filestorage = journal.with_name(journal.name.removesuffix(JOURNAL_SUFFIX))
-    lives = [filestorage, *(move.live for move in moves)]
-    return {str(live): live.stat().st_ino for live in lives if live.is_file()}
+    keeps = {filestorage: None, **{move.live: move.keep for move in moves}}
+    known = {}
+    for live, keep in keeps.items():
+        if live.is_file():
+            status = live.stat()
+            size = status.st_size if keep is None else keep
+            known[str(live)] = {
+                "inode": status.st_ino,
+                "size": size,
+                "ends": digest_of_ends(live, size),
+            }
+    return known
 
 
 def _check_same_files(journal: Path) -> None:
-    """Raise NoRestorePoint if a live file is not the one that the restore left."""
-    inodes: dict[str, int] = json.loads(journal.read_bytes()).get("inodes", {})
-    for name, inode in inodes.items():
+    """Raise NoRestorePoint if a live file is not the one that the restore left, grown maybe."""
+    known: dict[str, dict[str, Any]] = json.loads(journal.read_bytes()).get("known", {})
+    for name, was in known.items():
         live = Path(name)
-        if not live.is_file() or live.stat().st_ino != inode:
+        same = (
+            live.is_file()
+            and live.stat().st_ino == was["inode"]
+            and digest_of_ends(live, was["size"]) == was["ends"]
+        )
+        if not same:
             raise NoRestorePoint(
                 "this is not the file that was restored: it was packed since then, or replaced",
                 where=live,
@@ -272,7 +292,7 @@ def _write(journal: Path, state: str, moves: Sequence[Move], files: Files) -> No
     content = {
         "format": 1,
         "state": state,
-        "inodes": _inodes(journal, moves) if state == _DONE else {},
+        "known": _known_by(journal, moves) if state == _DONE else {},
         "moves": [
             {
                 "live": str(move.live),

@@ -207,11 +207,11 @@ def _journal(targets: Sequence[Source]) -> Path:
 
 def _refuse_copied(journal: Path, targets: Sequence[Source]) -> None:
     """Refuse a journal that came here with a copy of a site: it names what is live there."""
-    live = [path for each in targets for path in (each.filestorage, each.blobstorage) if path]
-    replaced = swap.replaced(journal)
-    if replaced and not any(swap.replaced_path(path) in replaced for path in live):
+    ours = {path for each in targets for path in (each.filestorage, each.blobstorage) if path}
+    strange = [path for path in swap.lives(journal) if path not in ours]
+    if strange:
         raise IntegrityError(
-            f"this is of a restore in another place, which replaced {replaced[0]}",
+            f"this is of a restore in another place, which replaced {strange[0]}",
             where=journal,
             hint="it was copied or moved with the site: remove this file, then try again",
         )

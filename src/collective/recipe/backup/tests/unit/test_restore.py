@@ -20,7 +20,7 @@ from collective.recipe.backup.operations.restore import (
     stream,
     undo,
 )
-from collective.recipe.backup.tests.runs import NOON, Operated
+from collective.recipe.backup.tests.runs import NOON, Operated, copied
 from collective.recipe.backup.tests.samples import Site, contents_of
 
 
@@ -302,3 +302,45 @@ def test_a_stream_leaves_the_site_alone(operated: Operated) -> None:
 
     assert data == wanted
     assert operated.site.filestorage.read_bytes()[: len(before)] == before
+
+
+def test_an_undo_does_not_mix_what_was_grafted_with_another_file(operated: Operated) -> None:
+    operated.site.commit({"a": 2})
+    restored(operated)
+    assert operated.site.filestorage.with_name("Data.fs.replaced").exists()
+    other = os.urandom(operated.site.size + 1000)
+    operated.site.filestorage.write_bytes(other)  # the same inode, as cp does it
+
+    with pytest.raises(NoRestorePoint, match="not the file that was restored"):
+        undo(operated.run("restore"))
+
+    assert operated.site.filestorage.read_bytes() == other
+
+
+def test_an_undo_takes_off_what_was_committed_since(operated: Operated) -> None:
+    operated.site.commit({"a": 2})
+    before = operated.site.contents()
+    restored(operated)
+    operated.site.commit({"a": 3})
+
+    undo(operated.run("restore"))
+
+    assert operated.site.contents() == before
+
+
+def test_a_copied_site_does_not_finish_the_restore_of_the_original(
+    operated: Operated, tmp_path: Path
+) -> None:
+    operated.site.commit({"a": 2})
+    restored(operated)
+    journal = operated.site.filestorage.with_name("Data.fs.restore.json")
+    text = journal.read_text()
+    journal.write_text(text.replace('"done"', '"swapping"'))
+    copy = copied(operated, tmp_path / "copy")
+    journal.write_text(text)
+    before = operated.site.contents()
+
+    with pytest.raises(IntegrityError, match="in another place"):
+        copy.restore()
+
+    assert operated.site.contents() == before
