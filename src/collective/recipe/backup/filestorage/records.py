@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.format import (
@@ -13,10 +13,16 @@ from collective.recipe.backup.filestorage.format import (
     Transaction,
 )
 from collective.recipe.backup.filestorage.tail import DAMAGE_HINT
+from collective.recipe.backup.model import Oid
+from collective.recipe.backup.times import Tid
 
 if TYPE_CHECKING:
     from collective.recipe.backup.filestorage.log import TransactionLog
     from collective.recipe.backup.filestorage.window import Window
+
+
+Place: TypeAlias = tuple[Oid, Tid, int, int, int]
+"""Oid, tid and size of a record, the offset of its data in the log, and in the window now."""
 
 
 class RecordReader:
@@ -28,7 +34,7 @@ class RecordReader:
     def __init__(self, log: TransactionLog, head: int = LENGTH.size) -> None:
         """Read the first *head* bytes of the data, at least the 8 of a backpointer."""
         self._path = log.path
-        self._window = log.window()
+        self.window = log.window()
         self._elsewhere = log.window(RECORD.size + head)
         self._head = head
 
@@ -37,14 +43,29 @@ class RecordReader:
 
         Those of an undone transaction do not count and are not yielded.
         """
-        offset = transaction.records
-        end = transaction.end - LENGTH.size
+        for _oid, _tid, _size, data, _index in self.places(transaction):
+            yield self.at(transaction, data)
+
+    def places(self, transaction: Transaction) -> Iterator[Place]:
+        """Yield where each data record is, for those who want few of many: see Place."""
+        offset, end, begin = transaction.records, _end(transaction), transaction.begin
+        window, at, unpack = self.window, self.window.at, RECORD.unpack_from
+        wanted = RECORD.size + self._head
         while offset < end and not transaction.undone:
-            record, head = self._at(self._window, offset, end)
-            if not record.fits(transaction.begin, end):
+            index = at(offset, min(wanted, end - offset))
+            data = offset + RECORD.size
+            if index < 0 or data > end:
                 raise self._damaged(offset)
-            yield record, head
-            offset = record.data + (record.size or LENGTH.size)
+            oid, tid, previous, whose, version, size = unpack(window.data, index)
+            offset = data + (size or LENGTH.size)
+            # as Record.fits says
+            if version or whose != begin or previous >= data - RECORD.size or offset > end:
+                raise self._damaged(data - RECORD.size)
+            yield oid, tid, size, data, index + RECORD.size
+
+    def at(self, transaction: Transaction, data: int) -> tuple[Record, bytes]:
+        """Return the data record whose data are at *data*, and their begin, as records() does."""
+        return self._at(self.window, data - RECORD.size, _end(transaction))
 
     def follow(self, record: Record) -> bytes:
         """Return the begin of the data that the backpointer of *record* leads to.
@@ -77,3 +98,8 @@ class RecordReader:
             where=self._path,
             hint=DAMAGE_HINT,
         )
+
+
+def _end(transaction: Transaction) -> int:
+    """Return where the data records of *transaction* end."""
+    return transaction.end - LENGTH.size
