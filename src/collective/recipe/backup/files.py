@@ -344,10 +344,13 @@ class Files:
 
     def make_directory(self, path: Path, mode: int = 0o777) -> None:
         """Make one directory; not durable before its tree or its parent is synced."""
-        with suppress(FileExistsError):
+        try:
             self._change("mkdir", path, os.mkdir, path, mode)
-        if not path.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path))
+        except FileExistsError:
+            if path.is_dir():
+                return
+            code = errno.ENOTDIR
+            raise NotADirectoryError(code, os.strerror(code), os.fspath(path)) from None
 
     def make_directory_like(self, path: Path, original: os.stat_result) -> None:
         """Make one directory with the mode and, for root, the owner of *original*.

@@ -151,12 +151,17 @@ class Transfer:
         return link_checksum(path, text)
 
 
+_COPIED = frozenset({Kind.BLOB, Kind.FILE, Kind.MARKER, Kind.DIRECTORY})
+
+
 def refuse(entry: Entry, root: Path) -> None:
     """Raise BackupError for an entry that is not to be copied.
 
     A symbolic link may lead to what lies below *root*, not out of it: whoever restores a
     copy of it elsewhere would reach, and change, what was never backed up.
     """
+    if entry.kind in _COPIED:
+        return
     path = root / entry.path
     if entry.kind is Kind.IMPOSTOR:
         raise BackupError(
