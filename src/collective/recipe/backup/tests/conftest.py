@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 
 import pytest
 from hypothesis import settings
@@ -21,6 +22,14 @@ MUST_RUN = {name for name in os.environ.get("BACKUP_TESTS_MUST_RUN", "").split("
 # no deadline: a busy machine is no fault of ours
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
+
+
+# who starts the tests with nohup or in the background ignores these, and so would what they start
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(
+            number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        )
 
 
 def pytest_runtest_setup(item):

@@ -40,12 +40,13 @@ FULL_AND_PRUNE = [
 ]
 RESTORE = [
     Mark("write", "Data.fs.replaced.*.partial"),
-    Mark("link", "0x*.blob"),
     Mark("syncfs", "blobstorage.restoring"),
     Mark("rename", "Data.fs.restore.json"),
-    Mark("rename", "blobstorage.replaced"),
-    Mark("rename", "blobstorage"),
+    Mark("rename", "0x*.blob"),
+    Mark("syncfs", "blobstorage"),
+    Mark("rename", "Data.fs.index.replaced"),
     Mark("truncate", "Data.fs"),
+    Mark("unlink", "Data.fs.restoring"),
 ]
 
 
@@ -159,7 +160,7 @@ def test_following_that_waits_ends_at_once(operated: Operated, tmp_path: Path) -
 
 def test_following_that_writes_ends_when_that_is_done(operated: Operated) -> None:
     contents = operated.site.contents()
-    mark = Mark("rename", "*.deltafsz")
+    mark = Mark("rename", "*.deltafs")
     script = Script(operated.config_path, "backup", "--follow", "--every", 3600, mark=mark)
     with running(script):
         script.wait_for_mark()
