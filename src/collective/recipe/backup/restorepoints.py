@@ -61,7 +61,8 @@ def newest(points: Iterable[RestorePoint]) -> RestorePoint:
             hint=f"the newest, {points[-1].stamp}: {_why(points[-1])}",
         )
     raise NoRestorePoint(
-        "there is no restore point yet", hint="run the backup first, or look at another place"
+        "there is no restore point yet",
+        hint="is this the directory that the backups are in?  If there are none, run the backup",
     )
 
 

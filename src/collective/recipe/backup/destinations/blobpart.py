@@ -44,6 +44,7 @@ class BlobPart:
     def __init__(self, workshop: Workshop, style: MakeStyle = EachChain) -> None:
         self.source = workshop.source
         self.directory = workshop.directory
+        self.storage = workshop.storage
         self._shop = workshop
         self._style = style(workshop)
 

@@ -190,10 +190,11 @@ class Directory:
         )
         return written, copied
 
-    def _last_other(self, taken: Taken) -> Tid | None:
-        """Return the last transaction that the chain before that of *taken* holds."""
-        points = [point for point in self.restore_points() if point.chain < taken.chain]
-        return points[-1].tid if points else None
+    def _last_other(self, taken: Taken) -> RestorePoint | None:
+        """Return the last restore point of ours before the chain of *taken*."""
+        points = self.restore_points()
+        earlier = (point for point in points if point.chain < taken.chain and point.tid)
+        return max(earlier, key=lambda point: point.age, default=None)
 
     def _before(self, taken: Taken) -> Manifest | None:
         """Return the newest manifest of the chain of *taken*."""
@@ -301,11 +302,14 @@ class Directory:
         return look.problems(depth, only=only, reads=reads)
 
 
-def _since(log: TransactionLog, taken: Taken, before: Tid | None, now: datetime) -> Tid | None:
+def _since(
+    log: TransactionLog, taken: Taken, before: RestorePoint | None, now: datetime
+) -> Tid | None:
     """Return the earliest transaction that the new chain can be cut after, None if unknown.
 
-    *before* is the last one of the chain before.  A log that lacks it was restored to an
-    earlier state since then: what it holds up to there is not what the site was at the time.
+    *before* is the last restore point of the chain before.  A log that lacks its last
+    transaction was restored to an earlier state since then: what it holds up to there is not
+    what the site was at the time.  Nor is it in any later chain.
     """
     if taken.packed is None:
         return None
@@ -313,10 +317,14 @@ def _since(log: TransactionLog, taken: Taken, before: Tid | None, now: datetime)
     if first is None:
         return None
     since = max(taken.packed, first.tid)
-    if before is None or before <= since or log.cut(before).tid == before:
+    if before is None or before.tid is None:
         return since
-    after = (each.tid for each in log.transactions(log.cut(before).offset))
-    return next(after, tid_at(now))
+    since = max(since, before.since or since)
+    last = log.cut(before.tid)
+    if before.tid <= since or last.tid == before.tid:
+        return since
+    after = (each.tid for each in log.transactions(last.offset))
+    return max(since, next(after, tid_at(now)))
 
 
 def _blob_bytes(before: Manifest | None, copied: Copied | None) -> int | None:

@@ -33,7 +33,7 @@ def restore_points(directory: Path, blobs: BlobPart | None) -> list[RestorePoint
     )
     points = []
     for (chain, part), after in zip_longest(parts, [part.stamp for _chain, part in parts[1:]]):
-        point = _with_manifest(chain, part, found)
+        point = _with_manifest(chain, part, found, blobs.storage if blobs else "")
         if point is None:
             theirs = belongings.of(part.stamp, after)
             point = _without_manifest(chain, part, theirs, has_blobs=blobs is not None)
@@ -62,7 +62,9 @@ def point_of(written: Manifest) -> RestorePoint:
     )
 
 
-def _with_manifest(chain: Chain, part: Part, blobs: Mapping[str, Holding]) -> RestorePoint | None:
+def _with_manifest(
+    chain: Chain, part: Part, blobs: Mapping[str, Holding], storage: str
+) -> RestorePoint | None:
     """Return the restore point of *part*, None if it has no manifest."""
     try:
         written = manifest.read(chain.directory, part.stamp)
@@ -75,7 +77,11 @@ def _with_manifest(chain: Chain, part: Part, blobs: Mapping[str, Holding]) -> Re
     if (written.chain, written.end) != (chain.stamp, part.end):
         return _unusable(chain, part, "its manifest does not fit the ledger")
     if written.blobs is not None and written.blobs not in blobs:
-        return _unusable(chain, part, f"its blobs are missing: {written.blobs}")
+        problem = f"its blobs are missing: {written.blobs}"
+        if not written.blobs.startswith(f"{storage}."):
+            # a directory of that name there would not help
+            problem += f" (blob_storage is called {storage} now: give it its old name back)"
+        return _unusable(chain, part, problem)
     return point_of(written)
 
 

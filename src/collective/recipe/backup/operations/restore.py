@@ -36,7 +36,7 @@ from collective.recipe.backup.operations.course import course
 from collective.recipe.backup.operations.elsewhere import refuse_used
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.restorepoints import Choice, choose, newest_before
-from collective.recipe.backup.times import Tid, monotonic, show_tid
+from collective.recipe.backup.times import Tid, monotonic, show_tid, stamp
 
 logger = logging.getLogger("backup")
 
@@ -97,11 +97,12 @@ def restore(run: Run, order: Order) -> bool:
 
 
 def describe(run: Run, order: Order) -> str:
-    """Return in words what *order* would do, having checked that it can be done."""
+    """Return in words what *order* would do, having checked that it can be done.
+
+    Nothing is locked: the site may be running, and so may a backup.
+    """
     order = _of_what_there_is(run, order)
-    with one_run(run), ExitStack() as locks:
-        targets = _lock_targets(run, order, locks)
-        return _what_will_happen(_jobs(run, order, targets, locks), order)
+    return _what_will_happen(_jobs(run, order, _targets(run, order), None), order)
 
 
 def stream(run: Run, order: Order, write: Callable[[bytes], object]) -> None:
@@ -112,22 +113,44 @@ def stream(run: Run, order: Order, write: Callable[[bytes], object]) -> None:
     destination.stream(choice, write)
 
 
-def undo(run: Run) -> None:
-    """Put back what the last restore replaced.  Raises NoRestorePoint if it is not there."""
+def undo(run: Run) -> bool:
+    """Put back what the last restore replaced; False if the user said no.
+
+    Raises NoRestorePoint if it is not there.
+    """
     with one_run(run), ExitStack() as locks:
         targets = _lock_targets(run, Order(), locks)
         _finish_earlier(run, targets)
+        if not _agreed(run, targets, "This puts back what was live before the last restore:"):
+            return False
         swap.undo(_journal(targets), run.files)
-        logger.info("what was live before the last restore is live again")
+    logger.info("what was live before the last restore is live again")
+    return True
 
 
-def let_go(run: Run) -> None:
-    """Remove what the last restore replaced."""
+def let_go(run: Run) -> bool:
+    """Remove what the last restore replaced; False if the user said no."""
     with one_run(run), ExitStack() as locks:
         targets = _lock_targets(run, Order(), locks)
         _finish_earlier(run, targets)
+        journal = _journal(targets)
+        if swap.replaced(journal):
+            if not _agreed(run, targets, "This removes for good what the last restore replaced:"):
+                return False
+            logger.info("removing what the last restore replaced")
+        else:
+            logger.info("no restore has left anything to remove")
         with explained("cannot remove what was replaced"):
-            swap.let_go(_journal(targets), run.files)
+            swap.let_go(journal, run.files)
+    return True
+
+
+def _agreed(run: Run, targets: Sequence[Source], what: str) -> bool:
+    """Ask before what a restore replaced comes back or goes."""
+    replaced = swap.replaced(_journal(targets))
+    if run.ask is None or not replaced:
+        return True
+    return run.ask("\n".join([what, *(f"    {printable(str(path))}" for path in replaced)]))
 
 
 def _of_what_there_is(run: Run, order: Order) -> Order:
@@ -142,14 +165,22 @@ def _of_what_there_is(run: Run, order: Order) -> Order:
     return replace(order, filestorage=False)
 
 
-def _jobs(run: Run, order: Order, targets: Sequence[Source], locks: ExitStack) -> list[Job]:
+def _jobs(
+    run: Run, order: Order, targets: Sequence[Source], locks: ExitStack | None
+) -> list[Job]:
     """Return what to do, all of it checked; the destinations are locked where they can be."""
+    if isinstance(order.when, datetime) and order.when > run.now:
+        logger.warning("%s is in the future: the newest state is meant", stamp(order.when))
     jobs = []
     for destination, target in zip(run.destinations(), targets, strict=True):
-        if os.access(destination.lock_directory, os.W_OK):
+        if locks is not None and os.access(destination.lock_directory, os.W_OK):
             locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
         points = destination.restore_points()
-        choice = _chooser(run)(points, order.when)
+        try:
+            choice = _chooser(run)(points, order.when)
+        except NoRestorePoint as error:
+            error.where = error.where or str(destination.lock_directory)
+            raise
         if order.blobstorage and target.blobstorage and choice.point.blobs is None:
             raise _without_blobs(choice)
         newer = [] if order.when else [each for each in points if each.age > choice.point.age]
@@ -171,12 +202,41 @@ def _without_blobs(choice: Choice) -> NoRestorePoint:
 def _lock_targets(run: Run, order: Order, locks: ExitStack) -> list[Source]:
     """Return where to restore each source to, with everybody kept from opening it.
 
-    A symbolic link stays what it is; what it points to is replaced.  The lock lies where
-    the site looks for it: beside the link, or beside what it points to if the site, or
-    another one, opens it by that name.
+    The lock lies where the site looks for it: beside a symbolic link, or beside what it
+    points to if the site, or another one, opens it by that name.
     """
-    targets = []
     locked: set[Path] = set()
+    for filestorage, _blobs in _places(run, order):
+        real = Path(os.path.realpath(filestorage))
+        for name in (Path(os.path.realpath(filestorage.parent)) / filestorage.name, real):
+            if name.parent.is_dir() and name not in locked:
+                locks.enter_context(locking.closed_filestorage(name))
+                locked.add(name)
+    return _targets(run, order)
+
+
+def _targets(run: Run, order: Order) -> list[Source]:
+    """Return where to restore each source to.
+
+    A symbolic link stays what it is; what it points to is replaced.
+    """
+    targets = [
+        Source(
+            name=source.name,
+            filestorage=Path(os.path.realpath(filestorage)),
+            blobstorage=Path(os.path.realpath(blobs)) if blobs else None,
+        )
+        for source, (filestorage, blobs) in zip(
+            run.config.sources, _places(run, order), strict=True
+        )
+    ]
+    if order.to is not None:
+        refuse_used(run.config, targets)
+    return targets
+
+
+def _places(run: Run, order: Order) -> Iterator[tuple[Path, Path | None]]:
+    """Yield how the filestorage and the blobstorage of each source are called there."""
     for source in run.config.sources:
         filestorage, blobs = source.filestorage, source.blobstorage
         if order.to is not None:
@@ -184,20 +244,7 @@ def _lock_targets(run: Run, order: Order, locks: ExitStack) -> list[Source]:
             to = order.to if source.name == MAIN else order.to / source.name
             filestorage = to / filestorage.name
             blobs = blobs and to / blobs.name
-        real = Path(os.path.realpath(filestorage))
-        for name in (Path(os.path.realpath(filestorage.parent)) / filestorage.name, real):
-            if name.parent.is_dir() and name not in locked:
-                locks.enter_context(locking.closed_filestorage(name))
-                locked.add(name)
-        target = Source(
-            name=source.name,
-            filestorage=real,
-            blobstorage=Path(os.path.realpath(blobs)) if blobs else None,
-        )
-        targets.append(target)
-    if order.to is not None:
-        refuse_used(run.config, targets)
-    return targets
+        yield filestorage, blobs
 
 
 def _journal(targets: Sequence[Source]) -> Path:

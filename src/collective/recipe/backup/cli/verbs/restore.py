@@ -25,10 +25,11 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would happen, and change nothing"
     )
-    parser.add_argument(
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument(
         "--to", type=Path, metavar="DIR", help="restore to this directory, not to the live site"
     )
-    parser.add_argument(
+    place.add_argument(
         "--stdout",
         action="store_true",
         help="write the filestorage to the standard output, and leave the site alone",
@@ -58,7 +59,9 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     if namespace.undo or namespace.let_go:
         if namespace.moment:
             raise UsageError("--undo and --let-go take no moment")
-        restore.undo(run) if namespace.undo else restore.let_go(run)
+        done = restore.undo(run) if namespace.undo else restore.let_go(run)
+        if not done:
+            logger.info("nothing was changed")
     elif namespace.stdout:
         restore.stream(run, order, answers.write)
         answers.finish()

@@ -98,6 +98,14 @@ class DestinationContract:
             choose(operated.points(), NOON + timedelta(hours=8))
         assert staged(operated, None, tmp_path / "after") == operated.site.contents()
 
+        # nor by any chain that begins later, when the first is long gone
+        for _number in range(2):
+            operated.backup(full=True)
+        for minutes in (3, 8 * 60):
+            with pytest.raises(NoRestorePoint):
+                choose(operated.points(), NOON + timedelta(minutes=minutes))
+        assert staged(operated, None, tmp_path / "much later") == operated.site.contents()
+
     def test_no_change_writes_nothing_but_a_line_of_history(self, operated: Operated) -> None:
         operated.site.commit({"a": 1}, {"b": b"blob"})
         before = operated.backup()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -344,3 +345,51 @@ def test_a_copied_site_does_not_finish_the_restore_of_the_original(
         copy.restore()
 
     assert operated.site.contents() == before
+
+
+def test_an_undo_asks(operated: Operated) -> None:
+    operated.restore(NOON)
+    before = operated.site.contents()
+    asked: list[str] = []
+
+    def no(question: str) -> bool:
+        asked.append(question)
+        return False
+
+    assert not undo(operated.run("restore", ask=no))
+    assert not let_go(operated.run("restore", ask=no))
+    assert operated.site.contents() == before
+    assert len(asked) == 2
+    assert "Data.fs.replaced" in asked[0]
+    assert undo(operated.run("restore", ask=lambda _question: True))
+
+
+def test_letting_go_of_nothing_says_so(operated: Operated, caplog) -> None:
+    caplog.set_level("INFO", "backup")
+
+    assert let_go(operated.run("restore"))
+
+    assert "no restore has left anything to remove" in caplog.text
+
+
+def test_a_dry_run_may_look_at_a_running_site(operated: Operated) -> None:
+    with operated.site.opened():
+        assert "will replace" in describe(operated.run("restore"), Order())
+
+
+def test_where_nothing_is_the_place_is_named(operated: Operated) -> None:
+    for path in operated.place().filestorage.iterdir():
+        path.unlink()
+
+    with pytest.raises(NoRestorePoint, match="no restore point yet") as caught:
+        operated.restore()
+
+    assert caught.value.where == str(operated.place().filestorage)
+
+
+def test_blobs_under_an_old_name_are_told_from_lost_ones(operated: Operated) -> None:
+    other = replace(operated.config.sources[0], blobstorage=operated.site.blobstorage.parent / "b2")
+    operated.site.blobstorage.rename(other.blobstorage)
+    operated.config = replace(operated.config, sources=(other,))
+
+    assert "give it its old name back" in operated.points()[-1].problems[0]
