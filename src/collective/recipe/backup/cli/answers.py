@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
 from collective.recipe.backup.cli.screen import Screen
@@ -43,17 +44,35 @@ class Answers:
                 self._stream.write(data.decode(self._stream.encoding or "utf-8"))
                 self._stream.flush()
             except BrokenPipeError:
-                self._stream = None
+                self._give_up()
+            except OSError:
+                self._give_up()
+                raise
+
+    def _give_up(self) -> None:
+        """Write no more, and let Python not try it again when it ends, with a code of its own."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            with suppress(OSError, ValueError):
+                stream.close()
 
     def write(self, data: bytes) -> None:
         """Write *data* as it is.  Raises OSError; a reader who leaves early is one here."""
         if self._stream is not None:
-            self._stream.buffer.write(data)
+            try:
+                self._stream.buffer.write(data)
+            except OSError:
+                self._give_up()
+                raise
 
     def finish(self) -> None:
         """Make sure that all of it was taken.  Raises OSError."""
         if self._stream is not None:
-            self._stream.buffer.flush()
+            try:
+                self._stream.buffer.flush()
+            except OSError:
+                self._give_up()
+                raise
 
     def document(self, content: Mapping[str, object]) -> None:
         """Write *content* as the JSON of this command."""

@@ -155,7 +155,8 @@ def test_memory_does_not_grow_with_the_filestorage(site: Site) -> None:
         assert problems(operated, only=newest) == []
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < peaks[0] * 1.2
+    # what waits between the threads is some pieces of 1 MiB more or less
+    assert peaks[1] < peaks[0] + 4_000_000
 
 
 def test_a_manifest_whose_data_are_gone_is_named(operated: Operated) -> None:
