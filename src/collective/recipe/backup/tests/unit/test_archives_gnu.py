@@ -116,21 +116,25 @@ class TestPlain:
 @pytest.mark.needs("tar")
 class TestIncremental:
     def changed(self, archived):
-        """Change all that can be changed, as nobody does to blobs."""
+        """Change all that can be changed, as nobody does to blobs.
+
+        What is made is made before directories go: an inode that is used again looks like a
+        rename to GNU tar, and over a file that was there it cannot unpack it (TestRenames).
+        """
         source = archived.source
-        (source / "0x00/0x00/0x00/0x00/0x00/0x00/0x01/0x2c/0x02.blob").unlink()
-        shutil.rmtree(source / "0x00/0x00/0x00/0x00/0x00/0x00/0x02")
         (source / "renamed").rename(source / "it was renamed")
         (source / "file").unlink()
         (source / "file").mkdir()
         (source / "file" / "x").write_bytes(b"x")
-        shutil.rmtree(source / "directory")
-        (source / "directory").write_bytes(b"now a file")
         (source / "notes").write_bytes(b"changed")
         (source / "link").unlink()
         (source / "link").symlink_to("b")
         (source / LONG / ("n" * 150)).write_bytes(b"new")
         archived.put(5, 11)
+        (source / "0x00/0x00/0x00/0x00/0x00/0x00/0x01/0x2c/0x02.blob").unlink()
+        shutil.rmtree(source / "0x00/0x00/0x00/0x00/0x00/0x00/0x02")
+        shutil.rmtree(source / "directory")
+        (source / "directory").write_bytes(b"now a file")
 
     @pytest.fixture
     def rich(self, archived):
@@ -268,7 +272,7 @@ class TestIncremental:
         theirs.mkdir()
         for archive in archives:
             command = ["tar", "xpf", archive.path, "--incremental", "-C", theirs]
-            subprocess.run(command, check=True)
+            subprocess.run(command, check=True, cwd=rich.root)
         ours, _copied = rich.restored()
         assert tree(ours) == tree(theirs)
         assert statuses(ours).keys() == statuses(theirs).keys()
