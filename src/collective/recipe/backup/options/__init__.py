@@ -133,7 +133,7 @@ class Options:
         Group.PLACES,
         None,
         "Where the directories below lie if nothing is said of them, and where their relative "
-        "paths start.",
+        "paths start.  A relative path here starts at the directory of the buildout.",
         unset="``zeo-var`` of the first Zope part that has it, else ``var`` of the first that "
         "has it, else ``var`` in the directory of the buildout",
     )
@@ -141,42 +141,48 @@ class Options:
         PATH,
         Group.PLACES,
         None,
-        "Directory of the filestorage backups of ``bin/backup``.",
+        "Directory of the filestorage backups of ``bin/backup``.  A relative path starts at "
+        "``locationprefix``.",
         unset="``backups``; for a part called P: ``Ps``",
     )
     blobbackuplocation: Path | None = _option(
         PATH,
         Group.PLACES,
         None,
-        "Directory of the blob backups of ``bin/backup``.",
+        "Directory of the blob backups of ``bin/backup``.  A relative path starts at "
+        "``locationprefix``.",
         unset="``blobstoragebackups``; for a part called P: ``P-blobstorages``",
     )
     snapshotlocation: Path | None = _option(
         PATH,
         Group.PLACES,
         None,
-        "Directory of the filestorage backups of ``bin/snapshotbackup``.",
+        "Directory of the filestorage backups of ``bin/snapshotbackup``.  A relative path "
+        "starts at ``locationprefix``.",
         unset="``snapshotbackups``; for a part called P: ``P-snapshots``",
     )
     blobsnapshotlocation: Path | None = _option(
         PATH,
         Group.PLACES,
         None,
-        "Directory of the blob backups of ``bin/snapshotbackup``.",
+        "Directory of the blob backups of ``bin/snapshotbackup``.  A relative path starts at "
+        "``locationprefix``.",
         unset="``blobstoragesnapshots``; for a part called P: ``P-blobstoragesnapshots``",
     )
     ziplocation: Path | None = _option(
         PATH,
         Group.PLACES,
         None,
-        "Directory of the filestorage backup of ``bin/zipbackup``.",
+        "Directory of the filestorage backup of ``bin/zipbackup``.  A relative path starts at "
+        "``locationprefix``.",
         unset="``zipbackups``; for a part called P: ``P-zips``",
     )
     blobziplocation: Path | None = _option(
         PATH,
         Group.PLACES,
         None,
-        "Directory of the blob archive of ``bin/zipbackup``.",
+        "Directory of the blob archive of ``bin/zipbackup``.  A relative path starts at "
+        "``locationprefix``.",
         unset="``blobstoragezips``; for a part called P: ``P-blobstoragezips``",
     )
     alternative_restore_source: tuple[str, ...] = _option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import collective.recipe.backup
+from collective.recipe.backup.config.resolve import Facts, resolve
 from collective.recipe.backup.options import Options, declarations
 from collective.recipe.backup.options.kinds import (
     ARGUMENTS,
@@ -25,7 +27,7 @@ from collective.recipe.backup.options.kinds import (
     Room,
     choice,
 )
-from collective.recipe.backup.options.reading import read
+from collective.recipe.backup.options.reading import Reading, read
 from collective.recipe.backup.options.reference import render
 
 ROOT = Path(collective.recipe.backup.__file__).parents[4]
@@ -226,7 +228,6 @@ def test_a_url_that_is_none_is_a_problem_that_keeps_the_secret(text):
     assert "s3cret" not in problem
 
 
-
 def test_a_word_must_be_one_of_those_that_are_known():
     [problem] = read({"blob_snapshots": "daily"}).problems
     assert problem == "blob_snapshots must be one of chain, each, not 'daily'"
@@ -423,6 +424,23 @@ def test_the_reference_tells_of_each_option(option):
     assert "Default: " in entry
     assert all(f"``{alias.name}``" in entry for alias in declared.aliases)
     assert declared.doc.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [each for each in fields(Options) if declarations()[each.name].kind is PATH],
+    ids=lambda option: option.name,
+)
+def test_the_reference_tells_where_a_relative_path_starts(option):
+    options = Options(**{"backup_blobs": False, option.name: Path("some/where")})
+    facts = Facts(part="backup", base=Path("/site"), var=Path("/site/var"))
+    resolved = getattr(resolve(facts, Reading(options)).config.options, option.name)
+    start = {
+        Path("/site/some/where"): "the directory of the buildout",
+        Path("/site/var/some/where"): "``locationprefix``",
+    }[resolved]
+    words = " ".join(declarations()[option.name].doc.split())
+    assert re.search(f"(?i)a relative path (here )?starts at {start}", words)
 
 
 @pytest.mark.parametrize(
