@@ -46,11 +46,17 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Something that is not as it should be: where, what, and what to do about it."""
+    """Something that is not as it should be: where, what, and what to do about it.
+
+    *harmless*: everything can be restored in spite of it.  *inherited*: it was so in the
+    live site when that was backed up, and what is stored is as it was written.
+    """
 
     where: str
     what: str
     hint: str = ""
+    harmless: bool = False
+    inherited: bool = False
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}" + (f" ({self.hint})" if self.hint else "")
@@ -69,7 +75,8 @@ class RestorePoint:
     that is in all (None: nobody counted), *stored* the bytes that it added.  *problems*
     says in sentences what is missing; a restore point without any is whole.  One that is
     not may still be *restorable*: a blob that the site itself had lost cannot be in any
-    backup.
+    backup.  *damaged* says that what is stored of it is no longer as it was written, as far
+    as anybody looked: it was a whole one once.
     """
 
     stamp: str
@@ -83,6 +90,7 @@ class RestorePoint:
     stored: int = 0
     problems: tuple[str, ...] = ()
     restorable: bool = True
+    damaged: bool = False
 
     @property
     def moment(self) -> datetime:
@@ -103,3 +111,8 @@ class RestorePoint:
     def whole(self) -> bool:
         """Tell whether nothing is missing."""
         return not self.problems
+
+    @property
+    def sound(self) -> bool:
+        """Tell whether it can be restored, as far as anybody knows."""
+        return self.restorable and not self.damaged

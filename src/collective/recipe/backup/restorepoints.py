@@ -50,10 +50,10 @@ class Range:
 
 
 def newest(points: Iterable[RestorePoint]) -> RestorePoint:
-    """Return the newest restore point that can be restored.  Raises NoRestorePoint."""
+    """Return the newest restore point that is sound.  Raises NoRestorePoint."""
     points = sorted(points, key=lambda point: point.age)
     for point in reversed(points):
-        if point.restorable:
+        if point.sound:
             return point
     if points:
         raise NoRestorePoint(
@@ -72,16 +72,17 @@ def choose(points: Sequence[RestorePoint], when: datetime | Tid | None) -> Choic
     The exact moment of a stamp means that restore point, whole.  A moment later than all
     that is known means the newest; a tid later than that is refused.  Where only older
     tools were at work, a moment between two of their chains means the restore point before
-    it, as it did with them.  Raises NoRestorePoint, which names the moments that can be
-    had, where no chain serves *when*.
+    it, as it did with them.  What is damaged is taken where it is named, or where nothing
+    else serves *when*.  Raises NoRestorePoint, which names the moments that can be had, where
+    no chain serves *when*.
     """
-    last = newest(points)
-    if when is None:
-        return Choice(point=last)
+    if when is None or not any(point.restorable for point in points):
+        return Choice(point=newest(points))
     named = next((point for point in points if point.moment == when), None)
     if named is not None and named.restorable:
         return Choice(point=named)
-    found = _from_chains(points, when)
+    sound = [point for point in points if point.sound]
+    found = _from_chains(sound, when) or _from_chains(points, when)
     if found is None and named is not None:
         # an earlier one in the place of the one that was named would be a surprise
         raise NoRestorePoint(
@@ -100,18 +101,35 @@ def choose(points: Sequence[RestorePoint], when: datetime | Tid | None) -> Choic
 def newest_before(points: Sequence[RestorePoint], when: datetime | Tid | None) -> Choice:
     """Return the newest restore point at or before *when*, whole: the rule of repozo.
 
-    Raises NoRestorePoint if all are later, or *when* is a tid.
+    One that is damaged must be named.  Raises NoRestorePoint if all are later, or *when* is
+    a tid.
     """
     if when is None:
         return Choice(point=newest(points))
     if isinstance(when, datetime):
         earlier = [point for point in points if point.restorable and point.moment <= when]
+        named = [point for point in earlier if point.moment == when]
         if earlier:
-            return Choice(point=newest(earlier))
+            return Choice(point=named[0] if named else newest(earlier))
     raise NoRestorePoint(
         f"no restore point was made at {_shown(when)} or before",
         hint=f"name the stamp of one: {_offer(points, when)}",
     )
+
+
+def passed_over(
+    points: Iterable[RestorePoint], when: datetime | Tid | None, choice: Choice
+) -> list[RestorePoint]:
+    """Return the damaged restore points, oldest first, in whose place *choice* is.
+
+    Where a chain serves *when*, or a restore point is named, there are none.
+    """
+    newer = [point for point in points if point.damaged and point.age > choice.point.age]
+    if isinstance(when, datetime):
+        if choice.until is not None or choice.point.moment == when:
+            return []
+        return [point for point in newer if point.moment <= when]
+    return newer if when is None else []
 
 
 def ranges(points: Iterable[RestorePoint]) -> list[Range]:
@@ -119,7 +137,19 @@ def ranges(points: Iterable[RestorePoint]) -> list[Range]:
 
     Other stamps can be had as well, each as the restore point that it names.
     """
-    return [_range(chain) for chain in _chains(points)]
+    return [_range(chain) for chain in _chains(point for point in points if point.sound)]
+
+
+def spans(points: Iterable[RestorePoint]) -> list[tuple[datetime, datetime]]:
+    """Return the same without saying which chain serves them: what overlaps is one."""
+    found: list[tuple[datetime, datetime]] = []
+    for first, last in sorted((each.first, each.last) for each in ranges(points)):
+        if found and first <= found[-1][1] + _SECOND:
+            begin, end = found.pop()
+            found.append((begin, max(end, last)))
+        else:
+            found.append((first, last))
+    return found
 
 
 def _chains(points: Iterable[RestorePoint]) -> list[list[RestorePoint]]:
@@ -146,6 +176,16 @@ def _end(point: RestorePoint) -> Tid:
 def _seen(point: RestorePoint) -> datetime:
     """Return the moment at which nothing had been committed after the end of *point*."""
     return point.moment if point.taken is None else min(point.taken, point.moment)
+
+
+def _served(point: RestorePoint) -> datetime:
+    """Return up to when *point* serves every whole second.
+
+    Its stamp means it in any case.  So the stamp is the end as long as no second lies in
+    between: the second of two backups within one second has that of the next.
+    """
+    seen = _seen(point).replace(microsecond=0)
+    return max(_seen(point), point.moment) if point.moment - seen <= _SECOND else seen
 
 
 def _from_chains(points: Iterable[RestorePoint], when: datetime | Tid) -> Choice | None:
@@ -175,7 +215,8 @@ def _quiet(chain: Sequence[RestorePoint], tid: Tid) -> Choice | None:
 
 def _before(points: Sequence[RestorePoint], when: datetime) -> Choice | None:
     """Return the newest for a moment after all, the one before it if an older tool's."""
-    last = newest(points)
+    points = [point for point in points if point.sound] or points
+    last = max((point for point in points if point.restorable), key=lambda point: point.age)
     if when > _seen(last) and tid_at(when) >= _end(last):
         return Choice(point=last)
     earlier = [point for point in points if point.restorable and point.moment <= when]
@@ -185,7 +226,7 @@ def _before(points: Sequence[RestorePoint], when: datetime) -> Choice | None:
 
 def _range(chain: Sequence[RestorePoint]) -> Range:
     begin = _begin(chain)
-    end = max(tid_at(_seen(chain[-1])), *map(_end, chain))
+    end = max(tid_at(_served(chain[-1])), *map(_end, chain))
     with suppress(ValueError):  # a tid that is no time
         first, last = moment_of(begin).replace(microsecond=0), moment_of(end).replace(microsecond=0)
         first += _SECOND if tid_at(first) < begin else _NOTHING
@@ -199,21 +240,15 @@ def _range(chain: Sequence[RestorePoint]) -> Range:
 def _offer(points: Iterable[RestorePoint], when: datetime | Tid) -> str:
     """Return in words which moments near *when* can be had."""
     tid = tid_at(when) if isinstance(when, datetime) else when
-    spans: list[tuple[datetime, datetime]] = []
-    for first, last in sorted((found.first, found.last) for found in ranges(points)):
-        if spans and first <= spans[-1][1]:
-            begin, end = spans.pop()
-            spans.append((begin, max(end, last)))
-        else:
-            spans.append((first, last))
-    earlier = sum(tid_at(first) <= tid for first, _last in spans)
-    near = spans[max(0, earlier - NEAR) : earlier + NEAR]
+    found = spans(points)
+    earlier = sum(tid_at(first) <= tid for first, _last in found)
+    near = found[max(0, earlier - NEAR) : earlier + NEAR]
     words = [
         stamp(first) if first == last else f"{stamp(first)} to {stamp(last)}"
         for first, last in near
     ]
-    if len(near) < len(spans):
-        words.append(f"and {len(spans) - len(near)} more, see the list of restore points")
+    if len(near) < len(found):
+        words.append(f"and {len(found) - len(near)} more, see the list of restore points")
     return f"what can be had: {'; '.join(words)}"
 
 

@@ -11,9 +11,9 @@ Two rules stand above every policy:
 
 * The newest restore point that can be restored stays, and so does the newest that lacks
   nothing, if that is another one.
-* What cannot be restored takes nobody's place.  It is kept where a good one would be, but
-  not counted: it may be about to be completed, or its other half may be on a disk that is
-  not mounted today.
+* What cannot be restored, or was found damaged, takes nobody's place.  It is kept where a
+  good one would be, but not counted: it may be about to be completed, or its other half may
+  be on a disk that is not mounted today.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ class Plan:
         return tuple(sorted({made.point.chain for made in self.decisions if not made.kept}))
 
 
+_INCOMPLETE = "the next run may complete it"
+
 _Period = Callable[[RestorePoint], object]
 
 _PERIODS: tuple[tuple[str, _Period], ...] = (
@@ -104,14 +106,14 @@ def _wanted(
     points: Sequence[RestorePoint], policy: Policy, now: datetime
 ) -> Iterator[tuple[RestorePoint, str]]:
     """Yield each point that a rule wants, with the reason, once for each such rule."""
-    good = [point for point in points if point.restorable]
+    good = [point for point in points if point.sound]
     for point in good[-1:]:
         yield point, "the newest that can be restored"
     for point in [point for point in good if point.whole][-1:]:
         yield point, "the newest that lacks nothing"
     for point in points:
         if not good or point.age > good[-1].age:
-            yield point, "the next run may complete it"
+            yield point, "nothing newer is whole" if point.damaged else _INCOMPLETE
         if policy.keep == 0:
             yield point, "keep = 0 keeps all"
         if policy.within is not None and now - point.moment <= policy.within:
@@ -136,9 +138,10 @@ def _newest_of_each(
         found = period(point)
         if found in counted:
             continue
-        if point.restorable:
+        if point.sound:
             counted.add(found)
             yield point, f"{name} {len(counted)} of {count}"
         elif found not in passed:
             passed.add(found)
-            yield point, f"{name}, but not counted: it cannot be restored"
+            why = "it is damaged" if point.damaged else "it cannot be restored"
+            yield point, f"{name}, but not counted: {why}"

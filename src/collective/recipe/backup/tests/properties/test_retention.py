@@ -19,7 +19,7 @@ law = settings(derandomize=True, max_examples=400)
 steps = st.one_of(st.integers(1, 90), st.integers(1, 60 * 48), st.integers(1, 60 * 24 * 200))
 """Minutes from one restore point to the next: some in an hour, some in a year."""
 
-kinds = st.sampled_from(["whole", "whole", "lacking", "bad"])
+kinds = st.sampled_from(["whole", "whole", "lacking", "bad", "damaged"])
 
 
 @st.composite
@@ -41,6 +41,7 @@ def made(name, chain, kind):
         end=4,
         problems=() if kind == "whole" else (kind,),
         restorable=kind != "bad",
+        damaged=kind == "damaged",
     )
 
 
@@ -84,7 +85,7 @@ def test_every_decision_has_a_reason_and_none_twice(points, policy, now):
 @law
 @given(histories(), policies, nows)
 def test_the_newest_good_restore_points_always_stay(points, policy, now):
-    good = [point for point in points if point.restorable]
+    good = [point for point in points if point.sound]
     whole = [point for point in points if point.whole]
     stay = kept(points, policy, now)
     assert {*good[-1:], *whole[-1:]} <= set(stay)
@@ -115,7 +116,7 @@ def test_failing_runs_never_cost_a_good_backup(points, policy, now, runs):
     for minutes, full in runs:
         name = stamp((after[-1].moment if after else START) + timedelta(minutes=minutes))
         after.append(made(name, name if full or not after else after[-1].chain, "bad"))
-    before = {point for point in kept(points, policy, now) if point.restorable}
+    before = {point for point in kept(points, policy, now) if point.sound}
     assert before <= set(kept(after, policy, now))
 
 
@@ -150,7 +151,7 @@ def stays(chain, points, policy, now):
 
 def is_wanted(point, points, policy, now):
     newer = [other for other in points if other.moment > point.moment]
-    good = [other for other in newer if other.restorable]
+    good = [other for other in newer if other.sound]
     if policy.keep == 0 or not good:
         return True
     if point.whole and not any(other.whole for other in newer):
@@ -166,7 +167,7 @@ def is_wanted(point, points, policy, now):
         (policy.monthly, lambda moment: (moment.year, moment.month)),
         (policy.yearly, lambda moment: moment.year),
     ]
-    rivals = good if point.restorable else newer
+    rivals = good if point.sound else newer
     return any(
         period(point.moment) not in {period(other.moment) for other in rivals}
         and len({period(other.moment) for other in good}) < count

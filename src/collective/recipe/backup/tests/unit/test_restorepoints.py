@@ -6,7 +6,15 @@ import pytest
 
 from collective.recipe.backup.errors import NoRestorePoint
 from collective.recipe.backup.model import RestorePoint
-from collective.recipe.backup.restorepoints import Choice, choose, newest, ranges
+from collective.recipe.backup.restorepoints import (
+    Choice,
+    choose,
+    newest,
+    newest_before,
+    passed_over,
+    ranges,
+    spans,
+)
 from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid, moment_of, stamp, tid_at
 
 UTC = timezone.utc
@@ -354,3 +362,60 @@ def test_a_hint_before_everything_begins_with_the_oldest():
     hint = refusal(weekly(packs=True), DAY).hint
     assert hint.startswith("what can be had: 2026-03-01-01-00-00 to 2026-03-01-03-00-00; ")
     assert hint.endswith("; and 297 more, see the list of restore points")
+
+
+# what was found damaged
+
+HURT = {"damaged": True, "problems": ("damage was found on 2026-03-04: x.deltafsz",)}
+
+
+def test_what_is_damaged_is_never_taken_for_the_newest():
+    hurt = ours(at("6:00", 2), PACKED.moment, last=at("5:00", 2), since=at("12:00"), **HURT)
+    choice = choose([*POINTS, hurt], None)
+    assert choice == Choice(point=PACKED)
+    assert newest_before([*POINTS, hurt], None) == Choice(point=PACKED)
+    assert passed_over([*POINTS, hurt], None, choice) == [hurt]
+
+
+def test_what_is_damaged_can_be_named():
+    hurt = ours(at("6:00", 2), PACKED.moment, last=at("5:00", 2), since=at("12:00"), **HURT)
+    points = [*POINTS, hurt]
+    for way in choose, newest_before:
+        assert way(points, hurt.moment) == Choice(point=hurt)
+        assert passed_over(points, hurt.moment, way(points, hurt.moment)) == []
+    assert choose([hurt], hurt.moment) == Choice(point=hurt)
+    with pytest.raises(NoRestorePoint, match="none of the 1 restore points"):
+        choose([hurt], None)
+
+
+def test_a_moment_comes_from_what_is_sound_and_else_from_what_is_damaged():
+    hurt = ours(at("6:00"), FULL.moment, last=at("5:00"), since=at("1:00"), **HURT)
+    later = ours(at("3:00", 2), last=at("2:00", 2), since=at("1:00"))
+    when = at("4:00")
+    assert choose([FULL, hurt], when) == Choice(point=hurt, until=tid_at(when))
+    assert choose([FULL, hurt, later], when) == Choice(point=later, until=tid_at(when))
+    assert ranges([FULL, hurt]) == ranges([FULL])
+
+
+def test_a_moment_after_all_does_not_quietly_mean_an_older_one():
+    hurt = ours(at("6:00"), FULL.moment, last=at("5:00"), since=at("1:00"), **HURT)
+    choice = choose([FULL, hurt], at("12:00", 9))
+    assert choice == Choice(point=FULL)
+    assert passed_over([FULL, hurt], at("12:00", 9), choice) == [hurt]
+    exact = choose([FULL, hurt], at("2:30"))
+    assert passed_over([FULL, hurt], at("2:30"), exact) == []
+    assert passed_over([FULL], None, choose([FULL], None)) == []
+
+
+def test_the_range_of_a_chain_ends_with_its_newest_stamp_if_that_is_a_second_ahead():
+    bumped = ours(at("9:00:01"), FULL.moment, last=at("8:00"), taken=at("9:00"), since=at("1:00"))
+    assert [each.last for each in ranges([FULL, bumped])] == [bumped.moment]
+    ahead = ours(at("9:05"), FULL.moment, last=at("8:00"), taken=at("9:00"), since=at("1:00"))
+    assert [each.last for each in ranges([FULL, ahead])] == [at("9:00")]
+
+
+def test_ranges_that_overlap_are_one_span():
+    assert spans(POINTS) == [(at("1:00"), at("9:00")), (at("12:00"), at("3:00", 2))]
+    again = ours(at("10:00"), last=at("8:00"), since=at("4:00"))
+    assert spans([*POINTS, again])[0] == (at("1:00"), at("10:00"))
+    assert spans([]) == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -229,3 +230,18 @@ def test_who_goes_without_counting_is_told_so():
 
 def test_zero_is_a_reason():
     assert reasons(days(1, 2), Policy(keep=0))[0] == ("keep = 0 keeps all",)
+
+
+def hurt(text, chain=None):
+    return replace(point(text, chain, problems=("damage was found",)), damaged=True)
+
+
+def test_what_is_damaged_takes_nobodys_place():
+    points = [*days(1, 2), hurt("2026-03-03")]
+    assert removed(points, Policy(keep=2)) == []
+    assert removed(points, Policy(keep=1)) == ["2026-03-01"]
+    assert reasons(points, Policy(keep=1))[-1] == (
+        "nothing newer is whole",
+        "full backup, but not counted: it is damaged",
+    )
+    assert removed([*points, *days(4)], Policy(keep=1)) == [f"2026-03-0{day}" for day in (1, 2, 3)]
