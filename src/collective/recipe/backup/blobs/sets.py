@@ -119,7 +119,8 @@ class Copied:
     *foreign* are no blobs.  *vanished* ones went away before they could be copied, and for
     *unverified* ones there was no digest to compare with.  *lost* counts the blobs asked
     for that the source does not have; *missing* names some of them.  *whole* are the bytes
-    of all that is there now, where all was looked at.
+    of all that is there now, where all was looked at.  *marker* is what became of ZODB's note
+    of the layout, which is one of the files.
     """
 
     files: int = 0
@@ -131,6 +132,18 @@ class Copied:
     lost: int = 0
     missing: tuple[BlobId, ...] = ()
     whole: int | None = None
+    marker: How | None = None
+
+    def __str__(self) -> str:
+        """Return in words what a backup stored."""
+        new = self.files - (self.marker is How.COPIED)
+        words = [f"{new:,} new", f"{self.size:,} bytes"]
+        linked = self.linked - (self.marker is How.LINKED)
+        if linked:
+            words.append(f"{linked:,} linked")
+        if self.foreign:
+            words.append(f"{self.foreign:,} of them no blobs")
+        return ", ".join(words)
 
     def __add__(self, other: Copied) -> Copied:
         return Copied(
@@ -143,6 +156,7 @@ class Copied:
             lost=self.lost + other.lost,
             missing=(self.missing + other.missing)[:NAMED],
             whole=None if self.whole is None else self.whole + other.size,
+            marker=self.marker or other.marker,
         )
 
 
@@ -155,6 +169,7 @@ class Tally:
         self._size = 0
         self._linked_size = 0
         self._foreign = 0
+        self._marker: How | None = None
 
     def add(self, done: Done) -> None:
         """Count one."""
@@ -166,6 +181,8 @@ class Tally:
             self._size += done.checksum.size or 0
         if done.how is How.LINKED and done.checksum:
             self._linked_size += done.checksum.size or 0
+        if done.entry.kind is Kind.MARKER:
+            self._marker = done.how
         if done.entry.foreign and done.how is not How.VANISHED:
             self._foreign += 1
 
@@ -178,6 +195,7 @@ class Tally:
             size=self._size,
             foreign=self._foreign,
             whole=self._size + self._linked_size,
+            marker=self._marker,
         )
 
 

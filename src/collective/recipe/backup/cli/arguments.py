@@ -30,6 +30,9 @@ exit codes:
 GENERAL = ("--quiet", "--no-prompt", "--debug")
 """What every command has, besides --help."""
 
+_NEAR = 0.75
+"""How much of a name must be right for the rest to be a slip of the hand."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verb:
@@ -156,11 +159,13 @@ def _nearest(parser: Parser, unknown: str) -> str:
     """Return a hint that names the option that was probably meant."""
     from difflib import get_close_matches
 
-    name = unknown.partition("=")[0]
-    known = sorted(parser.option_names())
-    near = get_close_matches(name, known, n=1) or [each for each in known if each.startswith(name)]
+    # without the dashes, which all have in common
+    name = unknown.partition("=")[0].lstrip("-")
+    known = {spelling.lstrip("-"): spelling for spelling in sorted(parser.option_names())}
+    near = get_close_matches(name, known, n=1, cutoff=_NEAR)
+    near = near or [each for each in known if name and each.startswith(name)]
     if near:
-        return f"do you mean {near[0]}?  {parser.prog} --help says what there is"
+        return f"do you mean {known[near[0]]}?  {parser.prog} --help says what there is"
     return f"{parser.prog} --help says what there is"
 
 

@@ -92,9 +92,10 @@ class Destination(Protocol):
     def prepare(self) -> None:
         """Make what has to be there before the first backup; raise if it cannot be."""
 
-    def backup(self, now: datetime, *, full: bool) -> Outcome:
+    def backup(self, now: datetime, *, why_full: str = "") -> Outcome:
         """Make a restore point of the source's present state, if it changed since the last.
 
+        *why_full* says why it is to begin a new chain, "" if it need not.
         Raises BackupError of the fitting kind; a blob that the source lacks is no error
         but a problem of the restore point.
         """

@@ -46,11 +46,11 @@ class BlobsOnly:
         with explained("cannot make the backup directory"):
             self._shop.files.make_directories(self._shop.directory)
 
-    def backup(self, now: datetime, *, full: bool) -> Outcome:
+    def backup(self, now: datetime, *, why_full: str = "") -> Outcome:
         """Add a restore point if there is something new; see Destination."""
         watch = Stopwatch()
         with watch.phase("blobs"):
-            newest = None if full else self._newest()
+            newest = None if why_full else self._newest()
             if newest is not None and self._is_current(newest):
                 name, copied = newest.name, Copied()
             else:
@@ -173,8 +173,7 @@ def _chain(holding: Holding) -> str:
 def _summary(point: RestorePoint, copied: Copied, *, changed: bool) -> str:
     if not changed:
         return f"blobs unchanged since {point.stamp}"
-    words = f"blobs {point.stamp}: {copied.files:,} new, {copied.size:,} bytes"
-    return f"{words}, {copied.linked:,} linked" if copied.linked else words
+    return f"blobs {point.stamp}: {copied}"
 
 
 def _everything(_name: str) -> bool:

@@ -54,6 +54,9 @@ from collective.recipe.backup.times import LAST_TID, Tid, tid_at
 
 logger = logging.getLogger("backup")
 
+_LEFT_BY_OLDER = "nothing can be added to the blobs that an older release left"
+"""Why a new chain begins where nothing can be added to the newest restore point."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -113,14 +116,14 @@ class Directory:
 
     # backup
 
-    def backup(self, now: datetime, *, full: bool) -> Outcome:
+    def backup(self, now: datetime, *, why_full: str = "") -> Outcome:
         """Add a restore point if there is something new; see Destination."""
         watch = Stopwatch()
         with ExitStack() as stack:
             with watch.phase("filestorage"):
-                log, taken = self._back_up_filestorage(stack, now, full=full)
+                log, taken = self._back_up_filestorage(stack, now, why_full)
                 if self._blobs is not None and not self._blobs.can_complete(log, taken):
-                    log, taken = self._back_up_filestorage(stack, now, full=True)
+                    log, taken = self._back_up_filestorage(stack, now, _LEFT_BY_OLDER)
             known = manifest.read(self.place.filestorage, taken.stamp)
             if known is not None and not known.missing and self._has_blobs_of(known):
                 written, copied = known, None
@@ -143,7 +146,7 @@ class Directory:
         return self._blobs is None or self._blobs.is_current(known.blobs)
 
     def _back_up_filestorage(
-        self, stack: ExitStack, now: datetime, *, full: bool
+        self, stack: ExitStack, now: datetime, why_full: str
     ) -> tuple[TransactionLog, Taken]:
         """Return the log, open for as long as *stack*, and what was backed up of it."""
         settings, directory = self._settings, self.place.filestorage
@@ -152,13 +155,13 @@ class Directory:
             before = chains[-1].last.stamp if chains else ""
             gzip, quick = settings.level is not None, not settings.strict
             settings.repozo.back_up(
-                self.source.filestorage, directory, full=full, quick=quick, gzip=gzip
+                self.source.filestorage, directory, full=bool(why_full), quick=quick, gzip=gzip
             )
             log = stack.enter_context(TransactionLog(self.source.filestorage))
             return log, settings.repozo.taken(log, directory, before)
         log = stack.enter_context(TransactionLog(self.source.filestorage))
         orders = Orders(
-            full=full,
+            why_full=why_full,
             level=settings.level,
             strict=settings.strict,
             merged_later=settings.merged_later,
@@ -348,7 +351,5 @@ def _summary(taken: Taken, copied: Copied | None) -> str:
         if taken.reason:
             words += f" ({taken.reason})"
     if copied is not None:
-        words += f"; blobs: {copied.files:,} new, {copied.size:,} bytes"
-        if copied.linked:
-            words += f", {copied.linked:,} linked"
+        words += f"; blobs: {copied}"
     return words

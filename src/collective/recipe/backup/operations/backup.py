@@ -30,15 +30,16 @@ from collective.recipe.backup.times import monotonic
 logger = logging.getLogger("backup")
 
 
-def back_up(run: Run, *, full: bool) -> list[Outcome]:
+def back_up(run: Run, *, why_full: str = "") -> list[Outcome]:
     """Make a restore point of every source that changed since its last one.
 
+    *why_full* says why all of them are to be full ones, "" if they need not.
     Raises IntegrityError at the very end if a source lacks blobs that its records name:
     the restore point is there then, and says so, and post_command has run.
     """
     with one_run(run):
         with course(run) as account:
-            outcomes = _back_up_locked(run, full=full)
+            outcomes = _back_up_locked(run, why_full)
             account.backed_up(run.config.sources, outcomes)
             lacking = incomplete(outcomes)
             if lacking is not None:
@@ -48,11 +49,11 @@ def back_up(run: Run, *, full: bool) -> list[Outcome]:
     return outcomes
 
 
-def back_up_now(run: Run, *, full: bool) -> list[Outcome]:
+def back_up_now(run: Run) -> list[Outcome]:
     """Do the same without hooks; what a source lacks is only warned of."""
     began = monotonic()
     with one_run(run):
-        outcomes = _back_up_locked(run, full=full)
+        outcomes = _back_up_locked(run)
         if any(outcome.changed for outcome in outcomes):
             put_down(run, outcomes, monotonic() - began)
     for outcome in outcomes:
@@ -61,7 +62,7 @@ def back_up_now(run: Run, *, full: bool) -> list[Outcome]:
     return outcomes
 
 
-def _back_up_locked(run: Run, *, full: bool) -> list[Outcome]:
+def _back_up_locked(run: Run, why_full: str = "") -> list[Outcome]:
     started = monotonic()
     with ExitStack() as locks:
         destinations = run.destinations()
@@ -70,7 +71,7 @@ def _back_up_locked(run: Run, *, full: bool) -> list[Outcome]:
             locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
         for destination in destinations:
             _refuse_mixture(destination)
-        outcomes = [_one(run, destination, full=full) for destination in destinations]
+        outcomes = [_one(run, destination, why_full) for destination in destinations]
         for destination in destinations:
             prune_one(run, destination)
     logger.info("%s", _closing_line(outcomes, monotonic() - started))
@@ -97,11 +98,11 @@ def merge_now(run: Run, *, before: str) -> None:
                 logger.info("merged %s", merged)
 
 
-def _one(run: Run, destination: Destination, *, full: bool) -> Outcome:
+def _one(run: Run, destination: Destination, why_full: str) -> Outcome:
     name = destination.source.name
     where = "" if name == MAIN else f" of storage {name}"
     logger.info("backing up %s%s", destination.source.filestorage, where)
-    outcome = destination.backup(run.now, full=full)
+    outcome = destination.backup(run.now, why_full=why_full)
     for note in outcome.notes:
         logger.warning("%s", note)
     logger.info("%s", outcome.summary)

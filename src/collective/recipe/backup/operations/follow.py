@@ -75,7 +75,7 @@ class _Following:
         run = replace(self._run, now=now, following=True)
         look = _look(run)
         if look is not None and look != self._backed_up:
-            for outcome in back_up_now(run, full=False):
+            for outcome in back_up_now(run):
                 if outcome.changed:
                     self._tell(f"restore point {outcome.point.stamp}")
             self._backed_up = look

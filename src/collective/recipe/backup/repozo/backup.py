@@ -32,12 +32,13 @@ _CLOCK_SET_BACK = timedelta(hours=1)
 class Orders:
     """How to back up.
 
-    *full*: in any case; *level*: of compression, None for no gzip; *strict*: compare all
-    that was backed up with the filestorage before going on from there; *merged_later*: what
-    is added is not compressed, since merging it will (see merge).
+    *why_full*: why it is to be a full one in any case, "" if that need not be; *level*: of
+    compression, None for no gzip; *strict*: compare all that was backed up with the
+    filestorage before going on from there; *merged_later*: what is added is not compressed,
+    since merging it will (see merge).
     """
 
-    full: bool = False
+    why_full: str = ""
     level: int | None = DEFAULT_LEVEL
     strict: bool = False
     merged_later: bool = False
@@ -117,8 +118,8 @@ def _why_full(
     log: TransactionLog, newest: Chain | None, orders: Orders, healed: Healed, progress: Progress
 ) -> str:
     """Return why a new chain must begin, "" if the newest one can go on."""
-    if orders.full:
-        return "a full backup was asked for"
+    if orders.why_full:
+        return orders.why_full
     if newest is None:
         return "there is no backup yet"
     return (

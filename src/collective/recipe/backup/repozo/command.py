@@ -116,7 +116,7 @@ def _backup(options: _Options, repository: Path, say: Say) -> int:
         raise UsageError("--file is needed with --backup")
     files = Files()
     orders = Orders(
-        full=options.full,
+        why_full="a full backup was asked for" if options.full else "",
         level=DEFAULT_LEVEL if options.gzip else None,
         strict=not options.quick,
     )

@@ -81,7 +81,9 @@ class Operated:
     ) -> Outcome:
         """Back up, an hour after the last time."""
         self.now += timedelta(hours=1)
-        [outcome] = back_up(self.run("backup", files=files, destination=destination), full=full)
+        why_full = "a full backup was asked for" if full else ""
+        run = self.run("backup", files=files, destination=destination)
+        [outcome] = back_up(run, why_full=why_full)
         return outcome
 
     def restore(

@@ -74,13 +74,14 @@ class Vault:
         self.now += HOUR
         return self.site.commit({key: f"{self.now} " * (size // 26 + 1)})
 
-    def take(self, *, files: Files | None = None, **orders: Any) -> Taken:
+    def take(self, *, files: Files | None = None, full: bool = False, **orders: Any) -> Taken:
         """Make a backup of ours, as things are now."""
+        why_full = "a full backup was asked for" if full else ""
         with TransactionLog(self.site.filestorage) as log:
             return back_up(
                 log,
                 self.directory,
-                Orders(**orders),
+                Orders(why_full=why_full, **orders),
                 files=files or Files(),
                 now=self.now,
                 progress=Silent(),

@@ -36,12 +36,14 @@ _END = bytes(2 * BLOCK_SIZE)
 class Packing:
     """Packs what lies in *sources*, of which the first that has a file counts.
 
-    *files* were packed, *size* bytes in all; of these *foreign* are no blobs.  *gone* ones
-    were not to be found; *gone_blobs* names some of them.
+    *files* were packed, *size* bytes in all; of these *foreign* are no blobs, and with
+    *marked* one is ZODB's note of the layout.  *gone* ones were not to be found;
+    *gone_blobs* names some of them.
     """
 
     def __init__(self, sources: Sequence[Path], advance: Advance) -> None:
         self.files = self.size = self.foreign = self.gone = 0
+        self.marked = False
         self.gone_blobs: list[BlobId] = []
         self._sources = sources
         self._advance = advance
@@ -63,6 +65,7 @@ class Packing:
             else:
                 self.files += 1
                 self.foreign += entry.foreign
+                self.marked |= entry.kind is Kind.MARKER
         yield _END
 
     def _note_gone(self, entry: Entry) -> None:

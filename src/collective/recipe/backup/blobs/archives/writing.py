@@ -15,6 +15,7 @@ from blake3 import blake3
 from collective.recipe.backup.blobs.archives.names import Archive, find_archives
 from collective.recipe.backup.blobs.archives.packing import Packing
 from collective.recipe.backup.blobs.archives.seal import Mark, seal
+from collective.recipe.backup.blobs.copying import How
 from collective.recipe.backup.blobs.layout import Entry, Kind, layout_of, walk
 from collective.recipe.backup.blobs.sets import Copied
 from collective.recipe.backup.errors import BackupError, explained
@@ -57,6 +58,7 @@ def write_full(  # noqa: PLR0913  files and progress come from outside, as every
         foreign=packing.foreign,
         vanished=packing.gone,
         whole=packing.size,
+        marker=How.COPIED if packing.marked else None,
     )
 
 

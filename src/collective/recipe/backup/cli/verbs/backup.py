@@ -20,6 +20,11 @@ DEFAULT_INTERVAL = 10.0
 """Seconds between two looks of --follow."""
 MAXIMUM_INTERVAL = 86400
 
+_ALWAYS_FULL = {
+    config.SNAPSHOT: "a snapshot is always full",
+    config.ZIP: "a zip backup is always full",
+}
+
 
 def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -51,12 +56,20 @@ def _act(run: Run, namespace: argparse.Namespace, _answers: Answers) -> int:
 
     for argument in namespace.ignored:
         logger.warning("%r means nothing to a backup, ignored", argument)
-    full = namespace.full or run.config.options.full or run.destination != config.STANDARD
     if namespace.follow:
         _follow(run, namespace.every)
     else:
-        back_up(run, full=full)
+        back_up(run, why_full=_why_full(run, namespace))
     return DONE
+
+
+def _why_full(run: Run, namespace: argparse.Namespace) -> str:
+    """Return why the backup is to be a full one, "" if it need not."""
+    if namespace.full:
+        return "a full backup was asked for"
+    if run.destination in _ALWAYS_FULL:
+        return _ALWAYS_FULL[run.destination]
+    return "the option full is set" if run.config.options.full else ""
 
 
 def _follow(run: Run, every: float) -> None:

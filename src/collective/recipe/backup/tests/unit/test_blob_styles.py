@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -90,6 +91,16 @@ def test_styles_may_change_with_each_backup(site, tmp_path, pack) -> None:
     assert list(operated.destination().verify(Depth.RECORDS)) == []
     for number, (moment, expected) in enumerate(contents.items()):
         assert staged(operated, moment, tmp_path / str(number)) == expected
+
+
+@each_style
+def test_what_is_new_is_counted_without_the_note_of_the_layout(site, options) -> None:
+    site.commit(blobs={"a": b"a", "b": b"b"})
+    operated = Operated(site, **options)
+    assert re.search(r"blobs: (2 new, \d+ bytes|0 new, .*2 linked)$", operated.backup().summary)
+    (site.blobstorage / "notes.txt").write_text("of the sysadmin")
+    site.commit(blobs={"c": b"c"})
+    assert operated.backup(full=True).summary.endswith(", 1 of them no blobs")
 
 
 @each_style

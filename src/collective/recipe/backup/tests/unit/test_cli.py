@@ -16,6 +16,7 @@ import pytest
 from collective.recipe.backup.cli import main, signals
 from collective.recipe.backup.cli.arguments import HelpGiven, parse, parser_of
 from collective.recipe.backup.cli.verbs import VERBS
+from collective.recipe.backup.config import SNAPSHOT, STANDARD
 from collective.recipe.backup.errors import DONE, UsageError
 from collective.recipe.backup.operations import listing
 from collective.recipe.backup.tests.runs import Operated
@@ -56,6 +57,22 @@ def called(operated: Operated, verb: str, *arguments: str) -> int:
 
 def command(operated: Operated, verb: str, *arguments: str) -> list[str]:
     return [sys.executable, "-c", SCRIPT, verb, "standard", str(operated.config_path), *arguments]
+
+
+@pytest.mark.parametrize(
+    ("destination", "arguments", "options", "why"),
+    [
+        (STANDARD, [], {}, "there is no backup yet"),
+        (STANDARD, ["--full"], {}, "a full backup was asked for"),
+        (STANDARD, [], {"full": True}, "the option full is set"),
+        (SNAPSHOT, [], {}, "a snapshot is always full"),
+        (SNAPSHOT, ["--full"], {}, "a full backup was asked for"),
+    ],
+)
+def test_a_full_backup_says_why_it_is_one(site, capsys, destination, arguments, options, why):
+    operated = Operated(site, **options)
+    assert main("backup", destination, operated.config_path, arguments) == DONE
+    assert f" ({why});" in capsys.readouterr().err
 
 
 # what may be typed
@@ -106,6 +123,10 @@ def test_a_script_goes_by_its_own_name(monkeypatch, name):
         ("restore", "--only_blobs", "--only-blobs"),
         ("list", "--jsn", "--json"),
         ("verify", "--dept", "--depth"),
+        ("backup", "--ful", "--full"),
+        ("backup", "--foll", "--follow"),
+        ("backup", "--dbeug", "--debug"),
+        ("restore", "--only-file", "--only-filestorage"),
     ],
 )
 def test_an_unknown_option_is_named_with_the_nearest(verb, typed, meant):
@@ -113,6 +134,13 @@ def test_an_unknown_option_is_named_with_the_nearest(verb, typed, meant):
         parse(VERBS[verb], [typed])
     assert repr(typed) in str(caught.value)
     assert f"do you mean {meant}?" in caught.value.hint
+
+
+@pytest.mark.parametrize("typed", ["--foo", "--fluffy", "--every-day", "--v", "-v"])
+def test_an_option_that_is_hardly_like_another_gets_no_suggestion(typed):
+    with pytest.raises(UsageError) as caught:
+        parse(VERBS["backup"], [typed], "backup")
+    assert caught.value.hint == "backup --help says what there is"
 
 
 def test_an_option_that_is_like_no_other_gets_no_suggestion():

@@ -143,6 +143,7 @@ def test_what_an_older_release_has_not_finished_is_not_taken_for_whole(tmp_path)
 
     assert outcome.point.stamp > newest.stamp
     assert outcome.point.whole
+    assert "(nothing can be added to the blobs that an older release left)" in outcome.summary
     assert inherited.staged(None, tmp_path / "newest") == inherited.expected(-1)
 
 

@@ -44,7 +44,7 @@ class Mounted(Operated):
 
     def back_up_both(self, **more) -> list:
         self.now += timedelta(hours=1)
-        return back_up(self.run("backup", **more), full=False)
+        return back_up(self.run("backup", **more))
 
     def contents(self) -> list:
         return [self.catalog.contents(), self.site.contents()]
