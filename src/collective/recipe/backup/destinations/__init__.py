@@ -92,6 +92,12 @@ class Destination(Protocol):
     def prepare(self) -> None:
         """Make what has to be there before the first backup; raise if it cannot be."""
 
+    def claim(self) -> None:
+        """Mark the backups as those of the source; the caller holds the lock.
+
+        Raises ConfigurationError if they are those of another site.
+        """
+
     def backup(self, now: datetime, *, why_full: str = "") -> Outcome:
         """Make a restore point of the source's present state, if it changed since the last.
 

@@ -10,13 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
+from itertools import islice
 
 from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
 from collective.recipe.backup.blobs.layout import walk
 from collective.recipe.backup.blobs.older import disordered
 from collective.recipe.backup.blobs.sets import Copied
 from collective.recipe.backup.blobs.snapshots import is_current
-from collective.recipe.backup.destinations import Depth, Outcome, Reads, Staged, Targets
+from collective.recipe.backup.destinations import (
+    Depth,
+    Outcome,
+    Reads,
+    Staged,
+    Targets,
+    owners,
+)
 from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
 from collective.recipe.backup.destinations.blobstyles import Demand, Workshop
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
@@ -24,6 +32,8 @@ from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.model import BlobId, Problem, RestorePoint, Source
 from collective.recipe.backup.restorepoints import Choice
 from collective.recipe.backup.times import LAST_TID
+
+_A_FEW = 100
 
 
 class BlobsOnly:
@@ -45,6 +55,20 @@ class BlobsOnly:
             )
         with explained("cannot make the backup directory"):
             self._shop.files.make_directories(self._shop.directory)
+
+    def claim(self) -> None:
+        """Mark the directory as that of the source; see Destination."""
+        shop = self._shop
+        owners.claim_blobs_alone(
+            shop.directory, shop.storage, self.source, self._is_known, shop.files
+        )
+
+    def _is_known(self) -> bool:
+        """Tell whether the newest backup holds one of the first blobs of the source."""
+        newest, first = self._newest(), list(islice(self._at_source(), _A_FEW))
+        if newest is None or not first:
+            return True
+        return len(list(self._part.lacking(newest.name, first))) < len(first)
 
     def backup(self, now: datetime, *, why_full: str = "") -> Outcome:
         """Add a restore point if there is something new; see Destination."""

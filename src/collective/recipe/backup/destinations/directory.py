@@ -28,6 +28,7 @@ from collective.recipe.backup.destinations import (
     Staged,
     Targets,
     manifest,
+    owners,
 )
 from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
 from collective.recipe.backup.destinations.blobstyles import Workshop
@@ -113,6 +114,21 @@ class Directory:
             for directory in (self.place.filestorage, self.place.blobstorage):
                 if directory is not None:
                     self._files.make_directories(directory)
+
+    def claim(self) -> None:
+        """Mark both directories as those of the source; see Destination."""
+        place = self.place
+        mark = owners.claim(place.filestorage, self.source, self._is_known, self._files)
+        if self._blobs is not None and self._blobs.directory.is_dir():
+            owners.claim_blobs(
+                self._blobs.directory, self._blobs.storage, self.source, mark, self._files
+            )
+
+    def _is_known(self) -> bool:
+        """Tell whether the filestorage has a transaction that the restore points know."""
+        tids = {tid for point in self.restore_points() for tid in (point.since, point.tid) if tid}
+        with TransactionLog(self.source.filestorage) as log:
+            return not tids or any(each.tid in tids for each in log.transactions())
 
     # backup
 

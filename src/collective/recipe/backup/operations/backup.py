@@ -71,6 +71,7 @@ def _back_up_locked(run: Run, why_full: str = "") -> list[Outcome]:
             locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
         for destination in destinations:
             _refuse_mixture(destination)
+            destination.claim()
         outcomes = [_one(run, destination, why_full) for destination in destinations]
         for destination in destinations:
             prune_one(run, destination)
@@ -94,6 +95,7 @@ def merge_now(run: Run, *, before: str) -> None:
     with one_run(run), ExitStack() as locks:
         for destination in run.destinations():
             locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
+            destination.claim()
             for merged in destination.merge(before):
                 logger.info("merged %s", merged)
 

@@ -35,6 +35,7 @@ def prune(run: Run) -> list[Pruned]:
         for destination in destinations:
             if destination.lock_directory.is_dir():
                 locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
+                destination.claim()
         pruned = [Pruned(source=each.source, plan=prune_one(run, each)) for each in destinations]
         removed = [made for each in pruned for made in each.plan.decisions if not made.kept]
         account.numbers = {"removed": len(removed)}

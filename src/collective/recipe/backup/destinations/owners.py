@@ -1,0 +1,191 @@
+"""Whose backups a directory holds: a mark in it keeps two sites from each other's backups.
+
+A prune removes what none of its own restore points needs, and blobs that only those of
+another site need are no exception.  So the first backup leaves a mark, ``.backup.owner``
+among the filestorage backups and ``.backup.owner.STORAGE`` among the blobs, and whoever
+writes there later must be its owner::
+
+    key          names these backups; that of the blobs is that of their filestorage backups
+    host         the machine, and on it
+    filestorage  the filestorage that is backed up
+    blobstorage  its blobstorage, or null
+    directory    where the mark lies; inode is that of the directory
+    backups      among blobs: where the filestorage backups lie; null: there are none
+
+A site may move.  What the mark names is no longer there then, and the site has
+transactions that the backups know: it stays the owner.  A directory that was copied, or
+put on another disk, belongs to whoever writes to it next.  Readers look at no mark.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from blake3 import blake3
+
+from collective.recipe.backup.errors import (
+    BackupError,
+    ConfigurationError,
+    IntegrityError,
+    explained,
+    printable,
+)
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.model import Source
+
+NAME = ".backup.owner"
+
+FORMAT = 1
+_KEY_SIZE = 16
+
+Knows = Callable[[], bool]
+"""Tells whether the source has anything that the backups have; it may take its time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """What a mark says; see the module for the meanings."""
+
+    key: str
+    host: str
+    filestorage: str
+    blobstorage: str | None
+    directory: str
+    inode: int
+    backups: str | None = None
+
+
+def claim(directory: Path, source: Source, knows: Knows, files: Files) -> Mark:
+    """Make the filestorage backups in *directory* those of *source*, as the mark now says.
+
+    Raises ConfigurationError if they are those of another site.
+    """
+    path, mine = directory / NAME, _mark(directory, source)
+    mark = _still_there(path)
+    if mark is not None:
+        same = (mark.host, mark.filestorage) == (mine.host, mine.filestorage)
+        if not same and (_is_other(mark, mark.filestorage, source.filestorage) or not knows()):
+            raise _refusal(path, f"the backups of {mark.filestorage}", mark)
+        mine = replace(mine, key=mark.key)
+    _write(path, mine, files)
+    return mine
+
+
+def claim_blobs(directory: Path, storage: str, source: Source, backups: Mark, files: Files) -> None:
+    """Make the blobs of *storage* in *directory* belong to the filestorage backups *backups*.
+
+    Raises ConfigurationError if they belong to others.
+    """
+    path = _path(directory, storage)
+    mark = _still_there(path)
+    if mark is not None and mark.key != backups.key and _is_claimed(mark, source):
+        whose = mark.backups or mark.blobstorage
+        raise _refusal(path, f"the blobs of the backups of {whose}", mark)
+    mine = _mark(directory, source)
+    _write(path, replace(mine, key=backups.key, backups=backups.directory), files)
+
+
+def claim_blobs_alone(
+    directory: Path, storage: str, source: Source, knows: Knows, files: Files
+) -> None:
+    """Make the blobs of *storage* in *directory* those of *source*, without a filestorage.
+
+    Raises ConfigurationError if they are those of another site.
+    """
+    path, mine = _path(directory, storage), _mark(directory, source)
+    mark = _still_there(path)
+    if mark is not None:
+        same = (mark.host, mark.blobstorage) == (mine.host, mine.blobstorage)
+        if not same and (_is_other(mark, mark.blobstorage, source.blobstorage) or not knows()):
+            raise _refusal(path, f"the backups of {mark.blobstorage}", mark)
+    _write(path, mine, files)
+
+
+def _path(directory: Path, storage: str) -> Path:
+    return directory / f"{NAME}.{storage}"
+
+
+def _mark(directory: Path, source: Source) -> Mark:
+    """Return the mark of *source* in *directory*, with a key that no other directory has."""
+    with explained("cannot look at the backups", directory):
+        inode = directory.stat().st_ino
+    host, place = os.uname().nodename, os.path.realpath(directory)
+    filestorage, blobs = os.path.realpath(source.filestorage), source.blobstorage
+    told = "\0".join([host, place, str(inode), filestorage]).encode("utf-8", "surrogateescape")
+    return Mark(
+        key=blake3(told).hexdigest(_KEY_SIZE),
+        host=host,
+        filestorage=filestorage,
+        blobstorage=None if blobs is None else os.path.realpath(blobs),
+        directory=place,
+        inode=inode,
+    )
+
+
+def _still_there(path: Path) -> Mark | None:
+    """Return the mark at *path*, None if it came here with a copy, or if there is none."""
+    mark = _read(path)
+    if mark is None or mark.directory == os.path.realpath(path.parent):
+        return mark
+    # renamed, or mounted elsewhere; the roots of two disks may have the same number
+    same = mark.inode == path.parent.stat().st_ino
+    return mark if same and not _is_other(mark, mark.directory, path.parent) else None
+
+
+def _is_claimed(mark: Mark, source: Source) -> bool:
+    """Tell whether somebody still needs the blobs of *mark*, as far as can be seen from here."""
+    if mark.backups is None:
+        return _is_other(mark, mark.blobstorage, source.blobstorage)
+    if mark.host != os.uname().nodename:
+        return True
+    theirs = _read(Path(mark.backups) / NAME)
+    return theirs is not None and theirs.key == mark.key
+
+
+def _is_other(mark: Mark, named: str | None, ours: Path | None) -> bool:
+    """Tell whether what *mark* has *named* is there, and is not *ours*."""
+    if named is None or ours is None or mark.host != os.uname().nodename:
+        return False
+    if not os.path.exists(named):
+        return False
+    return not (os.path.exists(ours) and os.path.samefile(named, ours))
+
+
+def _refusal(path: Path, what: str, mark: Mark) -> BackupError:
+    return ConfigurationError(
+        f"this directory holds {printable(what)} on {printable(mark.host)}",
+        where=path.parent,
+        hint="give each site directories of its own, also for blobs; if this site has taken the "
+        f"place of that one, remove {path.name} there, and the next backup goes on with them",
+    )
+
+
+def _write(path: Path, mark: Mark, files: Files) -> None:
+    if _read(path) != mark:
+        content = {"format": FORMAT, **asdict(mark)}
+        with explained("cannot mark the backups as those of this site", path):
+            files.write(path, json.dumps(content, sort_keys=True).encode("ascii") + b"\n")
+
+
+def _read(path: Path) -> Mark | None:
+    """Return what the mark at *path* says, None if there is none."""
+    with explained("cannot read whose backups these are", path):
+        try:
+            data = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+    try:
+        content = json.loads(data)
+        if content.pop("format") != FORMAT:
+            raise ValueError("the format")
+        return Mark(**content)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IntegrityError(
+            "this does not say whose backups these are: it is damaged, or of a newer release",
+            where=path,
+            hint="if they are those of this site, remove it, and the next backup writes it anew",
+        ) from error

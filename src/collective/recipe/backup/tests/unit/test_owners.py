@@ -1,0 +1,347 @@
+"""Two sites that share a directory of backups, and sites that only look like two."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collective.recipe.backup.config import STANDARD, dump
+from collective.recipe.backup.destinations import Depth, owners
+from collective.recipe.backup.errors import ConfigurationError, IntegrityError
+from collective.recipe.backup.model import Place, Source
+from collective.recipe.backup.operations.backup import merge_now
+from collective.recipe.backup.operations.prune import prune
+from collective.recipe.backup.tests.runs import NOON, Operated, copied
+from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.times import stamp
+
+
+def configured(operated: Operated, **places: Path) -> Operated:
+    """Let *operated* keep its backups in other places."""
+    place = replace(operated.place(), **places)
+    destinations = {**operated.config.destinations, STANDARD: (place,)}
+    operated.config = replace(operated.config, destinations=destinations)
+    operated.config_path.write_bytes(dump(operated.config))
+    return operated
+
+
+def with_source(operated: Operated, **paths: Path) -> Operated:
+    """Let *operated* back up other places."""
+    source = replace(operated.config.sources[0], **paths)
+    operated.config = replace(operated.config, sources=(source,))
+    operated.config_path.write_bytes(dump(operated.config))
+    return operated
+
+
+def site_at(directory: Path, name: str, **options: Any) -> Operated:
+    """Return a site with a blob, which is not backed up yet."""
+    operated = Operated(Site(directory / name), **options)
+    operated.site.commit({"name": name}, {name: name.encode()})
+    return operated
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Operated:
+    """A site that is backed up."""
+    operated = site_at(tmp_path, "first", keep=1)
+    operated.backup()
+    return operated
+
+
+def mark_of(operated: Operated) -> Path:
+    return operated.place().filestorage / owners.NAME
+
+
+def blob_mark_of(operated: Operated) -> Path:
+    directory = operated.place().blobstorage
+    assert directory is not None
+    return directory / f"{owners.NAME}.blobstorage"
+
+
+def on_another_machine(*marks: Path) -> None:
+    """Let marks say that another machine has left them."""
+    for mark in marks:
+        content = json.loads(mark.read_bytes())
+        mark.write_text(json.dumps({**content, "host": "elsewhere"}))
+
+
+def second_in_the_blobs_of(first: Operated, directory: Path, **options: Any) -> Operated:
+    second = site_at(directory, "second", keep=1, **options)
+    second.now = first.now
+    return configured(second, blobstorage=first.place().blobstorage)
+
+
+def test_blobs_of_another_site_are_not_pruned(first: Operated, tmp_path: Path) -> None:
+    """The site that comes second is refused before it writes, and told how to go on."""
+    second = second_in_the_blobs_of(first, tmp_path)
+
+    for _again in range(2):
+        with pytest.raises(ConfigurationError) as caught:
+            second.backup(full=True)
+
+    assert str(first.place().filestorage) in caught.value.what
+    assert caught.value.where == str(first.place().blobstorage)
+    assert blob_mark_of(first).name in caught.value.hint
+    assert second.points() == []
+    assert not [*first.destination().verify(Depth.RECORDS)]
+    before = first.site.contents()
+    first.restore()
+    assert first.site.contents() == before
+
+
+def test_nor_by_a_prune_alone(first: Operated, tmp_path: Path) -> None:
+    second = site_at(tmp_path, "second", keep=1)
+    for _time in range(2):
+        second.now = first.now
+        second.backup(full=True)
+    configured(second, blobstorage=first.place().blobstorage)
+
+    for refused in (prune, lambda run: merge_now(run, before="9")):
+        with pytest.raises(ConfigurationError):
+            refused(second.run("prune"))
+
+    assert first.points()[-1].whole
+
+
+def test_storages_with_other_names_may_share_a_directory(first: Operated, tmp_path: Path) -> None:
+    second = second_in_the_blobs_of(first, tmp_path)
+    renamed = second.site.blobstorage.with_name("blobs")
+    second.site.blobstorage.rename(renamed)
+    with_source(second, blobstorage=renamed)
+
+    for operated in (second, first, second, first):
+        operated.backup(full=True)
+
+    assert [point.whole for point in (*first.points(), *second.points())] == [True, True]
+
+
+def test_two_sites_with_one_location_do_not_mix(first: Operated, tmp_path: Path) -> None:
+    second = configured(
+        site_at(tmp_path, "second"),
+        filestorage=first.place().filestorage,
+        blobstorage=tmp_path / "blobs of the second",
+    )
+    before = first.points()
+
+    with pytest.raises(ConfigurationError, match=r"first/var/filestorage/Data\.fs"):
+        second.backup()
+
+    assert first.points() == before
+
+
+def test_who_removes_the_mark_takes_over(first: Operated, tmp_path: Path) -> None:
+    second = configured(site_at(tmp_path, "second"), filestorage=first.place().filestorage)
+    second.now = first.now
+    mark_of(first).unlink()
+
+    second.backup()
+
+    with pytest.raises(ConfigurationError, match=r"second/var/filestorage/Data\.fs"):
+        first.backup()
+
+
+def test_directories_of_older_releases_have_no_mark_and_are_adopted(
+    first: Operated,
+) -> None:
+    mark_of(first).unlink()
+    blob_mark_of(first).unlink()
+    first.site.commit({"a": 1})
+
+    assert first.backup().changed
+
+    assert mark_of(first).exists()
+    assert blob_mark_of(first).exists()
+
+
+def test_marks_are_written_once(first: Operated) -> None:
+    """A backup without anything new writes nothing."""
+    before = [mark.stat() for mark in (mark_of(first), blob_mark_of(first))]
+
+    first.backup()
+
+    assert [mark.stat() for mark in (mark_of(first), blob_mark_of(first))] == before
+
+
+def test_a_site_may_move(first: Operated, tmp_path: Path) -> None:
+    """Its backups stay where they are; the marks follow it, and keep the others out."""
+    place = first.place()
+    for directory in (place.filestorage, place.blobstorage):
+        assert directory is not None
+        directory.rename(tmp_path / directory.name)
+    (tmp_path / "first").rename(tmp_path / "moved")
+    moved = configured(
+        Operated(Site(tmp_path / "moved")),
+        filestorage=tmp_path / "backups",
+        blobstorage=tmp_path / "blobstoragebackups",
+    )
+    moved.now = first.now
+    moved.site.commit({"a": 1})
+
+    assert moved.backup().changed
+
+    assert json.loads(mark_of(moved).read_bytes())["filestorage"] == str(moved.site.filestorage)
+    assert len(moved.points()) == 2
+
+
+def test_so_may_filestorage_and_blobs_at_once(first: Operated) -> None:
+    var = first.site.filestorage.parent.parent
+    first.site.filestorage.parent.rename(var / "other")
+    with_source(first, filestorage=var / "other" / "Data.fs")
+
+    assert not first.backup().changed
+
+
+def test_a_site_on_another_machine_is_known_by_its_transactions(first: Operated) -> None:
+    """As in a container, whose host name is another one each time."""
+    on_another_machine(mark_of(first), blob_mark_of(first))
+    first.site.commit({"a": 1})
+    first.site.pack()
+
+    assert first.backup().changed
+
+    assert json.loads(mark_of(first).read_bytes())["host"] == os.uname().nodename
+
+
+def test_a_site_in_the_same_place_on_another_machine_is_another_one(
+    first: Operated, tmp_path: Path
+) -> None:
+    """A new, empty filestorage must not push the backups of the old one out."""
+    on_another_machine(mark_of(first))
+    (first.site.directory / "var" / "filestorage").rename(tmp_path / "old")
+    shutil.rmtree(first.site.blobstorage)
+    site = Site(first.site.directory, founded=NOON)
+    site.commit({"a": 1})
+
+    with pytest.raises(ConfigurationError, match="elsewhere"):
+        first.backup()
+
+
+def test_the_copy_of_a_site_owns_its_copies_of_the_backups(first: Operated, tmp_path: Path) -> None:
+    copy = copied(first, tmp_path / "copy")
+    for operated in (copy, first, copy, first):
+        operated.site.commit({"a": operated.now})
+        assert operated.backup().changed
+
+
+def test_but_not_the_blob_backups_of_the_original(first: Operated, tmp_path: Path) -> None:
+    copy = configured(copied(first, tmp_path / "copy"), blobstorage=first.place().blobstorage)
+    copy.site.commit({"a": 1})
+
+    with pytest.raises(ConfigurationError):
+        copy.backup()
+
+    first.backup(full=True)
+
+
+def test_backups_may_move_to_another_disk(first: Operated, tmp_path: Path) -> None:
+    """Both, or only one of the two directories; a copy has another inode."""
+    blobs = first.place().blobstorage
+    assert blobs is not None
+    for number, (moved, option) in enumerate(
+        [(first.place().filestorage, "filestorage"), (blobs, "blobstorage")]
+    ):
+        there = tmp_path / str(number)
+        shutil.copytree(moved, there, symlinks=True)
+        shutil.rmtree(moved)
+        configured(first, **{option: there})
+        first.site.commit({"number": number})
+        assert first.backup().changed
+    assert len(first.points()) == 3
+
+
+def test_a_new_location_leaves_the_blobs_of_the_old_one_alone(
+    first: Operated, tmp_path: Path
+) -> None:
+    old = first.place().filestorage
+    configured(first, filestorage=tmp_path / "new")
+    with pytest.raises(ConfigurationError) as caught:
+        first.backup()
+    assert str(old) in caught.value.what
+
+    shutil.rmtree(old)
+
+    assert first.backup().changed
+
+
+def test_two_parts_of_one_site_may_share_both(first: Operated, tmp_path: Path) -> None:
+    other = Operated(Site(first.site.directory))
+    other.config = replace(other.config, part="other")
+    other.now = first.now
+    other.site.commit({"a": 1})
+
+    assert other.backup().changed
+    assert not first.backup().changed
+
+
+def test_another_place_is_restored_from_whoever_owns_it(first: Operated, tmp_path: Path) -> None:
+    """Readers look at no mark, and leave none."""
+    stage = configured(
+        site_at(tmp_path, "stage"),
+        filestorage=first.place().filestorage,
+        blobstorage=first.place().blobstorage,
+    )
+    before = {path: path.read_bytes() for path in (mark_of(first), blob_mark_of(first))}
+
+    stage.restore()
+
+    assert stage.site.contents() == first.site.contents()
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_blobs_alone_have_an_owner_too(tmp_path: Path) -> None:
+    first = site_at(tmp_path, "first", only_blobs=True)
+    first.backup()
+    second = second_in_the_blobs_of(first, tmp_path, only_blobs=True)
+
+    with pytest.raises(ConfigurationError, match="first/var/blobstorage"):
+        second.backup()
+
+    on_another_machine(blob_mark_of(first))
+    with pytest.raises(ConfigurationError, match="elsewhere"):
+        second.backup()
+    first.site.commit(blobs={"more": b"more"})
+    assert first.backup().changed
+
+
+def test_only_blobs_may_be_set_and_unset(first: Operated) -> None:
+    only = Operated(first.site, only_blobs=True, keep=1)
+    again = Operated(first.site, keep=1)
+    now = first.now
+    for operated in (only, again, only, first):
+        now = operated.now = max(now, operated.now)
+        operated.backup(full=True)
+        now = operated.now
+
+
+def test_blobs_of_a_site_alone_are_not_those_of_another(first: Operated, tmp_path: Path) -> None:
+    alone = second_in_the_blobs_of(first, tmp_path, only_blobs=True)
+
+    with pytest.raises(ConfigurationError, match="first/var/blobstorage"):
+        alone.backup()
+
+
+def test_a_damaged_mark_is_named(first: Operated) -> None:
+    mark_of(first).write_bytes(b"{}")
+
+    with pytest.raises(IntegrityError) as caught:
+        first.backup()
+
+    assert caught.value.where == str(mark_of(first))
+
+
+def test_paths_are_any_bytes(tmp_path: Path) -> None:
+    directory = tmp_path / os.fsdecode(b"caf\xe9\nsite")
+    operated = site_at(directory, "first")
+    operated.backup()
+
+    second = configured(site_at(tmp_path, "second"), filestorage=operated.place().filestorage)
+    with pytest.raises(ConfigurationError) as caught:
+        second.backup()
+    str(caught.value).encode()
+    assert not operated.backup().changed
