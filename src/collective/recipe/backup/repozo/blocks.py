@@ -17,16 +17,19 @@ next backup reads more, and nothing else changes.  All numbers are big-endian::
     72  8   size in bytes  } of the data file
     80  32  BLAKE3         } as it is stored
     112 32  BLAKE3 of STAMP.index
-    144 32 * n  BLAKE3 of each block of the part, n = (end - start) / size of a block, rounded up
+    144 16  MD5 of the part, as the ledger has it
+    160 32 * n  BLAKE3 of each block of the part, n = (end - start) / size of a block, rounded up
     ..  32  BLAKE3 of all bytes before
 """
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
@@ -36,14 +39,17 @@ from collective.recipe.backup.filestorage.log import LogEnd
 from collective.recipe.backup.repozo.ledger import STAMP_SIZE, Chain, Part, write_ledger
 from collective.recipe.backup.times import ZERO_TID, Tid
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 BLOCK_SIZE = 1 << 20
 DIGEST_SIZE = 32
 VERSION = 1
 
 _MAGIC = b"CRBBLOCK"
-_HEADER = struct.Struct(">8sHHIQQQQQ8s8sQ32s32s")
+_HEADER = struct.Struct(">8sHHIQQQQQ8s8sQ32s32s16s")
 # no check of input, but of the table above
-assert _HEADER.size == 144  # noqa: S101
+assert _HEADER.size == 160  # noqa: S101
 
 _HAS_INDEX = 1
 _KNOWS_PACKED = 2
@@ -63,13 +69,14 @@ class Written:
 class Blocks:
     """What ``STAMP.blocks`` holds.
 
-    *tid* and *begin* are of the last transaction up to *end*; *packed* is None if it is not
-    known and ZERO_TID if no pack rewrote anything; *index* is the digest of the copied
-    index, None without one.
+    *checksum* is the MD5 of the part; *tid* and *begin* are of the last transaction up to
+    *end*; *packed* is None if it is not known and ZERO_TID if no pack rewrote anything;
+    *index* is the digest of the copied index, None without one.
     """
 
     start: int
     end: int
+    checksum: str
     identity: tuple[int, int]
     begin: int
     tid: Tid
@@ -92,8 +99,11 @@ class Blocks:
             yield start, size, self.digests[number * DIGEST_SIZE : (number + 1) * DIGEST_SIZE]
 
     def fits(self, part: Part) -> bool:
-        """Tell whether it speaks of *part*, and not of what had this stamp before a merge."""
-        return (self.start, self.end) == (part.start, part.end)
+        """Tell whether it speaks of *part*, and not of what had this stamp before a merge.
+
+        Then the digests of its blocks say as much as the checksum that the ledger has.
+        """
+        return (self.start, self.end, self.checksum) == (part.start, part.end, part.checksum)
 
 
 def digest_of(block: bytes) -> bytes:
@@ -101,14 +111,42 @@ def digest_of(block: bytes) -> bytes:
     return blake3(block).digest()
 
 
+class Digested(io.RawIOBase):
+    """A file that is read for two: for whom it is opened, and for its size and BLAKE3."""
+
+    def __init__(self, path: Path) -> None:
+        """Open *path*.  Raises OSError."""
+        self._file = path.open("rb", buffering=0)
+        self._size, self._digest = 0, blake3()
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Fill *buffer* as far as there are bytes; return how many there were."""
+        view = memoryview(buffer).cast("B")
+        size = self._file.readinto(view) or 0
+        self._digest.update(view[:size])
+        self._size += size
+        return size
+
+    def finish(self) -> tuple[int, bytes]:
+        """Return size and BLAKE3 of the whole file, of which nothing more is wanted."""
+        while self.read(BLOCK_SIZE):
+            pass
+        return self._size, self._digest.digest()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+
 def stored_as(path: Path) -> tuple[int, bytes]:
     """Return size and BLAKE3 of the file *path*, as it is on the disk."""
-    size, digest = 0, blake3()
-    with explained("cannot read the backup", path), path.open("rb") as file:
-        while data := file.read(BLOCK_SIZE):
-            size += len(data)
-            digest.update(data)
-    return size, digest.digest()
+    with explained("cannot read the backup", path), Digested(path) as file:
+        return file.finish()
 
 
 def blocks_path(directory: Path, name: str) -> Path:
@@ -128,6 +166,7 @@ def describe(
     return Blocks(
         start=part.start,
         end=part.end,
+        checksum=written.checksum,
         identity=identity,
         begin=at.begin,
         tid=at.tid or ZERO_TID,
@@ -156,6 +195,7 @@ def pack(blocks: Blocks) -> bytes:
         blocks.stored,
         blocks.stored_digest,
         blocks.index or bytes(DIGEST_SIZE),
+        bytes.fromhex(blocks.checksum),
     )
     data = header + blocks.digests
     return data + blake3(data).digest()
@@ -168,7 +208,7 @@ def unpack(data: bytes) -> Blocks:
     if blake3(memoryview(data)[:-DIGEST_SIZE]).digest() != data[-DIGEST_SIZE:]:
         raise ValueError("its own checksum does not fit")
     (_, version, flags, block_size, start, end, device, inode, begin, tid, packed, stored,
-     stored_digest, index) = _HEADER.unpack_from(data)  # fmt: skip
+     stored_digest, index, checksum) = _HEADER.unpack_from(data)  # fmt: skip
     if version != VERSION:
         raise ValueError(f"its version is {version}, this program knows {VERSION}")
     digests = data[_HEADER.size : -DIGEST_SIZE]
@@ -177,6 +217,7 @@ def unpack(data: bytes) -> Blocks:
     return Blocks(
         start=start,
         end=end,
+        checksum=checksum.hex(),
         identity=(device, inode),
         begin=begin,
         tid=Tid(tid),

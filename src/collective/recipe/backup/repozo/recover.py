@@ -14,7 +14,7 @@ from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.filestorage.framing import Framing
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo.ledger import Chain, Part
-from collective.recipe.backup.repozo.reading import proven
+from collective.recipe.backup.repozo.reading import checked
 from collective.recipe.backup.repozo.savedindex import index_for
 from collective.recipe.backup.times import ZERO_TID, Tid
 
@@ -54,7 +54,7 @@ def recover(
     framing = Framing(until=until)
     with progress.phase("restoring the filestorage", parts[-1].end) as advance:
         for part in parts:
-            for piece in proven(chain, part):
+            for piece in checked(chain, part):
                 if not framing.done:
                     write(_fed(framing, piece, chain, part))
                 advance(len(piece))

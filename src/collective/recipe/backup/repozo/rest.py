@@ -18,7 +18,7 @@ from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo.blocks import digest_of, read_blocks
 from collective.recipe.backup.repozo.ledger import Chain, Part
-from collective.recipe.backup.repozo.reading import proven
+from collective.recipe.backup.repozo.reading import checked
 from collective.recipe.backup.repozo.recover import Recovered, Write, wanted
 from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
 
@@ -101,7 +101,7 @@ def recover_rest(  # noqa: PLR0913  as recover, and what is there
             before = log.before(part.start)
             framing.resume(part.start, before.tid if before else ZERO_TID)
         offset = part.start
-        for piece in proven(chain, part):
+        for piece in checked(chain, part):
             data = framing.feed(piece)
             write(bytes(data[max(0, keep - offset) :]))
             offset += len(data)

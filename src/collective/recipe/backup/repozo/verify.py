@@ -7,14 +7,20 @@ would put its bytes in between.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.filestorage.framing import Framing
 from collective.recipe.backup.model import Problem
 from collective.recipe.backup.progress import Advance, Progress
-from collective.recipe.backup.repozo.blocks import Blocks, blocks_path, check_blocks, stored_as
+from collective.recipe.backup.repozo.blocks import (
+    Blocks,
+    Digested,
+    blocks_path,
+    check_blocks,
+    stored_as,
+)
 from collective.recipe.backup.repozo.ledger import Chain, Listing, Part, problem_of, read_directory
 from collective.recipe.backup.repozo.reading import checked
 from collective.recipe.backup.repozo.savedindex import index_path
@@ -106,46 +112,56 @@ def _sizes(chain: Chain, part: Part) -> Iterator[Problem]:
 def _chain(chain: Chain, wants: Wants, advance: Advance) -> Iterator[Problem]:
     framing = Framing()
     for part in chain.parts:
-        read = part.name not in chain.missing and wants(chain, part)
-        problem = _read(chain, part, framing, advance) if read else None
-        if problem:
-            yield problem
-        if problem or not read:
+        whole = False
+        if part.name not in chain.missing and wants(chain, part):
+            whole = yield from _part(chain, part, framing, advance)
+        if not whole:
             # what follows can still be looked at, by itself
             framing = Framing()
             framing.resume(part.end, _tid_at_end(chain, part))
-        else:
-            yield from _reported(_stored(chain, part), chain.path(part))
     for part in chain.stray:
         if part.name not in chain.missing and wants(chain, part):
-            problem = _read(chain, part, None, advance)
-            if problem:
-                yield problem
+            yield from _part(chain, part, None, advance)
 
 
-def _read(chain: Chain, part: Part, framing: Framing | None, advance: Advance) -> Problem | None:
-    """Read *part*; return what is wrong with its bytes."""
+def _part(
+    chain: Chain, part: Part, framing: Framing | None, advance: Advance
+) -> Generator[Problem, None, bool]:
+    """Yield what is wrong with *part*; return whether the filestorage in it is whole."""
     path = chain.path(part)
-    flaw = None
     try:
-        for piece in checked(chain, part):
-            if framing and not flaw:
-                flaw = _misframed(framing, piece)
-            advance(len(piece))
+        with explained("cannot be read", path), Digested(path) as file:
+            flaw = _read(checked(chain, part, file), framing, advance)
+            stored = file.finish()
     except BackupError as error:
-        return problem_of(path, error.what, error.hint)
+        yield problem_of(path, error.what, error.hint)
+        return False
     if framing and not flaw and framing.end != part.end:
         flaw = f"it does not end where a transaction does, at byte {framing.end}"
-    # as the ledger says, and still no log: it was written so
-    return problem_of(path, flaw, chain.good_until(part)) if flaw else None
+    if flaw:
+        # as the ledger says, and still no log: it was written so
+        yield problem_of(path, flaw, chain.good_until(part))
+        return False
+    yield from _reported(_stored(chain, part, stored), path)
+    return True
 
 
-def _misframed(framing: Framing, piece: bytes) -> str | None:
+def _read(pieces: Iterator[bytes], framing: Framing | None, advance: Advance) -> str:
+    """Read all *pieces*; return what is wrong with them as a log, "" if nothing is."""
+    flaw = ""
+    for piece in pieces:
+        if framing and not flaw:
+            flaw = _misframed(framing, piece)
+        advance(len(piece))
+    return flaw
+
+
+def _misframed(framing: Framing, piece: bytes) -> str:
     try:
         framing.feed(piece)
     except BackupError as error:
         return error.what
-    return None
+    return ""
 
 
 def _tid_at_end(chain: Chain, part: Part) -> Tid:
@@ -153,13 +169,13 @@ def _tid_at_end(chain: Chain, part: Part) -> Tid:
     return blocks.tid if blocks else ZERO_TID
 
 
-def _stored(chain: Chain, part: Part) -> Iterator[Problem]:
-    """Compare how a part and its index are stored with what our digests say."""
+def _stored(chain: Chain, part: Part, stored: tuple[int, bytes]) -> Iterator[Problem]:
+    """Compare how a part, and its index, are stored with what our digests say."""
     blocks, _problem = _blocks(chain, part)
     if blocks is None:
         return
     path = chain.path(part)
-    if stored_as(path) != (blocks.stored, blocks.stored_digest):
+    if stored != (blocks.stored, blocks.stored_digest):
         yield problem_of(
             path,
             "it is not stored as it was written, though the filestorage in it is whole",

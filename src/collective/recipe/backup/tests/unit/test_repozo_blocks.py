@@ -22,6 +22,7 @@ def blocks(**changes):
     values = {
         "start": 10,
         "end": 2510,
+        "checksum": "0" * 32,
         "identity": (2**63 + 1, 17),
         "begin": 2400,
         "tid": Tid(b"01234567"),
