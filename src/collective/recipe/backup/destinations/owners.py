@@ -83,8 +83,10 @@ def claim_blobs(directory: Path, storage: str, source: Source, backups: Mark, fi
     path = _path(directory, storage)
     mark = _still_there(path)
     if mark is not None and mark.key != backups.key and _is_claimed(mark, source):
-        whose = mark.backups or mark.blobstorage
-        raise _refusal(path, f"the blobs of the backups of {whose}", mark)
+        if mark.backups is None:
+            raise _refusal(path, f"the backups of {mark.blobstorage}", mark)
+        what = f"the blobs of the filestorage backups in {mark.backups}"
+        raise _refusal(path, what, mark, _BLOBS_HINT)
     mine = _mark(directory, source)
     _write(path, replace(mine, key=backups.key, backups=backups.directory), files)
 
@@ -155,12 +157,21 @@ def _is_other(mark: Mark, named: str | None, ours: Path | None) -> bool:
     return not (os.path.exists(ours) and os.path.samefile(named, ours))
 
 
-def _refusal(path: Path, what: str, mark: Mark) -> BackupError:
+_HINT = (
+    "give each site a directory of its own; if this site has taken the place of that one, remove "
+    "{} there, and the next backup goes on with what is there"
+)
+_BLOBS_HINT = (
+    "move those to where the filestorage backups lie now, or give the blobs of this site a "
+    "directory of their own; if nobody needs those any longer, remove {} there"
+)
+
+
+def _refusal(path: Path, what: str, mark: Mark, hint: str = _HINT) -> BackupError:
     return ConfigurationError(
         f"this directory holds {printable(what)} on {printable(mark.host)}",
         where=path.parent,
-        hint="give each site directories of its own, also for blobs; if this site has taken the "
-        f"place of that one, remove {path.name} there, and the next backup goes on with them",
+        hint=hint.format(printable(path.name)),
     )
 
 

@@ -122,6 +122,7 @@ def test_options_come_from_files_variables_and_flags(project: Site, monkeypatch,
     assert Path("var/filed").is_dir()
     assert Path("var/mine-blobstorages").is_dir()
     monkeypatch.setenv("SITEBACKUP_LOCATION", "said")
+    monkeypatch.setenv("SITEBACKUP_BLOBBACKUPLOCATION", "blobs-said")
     assert main(["backup", "-q"]) == DONE
     assert Path("var/said").is_dir()
     assert main(["backup", "-q", "--location", "typed", "--set", "blobbackuplocation=b"]) == DONE
