@@ -1,7 +1,8 @@
 """Who may write: one run for each destination, nobody while a filestorage is open.
 
 Both are ``flock`` locks, which end with their process however it dies; the file that
-carries one stays, and what it says of its holder counts only while it is locked.
+carries one stays, and what it says of its holder counts only while it is locked.  A writer
+locks the directory itself as well, where the file system can: a file is soon removed.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from collective.recipe.backup.errors import InUse, explained, printable
 from collective.recipe.backup.times import pause
 
 LOCK_NAME = ".backup.lock"
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_LOCKS = Path("/proc/locks")
 
 
 @contextmanager
@@ -27,7 +31,10 @@ def one_writer(directory: Path, holder: str) -> Iterator[None]:
     path = directory / LOCK_NAME
     # what a link leads to would be overwritten, and could be live data
     what = "cannot lock the backups"
-    with _lock_file(path, what, os.O_NOFOLLOW) as (descriptor, other):
+    with ExitStack() as locks:
+        descriptor, other = locks.enter_context(_lock_file(path, what, os.O_NOFOLLOW))
+        if other is None:
+            other = locks.enter_context(_lock_directory(directory, what))
         if other is not None:
             raise InUse(
                 f"another run is at work here ({printable(other) or 'it does not say who'})",
@@ -47,7 +54,7 @@ def alone(directory: Path) -> Iterator[None]:
     For callers of single functions: it waits, where a command would rather say who is there.
     """
     with explained("cannot lock the backups", directory):
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(directory, _DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -57,15 +64,19 @@ def alone(directory: Path) -> Iterator[None]:
 
 def holder_of(directory: Path) -> str | None:
     """Return what the run that holds *directory* says of itself, None if there is none."""
-    try:
-        # who watches may read here, and need not be one who may write
-        descriptor = os.open(directory / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        return None if _flock(descriptor, fcntl.LOCK_SH) else _said(descriptor)
-    finally:
-        os.close(descriptor)
+    # who watches may read here, and need not be one who may write
+    for path, flags, words in (
+        (directory / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC, _said),
+        (directory, _DIRECTORY, _locked_by),
+    ):
+        with suppress(OSError):
+            descriptor = os.open(path, flags)
+            try:
+                if not _flock(descriptor, fcntl.LOCK_SH):
+                    return words(descriptor)
+            finally:
+                os.close(descriptor)
+    return None
 
 
 def can_lock(path: Path) -> bool:
@@ -112,6 +123,23 @@ def _lock_file(path: Path, what: str, flags: int = 0) -> Iterator[tuple[int, str
         os.close(descriptor)
 
 
+@contextmanager
+def _lock_directory(directory: Path, what: str) -> Iterator[str | None]:
+    """Lock *directory* itself; yield by whom it is locked if we did not get it.
+
+    Where that cannot be (NFS), the lock of the file must do.
+    """
+    with explained(what, directory):
+        descriptor = os.open(directory, _DIRECTORY)
+    try:
+        locked = True
+        with suppress(OSError):
+            locked = _flock(descriptor, fcntl.LOCK_EX, attempts=3)
+        yield None if locked else _locked_by(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _flock(descriptor: int, kind: int, attempts: int = 1) -> bool:
     """Try to lock; *attempts* outlast the instant for which holder_of has the lock."""
     for attempt in range(attempts):
@@ -121,6 +149,19 @@ def _flock(descriptor: int, kind: int, attempts: int = 1) -> bool:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             return True
     return False
+
+
+def _locked_by(descriptor: int) -> str:
+    """Return in words which process holds a lock on *descriptor*, as the kernel knows it."""
+    status = os.fstat(descriptor)
+    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
+    with suppress(OSError):
+        for line in _LOCKS.read_text("ascii", "replace").splitlines():
+            # 1: FLOCK ADVISORY WRITE 4711 fe:00:131074 0 EOF
+            fields = line.split()
+            if fields[1] == "FLOCK" and fields[5] == f"{device}:{status.st_ino}":
+                return f"process {fields[4]}"
+    return ""
 
 
 def _said(descriptor: int) -> str:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -13,7 +15,13 @@ import zc.lockfile
 import ZODB.FileStorage
 
 from collective.recipe.backup.errors import BackupError, InUse
-from collective.recipe.backup.locking import LOCK_NAME, closed_filestorage, holder_of, one_writer
+from collective.recipe.backup.locking import (
+    LOCK_NAME,
+    alone,
+    closed_filestorage,
+    holder_of,
+    one_writer,
+)
 
 HOLD = """
 import sys
@@ -64,6 +72,48 @@ def test_a_second_writer_stops_and_names_the_first(tmp_path):
 def test_a_second_writer_in_the_same_process_stops_as_well(tmp_path):
     with one_writer(tmp_path, "the first"), pytest.raises(InUse):
         one_writer(tmp_path, "the second").__enter__()
+
+
+def test_who_removes_the_lock_file_lets_no_second_writer_in(tmp_path):
+    """The directory is locked as well; the kernel knows by which process."""
+    with another_process(HOLD, "writer", tmp_path) as process:
+        (tmp_path / LOCK_NAME).unlink()
+        for _time in range(2):
+            with pytest.raises(InUse) as caught, one_writer(tmp_path, "the second"):
+                pytest.fail("two writers")
+            assert caught.value.what == f"another run is at work here (process {process.pid})"
+            assert caught.value.where == str(tmp_path)
+            assert holder_of(tmp_path) == f"process {process.pid}"
+    assert holder_of(tmp_path) is None
+    with one_writer(tmp_path, "the second"):
+        assert holder_of(tmp_path) == "the second"
+
+
+def test_single_functions_and_a_writer_keep_each_other_out(tmp_path):
+    with one_writer(tmp_path, "before"):
+        pass
+    with alone(tmp_path):
+        with pytest.raises(InUse, match=f"process {os.getpid()}"):
+            one_writer(tmp_path, "the second").__enter__()
+    with one_writer(tmp_path, "the second"):
+        pass
+
+
+def test_a_directory_that_cannot_be_locked_has_the_lock_of_its_file(tmp_path, monkeypatch):
+    """NFS locks nothing that is not open for writing, and so no directory."""
+    flock = fcntl.flock
+
+    def files_only(descriptor, operation):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", files_only)
+    with one_writer(tmp_path, "the first"):
+        assert holder_of(tmp_path) == "the first"
+        with pytest.raises(InUse, match="the first"):
+            one_writer(tmp_path, "the second").__enter__()
+    assert holder_of(tmp_path) is None
 
 
 def test_a_lock_ends_with_its_process_however_it_dies(tmp_path):
