@@ -92,9 +92,8 @@ def test_who_removes_the_lock_file_lets_no_second_writer_in(tmp_path):
 def test_single_functions_and_a_writer_keep_each_other_out(tmp_path):
     with one_writer(tmp_path, "before"):
         pass
-    with alone(tmp_path):
-        with pytest.raises(InUse, match=f"process {os.getpid()}"):
-            one_writer(tmp_path, "the second").__enter__()
+    with alone(tmp_path), pytest.raises(InUse, match=f"process {os.getpid()}"):
+        one_writer(tmp_path, "the second").__enter__()
     with one_writer(tmp_path, "the second"):
         pass
 
