@@ -96,6 +96,7 @@ class _Walk:
         self._pending: deque[Record] = deque()
         self._framing = Framing(on_record=self._pending.append)
         self._blob_records = array("Q")
+        self._unknown: set[str] = set()
 
     def problems(
         self, part: Part, names: Collection[str], lacking: Lacking | None
@@ -113,14 +114,14 @@ class _Walk:
                     what = f"the record of {blob} cannot be loaded: {flaw}"
                     yield Problem(where=path, what=what, hint=_UNREADABLE)
                 if len(blobs) >= _BATCH:
-                    yield from _lost(blobs, part, names, lacking)
+                    yield from self._lost(blobs, part, names, lacking)
                     blobs = []
         except BackupError as error:
             yield Problem(where=path, what=error.what, hint=error.hint)
             self._pending.clear()
             self._framing = Framing(on_record=self._pending.append)
             self._framing.resume(part.end, ZERO_TID)
-        yield from _lost(blobs, part, names, lacking)
+        yield from self._lost(blobs, part, names, lacking)
 
     def _loaded(self, part: Part) -> Iterator[tuple[Record, bytes]]:
         """Yield each record with its data, of the largest only the head."""
@@ -143,18 +144,24 @@ class _Walk:
         at = bisect_left(self._blob_records, record.backpointer)
         return at < len(self._blob_records) and self._blob_records[at] == record.backpointer
 
+    def _lost(
+        self, blobs: Sequence[BlobId], part: Part, names: Collection[str], lacking: Lacking | None
+    ) -> Iterator[Problem]:
+        """Yield each of *blobs* that one of *names* lacks; once, if nobody can tell of a name."""
+        if lacking is None:
+            return
+        for name in names:
+            if name in self._unknown:
+                continue
+            try:
+                for blob in lacking(name, blobs):
+                    what = f"the blob of {blob}, which {part.name} names, is missing"
+                    yield Problem(where=name, what=what, hint=_LOST)
+            except BackupError as error:
+                self._unknown.add(name)
+                yield Problem(where=error.where, what=error.what, hint=error.hint)
+
 
 def _stop(record: Record) -> int:
     """Return where what we want of the data of *record* ends."""
     return record.data + (record.size if record.size <= _LARGEST else _HEAD)
-
-
-def _lost(
-    blobs: Sequence[BlobId], part: Part, names: Collection[str], lacking: Lacking | None
-) -> Iterator[Problem]:
-    if lacking is None:
-        return
-    for name in names:
-        for blob in lacking(name, blobs):
-            what = f"the blob of {blob}, which {part.name} names, is missing"
-            yield Problem(where=name, what=what, hint=_LOST)

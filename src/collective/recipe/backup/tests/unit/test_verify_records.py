@@ -142,6 +142,36 @@ def test_what_follows_a_damaged_part_is_still_looked_at(operated: Operated) -> N
     assert last.stamp in found[0]
 
 
+@pytest.mark.parametrize("marker", [b"zeocache\n", b"\xff", b""])
+def test_a_damaged_note_of_the_layout_is_a_problem_and_ends_nothing(
+    operated: Operated, marker: bytes
+) -> None:
+    [blobs] = {point.blobs for point in operated.points()}
+    [note] = operated.site.directory.glob(f"var/blobstoragebackups/{blobs}/blobstorage/.layout")
+    note.write_bytes(marker)
+    with (note.parent.parent / "checksums.added").open("ab") as added:
+        added.write(b"what is told after it\n")
+
+    found = problems(operated)
+
+    assert any(f"{note}: no blobstorage has the layout" in each for each in found)
+    assert len([each for each in found if "no blobstorage has the layout" in each]) == 1
+    assert any("checksums.added" in each for each in found)
+
+
+@pytest.mark.parametrize("archive", ["full", "incremental"])
+def test_nor_does_a_damaged_archive(site: Site, archive: str) -> None:
+    operated = Operated(site, archive_blob=True, incremental_blobs=archive == "incremental")
+    site.commit({}, {"b": b"first" * 1000})
+    operated.backup()
+    [path] = (site.directory / "var" / "blobstoragebackups").glob("*.tar")
+    data = bytearray(path.read_bytes())
+    data[1500:1600] = b"x" * 100
+    path.write_bytes(data)
+
+    assert any(str(path) in each for each in problems(operated))
+
+
 def test_memory_does_not_grow_with_the_filestorage(site: Site) -> None:
     operated = Operated(site, blobs=False, gzip=False)
     peaks = []
