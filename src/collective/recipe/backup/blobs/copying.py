@@ -65,12 +65,17 @@ class Order(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer:
-    """From *source* to *target*, linking to what *earlier* has unchanged."""
+    """From *source* to *target*, linking to what *earlier* has unchanged.
+
+    Size and time tell what has, for a blob never changes.  With *doubted* they do not: damage
+    was found there, so both are read and compared.
+    """
 
     source: Path
     target: Path
     earlier: Path | None
     files: Files
+    doubted: bool = False
 
     def run(self, orders: Iterable[Order]) -> Iterator[Done]:
         """Carry out *orders*, which come in the order of the walk; yield what became of each.
@@ -131,7 +136,7 @@ class Transfer:
         here, there = regular(self.source / path), regular(earlier / path)
         if here is None or there is None or not unchanged(here, there):
             return None
-        if known is None:
+        if known is None or self.doubted:
             # nobody has read it before: trust the bytes, not the times
             ours, theirs = checksum_of(self.source, path), checksum_of(earlier, path)
             return ours if ours == theirs else None

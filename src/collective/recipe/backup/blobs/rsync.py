@@ -53,6 +53,8 @@ class ByRsync(Transfer):
         excludes = [f"--exclude={name}" for name in _LEFT_OUT]
         linked = self.earlier or (self.source if self.link_first else None)
         links = [f"--link-dest={_absolute(linked)}"] if linked else []
+        if self.doubted:
+            links.append("--checksum")
         trees = [f"{_absolute(self.source)}/", f"{_absolute(self.target)}/"]
         return [PROGRAM, "-a", *self.options, *excludes, *links, *trees]
 

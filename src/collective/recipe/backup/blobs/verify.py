@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from collective.recipe.backup.blobs.checksums import Checksum, side_by_side
 from collective.recipe.backup.blobs.copying import checksum_of, in_order, refuse
@@ -135,7 +136,9 @@ class Check:
             return
         if checksum is None:
             if self._ours and not (entry.blob and entry.blob.tid > self._until):
-                yield self._problem(entry.path, "not named in the checksums", _STRAY)
+                stray = self._problem(entry.path, "not named in the checksums", _STRAY)
+                # a restore takes it all the same
+                yield replace(stray, harmless=True)
             return
         size = None if entry.kind is Kind.LINK else (self._root / entry.path).lstat().st_size
         if size != checksum.size:

@@ -12,7 +12,7 @@ Every destination promises:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -107,7 +107,16 @@ class Destination(Protocol):
         """
 
     def restore_points(self) -> Sequence[RestorePoint]:
-        """Return what is there, oldest first, with what is wrong about each."""
+        """Return what is there, oldest first, with what is wrong about each.
+
+        That is what a quick look shows, and what verify and rehearse have found earlier.
+        """
+
+    def needs(self) -> Callable[[str], Iterable[str]]:
+        """Return what tells which restore points are lost with what a Problem says *where*.
+
+        They are given by their stamps; what one of them can do without is nobody's loss.
+        """
 
     def stage(self, choice: Choice, targets: Targets) -> Staged:
         """Write the state of *choice* to *targets* and verify it."""

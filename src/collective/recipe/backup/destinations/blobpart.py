@@ -6,7 +6,7 @@ How a backup keeps its blobs is a matter of style; see the rooms of ``blobstyles
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -89,12 +89,19 @@ class BlobPart:
         return is_current_besides_blobs(holding.blob_set, self.source)
 
     def back_up(
-        self, log: TransactionLog, taken: Taken, before: Manifest | None, now: datetime
+        self,
+        log: TransactionLog,
+        taken: Taken,
+        before: Manifest | None,
+        now: datetime,
+        *,
+        doubted: Collection[str] = (),
     ) -> tuple[str, Copied]:
         """Store the blobs that records of *log* up to the end of *taken* name.
 
         *before* is the newest restore point of the chain, which may be that of *taken*
-        itself, if that lacks something.  Returns the name of what holds them.
+        itself, if that lacks something; *doubted* see Demand.  Returns the name of what
+        holds them.
         """
         named = partial(blobs, log, MAGIC_SIZE, taken.end)
         new: Callable[[], Iterable[BlobId]] = named
@@ -107,6 +114,7 @@ class BlobPart:
             before=there.name if there else None,
             named=named,
             new=new,
+            doubted=doubted,
         )
         if there and before and before.stamp == taken.stamp:
             # no name can be used twice: of what is replaced restore points were made
@@ -274,4 +282,5 @@ def _untold(found: Iterable[Holding]) -> Iterator[Problem]:
             what="the times of these numbered backups do not fall from number to number, so that "
             "nobody can tell what they belong to",
             hint="they were copied without their times: copy them again (cp -a), or remove them",
+            harmless=True,
         )

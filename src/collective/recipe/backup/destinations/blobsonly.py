@@ -7,7 +7,7 @@ that has its name, which it gets when it is whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import islice
@@ -23,10 +23,12 @@ from collective.recipe.backup.destinations import (
     Reads,
     Staged,
     Targets,
+    damage,
     owners,
 )
 from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
 from collective.recipe.backup.destinations.blobstyles import Demand, Workshop
+from collective.recipe.backup.destinations.needing import Needs
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.model import BlobId, Problem, RestorePoint, Source
@@ -97,7 +99,12 @@ class BlobsOnly:
         return next(self._part.lacking(holding.name, self._at_source()), None) is None
 
     def _demand(self, newest: Holding | None, now: datetime) -> Demand:
-        demand = partial(Demand, stamp=self._part.unused(now), until=LAST_TID)
+        demand = partial(
+            Demand,
+            stamp=self._part.unused(now),
+            until=LAST_TID,
+            doubted=damage.doubted(self.lock_directory, self.restore_points),
+        )
         if not isinstance(newest, Archived):
             return demand()
         return demand(
@@ -112,6 +119,14 @@ class BlobsOnly:
 
     def restore_points(self) -> Sequence[RestorePoint]:
         """Return the restore points, oldest first."""
+        return damage.marked(self._as_seen(), self.lock_directory)
+
+    def needs(self) -> Callable[[str], Iterable[str]]:
+        """Return what tells who needs what; see Destination."""
+        return Needs(self._as_seen(), self._part.found()).of
+
+    def _as_seen(self) -> list[RestorePoint]:
+        """Return the restore points as a quick look shows them."""
         with explained("cannot look at the backups", self._shop.directory):
             found = list(self._part.found().values())
             untold = {each.name for each in disordered(found)}
@@ -166,7 +181,7 @@ class BlobsOnly:
     ) -> Iterator[Problem]:
         """Yield what is wrong; see Destination."""
         with explained("cannot verify the backups", self._shop.directory):
-            points = self.restore_points() if only is None else [only]
+            points = self._as_seen() if only is None else [only]
             needed = {point.blobs: LAST_TID for point in points if point.blobs}
             read = None if depth is Depth.NAMES else reads or _everything
             yield from self._part.verify(needed, only=only is not None, reads=read)

@@ -14,7 +14,7 @@ left behind, no restore point names it, and the next run takes up what can be us
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -27,6 +27,7 @@ from collective.recipe.backup.destinations import (
     Reads,
     Staged,
     Targets,
+    damage,
     manifest,
     owners,
 )
@@ -34,6 +35,7 @@ from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
 from collective.recipe.backup.destinations.blobstyles import Workshop
 from collective.recipe.backup.destinations.blobstyles.trees import EachChain
 from collective.recipe.backup.destinations.manifest import Manifest
+from collective.recipe.backup.destinations.needing import Needs
 from collective.recipe.backup.destinations.points import point_of, restore_points
 from collective.recipe.backup.destinations.program import Repozo
 from collective.recipe.backup.destinations.recovery import Recovery
@@ -192,7 +194,8 @@ class Directory:
         before = known or self._before(taken)
         name, copied = None, None
         if self._blobs is not None:
-            name, copied = self._blobs.back_up(log, taken, before, now)
+            doubted = damage.doubted(self.lock_directory, self.restore_points)
+            name, copied = self._blobs.back_up(log, taken, before, now, doubted=doubted)
         stored = (known.stored if known else taken.stored) + (copied.size if copied else 0)
         written = Manifest(
             stamp=taken.stamp,
@@ -229,6 +232,15 @@ class Directory:
 
     def restore_points(self) -> Sequence[RestorePoint]:
         """Return the restore points, oldest first."""
+        return damage.marked(self._as_seen(), self.lock_directory)
+
+    def needs(self) -> Callable[[str], Iterable[str]]:
+        """Return what tells who needs what; see Destination."""
+        chains = read_directory(self.place.filestorage).chains
+        return Needs(self._as_seen(), self._blobs.found() if self._blobs else {}, chains).of
+
+    def _as_seen(self) -> list[RestorePoint]:
+        """Return the restore points as a quick look shows them."""
         return restore_points(self.place.filestorage, self._blobs)
 
     def stage(self, choice: Choice, targets: Targets) -> Staged:

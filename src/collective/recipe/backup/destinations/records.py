@@ -112,7 +112,7 @@ class _Walk:
                     blobs.append(blob)
                 if record.size <= _LARGEST and (flaw := record.size and flaw_of(data)):
                     what = f"the record of {blob} cannot be loaded: {flaw}"
-                    yield Problem(where=path, what=what, hint=_UNREADABLE)
+                    yield Problem(where=path, what=what, hint=_UNREADABLE, inherited=True)
                 if len(blobs) >= _BATCH:
                     yield from self._lost(blobs, part, names, lacking)
                     blobs = []

@@ -35,7 +35,8 @@ class Verification:
         """Yield what is wrong; see Destination.verify."""
         directory = self._directory
         with explained("cannot verify the backups", directory):
-            points = self._points if only is None else [only]
+            # as they are found now: what an earlier look found is no problem of this one
+            points = [each for each in self._points if only is None or each.stamp == only.stamp]
             wants = all_parts if only is None else partial(_belongs_to, only)
             yield from verify_names(directory, wants)
             if only is None:

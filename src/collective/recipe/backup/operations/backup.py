@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from collective.recipe.backup import locking, swap
-from collective.recipe.backup.destinations import Destination, Outcome
+from collective.recipe.backup.destinations import Destination, Outcome, damage
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.history import INCOMPLETE
 from collective.recipe.backup.model import MAIN
@@ -31,6 +31,8 @@ logger = logging.getLogger("backup")
 
 
 def back_up(run: Run, *, why_full: str = "") -> list[Outcome]:
+_DAMAGED = "damage was found in the newest chain"
+
     """Make a restore point of every source that changed since its last one.
 
     *why_full* says why all of them are to be full ones, "" if they need not.
@@ -117,6 +119,9 @@ def _closing_line(outcomes: Sequence[Outcome], seconds: float) -> str:
         for phase, spent in outcome.phases.items():
             phases[phase] = phases.get(phase, 0.0) + spent
     times = ", ".join(f"{phase} {spent:.1f} s" for phase, spent in phases.items())
+    directory, points = destination.lock_directory, destination.restore_points
+    if not why_full and damage.in_newest_chain(directory, points):
+        why_full = _DAMAGED
     stamps = sorted({outcome.point.stamp for outcome in outcomes})
     verb = "done" if any(outcome.changed for outcome in outcomes) else "nothing changed since"
     return f"{verb} {', '.join(stamps)} in {seconds:.1f} s ({times})"

@@ -19,9 +19,10 @@ from collective.recipe.backup import locking
 from collective.recipe.backup.destinations import Destination, Targets
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.model import RestorePoint, Source
+from collective.recipe.backup.model import Problem, RestorePoint, Source
 from collective.recipe.backup.operations.course import Account, course
 from collective.recipe.backup.operations.opening import Opened, open_everything
+from collective.recipe.backup.operations.remembering import Spoilt, read_with
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.progress import Advance, PhaseManager, Progress
 from collective.recipe.backup.restorepoints import Choice, choose, newest
@@ -97,6 +98,7 @@ def rehearse(run: Run, order: Order, tell: Callable[[Rehearsed], object]) -> lis
         rehearsed: list[Rehearsed] = []
         for destination, choice in jobs:
             rehearsed.append(_rehearse(run, timed, destination, choice, order))
+            _remember(run, destination, rehearsed[-1])
             tell(rehearsed[-1])
             if rehearsed[-1].is_out_of_time:
                 break
@@ -111,7 +113,7 @@ def _account_for(rehearsed: Sequence[Rehearsed], account: Account) -> None:
     opened = [each.opened for each in rehearsed if each.opened]
     account.phases["restore"] = sum(each.seconds for each in rehearsed)
     account.phases["opening"] = sum(each.opening for each in rehearsed)
-    account.points.update({each.source.name: each.choice.point.stamp for each in rehearsed})
+    account.points = _newest_of(rehearsed)
     account.numbers = {
         "rehearsals": len(opened),
         "objects": sum(each.objects for each in opened),
@@ -120,12 +122,23 @@ def _account_for(rehearsed: Sequence[Rehearsed], account: Account) -> None:
     }
 
 
+def _newest_of(rehearsed: Sequence[Rehearsed]) -> dict[str, str]:
+    """Return the newest stamp of each storage that was rehearsed, or that failed if any did."""
+    stamps: dict[str, str] = {}
+    failed = [each for each in rehearsed if each.problem is not None]
+    for each in failed or rehearsed:
+        name, stamp = each.source.name, each.choice.point.stamp
+        stamps[name] = max(stamps.get(name, ""), stamp)
+    return stamps
+
+
 def _choices(points: Sequence[RestorePoint], order: Order) -> list[Choice]:
     """Return what to rehearse of one source, the newest first."""
     if order.when is not None:
         return [choose(points, order.when)]
-    last = newest(points)
-    usable = [point for point in points if point.restorable]
+    # what was found damaged is looked at again: it may have been mended
+    usable = sorted((point for point in points if point.restorable), key=lambda each: each.age)
+    last = usable[-1] if usable else newest(points)
     if order.which is Which.EACH:
         return [Choice(point=point) for point in reversed(usable)]
     if order.which is Which.RANDOM:
@@ -161,6 +174,23 @@ def _rehearse(
         return found
     except IntegrityError as error:
         return replace(found, problem=error)
+
+
+def _remember(run: Run, destination: Destination, done: Rehearsed) -> None:
+    """Remember what a rehearsal has shown of its restore point."""
+    if done.is_out_of_time:
+        return
+    stamp = done.choice.point.stamp
+    spoilt, staged = Spoilt(run, destination), bool(done.seconds)
+    if done.problem is not None:
+        # what came out as it was stored and does not open came so from the site
+        if not staged:
+            spoilt.add(Problem(where=done.problem.where, what=done.problem.what))
+        spoilt.add(Problem(where=stamp, what=str(done.problem), inherited=staged))
+    read: list[str] = []
+    if staged and done.choice.until is None:
+        read = read_with(done.choice.point, destination.restore_points())
+    spoilt.remember(read=read, loaded=done.opened is not None)
 
 
 # scratch

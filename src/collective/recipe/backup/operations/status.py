@@ -49,7 +49,8 @@ class Finding:
 class Storage:
     """The restore points of one source, counted.
 
-    *newest* is the newest whole one, *as_of* up to when it is known to be the site's state.
+    One that was found damaged is not *whole* until somebody finds it whole.  *newest* is the
+    newest whole one, *as_of* up to when it is known to be the site's state.
     """
 
     source: Source

@@ -14,6 +14,7 @@ from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.model import Problem, RestorePoint, Source
 from collective.recipe.backup.operations import sampling
 from collective.recipe.backup.operations.course import course
+from collective.recipe.backup.operations.remembering import Spoilt, read_with
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.times import Tid
@@ -38,11 +39,16 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """What was found of one source: how many restore points were looked at, how many problems."""
+    """What was found of one source: how many restore points were looked at, how many problems.
+
+    *newest* is the stamp of the newest restore point that a problem concerns, None if one
+    concerns something else, or there are none.
+    """
 
     source: Source
     points: int
     problems: int
+    newest: str | None = None
 
 
 def verify(run: Run, order: Order, tell: Tell) -> list[Verified]:
@@ -56,6 +62,9 @@ def verify(run: Run, order: Order, tell: Tell) -> list[Verified]:
             "restore_points": sum(each.points for each in verified),
             "problems": sum(each.problems for each in verified),
         }
+        wrong = [each for each in verified if each.problems]
+        if all(each.newest for each in wrong):
+            account.points = {each.source.name: each.newest or "" for each in wrong}
         error = outcome(verified)
         if error is not None:
             account.found_wrong(error)
@@ -84,14 +93,28 @@ def _one(run: Run, destination: Destination, order: Order, tell: Tell) -> Verifi
     if order.when is not None:
         only = choose(points, order.when).point
     arc = sampling.next_arc(directory, order.share) if order.share is not None else None
-    count = 0
-    for problem in destination.verify(order.depth, only=only, reads=arc and arc.holds):
-        tell(destination.source, problem)
-        count += 1
+    count, spoilt = 0, Spoilt(run, destination)
+    try:
+        for problem in destination.verify(order.depth, only=only, reads=arc and arc.holds):
+            tell(destination.source, problem)
+            spoilt.add(problem)
+            count += 1
+    except BaseException:
+        spoilt.remember()
+        raise
+    read: list[str] = []
+    if order.depth is not Depth.NAMES and order.share in (None, 1):
+        read = read_with(only, points) if only else [point.stamp for point in points]
+    spoilt.remember(read=read, loaded=order.depth is Depth.RECORDS)
     if not points and not count:
         raise NoRestorePoint(
             "there is no restore point to verify", where=directory, hint="run the backup first"
         )
     if arc is not None:
         sampling.remember(directory, arc, run.files)
-    return Verified(source=destination.source, points=1 if only else len(points), problems=count)
+    return Verified(
+        source=destination.source,
+        points=1 if only else len(points),
+        problems=count,
+        newest=spoilt.newest,
+    )

@@ -8,6 +8,7 @@ would put its bytes in between.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from collective.recipe.backup.errors import BackupError, explained
@@ -176,11 +177,12 @@ def _stored(chain: Chain, part: Part, stored: tuple[int, bytes]) -> Iterator[Pro
         return
     path = chain.path(part)
     if stored != (blocks.stored, blocks.stored_digest):
-        yield problem_of(
+        changed = problem_of(
             path,
             "it is not stored as it was written, though the filestorage in it is whole",
             "it can be restored, but a disk or a program changed it: look for the cause",
         )
+        yield replace(changed, harmless=True)
     index = index_path(chain.directory, part.stamp)
     if blocks.index and index.exists() and stored_as(index)[1] != blocks.index:
         yield problem_of(

@@ -13,6 +13,7 @@ from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_
 from collective.recipe.backup.cli.tables import Column, table
 from collective.recipe.backup.errors import DONE, printable
 from collective.recipe.backup.model import MAIN, RestorePoint, Source
+from collective.recipe.backup.restorepoints import spans
 
 if TYPE_CHECKING:
     from collective.recipe.backup.operations.listing import Listed
@@ -72,6 +73,7 @@ def point_as_json(point: RestorePoint, now: datetime) -> dict[str, object]:
         "blobs": point.blobs,
         "whole": point.whole,
         "restorable": point.restorable,
+        "damaged": point.damaged,
         "problems": list(point.problems),
     }
 
@@ -97,11 +99,10 @@ def _as_text(listed: Listed, now: datetime, *, long: bool, width: int | None) ->
     columns = (*COLUMNS, *(LONG_COLUMNS if long else ()), STATE)
     rows = [_row(point, now, long=long) for point in listed.points]
     lines = list(table(columns, rows, width))
-    if listed.ranges:
+    found = spans(listed.points)
+    if found:
         lines.append("Any moment in these ranges can be restored (UTC):")
-    lines.extend(
-        f"  {times.stamp(span.first)} to {times.stamp(span.last)}" for span in listed.ranges
-    )
+    lines.extend(f"  {times.stamp(first)} to {times.stamp(last)}" for first, last in found)
     return "\n".join(lines)
 
 

@@ -6,7 +6,7 @@ only decides what a backup adds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -29,7 +29,8 @@ class Demand:
     They are those up to the transaction *until*; *stamp* names what is made for them.
     *before* is what holds those of the restore point before it in its chain (None: it
     begins one).  *named* gives the blobs that the records name, *new* those of them that
-    *before* may lack; without a log there is nobody to name any.
+    *before* may lack; without a log there is nobody to name any.  Of those *doubted*
+    damage was found: nothing is linked to a file of theirs that has not been read.
     """
 
     stamp: str
@@ -37,6 +38,7 @@ class Demand:
     before: str | None = None
     named: Callable[[], Iterable[BlobId]] = tuple
     new: Callable[[], Iterable[BlobId]] = tuple
+    doubted: Collection[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from collective.recipe.backup.blobs import sets
 from collective.recipe.backup.blobs.copying import Transfer
@@ -52,6 +53,9 @@ class EachBackup:
 
     def _begin(self, demand: Demand, found: Found) -> tuple[BlobSet, Copied]:
         trees = [each for each in found.values() if isinstance(each, Tree)]
+        by = self._by
+        if trees and trees[-1].name in demand.doubted:
+            by = partial(by, doubted=True)
         return sets.begin(
             self._shop.source,
             self._shop.directory,
@@ -60,7 +64,7 @@ class EachBackup:
             previous=trees[-1].blob_set if trees else None,
             files=self._shop.files,
             progress=self._shop.progress,
-            by=self._by,
+            by=by,
         )
 
     def extend(self, blob_set: BlobSet, wanted: Iterable[BlobId]) -> Copied:

@@ -1,0 +1,84 @@
+"""Which restore points need what lies at a path: what is lost when that is damaged.
+
+An incremental part is needed by its own restore point and all later ones of its chain, a
+blob by those whose filestorage can name it, an archive by all that are built on it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
+from collective.recipe.backup.blobs.layout import blob_of
+from collective.recipe.backup.model import BlobId, RestorePoint
+from collective.recipe.backup.repozo.ledger import Chain, Part
+
+
+class Needs:
+    """What *points* need of *chains* and *holdings*."""
+
+    def __init__(
+        self,
+        points: Sequence[RestorePoint],
+        holdings: Mapping[str, Holding],
+        chains: Iterable[Chain] = (),
+    ) -> None:
+        self._points = points
+        self._stamps = {point.stamp for point in points}
+        self._parts: dict[Path, tuple[Chain, Part]] = {
+            chain.path(part): (chain, part) for chain in chains for part in chain.parts
+        }
+        self._names = set(holdings)
+        self._holders: dict[Path, list[str]] = defaultdict(list)
+        self._roots: dict[Path, Path] = {}
+        for name, holding in holdings.items():
+            for path in _paths(holding):
+                self._holders[path].append(name)
+            if isinstance(holding, Tree):
+                self._roots[holding.blob_set.path] = holding.blob_set.root
+
+    def of(self, where: str) -> Iterator[str]:
+        """Yield the stamps of the restore points that need what lies at *where*.
+
+        That may be a path, the name of what holds blobs, or the stamp of a restore point.
+        """
+        if where in self._stamps:
+            yield where
+        elif where in self._names:
+            yield from self._holding([where], None)
+        elif found := self._parts.get(Path(where)):
+            chain, part = found
+            for point in self._points:
+                if point.chain == chain.stamp and point.stamp >= part.stamp:
+                    yield point.stamp
+        else:
+            yield from self._below(Path(where))
+
+    def _below(self, where: Path) -> Iterator[str]:
+        """Yield those that need an archive, or something in a tree."""
+        for path in (where, *where.parents):
+            if path in self._holders:
+                root = self._roots.get(path)
+                blob = None
+                if root is not None and where.is_relative_to(root):
+                    blob = blob_of(where.relative_to(root).as_posix())
+                yield from self._holding(self._holders[path], blob)
+                return
+
+    def _holding(self, names: Sequence[str], blob: BlobId | None) -> Iterator[str]:
+        for point in self._points:
+            if point.blobs in names and not _is_later(blob, point):
+                yield point.stamp
+
+
+def _paths(holding: Holding) -> list[Path]:
+    """Return what a holding needs."""
+    if isinstance(holding, Archived):
+        return [archive.path for archive in holding.chain]
+    return [holding.blob_set.path] if isinstance(holding, Tree) else []
+
+
+def _is_later(blob: BlobId | None, point: RestorePoint) -> bool:
+    return blob is not None and point.tid is not None and blob.tid > point.tid

@@ -1,0 +1,80 @@
+"""What a look at restore points has shown is remembered beside them; see destinations.damage.
+
+Only what can be restored as far as a quick look shows is worth remembering: of all else the
+list says anyway what is wrong.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+
+from collective.recipe.backup.destinations import Destination, damage
+from collective.recipe.backup.destinations.damage import Finding, Look
+from collective.recipe.backup.errors import BackupError, from_os_error, printable
+from collective.recipe.backup.model import Problem, RestorePoint
+from collective.recipe.backup.operations.run import Run
+
+logger = logging.getLogger("backup")
+
+
+class Spoilt:
+    """What problems mean for the restore points of *destination*."""
+
+    def __init__(self, run: Run, destination: Destination) -> None:
+        self._run = run
+        self._destination = destination
+        self._needs: Callable[[str], Iterable[str]] | None = None
+        self._findings: dict[str, Finding] = {}
+        self._concerned: set[str] = set()
+        self._others = False
+
+    @property
+    def newest(self) -> str | None:
+        """The newest restore point that a problem concerns; None if one concerns another thing.
+
+        Once it is gone, nothing is left of all that was found.
+        """
+        return None if self._others else max(self._concerned, default=None)
+
+    def add(self, problem: Problem) -> None:
+        """Take note of *problem*."""
+        if self._needs is None:
+            self._needs = self._destination.needs()
+        stamps = list(self._needs(problem.where))
+        self._concerned.update(stamps)
+        self._others = self._others or not stamps
+        if problem.harmless:
+            return
+        where = Path(problem.where).name
+        for stamp in stamps:
+            finding = Finding(
+                found=self._run.now,
+                what=printable(problem.what if where == stamp else f"{where}: {problem.what}"),
+                inherited=problem.inherited,
+            )
+            known = self._findings.get(stamp)
+            if known is None or (known.inherited and not finding.inherited):
+                self._findings[stamp] = finding
+
+    def remember(self, *, read: Collection[str] = (), loaded: bool = False) -> None:
+        """Remember it, also what is whole again of *read*; what cannot be stored is said."""
+        directory = self._destination.lock_directory
+        if not self._findings and not damage.read(directory):
+            return
+        look = Look(findings=self._findings, read=read, loaded=loaded)
+        try:
+            points = self._destination.restore_points()
+            stamps = {point.stamp for point in points if point.restorable}
+            damage.remember(directory, look, stamps, self._run.files)
+        except OSError as error:
+            said = from_os_error(error, "cannot remember what was found", directory / damage.NAME)
+            logger.warning("%s: the list will not tell", said)
+        except BackupError as error:
+            logger.warning("cannot remember what was found: %s", error)
+
+
+def read_with(point: RestorePoint, points: Sequence[RestorePoint]) -> list[str]:
+    """Return the stamps of what is whole if *point* is: it, and those before it in its chain."""
+    return [each.stamp for each in points if each.chain == point.chain and each.age <= point.age]
