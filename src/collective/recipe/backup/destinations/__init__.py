@@ -54,7 +54,8 @@ class Outcome:
 class Targets:
     """Where to restore to: temporary names that the caller publishes (None: not that part).
 
-    *index* is for an index of the filestorage.
+    *index* is for an index of the filestorage, *mode* what a filestorage is made with: it must
+    never be open to more users than what it replaces.
     *live_filestorage* and *live_blobstorage* are what is there now (None: nothing, or it must
     not be built upon).  If the filestorage begins as it shall, only the rest is staged; the
     same goes for the blobs, and if all of them are staged, those that are right already are
@@ -66,6 +67,7 @@ class Targets:
     blobstorage: Path | None
     live_filestorage: Path | None = None
     live_blobstorage: Path | None = None
+    mode: int = 0o666
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,18 +49,19 @@ class Recovery:
     def stage(self, filestorage: Path, targets: Targets) -> tuple[Staged, Recovered]:
         """Write it to *filestorage*, and an index if none stays right."""
         if self.repozo is None and targets.live_filestorage is not None:
-            rest = self._stage_rest(filestorage, targets.live_filestorage, targets.index)
+            rest = self._stage_rest(filestorage, targets.live_filestorage, targets)
             if rest is not None:
                 return rest
-        return Staged(), self._stage_all(filestorage, targets.index)
+        return Staged(), self._stage_all(filestorage, targets)
 
-    def _stage_all(self, filestorage: Path, index: Path) -> Recovered:
+    def _stage_all(self, filestorage: Path, targets: Targets) -> Recovered:
         """Write all, and an index, so that it opens without being read first."""
+        index = targets.index
         if self.repozo is not None and self.choice.until is None:
             recovered = self.repozo.recover(self.chain, self.choice.point.stamp, filestorage)
             self._checked(recovered)
         else:
-            with self.files.writing(filestorage) as writer:
+            with self.files.writing(filestorage, targets.mode) as writer:
                 recovered = self.stream(writer.write)
         saved = index_for(self.chain, None, recovered.end)
         if saved is not None and recovered.end - (position(saved) or 0) <= QUICKLY_READ:
@@ -70,7 +71,7 @@ class Recovery:
         return recovered
 
     def _stage_rest(
-        self, filestorage: Path, live: Path, index: Path
+        self, filestorage: Path, live: Path, targets: Targets
     ) -> tuple[Staged, Recovered] | None:
         """Write only what *live* lacks; None if it begins with something else."""
         try:
@@ -83,7 +84,7 @@ class Recovery:
             keep = intact(log, self.chain, through, self.progress)
             if keep < MAGIC_SIZE:
                 return None
-            with self.files.writing(filestorage) as writer:
+            with self.files.writing(filestorage, targets.mode) as writer:
                 keep, recovered = recover_rest(
                     log,
                     self.chain,
@@ -96,7 +97,7 @@ class Recovery:
         stays = indexed is not None and indexed <= keep
         saved = None if stays else index_for(self.chain, None, recovered.end)
         if saved is not None:
-            self.files.publish_copy(saved, index)
+            self.files.publish_copy(saved, targets.index)
         return Staged(keep=keep, index=not stays), self._checked(recovered)
 
     def _checked(self, recovered: Recovered) -> Recovered:

@@ -42,6 +42,8 @@ logger = logging.getLogger("backup")
 
 INDEX_SUFFIX = ".index"
 
+_PRIVATE, _USUAL = 0o600, 0o666
+
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
@@ -375,6 +377,7 @@ def _stage(run: Run, job: Job, order: Order) -> list[swap.Move]:
                 blobstorage=blobstorage and swap.staged_path(blobstorage),
                 live_filestorage=_buildable(filestorage),
                 live_blobstorage=blobstorage if blobstorage and blobstorage.is_dir() else None,
+                mode=_PRIVATE if filestorage.is_file() else _USUAL,
             ),
         )
     if order.filestorage and staged.keep is None and filestorage.is_file():

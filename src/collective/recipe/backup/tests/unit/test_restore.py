@@ -37,6 +37,20 @@ class Measured(Files):
         return result
 
 
+class Watched(Files):
+    """Files that note what others may do with each file while it is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.modes: dict[str, int] = {}
+
+    def _change(self, operation, path, function, *args, **kwargs):
+        result = super()._change(operation, path, function, *args, **kwargs)
+        if operation in ("create", "write", "fsync", "rename") and path.is_file():
+            self.modes[path.name] = self.modes.get(path.name, 0) | (path.stat().st_mode & 0o077)
+        return result
+
+
 @pytest.fixture
 def operated(site: Site) -> Operated:
     """A site of 300 kB that was backed up yesterday and today."""
@@ -237,6 +251,36 @@ def test_a_lock_beside_a_symbolic_link_counts(operated: Operated, tmp_path: Path
 
     assert operated.site.filestorage.is_symlink()
     assert operated.site.contents() == contents
+
+
+@pytest.mark.parametrize("live", [b"", b"another file", None])
+def test_a_private_filestorage_is_so_while_it_is_restored(
+    operated: Operated, live: bytes | None
+) -> None:
+    """Nobody may look at what is staged who may not look at what it replaces."""
+    if live is None:
+        operated.site.commit({"later": "only the tail of it is replaced"})
+    else:
+        operated.site.filestorage.write_bytes(live)
+    operated.site.filestorage.chmod(0o600)
+    files = Watched()
+
+    operated.restore(files=files)
+
+    staged = {name: mode for name, mode in files.modes.items() if name.startswith("Data.fs.restoring")}
+    assert any(name.endswith(".partial") for name in staged)
+    assert set(staged.values()) == {0}
+    assert operated.site.filestorage.stat().st_mode & 0o777 == 0o600
+
+
+def test_one_that_replaces_nothing_gets_the_usual_permissions(operated: Operated) -> None:
+    operated.site.filestorage.unlink()
+    umask = os.umask(0o027)
+    try:
+        operated.restore()
+    finally:
+        os.umask(umask)
+    assert operated.site.filestorage.stat().st_mode & 0o777 == 0o640
 
 
 def test_a_backup_under_way_is_refused_and_named(operated: Operated) -> None:
