@@ -56,7 +56,7 @@ class Ended(NamedTuple):
         if self.status:
             raise CommandFailed(
                 f"{self.name} failed: {_ended(self.status)}",
-                hint=f"run its lines by hand to see why, or mend {self.name} in the buildout part",
+                hint=f"run its lines by hand to see why, or mend the option {self.name}",
             )
 
 

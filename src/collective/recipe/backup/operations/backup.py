@@ -1,6 +1,7 @@
 """The backup: every source to its destination, then what need not be kept any longer goes.
 
-    lock -> pre_command -> make directories -> each source -> prune -> post_command
+    lock -> pre_command -> look for the disk -> make directories
+         -> each source -> prune -> post_command
 
 A restore that was broken off leaves a mixture of old and new until it is finished.  No restore
 point is made of that, and nothing goes for its sake.
@@ -22,17 +23,18 @@ from collective.recipe.backup.destinations import Destination, Outcome, damage
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.history import INCOMPLETE
 from collective.recipe.backup.model import MAIN
-from collective.recipe.backup.operations.course import course, put_down
+from collective.recipe.backup.operations import whereabouts
+from collective.recipe.backup.operations.course import course, in_passing, put_down
 from collective.recipe.backup.operations.prune import prune_one
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.times import monotonic
 
 logger = logging.getLogger("backup")
 
-
-def back_up(run: Run, *, why_full: str = "") -> list[Outcome]:
 _DAMAGED = "damage was found in the newest chain"
 
+
+def back_up(run: Run, *, why_full: str = "") -> list[Outcome]:
     """Make a restore point of every source that changed since its last one.
 
     *why_full* says why all of them are to be full ones, "" if they need not.
@@ -66,6 +68,7 @@ def back_up_now(run: Run) -> list[Outcome]:
 
 def _back_up_locked(run: Run, why_full: str = "") -> list[Outcome]:
     started = monotonic()
+    _look_for_earlier(run)
     with ExitStack() as locks:
         destinations = run.destinations()
         for destination in destinations:
@@ -77,8 +80,18 @@ def _back_up_locked(run: Run, why_full: str = "") -> list[Outcome]:
         outcomes = [_one(run, destination, why_full) for destination in destinations]
         for destination in destinations:
             prune_one(run, destination)
+    with in_passing("cannot note where the backups lie"):
+        whereabouts.note(run)
     logger.info("%s", _closing_line(outcomes, monotonic() - started))
     return outcomes
+
+
+def _look_for_earlier(run: Run) -> None:
+    """Refuse to begin anew where a disk is not mounted, and say so where all is just gone."""
+    for each in whereabouts.gone(run):
+        if each.unmounted:
+            raise each.error(whereabouts.note_path(run))
+        logger.warning("the backups that were in %s are gone: beginning anew", each.directory)
 
 
 def _refuse_mixture(destination: Destination) -> None:
@@ -106,6 +119,9 @@ def _one(run: Run, destination: Destination, why_full: str) -> Outcome:
     name = destination.source.name
     where = "" if name == MAIN else f" of storage {name}"
     logger.info("backing up %s%s", destination.source.filestorage, where)
+    directory, points = destination.lock_directory, destination.restore_points
+    if not why_full and damage.in_newest_chain(directory, points):
+        why_full = _DAMAGED
     outcome = destination.backup(run.now, why_full=why_full)
     for note in outcome.notes:
         logger.warning("%s", note)
@@ -119,9 +135,6 @@ def _closing_line(outcomes: Sequence[Outcome], seconds: float) -> str:
         for phase, spent in outcome.phases.items():
             phases[phase] = phases.get(phase, 0.0) + spent
     times = ", ".join(f"{phase} {spent:.1f} s" for phase, spent in phases.items())
-    directory, points = destination.lock_directory, destination.restore_points
-    if not why_full and damage.in_newest_chain(directory, points):
-        why_full = _DAMAGED
     stamps = sorted({outcome.point.stamp for outcome in outcomes})
     verb = "done" if any(outcome.changed for outcome in outcomes) else "nothing changed since"
     return f"{verb} {', '.join(stamps)} in {seconds:.1f} s ({times})"

@@ -14,6 +14,7 @@ from collective.recipe.backup.blobs.layout import walk
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Place, RestorePoint, Source
+from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.doctor.findings import Finding, Report
 from collective.recipe.backup.operations.run import Run
 
@@ -25,7 +26,10 @@ _SHRINKS_TO = 4
 def directories(run: Run) -> Iterator[Finding]:
     """Try in each directory of backups what a backup does there."""
     report = Report("places")
+    lost = {each.directory: each for each in whereabouts.gone(run)}
     for directory in _directories(run.config.destinations[run.destination]):
+        if directory in lost and _is_unmounted(lost[directory], run, report):
+            continue
         there = _nearest(directory)
         if not there.is_dir():
             report.problem(
@@ -35,6 +39,21 @@ def directories(run: Run) -> Iterator[Finding]:
         with report.looking(there):
             _try_out(report, directory, there, run.files)
     yield from report
+
+
+def _is_unmounted(lost: whereabouts.Gone, run: Run, report: Report) -> bool:
+    """Say that the backups of the last run are gone; tell whether their disk is."""
+    if lost.unmounted:
+        error = lost.error(whereabouts.note_path(run))
+        report.problem(error.what, error.where, error.hint)
+    else:
+        report.warning(
+            "the backups that were here at the last run are gone",
+            lost.directory,
+            "if nobody removed them on purpose, bring them back from a copy before the next "
+            "backup begins anew",
+        )
+    return lost.unmounted
 
 
 def _try_out(report: Report, directory: Path, there: Path, files: Files) -> None:

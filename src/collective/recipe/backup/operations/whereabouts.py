@@ -1,0 +1,112 @@
+"""Where the backups were at the last run: a disk that is not mounted is no place to begin anew.
+
+Without its disk, a directory of backups is missing or empty, and a backup would make it again
+on the disk below, silently: full, and where nobody looks for it.  So each backup notes, beside
+the configuration, on which mount point its directories lie, and the next one that finds
+nothing in one of them looks where it lies now::
+
+    {"format": 1, "mounts": {"/mnt/shelf/backups": "/mnt/shelf", ...}}
+
+The note is no more than that: who removes it, or the directory it lies in, is not warned the
+next time.  Where that may not be written to, as with some containers, there is none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.operations.run import Run
+
+NAME = "whereabouts.json"
+FORMAT = 1
+
+_OF_NOBODY = {"lost+found"}
+
+
+class Gone(NamedTuple):
+    """A *directory* in which there were backups, and nothing is left.
+
+    They were on the disk at *mount*; *unmounted* tells whether what is there now is the disk
+    below.
+    """
+
+    directory: Path
+    mount: Path
+    unmounted: bool
+
+    def error(self, note: Path) -> BackupError:
+        """Return what to say of a disk that is not mounted."""
+        return BackupError(
+            f"the backups that were here are gone: the disk at {self.mount} is not mounted",
+            where=self.directory,
+            hint="mount it, then run the command again; if the backups are to begin anew where "
+            f"they would lie now, remove {note}",
+        )
+
+
+def note_path(run: Run) -> Path:
+    """Return where the note lies."""
+    return run.config_path.with_name(NAME)
+
+
+def gone(run: Run) -> Iterator[Gone]:
+    """Yield the directories of the destination that held backups and hold none now."""
+    noted = _noted(note_path(run))
+    own = mount_of(run.config_path.parent)
+    for directory in _directories(run):
+        mount = noted.get(str(directory))
+        if mount is not None and not _holds_backups(directory):
+            now = mount_of(directory)
+            below = Path(mount).is_relative_to(now) or now == own
+            yield Gone(directory, Path(mount), unmounted=now != Path(mount) and below)
+
+
+def note(run: Run) -> None:
+    """Note where the directories of the destination lie that hold backups."""
+    path = note_path(run)
+    if not os.access(path.parent, os.W_OK):
+        return
+    noted = _noted(path)
+    found = {str(it): str(mount_of(it)) for it in _directories(run) if _holds_backups(it)}
+    if any(noted.get(directory) != mount for directory, mount in found.items()):
+        content = {"format": FORMAT, "mounts": {**noted, **found}}
+        run.files.write(path, json.dumps(content, indent=2).encode("ascii") + b"\n")
+
+
+def mount_of(path: Path) -> Path:
+    """Return the mount point that *path*, links followed, lies on or would lie on."""
+    place = Path(os.path.realpath(path))
+    while not os.path.ismount(place) and place != place.parent:
+        place = place.parent
+    return place
+
+
+def _directories(run: Run) -> Iterator[Path]:
+    for place in run.config.destinations[run.destination]:
+        yield from filter(None, (place.filestorage, place.blobstorage))
+
+
+def _holds_backups(directory: Path) -> bool:
+    """Tell whether there is anything but what a run leaves that made no backup."""
+    try:
+        with os.scandir(directory) as entries:
+            return any(not it.name.startswith(".") and it.name not in _OF_NOBODY for it in entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True  # nobody can tell; whoever writes there will be told why
+
+
+def _noted(path: Path) -> dict[str, str]:
+    """Return what *path* says; nothing if it is missing, damaged or of a later release."""
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        content = json.loads(path.read_bytes())
+        if content["format"] == FORMAT:
+            return {str(it): str(mount) for it, mount in content["mounts"].items()}
+    return {}

@@ -1,0 +1,188 @@
+"""A disk of the backups that is not mounted: a real one, at a link that stands for its mount."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from collective.recipe.backup.cli import main
+from collective.recipe.backup.config import STANDARD, Config, dump
+from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.model import MAIN, Place
+from collective.recipe.backup.operations import whereabouts
+from collective.recipe.backup.operations.doctor import examine
+from collective.recipe.backup.operations.doctor.findings import Severity
+from collective.recipe.backup.tests.runs import Operated
+from collective.recipe.backup.tests.samples import Site
+
+OTHER_DISK = Path("/dev/shm")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A directory on another file system than the site."""
+    if whereabouts.mount_of(OTHER_DISK) == whereabouts.mount_of(tmp_path):
+        pytest.skip(f"{OTHER_DISK} is not installed as a file system of its own")
+    directory = Path(tempfile.mkdtemp(dir=OTHER_DISK))
+    yield directory
+    shutil.rmtree(directory)
+
+
+class Shelved(Operated):
+    """A site whose backups lie below ``shelf``."""
+
+    def __init__(self, site: Site, **options: object) -> None:
+        super().__init__(site, **options)
+        self.shelf = site.directory / "shelf"
+        place = Place(
+            name=MAIN, filestorage=self.shelf / "backups", blobstorage=self.shelf / "blobs"
+        )
+        self.config: Config = replace(self.config, destinations={STANDARD: (place,)})
+        self.config_path.write_bytes(dump(self.config))
+
+    def mount(self, disk: Path) -> None:
+        self.shelf.symlink_to(disk)
+
+    def unmount(self, *, empty: bool) -> None:
+        """Take the disk away; *empty*: the directories for the backups are there below it."""
+        self.shelf.unlink()
+        self.shelf.mkdir()
+        if empty:
+            (self.shelf / "backups").mkdir()
+            (self.shelf / "blobs").mkdir()
+
+
+@pytest.fixture
+def shelved(site: Site) -> Shelved:
+    site.commit({"page": 1}, {"file": b"data"})
+    return Shelved(site)
+
+
+def below(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.rglob("*") if not path.name.startswith("."))
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_disk_that_is_not_mounted_is_not_replaced_by_the_one_below(shelved, disk, empty):
+    shelved.mount(disk)
+    first = shelved.backup().point
+    shelved.unmount(empty=empty)
+    before = below(shelved.shelf)
+    shelved.site.commit({"page": 2})
+
+    with pytest.raises(BackupError) as caught:
+        shelved.backup()
+
+    assert str(caught.value) == (
+        f"the backups that were here are gone: the disk at {whereabouts.mount_of(disk)} is not "
+        f"mounted: {shelved.shelf / 'backups'}"
+    )
+    assert str(shelved.config_path.with_name("whereabouts.json")) in caught.value.hint
+    assert below(shelved.shelf) == before
+
+    shutil.rmtree(shelved.shelf)
+    shelved.mount(disk)
+    assert shelved.backup().point.chain == first.stamp
+
+
+def test_the_script_says_it_and_the_hint_works(shelved, disk, capsys):
+    shelved.mount(disk)
+    assert main("backup", STANDARD, shelved.config_path, ["-q"]) == 0
+    shelved.unmount(empty=False)
+
+    assert main("backup", STANDARD, shelved.config_path, ["-q"]) == 1
+    assert "is not mounted" in capsys.readouterr().err
+
+    whereabouts.note_path(shelved.run("backup")).unlink()
+    assert main("backup", STANDARD, shelved.config_path, ["-q"]) == 0
+    assert capsys.readouterr().err == ""
+    assert len(shelved.points()) == 1
+
+
+def test_a_pre_command_may_mount_it(shelved, disk):
+    shelved.mount(disk)
+    shelved.backup()
+    shelved.unmount(empty=False)
+    mounting = f"rm -r '{shelved.shelf}' && ln -s '{disk}' '{shelved.shelf}'"
+    shelved.config = replace(
+        shelved.config, options=replace(shelved.config.options, pre_command=mounting)
+    )
+    shelved.site.commit({"page": 2})
+    shelved.backup()
+    assert len(shelved.points()) == 2
+
+
+def test_what_was_removed_on_purpose_is_begun_anew_with_a_warning(shelved, caplog):
+    shelved.backup()
+    shutil.rmtree(shelved.shelf)
+    shelved.backup()
+    said = [it.getMessage() for it in caplog.records if it.levelname == "WARNING"]
+    assert said == [
+        f"the backups that were in {shelved.shelf / name} are gone: beginning anew"
+        for name in ("backups", "blobs")
+    ]
+    caplog.clear()
+    shelved.backup()
+    assert [it for it in caplog.records if it.levelname == "WARNING"] == []
+
+
+def test_a_new_disk_in_the_place_of_an_old_one_is_begun_with_a_warning(shelved, disk, caplog):
+    shelved.backup()
+    shutil.rmtree(shelved.shelf)
+    shelved.mount(disk)
+    shelved.backup()
+    assert len(shelved.points()) == 1
+    assert "beginning anew" in caplog.text
+
+
+def test_the_doctor_finds_it(shelved, disk):
+    shelved.mount(disk)
+    shelved.backup()
+    shelved.unmount(empty=True)
+    found = [it for it in examine(shelved.run("doctor")) if it.subject == "places"]
+    assert [it.severity for it in found] == [Severity.PROBLEM] * 2
+    assert [it.where for it in found] == [
+        str(shelved.shelf / "backups"),
+        str(shelved.shelf / "blobs"),
+    ]
+    assert all("is not mounted" in it.what and "mount it" in it.hint for it in found)
+
+
+def test_the_doctor_finds_what_was_removed(shelved):
+    shelved.backup()
+    shutil.rmtree(shelved.shelf)
+    found = [it for it in examine(shelved.run("doctor")) if it.subject == "places"]
+    assert [(it.severity, it.what) for it in found if it.severity is not Severity.OK] == [
+        (Severity.WARNING, "the backups that were here at the last run are gone")
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[]", b'{"format": 2, "mounts": {}}', b'{"format": 1, "mounts": 3}']
+)
+def test_a_damaged_note_is_none(shelved, disk, damage):
+    shelved.mount(disk)
+    shelved.backup()
+    note = whereabouts.note_path(shelved.run("backup"))
+    note.write_bytes(damage)
+    assert list(whereabouts.gone(shelved.run("backup"))) == []
+    shelved.backup()
+    assert set(json.loads(note.read_bytes())["mounts"].values()) == {
+        str(whereabouts.mount_of(disk))
+    }
+
+
+def test_nothing_is_written_if_nothing_moved(shelved):
+    shelved.backup()
+    note = whereabouts.note_path(shelved.run("backup"))
+    before = os.stat(note)
+    shelved.site.commit({"page": 2})
+    shelved.backup()
+    assert os.stat(note).st_ino == before.st_ino
