@@ -167,9 +167,7 @@ def _of_what_there_is(run: Run, order: Order) -> Order:
     return replace(order, filestorage=False)
 
 
-def _jobs(
-    run: Run, order: Order, targets: Sequence[Source], locks: ExitStack | None
-) -> list[Job]:
+def _jobs(run: Run, order: Order, targets: Sequence[Source], locks: ExitStack | None) -> list[Job]:
     """Return what to do, all of it checked; the destinations are locked where they can be."""
     if isinstance(order.when, datetime) and order.when > run.now:
         logger.warning("%s is in the future: the newest state is meant", stamp(order.when))

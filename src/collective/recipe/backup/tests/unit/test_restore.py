@@ -267,7 +267,9 @@ def test_a_private_filestorage_is_so_while_it_is_restored(
 
     operated.restore(files=files)
 
-    staged = {name: mode for name, mode in files.modes.items() if name.startswith("Data.fs.restoring")}
+    staged = {
+        name: mode for name, mode in files.modes.items() if name.startswith("Data.fs.restoring")
+    }
     assert any(name.endswith(".partial") for name in staged)
     assert set(staged.values()) == {0}
     assert operated.site.filestorage.stat().st_mode & 0o777 == 0o600
