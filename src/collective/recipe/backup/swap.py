@@ -18,61 +18,44 @@ away.  A directory has no second name; there the gap is one rename.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.graft import digest_of_ends, graft, save_tail
+from collective.recipe.backup.graft import graft, save_tail
+from collective.recipe.backup.journal import (
+    DONE,
+    REPLACED_SUFFIX,
+    STAGED_SUFFIX,
+    SWAPPING,
+    UNDOING,
+    Move,
+    check_same_files,
+    journal_path,
+    read,
+    replaced_path,
+    staged_path,
+    write,
+)
 from collective.recipe.backup.transplant import prepare, transplant
 
-JOURNAL_SUFFIX = ".restore.json"
-STAGED_SUFFIX = ".restoring"
-REPLACED_SUFFIX = ".replaced"
-
-_SWAPPING, _DONE, _UNDOING = "swapping", "done", "undoing"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Move:
-    """One name that changes: *live* gives way, and to what is *staged* if there is such.
-
-    A *companion* describes the live data and must never stand beside other data, as an
-    index does: it goes before and comes after, and need not be there at all.
-
-    With *keep*, live data keeps its first bytes, so many, and what is staged is the rest:
-    it is grafted in place (see graft).  With *difference*, what is staged is only what
-    makes the new tree of the live one, which changes in place (see transplant).
-    """
-
-    live: Path
-    staged: bool = True
-    companion: Path | None = None
-    keep: int | None = None
-    difference: bool = False
-
-    @property
-    def in_place(self) -> bool:
-        """Tell whether live data is changed, not exchanged."""
-        return self.difference or self.keep is not None
-
-
-def staged_path(live: Path) -> Path:
-    """Return the name under which the replacement of *live* is made whole."""
-    return live.with_name(live.name + STAGED_SUFFIX)
-
-
-def replaced_path(live: Path) -> Path:
-    """Return the name of what was live, afterwards."""
-    return live.with_name(live.name + REPLACED_SUFFIX)
-
-
-def journal_path(filestorage: Path) -> Path:
-    """Return where the journal of a restore of *filestorage* lies."""
-    return filestorage.with_name(filestorage.name + JOURNAL_SUFFIX)
+__all__ = [
+    "REPLACED_SUFFIX",
+    "STAGED_SUFFIX",
+    "Move",
+    "finish",
+    "is_pending",
+    "journal_path",
+    "let_go",
+    "lives",
+    "replaced",
+    "replaced_path",
+    "staged_path",
+    "swap",
+    "undo",
+]
 
 
 def swap(journal: Path, moves: Sequence[Move], files: Files) -> None:
@@ -86,23 +69,23 @@ def swap(journal: Path, moves: Sequence[Move], files: Files) -> None:
         for name in _names(moves):
             files.clear(replaced_path(name))
         _save(moves, files)
-        _write(journal, _SWAPPING, moves, files)
+        write(journal, SWAPPING, moves, files)
         _carry_on(journal, moves, files)
 
 
 def is_pending(journal: Path) -> bool:
     """Tell whether a restore died between its renames."""
-    state, _moves = _read(journal)
-    return state in (_SWAPPING, _UNDOING)
+    state, _moves = read(journal)
+    return state in (SWAPPING, UNDOING)
 
 
 def finish(journal: Path, files: Files) -> bool:
     """Finish the renames of a restore that died; False if there was none."""
-    state, moves = _read(journal)
+    state, moves = read(journal)
     with explained("cannot finish the restore that was broken off", journal):
-        if state == _UNDOING:
+        if state == UNDOING:
             _stage_again(journal, moves, files)
-        elif state == _SWAPPING:
+        elif state == SWAPPING:
             _carry_on(journal, moves, files)
         else:
             return False
@@ -111,21 +94,21 @@ def finish(journal: Path, files: Files) -> bool:
 
 def lives(journal: Path) -> list[Path]:
     """Return what is live by the names in the journal, whatever its state; companions aside."""
-    return [move.live for move in _read(journal)[1]]
+    return [move.live for move in read(journal)[1]]
 
 
 def replaced(journal: Path) -> list[Path]:
     """Return what the last restore replaced and is still there."""
-    state, moves = _read(journal)
-    if state != _DONE:
+    state, moves = read(journal)
+    if state != DONE:
         return []
     return [replaced_path(name) for name in _names(moves) if _exists(replaced_path(name))]
 
 
 def undo(journal: Path, files: Files) -> None:
     """Put back what the last restore replaced.  Raises NoRestorePoint if it is not there."""
-    state, moves = _read(journal)
-    if state != _DONE or not replaced(journal):
+    state, moves = read(journal)
+    if state != DONE or not replaced(journal):
         raise NoRestorePoint(
             "there is nothing to undo",
             where=journal.parent,
@@ -140,23 +123,23 @@ def undo(journal: Path, files: Files) -> None:
                 "what it was; restore from a backup",
             )
     if any(move.in_place for move in moves):
-        _check_same_files(journal)
+        check_same_files(journal)
     with explained("cannot put back what was replaced", journal.parent):
         for name in _names(moves):
             # what a restore that failed has staged is not what was replaced
             if _exists(staged_path(name)):
                 files.clear(staged_path(name))
                 files.sync_directory(name.parent)
-        _write(journal, _UNDOING, moves, files)
+        write(journal, UNDOING, moves, files)
         _stage_again(journal, moves, files)
 
 
 def let_go(journal: Path, files: Files) -> None:
     """Remove what an earlier restore replaced, and its journal."""
-    state, moves = _read(journal)
+    state, moves = read(journal)
     if state is None:
         return
-    if state != _DONE:
+    if state != DONE:
         raise BackupError(
             "a restore was broken off here", where=journal, hint="run the restore again"
         )
@@ -175,7 +158,7 @@ def _names(moves: Sequence[Move]) -> list[Path]:
 def _carry_on(journal: Path, moves: Sequence[Move], files: Files) -> None:
     for move in moves:
         _carry_out(move, files)
-    _write(journal, _DONE, moves, files)
+    write(journal, DONE, moves, files)
 
 
 def _carry_out(move: Move, files: Files) -> None:
@@ -244,92 +227,9 @@ def _stage_again(journal: Path, moves: Sequence[Move], files: Files) -> None:
             files.rename(replaced_path(name), staged_path(name))
     again = [replace(move, staged=_exists(staged_path(move.live))) for move in moves]
     _save(again, files)
-    _write(journal, _SWAPPING, again, files)
+    write(journal, SWAPPING, again, files)
     _carry_on(journal, again, files)
-
-
-def _known_by(journal: Path, moves: Sequence[Move]) -> dict[str, dict[str, Any]]:
-    """Return by what the live files are known again: a pack makes another, cp writes over it."""
-    filestorage = journal.with_name(journal.name.removesuffix(JOURNAL_SUFFIX))
-    keeps = {filestorage: None, **{move.live: move.keep for move in moves}}
-    known = {}
-    for live, keep in keeps.items():
-        if live.is_file():
-            status = live.stat()
-            size = status.st_size if keep is None else keep
-            known[str(live)] = {
-                "inode": status.st_ino,
-                "size": size,
-                "ends": digest_of_ends(live, size),
-            }
-    return known
-
-
-def _check_same_files(journal: Path) -> None:
-    """Raise NoRestorePoint if a live file is not the one that the restore left, grown maybe."""
-    known: dict[str, dict[str, Any]] = json.loads(journal.read_bytes()).get("known", {})
-    for name, was in known.items():
-        live = Path(name)
-        same = (
-            live.is_file()
-            and live.stat().st_ino == was["inode"]
-            and digest_of_ends(live, was["size"]) == was["ends"]
-        )
-        if not same:
-            raise NoRestorePoint(
-                "this is not the file that was restored: it was packed since then, or replaced",
-                where=live,
-                hint="the restore changed live data in place, and what it replaced fits no other "
-                "data; restore from a backup",
-            )
 
 
 def _exists(path: Path) -> bool:
     return path.is_symlink() or path.exists()
-
-
-def _write(journal: Path, state: str, moves: Sequence[Move], files: Files) -> None:
-    content = {
-        "format": 1,
-        "state": state,
-        "known": _known_by(journal, moves) if state == _DONE else {},
-        "moves": [
-            {
-                "live": str(move.live),
-                "staged": move.staged,
-                "companion": move.companion and str(move.companion),
-                "keep": move.keep,
-                "difference": move.difference,
-            }
-            for move in moves
-        ],
-    }
-    files.write(journal, json.dumps(content, indent=1).encode("ascii") + b"\n")
-
-
-def _read(journal: Path) -> tuple[str | None, list[Move]]:
-    with explained("cannot read what a restore left behind", journal):
-        try:
-            data = journal.read_bytes()
-        except FileNotFoundError:
-            return None, []
-    try:
-        content: dict[str, Any] = json.loads(data)
-        moves = [
-            Move(
-                live=Path(move["live"]),
-                staged=bool(move["staged"]),
-                companion=Path(move["companion"]) if move["companion"] else None,
-                keep=move["keep"],
-                difference=bool(move.get("difference", False)),
-            )
-            for move in content["moves"]
-        ]
-        state = str(content["state"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise IntegrityError(
-            "the journal of a restore is damaged",
-            where=journal,
-            hint="look at the *.restoring and *.replaced files beside it and rename by hand",
-        ) from error
-    return state, moves

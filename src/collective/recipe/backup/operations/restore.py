@@ -383,7 +383,9 @@ def _stage(run: Run, job: Job, order: Order) -> list[swap.Move]:
         run.files.make_like(swap.staged_path(filestorage), filestorage.stat())
     moves = []
     if blobstorage is not None:
-        moves.append(swap.Move(live=blobstorage, difference=staged.difference))
+        moves.append(
+            swap.Move(live=blobstorage, difference=staged.difference, filestorage=filestorage)
+        )
     if order.filestorage:
         companion = index if staged.index else None
         moves.append(swap.Move(live=filestorage, companion=companion, keep=staged.keep))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup.config import STANDARD, dump
-from collective.recipe.backup.errors import BackupError, InUse
+from collective.recipe.backup.errors import BackupError, InUse, NoRestorePoint
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Place, Source
 from collective.recipe.backup.operations.backup import back_up
@@ -70,6 +70,25 @@ def test_both_come_back(mounted: Mounted) -> None:
     mounted.restore()
 
     assert mounted.contents() == contents
+
+
+@pytest.mark.parametrize("packed", ["site", "catalog"])
+def test_after_a_pack_of_either_blobs_alone_are_not_put_back(mounted: Mounted, packed: str) -> None:
+    """Their filestorage stays as it is in such a restore, but it must be the same still."""
+    for site in (mounted.site, mounted.catalog):
+        site.commit({}, {f"b{number}": b"blob %d" % number for number in range(7)})
+    mounted.back_up_both()
+    for site in (mounted.site, mounted.catalog):
+        site.commit({}, {"new": b"later"})
+    mounted.restore(filestorage=False)
+    packed_one: Site = getattr(mounted, packed)
+    packed_one.pack()
+    before = sorted(packed_one.blobstorage.rglob("*"))
+
+    with pytest.raises(NoRestorePoint, match="packed since then"):
+        undo(mounted.run("restore"))
+
+    assert sorted(packed_one.blobstorage.rglob("*")) == before
 
 
 def test_a_moment_is_the_same_for_both(mounted: Mounted) -> None:

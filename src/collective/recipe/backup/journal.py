@@ -1,0 +1,163 @@
+"""The journal of a restore: which names change, and how far that has come.
+
+``Data.fs.restore.json`` lies beside the main filestorage and is replaced in one step, so a
+run that dies leaves it as it was before or after::
+
+    state   swapping, undoing: broken off, unless a run is at it; done: it can be undone
+    moves   see Move
+    known   once it is done, by what each filestorage is known again: an inode, a size and a
+            digest of both ends.  What changed in place can be undone only while it is still
+            the same, grown maybe: a pack makes another file, ``cp`` writes over this one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from collective.recipe.backup.errors import IntegrityError, NoRestorePoint, explained
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.graft import digest_of_ends
+
+JOURNAL_SUFFIX = ".restore.json"
+STAGED_SUFFIX = ".restoring"
+REPLACED_SUFFIX = ".replaced"
+
+SWAPPING, DONE, UNDOING = "swapping", "done", "undoing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """One name that changes: *live* gives way, and to what is *staged* if there is such.
+
+    A *companion* describes the live data and must never stand beside other data, as an
+    index does: it goes before and comes after, and need not be there at all.
+
+    With *keep*, live data keeps its first bytes, so many, and what is staged is the rest:
+    it is grafted in place (see graft).  With *difference*, what is staged is only what
+    makes the new tree of the live one, which changes in place (see transplant).
+
+    *filestorage* is the one that a blobstorage belongs to, which need not change itself: a
+    pack of it changes the blobs.
+    """
+
+    live: Path
+    staged: bool = True
+    companion: Path | None = None
+    keep: int | None = None
+    difference: bool = False
+    filestorage: Path | None = None
+
+    @property
+    def in_place(self) -> bool:
+        """Tell whether live data is changed, not exchanged."""
+        return self.difference or self.keep is not None
+
+
+def staged_path(live: Path) -> Path:
+    """Return the name under which the replacement of *live* is made whole."""
+    return live.with_name(live.name + STAGED_SUFFIX)
+
+
+def replaced_path(live: Path) -> Path:
+    """Return the name of what was live, afterwards."""
+    return live.with_name(live.name + REPLACED_SUFFIX)
+
+
+def journal_path(filestorage: Path) -> Path:
+    """Return where the journal of a restore of *filestorage* lies."""
+    return filestorage.with_name(filestorage.name + JOURNAL_SUFFIX)
+
+
+def write(journal: Path, state: str, moves: Sequence[Move], files: Files) -> None:
+    """Let the *journal* say this, in one step."""
+    content = {
+        "format": 1,
+        "state": state,
+        "known": _known(journal, moves) if state == DONE else {},
+        "moves": [
+            {
+                "live": str(move.live),
+                "staged": move.staged,
+                "companion": move.companion and str(move.companion),
+                "keep": move.keep,
+                "difference": move.difference,
+                "filestorage": move.filestorage and str(move.filestorage),
+            }
+            for move in moves
+        ],
+    }
+    files.write(journal, json.dumps(content, indent=1).encode("ascii") + b"\n")
+
+
+def read(journal: Path) -> tuple[str | None, list[Move]]:
+    """Return the state and the moves that *journal* tells of, None and none if it is not there.
+
+    Raises IntegrityError if it is damaged.
+    """
+    with explained("cannot read what a restore left behind", journal):
+        try:
+            data = journal.read_bytes()
+        except FileNotFoundError:
+            return None, []
+    try:
+        content: dict[str, Any] = json.loads(data)
+        moves = [
+            Move(
+                live=Path(move["live"]),
+                staged=bool(move["staged"]),
+                companion=Path(move["companion"]) if move["companion"] else None,
+                keep=move["keep"],
+                difference=bool(move.get("difference", False)),
+                filestorage=Path(move["filestorage"]) if move.get("filestorage") else None,
+            )
+            for move in content["moves"]
+        ]
+        state = str(content["state"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(
+            "the journal of a restore is damaged",
+            where=journal,
+            hint="look at the *.restoring and *.replaced files beside it and rename by hand",
+        ) from error
+    return state, moves
+
+
+def _known(journal: Path, moves: Sequence[Move]) -> dict[str, dict[str, Any]]:
+    """Return by what the live files are known again: a pack makes another, cp writes over it."""
+    main = journal.with_name(journal.name.removesuffix(JOURNAL_SUFFIX))
+    named = [main, *(move.filestorage for move in moves if move.filestorage)]
+    keeps = {**dict.fromkeys(named), **{move.live: move.keep for move in moves}}
+    known = {}
+    for live, keep in keeps.items():
+        if live.is_file():
+            status = live.stat()
+            size = status.st_size if keep is None else keep
+            known[str(live)] = {
+                "inode": status.st_ino,
+                "size": size,
+                "ends": digest_of_ends(live, size),
+            }
+    return known
+
+
+def check_same_files(journal: Path) -> None:
+    """Raise NoRestorePoint if a live file is not the one that the restore left, grown maybe."""
+    known: dict[str, dict[str, Any]] = json.loads(journal.read_bytes()).get("known", {})
+    for name, was in known.items():
+        live = Path(name)
+        same = (
+            live.is_file()
+            and live.stat().st_ino == was["inode"]
+            and digest_of_ends(live, was["size"]) == was["ends"]
+        )
+        if not same:
+            raise NoRestorePoint(
+                "this is not the file that was restored: it was packed since then, or replaced",
+                where=live,
+                hint="the restore changed live data in place, and what it replaced fits no other "
+                "data; restore from a backup",
+            )
