@@ -35,7 +35,8 @@ class Framing:
 
     ``end`` is the offset after the last whole transaction, ``begin`` where that began, ``tid``
     its tid (None before the first), ``packed`` the tid of the last one that a pack rewrote,
-    ``count`` how many there were.  ``done`` tells whether one later than *until* was reached.
+    ``count`` how many there were.  ``done`` tells whether one later than *until* was reached;
+    if a pack rewrote that one, it is ``packed``: what was before is not what it was.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Framing:
         self._header: Header
         self._current: Record
 
-    def resume(self, end: int, tid: Tid) -> None:
+    def resume(self, end: int, tid: Tid | None) -> None:
         """Take the first bytes for what follows *tid*, whose transaction ends at *end*."""
         self.end = self.begin = self._offset = end
         self.tid = tid
@@ -118,6 +119,8 @@ class Framing:
             raise self._damaged(offset, flaw)
         if self._until is not None and header.tid > self._until:
             self.done = True
+            if header.status == PACKED:
+                self.packed = header.tid
         elif not self._walks_records or header.status == UNDONE:
             self._expect(LENGTH.size, self._last, header.length - TRANSACTION.size)
         else:

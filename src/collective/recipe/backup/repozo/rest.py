@@ -86,20 +86,18 @@ def recover_rest(  # noqa: PLR0913  as recover, and what is there
     """Give to *write* what follows the first *keep* bytes, which *log* has already.
 
     Returns how many bytes to keep in the end, fewer than *keep* if the state at *until*
-    ends before, and what keeping them and adding the rest makes.  Raises as recover does.
+    ends before, and what keeping them and adding the rest makes; a pack counts as far as it
+    was in what had to be read.  Raises as recover does.
     """
     parts = wanted(chain, through)
-    last = parts[-1]
-    if keep == last.end:
-        at = log.cut(LAST_TID if until is None else until, _start(last), last.end)
-        return at.offset, Recovered(at.offset, at.tid, ZERO_TID)
+    there = [part for part in parts if part.end <= keep]
+    if len(there) == len(parts) or (there and _is_later(log, there[-1].end, until)):
+        return _cut(log, there, LAST_TID if until is None else until)
     framing = Framing(until=until)
-    for part in parts:
-        if part.end <= keep and part is not last:
-            continue
+    for part in parts[len(there) :]:
         if not framing.end and part.start:
             before = log.before(part.start)
-            framing.resume(part.start, before.tid if before else ZERO_TID)
+            framing.resume(part.start, before.tid if before else None)
         offset = part.start
         for piece in checked(chain, part):
             data = framing.feed(piece)
@@ -110,3 +108,21 @@ def recover_rest(  # noqa: PLR0913  as recover, and what is there
     framing.finish()
     end = framing.end
     return min(keep, end), Recovered(end, framing.tid, framing.packed or ZERO_TID)
+
+
+def _is_later(log: TransactionLog, boundary: int, until: Tid | None) -> bool:
+    """Tell whether the transaction that ends at *boundary* is later than *until*."""
+    before = log.before(boundary)
+    return before is not None and until is not None and before.tid > until
+
+
+def _cut(log: TransactionLog, there: Sequence[Part], until: Tid) -> tuple[int, Recovered]:
+    """Cut *log*, which holds the parts *there*: nothing has to come out of the chain."""
+    stop = there[-1].end
+    starts = (_start(part) for part in reversed(there))
+    # the last is the begin of the log, before which there is none
+    start = next(each for each in starts if not _is_later(log, each, until))
+    at = log.cut(until, start, stop)
+    following = next(log.transactions(at.offset, stop), None)
+    packed = following.tid if following and following.packed else at.packed
+    return at.offset, Recovered(at.offset, at.tid, packed or ZERO_TID)

@@ -99,6 +99,14 @@ def test_what_a_pack_rewrote_is_known():
     assert framing.packed == logs.tid(2)
 
 
+def test_that_a_pack_rewrote_what_follows_the_cut_is_known():
+    """Then the state at the cut is not what it was."""
+    data = logs.log([b"one"], [b"two"], [b"three"], status=b"p")
+    framing = Framing(until=logs.tid(1))
+    streamed(framing, data)
+    assert (framing.tid, framing.packed) == (logs.tid(1), logs.tid(2))
+
+
 @pytest.mark.parametrize("size", [1, 1000])
 def test_a_stream_that_ends_within_a_transaction_is_refused(size):
     for end in range(len(LOG)):
