@@ -24,13 +24,14 @@ import zc.recipe.egg
 
 from collective.recipe.backup.config import (
     ALTERNATIVE,
+    PART,
     SNAPSHOT,
     STANDARD,
     ZIP,
     dump,
 )
 from collective.recipe.backup.config.neighbours import clashes, neighbours
-from collective.recipe.backup.config.resolve import PART, Facts, resolve
+from collective.recipe.backup.config.resolve import Facts, resolve
 from collective.recipe.backup.config.surroundings import unusable, unwritable
 from collective.recipe.backup.errors import ConfigurationError, explained
 from collective.recipe.backup.files import Files

@@ -91,7 +91,10 @@ def _script(  # noqa: PLR0913  what main has
         return DONE
     messages.choose_level(quiet=namespace.quiet, debug=namespace.debug)
     namespace.destination = getattr(namespace, "destination", None) or destination
-    return carry_out(verb, namespace, config.load(config_path), config_path, answers)
+    loaded = config.load(config_path)
+    prefix = "" if loaded.part == config.PART else f"{loaded.part}-"
+    namespace.restore_command = f"bin/{prefix}restore"
+    return carry_out(verb, namespace, loaded, config_path, answers)
 
 
 def carry_out(
@@ -120,5 +123,6 @@ def carry_out(
         files=Files(),
         progress=progress_on(answers.screen, quiet=namespace.quiet),
         ask=None if namespace.no_prompt else ask,
+        restore_command=namespace.restore_command,
     )
     return VERBS[verb].act(run, namespace, answers)

@@ -137,8 +137,8 @@ def destination_flag(parser: argparse.ArgumentParser) -> None:
         "--of",
         choices=(config.STANDARD, config.SNAPSHOT, config.ZIP, config.ALTERNATIVE),
         dest="destination",
-        help="which restore points: those of bin/backup (standard, the default), of "
-        "bin/snapshotbackup, of bin/zipbackup, or those that bin/altrestore restores from",
+        help="which restore points: of the backup (standard, the default), of snapshots, of the "
+        "zip backup, or those in alternative_restore_source",
     )
 
 

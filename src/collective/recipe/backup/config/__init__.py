@@ -30,6 +30,9 @@ from collective.recipe.backup.options import Options, declarations
 FORMAT = 1
 """The version of the stored form; higher ones come from a later release."""
 
+PART = "backup"
+"""The name of a part whose scripts and directories have names of their own."""
+
 STANDARD = "standard"
 SNAPSHOT = "snapshot"
 ZIP = "zip"

@@ -9,16 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from collective.recipe.backup.config import ALTERNATIVE, SNAPSHOT, STANDARD, ZIP, Config
+from collective.recipe.backup.config import ALTERNATIVE, PART, SNAPSHOT, STANDARD, ZIP, Config
 from collective.recipe.backup.config.overlaps import Layout, Named, overlaps
 from collective.recipe.backup.config.storages import additional, alternatives
 from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.model import MAIN, Place, Source
 from collective.recipe.backup.options import Options
 from collective.recipe.backup.options.reading import Reading
-
-PART = "backup"
-"""The name of a part whose scripts and directories have names of their own."""
 
 LOCATIONS = {
     STANDARD: ("location", "blobbackuplocation"),

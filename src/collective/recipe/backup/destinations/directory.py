@@ -105,6 +105,8 @@ class Directory:
 
     def prepare(self) -> None:
         """Check the source and make the directories."""
+        with TransactionLog(self.source.filestorage):
+            pass  # its absence or damage is the first thing to tell
         blobs = self.source.blobstorage
         if blobs is not None and not blobs.is_dir():
             raise BackupError(

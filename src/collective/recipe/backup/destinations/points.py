@@ -7,6 +7,7 @@ stamp; or a run of ours died, and then it is none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
@@ -19,6 +20,9 @@ from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.repozo.ledger import Chain, Part, read_directory
+
+_STAMPED = re.compile(r"\.\d{4}(?:-\d\d){5}")
+"""What follows the name of the blobstorage in the name of its backups."""
 
 
 def restore_points(directory: Path, blobs: BlobPart | None) -> list[RestorePoint]:
@@ -79,8 +83,12 @@ def _with_manifest(
     if written.blobs is not None and written.blobs not in blobs:
         problem = f"its blobs are missing: {written.blobs}"
         if not written.blobs.startswith(f"{storage}."):
+            old = _STAMPED.split(written.blobs)[0]
             # a directory of that name there would not help
-            problem += f" (blob_storage is called {storage} now: give it its old name back)"
+            problem += (
+                f" (looked for is {storage}.*, since blob_storage ends in {storage} now: "
+                f"let it end in {old} again to restore this)"
+            )
         return _unusable(chain, part, problem)
     return point_of(written)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from collective.recipe.backup.model import RestorePoint, Source
 from collective.recipe.backup.operations.run import Run
@@ -12,9 +13,10 @@ from collective.recipe.backup.restorepoints import Range, ranges
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """The restore points of one source, oldest first, and the moments that they serve."""
+    """The restore points of one source in *directory*, and the moments that they serve."""
 
     source: Source
+    directory: Path
     points: Sequence[RestorePoint]
     ranges: Sequence[Range]
 
@@ -24,5 +26,12 @@ def list_points(run: Run) -> list[Listed]:
     listed = []
     for destination in run.destinations():
         points = destination.restore_points()
-        listed.append(Listed(source=destination.source, points=points, ranges=ranges(points)))
+        listed.append(
+            Listed(
+                source=destination.source,
+                directory=destination.lock_directory,
+                points=points,
+                ranges=ranges(points),
+            )
+        )
     return listed

@@ -26,8 +26,8 @@ class Run:
     """What a verb needs from outside.
 
     *ask* shows a question and returns what the user answers; None means that nobody is
-    there to ask, and that the answer is yes.  *following*: its backups are small, and will
-    be merged.
+    there to ask, and that the answer is yes.  *restore_command* is what the user types to
+    restore.  *following*: its backups are small, and will be merged.
     """
 
     config: Config
@@ -38,6 +38,7 @@ class Run:
     files: Files
     progress: Progress
     ask: Callable[[str], bool] | None = None
+    restore_command: str = "bin/restore"
     following: bool = False
 
     @property

@@ -69,6 +69,7 @@ def _command(asked: Sequence[str], answers: Answers) -> int:
     for warning in warnings:
         logger.warning("%s", warning)
     namespace.destination = getattr(namespace, "destination", None) or STANDARD
+    namespace.restore_command = f"{PROG} restore"
     if name in CHANGING:
         _prepare(config)
     return carry_out(name, namespace, config, run_directory(config) / PROG, answers)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from collective.recipe.backup.config import Config
-from collective.recipe.backup.config.resolve import PART, Facts, Resolved, absolute, resolve
-from collective.recipe.backup.errors import ConfigurationError
+from collective.recipe.backup.config import PART, Config
+from collective.recipe.backup.config.resolve import Facts, Resolved, absolute, resolve
+from collective.recipe.backup.errors import ConfigurationError, printable
 from collective.recipe.backup.options.kinds import expanded, one_line
 from collective.recipe.backup.options.reading import Reading, read
 from collective.recipe.backup.sitebackup.finding import Places, Site, find
@@ -40,7 +40,8 @@ def configured(settings: Settings) -> Resolved:
     try:
         resolved = resolve(_facts(part, base, site), _placed(reading, site))
     except ConfigurationError as error:
-        raise _unusable(error.problems, settings) from error
+        absent = _absent(site.main.filestorage)
+        raise _unusable((*absent, *error.problems), settings) from error
     _check_run_directory(resolved.config)
     return resolved
 
@@ -50,6 +51,13 @@ def run_directory(config: Config) -> Path:
     prefix = config.options.locationprefix
     assert prefix is not None  # noqa: S101  resolve has seen to it
     return prefix / f"{RUN_DIRECTORY}-{config.part}"
+
+
+def _absent(filestorage: Path) -> tuple[str, ...]:
+    """Return the sentence that there is no filestorage; its blobs are looked for beside it."""
+    if filestorage.exists():
+        return ()
+    return (f"there is no filestorage {printable(str(filestorage))}: is datafs right?",)
 
 
 def _facts(part: str, base: Path, site: Site) -> Facts:

@@ -77,7 +77,10 @@ def _follow(run: Run, every: float) -> None:
     from collective.recipe.backup.operations.follow import follow
 
     if run.destination != config.STANDARD:
-        raise UsageError("--follow is for incremental backups", hint="use it with bin/backup")
+        raise UsageError(
+            "--follow is for incremental backups",
+            hint="use it with the standard backup, which is one",
+        )
     with Pace(every).ended_by_signals() as pace:
         follow(run, pace, tell=lambda what: tell_service_manager("READY=1", f"STATUS={what}"))
     tell_service_manager("STOPPING=1")

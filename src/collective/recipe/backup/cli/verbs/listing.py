@@ -95,7 +95,11 @@ def _as_json(listed: Listed, now: datetime) -> dict[str, object]:
 
 def _as_text(listed: Listed, now: datetime, *, long: bool, width: int | None) -> str:
     if not listed.points:
-        return f"no restore points of {printable(str(listed.source.filestorage))} yet"
+        there = "nothing in" if listed.directory.is_dir() else "there is no"
+        return (
+            f"no restore points of {printable(str(listed.source.filestorage))} yet: {there} "
+            f"{printable(str(listed.directory))}"
+        )
     columns = (*COLUMNS, *(LONG_COLUMNS if long else ()), STATE)
     rows = [_row(point, now, long=long) for point in listed.points]
     lines = list(table(columns, rows, width))

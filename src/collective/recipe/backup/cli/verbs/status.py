@@ -53,7 +53,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     if namespace.json:
         answers.document(_as_json(found))
     else:
-        for line in _as_text(found):
+        for line in _as_text(found, run.restore_command):
             answers.say(line)
     return IntegrityError.exit_code if found.severity is Severity.CRITICAL else DONE
 
@@ -61,16 +61,16 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
 # for people
 
 
-def _as_text(found: Status) -> Iterator[str]:
+def _as_text(found: Status, restore: str) -> Iterator[str]:
     yield from (f"{it.severity.name}: {printable(it.what)}" for it in found.findings)
     if not found.findings:
         yield "all is well"
-    rows = [*_rows(found)]
+    rows = [*_rows(found, restore)]
     width = max(len(name) for name, _value in rows) + 2
     yield from (f"{name:<{width}}{printable(value)}" for name, value in rows)
 
 
-def _rows(found: Status) -> Iterator[tuple[str, str]]:
+def _rows(found: Status, restore: str) -> Iterator[tuple[str, str]]:
     for storage in found.storages:
         of = "" if storage.source.name == MAIN else f" of {printable(storage.source.name)}"
         old = storage.age(found.now)
@@ -85,7 +85,7 @@ def _rows(found: Status) -> Iterator[tuple[str, str]]:
     if found.under_way:
         yield "under way", found.under_way
     for path in found.replaced:
-        yield "replaced by a restore", f"{path} (bin/restore --let-go removes it)"
+        yield "replaced by a restore", f"{path} ({restore} --let-go removes it)"
 
 
 def _told(record: Record | None, found: Status) -> str:

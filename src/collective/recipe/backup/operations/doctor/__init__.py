@@ -29,7 +29,7 @@ def examine(run: Run) -> Iterator[Finding]:
         yield from sites.filestorage(run, source)
         yield from sites.blobstorage(run, source)
         yield from writers.unlinked(source)
-        yield from restores.left_over(source)
+        yield from restores.left_over(run, source)
     yield from places.directories(run)
     yield from places.room(run)
     yield from requirements.programs(run.config.options)

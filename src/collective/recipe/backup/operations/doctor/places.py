@@ -11,7 +11,7 @@ from typing import NamedTuple
 from collective.recipe.backup import locking
 from collective.recipe.backup.amounts import size
 from collective.recipe.backup.blobs.layout import walk
-from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.errors import BackupError, from_os_error
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Place, RestorePoint, Source
 from collective.recipe.backup.operations import whereabouts
@@ -19,6 +19,7 @@ from collective.recipe.backup.operations.doctor.findings import Finding, Report
 from collective.recipe.backup.operations.run import Run
 
 PROBE = ".backup-doctor"
+_TRY_BY_HAND = "find out why this user cannot make and rename a file there"
 _SHRINKS_TO = 4
 """What gzip can be hoped to make of a filestorage: one part in so many."""
 
@@ -36,8 +37,13 @@ def directories(run: Run) -> Iterator[Finding]:
                 "something that is not a directory stands in the way", there, "move it away"
             )
             continue
-        with report.looking(there):
+        try:
             _try_out(report, directory, there, run.files)
+        except OSError as error:
+            # the probe and its name are nobody's concern
+            nameless = OSError(error.errno, error.strerror or str(error))
+            said = from_os_error(nameless, "a backup cannot write here", there)
+            report.problem(said.what, said.where, said.hint or _TRY_BY_HAND)
     yield from report
 
 

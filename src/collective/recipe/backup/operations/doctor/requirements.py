@@ -35,7 +35,7 @@ def _look_for(report: Report, program: str, option: str, hint: str) -> None:
     if found:
         report.ok(f"{option} has its program", found)
     else:
-        report.problem(f"{option} needs a program that is not there", program, hint)
+        report.problem(f"the option {option} needs a program that is not there", program, hint)
 
 
 def _look_at_hook(report: Report, name: str, command: str) -> None:
@@ -57,7 +57,9 @@ def places_of_options(options: Options) -> Iterator[Finding]:
             report.ok("metrics_file can be written", directory)
         else:
             report.problem(
-                "metrics_file cannot be written here", directory, "make the directory, or mend it"
+                "metrics_file cannot be written here",
+                directory,
+                "make the directory, let this user write there, or correct metrics_file",
             )
     kind, _colon, place = options.ping_url.partition(":")
     if kind == "env" and not os.environ.get(place):
@@ -68,6 +70,8 @@ def places_of_options(options: Options) -> Iterator[Finding]:
         )
     if kind == "file" and not os.access(os.path.expanduser(place), os.R_OK):
         report.problem(
-            "ping_url is to come from a file that cannot be read", place, "make it, or mend it"
+            "ping_url is to come from a file that cannot be read",
+            place,
+            "make the file, let this user read it, or correct ping_url",
         )
     yield from report

@@ -9,9 +9,10 @@ from pathlib import Path
 from collective.recipe.backup import swap
 from collective.recipe.backup.model import Source
 from collective.recipe.backup.operations.doctor.findings import Finding, Report
+from collective.recipe.backup.operations.run import Run
 
 
-def left_over(source: Source) -> Iterator[Finding]:
+def left_over(run: Run, source: Source) -> Iterator[Finding]:
     """Look for a restore that was broken off, and for data that one has replaced."""
     report = Report("restores")
     journal = swap.journal_path(Path(os.path.realpath(source.filestorage)))
@@ -20,13 +21,14 @@ def left_over(source: Source) -> Iterator[Finding]:
             report.problem(
                 "a restore was broken off in the middle",
                 journal,
-                "run the restore again, which finishes it",
+                f"the site is a mixture: run {run.restore_command} again, which finishes it",
             )
         for path in swap.replaced(journal):
             report.warning(
                 "what the last restore replaced is still there, and takes room",
                 path,
-                "restore --let-go removes it, restore --undo puts it back",
+                f"{run.restore_command} --let-go removes it, {run.restore_command} --undo puts it "
+                "back",
             )
         staged = swap.staged_path(source.filestorage)
         if os.path.lexists(staged) and not swap.is_pending(journal):

@@ -48,7 +48,7 @@ def filestorage(run: Run, source: Source) -> Iterator[Finding]:
         )
         if end.tail == tail.CUT_SHORT:
             report.warning(
-                f"{log.size - end.offset} bytes after the last transaction are no whole one",
+                f"its last {log.size - end.offset} bytes are no whole transaction",
                 path,
                 "a transaction was cut short, by a crash or a full disk: the backup leaves it "
                 "out, and ZODB removes it when it opens the filestorage",

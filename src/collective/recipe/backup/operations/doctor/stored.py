@@ -13,7 +13,7 @@ from collective.recipe.backup.operations.run import Run
 AHEAD = 60
 """Seconds that the stamp of a backup may be ahead: two runs in one second, and little more."""
 
-_HINT = "restore what is whole from elsewhere, or make a new full backup soon"
+_HINT = "a full backup begins anew without it: backup --full makes one now"
 
 
 def locks(run: Run) -> Iterator[Finding]:

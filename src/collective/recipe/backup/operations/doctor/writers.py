@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from collective.recipe.backup.model import Source
 from collective.recipe.backup.operations.doctor.findings import Finding, Report
@@ -26,17 +27,17 @@ def unlinked(source: Source, proc: Path = PROC) -> Iterator[Finding]:
     hidden = 0
     for process in _processes(proc):
         try:
-            lost = any(_is_lost(target, path) for target in _open_files(proc / process / "fd"))
+            lost = next((it for it in _open_files(proc / process / "fd") if it.lost(path)), None)
         except PermissionError:
             hidden += 1
             continue
-        if lost:
+        if lost is not None:
             report.problem(
                 f"process {process} ({_name(proc / process)}) has an older file open that was "
                 "here: what it commits is lost when it ends",
                 path,
                 "stop it in an orderly way, and start it again; save the old file before that "
-                f"if there is something in it to save: cp /proc/{process}/fd/N elsewhere",
+                f"if there is something in it to save: cp {lost.descriptor} elsewhere",
             )
     if not report:
         unseen = f" (not looked at, since they are of other users: {hidden})" if hidden else ""
@@ -49,7 +50,18 @@ def _processes(proc: Path) -> Iterator[str]:
         yield from (name for name in os.listdir(proc) if name.isdecimal())
 
 
-def _open_files(descriptors: Path) -> Iterator[str]:
+class _Open(NamedTuple):
+    """A file that a process has open: its descriptor in /proc, and what that leads to."""
+
+    descriptor: Path
+    target: str
+
+    def lost(self, path: str) -> bool:
+        """Tell whether it was at *path* and is not there any more."""
+        return self.target == f"{path}{_DELETED}"
+
+
+def _open_files(descriptors: Path) -> Iterator[_Open]:
     """Yield what a process has open.  Raises PermissionError where that is not told."""
     try:
         names = os.listdir(descriptors)
@@ -57,11 +69,7 @@ def _open_files(descriptors: Path) -> Iterator[str]:
         return  # it has ended
     for name in names:
         with suppress(FileNotFoundError, ProcessLookupError):
-            yield os.readlink(descriptors / name)
-
-
-def _is_lost(target: str, path: str) -> bool:
-    return target.endswith(_DELETED) and target.removesuffix(_DELETED) == path
+            yield _Open(descriptors / name, os.readlink(descriptors / name))
 
 
 def _name(process: Path) -> str:

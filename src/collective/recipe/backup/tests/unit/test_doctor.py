@@ -106,7 +106,7 @@ def test_a_transaction_that_was_cut_short(operated: Operated) -> None:
     with operated.site.filestorage.open("ab") as file:
         file.write(begin)
     what = the_only(operated, "filestorage", Severity.WARNING)
-    assert what == "40 bytes after the last transaction are no whole one"
+    assert what == "its last 40 bytes are no whole transaction"
 
 
 @pytest.mark.parametrize("indexed", [True, False])
@@ -184,6 +184,7 @@ def test_processes_that_hide_what_they_have_open(operated: Operated, tmp_path: P
     [finding] = writers.unlinked(source, tmp_path)
     assert finding.severity is Severity.PROBLEM
     assert "process 2 (it has ended)" in finding.what
+    assert f"cp {tmp_path}/2/fd/3 elsewhere" in finding.hint
     [finding] = writers.unlinked(source, tmp_path / "nowhere")
     assert finding.severity is Severity.OK
 
@@ -197,6 +198,8 @@ def test_what_a_restore_replaced(operated: Operated) -> None:
     operated.restore()
     severities = {(subject, severity) for subject, severity, _what in bad(operated)}
     assert severities == {("restores", Severity.WARNING)}
+    hints = [it.hint for it in found(operated) if it.subject == "restores"]
+    assert set(hints) == {"bin/restore --let-go removes it, bin/restore --undo puts it back"}
 
 
 def test_a_restore_that_was_broken_off(operated: Operated) -> None:
@@ -233,8 +236,12 @@ class Refusing(files.Files):
 def test_a_disk_that_cannot_do_what_a_backup_does(operated: Operated, operation: str) -> None:
     before = contents(operated.site.directory)
     refusing = Refusing(operation, errno.EIO)
-    findings = bad(operated, files=refusing)
-    assert [it[:2] for it in findings] == [("places", Severity.PROBLEM)] * 2
+    findings = [it for it in found(operated, files=refusing) if it.severity is not Severity.OK]
+    said = ("places", Severity.PROBLEM, "a backup cannot write here: Input/output error")
+    assert [(it.subject, it.severity, it.what) for it in findings] == [said] * 2
+    # not the name of the probe
+    assert {it.where for it in findings} == {str(operated.site.directory / "var")}
+    assert all(it.hint for it in findings)
     assert contents(operated.site.directory) == before
 
 
@@ -286,8 +293,8 @@ def test_blobs_that_are_linked_need_no_room(operated: Operated, monkeypatch) -> 
 @pytest.mark.parametrize(
     ("options", "subject", "says"),
     [
-        ({"use_rsync": True}, "programs", "use_rsync needs a program that is not there"),
-        ({"repozo": Path("/no/repozo")}, "programs", "repozo needs a program"),
+        ({"use_rsync": True}, "programs", "the option use_rsync needs a program that is not there"),
+        ({"repozo": Path("/no/repozo")}, "programs", "the option repozo needs a program"),
         ({"pre_command": "if true"}, "programs", "the shell does not understand pre_command"),
         ({"failure_command": "echo '"}, "programs", "does not understand failure_command"),
         ({"metrics_file": Path("/no/where.prom")}, "options", "metrics_file cannot be written"),

@@ -68,8 +68,13 @@ def test_what_is_missing_is_said(operated: Operated) -> None:
 
 
 def test_nothing_to_list_is_said(site: Site) -> None:
-    [line] = text(Operated(site))
-    assert re.fullmatch(r"no restore points of /.*/Data\.fs yet", line)
+    operated = Operated(site)
+    [line] = text(operated)
+    backups = re.escape(str(operated.place().filestorage))
+    assert re.fullmatch(rf"no restore points of /.*/Data\.fs yet: there is no {backups}", line)
+    operated.place().filestorage.mkdir()
+    [line] = text(operated)
+    assert re.fullmatch(rf"no restore points of /.*/Data\.fs yet: nothing in {backups}", line)
 
 
 @pytest.mark.parametrize("width", [20, 30, 40, 50, 60, 80, 100, 140])

@@ -438,4 +438,4 @@ def test_blobs_under_an_old_name_are_told_from_lost_ones(operated: Operated) -> 
     operated.site.blobstorage.rename(other.blobstorage)
     operated.config = replace(operated.config, sources=(other,))
 
-    assert "give it its old name back" in operated.points()[-1].problems[0]
+    assert "let it end in blobstorage again" in operated.points()[-1].problems[0]

@@ -89,6 +89,40 @@ def test_there_are_no_restore_points_of_what_was_not_backed_up(project: Site) ->
     assert main(["restore", "-n", "--alternative"]) == USAGE
 
 
+def test_a_filestorage_that_is_not_there_is_named_before_its_blobs(project: Site, capfd) -> None:
+    assert main(["backup", "-q", "--datafs", "nowhere/Data.fs"]) == USAGE
+    complaints = [line for line in capfd.readouterr().err.splitlines() if line[:4] == "  - "]
+    assert complaints[0] == (
+        f"  - there is no filestorage {project.directory}/nowhere/Data.fs: is datafs right?"
+    )
+    assert "there is no blobstorage" in complaints[1]
+
+
+def test_a_filestorage_that_is_lost_is_named_before_its_blobs(project: Site, capfd) -> None:
+    blobs = project.directory / "elsewhere"
+    arguments = ["--datafs", "nowhere/Data.fs", "--blob-storage", str(blobs)]
+    assert main(["backup", "-q", *arguments]) == 1
+    said = capfd.readouterr().err.splitlines()[0]
+    assert said.endswith(f"No such file or directory: {project.directory}/nowhere/Data.fs")
+    assert not (project.directory / "backups").exists()
+
+
+def test_what_is_said_is_meant_for_this_door(project: Site, capfd) -> None:
+    assert main(["backup", "-q"]) == DONE
+    project.commit({"page": 2})
+    assert main(["restore", "-qn"]) == DONE
+    assert main(["status"]) in (DONE, 3)
+    assert "(sitebackup restore --let-go removes it)" in capfd.readouterr().out
+    main(["doctor", "-q"])
+    assert "sitebackup restore --undo puts it back" in capfd.readouterr().out
+    assert main(["backup", "-q", "--set", "pre_command=false"]) == 7
+    for command in commands():
+        assert main([command, "--help"]) == DONE
+    out, err = capfd.readouterr()
+    assert "buildout" not in out + err
+    assert "bin/" not in out + err
+
+
 def test_each_verb_is_a_command() -> None:
     assert list(commands()) == list(VERBS)
 
