@@ -2,8 +2,9 @@
 
 Each interval looks whether a filestorage has grown or was replaced, which costs one stat
 of it; if so, a backup runs as it would from cron, with its locks but without the hooks,
-which belong to the whole time of following.  When an hour is over, its small deltas are
-merged into one.
+which belong to the whole time of following.  It runs again as long as bytes at the end of a
+filestorage belong to no complete transaction: the last byte that completes one makes no
+file grow.  When an hour is over, its small deltas are merged into one.
 
 What passes by itself is waited for: another run that holds the lock, a filestorage that is
 not there for the moment of a pack.  Every other failure ends the following, as it would end
@@ -13,11 +14,12 @@ a backup; whoever supervises it starts it again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from collective.recipe.backup.destinations import Outcome
 from collective.recipe.backup.errors import InUse
 from collective.recipe.backup.operations.backup import back_up_now, merge_now
 from collective.recipe.backup.operations.course import FOLLOW, beat, course
@@ -75,10 +77,11 @@ class _Following:
         run = replace(self._run, now=now, following=True)
         look = _look(run)
         if look is not None and look != self._backed_up:
-            for outcome in back_up_now(run):
+            outcomes = back_up_now(run)
+            for outcome in outcomes:
                 if outcome.changed:
                     self._tell(f"restore point {outcome.point.stamp}")
-            self._backed_up = look
+            self._backed_up = look if _has_all(outcomes, look) else None
         if self._merged != _hour(now):
             merge_now(run, before=_hour(now))
             self._merged = _hour(now)
@@ -95,6 +98,13 @@ def _look(run: Run) -> Look | None:
         logger.warning("waiting for the filestorage: %s", error.filename)
         return None
     return tuple((status.st_dev, status.st_ino, status.st_size) for status in found)
+
+
+def _has_all(outcomes: Sequence[Outcome], look: Look) -> bool:
+    """Tell whether the restore points reach to where the filestorages ended."""
+    ends = (outcome.point.end for outcome in outcomes)
+    # 0 where blobs alone are backed up
+    return all(not end or end >= size for end, (*_file, size) in zip(ends, look, strict=True))
 
 
 def _hour(moment: datetime) -> str:

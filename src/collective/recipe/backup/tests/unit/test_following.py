@@ -67,6 +67,31 @@ def test_each_growth_becomes_a_restore_point(site: Site) -> None:
     assert site.contents() == contents
 
 
+def test_a_transaction_that_was_being_written_is_looked_for_again(site: Site) -> None:
+    """The byte that completes it does not change the size."""
+    operated = Operated(site)
+    before = site.filestorage.read_bytes()
+    site.commit({"a": 1})
+    complete = site.filestorage.read_bytes()
+    voted = bytearray(complete)
+    status = len(before) + 16
+    voted[status : status + 1] = b"c"
+
+    def write(data: bytes) -> None:
+        with site.filestorage.open("r+b") as file:
+            file.write(data)
+            file.truncate()
+
+    write(before)
+    told = followed(operated, lambda: write(voted), lambda: write(complete), lambda: None)
+
+    assert told[1:] == [
+        "restore point 2026-03-01-12-00-00",
+        "restore point 2026-03-01-12-20-00",
+    ]
+    assert operated.points()[-1].end == len(complete)
+
+
 def test_the_deltas_of_an_hour_are_merged_when_it_is_over(site: Site) -> None:
     operated = Operated(site)
     tids, states = [], []
