@@ -21,7 +21,7 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -276,13 +276,20 @@ def begin(  # noqa: PLR0913  the last two come from outside, as everywhere
     return blob_set, copied
 
 
-def extend(
-    source: Path, blob_set: BlobSet, ids: Iterable[BlobId], *, files: Files, progress: Progress
+def extend(  # noqa: PLR0913  the last two come from outside, as everywhere
+    source: Path,
+    blob_set: BlobSet,
+    ids: Iterable[BlobId],
+    *,
+    also: Path | None = None,
+    files: Files,
+    progress: Progress,
 ) -> Copied:
     """Add the blobs *ids* to a set, each durably and whole before the checksums name it.
 
     Those that are there already are compared with the source, and copied again if they
-    differ.  Those that the source does not have are counted and named, no error.
+    differ.  Those that neither the source has nor *also*, a blobstorage as well, are counted
+    and named, no error.
     """
     _check_places(source, blob_set.path.parent)
     if not blob_set.ours:
@@ -296,7 +303,11 @@ def extend(
         files.sweep(blob_set.path)
         with progress.phase("copying new blobs", 0, "files") as advance:
             while batch := list(dict.fromkeys(islice(rest, _BATCH))):
-                copied += Addition(source, blob_set, files).add(batch)
+                done = Addition(source, blob_set, files).add(batch)
+                if also is not None and done.lost:
+                    rescued = Addition(also, blob_set, files).add(list(done.missing))
+                    done = replace(done, lost=0, missing=()) + rescued
+                copied += done
                 advance(len(batch))
         point_latest(blob_set, files)
     return copied
@@ -386,7 +397,7 @@ class Addition:
             files=len(copied),
             size=sum(checksum.size or 0 for checksum in copied if checksum),
             lost=len(lost),
-            missing=tuple(lost[:NAMED]),
+            missing=tuple(lost),
         )
 
 

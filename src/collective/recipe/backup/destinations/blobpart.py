@@ -106,8 +106,11 @@ class BlobPart:
         named = partial(blobs, log, MAGIC_SIZE, taken.end)
         new: Callable[[], Iterable[BlobId]] = named
         there = self.found().get(before.blobs or "") if before else None
-        if before and there and before.lost == len(before.missing):
-            new = partial(_since, before, log, taken.end)
+        if before and there:
+            if before.lost == len(before.missing):
+                new = partial(_since, before, log, taken.end)
+            else:  # there are more than it names
+                new = partial(self._lacking_now, there.name, named)
         demand = Demand(
             stamp=taken.stamp,
             until=taken.tid or ZERO_TID,
@@ -121,6 +124,9 @@ class BlobPart:
             stamp = there.stamp if self.is_current(there.name) else self.unused(now)
             demand = replace(demand, stamp=stamp)
         return self.store(demand)
+
+    def _lacking_now(self, name: str, named: Callable[[], Iterable[BlobId]]) -> Iterator[BlobId]:
+        return self.lacking(name, named())
 
     def unused(self, now: datetime) -> str:
         """Return the stamp of *now*, a later one if that is not the newest then."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from collective.recipe.backup.blobs.archives import verify
@@ -37,10 +37,8 @@ class FullArchives:
         anew, in the second case only if the source has one of those by now.
         """
         archive = self._planned(demand.stamp)
-        if demand.before == archive.name:
-            lacking = list(demand.new())
-            if not any(map(self._is_at_source, lacking)):
-                return archive.name, _lost(lacking)
+        if demand.before == archive.name and not any(map(self._is_at_source, demand.new())):
+            return archive.name, _lost(demand.new())
         copied = self._write(archive, demand)
         self._publish(archive, found)
         return archive.name, copied
@@ -127,13 +125,9 @@ class IncrementalArchives(FullArchives):
         if any(entry.foreign for entry in walk(self._shop.source)):
             # no log says when such a thing changes
             return super().back_up(demand, found)
-        wanted: Iterable[BlobId] = demand.new()
-        if before.stamp == demand.stamp:
-            lacking = list(wanted)
-            wanted = lacking if any(map(self._is_at_source, lacking)) else ()
-            if lacking and not wanted:
-                return before.name, _lost(lacking)
-        wanted = iter(wanted)
+        if before.stamp == demand.stamp and not any(map(self._is_at_source, demand.new())):
+            return before.name, _lost(demand.new())
+        wanted = iter(demand.new())
         first = next(wanted, None)
         if first is None:
             return before.name, Copied()
@@ -169,5 +163,7 @@ class IncrementalArchives(FullArchives):
             self._shop.files.clear(self._shop.directory / LATEST)
 
 
-def _lost(blobs: list[BlobId]) -> Copied:
-    return Copied(lost=len(blobs), missing=tuple(blobs[:NAMED]))
+def _lost(blobs: Iterable[BlobId]) -> Copied:
+    rest = iter(blobs)
+    missing = tuple(islice(rest, NAMED))
+    return Copied(lost=len(missing) + sum(1 for _more in rest), missing=missing)

@@ -70,17 +70,13 @@ class EachBackup:
     def extend(self, blob_set: BlobSet, wanted: Iterable[BlobId]) -> Copied:
         """Add *wanted*, also from where a pack has just put it."""
         shop = self._shop
-        done = sets.extend(shop.source, blob_set, wanted, files=shop.files, progress=shop.progress)
-        if not done.missing or shop.packed_away is None:
-            return done
-        rescued = sets.extend(
-            shop.packed_away, blob_set, done.missing, files=shop.files, progress=shop.progress
-        )
-        return Copied(
-            files=done.files + rescued.files,
-            size=done.size + rescued.size,
-            lost=done.lost - len(done.missing) + rescued.lost,
-            missing=rescued.missing,
+        return sets.extend(
+            shop.source,
+            blob_set,
+            wanted,
+            also=shop.packed_away,
+            files=shop.files,
+            progress=shop.progress,
         )
 
 

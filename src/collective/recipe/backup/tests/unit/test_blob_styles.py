@@ -294,7 +294,41 @@ def test_a_destination_that_lies_in_the_source_is_refused(site, options) -> None
     assert found == before
 
 
-@pytest.mark.parametrize("options", [{}, STYLES["each"]], ids=["chain", "each"])
+some_styles = pytest.mark.parametrize(
+    "options",
+    [{}, *(STYLES[name] for name in ("each", "numbered", "archives", "incremental"))],
+    ids=["chain", "each", "numbered", "archives", "incremental"],
+)
+
+
+@some_styles
+def test_more_blobs_than_can_be_named_are_rescued_at_once(site, monkeypatch, options) -> None:
+    monkeypatch.setattr(sets, "NAMED", 1)
+    site.commit({"a": 1}, {name: name.encode() for name in "abc"})
+    site.blobstorage.rename(site.blobstorage.with_name("blobstorage.old"))
+    site.blobstorage.mkdir()
+
+    assert Operated(site, **options).backup().point.whole
+
+
+@some_styles
+def test_what_was_backed_up_is_not_again_while_many_are_missing(site, monkeypatch, options) -> None:
+    monkeypatch.setattr(sets, "NAMED", 1)
+    site.commit({"a": 1}, {name: name.encode() * 9999 for name in "abcd"})
+    operated = Operated(site, **options)
+    for path in sorted(site.blobstorage.rglob("*.blob"))[:3]:
+        path.unlink()
+    with pytest.raises(IntegrityError, match="3 blobs"):
+        operated.backup()
+    before = content(operated.place().blobstorage)
+
+    with pytest.raises(IntegrityError, match="3 blobs"):
+        operated.backup()
+
+    assert content(operated.place().blobstorage) == before
+
+
+@some_styles
 def test_more_blobs_than_can_be_named_are_not_forgotten(site, monkeypatch, options) -> None:
     monkeypatch.setattr(sets, "NAMED", 1)
     site.commit({"a": 1}, {name: name.encode() for name in "abc"})
