@@ -76,12 +76,15 @@ class Staged:
 
     *keep*: it is only the rest, which follows so many bytes of the live one (None: it is
     all).  *index*: it is to have the staged index, or none; else the live one stays right.
-    *difference*: the staged blobs are only what differs from the live ones.
+    *difference*: the staged blobs are only what differs from the live ones.  *unverified*: so
+    many files of the blobs had no digest to be compared with; *digests*: others had one.
     """
 
     keep: int | None = None
     index: bool = True
     difference: bool = False
+    unverified: int = 0
+    digests: bool = True
 
 
 class Destination(Protocol):

@@ -24,7 +24,7 @@ from collective.recipe.backup.blobs.numbered import NumberedSet
 from collective.recipe.backup.blobs.older import disordered
 from collective.recipe.backup.blobs.sets import Copied
 from collective.recipe.backup.blobs.snapshots import is_current_besides_blobs
-from collective.recipe.backup.destinations import Reads
+from collective.recipe.backup.destinations import Reads, Staged
 from collective.recipe.backup.destinations.blobstyles import Demand, Style, Workshop
 from collective.recipe.backup.destinations.blobstyles.trees import EachChain
 from collective.recipe.backup.destinations.manifest import Manifest
@@ -145,10 +145,10 @@ class BlobPart:
 
     # restore
 
-    def stage(self, name: str, target: Path, *, live: Path | None, until: Tid) -> bool:
+    def stage(self, name: str, target: Path, *, live: Path | None, until: Tid) -> Staged:
         """Restore the blobs of *name* up to *until* to *target*.
 
-        Returns True if that is only the difference to *live* (see transplant).
+        That may be only the difference to *live* (see transplant).
         Raises BackupError if they are gone, IntegrityError if they are damaged.
         """
         holding = self.found().get(name)
@@ -164,9 +164,9 @@ class BlobPart:
                 holding.blob_set, target, live=live, until=until, files=files, progress=progress
             )
             if difference is not None:
-                return True
-        holding.stage(target, live=live, until=until, files=files, progress=progress)
-        return False
+                return _staged(holding, difference, difference=True)
+        copied = holding.stage(target, live=live, until=until, files=files, progress=progress)
+        return _staged(holding, copied)
 
     # housekeeping
 
@@ -257,6 +257,10 @@ def _is_ours(holding: Holding) -> bool:
     except IntegrityError:
         # damaged: nothing can be built on it
         return False
+
+
+def _staged(holding: Holding, copied: Copied, *, difference: bool = False) -> Staged:
+    return Staged(difference=difference, unverified=copied.unverified, digests=_is_ours(holding))
 
 
 def _has_foreign(tree: Tree) -> bool:

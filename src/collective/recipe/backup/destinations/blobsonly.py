@@ -151,15 +151,14 @@ class BlobsOnly:
         """Restore the blobs of *choice*; see Destination."""
         if targets.filestorage is not None:
             raise self._no_filestorage()
-        difference = False
         if targets.blobstorage is not None and choice.point.blobs:
-            difference = self._part.stage(
+            return self._part.stage(
                 choice.point.blobs,
                 targets.blobstorage,
                 live=targets.live_blobstorage,
                 until=choice.until or LAST_TID,
             )
-        return Staged(difference=difference)
+        return Staged()
 
     # housekeeping
 

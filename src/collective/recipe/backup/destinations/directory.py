@@ -253,13 +253,13 @@ class Directory:
             staged, recovered = self._recovery(choice).stage(targets.filestorage, targets)
             until = recovered.tid
         if targets.blobstorage is not None and self._blobs is not None and point.blobs:
-            difference = self._blobs.stage(
+            blobs = self._blobs.stage(
                 point.blobs,
                 targets.blobstorage,
                 live=targets.live_blobstorage,
                 until=until or LAST_TID,
             )
-            staged = replace(staged, difference=difference)
+            staged = replace(blobs, keep=staged.keep, index=staged.index)
         return staged
 
     def stream(self, choice: Choice, write: Write) -> None:

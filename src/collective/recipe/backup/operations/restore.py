@@ -378,6 +378,14 @@ def _stage(run: Run, job: Job, order: Order) -> list[swap.Move]:
                 mode=_PRIVATE if filestorage.is_file() else _USUAL,
             ),
         )
+    if staged.unverified:
+        logger.log(
+            logging.WARNING if staged.digests else logging.INFO,
+            "%d files of the blobs were restored as they lie in the backup: there is no digest "
+            "to compare them with%s",
+            staged.unverified,
+            "" if staged.digests else ", for an older release made it",
+        )
     if order.filestorage and staged.keep is None and filestorage.is_file():
         # the user that the site runs as is to open it, and nobody else who could not before
         run.files.make_like(swap.staged_path(filestorage), filestorage.stat())

@@ -253,6 +253,35 @@ def test_a_lock_beside_a_symbolic_link_counts(operated: Operated, tmp_path: Path
     assert operated.site.contents() == contents
 
 
+@pytest.mark.parametrize("lost", [True, False], ids=["all", "difference"])
+@pytest.mark.parametrize("older", [True, False], ids=["older", "ours"])
+def test_what_cannot_be_compared_with_a_digest_is_said(
+    site: Site, caplog, lost: bool, older: bool
+) -> None:
+    """A warning if a line of ours is gone; older releases wrote none at all."""
+    caplog.set_level("INFO", "backup")
+    operated = Operated(site)
+    site.commit({}, {f"b{number}": b"blob %d" % number for number in range(7)})
+    operated.backup()
+    contents = site.contents()
+    [checksums] = site.directory.glob("var/blobstoragebackups/blobstorage.*/checksums")
+    lines = checksums.read_bytes().splitlines(keepends=True)
+    checksums.write_bytes(b"".join(lines[:-1]))
+    if older:
+        checksums.unlink()
+        checksums.with_name("about").unlink()
+    if lost:
+        site.lose()
+
+    operated.restore()
+
+    assert site.contents() == contents
+    [said] = [each for each in caplog.records if "no digest" in each.message]
+    assert said.levelname == ("INFO" if older else "WARNING")
+    # the note of the layout is a file as well
+    assert said.message.startswith(f"{8 if older else 1} files of the blobs")
+
+
 @pytest.mark.parametrize("live", [b"", b"another file", None])
 def test_a_private_filestorage_is_so_while_it_is_restored(
     operated: Operated, live: bytes | None
