@@ -124,7 +124,13 @@ def passed_over(
 
     Where a chain serves *when*, or a restore point is named, there are none.
     """
-    newer = [point for point in points if point.damaged and point.age > choice.point.age]
+    chosen = choice.point
+    # what has lost its ledger may be of a later chain, and yet be older
+    newer = [
+        point
+        for point in points
+        if point.damaged and point.age > chosen.age and point.stamp > chosen.stamp
+    ]
     if isinstance(when, datetime):
         if choice.until is not None or choice.point.moment == when:
             return []

@@ -290,12 +290,15 @@ class Directory:
     def remove(self, chains: Sequence[str]) -> None:
         """Remove chains: their restore points first, then the data, then the blobs."""
         with explained("cannot remove old backups", self.place.filestorage):
+            there = {chain.stamp: chain for chain in read_directory(self.place.filestorage).chains}
+            going = [point for point in self._as_seen() if point.chain in chains]
             for stamp in chains:
-                chain = self._chain(stamp)
-                for part in reversed(chain.parts):
-                    self._files.clear(manifest.path_of(self.place.filestorage, part.stamp))
+                for point in reversed([each for each in going if each.chain == stamp]):
+                    self._files.clear(manifest.path_of(self.place.filestorage, point.stamp))
                 self._files.sync_directory(self.place.filestorage)
-                remove_chain(chain, files=self._files)
+                # of what is cut off from its data there may be nothing else
+                if stamp in there:
+                    remove_chain(there[stamp], files=self._files)
             if self._blobs is not None:
                 points = self.restore_points()
                 oldest = min((point.stamp for point in points), default="")

@@ -22,7 +22,6 @@ object without it, in the canonical form of ``_canonical``:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -32,9 +31,8 @@ from blake3 import blake3
 
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.model import BlobId, Oid, Problem
-from collective.recipe.backup.repozo.ledger import Chain
-from collective.recipe.backup.times import Tid, is_stamp
+from collective.recipe.backup.model import BlobId, Oid
+from collective.recipe.backup.times import Tid
 
 FORMAT = 1
 SUFFIX = ".json"
@@ -60,20 +58,6 @@ class Manifest:
 def path_of(directory: Path, stamp: str) -> Path:
     """Return where the manifest of *stamp* lies."""
     return directory / f"{stamp}{SUFFIX}"
-
-
-def verify_names(directory: Path, chains: Iterable[Chain]) -> Iterator[Problem]:
-    """Yield each manifest whose data are gone."""
-    # one in the middle of a chain was left over when what it names was merged into the next
-    spans = [(chain.stamp, max(part.stamp for part in chain.parts)) for chain in chains]
-    for path in sorted(directory.glob(f"*{SUFFIX}")):
-        stamp = path.name[: -len(SUFFIX)]
-        if is_stamp(stamp) and not any(first <= stamp <= last for first, last in spans):
-            yield Problem(
-                where=str(path),
-                what="the data of this restore point are gone: no ledger names them",
-                hint="get them from a copy of the backups, or delete this file",
-            )
 
 
 def write(directory: Path, manifest: Manifest, files: Files) -> None:

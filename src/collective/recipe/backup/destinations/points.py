@@ -3,19 +3,24 @@
 A part that the ledger names is a restore point if its manifest says so and its blobs are
 there.  Without a manifest an older release made it, and then its blobs are known by their
 stamp; or a run of ours died, and then it is none.
+
+What was a restore point once is never passed over in silence: a manifest whose part no
+ledger names any more, and a part behind the damage of a ledger, are listed as damaged.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
-from collective.recipe.backup.blobs.holdings import Holding
+from collective.recipe.backup.blobs.holdings import Archived, Holding
 from collective.recipe.backup.blobs.older import Belongings
 from collective.recipe.backup.destinations import manifest
 from collective.recipe.backup.destinations.blobpart import BlobPart
+from collective.recipe.backup.destinations.cutoff import cut_off
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.model import RestorePoint
@@ -43,6 +48,8 @@ def restore_points(directory: Path, blobs: BlobPart | None) -> list[RestorePoint
             point = _without_manifest(chain, part, theirs, has_blobs=blobs is not None)
         flaw = flaws.get(point.blobs or "")
         points.append(_unusable(chain, part, f"its blobs: {flaw}") if flaw else point)
+    with explained("cannot look at the backups", directory):
+        points += cut_off(directory, listing)
     return sorted(points, key=lambda point: point.age)
 
 
@@ -103,14 +110,20 @@ def _without_manifest(
         except IntegrityError as error:
             return _unusable(chain, part, str(error))
         if unfinished:
-            return _unusable(chain, part, "its blobs were not backed up to the end")
+            died = _unusable(chain, part, "its blobs were not backed up to the end")
+            return replace(died, damaged=False)
     return RestorePoint(
         stamp=part.stamp,
         chain=chain.stamp,
         end=part.end,
         blobs=blobs.name if blobs else None,
-        stored=chain.path(part).stat().st_size,
+        stored=chain.path(part).stat().st_size + _size_of(blobs),
     )
+
+
+def _size_of(blobs: Holding | None) -> int:
+    """Return the bytes of an archive; nobody counted those of a tree."""
+    return blobs.archive.path.stat().st_size if isinstance(blobs, Archived) else 0
 
 
 def _unusable(chain: Chain, part: Part, problem: str) -> RestorePoint:
@@ -120,4 +133,5 @@ def _unusable(chain: Chain, part: Part, problem: str) -> RestorePoint:
         end=part.end,
         problems=(problem,),
         restorable=False,
+        damaged=True,
     )

@@ -39,8 +39,6 @@ class Verification:
             points = [each for each in self._points if only is None or each.stamp == only.stamp]
             wants = all_parts if only is None else partial(_belongs_to, only)
             yield from verify_names(directory, wants)
-            if only is None:
-                yield from manifest.verify_names(directory, read_directory(directory).chains)
             for point in points:
                 for problem in point.problems:
                     yield Problem(where=point.stamp, what=problem)

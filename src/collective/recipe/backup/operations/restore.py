@@ -32,10 +32,11 @@ from collective.recipe.backup.errors import (
     printable,
 )
 from collective.recipe.backup.model import MAIN, RestorePoint, Source
+from collective.recipe.backup.operations.choosing import alternative_named, choice_of
 from collective.recipe.backup.operations.course import course
 from collective.recipe.backup.operations.elsewhere import refuse_used
 from collective.recipe.backup.operations.run import Run, one_run
-from collective.recipe.backup.restorepoints import Choice, choose, newest_before
+from collective.recipe.backup.restorepoints import Choice
 from collective.recipe.backup.times import Tid, monotonic, show_tid, stamp
 
 logger = logging.getLogger("backup")
@@ -62,12 +63,14 @@ class Order:
 class Job:
     """One source to restore: from where, what, and to which live names.
 
-    *newer* are restore points that would have been taken, but cannot be restored.
+    *points* are all there are.  *newer* are what runs that died left after it: no restore
+    points yet.
     """
 
     destination: Destination
     choice: Choice
     target: Source
+    points: Sequence[RestorePoint] = ()
     newer: Sequence[RestorePoint] = ()
 
 
@@ -90,7 +93,10 @@ def restore(run: Run, order: Order) -> bool:
         with course(run) as account, held:
             jobs = jobs or _jobs(run, order, targets, held)
             account.points = {job.target.name: job.choice.point.stamp for job in jobs}
-            moves = [move for job in jobs for move in _stage(run, job, order)]
+            moves = []
+            for job in jobs:
+                with alternative_named(run, job.destination, job.choice, job.points):
+                    moves += _stage(run, job, order)
             account.phases["stage"] = monotonic() - started
             swap.swap(_journal(targets), moves, run.files)
             account.phases["swap"] = monotonic() - started - account.phases["stage"]
@@ -110,9 +116,11 @@ def describe(run: Run, order: Order) -> str:
 def stream(run: Run, order: Order, write: Callable[[bytes], object]) -> None:
     """Give the filestorage of the main storage to *write*; the site is left alone."""
     destination = run.destinations()[-1]
-    choice = _chooser(run)(destination.restore_points(), order.when)
+    points = destination.restore_points()
+    choice = choice_of(run, order.when, points)
     logger.info("writing %s", _words(choice))
-    destination.stream(choice, write)
+    with alternative_named(run, destination, choice, points):
+        destination.stream(choice, write)
 
 
 def undo(run: Run) -> bool:
@@ -177,14 +185,16 @@ def _jobs(run: Run, order: Order, targets: Sequence[Source], locks: ExitStack | 
             locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
         points = destination.restore_points()
         try:
-            choice = _chooser(run)(points, order.when)
+            choice = choice_of(run, order.when, points)
         except NoRestorePoint as error:
             error.where = error.where or str(destination.lock_directory)
             raise
         if order.blobstorage and target.blobstorage and choice.point.blobs is None:
             raise _without_blobs(choice)
         newer = [] if order.when else [each for each in points if each.age > choice.point.age]
-        jobs.append(Job(destination=destination, choice=choice, target=target, newer=newer))
+        jobs.append(
+            Job(destination=destination, choice=choice, target=target, points=points, newer=newer)
+        )
     if order.filestorage:
         for job in jobs:
             _check_room(job)
@@ -268,11 +278,6 @@ def _finish_earlier(run: Run, targets: Sequence[Source]) -> None:
     _refuse_copied(_journal(targets), targets)
     if swap.finish(_journal(targets), run.files):
         logger.warning("finished a restore that had been broken off")
-
-
-def _chooser(run: Run) -> Callable[[Sequence[RestorePoint], datetime | Tid | None], Choice]:
-    """Return what chooses: a program of the user's knows whole backups only."""
-    return newest_before if run.config.options.repozo else choose
 
 
 def _check_room(job: Job) -> None:

@@ -182,12 +182,12 @@ class _Broken(FaultyFiles):
         return super()._one_change(operation, path, function, *args, **kwargs)
 
 
-def test_what_is_restored_in_the_place_of_something_newer_is_said(
+def test_what_is_restored_in_the_place_of_what_a_run_that_died_left_is_said(
     operated: Operated, caplog: pytest.LogCaptureFixture
 ) -> None:
     operated.backup()
     first, last = operated.points()
-    next(operated.place().filestorage.glob(f"{last.stamp}.delta*")).unlink()
+    (operated.place().filestorage / f"{last.stamp}.json").unlink()
     words = f"a newer one cannot be restored; {last.stamp}: "
 
     assert words in describe(operated.run("restore"), Order())

@@ -1,0 +1,63 @@
+"""What a restore takes, and what it names in its place when that is damaged.
+
+Who restores is told, and decides: nothing older comes in the place of what was asked for, and
+no damage is met without a word of what else there is, with the command for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+from collective.recipe.backup.destinations import Destination
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.model import RestorePoint
+from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.restorepoints import Choice, choose, newest_before, passed_over
+from collective.recipe.backup.times import Tid
+
+
+def choice_of(run: Run, when: datetime | Tid | None, points: Sequence[RestorePoint]) -> Choice:
+    """Return what gives the state at *when*, None for the newest.
+
+    Raises NoRestorePoint; or IntegrityError if it is older than what was asked for because
+    something newer is damaged: only who restores can tell whether it will do, and names it.
+    """
+    # a program of the user's knows whole backups only
+    choice = (newest_before if run.config.options.repozo else choose)(points, when)
+    damaged = passed_over(points, when, choice)
+    if not damaged:
+        return choice
+    last, command = damaged[-1], run.restore_command
+    hint = f"{command} {choice.point.stamp} restores the newest that is whole as far as known"
+    if last.restorable:
+        hint += f"; {command} {last.stamp} tries the damaged one all the same"
+    raise IntegrityError(
+        f"the newest restore point, {last.stamp}, cannot be relied on: {'; '.join(last.problems)}",
+        hint=hint,
+    )
+
+
+@contextmanager
+def alternative_named(
+    run: Run, destination: Destination, choice: Choice, points: Sequence[RestorePoint]
+) -> Iterator[None]:
+    """Add to the hint of an IntegrityError what can be restored in the place of *choice*."""
+    try:
+        yield
+    except IntegrityError as error:
+        lost = {choice.point.stamp, *destination.needs()(error.where)}
+        earlier = [
+            point
+            for point in points
+            if point.sound and point.age < choice.point.age and point.stamp not in lost
+        ]
+        hint = "no earlier restore point is whole"
+        if earlier:
+            last = max(earlier, key=lambda point: point.age)
+            command = f"{run.restore_command} {last.stamp}"
+            hint = f"{command} restores the newest before it that is whole as far as known"
+        anew = "if the site is still there, a backup with --full begins anew"
+        error.hint = "; ".join(filter(None, [error.hint, hint, anew]))
+        raise
