@@ -120,7 +120,8 @@ class Copied:
     *unverified* ones there was no digest to compare with.  *lost* counts the blobs asked
     for that the source does not have; *missing* names some of them.  *whole* are the bytes
     of all that is there now, where all was looked at.  *marker* is what became of ZODB's note
-    of the layout, which is one of the files.
+    of the layout, which is one of the files.  By *others* the foreign ones that an archive
+    holds are known again (see foreign), "" if there are none.
     """
 
     files: int = 0
@@ -133,6 +134,7 @@ class Copied:
     missing: tuple[BlobId, ...] = ()
     whole: int | None = None
     marker: How | None = None
+    others: str = ""
 
     def __str__(self) -> str:
         """Return in words what a backup stored."""
@@ -157,6 +159,7 @@ class Copied:
             missing=(self.missing + other.missing)[:NAMED],
             whole=None if self.whole is None else self.whole + other.size,
             marker=self.marker or other.marker,
+            others=self.others or other.others,
         )
 
 

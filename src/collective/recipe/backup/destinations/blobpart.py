@@ -19,6 +19,7 @@ from collective.recipe.backup.blobs.archives import names
 from collective.recipe.backup.blobs.archives import verify as verify_archives
 from collective.recipe.backup.blobs.archives.building import broken
 from collective.recipe.backup.blobs.differing import stage_difference
+from collective.recipe.backup.blobs.foreign import foreign_of
 from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
 from collective.recipe.backup.blobs.numbered import NumberedSet
 from collective.recipe.backup.blobs.older import disordered
@@ -81,9 +82,11 @@ class BlobPart:
                 return next(sets.missing(each.blob_set, named), None) is None
         return True
 
-    def is_current(self, name: str | None) -> bool:
-        """Tell whether *name* is there, and has what the source has and no log tells of."""
-        holding = self.found().get(name or "")
+    def is_current(self, known: Manifest) -> bool:
+        """Tell whether the blobs of *known* are there, and what no log tells of is the same."""
+        holding = self.found().get(known.blobs or "")
+        if isinstance(holding, Archived) and known.others:
+            return foreign_of(self.source) == known.others
         if not isinstance(holding, Tree) or not _has_foreign(holding):
             return holding is not None
         return is_current_besides_blobs(holding.blob_set, self.source)
@@ -121,7 +124,7 @@ class BlobPart:
         )
         if there and before and before.stamp == taken.stamp:
             # no name can be used twice: of what is replaced restore points were made
-            stamp = there.stamp if self.is_current(there.name) else self.unused(now)
+            stamp = there.stamp if self.is_current(before) else self.unused(now)
             demand = replace(demand, stamp=stamp)
         return self.store(demand)
 

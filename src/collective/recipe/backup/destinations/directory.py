@@ -163,7 +163,7 @@ class Directory:
         )
 
     def _has_blobs_of(self, known: Manifest) -> bool:
-        return self._blobs is None or self._blobs.is_current(known.blobs)
+        return self._blobs is None or self._blobs.is_current(known)
 
     def _back_up_filestorage(
         self, stack: ExitStack, now: datetime, why_full: str
@@ -211,6 +211,7 @@ class Directory:
             missing=copied.missing if copied else (),
             lost=copied.lost if copied else 0,
             blob_bytes=_blob_bytes(before, copied),
+            others=_others(known, name, copied),
         )
         return written, copied
 
@@ -361,6 +362,13 @@ def _since(
         return since
     after = (each.tid for each in log.transactions(last.offset))
     return max(since, next(after, tid_at(now)))
+
+
+def _others(known: Manifest | None, name: str | None, copied: Copied | None) -> str:
+    """Return by what foreign files in an archive are known again; see Manifest."""
+    if known and known.blobs == name and not (copied and copied.others):
+        return known.others
+    return copied.others if copied else ""
 
 
 def _blob_bytes(before: Manifest | None, copied: Copied | None) -> int | None:

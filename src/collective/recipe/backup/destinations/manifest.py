@@ -17,6 +17,7 @@ object without it, in the canonical form of ``_canonical``:
     missing  [oid, tid] of blobs that the source did not have, at most 1000 of them
     lost     how many those are in all
     blob_bytes   bytes of its blobs in all, or null if nobody counted
+    others   by what the files are known again that are no blobs, if they are in an archive
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class Manifest:
     missing: tuple[BlobId, ...] = ()
     lost: int = 0
     blob_bytes: int | None = None
+    others: str = ""
 
 
 def path_of(directory: Path, stamp: str) -> Path:
@@ -109,6 +111,7 @@ def _encode(manifest: Manifest) -> dict[str, Any]:
         "missing": [[blob.oid.hex(), blob.tid.hex()] for blob in manifest.missing],
         "lost": manifest.lost,
         "blob_bytes": manifest.blob_bytes,
+        "others": manifest.others,
     }
 
 
@@ -131,6 +134,7 @@ def _decode(content: dict[str, Any]) -> Manifest:
         ),
         lost=content["lost"],
         blob_bytes=content.get("blob_bytes"),
+        others=content.get("others", ""),
     )
 
 

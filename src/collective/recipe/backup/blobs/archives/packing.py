@@ -20,6 +20,7 @@ from collective.recipe.backup.blobs.archives.headers import (
 from collective.recipe.backup.blobs.archives.owners import group_name, user_name
 from collective.recipe.backup.blobs.archives.seal import Mark
 from collective.recipe.backup.blobs.copying import refuse
+from collective.recipe.backup.blobs.foreign import Foreign
 from collective.recipe.backup.blobs.layout import Entry, Kind
 from collective.recipe.backup.blobs.sets import NAMED
 from collective.recipe.backup.errors import BackupError
@@ -37,13 +38,14 @@ class Packing:
     """Packs what lies in *sources*, of which the first that has a file counts.
 
     *files* were packed, *size* bytes in all; of these *foreign* are no blobs, and with
-    *marked* one is ZODB's note of the layout.  *gone* ones were not to be found;
-    *gone_blobs* names some of them.
+    *marked* one is ZODB's note of the layout.  By *others* the foreign ones are known again.
+    *gone* ones were not to be found; *gone_blobs* names some of them.
     """
 
     def __init__(self, sources: Sequence[Path], advance: Advance) -> None:
         self.files = self.size = self.foreign = self.gone = 0
         self.marked = False
+        self.others = Foreign()
         self.gone_blobs: list[BlobId] = []
         self._sources = sources
         self._advance = advance
@@ -108,6 +110,7 @@ class Packing:
             where, status = self._found(entry.path)
             refuse(entry, where)
             text = os.readlink(where / entry.path)
+            self.others.add_link(entry.path, text)
             yield _header(entry.path, Type.SYMBOLIC_LINK, status, text)
             return
         place, descriptor = self._opened(entry)
@@ -115,6 +118,8 @@ class Packing:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise BackupError("this is no file any more", where=place)
+            if entry.foreign:
+                self.others.add_file(entry.path, status)
             yield _header(entry.path, Type.FILE, status)
             yield from _content(descriptor, status.st_size, place)
             yield padding(status.st_size)

@@ -59,6 +59,7 @@ def write_full(  # noqa: PLR0913  files and progress come from outside, as every
         vanished=packing.gone,
         whole=packing.size,
         marker=How.COPIED if packing.marked else None,
+        others=str(packing.others),
     )
 
 

@@ -294,6 +294,41 @@ def test_a_destination_that_lies_in_the_source_is_refused(site, options) -> None
     assert found == before
 
 
+@pytest.mark.parametrize("change", ["content", "link", "new", "gone"])
+@pytest.mark.parametrize("style", ["archives", "compressed", "incremental", "numbered-archives"])
+def test_archives_are_made_anew_when_only_a_foreign_file_has_changed(
+    site, tmp_path, style, change
+) -> None:
+    """The filestorage is unchanged; blobs never change, but what else lies there may."""
+    site.commit({"a": 1}, {"a": b"first"})
+    note, link = site.blobstorage / "note.txt", site.blobstorage / "link"
+    note.write_text("before")
+    link.symlink_to("before")
+    operated = Operated(site, **STYLES[style])
+    assert operated.backup().changed
+    assert not operated.backup().changed
+    if change == "content":
+        times = note.stat().st_atime_ns, note.stat().st_mtime_ns + 1
+        note.write_text("behind")
+        os.utime(note, ns=times)
+    elif change == "link":
+        link.unlink()
+        link.symlink_to("after")
+    elif change == "new":
+        note.with_name("other.txt").touch()
+    else:
+        note.unlink()
+    now = content(site.blobstorage)
+
+    assert operated.backup().changed
+
+    assert not operated.backup().changed
+    assert not [*operated.destination().verify(Depth.RECORDS)]
+    shutil.rmtree(site.blobstorage)
+    operated.restore()
+    assert content(site.blobstorage) == now
+
+
 some_styles = pytest.mark.parametrize(
     "options",
     [{}, *(STYLES[name] for name in ("each", "numbered", "archives", "incremental"))],

@@ -1,0 +1,56 @@
+"""By what the files of a blobstorage that are no blobs are known again.
+
+No log says when such a thing changes.  A tree is compared with them file by file; an archive
+would have to be read for that, so its restore point has a digest of their names, sizes and
+times, and of where links lead to.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from blake3 import blake3
+
+from collective.recipe.backup.blobs.layout import Kind, walk
+
+_SIZE = 16
+
+
+class Foreign:
+    """A digest of foreign files, which come in the order of the walk."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._digest = blake3()
+        self._any = False
+
+    def add_file(self, path: str, status: os.stat_result) -> None:
+        """Add a file: its *path* below the root, and what it is."""
+        self._add(b"f", path, b"%d %d" % (status.st_size, status.st_mtime_ns))
+
+    def add_link(self, path: str, text: str) -> None:
+        """Add a symbolic link to *text*."""
+        self._add(b"l", path, os.fsencode(text))
+
+    def _add(self, kind: bytes, path: str, told: bytes) -> None:
+        self._digest.update(b"\0".join([kind, os.fsencode(path), told, b""]))
+        self._any = True
+
+    def __str__(self) -> str:
+        """Return the digest in hex, "" if there are none."""
+        return self._digest.hexdigest(_SIZE) if self._any else ""
+
+
+def foreign_of(source: Path) -> str:
+    """Return the digest of what *source* has now besides blobs."""
+    found = Foreign()
+    for entry in walk(source):
+        # what has just gone away is none
+        with suppress(FileNotFoundError):
+            if entry.kind is Kind.FILE:
+                found.add_file(entry.path, (source / entry.path).lstat())
+            elif entry.kind is Kind.LINK:
+                found.add_link(entry.path, os.readlink(source / entry.path))
+    return str(found)
