@@ -14,6 +14,7 @@ def ask(question: str) -> bool:
         print("Are you sure? (yes/no) [no]: ", end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline() if sys.stdin else ""
         if not line:
+            print(file=sys.stderr)  # what comes next begins a line
             raise BackupError(
                 "nobody answered", hint="run it in a terminal, or with --no-prompt if you are sure"
             )

@@ -36,3 +36,4 @@ def examine(run: Run) -> Iterator[Finding]:
     yield from requirements.places_of_options(run.config.options)
     yield from stored.locks(run)
     yield from stored.restore_points(run)
+    yield from stored.not_ours(run)

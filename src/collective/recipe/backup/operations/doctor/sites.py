@@ -128,7 +128,7 @@ def blobstorage(run: Run, source: Source) -> Iterator[Finding]:
 
 def _judge(report: Report, root: Path, count: int, missing: list[BlobId]) -> None:
     if not missing:
-        report.ok(f"there are all {count} blobs of the last transactions", root)
+        report.ok(f"all blobs of the last transactions are there, {count} in number", root)
         return
     report.problem(
         f"{len(missing)} of {count} blobs of the last transactions are missing, "

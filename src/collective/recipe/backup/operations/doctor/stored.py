@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from collective.recipe.backup import locking
 from collective.recipe.backup.amounts import duration
 from collective.recipe.backup.destinations import Depth, Destination
+from collective.recipe.backup.destinations.strangers import among_blobs, among_filestorages
 from collective.recipe.backup.operations.doctor.findings import Finding, Report
 from collective.recipe.backup.operations.run import Run
 
 AHEAD = 60
 """Seconds that the stamp of a backup may be ahead: two runs in one second, and little more."""
+
+_NAMED = 5
+"""How many names are mentioned; there may be any number."""
 
 _HINT = "a full backup begins anew without it: backup --full makes one now"
 
@@ -44,6 +49,28 @@ def restore_points(run: Run) -> Iterator[Finding]:
             else:
                 _look(run, destination, report)
         yield from report
+
+
+def not_ours(run: Run) -> Iterator[Finding]:
+    """Mention what lies among the backups and is never removed, since it is not ours."""
+    report = Report("backups")
+    places = run.config.destinations[run.destination]
+    for source, place in zip(run.config.sources, places, strict=True):
+        with report.looking(place.filestorage):
+            _mention(report, place.filestorage, among_filestorages(place.filestorage))
+        if place.blobstorage is not None and source.blobstorage is not None:
+            with report.looking(place.blobstorage):
+                names = among_blobs(place.blobstorage, source.blobstorage.name)
+                _mention(report, place.blobstorage, names)
+    yield from report
+
+
+def _mention(report: Report, directory: Path, names: Iterator[str]) -> None:
+    found = list(names)
+    if found:
+        more = f" and {len(found) - _NAMED} more" if found[_NAMED:] else ""
+        shown = ", ".join(found[:_NAMED])
+        report.ok(f"not ours, so it stays here for ever: {shown}{more}", directory)
 
 
 def _look(run: Run, destination: Destination, report: Report) -> None:

@@ -170,6 +170,22 @@ def test_a_word_too_many_is_an_error():
         parse(VERBS["list"], ["all"])
 
 
+def test_where_nobody_answers_the_error_begins_a_line(operated):
+    done = subprocess.run(
+        command(operated, "restore"),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-3:-1] == [
+        "Are you sure? (yes/no) [no]: ",
+        "ERROR: nobody answered",
+    ]
+
+
 def test_words_that_a_backup_never_minded_are_ignored_with_a_warning(operated, capsys):
     assert called(operated, "backup", "now", "-q", "please") == DONE
     err = capsys.readouterr().err.splitlines()

@@ -65,3 +65,28 @@ def test_a_restore_point_without_blobs_counts_none(site) -> None:
     operated = Operated(site, blobs=False)
     operated.backup()
     assert bytes_of_blobs(operated) == [None]
+
+
+def test_a_file_that_is_no_blob_needs_a_directory_for_each_backup(site) -> None:
+    (site.blobstorage / "notes.txt").parent.mkdir(exist_ok=True)
+    (site.blobstorage / "notes.txt").write_text("first")
+    operated = Operated(site)
+    names = [operated.backup().point.blobs]
+    (site.blobstorage / "notes.txt").write_text("changed since")
+    site.commit(blobs={"a": b"a"})
+    names.append(operated.backup().point.blobs)
+    assert len(set(names)) == 2
+    held = [operated.place().blobstorage / name / "blobstorage/notes.txt" for name in names]
+    assert [path.read_text() for path in held] == ["first", "changed since"]
+
+
+def test_a_file_that_is_no_blob_and_came_later_is_found_by_the_next_full_backup(site) -> None:
+    site.commit(blobs={"a": b"a"})
+    operated = Operated(site)
+    operated.backup()
+    (site.blobstorage / "notes.txt").write_text("later")
+    site.commit(blobs={"b": b"b"})
+    incremental, full = operated.backup().point, operated.backup(full=True).point
+    place = operated.place().blobstorage
+    assert not (place / incremental.blobs / "blobstorage/notes.txt").exists()
+    assert (place / full.blobs / "blobstorage/notes.txt").read_text() == "later"

@@ -349,6 +349,38 @@ def test_a_file_that_is_missing(operated: Operated) -> None:
     assert ("backups", Severity.PROBLEM) in [it[:2] for it in bad(operated)]
 
 
+@pytest.mark.parametrize("style", [{}, {"archive_blob": True}, {"blob_timestamps": False}])
+def test_what_is_not_ours_is_mentioned(operated: Operated, style: dict[str, Any]) -> None:
+    operated = Operated(operated.site, **style)
+    for number in range(3):
+        operated.site.commit({"page": number}, {"file": b"%d" % number}, at=operated.now)
+        operated.backup(full=number == 2)
+    ours = [it.what for it in found(operated) if "not ours" in it.what]
+    assert ours == []
+
+    place = operated.place()
+    for directory, names in (
+        (place.filestorage, ["README", "2026-03-01-12-00-00.fsz.old"]),
+        (place.blobstorage, ["b.tar", "blobstorage.old", *(f"n{it}" for it in range(7))]),
+    ):
+        for name in names:
+            (directory / name).write_text("mine")
+    said = [(it.severity, it.what, it.where) for it in found(operated) if "not ours" in it.what]
+    assert said == [
+        (
+            Severity.OK,
+            "not ours, so it stays here for ever: 2026-03-01-12-00-00.fsz.old, README",
+            str(place.filestorage),
+        ),
+        (
+            Severity.OK,
+            "not ours, so it stays here for ever: b.tar, blobstorage.old, n0, n1, n2 and 4 more",
+            str(place.blobstorage),
+        ),
+    ]
+    assert bad(operated) == []
+
+
 def test_stamps_of_the_future(operated: Operated) -> None:
     operated.backup()
     operated.now -= timedelta(hours=12)
