@@ -48,28 +48,34 @@ def main(
     def act(asked: Sequence[str], answers: Answers) -> int:
         return _script(verb, destination, Path(config_path), asked, answers)
 
-    return guarded(act, arguments)
+    return guarded(act, arguments, verb=verb)
 
 
 def guarded(
-    act: Callable[[Sequence[str], Answers], int], arguments: Sequence[str] | None = None
+    act: Callable[[Sequence[str], Answers], int],
+    arguments: Sequence[str] | None = None,
+    *,
+    verb: str | None = None,
 ) -> int:
     """Let *act* do what *arguments* say and return the exit code of the process.
 
+    *verb* is what it does, None if the first of *arguments* says so.
     Nothing but an exit code comes out, whatever a user, a disk or a bug may do.
     """
     asked = sys.argv[1:] if arguments is None else list(arguments)
+    verb = verb or next(iter(asked), "")
     screen = Screen(sys.stderr)
-    answers = Answers(sys.stdout, screen, json="--json" in asked)
+    nagios = verb == "status" and "--nagios" in asked
+    answers = Answers(sys.stdout, screen, json="--json" in asked, nagios=nagios)
     messages.set_up(screen)
     try:
         with as_interrupts():
             return act(asked, answers)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the last door there is
         found = messages.in_words(error)
-        messages.report(found)
-        answers.error(found)
-        return found.exit_code
+        if not answers.nagios:
+            messages.report(found)
+        return answers.error(found)
 
 
 def _script(  # noqa: PLR0913  what main has

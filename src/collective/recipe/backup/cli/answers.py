@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
 from collective.recipe.backup.cli.screen import Screen
-from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.errors import BackupError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,17 +15,23 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Of the JSON; docs/reference/json.rst says what is in it.  Keys may be added, not changed."""
 
+NAGIOS_UNKNOWN = 3
+"""What Nagios takes for a plugin that cannot tell."""
+
 
 class Answers:
-    """Standard output.  With *json* there is exactly one document on it.
+    """Standard output.  With *json* there is exactly one document on it, with *nagios* a line.
 
     A reader who leaves early (``head``) is no error: the rest is dropped, and the exit code
     is that of the command.
     """
 
-    def __init__(self, stream: TextIO | None, screen: Screen, *, json: bool) -> None:
+    def __init__(
+        self, stream: TextIO | None, screen: Screen, *, json: bool, nagios: bool = False
+    ) -> None:
         self.screen = screen
         self.json = json
+        self.nagios = nagios
         self._stream = stream
 
     @property
@@ -78,8 +84,11 @@ class Answers:
         """Write *content* as the JSON of this command."""
         self.say(json.dumps({"format": FORMAT, **content}, indent=2))
 
-    def error(self, error: BackupError) -> None:
-        """Write *error* as the JSON of this command, if JSON was asked for."""
+    def error(self, error: BackupError) -> int:
+        """Write *error* as JSON or for Nagios, if that was asked for; return the exit code."""
+        if self.nagios:
+            self.say(f"BACKUP UNKNOWN - {for_nagios(str(error))}")
+            return NAGIOS_UNKNOWN
         if self.json:
             described = {
                 "what": str(error),
@@ -89,3 +98,9 @@ class Answers:
                 "exit_code": error.exit_code,
             }
             self.document({"error": described})
+        return error.exit_code
+
+
+def for_nagios(text: str) -> str:
+    """Return *text* in one line, without what has a meaning to Nagios."""
+    return printable(" ".join(text.split())).replace("|", "/").replace("'", "")

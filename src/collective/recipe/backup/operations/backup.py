@@ -24,7 +24,7 @@ from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.history import INCOMPLETE
 from collective.recipe.backup.model import MAIN
 from collective.recipe.backup.operations import whereabouts
-from collective.recipe.backup.operations.course import course, in_passing, put_down
+from collective.recipe.backup.operations.course import course, in_passing, let_in, put_down
 from collective.recipe.backup.operations.prune import prune_one
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.times import monotonic
@@ -41,7 +41,7 @@ def back_up(run: Run, *, why_full: str = "") -> list[Outcome]:
     Raises IntegrityError at the very end if a source lacks blobs that its records name:
     the restore point is there then, and says so, and post_command has run.
     """
-    with one_run(run):
+    with let_in(run):
         with course(run) as account:
             outcomes = _back_up_locked(run, why_full)
             account.backed_up(run.config.sources, outcomes)

@@ -1,12 +1,17 @@
 """The course of a run: hooks around it, and who is told of it when.
 
-    ping start -> pre_command -> history: started -> the work -> history: how it ended
+    ping start -> history: started, if there is one -> pre_command -> history: started
+        -> the work -> history: how it ended
         -> post_command, or failure_command if the work or pre_command failed
         -> history again, with what they said -> metrics -> ping success or failure
 
 A pre_command may mount the disk of the backups and the others may unmount it.  So only a
 run whose pre_command succeeded may begin a history, and what metrics need is gathered
-before the disk may be gone.
+before the disk may be gone.  Where the history is there before, a pre_command that never
+ends has left a line in it.
+
+A run that is not let in, for another one is at work, has no course: hooks might unmount the
+disk under the other.  But who watches is told, as of any failure.
 
 All that is told is told in passing: a history, metrics or a ping that fails is a warning
 and never changes how a run ends.
@@ -17,7 +22,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,12 +34,13 @@ from collective.recipe.backup.errors import (
     DONE,
     BackupError,
     Interrupted,
+    InUse,
     from_os_error,
     printable,
 )
 from collective.recipe.backup.history import HookRun, Record
 from collective.recipe.backup.model import MAIN, Source
-from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.times import monotonic
 
 if TYPE_CHECKING:
@@ -88,6 +94,7 @@ def course(run: Run) -> Iterator[Account]:
     telling = _Telling(run)
     try:
         telling.ping_start()
+        telling.announced()
         telling.hook("pre_command")
         telling.started()
         yield telling.account
@@ -105,6 +112,24 @@ def course(run: Run) -> Iterator[Account]:
         raise
     finally:
         telling.over()
+
+
+@contextmanager
+def let_in(run: Run) -> Iterator[None]:
+    """Keep every other run of the same part out; see one_run.
+
+    Raises InUse if another one is in, which is told of as a failure, without hooks.
+    """
+    with ExitStack() as lock:
+        try:
+            lock.enter_context(one_run(run))
+        except InUse as error:
+            refused = _Telling(run)
+            refused.account.found_wrong(error)
+            refused.ended()
+            refused.over()
+            raise
+        yield
 
 
 def put_down(run: Run, outcomes: Sequence[Outcome], seconds: float) -> None:
@@ -177,6 +202,15 @@ class _Telling:
         )
 
     # when
+
+    def announced(self) -> None:
+        """Tell that pre_command is about to run, where a history is there already."""
+        if self._run.verb in HOOKED and self._run.config.options.pre_command:
+            directory = history_directory(self._run)
+            if (directory / history.NAME).exists():
+                # that of the disk is what counts, which it may mount there
+                with suppress(OSError):
+                    history.append(directory, self._first, self._run.files)
 
     def started(self) -> None:
         self.may_begin = True

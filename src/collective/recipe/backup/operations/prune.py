@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from collective.recipe.backup import locking, retention
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.model import Source
-from collective.recipe.backup.operations.course import course
-from collective.recipe.backup.operations.run import Run, one_run
+from collective.recipe.backup.operations.course import course, let_in
+from collective.recipe.backup.operations.run import Run
 
 logger = logging.getLogger("backup")
 
@@ -30,7 +30,7 @@ def plan(run: Run) -> list[Pruned]:
 
 def prune(run: Run) -> list[Pruned]:
     """Remove what no rule keeps; return what became of each restore point."""
-    with one_run(run), course(run) as account, ExitStack() as locks:
+    with let_in(run), course(run) as account, ExitStack() as locks:
         destinations = run.destinations()
         for destination in destinations:
             if destination.lock_directory.is_dir():

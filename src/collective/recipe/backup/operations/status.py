@@ -12,20 +12,23 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from collective.recipe.backup import history, locking, swap
 from collective.recipe.backup.amounts import duration, size
-from collective.recipe.backup.errors import IntegrityError, Interrupted, explained
+from collective.recipe.backup.errors import IntegrityError, Interrupted, InUse, explained
 from collective.recipe.backup.history import Record
 from collective.recipe.backup.model import MAIN, Place, RestorePoint, Source
 from collective.recipe.backup.operations.course import FOLLOW, history_directory
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.process import is_running
 from collective.recipe.backup.times import stamp
+
+PROOFS = ("verify", "rehearse")
+"""Verbs that look whether restore points are whole."""
 
 
 class Severity(enum.IntEnum):
@@ -50,7 +53,8 @@ class Storage:
     """The restore points of one source, counted.
 
     One that was found damaged is not *whole* until somebody finds it whole.  *newest* is the
-    newest whole one, *as_of* up to when it is known to be the site's state.
+    newest whole one, *as_of* up to when it is known to be the site's state.  *stamps* are
+    those of all.
     """
 
     source: Source
@@ -59,6 +63,7 @@ class Storage:
     stored: int
     newest: RestorePoint | None
     as_of: datetime | None
+    stamps: Collection[str] = ()
 
     def age(self, now: datetime) -> timedelta | None:
         """Return the age of the newest whole restore point, None if there is none."""
@@ -119,7 +124,8 @@ def status(run: Run) -> Status:
         for record in history.read(history_directory(run))
         if record.destination == run.destination
     ]
-    ended = [record for record in records if record.outcome != history.STARTED]
+    # a run that was not let in may have begun later, and is over at once
+    ended = sorted((record for record in records if record.outcome != history.STARTED), key=_end_of)
     journal = swap.journal_path(Path(os.path.realpath(run.config.sources[-1].filestorage)))
     replaced, broken = _replaced(journal)
     found = Status(
@@ -153,6 +159,7 @@ def _storage(source: Source, points: Sequence[RestorePoint], ended: Sequence[Rec
         stored=sum(point.stored for point in points),
         newest=newest,
         as_of=None if newest is None else _as_of(newest, source, ended),
+        stamps={point.stamp for point in points},
     )
 
 
@@ -220,6 +227,10 @@ def _goes_on(record: Record) -> bool:
     return record.host == os.uname().nodename and is_running(record.process)
 
 
+def _end_of(record: Record) -> datetime:
+    return record.started + timedelta(seconds=record.seconds or 0)
+
+
 def _kind(record: Record) -> str:
     return "backup" if record.verb == FOLLOW else record.verb
 
@@ -282,7 +293,7 @@ def _of_run(record: Record, found: Status) -> Iterator[Finding]:
     if record.outcome == history.DONE:
         return
     good = (other for other in found.newest_good.values() if _kind(other) == _kind(record))
-    if any(other.started > record.started for other in good):
+    if any(other.started > record.started for other in good) or _is_gone(record, found):
         return
     severity = _weight(record, record.exit_code)
     if record.outcome == history.INCOMPLETE:
@@ -292,9 +303,22 @@ def _of_run(record: Record, found: Status) -> Iterator[Finding]:
     )
 
 
+def _is_gone(record: Record, found: Status) -> bool:
+    """Tell whether nothing is left of what a verify or a rehearsal has found.
+
+    Its record has the newest restore points that are concerned; the older ones went earlier.
+    """
+    if record.verb not in PROOFS or record.exit_code != IntegrityError.exit_code:
+        return False
+    stamps = {storage.source.name: storage.stamps for storage in found.storages}
+    return bool(record.points) and not any(
+        stamp in stamps.get(name, ()) for name, stamp in record.points.items()
+    )
+
+
 def _weight(record: Record, exit_code: int | None) -> Severity:
     """Return how bad it is that a run failed."""
-    if exit_code == Interrupted.exit_code:
+    if exit_code in (Interrupted.exit_code, InUse.exit_code):
         return Severity.WARNING
     critical = _kind(record) == "backup" or exit_code == IntegrityError.exit_code
     return Severity.CRITICAL if critical else Severity.WARNING

@@ -8,19 +8,16 @@ from typing import TYPE_CHECKING
 
 from collective.recipe.backup import times
 from collective.recipe.backup.amounts import age, duration, size
-from collective.recipe.backup.cli.answers import Answers
+from collective.recipe.backup.cli.answers import Answers, for_nagios
 from collective.recipe.backup.cli.arguments import Verb, destination_flag
 from collective.recipe.backup.cli.verbs.listing import source_as_json
-from collective.recipe.backup.errors import DONE, BackupError, IntegrityError, printable
+from collective.recipe.backup.errors import DONE, IntegrityError, printable
 from collective.recipe.backup.history import Record
 from collective.recipe.backup.model import MAIN
 
 if TYPE_CHECKING:
     from collective.recipe.backup.operations.run import Run
     from collective.recipe.backup.operations.status import Status, Storage
-
-UNKNOWN = 3
-"""What Nagios takes for a plugin that cannot tell."""
 
 
 def _declare(parser: argparse.ArgumentParser) -> None:
@@ -39,13 +36,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.operations import measures
     from collective.recipe.backup.operations.status import Severity, status
 
-    try:
-        found = status(run)
-    except BackupError as error:
-        if not namespace.nagios:
-            raise
-        answers.say(f"BACKUP UNKNOWN - {_plain(str(error))}")
-        return UNKNOWN
+    found = status(run)
     measures.write(run, found)
     if namespace.nagios:
         answers.say(_for_nagios(run, found))
@@ -101,7 +92,7 @@ def _told(record: Record | None, found: Status) -> str:
 
 def _for_nagios(run: Run, found: Status) -> str:
     """Return one line: the state, the worst of it in words, and the numbers behind a bar."""
-    words = "; ".join(_plain(it.what) for it in found.findings) or _summary(found)
+    words = "; ".join(for_nagios(it.what) for it in found.findings) or _summary(found)
     numbers = " ".join(_performance(run, found))
     return f"BACKUP {found.severity.name} - {words} | {numbers}"
 
@@ -119,7 +110,7 @@ def _performance(run: Run, found: Status) -> Iterator[str]:
     limit = f"{options.max_age.total_seconds():.0f}" if options.max_age else ""
     fewest = f"{options.minimum_restore_points}:" if options.minimum_restore_points else ""
     for storage in found.storages:
-        of = "" if storage.source.name == MAIN else f"_{_plain(storage.source.name)}"
+        of = "" if storage.source.name == MAIN else f"_{for_nagios(storage.source.name)}"
         old = storage.age(found.now)
         if old is not None:
             yield f"'age{of}'={old.total_seconds():.0f}s;;{limit};0"
@@ -128,11 +119,6 @@ def _performance(run: Run, found: Status) -> Iterator[str]:
         wanted = options.minimum_free.of(room.size)
         least = f"{wanted}:" if wanted else ""
         yield f"'free{number or ''}'={room.free}B;;{least};0;{room.size}"
-
-
-def _plain(text: str) -> str:
-    """Return *text* without what has a meaning to Nagios."""
-    return printable(text).replace("|", "/").replace("'", "")
 
 
 # for programs

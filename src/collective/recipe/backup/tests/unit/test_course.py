@@ -391,13 +391,24 @@ def test_a_hook_that_fails_is_a_failure(site):
     assert "post_command failed" in watcher.pings[1].body
 
 
-def test_snapshots_restores_and_runs_that_meet_another_do_not_ping(site):
+def test_snapshots_and_restores_do_not_ping(site):
     with watching() as watcher:
         operated = pinged(site, watcher)
         operated.backup(destination=SNAPSHOT, full=True)
         with one_writer(operated.config_path.parent, "the other"), pytest.raises(InUse):
-            operated.backup()
+            operated.backup(destination=SNAPSHOT)
     assert watcher.pings == []
+
+
+def test_a_backup_that_is_not_let_in_pings_the_failure_and_runs_no_hook(site):
+    with watching() as watcher:
+        operated = pinged(site, watcher, pre_command="touch pre", failure_command="touch failed")
+        with one_writer(operated.config_path.parent, "the other"), pytest.raises(InUse):
+            operated.backup()
+    assert watcher.paths == ["/ping/s3cret/fail"]
+    assert "the other" in watcher.pings[0].body
+    assert not Path("pre").exists()
+    assert not Path("failed").exists()
 
 
 @pytest.mark.parametrize("answer", [status(500), status(404), status(302)])

@@ -25,10 +25,13 @@ from collective.recipe.backup.operations.measures import samples
 from collective.recipe.backup.operations.status import Severity, Status, status
 from collective.recipe.backup.options.kinds import Room
 from collective.recipe.backup.process import run_hook
+from collective.recipe.backup.sitebackup import main as sitebackup
 from collective.recipe.backup.tests.many import add_restore_points
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
-from collective.recipe.backup.times import monotonic, stamp
+from collective.recipe.backup.tests.scripts import Script, running, wait_until
+from collective.recipe.backup.tests.watcher import watching
+from collective.recipe.backup.times import monotonic, stamp, utcnow
 
 DOCS = Path(collective.recipe.backup.__file__).parents[4] / "docs"
 HOUR = timedelta(hours=1)
@@ -396,3 +399,98 @@ def test_a_status_that_cannot_be_had_is_an_error(site: Site):
     operated.place().filestorage.write_text("not a directory")
     with pytest.raises(BackupError):
         found(operated)
+
+
+# what happened before a run had its course
+
+
+def test_a_run_that_was_killed_in_its_pre_command_has_died(site: Site):
+    operated = Operated(site)
+    operated.backup()
+    reached, go_on = site.directory / "reached", site.directory / "go-on"
+    hook = f"touch {reached}; while [ ! -e {go_on} ]; do sleep 0.05; done"
+    held = Operated(site, pre_command=hook)
+    with running(Script(held.config_path, "backup")) as script:
+        wait_until(reached.exists, "pre_command does not begin")
+        script.kill()
+    go_on.touch()
+    [died] = status(replace(operated.run("status"), now=utcnow())).died
+    assert (died.verb, died.process) == ("backup", script.process.pid)
+
+
+@pytest.mark.parametrize("verb", ["backup", "prune"])
+def test_a_run_that_was_not_let_in_is_told_of(site: Site, verb: str):
+    with watching() as watcher:
+        operated = Operated(site, ping_url=watcher.url, failure_command="touch failed")
+        operated.backup()
+        began = operated.now
+        operated.now += HOUR
+        with locking.one_writer(operated.config_path.parent, "cron, process 17"):
+            code = main(verb, "standard", operated.config_path, [])
+    assert code == 5
+    record = found(operated).newest[verb]
+    assert (record.outcome, record.exit_code) == ("failed", 5)
+    assert "cron, process 17" in record.error
+    assert record.started > began
+    fails = [ping for ping in watcher.pings if ping.path == "/ping/s3cret/fail"]
+    assert [("cron, process 17" in ping.body) for ping in fails] == [True] * (verb == "backup")
+    assert not Path("failed").exists()
+    assert [severity for severity, _what in complaints(operated)] == ["WARNING"]
+
+
+def test_the_run_that_kept_another_out_makes_it_good_when_it_ends(site: Site):
+    operated = Operated(site)
+    operated.backup()
+    put_down(operated, verb="backup", outcome="done", exit_code=0, seconds=7200.0, process=17)
+    operated.now += HOUR
+    put_down(operated, verb="backup", outcome="failed", exit_code=5, seconds=0.0, error="at work")
+    assert complaints(operated, later=5 * HOUR) == []
+    assert found(operated).newest["backup"].outcome == "done"
+
+
+@pytest.mark.parametrize("verb", ["verify", "rehearse"])
+def test_what_was_found_of_a_restore_point_goes_with_it(site: Site, verb: str):
+    operated = Operated(site, keep=0)
+    gone = operated.backup().point
+    for path in operated.place().filestorage.glob("*.fsz"):
+        path.write_bytes(path.read_bytes()[:-9])
+    assert main(verb, "standard", operated.config_path, []) == 3
+    site.commit({"a": 1})
+    assert operated.backup().point.full
+    assert [what for _severity, what in complaints(operated) if verb in what]
+
+    operated.destination().remove([gone.chain])
+
+    assert complaints(operated) == []
+
+
+@pytest.mark.parametrize("verb", ["verify", "rehearse"])
+def test_what_was_found_of_no_restore_point_stays(site: Site, verb: str):
+    operated = Operated(site)
+    operated.backup()
+    put_down(operated, verb=verb, outcome="failed", exit_code=3, error="an orphan")
+    assert [severity for severity, _what in complaints(operated)] == ["CRITICAL"]
+
+
+@pytest.mark.parametrize("content", ["{", ""])
+def test_nagios_is_told_that_the_configuration_is_wrong(site: Site, content: str, capsys):
+    operated = Operated(site)
+    operated.config_path.write_text(content)
+    assert main("status", "standard", operated.config_path, ["--nagios"]) == 3
+    out, err = capsys.readouterr()
+    assert NAGIOS.fullmatch(out)[1] == "UNKNOWN"
+    assert "\n" not in out.rstrip("\n")
+    assert err == ""
+    assert main("status", "elsewhere", operated.config_path, ["--nagios"]) == 3
+    assert main("status", "standard", operated.config_path, ["--nagios", "--nonsense"]) == 3
+    # only where it means something
+    capsys.readouterr()
+    assert main("backup", "standard", operated.config_path, ["--nagios"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_sitebackup_tells_nagios_as_well(tmp_path: Path, capsys):
+    (tmp_path / "sitebackup.toml").write_text("[")
+    wrong = ["status", "--nagios", "--config", str(tmp_path / "sitebackup.toml")]
+    assert sitebackup(wrong) == 3
+    assert NAGIOS.fullmatch(capsys.readouterr().out)[1] == "UNKNOWN"
