@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collective.recipe.backup.model import RestorePoint, Source
+from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.restorepoints import Range, ranges
 
@@ -23,6 +24,7 @@ class Listed:
 
 def list_points(run: Run) -> list[Listed]:
     """Return what can be restored, for each source."""
+    whereabouts.warn(run)
     listed = []
     for destination in run.destinations():
         points = destination.restore_points()

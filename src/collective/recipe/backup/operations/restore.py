@@ -32,6 +32,7 @@ from collective.recipe.backup.errors import (
     printable,
 )
 from collective.recipe.backup.model import MAIN, RestorePoint, Source
+from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.choosing import alternative_named, choice_of
 from collective.recipe.backup.operations.course import course
 from collective.recipe.backup.operations.elsewhere import refuse_used
@@ -187,6 +188,7 @@ def _jobs(run: Run, order: Order, targets: Sequence[Source], locks: ExitStack | 
         try:
             choice = choice_of(run, order.when, points)
         except NoRestorePoint as error:
+            whereabouts.warn(run)
             error.where = error.where or str(destination.lock_directory)
             raise
         if order.blobstorage and target.blobstorage and choice.point.blobs is None:

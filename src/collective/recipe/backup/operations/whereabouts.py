@@ -14,6 +14,7 @@ next time.  Where that may not be written to, as with some containers, there is 
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,6 +23,8 @@ from typing import NamedTuple
 
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.operations.run import Run
+
+logger = logging.getLogger("backup")
 
 NAME = "whereabouts.json"
 FORMAT = 1
@@ -40,10 +43,15 @@ class Gone(NamedTuple):
     mount: Path
     unmounted: bool
 
+    @property
+    def what(self) -> str:
+        """What to say of a disk that is not mounted."""
+        return f"the backups that were here are gone: the disk at {self.mount} is not mounted"
+
     def error(self, note: Path) -> BackupError:
-        """Return what to say of a disk that is not mounted."""
+        """Return the error of who would begin anew."""
         return BackupError(
-            f"the backups that were here are gone: the disk at {self.mount} is not mounted",
+            self.what,
             where=self.directory,
             hint="mount it, then run the command again; if the backups are to begin anew where "
             f"they would lie now, remove {note}",
@@ -65,6 +73,13 @@ def gone(run: Run) -> Iterator[Gone]:
             now = mount_of(directory)
             below = Path(mount).is_relative_to(now) or now == own
             yield Gone(directory, Path(mount), unmounted=now != Path(mount) and below)
+
+
+def warn(run: Run) -> None:
+    """Warn who looks for backups that their disk is not mounted."""
+    for each in gone(run):
+        if each.unmounted:
+            logger.warning("%s: %s", each.what, each.directory)
 
 
 def note(run: Run) -> None:

@@ -106,6 +106,19 @@ def test_the_script_says_it_and_the_hint_works(shelved, disk, capsys):
     assert len(shelved.points()) == 1
 
 
+@pytest.mark.parametrize("verb", ["list", "restore"])
+def test_who_looks_for_backups_is_told(shelved, disk, capsys, verb):
+    shelved.mount(disk)
+    shelved.backup()
+    shelved.unmount(empty=True)
+    ended = main(verb, STANDARD, shelved.config_path, ["-n"])
+    assert ended == (0 if verb == "list" else 4)
+    what = f"the disk at {whereabouts.mount_of(disk)} is not mounted"
+    assert capsys.readouterr().err.startswith(
+        f"WARNING: the backups that were here are gone: {what}: {shelved.shelf / 'backups'}\n"
+    )
+
+
 def test_a_pre_command_may_mount_it(shelved, disk):
     shelved.mount(disk)
     shelved.backup()
