@@ -5,9 +5,15 @@ This room prints nothing; ``cli`` hands in a Progress that does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from itertools import chain, islice
+from typing import Protocol, TypeVar
+
+A = TypeVar("A")
+
+FEW = 1000
+"""So many things are counted beforehand; of more it costs too much to know the total."""
 
 Advance = Callable[[int], None]
 """Called with the number of units (bytes or files) done since the last call."""
@@ -21,6 +27,13 @@ class Progress(Protocol):
 
     def phase(self, title: str, total: int, unit: str = "B") -> PhaseManager:
         """Return a context manager for one phase of *total* units that yields its Advance."""
+
+
+def counted(items: Iterable[A]) -> tuple[int, Iterator[A]]:
+    """Return how many *items* there are, 0 if that is not known at once, and all of them."""
+    rest = iter(items)
+    first = list(islice(rest, FEW))
+    return len(first) if len(first) < FEW else 0, chain(first, rest)
 
 
 class Silent:

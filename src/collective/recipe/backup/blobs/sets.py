@@ -42,7 +42,7 @@ from collective.recipe.backup.blobs.layout import Entry, Kind, layout_of, walk
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import BlobId
-from collective.recipe.backup.progress import Advance, Progress
+from collective.recipe.backup.progress import Advance, Progress, counted
 from collective.recipe.backup.times import Tid, is_stamp
 
 LATEST = "latest"
@@ -301,10 +301,10 @@ def extend(  # noqa: PLR0913  the last two come from outside, as everywhere
             where=blob_set.path,
             hint="make a full backup, which begins a new one",
         )
-    rest, copied = iter(ids), Copied()
+    (total, rest), copied = counted(ids), Copied()
     with explained("cannot back up the blobs", source):
         files.sweep(blob_set.path)
-        with progress.phase("copying new blobs", 0, "files") as advance:
+        with progress.phase("copying new blobs", total, "files") as advance:
             while batch := list(dict.fromkeys(islice(rest, _BATCH))):
                 done = Addition(source, blob_set, files).add(batch)
                 if also is not None and done.lost:

@@ -62,7 +62,7 @@ class Repozo:
             changed=changed,
             full=part.full,
             reason="",
-            stored=chain.path(part).stat().st_size if changed else 0,
+            stored=chain.path(part).stat().st_size,
         )
 
     def recover(self, chain: Chain, stamp: str, target: Path) -> Recovered:

@@ -79,7 +79,8 @@ def outcome(verified: list[Verified]) -> IntegrityError | None:
     problems = "1 problem" if count == 1 else f"{count} problems"
     return IntegrityError(
         f"the backups are not what they should be: {problems}",
-        hint="make a new full backup soon; until then restore what has no problem",
+        hint="the list says which restore points are damaged; if the newest chain is, the next "
+        "backup begins a new one",
     )
 
 

@@ -149,7 +149,7 @@ def _unchanged(log: TransactionLog, chain: Chain, healed: Healed) -> Taken:
         changed=False,
         full=chain.last.full,
         reason="",
-        stored=0,
+        stored=chain.path(chain.last).stat().st_size,
         healed=healed.sentences,
     )
 

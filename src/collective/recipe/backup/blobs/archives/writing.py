@@ -22,7 +22,7 @@ from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.gzipping import DEFAULT_LEVEL, compressed
 from collective.recipe.backup.model import BlobId
-from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.progress import Progress, counted
 from collective.recipe.backup.times import Tid
 
 _BLOCK_SIZE = 1 << 20
@@ -88,9 +88,10 @@ def write_delta(
             where=archive.path,
             hint="make a full backup",
         )
-    with progress.phase("new blobs", 0, "files") as advance:
+    total, wanted = counted(ids)
+    with progress.phase("new blobs", total, "files") as advance:
         packing = Packing(sources, advance)
-        pieces = packing.pieces(Mark(before[-1].key), _entries(sources[0], ids))
+        pieces = packing.pieces(Mark(before[-1].key), _entries(sources[0], wanted))
         _write(archive, pieces, files, sources[0])
     return Copied(
         files=packing.files,

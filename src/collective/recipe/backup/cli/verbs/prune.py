@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("backup")
 
-COLUMNS = (Column(title="restore point"), Column(title="chain"), Column(title="then"))
+COLUMNS = (Column(title="restore point"), Column(title="chain"), Column(title="decision"))
 WHY = Column(title="why")
 
 

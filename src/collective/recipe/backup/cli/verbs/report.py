@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from collective.recipe.backup.errors import DONE
 
 if TYPE_CHECKING:
     from collective.recipe.backup.operations.run import Run
+
+logger = logging.getLogger("backup")
 
 
 def _declare(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +32,9 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.operations.report import report, write
 
     if namespace.file is not None:
-        write(run, namespace.file.absolute())
+        path = namespace.file.absolute()
+        write(run, path)
+        logger.info("the report is in %s", path)
     else:
         answers.say(report(run).rstrip("\n"))
     return DONE

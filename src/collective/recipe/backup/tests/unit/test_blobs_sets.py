@@ -12,7 +12,7 @@ from collective.recipe.backup.blobs.sets import BlobSet, Copied, find_sets
 from collective.recipe.backup.blobs.verify import verify_contents
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.progress import Silent
+from collective.recipe.backup.progress import FEW, Silent
 from collective.recipe.backup.tests.blobtrees import (
     ODD_NAMES,
     blob_id,
@@ -297,6 +297,11 @@ class TestBegin:
             progress=Phases(),
         )
         assert Phases.seen == [("copying the blobs", 6, "files")]
+        Phases.seen.clear()
+        for count, total in ((3, 3), (FEW - 1, FEW - 1), (FEW, 0)):
+            new = (blob_id(number, 9) for number in range(1000, 1000 + count))
+            sets.extend(shelf.source, first, new, files=Files(), progress=Phases())
+            assert Phases.seen.pop() == ("copying new blobs", total, "files")
 
 
 class TestLatest:

@@ -90,3 +90,17 @@ def test_a_file_that_is_no_blob_and_came_later_is_found_by_the_next_full_backup(
     place = operated.place().blobstorage
     assert not (place / incremental.blobs / "blobstorage/notes.txt").exists()
     assert (place / full.blobs / "blobstorage/notes.txt").read_text() == "later"
+
+
+def test_what_an_older_release_stored_has_its_size_also_when_it_is_taken_over(site) -> None:
+    operated = Operated(site, blobs=False)
+    stamp = operated.backup().point.stamp
+    # older releases wrote no manifest
+    (operated.place().filestorage / f"{stamp}.json").unlink()
+    size = (operated.place().filestorage / f"{stamp}.fsz").stat().st_size
+    assert [point.stored for point in operated.points()] == [size]
+
+    outcome = operated.backup()
+
+    assert outcome.point.stamp == stamp
+    assert [point.stored for point in operated.points()] == [size]

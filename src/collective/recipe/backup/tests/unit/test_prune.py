@@ -99,9 +99,9 @@ def test_the_plan_changes_nothing_and_gives_reasons(site: Site, capsys) -> None:
 
     assert main("prune", "standard", operated.config_path, ["--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["restore", "point", "chain", "then", "why"]
-    assert "  goes   2 newer full backups are kept" in lines[1]
-    assert "  stays  " in lines[5]
+    assert lines[0].split() == ["restore", "point", "chain", "decision", "why"]
+    assert "  goes      2 newer full backups are kept" in lines[1]
+    assert "  stays     " in lines[5]
     assert len(stamps(operated)) == 5
 
     assert main("prune", "standard", operated.config_path, ["--dry-run", "--json"]) == 0

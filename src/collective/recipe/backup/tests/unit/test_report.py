@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collective.recipe.backup.cli import main
 from collective.recipe.backup.operations.report import report, write
 from collective.recipe.backup.report import plots
 from collective.recipe.backup.report.axes import AmountAxis, TimeAxis
@@ -205,3 +206,15 @@ def test_a_report_of_no_backup(site: Site):
     said = Balanced(report(Operated(site).run("report"))).text
     assert "there is no whole restore point" in said
     assert "act now" in said
+
+
+def test_a_script_says_where_the_page_is(site: Site, tmp_path, capsys):
+    operated = Operated(site)
+    operated.backup()
+    path = tmp_path / "page.html"
+    assert main("report", "standard", operated.config_path, [str(path)]) == 0
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"INFO: the report is in {path}\n")
+    assert path.stat().st_size
+    assert main("report", "standard", operated.config_path, ["-q", str(path)]) == 0
+    assert capsys.readouterr() == ("", "")
