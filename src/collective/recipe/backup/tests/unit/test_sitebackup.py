@@ -257,10 +257,15 @@ def test_the_lock_of_a_run_lies_beside_the_backups(project: Site, tmp_path: Path
         assert main(["backup", "-q", "--locationprefix", str(shelf)]) == InUse.exit_code
 
 
-def test_backups_may_lie_in_the_prefix_itself(project: Site) -> None:
-    assert main(["backup", "-q", "--location", str(project.directory / "var" / "b" / "..")]) != 0
+def test_backups_may_lie_in_the_prefix_itself(project: Site, capfd) -> None:
+    """But not around the site that they are of."""
+    var = project.directory / "var"
+    assert main(["backup", "-q", "--location", str(var / "b" / "..")]) == USAGE
+    assert "backups need a directory of their own" in capfd.readouterr().err
     arguments = ["--locationprefix", "shelf", "--location", str(project.directory / "shelf")]
-    assert main(["backup", "-q", *arguments, "--set", "blobbackuplocation=b"]) in (DONE, USAGE)
+    assert main(["backup", "-q", *arguments, "--set", "blobbackuplocation=b"]) == DONE
+    assert list(Path("shelf").glob("*.fsz"))
+    assert list(Path("shelf/b").glob("blobstorage.*"))
 
 
 def test_what_only_looks_writes_nothing(project: Site) -> None:
