@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
-from collective.recipe.backup.errors import IntegrityError, explained
+from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import LogEnd
 from collective.recipe.backup.repozo.ledger import STAMP_SIZE, Chain, Part, write_ledger
@@ -233,11 +233,12 @@ def unpack(data: bytes) -> Blocks:
 def read_blocks(directory: Path, part: Part) -> Blocks | None:
     """Return the digests of *part*; None if they are lost, damaged or of something else.
 
-    That is no error, for they are a cache; see check_blocks for those who look after it.
+    So they are if they cannot be read.  That is no error, for they are a cache; see
+    check_blocks for those who look after it.
     """
     try:
         return check_blocks(directory, part)
-    except IntegrityError:
+    except BackupError:
         return None
 
 
@@ -252,7 +253,7 @@ def known_packed(chain: Chain) -> Tid | None:
 def check_blocks(directory: Path, part: Part) -> Blocks | None:
     """Return the digests of *part*; None if there are none of it.
 
-    Raises IntegrityError if there are some, but damaged.
+    Raises IntegrityError if there are some, but damaged, BackupError if they cannot be read.
     """
     path = blocks_path(directory, part.name)
     with explained("cannot read the digests of a backup", path):

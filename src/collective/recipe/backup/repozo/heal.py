@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from collective.recipe.backup.errors import IntegrityError, explained
+from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
 from collective.recipe.backup.progress import Progress
@@ -146,7 +146,7 @@ def _equal_bytes(log: TransactionLog, path: Path, start: int) -> tuple[int, Writ
             md5.update(block)
             digests += digest_of(block)
         log.before(end)
-    except IntegrityError:
+    except BackupError:
         return None
     if end == start:
         return None

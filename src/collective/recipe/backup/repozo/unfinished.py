@@ -38,10 +38,12 @@ def finish(directory: Path, files: Files) -> Iterator[str]:
 
 
 def finish_removal(journal: Path, files: Files) -> None:
-    """Remove what *journal* names, then *journal*."""
+    """Remove what *journal* names and no ledger does, then *journal*."""
     directory = journal.parent
     entries = parse(journal.read_bytes(), directory).entries
-    _remove(directory, [part.name for part in entries], (), files)
+    named = {name for chain in read_directory(directory).chains for name in chain.names}
+    names = {part.name for part in entries} - named
+    _remove(directory, names, {name[:STAMP_SIZE] for name in named}, files)
     _forget(journal, files)
 
 
@@ -53,9 +55,10 @@ def finish_merge(journal: Path, files: Files) -> str:
     named = parse(ledger.read_bytes(), directory).entries if ledger.exists() else ()
     names = {part.name for part in named}
     if result.name in names:
-        superfluous = [part.name for part in merged]
+        # a journal with a line that cannot be read may take one of them for the new file
+        superfluous = {part.name for part in merged} - names
     elif names.issuperset(part.name for part in merged):
-        superfluous = [result.name]
+        superfluous = {result.name}
     else:
         # neither before nor after: what it names is looked at as any other data file
         files.rename(journal, journal.with_name(journal.name + ASIDE))

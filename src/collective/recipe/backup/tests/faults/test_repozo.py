@@ -6,6 +6,7 @@ The site is one for all: its filestorage is cut and grown in place, as the world
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 from ZODB.scripts.repozo import RepozoError
@@ -211,6 +212,17 @@ def test_an_orphan_that_is_not_what_comes_next_is_set_aside(story):
     assert stray.with_name(stray.name + ".orphan").read_bytes() == b"something else"
     assert taken.stamp == "2026-12-01-00-00-01"
     assert "renamed" in taken.healed[0]
+    world.check()
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no file that gives EIO here")
+def test_an_orphan_that_a_disk_cannot_read_is_set_aside(story):
+    story.take(2)
+    world = story.world()
+    name = "2026-12-01-00-00-00.deltafs"
+    (world.directory / name).symlink_to("/proc/self/mem")
+    assert not world.take().changed
+    assert f"{name}.orphan" in world.names
     world.check()
 
 
@@ -531,6 +543,39 @@ def test_a_journal_of_a_merge_that_does_not_fit_removes_nothing(story):
     taken = world.take()
     assert f"renamed {journal.name}" in taken.healed[0]
     assert set(world.names) == {*names, f"{journal.name}.orphan"}
+    world.check()
+
+
+@pytest.mark.parametrize("line", [0, 1, 2, 3])
+def test_a_damaged_journal_of_a_merge_removes_nothing_that_the_ledger_names(story, line):
+    """A line that cannot be read is not there, and another one may seem to be the last."""
+    story.take(1)
+    for commits in range(2, 6):
+        story.take(commits)
+    world = story.world()
+    names, chain = world.names, world.chain
+    journal = chain.ledger.with_name(f"{chain.ledger.name}.merging")
+    together = chain.parts[1:4]
+    merged = chain.parts[3]._replace(name=f"{chain.parts[3].stamp}.deltafs", checksum="0" * 32)
+    lines = render([*together, merged]).splitlines(keepends=True)
+    lines[line] = lines[line].replace(b" ", b"?", 1)
+    journal.write_bytes(b"".join(lines))
+    assert not world.take().changed
+    assert set(names) <= set(world.names)
+    world.check()
+
+
+def test_a_chain_is_removed_without_a_file_that_another_ledger_names(story):
+    """Damage, or a program that wrote to the wrong ledger, must not cost the other chain."""
+    story.take(1)
+    story.take(2)
+    story.take(2, full=True)
+    story.take(3)
+    world = story.world()
+    older, newer = world.chains
+    older.ledger.write_bytes(older.ledger.read_bytes() + newer.ledger.read_bytes())
+    prune(world, Files())
+    assert world.chains == (newer,)
     world.check()
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.repozo.blocks import (
     DIGEST_SIZE,
     Blocks,
@@ -82,4 +82,12 @@ def test_what_lies_beside_a_part_is_read_only_if_it_is_of_that_part(tmp_path):
     path.write_bytes(path.read_bytes()[:-DIGEST_SIZE])
     assert read_blocks(tmp_path, PART) is None
     with pytest.raises(IntegrityError, match="digests of a backup are damaged"):
+        check_blocks(tmp_path, PART)
+
+
+def test_what_cannot_be_read_is_as_good_as_lost(tmp_path):
+    path = tmp_path / "2026-03-01-12-00-00.blocks"
+    path.mkdir()
+    assert read_blocks(tmp_path, PART) is None
+    with pytest.raises(BackupError, match="cannot read the digests"):
         check_blocks(tmp_path, PART)
