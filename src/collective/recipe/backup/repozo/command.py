@@ -7,7 +7,8 @@ What differs from ZODB's:
 
 * nothing is deleted before what takes its place is whole: the filestorage is written
   beside ``--output``, verified on the way, and renamed;
-* ``--recover`` always verifies, and refuses while the filestorage is open somewhere;
+* ``--recover`` always verifies, and refuses while the filestorage is open somewhere, or
+  where damage to a ledger may hide a newer backup;
 * ``--verify`` looks at all chains, and goes on after the first problem;
 * one run at a time changes a repository; what runs that died left there is mended first.
 """
@@ -26,6 +27,7 @@ from typing import NoReturn
 from collective.recipe.backup import times
 from collective.recipe.backup.errors import (
     BackupError,
+    IntegrityError,
     NoRestorePoint,
     UsageError,
     explained,
@@ -37,7 +39,7 @@ from collective.recipe.backup.gzipping import DEFAULT_LEVEL
 from collective.recipe.backup.locking import closed_filestorage, one_writer
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repozo.backup import Orders, Taken, back_up
-from collective.recipe.backup.repozo.ledger import Chain, read_directory
+from collective.recipe.backup.repozo.ledger import Chain, Listing, read_directory
 from collective.recipe.backup.repozo.prune import remove_chain
 from collective.recipe.backup.repozo.recover import Write, index_for, recover
 from collective.recipe.backup.repozo.verify import verify_contents, verify_names
@@ -148,6 +150,9 @@ def _about(taken: Taken) -> Iterator[str]:
 
 def _recover(options: _Options, repository: Path, say: Say) -> int:
     chain, through = _chosen(repository, options.date)
+    for orphan in read_directory(repository).orphans:
+        if options.date is None and orphan > through:
+            _to_stderr(f"{orphan} is newer, but no ledger names it: left out, see --verify")
     say(f"recovering {through} from the chain {chain.stamp}")
     if options.output is None:
         with explained("cannot write to stdout"):
@@ -188,12 +193,27 @@ def _recovered(chain: Chain, through: str, write: Write) -> int:
 def _chosen(repository: Path, date: str | None) -> tuple[Chain, str]:
     """Return a chain and the stamp of its newest part at or before *date*."""
     latest = "9999" if date is None else times.stamp(_moment(date))
-    for chain in reversed(read_directory(repository).chains):
+    listing = read_directory(repository)
+    for chain in reversed(listing.chains):
         stamps = [part.stamp for part in (*chain.parts, *chain.stray) if part.stamp <= latest]
         if stamps:
+            if max(stamps) != latest:
+                _refuse_damaged(listing, chain, max(stamps), latest)
             return chain, max(stamps)
     when = f" at or before {latest}" if date else ""
     raise NoRestorePoint(f"the repository holds no backup{when}", where=repository)
+
+
+def _refuse_damaged(listing: Listing, chain: Chain, through: str, latest: str) -> None:
+    """Refuse where the newest backup up to *latest* may be one that a ledger has lost."""
+    for problem in listing.problems:
+        ledger = Path(problem.where)
+        if ledger.suffix == ".dat" and chain.stamp <= ledger.stem <= latest:
+            raise IntegrityError(
+                f"the ledger is damaged: {problem.what}",
+                where=ledger,
+                hint=f"--date {through} recovers the newest backup that can be told from it",
+            )
 
 
 def _moment(date: str) -> datetime:

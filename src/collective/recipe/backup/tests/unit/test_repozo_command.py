@@ -148,6 +148,35 @@ def test_a_damaged_backup_leaves_what_is_there(vault, run, tmp_path):
     assert part.name in err
 
 
+@pytest.mark.parametrize("damage", ["first", "last"])
+def test_nothing_older_is_recovered_in_silence(vault, run, tmp_path, damage):
+    """Where a ledger cannot be read the newest backup is none that anybody sees."""
+    backup(vault, run)
+    older, good = vault.source, vault.chain.stamp
+    vault.site.commit({"key": "second"})
+    backup(vault, run, *(["-F"] if damage == "first" else []))
+    vault.chain.ledger.write_bytes(vault.chain.ledger.read_bytes()[:-2] + b"?\n")
+    output = tmp_path / "Data.fs"
+    status, _out, err = run("-R", "-o", output)
+    assert status == 1
+    assert "cannot be read" in err or "names no full backup" in err
+    assert f"--date {good}" in err
+    assert not output.exists()
+    status, _out, err = run("-R", "-D", good, "-o", output)
+    assert (status, err) == (0, "")
+    assert output.read_bytes() == older
+
+
+def test_a_newer_file_that_no_ledger_names_is_told_of(vault, run, tmp_path):
+    backup(vault, run)
+    (vault.directory / "2999-01-01-00-00-00.deltafs").write_bytes(b"of a run that died")
+    output = tmp_path / "Data.fs"
+    status, _out, err = run("-R", "-o", output)
+    assert status == 0
+    assert "2999-01-01-00-00-00.deltafs" in err
+    assert output.read_bytes() == vault.source
+
+
 def test_an_index_of_what_was_there_before_does_not_stay(vault, run, tmp_path):
     vault.take()
     for index in vault.directory.glob("*.index"):
