@@ -7,6 +7,7 @@ the abstract namespace.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -16,6 +17,9 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from collective.recipe.backup import times
+from collective.recipe.backup.errors import from_os_error
+
+logger = logging.getLogger("backup")
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
@@ -54,12 +58,18 @@ class Pace:
 
 
 def tell_service_manager(*lines: str) -> None:
-    """Send *lines* to the service manager that started us; without one nothing happens."""
+    """Send *lines* to the service manager that started us; without one nothing happens.
+
+    If it cannot be reached, that is a warning: what is told was done all the same.
+    """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.connect(address)
-        channel.sendall("\n".join(lines).encode("utf-8", "replace"))
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.connect(address)
+            channel.sendall("\n".join(lines).encode("utf-8", "replace"))
+    except OSError as error:
+        logger.warning("%s", from_os_error(error, "cannot tell the service manager", address))

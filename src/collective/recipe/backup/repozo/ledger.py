@@ -15,6 +15,7 @@ repozo appends a line, and may die while it does; we write a new ledger and rena
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -186,10 +187,19 @@ def read_directory(directory: Path) -> Listing:
     with explained("cannot read the backups", directory):
         try:
             with os.scandir(directory) as entries:
-                names = sorted(entry.name for entry in entries if entry.is_file())
+                names = sorted(entry.name for entry in entries if _is_file(entry))
         except FileNotFoundError:
             return Listing()
         return _listing(directory, names)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link to itself, as dead as one to nothing
+            return False
+        raise
 
 
 def _listing(directory: Path, names: Sequence[str]) -> Listing:
@@ -225,7 +235,8 @@ def _listing(directory: Path, names: Sequence[str]) -> Listing:
 def parse(data: bytes, directory: Path) -> Lines:
     """Return what stands in the *data* of a ledger of *directory*."""
     # a directory may have a line end in its path, which is none in the ledger then
-    data = data.replace(os.fsencode(directory) + b"/", b"")
+    here = re.escape(os.fsencode(directory) + b"/")
+    data = re.sub(b"^" + here, b"", data, flags=re.MULTILINE)
     entries: list[Part] = []
     unread: list[int] = []
     at_end = True

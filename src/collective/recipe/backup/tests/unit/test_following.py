@@ -196,6 +196,16 @@ def test_the_service_manager_is_told(
         assert manager.recv(1000) == b"READY=1\nSTATUS=following"
 
 
+def test_a_service_manager_that_is_gone_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
+
+    tell_service_manager("READY=1")
+
+    assert "cannot tell the service manager" in caplog.text
+
+
 def test_without_a_service_manager_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from collective.recipe.backup.files import Files
@@ -45,6 +47,26 @@ def test_a_line_may_hold_any_path(tmp_path, path):
     assert [chain.parts for chain in listing.chains] == [PARTS]
     assert listing.problems == ()
     assert listing.orphans == ()
+
+
+def test_a_directory_with_the_end_of_a_path_as_its_name(tmp_path, monkeypatch):
+    """The path of the one is part of a name in that of the other, and is no path of its own."""
+    (tmp_path / "mydata").mkdir()
+    (tmp_path / "data").symlink_to("mydata")
+    ledger(tmp_path / "mydata", "".join(line(part, f"{tmp_path}/mydata/") for part in PARTS))
+    monkeypatch.chdir(tmp_path)
+    listing = read_directory(Path("data"))
+    assert [chain.parts for chain in listing.chains] == [PARTS]
+    assert listing.problems == ()
+
+
+def test_a_link_to_itself_is_no_backup(tmp_path):
+    (tmp_path / "foreign").symlink_to("foreign")
+    (tmp_path / f"{SECOND.stamp}.blocks").symlink_to(f"{SECOND.stamp}.blocks")
+    ledger(tmp_path, "".join(map(line, PARTS)), files=[FULL, THIRD])
+    (tmp_path / SECOND.name).symlink_to(SECOND.name)
+    listing = read_directory(tmp_path)
+    assert listing.chains[0].missing == (SECOND.name,)
 
 
 def test_a_path_with_a_line_end_in_it(tmp_path):
