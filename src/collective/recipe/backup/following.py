@@ -47,8 +47,7 @@ class Pace:
     def ended_by_signals(self) -> Iterator[Pace]:
         """Let SIGTERM and SIGHUP ask for the end while the body runs: no work is cut short."""
         before = {
-            number: signal.signal(number, lambda _number, _frame: self.end())
-            for number in _SIGNALS
+            number: signal.signal(number, lambda _number, _frame: self.end()) for number in _SIGNALS
         }
         try:
             yield self
