@@ -1,6 +1,7 @@
 """Verify to the depth of records: each can be loaded, each blob of one is in the backup.
 
-The log of each chain passes by as it would in a restore.  What comes out of a data file
+The log of each chain passes by as it would in a restore, and each data file is compared with
+its checksum on the way, so that nobody else need read it.  What comes out of a data file
 that is damaged is not looked into: that file is a problem, and what follows it begins at
 the next.  Nothing is kept but the places of blob records, eight bytes each, because an undo
 copies a blob by pointing back to its record.
@@ -15,15 +16,17 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
-from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.filestorage.blobrecords import is_blob
 from collective.recipe.backup.filestorage.format import Record
 from collective.recipe.backup.filestorage.framing import Framing
 from collective.recipe.backup.filestorage.pickles import flaw_of
 from collective.recipe.backup.model import BlobId, Problem, RestorePoint
 from collective.recipe.backup.progress import Advance, Progress
+from collective.recipe.backup.repozo.blocks import Digested
 from collective.recipe.backup.repozo.ledger import Chain, Part
 from collective.recipe.backup.repozo.reading import checked
+from collective.recipe.backup.repozo.verify import stored_problems
 from collective.recipe.backup.times import ZERO_TID
 
 NAMED = 100
@@ -58,6 +61,12 @@ def verify_records(
             for part in parts:
                 names = _sets(chain, part, points) if lacking else ()
                 yield from _first(walk.problems(part, names, lacking), part)
+                yield from walk.flaws
+
+
+def walked(chains: Iterable[Chain], points: Sequence[RestorePoint]) -> Collection[str]:
+    """Return the names of the data files that ``verify_records`` reads."""
+    return {part.name for chain in chains for part in _parts(chain, points)}
 
 
 def _parts(chain: Chain, points: Iterable[RestorePoint]) -> Sequence[Part]:
@@ -88,7 +97,12 @@ def _first(problems: Iterable[Problem], part: Part) -> Iterator[Problem]:
 
 
 class _Walk:
-    """The records of one chain, part by part, in order."""
+    """The records of one chain, part by part, in order.
+
+    *flaws* is what is wrong with the last part as a whole, besides its records.
+    """
+
+    flaws: Sequence[Problem] = ()
 
     def __init__(self, chain: Chain, advance: Advance) -> None:
         self._chain = chain
@@ -117,7 +131,7 @@ class _Walk:
                     yield from self._lost(blobs, part, names, lacking)
                     blobs = []
         except BackupError as error:
-            yield Problem(where=path, what=error.what, hint=error.hint)
+            self.flaws = [Problem(where=path, what=error.what, hint=error.hint)]
             self._pending.clear()
             self._framing = Framing(on_record=self._pending.append)
             self._framing.resume(part.end, ZERO_TID)
@@ -125,10 +139,23 @@ class _Walk:
 
     def _loaded(self, part: Part) -> Iterator[tuple[Record, bytes]]:
         """Yield each record with its data, of the largest only the head."""
+        path = self._chain.path(part)
+        with explained("cannot be read", path), Digested(path) as file:
+            yield from self._records(part, checked(self._chain, part, file))
+            stored = file.finish()
+        self._framing.finish()
+        self.flaws = list(stored_problems(self._chain, part, stored))
+
+    def _records(self, part: Part, pieces: Iterator[bytes]) -> Iterator[tuple[Record, bytes]]:
+        """Yield the records in *pieces*; where these make no log, what they are wins."""
         held, begin = b"", part.start
-        for piece in checked(self._chain, part):
+        for piece in pieces:
             self._advance(len(piece))
-            self._framing.feed(piece)
+            try:
+                self._framing.feed(piece)
+            except BackupError:
+                deque((self._advance(len(rest)) for rest in pieces), maxlen=0)
+                raise
             held += piece
             end = begin + len(held)
             while self._pending and _stop(self._pending[0]) <= end:
@@ -136,7 +163,6 @@ class _Walk:
                 yield record, held[record.data - begin : _stop(record) - begin]
             keep = min(self._pending[0].data, end) if self._pending else end
             held, begin = held[keep - begin :], keep
-        self._framing.finish()
 
     def _is_blob(self, record: Record, data: bytes) -> bool:
         if record.size:

@@ -12,7 +12,7 @@ from pathlib import Path
 from collective.recipe.backup.destinations import Depth, Reads, manifest
 from collective.recipe.backup.destinations.blobpart import BlobPart
 from collective.recipe.backup.destinations.points import restore_points
-from collective.recipe.backup.destinations.records import verify_records
+from collective.recipe.backup.destinations.records import verify_records, walked
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.model import BlobId, Problem, RestorePoint
 from collective.recipe.backup.progress import Progress
@@ -44,9 +44,11 @@ class Verification:
                     yield Problem(where=point.stamp, what=problem)
             if depth is not Depth.NAMES:
                 read = partial(_is_read, wants, reads) if reads else wants
+                chains = read_directory(directory).chains if depth is Depth.RECORDS else ()
+                # those are read once, for their records
+                read = partial(_is_not_in, walked(chains, points), read)
                 yield from verify_contents(directory, self._progress, read)
             if depth is Depth.RECORDS:
-                chains = read_directory(directory).chains
                 lacking = self._lacking if self._blobs else None
                 yield from verify_records(chains, points, lacking, self._progress)
             if self._blobs is not None:
@@ -90,6 +92,10 @@ def _belongs_to(point: RestorePoint, chain: Chain, part: Part) -> bool:
 
 def _is_read(wants: Wants, reads: Reads, chain: Chain, part: Part) -> bool:
     return wants(chain, part) and reads(part.name)
+
+
+def _is_not_in(names: Collection[str], wants: Wants, chain: Chain, part: Part) -> bool:
+    return part.name not in names and wants(chain, part)
 
 
 def _everything(_name: str) -> bool:

@@ -143,8 +143,13 @@ def _part(
         # as the ledger says, and still no log: it was written so
         yield problem_of(path, flaw, chain.good_until(part))
         return False
-    yield from _reported(_stored(chain, part, stored), path)
+    yield from stored_problems(chain, part, stored)
     return True
+
+
+def stored_problems(chain: Chain, part: Part, stored: tuple[int, bytes]) -> Iterator[Problem]:
+    """Yield what is wrong with how a whole *part* is *stored*: its size and digest."""
+    return _reported(_stored(chain, part, stored), chain.path(part))
 
 
 def _read(pieces: Iterator[bytes], framing: Framing | None, advance: Advance) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.progress import Advance, Silent
 from collective.recipe.backup.repozo import reading
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
@@ -209,3 +214,52 @@ def test_a_damaged_manifest_does_not_end_the_search(operated: Operated) -> None:
 
     assert any("manifest" in problem for problem in found)
     assert any("the blob of" in problem for problem in found)
+
+
+class Read(Silent):
+    """A Progress that adds up the bytes of filestorage that pass by."""
+
+    size = 0
+
+    @contextmanager
+    def phase(self, title: str, total: int, unit: str = "B") -> Iterator[Advance]:
+        before = self.size
+
+        def advance(by: int) -> None:
+            self.size += by if unit == "B" else 0
+
+        yield advance
+        assert self.size - before == (total if unit == "B" else 0)
+
+
+@pytest.mark.parametrize("depth", [Depth.CHECKSUMS, Depth.RECORDS])
+def test_each_data_file_is_read_once(operated: Operated, depth: Depth) -> None:
+    run = replace(operated.run("verify"), progress=(read := Read()))
+    [destination] = run.destinations()
+    assert list(destination.verify(depth)) == []
+    assert read.size == operated.site.size
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_what_is_damaged_is_told_once_and_hides_behind_no_records(
+    operated: Operated, number: int
+) -> None:
+    path = sorted(operated.place().filestorage.glob("*fsz"))[number]
+    data = bytearray(gzip.decompress(path.read_bytes()))
+    at = data.index(b"persistent")
+    data[at : at + 10] = b"PERSISTENT"
+    path.write_bytes(gzip.compress(bytes(data)))
+    found = [
+        each for each in operated.destination().verify(Depth.RECORDS) if each.where == str(path)
+    ]
+    assert len([each for each in found if not each.inherited and "ledger" in each.what]) == 1
+
+
+def test_how_a_part_is_stored_is_looked_at_as_well(operated: Operated) -> None:
+    path = sorted(operated.place().filestorage.glob("*fsz"))[-1]
+    data = bytearray(path.read_bytes())
+    data[4] ^= 1  # the time in the head of a gzip file
+    path.write_bytes(data)
+    [problem] = operated.destination().verify(Depth.RECORDS)
+    assert problem.harmless
+    assert "not stored as it was written" in problem.what
