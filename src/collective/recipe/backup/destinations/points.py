@@ -22,7 +22,7 @@ from collective.recipe.backup.destinations import manifest
 from collective.recipe.backup.destinations.blobpart import BlobPart
 from collective.recipe.backup.destinations.cutoff import cut_off
 from collective.recipe.backup.destinations.manifest import Manifest
-from collective.recipe.backup.errors import IntegrityError, explained
+from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.repozo.ledger import Chain, Part, read_directory
 
@@ -79,9 +79,10 @@ def _with_manifest(
     """Return the restore point of *part*, None if it has no manifest."""
     try:
         written = manifest.read(chain.directory, part.stamp)
-    except IntegrityError as error:
+    except BackupError as error:
+        # the others are as good as they were
         return _unusable(chain, part, str(error))
-    if part not in chain.restorable:
+    if not chain.is_restorable(part):
         return _unusable(chain, part, f"{chain.missing[0]} is missing")
     if written is None:
         return None

@@ -20,6 +20,8 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -115,13 +117,15 @@ class Chain:
         """The names of all data files that the ledger names."""
         return tuple(part.name for part in (*self.parts, *self.stray))
 
-    @property
+    @cached_property
     def restorable(self) -> tuple[Part, ...]:
         """The parts up to the first whose file is missing."""
-        for number, part in enumerate(self.parts):
-            if part.name in self.missing:
-                return self.parts[:number]
-        return self.parts
+        missing = set(self.missing)
+        return tuple(takewhile(lambda part: part.name not in missing, self.parts))
+
+    def is_restorable(self, part: Part) -> bool:
+        """Tell whether no file is missing of *part*, which is one of it, and those before it."""
+        return bool(self.restorable) and part.stamp <= self.restorable[-1].stamp
 
     def path(self, part: Part) -> Path:
         """Return the path of the data file of *part*."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from collective.recipe.backup.destinations import Targets, recovery
+from collective.recipe.backup.destinations import Depth, Targets, recovery
 from collective.recipe.backup.filestorage.index import position
 from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.tests.contracts.destination import DestinationContract
@@ -41,6 +41,25 @@ def test_a_restored_filestorage_has_an_index(site, tmp_path, monkeypatch, near) 
     assert found is not None
     assert (found == site.size) is not near
     assert contents_of(targets.filestorage) == contents_of(site.filestorage)
+
+
+def test_a_manifest_that_cannot_be_read_costs_no_other_restore_point(site) -> None:
+    operated = Operated(site)
+    for value in range(3):
+        site.commit({"a": value})
+        operated.backup()
+    stamps = [point.stamp for point in operated.points()]
+    path = operated.place().filestorage / f"{stamps[1]}.json"
+    path.unlink()
+    path.mkdir()
+
+    assert [point.restorable for point in operated.points()] == [True, False, True]
+    problems = list(operated.destination().verify(Depth.CHECKSUMS))
+    assert any(str(path) in problem.what for problem in problems)
+    contents = site.contents()
+    site.lose()
+    operated.restore()
+    assert site.contents() == contents
 
 
 def bytes_of_blobs(operated: Operated) -> list[int | None]:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.repozo.ledger import (
+    Chain,
     Part,
     is_data_file,
     parse,
@@ -13,6 +15,7 @@ from collective.recipe.backup.repozo.ledger import (
     render,
     write_ledger,
 )
+from collective.recipe.backup.times import monotonic, stamp
 
 FULL = Part("2026-03-01-12-00-00.fsz", 0, 100, "1f3870be274f6c49b3e31a0c6728957f")
 SECOND = Part("2026-03-02-12-00-00.deltafsz", 100, 150, "6fe7b5ff5d4c4c1b8e9e0e6e2f1c9a11")
@@ -172,6 +175,27 @@ def test_missing_files_are_named_with_what_can_still_be_restored(tmp_path):
     [problem] = listing.problems
     assert problem.where == str(tmp_path / SECOND.name)
     assert problem.hint == f"the chain {FULL.stamp} can be restored up to {FULL.stamp}"
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_what_can_be_restored_ends_before_a_missing_file(tmp_path, missing):
+    files = [part for part in PARTS if part is not PARTS[missing]]
+    [chain] = ledger(tmp_path, "".join(map(line, PARTS)), files=files).chains
+    assert [chain.is_restorable(part) for part in PARTS] == [n < missing for n in range(3)]
+    assert chain.restorable == PARTS[:missing]
+
+
+def test_a_year_of_hours_in_one_chain_is_looked_at_in_no_time(tmp_path):
+    """As many looks as parts: a second for each thousand would be far too slow."""
+    begin = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    stamps = [stamp(begin + timedelta(hours=hour)) for hour in range(24 * 365)]
+    parts = tuple(
+        Part(f"{each}.deltafsz", 100 * n, 100 * n + 100, "0" * 32) for n, each in enumerate(stamps)
+    )
+    chain = Chain(tmp_path, stamps[0], parts, missing=(parts[-1].name,))
+    began = monotonic()
+    assert sum(map(chain.is_restorable, chain.parts)) == len(parts) - 1
+    assert monotonic() - began < 1
 
 
 def test_every_flipped_bit_of_a_ledger_is_seen():
