@@ -42,6 +42,12 @@ class States:
         """Return the number of blobs in a state."""
         return int((self._kept / state / "blobs").read_text())
 
+    def blob_bytes(self, state: str) -> int:
+        """Return the bytes of all blobs in a state."""
+        kept = self._kept / state / "blobstorage"
+        place = self.blobstorage if state == self.current else kept
+        return sum(path.stat().st_size for path in place.rglob("*.blob"))
+
     # making them
 
     def keep(self, state: str) -> None:

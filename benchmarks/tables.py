@@ -77,6 +77,7 @@ def is_reached(row: Row) -> bool:
         and (goal.seconds is None or seconds(ours) <= goal.seconds)
         and (goal.megabytes is None or memory(ours) <= goal.megabytes * 1_000_000)
         and (goal.inodes is None or ours.inodes <= goal.inodes)
+        and (goal.added is None or ours.size <= goal.added)
     )
 
 
@@ -88,6 +89,8 @@ def _wanted(goal: Goal) -> str:
         words.append(f"{goal.seconds:g} s")
     if goal.inodes is not None:
         words.append(f"{goal.inodes:,} inodes")
+    if goal.added is not None:
+        words.append(f"{goal.added / 1e6:.1f} MB added")
     if goal.megabytes is not None:
         words.append(f"{goal.megabytes} MB memory")
     return ", ".join(words)

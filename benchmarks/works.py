@@ -21,12 +21,16 @@ from collective.recipe.backup.errors import BackupError
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """What is to be reached: so many *times* faster than the peer, so few seconds, ..."""
+    """What is to be reached: so many *times* faster than the peer, so few seconds, ...
+
+    *added* are the bytes of disk that one round may add.
+    """
 
     times: float | None = None
     seconds: float | None = None
     megabytes: int | None = None
     inodes: int | None = None
+    added: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -330,7 +334,7 @@ class Works:
         yield Work(
             name="site-day",
             title="after a day",
-            goal=Goal(times=25, inodes=1000, megabytes=100),
+            goal=Goal(times=25, inodes=1000, megabytes=100, added=self._a_day_of_bytes()),
             stood_on=True,
             entries=entries("before the day", DAY, YESTERDAY),
         )
@@ -364,6 +368,13 @@ class Works:
             goal=Goal(times=5, megabytes=100),
             entries=entries("before the pack", PACKED, PACKED),
         )
+
+    def _a_day_of_bytes(self) -> int:
+        """Return what a day adds to the site, and 5 %."""
+        states = self._states
+        grown = states.size(DAY) - states.size(YESTERDAY)
+        blobs = states.blob_bytes(DAY) - states.blob_bytes(YESTERDAY)
+        return (grown + blobs) * 105 // 100
 
     def _lost(self) -> AbstractContextManager[object]:
         stack = ExitStack()
