@@ -111,10 +111,43 @@ def _sizes(chain: Chain, part: Part) -> Iterator[Problem]:
 
 
 def _chain(chain: Chain, wants: Wants, advance: Advance) -> Iterator[Problem]:
+    """Yield what is wrong with *chain*; where a merge replaces its files meanwhile, go on there."""
+    now: Chain | None = chain
+    start = 0
+    while now is not None:
+        start = yield from _parts(now, start, wants, advance)
+        if start == now.end:
+            return
+        now = _again(now)
+
+
+def _again(chain: Chain) -> Chain | None:
+    """Return *chain* as its ledger is now, None if it was removed."""
+    chains = read_directory(chain.directory).chains
+    return next((each for each in chains if each.stamp == chain.stamp), None)
+
+
+def _was_replaced(chain: Chain, part: Part) -> bool:
+    """Tell whether a merge or a removal took the file of *part*, which was there, meanwhile."""
+    if chain.path(part).exists():
+        return False
+    now = _again(chain)
+    return now is None or part not in now.parts
+
+
+def _parts(
+    chain: Chain, start: int, wants: Wants, advance: Advance
+) -> Generator[Problem, None, int]:
+    """Yield what is wrong from byte *start* on; return where the chain is no longer as it was.
+
+    That is its end if it stays as it is.
+    """
     framing = Framing()
     for part in chain.parts:
         whole = False
-        if part.name not in chain.missing and wants(chain, part):
+        if part.end > start and part.name not in chain.missing and wants(chain, part):
+            if _was_replaced(chain, part):
+                return part.start
             whole = yield from _part(chain, part, framing, advance)
         if not whole:
             # what follows can still be looked at, by itself
@@ -123,6 +156,7 @@ def _chain(chain: Chain, wants: Wants, advance: Advance) -> Iterator[Problem]:
     for part in chain.stray:
         if part.name not in chain.missing and wants(chain, part):
             yield from _part(chain, part, None, advance)
+    return chain.end
 
 
 def _part(

@@ -18,6 +18,7 @@ from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repozo.ledger import is_data_file, render
 from collective.recipe.backup.repozo.merge import merge
 from collective.recipe.backup.repozo.prune import remove_chain
+from collective.recipe.backup.repozo.verify import verify_contents
 from collective.recipe.backup.tests.faults.harness import (
     Crash,
     Fault,
@@ -489,6 +490,43 @@ def test_only_consecutive_deltas_can_be_merged(story, choice):
     with pytest.raises(BackupError, match="consecutive"):
         merge(world.chain, world.chain.parts[choice], files=files, progress=Silent())
     assert files.changes == []
+
+
+def merge_all(world):
+    merge(world.chain, world.chain.parts[1:], files=Files(), progress=Silent())
+
+
+def merge_all_to_damage(world):
+    merge_all(world)
+    path = world.chain.path(world.chain.last)
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def remove_all(world):
+    remove_chain(world.chains[0], Files())
+
+
+@pytest.mark.parametrize("change", [merge_all, merge_all_to_damage, remove_all])
+def test_what_changes_while_it_is_verified_is_no_problem(story, change):
+    """And what a merge puts in the place of others is verified in their stead."""
+    for commits in range(1, 6):
+        story.take(commits, level=None)
+    world = story.world()
+    asked = []
+
+    def wants(_chain, part):
+        asked.append(part.name)
+        # once to know how much there is, then once before each is read
+        if len(asked) == 5 + 3:
+            change(world)
+        return True
+
+    problems = list(verify_contents(world.directory, Silent(), wants))
+    if change is merge_all_to_damage:
+        assert [problem.where for problem in problems] == [str(world.chain.path(world.chain.last))]
+    else:
+        assert problems == []
+    assert len(asked) == 5 + 3 + (change is not remove_all)
 
 
 def test_a_damaged_delta_is_not_merged(story):
