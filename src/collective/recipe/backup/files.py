@@ -31,7 +31,8 @@ _PARTIAL = re.compile(r".+\.[0-9a-f]{8}\.partial", re.DOTALL)
 _COPY_SIZE = 1 << 20
 _MANY_ENTRIES = 1000
 _FICLONE = 0x40049409  # from linux/fs.h; Python names it from 3.12 on
-_NO_CLONE = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY, errno.EPERM}
+_NEVER_CLONE = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTTY}
+_NO_CLONE = {*_NEVER_CLONE, errno.EINVAL, errno.EPERM}
 _NO_COPY_RANGE = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF}
 _NO_LINK = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 _NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}
@@ -73,6 +74,7 @@ class Files:
     def __init__(self, token: Callable[[], str] = lambda: secrets.token_hex(4)) -> None:
         """Take *token*, which returns 8 hex digits that were not used before."""
         self._token = token
+        self._unclonable: set[tuple[int, int]] = set()
 
     def _change(
         self,
@@ -176,10 +178,17 @@ class Files:
             if not stat.S_ISREG(status.st_mode):
                 raise OSError(errno.EINVAL, "not a regular file", os.fspath(source))
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            descriptor = self._change("create", target, os.open, target, flags, 0o600)
+            # what its owner may do with it then, for whom alone it is until it is whole
+            mode = status.st_mode & stat.S_IRWXU
+            descriptor = self._change("create", target, os.open, target, flags, mode)
             try:
-                size = self._fill(reader, Writer(self, target, descriptor), observe)
-                self._keep_status(target, descriptor, status)
+                made = os.fstat(descriptor)
+                writer = Writer(self, target, descriptor)
+                if self._clone(reader, writer, (status.st_dev, made.st_dev)):
+                    size = _read_through(reader, observe) if observe else status.st_size
+                else:
+                    size = self._fill(reader, writer, observe)
+                self._keep_status(target, descriptor, status, made)
                 if sync:
                     self._change("fsync", target, os.fsync, descriptor)
             finally:
@@ -198,30 +207,39 @@ class Files:
         descriptor = self._change("create", target, os.open, target, flags, 0o600)
         try:
             yield Writer(self, target, descriptor)
-            self._keep_status(target, descriptor, like)
+            self._keep_status(target, descriptor, like, os.fstat(descriptor))
         finally:
             os.close(descriptor)
 
-    def _keep_status(self, target: Path, descriptor: int, like: os.stat_result) -> None:
-        self._keep_owner(target, descriptor, like)
-        self._change("chmod", target, os.fchmod, descriptor, stat.S_IMODE(like.st_mode))
+    def _keep_status(
+        self, target: Path, descriptor: int, like: os.stat_result, made: os.stat_result
+    ) -> None:
+        """Give a file that was *made* so what it lacks to be *like* another one."""
+        owner = like.st_uid, like.st_gid
+        if (made.st_uid, made.st_gid) != owner and os.geteuid() == 0:
+            with suppress(PermissionError):  # as far as root may
+                self._change("chown", target, os.fchown, descriptor, *owner)
+        if stat.S_IMODE(made.st_mode) != stat.S_IMODE(like.st_mode):
+            self._change("chmod", target, os.fchmod, descriptor, stat.S_IMODE(like.st_mode))
         times = (like.st_atime_ns, like.st_mtime_ns)
         self._change("utime", target, os.utime, descriptor, ns=times)
 
     def _fill(self, reader: int, writer: Writer, observe: Observe | None) -> int:
-        """Copy from *reader* up to its end by the cheapest way there is; return the size."""
-        if self._clone(reader, writer):
-            return _read_through(reader, observe) if observe else os.fstat(reader).st_size
+        """Copy the bytes from *reader* up to its end; return the size."""
         if observe is None:
             return self._pour(reader, writer)
         # as fast as the kernel's copy and a second reading for the observer
         return _read_through(reader, observe, writer)
 
-    def _clone(self, reader: int, writer: Writer) -> bool:
+    def _clone(self, reader: int, writer: Writer, devices: tuple[int, int]) -> bool:
         """Share the blocks of the file, where the file system can."""
+        if devices in self._unclonable:
+            return False
         try:
             self._change("clone", writer.path, fcntl.ioctl, writer.descriptor, _FICLONE, reader)
         except OSError as error:
+            if error.errno in _NEVER_CLONE:
+                self._unclonable.add(devices)
             if error.errno in _NO_CLONE:
                 return False
             raise
@@ -248,12 +266,6 @@ class Files:
                 # the end; or a file system (procfs, old overlays) that cannot tell
                 return done + _read_through(reader, None, writer)
             done += step
-
-    def _keep_owner(self, target: Path, descriptor: int, status: os.stat_result) -> None:
-        """Give what root copies to the user who owns the original, as far as root may."""
-        if os.geteuid() == 0:
-            with suppress(PermissionError):
-                self._change("chown", target, os.fchown, descriptor, status.st_uid, status.st_gid)
 
     def publish_copy(
         self,
@@ -362,7 +374,7 @@ class Files:
         self.make_directory(path, mode)
         made = os.lstat(path)
         owner = original.st_uid, original.st_gid
-        if os.geteuid() == 0 and (made.st_uid, made.st_gid) != owner:
+        if (made.st_uid, made.st_gid) != owner and os.geteuid() == 0:
             with suppress(PermissionError):
                 self._change("chown", path, os.chown, path, *owner)
         if stat.S_IMODE(made.st_mode) != mode:

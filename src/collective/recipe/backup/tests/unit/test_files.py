@@ -46,6 +46,15 @@ class Recording(Files):
         return [operation for operation, _name in self.done]
 
 
+def _with(status, *, mode=None, uid=None):
+    """Return a status that says something else of mode or owner."""
+    fields = list(status)
+    fields[0] = fields[0] if mode is None else stat.S_IFREG | mode
+    fields[4] = fields[4] if uid is None else uid
+    times = {"st_atime_ns": status.st_atime_ns, "st_mtime_ns": status.st_mtime_ns}
+    return os.stat_result(fields, times)
+
+
 @pytest.fixture
 def files():
     return Recording()
@@ -256,13 +265,46 @@ class TestCopy:
         with pytest.raises(OSError, match="broken"):
             files.copy(tmp_path / "source", tmp_path / "target")
 
+    @pytest.mark.parametrize(
+        ("code", "tried"), [(errno.EOPNOTSUPP, 1), (errno.EXDEV, 1), (errno.EINVAL, 3)]
+    )
+    def test_a_disk_that_never_shares_blocks_is_asked_once(self, tmp_path, code, tried):
+        (tmp_path / "source").write_bytes(b"data")
+        files = Recording("clone", OSError(code, "cannot"))
+        before = files.times
+        for number in range(3):
+            files.copy(tmp_path / "source", tmp_path / f"target{number}")
+            assert (tmp_path / f"target{number}").read_bytes() == b"data"
+        assert before - files.times == tried
+
+    @pytest.mark.parametrize("mode", [0o400, 0o444, 0o600, 0o640, 0o755, 0o4755, 0o044])
+    def test_only_what_a_copy_lacks_is_given_to_it(self, tmp_path, mode):
+        (tmp_path / "source").write_bytes(b"data")
+        with Files().filling(tmp_path / "target", _with((tmp_path / "source").stat(), mode=mode)):
+            pass
+        assert stat.S_IMODE((tmp_path / "target").stat().st_mode) == mode
+        (tmp_path / "source").chmod(mode | 0o400)
+        files = Recording()
+        files.copy(tmp_path / "source", tmp_path / "copy")
+        assert stat.S_IMODE((tmp_path / "copy").stat().st_mode) == mode | 0o400
+        asked = set(files.operations()) & {"chown", "chmod"}
+        assert asked == ({"chmod"} if mode & ~0o700 else set())
+
     def test_only_root_keeps_the_owner_and_only_as_far_as_it_may(self, tmp_path, monkeypatch):
         (tmp_path / "source").write_bytes(b"data")
-        for number, expected in ((1000, False), (0, True)):
+        status = (tmp_path / "source").stat()
+        for number, uid, expected in (
+            (1000, status.st_uid + 1, False),
+            (0, status.st_uid + 1, True),
+            (0, status.st_uid, False),
+        ):
             monkeypatch.setattr(os, "geteuid", lambda number=number: number)
             files = Recording("chown", PermissionError(errno.EPERM, "a container"))
             before = files.times
-            files.copy(tmp_path / "source", tmp_path / f"target{number}")
+            target = tmp_path / f"target{number}-{uid}"
+            with files.filling(target, _with(status, uid=uid)) as writer:
+                writer.write(b"data")
+            assert target.read_bytes() == b"data"
             assert (files.times < before) is expected
 
     def test_what_is_no_file_is_refused_and_never_waited_for(self, tmp_path, files):
