@@ -221,21 +221,20 @@ def side_by_side(
 
     Both come in the order of the walk, and so does what is yielded.
     """
-    rest = ((order(other.path), other) for other in others)
-    key, other = next(rest, _END)
+    rest = iter(others)
+    other = next(rest, None)
     for path, thing in things:
-        mine = order(path)
-        while other is not None and key < mine:
-            yield None, other
-            key, other = next(rest, _END)
-        if other is not None and key == mine:
+        if other is not None and other.path != path:
+            # most are the same, and need no key
+            key = order(path)
+            while other is not None and order(other.path) < key:
+                yield None, other
+                other = next(rest, None)
+        if other is not None and other.path == path:
             yield thing, other
-            key, other = next(rest, _END)
+            other = next(rest, None)
         else:
             yield thing, None
     while other is not None:
         yield None, other
-        key, other = next(rest, _END)
-
-
-_END: tuple[bytes, None] = (b"", None)
+        other = next(rest, None)

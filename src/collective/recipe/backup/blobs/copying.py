@@ -133,7 +133,7 @@ class Transfer:
 
     def same(self, earlier: Path, path: str, known: Checksum | None) -> Checksum | None:
         """Return what the file at *path* is in both trees, None if it differs."""
-        here, there = regular(self.source / path), regular(earlier / path)
+        here, there = regular(f"{self.source}/{path}"), regular(f"{earlier}/{path}")
         if here is None or there is None or not unchanged(here, there):
             return None
         if known is None or self.doubted:
@@ -156,7 +156,7 @@ class Transfer:
         return link_checksum(path, text)
 
 
-_COPIED = frozenset({Kind.BLOB, Kind.FILE, Kind.MARKER, Kind.DIRECTORY})
+_COPIED = Kind.BLOB, Kind.FILE, Kind.MARKER, Kind.DIRECTORY
 
 
 def refuse(entry: Entry, root: Path) -> None:
@@ -207,10 +207,10 @@ def unchanged(one: os.stat_result, other: os.stat_result) -> bool:
     """
     if one.st_size != other.st_size:
         return False
-    times = one.st_mtime_ns, other.st_mtime_ns
-    if not all(time % _SECOND for time in times):
-        return times[0] // _SECOND == times[1] // _SECOND
-    return times[0] == times[1]
+    here, there = one.st_mtime_ns, other.st_mtime_ns
+    if here == there:
+        return True
+    return not (here % _SECOND and there % _SECOND) and here // _SECOND == there // _SECOND
 
 
 def checksum_of(root: Path, path: str) -> Checksum:
@@ -261,10 +261,10 @@ def in_order(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
         pool.shutdown(cancel_futures=True)
 
 
-def regular(path: Path) -> os.stat_result | None:
+def regular(path: str | Path) -> os.stat_result | None:
     """Return the status of a regular file, None if *path* is none."""
     try:
-        status = path.lstat()
+        status = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return status if stat.S_ISREG(status.st_mode) else None

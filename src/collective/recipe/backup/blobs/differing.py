@@ -153,12 +153,15 @@ class Comparison:
             raise TooDifferent
 
 
+_UNLIKE_FILES = Kind.LINK, Kind.IMPOSTOR, Kind.SPECIAL
+
+
 def _check_kinds(ours: Entry | None, theirs: Entry | None) -> None:
     """Raise TooDifferent for what a difference cannot express."""
-    kinds = {entry.kind if entry else None for entry in (ours, theirs)}
-    if Kind.DIRECTORY in kinds and len(kinds) > 1:
+    kinds = [entry.kind for entry in (ours, theirs) if entry]
+    if Kind.DIRECTORY in kinds and kinds != [Kind.DIRECTORY, Kind.DIRECTORY]:
         raise TooDifferent
-    if kinds & {Kind.LINK, Kind.IMPOSTOR, Kind.SPECIAL}:
+    if any(kind in _UNLIKE_FILES for kind in kinds):
         raise TooDifferent
 
 

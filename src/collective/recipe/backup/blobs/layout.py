@@ -129,14 +129,14 @@ def walk(root: Path) -> Iterator[Entry]:
     Memory grows with the largest directory, not with the tree.  Raises OSError for *root*
     itself, and for a directory that cannot be read.
     """
-    top = os.fsencode(root)
+    top = os.fspath(root)
     levels = [("", _listed(top))]
     while levels:
         place, rest = levels[-1]
         for item in rest:
-            path = place + os.fsdecode(item[:-2])
-            if item[-1:] != _A_DIRECTORY:
-                entry = _entry(path, item[-1:])
+            path, letter = place + item[:-2], item[-1]
+            if letter != _A_DIRECTORY:
+                entry = _entry(path, letter)
                 if entry:
                     yield entry
                 continue
@@ -144,7 +144,7 @@ def walk(root: Path) -> Iterator[Entry]:
                 if _is_of_a_moment(path):
                     continue
                 yield Entry(path, Kind.DIRECTORY)
-            inside = _listed_if_there(os.path.join(top, os.fsencode(path)))
+            inside = _listed_if_there(f"{top}/{path}")
             levels.append((f"{path}/", inside))
             break
         else:
@@ -156,48 +156,49 @@ def order(path: str) -> bytes:
     return os.fsencode(path).replace(b"/", b"\0")
 
 
-_A_FILE, _A_LINK, _A_DIRECTORY, _A_SPECIAL = b"f", b"l", b"d", b"s"
+_A_FILE, _A_LINK, _A_DIRECTORY, _A_SPECIAL = "f", "l", "d", "s"
 _FOREIGN = {_A_FILE: Kind.FILE, _A_LINK: Kind.LINK, _A_SPECIAL: Kind.SPECIAL}
 
 
-def _listed(directory: bytes) -> Iterator[bytes]:
+def _listed(directory: str) -> Iterator[str]:
     """Return the sorted names in *directory*, each with a NUL and a letter for its kind.
 
-    A lawn has one directory for each of maybe 400,000 blobs: bytes cost a quarter of what
+    A lawn has one directory for each of maybe 400,000 blobs: strings cost a third of what
     os.DirEntry objects do.
     """
     with os.scandir(directory) as found:
-        names = [entry.name + b"\0" + _letter(entry) for entry in found]
-    names.sort()
+        names = [f"{entry.name}\0{_letter(entry)}" for entry in found]
+    # the order of bytes is that of characters, but for names that are no text
+    names.sort(key=None if all(map(str.isascii, names)) else os.fsencode)
     return iter(names)
 
 
-def _listed_if_there(directory: bytes) -> Iterator[bytes]:
+def _listed_if_there(directory: str) -> Iterator[str]:
     try:
         return _listed(directory)
     except FileNotFoundError:  # ZODB removes the directories that a pack has emptied
         return iter(())
 
 
-def _letter(entry: os.DirEntry[bytes]) -> bytes:
-    if entry.is_symlink():
-        return _A_LINK
+def _letter(entry: os.DirEntry[str]) -> str:
+    if entry.is_file(follow_symlinks=False):
+        return _A_FILE
     if entry.is_dir(follow_symlinks=False):
         return _A_DIRECTORY
-    return _A_FILE if entry.is_file(follow_symlinks=False) else _A_SPECIAL
+    return _A_LINK if entry.is_symlink() else _A_SPECIAL
 
 
 def _is_of_a_moment(path: str) -> bool:
     return path in _OF_A_MOMENT_AT_THE_ROOT or bool(_OF_A_MOMENT.fullmatch(path))
 
 
-def _entry(path: str, letter: bytes) -> Entry | None:
+def _entry(path: str, letter: str) -> Entry | None:
     """Return what is at *path*, which is no directory; None for what does not count."""
     blob = blob_of(path)
+    if blob and letter == _A_FILE:
+        return Entry(path, Kind.BLOB, blob)
     if letter == _A_LINK and (blob or path == MARKER or _DIRECTORY.fullmatch(path)):
         return Entry(path, Kind.IMPOSTOR)
-    if letter == _A_FILE and blob:
-        return Entry(path, Kind.BLOB, blob)
     if letter == _A_FILE and path == MARKER:
         return Entry(path, Kind.MARKER)
     return None if _is_of_a_moment(path) else Entry(path, _FOREIGN[letter])

@@ -223,9 +223,9 @@ def find_sets(directory: Path, name: str) -> list[BlobSet]:
 
 def missing(blob_set: BlobSet, ids: Iterable[BlobId]) -> Iterator[BlobId]:
     """Yield those of *ids* whose blobs are not in the set."""
-    layout = layout_of(blob_set.root)
+    layout, root = layout_of(blob_set.root), os.fspath(blob_set.root)
     for blob in ids:
-        if not (blob_set.root / layout.path(blob)).is_file():
+        if not os.path.isfile(f"{root}/{layout.path(blob)}"):
             yield blob
 
 

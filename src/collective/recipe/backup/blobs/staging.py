@@ -120,7 +120,7 @@ class Restoration(Transfer):
 
     def same(self, earlier: Path, path: str, known: Checksum | None) -> Checksum | None:
         """Return what the file is, if the live one is the same."""
-        here, there = regular(self.source / path), regular(earlier / path)
+        here, there = regular(f"{self.source}/{path}"), regular(f"{earlier}/{path}")
         if here is None or there is None or here.st_size != there.st_size:
             return None
         expected = known or Checksum(path, here.st_size, "")

@@ -116,6 +116,13 @@ class TestWalk:
         assert set(blobs(site.blobstorage)) == expected
         assert foreign(site.blobstorage) == {}
 
+    def test_names_that_are_no_text_come_in_the_order_of_their_bytes(self, tmp_path):
+        names = [b"a", b"a\xff", b"\xee\x80\x80", b"\xf0\x9f\x90\x98", b"\x80", b"\xff", b"z"]
+        for name in names:
+            (tmp_path / os.fsdecode(name)).write_bytes(b"")
+        found = [os.fsencode(entry.path) for entry in walk(tmp_path)]
+        assert found == sorted(names)
+
     @layouts
     def test_it_comes_sorted_by_order(self, tmp_path, layout):
         numbers = random.Random(1)
