@@ -107,6 +107,9 @@ _HINTS = {
     errno.EIO: "the disk or its connection is failing: look into the system log",
     errno.ENOENT: "is the path right, and is the disk mounted?",
     errno.ENOTDIR: "something that is not a directory stands in the way",
+    errno.EISDIR: "a directory stands where a file should be: move it away",
+    errno.ELOOP: "a symbolic link there leads to itself: remove it",
+    errno.EFBIG: "the file system, or a limit (ulimit -f), allows no file that large",
     errno.ENAMETOOLONG: "use shorter names",
 }
 

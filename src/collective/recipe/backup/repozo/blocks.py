@@ -1,7 +1,9 @@
 """The digests beside a data file: what allows us to go on without reading it again.
 
-``STAMP.blocks`` belongs to the data file of that stamp.  It is a cache: without it, the
-next backup reads more, and nothing else changes.  All numbers are big-endian::
+``STAMP.blocks`` belongs to the data file of that stamp.  It is a cache: without it, backup,
+restore and verify go by the MD5 in the ledger and read more, a copy of an index is used only
+if it is of the very end, and how a data file is stored is not compared.  All numbers are
+big-endian::
 
     0   8   magic "CRBBLOCK"
     8   2   version of this format, 1

@@ -108,6 +108,14 @@ def test_an_os_error_without_a_number_keeps_its_words():
     assert str(from_os_error(OSError("odd"))) == "cannot go on: odd"
 
 
+def test_what_stands_in_the_place_of_a_file_is_to_be_moved_away(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    for path, word in {tmp_path: "directory", tmp_path / "loop": "link"}.items():
+        with pytest.raises(BackupError) as caught, explained("cannot read", path):
+            path.read_bytes()
+        assert word in caught.value.hint
+
+
 @pytest.mark.parametrize("number", sorted(errors._HINTS))
 def test_a_hint_says_something(number):
     assert len(errors._HINTS[number].split()) > 2
