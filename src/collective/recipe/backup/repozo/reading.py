@@ -13,6 +13,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO, Protocol, cast
 
+from blake3 import blake3
+
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.gzipping import BAD_GZIP, ahead, inflating
 from collective.recipe.backup.repozo.blocks import Blocks, Digested, digest_of, read_blocks
@@ -102,25 +104,36 @@ class _Ledger:
 
 
 class _Digests:
-    """By the digests of the blocks; if one does not fit, by the ledger and a second reading."""
+    """By the digests of the blocks; if one does not fit, by the ledger and a second reading.
+
+    What was given to us must be what the second reading gives: a disk or a memory that
+    fails now and then may have damaged the first one alone.
+    """
 
     def __init__(self, path: Path, part: Part, blocks: Blocks) -> None:
         self._path = path
         self._part = part
         self._expected = blocks.ranges()
         self._fit = True
+        self._given = blake3()
 
     def add(self, piece: bytes) -> None:
         _offset, _size, expected = next(self._expected, (0, 0, b""))
-        self._fit = self._fit and digest_of(piece) == expected
+        digest = digest_of(piece)
+        self._given.update(digest)
+        self._fit = self._fit and digest == expected
 
     def flaw(self) -> str:
         if self._fit:
             return ""
-        ledger = _Ledger(self._part)
-        for piece in pieces(self._path):
+        ledger, again = _Ledger(self._part), blake3()
+        for piece in blocks_of(pieces(self._path), PIECE):
             ledger.add(piece)
-        return ledger.flaw()
+            again.update(digest_of(piece))
+        if flaw := ledger.flaw():
+            return flaw
+        same = again.digest() == self._given.digest()
+        return "" if same else "the backup was something else when it was read again"
 
 
 def _proof(chain: Chain, part: Part) -> _Proof:

@@ -48,6 +48,25 @@ def test_other_bytes_of_the_same_length_are_found(vault, with_digests) -> None:
     assert caught.value.where == str(path)
 
 
+def test_damage_that_is_gone_at_a_second_reading_is_damage(vault) -> None:
+    """A disk or a memory that fails now and then; what was passed on was read the first time."""
+    full, _delta = vault.chain.parts
+    path = vault.chain.path(full)
+    stored = path.read_bytes()
+    other = bytearray(vault.source[: full.end])
+    other[PIECE + 5] ^= 1
+    path.write_bytes(gzip.compress(bytes(other)) if full.compressed else other)
+    passed = 0
+
+    with pytest.raises(IntegrityError, match="read again"):
+        for piece in checked(vault.chain, full):
+            passed += len(piece)
+            if passed == full.size:
+                path.write_bytes(stored)
+
+    assert passed == full.size
+
+
 def test_digests_that_speak_of_something_else_are_not_believed(vault) -> None:
     full, _delta = vault.chain.parts
     blocks = read_blocks(vault.directory, full)
