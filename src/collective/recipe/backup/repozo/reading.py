@@ -83,7 +83,7 @@ class _Proof(Protocol):
         """Take the next piece."""
 
     def flaw(self) -> str:
-        """Return what is wrong, "" if nothing is."""
+        """Return what is wrong, "" if nothing is.  Raises IntegrityError if that varies."""
 
 
 class _Ledger:
@@ -130,10 +130,15 @@ class _Digests:
         for piece in blocks_of(pieces(self._path), PIECE):
             ledger.add(piece)
             again.update(digest_of(piece))
-        if flaw := ledger.flaw():
-            return flaw
-        same = again.digest() == self._given.digest()
-        return "" if same else "the backup was something else when it was read again"
+        flaw = ledger.flaw()
+        if not flaw and again.digest() != self._given.digest():
+            raise IntegrityError(
+                "the backup was something else when it was read again",
+                where=self._path,
+                hint="its disk or the memory fails now and then: look into the system log,"
+                " then try again",
+            )
+        return flaw
 
 
 def _proof(chain: Chain, part: Part) -> _Proof:

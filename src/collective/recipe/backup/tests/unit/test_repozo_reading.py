@@ -58,13 +58,14 @@ def test_damage_that_is_gone_at_a_second_reading_is_damage(vault) -> None:
     path.write_bytes(gzip.compress(bytes(other)) if full.compressed else other)
     passed = 0
 
-    with pytest.raises(IntegrityError, match="read again"):
+    with pytest.raises(IntegrityError, match="read again") as caught:
         for piece in checked(vault.chain, full):
             passed += len(piece)
             if passed == full.size:
                 path.write_bytes(stored)
 
     assert passed == full.size
+    assert "system log" in caught.value.hint
 
 
 def test_digests_that_speak_of_something_else_are_not_believed(vault) -> None:
