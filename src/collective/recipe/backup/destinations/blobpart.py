@@ -220,9 +220,8 @@ class BlobPart:
         if reads is None:
             yield from verify_archives.verify_names(ordered)
             return
-        read = {each.archive for each in archived if reads(each.name)}
         yield from verify_archives.verify_contents(
-            ordered, progress=self._shop.progress, wants=read.__contains__
+            ordered, progress=self._shop.progress, wants=lambda archive: reads(archive.name)
         )
 
     def remove_unneeded(self, needed: Iterable[str | None], oldest: str) -> Iterator[str]:

@@ -76,5 +76,10 @@ class Spoilt:
 
 
 def read_with(point: RestorePoint, points: Sequence[RestorePoint]) -> list[str]:
-    """Return the stamps of what is whole if *point* is: it, and those before it in its chain."""
-    return [each.stamp for each in points if each.chain == point.chain and each.age <= point.age]
+    """Return the stamps of what is whole if *point* is.
+
+    It, and those before it in its chain; but what holds the blobs of an earlier one alone was
+    not read.
+    """
+    earlier = (each for each in points if each.chain == point.chain and each.age <= point.age)
+    return [each.stamp for each in earlier if each.blobs in (None, point.blobs)]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,6 +157,11 @@ def test_a_rehearsal_finds_and_clears_as_well(operated: Operated) -> None:
     part(operated, 2).write_bytes(whole)
     [done] = rehearsed(operated)
     assert done.problem is None
+    # of an earlier one that has blobs of its own nobody has read those
+    own = operated.points()[2].blobs != operated.points()[3].blobs
+    assert damaged(operated) == [False, False, own, False]
+
+    rehearsed(operated, which=rehearsal.Which.EACH)
     assert damaged(operated) == [False] * 4
     assert not memory(operated).exists()
 
@@ -285,6 +292,51 @@ def test_the_new_chain_is_not_linked_to_what_is_damaged(with_blobs: Operated, ca
     assert damaged(with_blobs) == [True, True, False]
     # what is whole there is linked all the same
     assert stored_blob(with_blobs, b"blob of the second").stat().st_nlink > 1
+
+
+@pytest.mark.parametrize("look", [looked_at, rehearsed])
+@pytest.mark.parametrize(
+    "options", [{"blob_snapshots": "each"}, {"archive_blob": True, "incremental_blobs": False}]
+)
+def test_a_whole_one_says_nothing_of_blobs_that_an_earlier_one_holds_alone(
+    site: Site, options: dict[str, Any], look: Callable[..., object]
+) -> None:
+    """As a tree on a disk without hard links, or an archive."""
+    operated = Operated(site, keep=0, **options)
+    for number in range(2):
+        site.commit({}, {f"b{number}": b"blob %d" % number})
+        operated.backup()
+    first, last = operated.points()
+    directory = operated.place().blobstorage
+    assert directory is not None
+    held = directory / str(first.blobs)
+    if held.is_dir():
+        held = stored_blob(operated, b"blob 0")
+        data = held.read_bytes()
+        held.unlink()
+        held.write_bytes(data)
+    flip(held)
+    looked_at(operated)
+    assert damaged(operated) == [True, False]
+
+    look(operated, when=last.moment)
+
+    assert damaged(operated) == [True, False]
+
+
+def test_an_archive_is_verified_with_what_it_builds_on(site: Site) -> None:
+    operated = Operated(site, keep=0, archive_blob=True, incremental_blobs=True)
+    for number in range(2):
+        site.commit({}, {f"b{number}": b"blob %d" % number})
+        operated.backup()
+    first, last = operated.points()
+    directory = operated.place().blobstorage
+    assert directory is not None
+    flip(directory / str(first.blobs))
+
+    assert looked_at(operated, when=last.moment)
+
+    assert damaged(operated) == [True, True]
 
 
 def test_only_blobs_are_remembered_as_well(site: Site) -> None:
