@@ -23,7 +23,7 @@ PhaseManager = AbstractContextManager[Advance]
 
 
 class Progress(Protocol):
-    """Where long work reports to.  Phases do not nest; *advance* may be called by any thread."""
+    """Where long work reports to.  Any thread may have a phase, and call its *advance*."""
 
     def phase(self, title: str, total: int, unit: str = "B") -> PhaseManager:
         """Return a context manager for one phase of *total* units that yields its Advance."""

@@ -76,11 +76,15 @@ class State:
 
 
 class Told:
-    """A Progress that gives *tell* the state of a phase, None when the phase is over."""
+    """A Progress that gives *tell* the state of a phase, None when the phase is over.
+
+    Of several at a time it is the one that began first.
+    """
 
     def __init__(self, tell: Callable[[State | None], object], rhythm: Rhythm) -> None:
         self._tell = tell
         self._rhythm = rhythm
+        self._under_way: list[_Count] = []
 
     def phase(self, title: str, total: int, unit: str = "B") -> PhaseManager:
         """Return a phase of *total* units; see Progress."""
@@ -95,6 +99,8 @@ class Told:
             wait, rate = self._rhythm.first, _Rate(monotonic())
             while not ended.wait(wait):
                 wait = self._rhythm.every
+                if count is not self._under_way[0]:
+                    continue
                 self._tell(
                     State(
                         title=title,
@@ -106,12 +112,14 @@ class Told:
                 )
 
         watcher = threading.Thread(target=watch, name="progress", daemon=True)
+        self._under_way.append(count)
         watcher.start()
         try:
             yield count.advance
         finally:
             ended.set()
             watcher.join()
+            self._under_way.remove(count)
             self._tell(None)
 
 

@@ -33,6 +33,7 @@ from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage.blobrecords import blobs
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
 from collective.recipe.backup.model import BlobId, Problem
+from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo.backup import Taken
 from collective.recipe.backup.times import ZERO_TID, Tid
 
@@ -148,7 +149,15 @@ class BlobPart:
 
     # restore
 
-    def stage(self, name: str, target: Path, *, live: Path | None, until: Tid) -> Staged:
+    def stage(  # noqa: PLR0913  progress is the workshop's, unless two parts are restored at once
+        self,
+        name: str,
+        target: Path,
+        *,
+        live: Path | None,
+        until: Tid,
+        progress: Progress | None = None,
+    ) -> Staged:
         """Restore the blobs of *name* up to *until* to *target*.
 
         That may be only the difference to *live* (see transplant).
@@ -161,7 +170,7 @@ class BlobPart:
                 where=self.directory / name,
                 hint="a backup may have removed them just now: look at the list again",
             )
-        files, progress = self._shop.files, self._shop.progress
+        files, progress = self._shop.files, progress or self._shop.progress
         if live is not None and isinstance(holding, Tree):
             difference = stage_difference(
                 holding.blob_set, target, live=live, until=until, files=files, progress=progress

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 
 from collective.recipe.backup.blobs.sets import Copied
@@ -40,8 +41,14 @@ from collective.recipe.backup.destinations.points import point_of, restore_point
 from collective.recipe.backup.destinations.program import Repozo
 from collective.recipe.backup.destinations.recovery import Recovery
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
+from collective.recipe.backup.destinations.together import Together
 from collective.recipe.backup.destinations.verification import Verification
-from collective.recipe.backup.errors import BackupError, NoRestorePoint, explained
+from collective.recipe.backup.errors import (
+    BackupError,
+    IntegrityError,
+    NoRestorePoint,
+    explained,
+)
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.gzipping import DEFAULT_LEVEL
@@ -53,7 +60,7 @@ from collective.recipe.backup.repozo.merge import merge
 from collective.recipe.backup.repozo.prune import remove_chain
 from collective.recipe.backup.repozo.recover import Write
 from collective.recipe.backup.restorepoints import Choice
-from collective.recipe.backup.times import LAST_TID, Tid, tid_at
+from collective.recipe.backup.times import LAST_TID, Tid, show_tid, tid_at
 
 logger = logging.getLogger("backup")
 
@@ -248,32 +255,57 @@ class Directory:
 
     def stage(self, choice: Choice, targets: Targets) -> Staged:
         """Restore *choice* to *targets*; see Destination."""
-        point = choice.point
-        until, staged = choice.until or point.tid, Staged()
-        if targets.filestorage is not None:
-            staged, recovered = self._recovery(choice).stage(targets.filestorage, targets)
-            until = recovered.tid
-        if targets.blobstorage is not None and self._blobs is not None and point.blobs:
-            blobs = self._blobs.stage(
-                point.blobs,
-                targets.blobstorage,
-                live=targets.live_blobstorage,
-                until=until or LAST_TID,
-            )
-            staged = replace(blobs, keep=staged.keep, index=staged.index)
-        return staged
+        progress = Together(self._progress)
+        filestorage = partial(self._stage_filestorage, choice, targets, progress)
+        blobs = partial(self._stage_blobs, choice.point, targets, progress)
+        until = choice.until or choice.point.tid
+        if until is None:
+            # what an older release made: only the filestorage tells how far its blobs go
+            staged, until = filestorage()
+            with_blobs = blobs(until or LAST_TID)
+        else:
+            (staged, last), with_blobs = progress.run(filestorage, partial(blobs, until))
+            if last is not None and last != until and choice.until is None:
+                raise IntegrityError(
+                    f"it ends with the transaction {show_tid(last)} and not with {show_tid(until)}",
+                    where=choice.point.stamp,
+                    hint="verify the backups, and restore an earlier one",
+                )
+        return replace(with_blobs, keep=staged.keep, index=staged.index)
+
+    def _stage_filestorage(
+        self, choice: Choice, targets: Targets, progress: Progress
+    ) -> tuple[Staged, Tid | None]:
+        """Return how it becomes live and its last tid, None if there is none."""
+        if targets.filestorage is None:
+            return Staged(), choice.until or choice.point.tid
+        staged, recovered = self._recovery(choice, progress).stage(targets.filestorage, targets)
+        return staged, recovered.tid
+
+    def _stage_blobs(
+        self, point: RestorePoint, targets: Targets, progress: Progress, until: Tid
+    ) -> Staged:
+        if targets.blobstorage is None or self._blobs is None or not point.blobs:
+            return Staged()
+        return self._blobs.stage(
+            point.blobs,
+            targets.blobstorage,
+            live=targets.live_blobstorage,
+            until=until,
+            progress=progress,
+        )
 
     def stream(self, choice: Choice, write: Write) -> None:
         """Give the filestorage of *choice* to *write*; see Destination."""
-        self._recovery(choice).stream(write)
+        self._recovery(choice, self._progress).stream(write)
 
-    def _recovery(self, choice: Choice) -> Recovery:
+    def _recovery(self, choice: Choice, progress: Progress) -> Recovery:
         return Recovery(
             chain=self._chain(choice.point.chain),
             choice=choice,
             repozo=self._settings.repozo,
             files=self._files,
-            progress=self._progress,
+            progress=progress,
         )
 
     def _chain(self, stamp: str) -> Chain:

@@ -98,6 +98,19 @@ def test_a_phase_that_fails_is_over_as_well():
     assert "progress" not in {thread.name for thread in threading.enumerate()}
 
 
+def test_of_two_phases_at_a_time_the_older_one_is_told():
+    told: list[State | None] = []
+    progress = Told(told.append, QUICK)
+    with progress.phase("older", 10):
+        with progress.phase("younger", 10):
+            time.sleep(0.15)
+        assert {each.title for each in told if each} == {"older"}
+    with progress.phase("younger", 10), progress.phase("youngest", 10):
+        time.sleep(0.15)
+    assert {each.title for each in told if each} == {"older", "younger"}
+    assert told[-1] is None
+
+
 def test_any_thread_may_advance():
     told: list[State | None] = []
     with Told(told.append, QUICK).phase("copying", 80_000, "files") as advance:

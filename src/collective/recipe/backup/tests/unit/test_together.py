@@ -1,0 +1,87 @@
+"""Two works at once: both succeed, or neither goes on."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from collective.recipe.backup.destinations.together import Stopped, Together
+from collective.recipe.backup.progress import Silent
+
+LONG = 60.0
+"""Seconds that a thread waits at most for what will come."""
+
+
+@pytest.fixture
+def together():
+    return Together(Silent())
+
+
+def endless(together, ended):
+    """Return a work that tells of its progress until it is stopped."""
+
+    def work():
+        try:
+            with together.phase("counting", 0) as advance:
+                for _turn in range(10**9):
+                    advance(1)
+        except Stopped:
+            ended.append("stopped")
+            raise
+
+    return work
+
+
+def failing(error):
+    def work():
+        raise error
+
+    return work
+
+
+def test_both_run_at_the_same_time(together):
+    meeting = threading.Barrier(2)
+
+    def work():
+        return meeting.wait(LONG)
+
+    assert sorted(together.run(work, work)) == [0, 1]
+
+
+def test_the_amounts_of_both_are_told():
+    told = []
+
+    class Counting(Silent):
+        def phase(self, title, total, unit="B"):
+            told.append((title, total, unit))
+            return super().phase(title, total, unit)
+
+    together = Together(Counting())
+
+    def work(title, unit):
+        with together.phase(title, 3, unit) as advance:
+            advance(3)
+        return title
+
+    done = together.run(lambda: work("one", "B"), lambda: work("other", "files"))
+    assert done == ("one", "other")
+    assert sorted(told) == [("one", 3, "B"), ("other", 3, "files")]
+
+
+@pytest.mark.parametrize("error", [OSError("full"), KeyboardInterrupt()])
+def test_when_one_fails_the_other_is_stopped_and_ends_first(together, error):
+    ended = []
+    with pytest.raises(type(error)):
+        together.run(failing(error), endless(together, ended))
+    assert ended == ["stopped"]
+
+    again = Together(Silent())
+    with pytest.raises(type(error)):
+        again.run(endless(again, ended), failing(error))
+    assert ended == ["stopped"] * 2
+
+
+def test_when_both_fail_it_is_no_secret_why(together):
+    with pytest.raises(OSError, match="full"):
+        together.run(failing(OSError("full")), failing(ValueError("other")))
