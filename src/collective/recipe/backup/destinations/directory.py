@@ -132,14 +132,27 @@ class Directory:
         mark = owners.claim(place.filestorage, self.source, self._is_known, self._files)
         if self._blobs is not None and self._blobs.directory.is_dir():
             owners.claim_blobs(
-                self._blobs.directory, self._blobs.storage, self.source, mark, self._files
+                self._blobs.directory,
+                self._blobs.storage,
+                self.source,
+                mark,
+                knows=self._has_blobs,
+                files=self._files,
             )
 
     def _is_known(self) -> bool:
         """Tell whether the filestorage has a transaction that the restore points know."""
-        tids = {tid for point in self.restore_points() for tid in (point.since, point.tid) if tid}
+        points = self.restore_points()
+        tids = {tid for point in points for tid in (point.since, point.tid) if tid}
         with TransactionLog(self.source.filestorage) as log:
-            return not tids or any(each.tid in tids for each in log.transactions())
+            # until a pack each is where it was, and nobody need read all of a large log
+            if not tids or any(_ends_in(log, point) for point in reversed(points)):
+                return True
+            return any(each.tid in tids for each in log.transactions())
+
+    def _has_blobs(self) -> bool:
+        """Tell whether a restore point has its blobs in the directory."""
+        return any(point.blobs and point.restorable for point in self.restore_points())
 
     # backup
 
@@ -369,6 +382,15 @@ class Directory:
         """Yield what is wrong; see Destination."""
         look = Verification(self.place.filestorage, self._blobs, self._progress)
         return look.problems(depth, only=only, reads=reads)
+
+
+def _ends_in(log: TransactionLog, point: RestorePoint) -> bool:
+    """Tell whether *log* has the last transaction of *point* at the same place."""
+    try:
+        last = log.before(point.end)
+    except IntegrityError:
+        return False
+    return last is not None and last.tid == point.tid
 
 
 def _since(

@@ -14,7 +14,9 @@ writes there later must be its owner::
 
 A site may move.  What the mark names is no longer there then, and the site has
 transactions that the backups know: it stays the owner.  A directory that was copied, or
-put on another disk, belongs to whoever writes to it next.  Readers look at no mark.
+put on another disk, belongs to whoever writes to it next, and so does one that is empty but
+for its mark.  A damaged mark keeps only those out who know nothing of what is there.
+Readers look at no mark.
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ NAME = ".backup.owner"
 FORMAT = 1
 _KEY_SIZE = 16
 
+_OF_NOBODY = {"lost+found"}
+
 Knows = Callable[[], bool]
 """Tells whether the source has anything that the backups have; it may take its time."""
 
@@ -65,8 +69,8 @@ def claim(directory: Path, source: Source, knows: Knows, files: Files) -> Mark:
     Raises ConfigurationError if they are those of another site.
     """
     path, mine = directory / NAME, _mark(directory, source)
-    mark = _still_there(path)
-    if mark is not None:
+    mark = _still_there(path, knows)
+    if mark is not None and holds_backups(directory):
         same = (mark.host, mark.filestorage) == (mine.host, mine.filestorage)
         if not same and (_is_other(mark, mark.filestorage, source.filestorage) or not knows()):
             raise _refusal(path, f"the backups of {mark.filestorage}", mark)
@@ -75,13 +79,15 @@ def claim(directory: Path, source: Source, knows: Knows, files: Files) -> Mark:
     return mine
 
 
-def claim_blobs(directory: Path, storage: str, source: Source, backups: Mark, files: Files) -> None:
+def claim_blobs(  # noqa: PLR0913  the last two come from outside
+    directory: Path, storage: str, source: Source, backups: Mark, *, knows: Knows, files: Files
+) -> None:
     """Make the blobs of *storage* in *directory* belong to the filestorage backups *backups*.
 
     Raises ConfigurationError if they belong to others.
     """
     path = _path(directory, storage)
-    mark = _still_there(path)
+    mark = _still_there(path, knows)
     if mark is not None and mark.key != backups.key and _is_claimed(mark, source):
         if mark.backups is None:
             raise _refusal(path, f"the backups of {mark.blobstorage}", mark)
@@ -99,12 +105,24 @@ def claim_blobs_alone(
     Raises ConfigurationError if they are those of another site.
     """
     path, mine = _path(directory, storage), _mark(directory, source)
-    mark = _still_there(path)
-    if mark is not None:
+    mark = _still_there(path, knows)
+    # of filestorage backups that are being made there may be no blobs yet, and we lock only here
+    if mark is not None and (mark.backups or holds_backups(directory)):
         same = (mark.host, mark.blobstorage) == (mine.host, mine.blobstorage)
         if not same and (_is_other(mark, mark.blobstorage, source.blobstorage) or not knows()):
             raise _refusal(path, f"the backups of {mark.blobstorage}", mark)
     _write(path, mine, files)
+
+
+def holds_backups(directory: Path) -> bool:
+    """Tell whether there is anything but what a run leaves that made no backup."""
+    try:
+        with os.scandir(directory) as entries:
+            return any(not it.name.startswith(".") and it.name not in _OF_NOBODY for it in entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True  # nobody can tell; whoever writes there will be told why
 
 
 def _path(directory: Path, storage: str) -> Path:
@@ -128,9 +146,17 @@ def _mark(directory: Path, source: Source) -> Mark:
     )
 
 
-def _still_there(path: Path) -> Mark | None:
-    """Return the mark at *path*, None if it came here with a copy, or if there is none."""
-    mark = _read(path)
+def _still_there(path: Path, knows: Knows) -> Mark | None:
+    """Return the mark at *path*, None if it came here with a copy, or if there is none.
+
+    A damaged one is none to who knows what is there.
+    """
+    try:
+        mark = _read(path)
+    except IntegrityError:
+        if not knows():
+            raise
+        return None
     if mark is None or mark.directory == os.path.realpath(path.parent):
         return mark
     # renamed, or mounted elsewhere; the roots of two disks may have the same number
@@ -176,19 +202,26 @@ def _refusal(path: Path, what: str, mark: Mark, hint: str = _HINT) -> BackupErro
 
 
 def _write(path: Path, mark: Mark, files: Files) -> None:
-    if _read(path) != mark:
-        content = {"format": FORMAT, **asdict(mark)}
+    content = {"format": FORMAT, **asdict(mark)}
+    data = json.dumps(content, sort_keys=True).encode("ascii") + b"\n"
+    if _bytes_of(path) != data:
         with explained("cannot mark the backups as those of this site", path):
-            files.write(path, json.dumps(content, sort_keys=True).encode("ascii") + b"\n")
+            files.write(path, data)
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    with explained("cannot read whose backups these are", path):
+        try:
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
 
 def _read(path: Path) -> Mark | None:
     """Return what the mark at *path* says, None if there is none."""
-    with explained("cannot read whose backups these are", path):
-        try:
-            data = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+    data = _bytes_of(path)
+    if data is None:
+        return None
     try:
         content = json.loads(data)
         if content.pop("format") != FORMAT:

@@ -97,7 +97,8 @@ def _with_manifest(
                 f" (looked for is {storage}.*, since blob_storage ends in {storage} now: "
                 f"let it end in {old} again to restore this)"
             )
-        return _unusable(chain, part, problem)
+        unusable = _unusable(chain, part, problem)
+        return replace(unusable, tid=written.tid, since=written.since, taken=written.taken)
     return point_of(written)
 
 

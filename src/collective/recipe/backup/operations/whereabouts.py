@@ -21,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from collective.recipe.backup.destinations.owners import holds_backups
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.operations.run import Run
 
@@ -28,8 +29,6 @@ logger = logging.getLogger("backup")
 
 NAME = "whereabouts.json"
 FORMAT = 1
-
-_OF_NOBODY = {"lost+found"}
 
 
 class Gone(NamedTuple):
@@ -66,13 +65,16 @@ def note_path(run: Run) -> Path:
 def gone(run: Run) -> Iterator[Gone]:
     """Yield the directories of the destination that held backups and hold none now."""
     noted = _noted(note_path(run))
-    own = mount_of(run.config_path.parent)
+    here = Path(os.path.realpath(run.config_path.parent))
+    own = mount_of(here)
     for directory in _directories(run):
         mount = noted.get(str(directory))
-        if mount is not None and not _holds_backups(directory):
+        if mount is not None and not holds_backups(directory):
             now = mount_of(directory)
             below = Path(mount).is_relative_to(now) or now == own
-            yield Gone(directory, Path(mount), unmounted=now != Path(mount) and below)
+            # a site that was below it as well has not been unmounted: it was moved
+            moved = now == Path(mount) or here.is_relative_to(mount)
+            yield Gone(directory, Path(mount), unmounted=below and not moved)
 
 
 def warn(run: Run) -> None:
@@ -88,7 +90,7 @@ def note(run: Run) -> None:
     if not os.access(path.parent, os.W_OK):
         return
     noted = _noted(path)
-    found = {str(it): str(mount_of(it)) for it in _directories(run) if _holds_backups(it)}
+    found = {str(it): str(mount_of(it)) for it in _directories(run) if holds_backups(it)}
     if any(noted.get(directory) != mount for directory, mount in found.items()):
         content = {"format": FORMAT, "mounts": {**noted, **found}}
         run.files.write(path, json.dumps(content, indent=2).encode("ascii") + b"\n")
@@ -105,17 +107,6 @@ def mount_of(path: Path) -> Path:
 def _directories(run: Run) -> Iterator[Path]:
     for place in run.config.destinations[run.destination]:
         yield from filter(None, (place.filestorage, place.blobstorage))
-
-
-def _holds_backups(directory: Path) -> bool:
-    """Tell whether there is anything but what a run leaves that made no backup."""
-    try:
-        with os.scandir(directory) as entries:
-            return any(not it.name.startswith(".") and it.name not in _OF_NOBODY for it in entries)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True  # nobody can tell; whoever writes there will be told why
 
 
 def _noted(path: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,10 @@ import pytest
 from collective.recipe.backup.config import STANDARD, dump
 from collective.recipe.backup.destinations import Depth, owners
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError
-from collective.recipe.backup.model import Place, Source
 from collective.recipe.backup.operations.backup import merge_now
 from collective.recipe.backup.operations.prune import prune
 from collective.recipe.backup.tests.runs import NOON, Operated, copied
 from collective.recipe.backup.tests.samples import Site
-from collective.recipe.backup.times import stamp
 
 
 def configured(operated: Operated, **places: Path) -> Operated:
@@ -326,13 +325,105 @@ def test_blobs_of_a_site_alone_are_not_those_of_another(first: Operated, tmp_pat
         alone.backup()
 
 
-def test_a_damaged_mark_is_named(first: Operated) -> None:
-    mark_of(first).write_bytes(b"{}")
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[]", b'{"format": 2}'])
+@pytest.mark.parametrize("mark", [mark_of, blob_mark_of])
+def test_a_damaged_mark_does_not_stop_who_knows_what_is_there(
+    first: Operated, mark: Callable[[Operated], Path], damage: bytes
+) -> None:
+    """No night is lost for it: it is written anew."""
+    before = mark(first).read_bytes()
+    mark(first).write_bytes(damage)
+    first.site.commit({"a": 1})
+
+    assert first.backup().changed
+
+    assert mark(first).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("mark", "option"), [(mark_of, "filestorage"), (blob_mark_of, "blobstorage")]
+)
+def test_it_stops_everybody_else_and_is_named(
+    first: Operated, tmp_path: Path, mark: Callable[[Operated], Path], option: str
+) -> None:
+    mark(first).write_bytes(b"{}")
+    second = configured(
+        Operated(Site(tmp_path / "second", founded=NOON)),
+        **{option: getattr(first.place(), option)},
+    )
+    second.site.commit({"a": 1}, {"a": b"a"})
 
     with pytest.raises(IntegrityError) as caught:
+        second.backup()
+
+    assert caught.value.where == str(mark(first))
+
+
+def test_a_damaged_mark_of_blobs_alone_does_not_stop_who_knows_them(tmp_path: Path) -> None:
+    only = site_at(tmp_path, "only", only_blobs=True)
+    only.backup()
+    blob_mark_of(only).write_bytes(b"{}")
+    assert not only.backup().changed
+
+
+def emptied(directory: Path | None) -> None:
+    """Remove what there is, as rm does with a star: all but what begins with a dot."""
+    assert directory is not None
+    for path in sorted(directory.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif not path.name.startswith("."):
+            path.unlink()
+
+
+def test_a_mark_that_is_left_in_an_empty_directory_keeps_nobody_out(
+    first: Operated, tmp_path: Path
+) -> None:
+    """As after a site that was told the place of another one, or died before its first backup."""
+    place = first.place()
+    emptied(place.filestorage)
+    emptied(place.blobstorage)
+    second = configured(
+        site_at(tmp_path, "second"), filestorage=place.filestorage, blobstorage=place.blobstorage
+    )
+    second.now = first.now
+
+    assert second.backup().changed
+
+    with pytest.raises(ConfigurationError, match=r"second/var/filestorage/Data\.fs"):
         first.backup()
 
-    assert caught.value.where == str(mark_of(first))
+
+def test_nor_where_there_are_blobs_alone(tmp_path: Path) -> None:
+    first = site_at(tmp_path, "first", only_blobs=True)
+    first.backup()
+    emptied(first.place().blobstorage)
+    second = second_in_the_blobs_of(first, tmp_path, only_blobs=True)
+    assert second.backup().changed
+
+
+def test_who_has_no_blobs_there_yet_is_not_overtaken(first: Operated, tmp_path: Path) -> None:
+    """Their first backup may be under way; it has its lock elsewhere."""
+    emptied(first.place().blobstorage)
+    for options in {}, {"only_blobs": True}:
+        with pytest.raises(ConfigurationError):
+            second_in_the_blobs_of(first, tmp_path, **options).backup()
+
+
+def test_a_large_filestorage_is_not_read_to_know_whose_backups_these_are(first: Operated) -> None:
+    """A host name that is another one each night costs nothing, also when an old pack is near."""
+    first.site.pack()
+    first.site.commit({"a": 1})
+    first.backup()
+    on_another_machine(mark_of(first))
+    with first.site.filestorage.open("r+b") as file:
+        # who reads from the begin on meets no transaction that is one
+        file.seek(4)
+        file.write(b"\xff" * 16)
+
+    first.destination().claim()
+
+    assert json.loads(mark_of(first).read_bytes())["host"] == os.uname().nodename
 
 
 def test_paths_are_any_bytes(tmp_path: Path) -> None:

@@ -155,6 +155,20 @@ def test_a_new_disk_in_the_place_of_an_old_one_is_begun_with_a_warning(shelved, 
     assert "beginning anew" in caplog.text
 
 
+def test_a_site_that_was_on_the_disk_as_well_has_moved(shelved, caplog):
+    """To a machine where that is no mount point, without its backups."""
+    shelved.backup()
+    note = whereabouts.note_path(shelved.run("backup"))
+    content = json.loads(note.read_bytes())
+    there = str(shelved.site.directory.resolve().parent)
+    note.write_text(json.dumps({**content, "mounts": dict.fromkeys(content["mounts"], there)}))
+    shutil.rmtree(shelved.shelf)
+
+    assert shelved.backup().changed
+
+    assert "beginning anew" in caplog.text
+
+
 def test_the_doctor_finds_it(shelved, disk):
     shelved.mount(disk)
     shelved.backup()
