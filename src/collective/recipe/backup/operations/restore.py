@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -95,9 +95,10 @@ def restore(run: Run, order: Order) -> bool:
             jobs = jobs or _jobs(run, order, targets, held)
             account.points = {job.target.name: job.choice.point.stamp for job in jobs}
             moves = []
-            for job in jobs:
-                with alternative_named(run, job.destination, job.choice, job.points):
-                    moves += _stage(run, job, order)
+            with _nothing_left_of(jobs, run):
+                for job in jobs:
+                    with alternative_named(run, job.destination, job.choice, job.points):
+                        moves += _stage(run, job, order)
             account.phases["stage"] = monotonic() - started
             swap.swap(_journal(targets), moves, run.files)
             account.phases["swap"] = monotonic() - started - account.phases["stage"]
@@ -359,14 +360,34 @@ def _words(choice: Choice) -> str:
     return f"the state at tid {show_tid(choice.until)}, from the restore point {point.stamp}"
 
 
+@contextmanager
+def _nothing_left_of(jobs: Sequence[Job], run: Run) -> Iterator[None]:
+    """Remove what was staged if the body fails: the disk may be full of it."""
+    try:
+        yield
+    except BaseException:
+        for job in jobs:
+            for live in _lives(job.target):
+                # an error under way is worth more than ours, and the next restore tries again
+                with suppress(OSError):
+                    run.files.clear(swap.staged_path(live))
+        raise
+
+
+def _lives(target: Source) -> list[Path]:
+    """Return all that a restore may replace: filestorage, its index and the blobstorage."""
+    filestorage = target.filestorage
+    lives = [filestorage, filestorage.with_name(filestorage.name + INDEX_SUFFIX)]
+    return [*lives, target.blobstorage] if target.blobstorage else lives
+
+
 def _stage(run: Run, job: Job, order: Order) -> list[swap.Move]:
     """Write and verify one source beside what is live; return the moves that make it live."""
     storage = "" if job.target.name == MAIN else f" of storage {job.target.name}"
     logger.info("restoring %s%s", _words(job.choice), storage)
     for problem in _newer(job):
         logger.warning("%s", problem)
-    filestorage = job.target.filestorage
-    index = filestorage.with_name(filestorage.name + INDEX_SUFFIX)
+    filestorage, index = _lives(job.target)[:2]
     blobstorage = job.target.blobstorage if order.blobstorage else None
     with explained("cannot restore beside what is there", filestorage.parent):
         for live in (filestorage, index, blobstorage):

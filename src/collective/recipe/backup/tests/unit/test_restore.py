@@ -350,6 +350,22 @@ def test_a_damaged_backup_leaves_the_site_as_it_is(operated: Operated) -> None:
         operated.restore()
 
     assert operated.site.filestorage.read_bytes() == before
+    assert not list(operated.site.directory.rglob("*.restoring*"))
+
+
+def test_what_was_staged_does_not_stay_when_a_blob_is_damaged(operated: Operated) -> None:
+    """The disk may be full of it, and nobody could restore anything else."""
+    operated.site.commit({}, {f"b{number}": bytes(1000) for number in range(30)})
+    operated.backup()
+    *_others, blob = sorted(operated.place().blobstorage.glob("*.*/**/*.blob"))
+    blob.chmod(0o600)
+    blob.write_bytes(b"damage")
+    operated.site.lose()
+
+    with pytest.raises(IntegrityError, match=blob.name):
+        operated.restore()
+
+    assert not list(operated.site.directory.rglob("*.restoring*"))
 
 
 def test_without_room_nothing_is_begun(operated: Operated, monkeypatch) -> None:
