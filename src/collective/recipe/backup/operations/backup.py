@@ -22,10 +22,11 @@ from collective.recipe.backup import locking, swap
 from collective.recipe.backup.destinations import Destination, Outcome, damage
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.history import INCOMPLETE
-from collective.recipe.backup.model import MAIN
+from collective.recipe.backup.model import MAIN, Problem
 from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.course import course, in_passing, let_in, put_down
 from collective.recipe.backup.operations.prune import prune_one
+from collective.recipe.backup.operations.remembering import Spoilt
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.times import monotonic
 
@@ -106,13 +107,23 @@ def _refuse_mixture(destination: Destination) -> None:
 
 
 def merge_now(run: Run, *, before: str) -> None:
-    """Merge the small deltas of each hour that ended by the stamp *before*."""
+    """Merge the small deltas of each hour that ended by the stamp *before*.
+
+    Raises IntegrityError if one of them is damaged, which is remembered then.
+    """
     with one_run(run), ExitStack() as locks:
         for destination in run.destinations():
             locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
             destination.claim()
-            for merged in destination.merge(before):
-                logger.info("merged %s", merged)
+            try:
+                for merged in destination.merge(before):
+                    logger.info("merged %s", merged)
+            except IntegrityError as error:
+                # the next backup begins a new chain, or else the next merge would meet it again
+                spoilt = Spoilt(run, destination)
+                spoilt.add(Problem(where=str(error.where), what=error.what))
+                spoilt.remember()
+                raise
 
 
 def _one(run: Run, destination: Destination, why_full: str) -> Outcome:

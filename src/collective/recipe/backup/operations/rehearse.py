@@ -97,7 +97,11 @@ def rehearse(run: Run, order: Order, tell: Callable[[Rehearsed], object]) -> lis
         ]
         rehearsed: list[Rehearsed] = []
         for destination, choice in jobs:
-            rehearsed.append(_rehearse(run, timed, destination, choice, order))
+            done = _rehearse(run, timed, destination, choice, order)
+            if _was_replaced(destination, done):
+                logger.info("another run has changed these files meanwhile: once more")
+                done = _rehearse(run, timed, destination, choice, order)
+            rehearsed.append(done)
             _remember(run, destination, rehearsed[-1])
             tell(rehearsed[-1])
             if rehearsed[-1].is_out_of_time:
@@ -174,6 +178,15 @@ def _rehearse(
         return found
     except IntegrityError as error:
         return replace(found, problem=error)
+
+
+def _was_replaced(destination: Destination, done: Rehearsed) -> bool:
+    """Tell whether a file that was missing is one of which a merge has made another one."""
+    where = done.problem.where if done.problem else None
+    if not where or Path(where).exists():
+        return False
+    stamps = {point.stamp for point in destination.restore_points()}
+    return done.choice.point.stamp in stamps and not list(destination.needs()(where))
 
 
 def _remember(run: Run, destination: Destination, done: Rehearsed) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -15,11 +16,14 @@ import pytest
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.destinations import Depth, Outcome, damage
 from collective.recipe.backup.destinations.damage import Finding, Look
+from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Problem, RestorePoint
 from collective.recipe.backup.operations import rehearse as rehearsal
+from collective.recipe.backup.operations.backup import back_up, merge_now
 from collective.recipe.backup.operations.status import status
 from collective.recipe.backup.operations.verify import Order, verify
+from collective.recipe.backup.progress import PhaseManager, Silent
 from collective.recipe.backup.tests.faults.harness import FaultyFiles
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site, contents_of
@@ -249,6 +253,70 @@ def test_what_cannot_be_remembered_is_said(operated: Operated, caplog) -> None:
     memory(operated).mkdir()
     assert looked_at(operated)
     assert "cannot remember what was found" in caplog.text
+
+
+# merges
+
+
+class Meanwhile(Silent):
+    """The Progress of a look in whose middle something else happens."""
+
+    def __init__(self, title: str, happens: Callable[[], object]) -> None:
+        self._title = title
+        self._happens: list[Callable[[], object]] = [happens]
+
+    def phase(self, title: str, total: int, unit: str = "B") -> PhaseManager:
+        if title == self._title and self._happens:
+            self._happens.pop()()
+        return super().phase(title, total, unit)
+
+
+def of_one_hour(site: Site, **options: Any) -> Operated:
+    """Return a site with a full backup and three small ones that a merge makes one of."""
+    operated = Operated(site, keep=0, **options)
+    for number in range(4):
+        site.commit({"a": number})
+        operated.now += timedelta(minutes=10)
+        back_up(replace(operated.run("backup"), following=True))
+    return operated
+
+
+def merged(operated: Operated) -> None:
+    merge_now(operated.run("follow"), before="2026-03-01-13-00-00")
+
+
+def test_a_merge_in_the_middle_of_a_rehearsal_is_no_damage(site: Site) -> None:
+    operated = of_one_hour(site)
+    before = operated.points()
+    progress = Meanwhile("restoring the filestorage", lambda: merged(operated))
+
+    [done] = rehearsal.rehearse(
+        replace(operated.run("rehearse"), progress=progress),
+        rehearsal.Order(draw=lambda points: points[0]),
+        lambda _done: None,
+    )
+
+    assert len(operated.points()) == len(before) - 2
+    assert (done.choice.point.stamp, done.problem) == (before[-1].stamp, None)
+    assert not memory(operated).exists()
+
+
+def test_damage_that_a_merge_meets_is_remembered_so_that_following_can_go_on(
+    site: Site, caplog
+) -> None:
+    """It ends with the error once; who starts it again has a new chain."""
+    operated = of_one_hour(site)
+    [small] = operated.place().filestorage.glob(f"{operated.points()[2].stamp}.deltafs")
+    flip(small)
+
+    with pytest.raises(IntegrityError):
+        merged(operated)
+
+    assert damaged(operated) == [False, False, True, True]
+    outcome, said = backed_up(operated, caplog)
+    assert outcome.point.full
+    assert REASON in said
+    merged(operated)
 
 
 # blobs
