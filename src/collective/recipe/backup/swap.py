@@ -18,7 +18,9 @@ away.  A directory has no second name; there the gap is one rename.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +60,9 @@ __all__ = [
 ]
 
 
+logger = logging.getLogger("backup")
+
+
 def swap(journal: Path, moves: Sequence[Move], files: Files) -> None:
     """Make what is staged live, in the order of *moves*; keep what it replaces.
 
@@ -69,8 +74,9 @@ def swap(journal: Path, moves: Sequence[Move], files: Files) -> None:
         for name in _names(moves):
             files.clear(replaced_path(name))
         _save(moves, files)
-        write(journal, SWAPPING, moves, files)
-        _carry_on(journal, moves, files)
+        with _mixture_told(journal):
+            write(journal, SWAPPING, moves, files)
+            _carry_on(journal, moves, files)
 
 
 def is_pending(journal: Path) -> bool:
@@ -82,7 +88,10 @@ def is_pending(journal: Path) -> bool:
 def finish(journal: Path, files: Files) -> bool:
     """Finish the renames of a restore that died; False if there was none."""
     state, moves = read(journal)
-    with explained("cannot finish the restore that was broken off", journal):
+    with (
+        _mixture_told(journal),
+        explained("cannot finish the restore that was broken off", journal),
+    ):
         if state == UNDOING:
             _stage_again(journal, moves, files)
         elif state == SWAPPING:
@@ -130,8 +139,9 @@ def undo(journal: Path, files: Files) -> None:
             if _exists(staged_path(name)):
                 files.clear(staged_path(name))
                 files.sync_directory(name.parent)
-        write(journal, UNDOING, moves, files)
-        _stage_again(journal, moves, files)
+        with _mixture_told(journal):
+            write(journal, UNDOING, moves, files)
+            _stage_again(journal, moves, files)
 
 
 def let_go(journal: Path, files: Files) -> None:
@@ -148,6 +158,21 @@ def let_go(journal: Path, files: Files) -> None:
     files.sync_directory(journal.parent)
     for name in _names(moves):
         files.clear(replaced_path(name))
+
+
+@contextmanager
+def _mixture_told(journal: Path) -> Iterator[None]:
+    """Say that the site is a mixture where an error or an interrupt leaves it as one."""
+    try:
+        yield
+    except BaseException:
+        with suppress(BackupError):
+            if is_pending(journal):
+                logger.warning(
+                    "broken off in the middle: part of the site is what it was, part is restored; "
+                    "keep it stopped and run the restore again, which finishes it"
+                )
+        raise
 
 
 def _names(moves: Sequence[Move]) -> list[Path]:

@@ -138,6 +138,32 @@ def test_a_backup_that_is_asked_to_end_takes_back_what_is_half_done(
     check_next(operated, contents)
 
 
+def test_a_restore_that_is_interrupted_among_its_renames_says_so(operated: Operated) -> None:
+    live = operated.site.contents()
+    assert run(operated, "backup") == DONE
+    operated.site.commit({"a": 3}, {"b": b"third"})
+    mark = Mark("truncate", "Data.fs")
+    with running(Script(operated.config_path, "restore", mark=mark)) as script:
+        script.wait_for_mark()
+        script.process.send_signal(signal.SIGINT)
+        assert script.wait() == Interrupted.exit_code
+    assert "WARNING: broken off in the middle: part of the site is what it was" in script.output
+    assert "run the restore again, which finishes it" in script.output
+    assert run(operated, "restore") == DONE
+    assert operated.site.contents() == live
+
+
+def test_a_restore_that_is_interrupted_before_them_has_nothing_to_say(operated: Operated) -> None:
+    mark = Mark("write", "Data.fs.restore.json.*.partial")
+    before = operated.site.contents()
+    with running(Script(operated.config_path, "restore", mark=mark)) as script:
+        script.wait_for_mark()
+        script.process.send_signal(signal.SIGINT)
+        assert script.wait() == Interrupted.exit_code
+    assert "WARNING" not in script.output
+    assert operated.site.contents() == before
+
+
 def test_following_that_waits_ends_at_once(operated: Operated, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
