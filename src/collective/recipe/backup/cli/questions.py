@@ -6,11 +6,14 @@ import sys
 
 from collective.recipe.backup.errors import BackupError
 
+_TRIES = 3
+"""How often to ask; a program at the other end may say the same for ever."""
+
 
 def ask(question: str) -> bool:
     """Show *question* on the terminal; only a literal yes is one."""
     print(question, file=sys.stderr)
-    while True:
+    for _try in range(_TRIES):
         print("Are you sure? (yes/no) [no]: ", end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline() if sys.stdin else ""
         if not line:
@@ -24,3 +27,7 @@ def ask(question: str) -> bool:
         if answer == "yes":
             return True
         print("Please answer yes or no.", file=sys.stderr)
+    raise BackupError(
+        "no answer was yes or no",
+        hint="write yes in full, or use --no-prompt if you are sure; nothing was done",
+    )

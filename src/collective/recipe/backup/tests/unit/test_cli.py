@@ -186,6 +186,21 @@ def test_where_nobody_answers_the_error_begins_a_line(operated):
     ]
 
 
+def test_who_never_says_yes_or_no_is_not_asked_for_ever(operated):
+    assert called(operated, "backup", "-q") == DONE
+    done = subprocess.run(
+        command(operated, "restore"),
+        input="y\n" * 1000,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("Are you sure?") == 3
+    assert "ERROR: no answer was yes or no\nERROR: hint: write yes in full" in done.stderr
+
+
 def test_words_that_a_backup_never_minded_are_ignored_with_a_warning(operated, capsys):
     assert called(operated, "backup", "now", "-q", "please") == DONE
     err = capsys.readouterr().err.splitlines()
