@@ -97,9 +97,10 @@ class Destination(Protocol):
     def prepare(self) -> None:
         """Make what has to be there before the first backup; raise if it cannot be."""
 
-    def claim(self) -> None:
+    def claim(self, *, only_ask: bool = False) -> None:
         """Mark the backups as those of the source; the caller holds the lock.
 
+        With *only_ask* nothing is written, and no lock is needed.
         Raises ConfigurationError if they are those of another site.
         """
 

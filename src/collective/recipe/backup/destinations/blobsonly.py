@@ -58,12 +58,10 @@ class BlobsOnly:
         with explained("cannot make the backup directory"):
             self._shop.files.make_directories(self._shop.directory)
 
-    def claim(self) -> None:
+    def claim(self, *, only_ask: bool = False) -> None:
         """Mark the directory as that of the source; see Destination."""
-        shop = self._shop
-        owners.claim_blobs_alone(
-            shop.directory, shop.storage, self.source, self._is_known, shop.files
-        )
+        shop, files = self._shop, None if only_ask else self._shop.files
+        owners.claim_blobs_alone(shop.directory, shop.storage, self.source, self._is_known, files)
 
     def _is_known(self) -> bool:
         """Tell whether the newest backup holds one of the first blobs of the source."""

@@ -126,10 +126,10 @@ class Directory:
                 if directory is not None:
                     self._files.make_directories(directory)
 
-    def claim(self) -> None:
+    def claim(self, *, only_ask: bool = False) -> None:
         """Mark both directories as those of the source; see Destination."""
-        place = self.place
-        mark = owners.claim(place.filestorage, self.source, self._is_known, self._files)
+        place, files = self.place, None if only_ask else self._files
+        mark = owners.claim(place.filestorage, self.source, self._is_known, files)
         if self._blobs is not None and self._blobs.directory.is_dir():
             owners.claim_blobs(
                 self._blobs.directory,
@@ -137,7 +137,7 @@ class Directory:
                 self.source,
                 mark,
                 knows=self._has_blobs,
-                files=self._files,
+                files=files,
             )
 
     def _is_known(self) -> bool:

@@ -16,7 +16,7 @@ A site may move.  What the mark names is no longer there then, and the site has
 transactions that the backups know: it stays the owner.  A directory that was copied, or
 put on another disk, belongs to whoever writes to it next, and so does one that is empty but
 for its mark.  A damaged mark keeps only those out who know nothing of what is there.
-Readers look at no mark.
+Readers look at no mark.  The doctor asks as a backup does, with no *files* to write one with.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Mark:
     backups: str | None = None
 
 
-def claim(directory: Path, source: Source, knows: Knows, files: Files) -> Mark:
+def claim(directory: Path, source: Source, knows: Knows, files: Files | None) -> Mark:
     """Make the filestorage backups in *directory* those of *source*, as the mark now says.
 
     Raises ConfigurationError if they are those of another site.
@@ -80,7 +80,13 @@ def claim(directory: Path, source: Source, knows: Knows, files: Files) -> Mark:
 
 
 def claim_blobs(  # noqa: PLR0913  the last two come from outside
-    directory: Path, storage: str, source: Source, backups: Mark, *, knows: Knows, files: Files
+    directory: Path,
+    storage: str,
+    source: Source,
+    backups: Mark,
+    *,
+    knows: Knows,
+    files: Files | None,
 ) -> None:
     """Make the blobs of *storage* in *directory* belong to the filestorage backups *backups*.
 
@@ -98,7 +104,7 @@ def claim_blobs(  # noqa: PLR0913  the last two come from outside
 
 
 def claim_blobs_alone(
-    directory: Path, storage: str, source: Source, knows: Knows, files: Files
+    directory: Path, storage: str, source: Source, knows: Knows, files: Files | None
 ) -> None:
     """Make the blobs of *storage* in *directory* those of *source*, without a filestorage.
 
@@ -132,7 +138,8 @@ def _path(directory: Path, storage: str) -> Path:
 def _mark(directory: Path, source: Source) -> Mark:
     """Return the mark of *source* in *directory*, with a key that no other directory has."""
     with explained("cannot look at the backups", directory):
-        inode = directory.stat().st_ino
+        # who only asks may ask before the first backup has made it
+        inode = directory.stat().st_ino if directory.exists() else 0
     host, place = os.uname().nodename, os.path.realpath(directory)
     filestorage, blobs = os.path.realpath(source.filestorage), source.blobstorage
     told = "\0".join([host, place, str(inode), filestorage]).encode("utf-8", "surrogateescape")
@@ -201,7 +208,9 @@ def _refusal(path: Path, what: str, mark: Mark, hint: str = _HINT) -> BackupErro
     )
 
 
-def _write(path: Path, mark: Mark, files: Files) -> None:
+def _write(path: Path, mark: Mark, files: Files | None) -> None:
+    if files is None:
+        return
     content = {"format": FORMAT, **asdict(mark)}
     data = json.dumps(content, sort_keys=True).encode("ascii") + b"\n"
     if _bytes_of(path) != data:

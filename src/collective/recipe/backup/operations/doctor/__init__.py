@@ -31,6 +31,7 @@ def examine(run: Run) -> Iterator[Finding]:
         yield from writers.unlinked(source)
         yield from restores.left_over(run, source)
     yield from places.directories(run)
+    yield from stored.owners(run)
     yield from places.room(run)
     yield from requirements.programs(run.config.options)
     yield from requirements.places_of_options(run.config.options)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from collective.recipe.backup import locking
 from collective.recipe.backup.amounts import duration
 from collective.recipe.backup.destinations import Depth, Destination
 from collective.recipe.backup.destinations.strangers import among_blobs, among_filestorages
+from collective.recipe.backup.errors import BackupError, ConfigurationError
 from collective.recipe.backup.operations.doctor.findings import Finding, Report
 from collective.recipe.backup.operations.run import Run
 
@@ -35,6 +37,21 @@ def locks(run: Run) -> Iterator[Finding]:
             )
     if not report:
         report.ok("no other run is at work")
+    yield from report
+
+
+def owners(run: Run) -> Iterator[Finding]:
+    """Ask whether a backup may write there, or is refused since the backups are another site's."""
+    report = Report("owner")
+    for destination in run.destinations():
+        # a site that cannot be read, or is damaged, is told of elsewhere
+        with suppress(BackupError, OSError):
+            try:
+                destination.claim(only_ask=True)
+            except ConfigurationError as error:
+                report.problem(error.what, error.where, error.hint)
+    if not report:
+        report.ok("no backups of another site are in the way")
     yield from report
 
 

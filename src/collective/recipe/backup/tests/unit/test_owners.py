@@ -16,6 +16,8 @@ from collective.recipe.backup.config import STANDARD, dump
 from collective.recipe.backup.destinations import Depth, owners
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError
 from collective.recipe.backup.operations.backup import merge_now
+from collective.recipe.backup.operations.doctor import examine
+from collective.recipe.backup.operations.doctor.findings import Severity
 from collective.recipe.backup.operations.prune import prune
 from collective.recipe.backup.tests.runs import NOON, Operated, copied
 from collective.recipe.backup.tests.samples import Site
@@ -92,6 +94,47 @@ def test_blobs_of_another_site_are_not_pruned(first: Operated, tmp_path: Path) -
     before = first.site.contents()
     first.restore()
     assert first.site.contents() == before
+
+
+def test_the_doctor_finds_it_before_the_first_night(first: Operated, tmp_path: Path) -> None:
+    """What a backup would say, and nothing is written."""
+    second = second_in_the_blobs_of(first, tmp_path)
+    marks = mark_of(first).read_bytes(), blob_mark_of(first).read_bytes()
+
+    for asked in (second, first):
+        refused = [it for it in examine(asked.run("doctor")) if it.subject == "owner"]
+        assert [(it.severity, it.where) for it in refused] == (
+            [(Severity.PROBLEM, str(first.place().blobstorage))]
+            if asked is second
+            else [(Severity.OK, "")]
+        )
+
+    assert (
+        blob_mark_of(first).name
+        in list(it.hint for it in examine(second.run("doctor")) if it.subject == "owner")[0]
+    )
+    assert (mark_of(first).read_bytes(), blob_mark_of(first).read_bytes()) == marks
+    assert not mark_of(second).exists()
+
+
+@pytest.mark.parametrize("options", [{}, {"only_blobs": True}])
+def test_and_two_sites_in_one_directory(tmp_path: Path, options: dict[str, Any]) -> None:
+    first = site_at(tmp_path, "first", **options)
+    first.backup()
+    place = first.place()
+    second = configured(
+        site_at(tmp_path, "second", **options),
+        filestorage=place.filestorage,
+        blobstorage=place.blobstorage,
+    )
+
+    [finding] = [it for it in examine(second.run("doctor")) if it.subject == "owner"]
+
+    assert finding.severity is Severity.PROBLEM
+    with pytest.raises(ConfigurationError) as caught:
+        second.backup()
+    error = caught.value
+    assert (finding.what, finding.where, finding.hint) == (error.what, error.where, error.hint)
 
 
 def test_nor_by_a_prune_alone(first: Operated, tmp_path: Path) -> None:
