@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from collective.recipe.backup import locking, retention
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.model import Source
+from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.course import course, let_in
 from collective.recipe.backup.operations.run import Run
 
@@ -25,12 +26,14 @@ class Pruned:
 
 def plan(run: Run) -> list[Pruned]:
     """Return what prune would do now.  Changes nothing."""
+    whereabouts.warn(run)
     return [Pruned(source=each.source, plan=_planned(run, each)) for each in run.destinations()]
 
 
 def prune(run: Run) -> list[Pruned]:
     """Remove what no rule keeps; return what became of each restore point."""
     with let_in(run), course(run) as account, ExitStack() as locks:
+        whereabouts.warn(run)
         destinations = run.destinations()
         for destination in destinations:
             if destination.lock_directory.is_dir():

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from collective.recipe.backup import locking
 from collective.recipe.backup.destinations import Destination, Targets
-from collective.recipe.backup.errors import BackupError, IntegrityError, explained
+from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Problem, RestorePoint, Source
+from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.course import Account, course
 from collective.recipe.backup.operations.opening import Opened, open_everything
 from collective.recipe.backup.operations.remembering import Spoilt, read_with
@@ -93,7 +94,7 @@ def rehearse(run: Run, order: Order, tell: Callable[[Rehearsed], object]) -> lis
         jobs = [
             (destination, choice)
             for destination in replace(run, progress=timed).destinations()
-            for choice in _choices(destination.restore_points(), order)
+            for choice in _choices_of(run, destination, order)
         ]
         rehearsed: list[Rehearsed] = []
         for destination, choice in jobs:
@@ -134,6 +135,15 @@ def _newest_of(rehearsed: Sequence[Rehearsed]) -> dict[str, str]:
         name, stamp = each.source.name, each.choice.point.stamp
         stamps[name] = max(stamps.get(name, ""), stamp)
     return stamps
+
+
+def _choices_of(run: Run, destination: Destination, order: Order) -> list[Choice]:
+    try:
+        return _choices(destination.restore_points(), order)
+    except NoRestorePoint as error:
+        whereabouts.warn(run)
+        error.where = error.where or str(destination.lock_directory)
+        raise
 
 
 def _choices(points: Sequence[RestorePoint], order: Order) -> list[Choice]:

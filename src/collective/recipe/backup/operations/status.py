@@ -22,6 +22,7 @@ from collective.recipe.backup.amounts import duration, size
 from collective.recipe.backup.errors import IntegrityError, Interrupted, InUse, explained
 from collective.recipe.backup.history import Record
 from collective.recipe.backup.model import MAIN, Place, RestorePoint, Source
+from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.course import FOLLOW, history_directory
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.process import is_running
@@ -250,6 +251,9 @@ def _replaced(journal: Path) -> tuple[list[Path], list[Finding]]:
 
 
 def _findings(run: Run, found: Status) -> Iterator[Finding]:
+    for lost in whereabouts.gone(run):
+        if lost.unmounted:
+            yield _critical(f"{lost.what}: {lost.directory}")
     for storage in found.storages:
         yield from _of_storage(run, storage)
     yield from _of_rooms(run, found.rooms)

@@ -12,7 +12,7 @@ from collective.recipe.backup import locking
 from collective.recipe.backup.destinations import Depth, Destination
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.model import Problem, RestorePoint, Source
-from collective.recipe.backup.operations import sampling
+from collective.recipe.backup.operations import sampling, whereabouts
 from collective.recipe.backup.operations.course import course
 from collective.recipe.backup.operations.remembering import Spoilt, read_with
 from collective.recipe.backup.operations.run import Run
@@ -108,8 +108,12 @@ def _one(run: Run, destination: Destination, order: Order, tell: Tell) -> Verifi
         read = read_with(only, points) if only else [point.stamp for point in points]
     spoilt.remember(read=read, loaded=order.depth is Depth.RECORDS)
     if not points and not count:
+        whereabouts.warn(run)
         raise NoRestorePoint(
-            "there is no restore point to verify", where=directory, hint="run the backup first"
+            "there is no restore point to verify",
+            where=directory,
+            hint="is this the directory that the backups are in?  If there are none, run the "
+            "backup",
         )
     if arc is not None:
         sampling.remember(directory, arc, run.files)

@@ -106,17 +106,30 @@ def test_the_script_says_it_and_the_hint_works(shelved, disk, capsys):
     assert len(shelved.points()) == 1
 
 
-@pytest.mark.parametrize("verb", ["list", "restore"])
-def test_who_looks_for_backups_is_told(shelved, disk, capsys, verb):
+@pytest.mark.parametrize(
+    ("verb", "code"), [("list", 0), ("prune", 0), ("restore", 4), ("verify", 4), ("rehearse", 4)]
+)
+def test_who_looks_for_backups_is_told(shelved, disk, capsys, verb, code):
     shelved.mount(disk)
     shelved.backup()
     shelved.unmount(empty=True)
-    ended = main(verb, STANDARD, shelved.config_path, ["-n"])
-    assert ended == (0 if verb == "list" else 4)
+    assert main(verb, STANDARD, shelved.config_path, ["-n"]) == code
     what = f"the disk at {whereabouts.mount_of(disk)} is not mounted"
     assert capsys.readouterr().err.startswith(
         f"WARNING: the backups that were here are gone: {what}: {shelved.shelf / 'backups'}\n"
     )
+
+
+@pytest.mark.parametrize("arguments", [[], ["--nagios"]])
+def test_the_status_says_why_there_is_no_restore_point(shelved, disk, capsys, arguments):
+    shelved.mount(disk)
+    shelved.backup()
+    shelved.unmount(empty=True)
+    assert main("status", STANDARD, shelved.config_path, arguments) == (2 if arguments else 3)
+    first = capsys.readouterr().out.splitlines()[0]
+    said = f"the disk at {whereabouts.mount_of(disk)} is not mounted: {shelved.shelf / 'backups'}"
+    assert said in first
+    assert first.startswith("BACKUP CRITICAL - " if arguments else "CRITICAL: ")
 
 
 def test_a_pre_command_may_mount_it(shelved, disk):
