@@ -79,6 +79,7 @@ def test_what_was_looked_at_is_said(operated: Operated) -> None:
         "blobstorage",
         "writers",
         "places",
+        "owner",
         "room",
         "programs",
         "locks",
