@@ -100,6 +100,7 @@ class Files:
         descriptor = self._change("create", partial, os.open, partial, flags, mode)
         try:
             try:
+                self._hand_over(partial, descriptor)
                 yield Writer(self, partial, descriptor)
                 self._change("fsync", partial, os.fsync, descriptor)
             finally:
@@ -138,6 +139,8 @@ class Files:
         new = not path.exists()
         descriptor = self._change("create", path, os.open, path, flags, 0o666)
         try:
+            if new:
+                self._hand_over(path, descriptor)
             Writer(self, path, descriptor).write(data)
             self._change("fsync", path, os.fsync, descriptor)
         finally:
@@ -223,6 +226,18 @@ class Files:
             self._change("chmod", target, os.fchmod, descriptor, stat.S_IMODE(like.st_mode))
         times = (like.st_atime_ns, like.st_mtime_ns)
         self._change("utime", target, os.utime, descriptor, ns=times)
+
+    def _hand_over(self, path: Path, descriptor: int | None = None) -> None:
+        """Give what root has just made to the owner of its directory, who must go on with it.
+
+        Who once runs a command as root is not to stop those of the site's own user.
+        """
+        if os.geteuid() == 0 and (owner := path.parent.stat()).st_uid:
+            with suppress(PermissionError):  # as far as root may
+                if descriptor is not None:
+                    self._change("chown", path, os.fchown, descriptor, owner.st_uid, owner.st_gid)
+                else:
+                    self._change("chown", path, os.lchown, path, owner.st_uid, owner.st_gid)
 
     def _fill(self, reader: int, writer: Writer, observe: Observe | None) -> int:
         """Copy the bytes from *reader* up to its end; return the size."""
@@ -358,6 +373,7 @@ class Files:
         """Make one directory; not durable before its tree or its parent is synced."""
         try:
             self._change("mkdir", path, os.mkdir, path, mode)
+            self._hand_over(path)
         except FileExistsError:
             if path.is_dir():
                 return

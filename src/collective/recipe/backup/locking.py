@@ -113,7 +113,7 @@ def closed_filestorage(filestorage: Path) -> Iterator[None]:
 def _lock_file(path: Path, what: str, flags: int = 0) -> Iterator[tuple[int, str | None]]:
     """Yield a descriptor of *path*, and what its holder says if we did not get the lock."""
     with explained(what, path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | flags, 0o666)
+        descriptor = _open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | flags)
     try:
         with explained(what, path):
             locked = _flock(descriptor, fcntl.LOCK_EX, attempts=3)
@@ -121,6 +121,19 @@ def _lock_file(path: Path, what: str, flags: int = 0) -> Iterator[tuple[int, str
         yield descriptor, other
     finally:
         os.close(descriptor)
+
+
+def _open(path: Path, flags: int) -> int:
+    """Open a lock file; the owner of its directory gets what root makes, and can lock it too."""
+    try:
+        descriptor = os.open(path, flags | os.O_EXCL, 0o666)
+    except FileExistsError:
+        return os.open(path, flags, 0o666)
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        with suppress(PermissionError):
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    return descriptor
 
 
 @contextmanager

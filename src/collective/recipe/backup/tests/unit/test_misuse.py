@@ -264,6 +264,29 @@ def test_what_is_private_stays_private(operated: Operated, tmp_path: Path) -> No
     )
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"blob_snapshots": "each"}, {"archive_blob": True}, {"use_rsync": True}]
+)
+def test_what_root_runs_once_is_left_to_the_user_of_the_site(site: Site, options) -> None:
+    """Or else no command of that user could go on with it."""
+    if os.geteuid():
+        pytest.skip("root is not installed")
+    operated, user = Operated(site, **options), 1234
+    for number in range(2):
+        site.commit({"a": number}, {f"x{number}": b"blob"}, at=operated.now)
+        site.filestorage.with_name("Data.fs.lock").unlink(missing_ok=True)
+        places = [site.filestorage.parent, site.blobstorage] if number else [site.directory]
+        for path in [each for place in places for each in (place, *place.rglob("*"))]:
+            os.lchown(path, user, user)
+        operated.backup()
+    operated.restore()
+
+    # a link may be replaced by whoever may write to its directory
+    made = [path for path in site.directory.rglob("*") if not path.is_symlink()]
+    others = [path for path in made if path.stat().st_uid != user]
+    assert others == []
+
+
 @pytest.mark.parametrize("name", [locking.LOCK_NAME, history.NAME])
 def test_a_link_among_the_backups_does_not_lead_to_live_data(operated: Operated, name: str) -> None:
     contents = operated.site.contents()
