@@ -26,7 +26,7 @@ from collective.recipe.backup.progress import Advance, Progress
 from collective.recipe.backup.repozo.blocks import Digested
 from collective.recipe.backup.repozo.ledger import Chain, Part
 from collective.recipe.backup.repozo.reading import checked
-from collective.recipe.backup.repozo.verify import stored_problems
+from collective.recipe.backup.repozo.verify import again, stored_problems, was_replaced
 from collective.recipe.backup.times import ZERO_TID
 
 NAMED = 100
@@ -57,11 +57,7 @@ def verify_records(
     size = sum(part.size for _chain, parts in wanted for part in parts)
     with progress.phase("verifying the records", size) as advance:
         for chain, parts in wanted:
-            walk = _Walk(chain, advance)
-            for part in parts:
-                names = _sets(chain, part, points) if lacking else ()
-                yield from _first(walk.problems(part, names, lacking), part)
-                yield from walk.flaws
+            yield from _chain(_Walk(chain, advance), parts, points, lacking)
 
 
 def walked(chains: Iterable[Chain], points: Sequence[RestorePoint]) -> Collection[str]:
@@ -96,8 +92,27 @@ def _first(problems: Iterable[Problem], part: Part) -> Iterator[Problem]:
         yield Problem(where=part.name, what=f"and {more} more problems like these")
 
 
+def _chain(
+    walk: _Walk, parts: Sequence[Part], points: Sequence[RestorePoint], lacking: Lacking | None
+) -> Iterator[Problem]:
+    """Yield what is wrong with *parts*; where a merge replaces them meanwhile, go on there."""
+    rest = deque(parts)
+    while rest:
+        part = rest.popleft()
+        if was_replaced(walk.chain, part):
+            now = again(walk.chain)
+            rest.clear()
+            if now is not None:
+                rest.extend(each for each in _parts(now, points) if each.end > part.start)
+                walk.go_on(now, rest[0].start if rest else 0)
+            continue
+        names = _sets(walk.chain, part, points) if lacking else ()
+        yield from _first(walk.problems(part, names, lacking), part)
+        yield from walk.flaws
+
+
 class _Walk:
-    """The records of one chain, part by part, in order.
+    """The records of one *chain*, part by part, in order.
 
     *flaws* is what is wrong with the last part as a whole, besides its records.
     """
@@ -105,19 +120,30 @@ class _Walk:
     flaws: Sequence[Problem] = ()
 
     def __init__(self, chain: Chain, advance: Advance) -> None:
-        self._chain = chain
+        self.chain = chain
         self._advance = advance
         self._pending: deque[Record] = deque()
         self._framing = Framing(on_record=self._pending.append)
         self._blob_records = array("Q")
         self._unknown: set[str] = set()
 
+    def go_on(self, chain: Chain, offset: int) -> None:
+        """Let *offset*, at which a part begins, be next, of *chain* as it is now."""
+        self.chain = chain
+        del self._blob_records[bisect_left(self._blob_records, offset) :]
+        self._resume(offset)
+
+    def _resume(self, offset: int) -> None:
+        self._pending.clear()
+        self._framing = Framing(on_record=self._pending.append)
+        self._framing.resume(offset, ZERO_TID)
+
     def problems(
         self, part: Part, names: Collection[str], lacking: Lacking | None
     ) -> Iterator[Problem]:
         """Yield what is wrong with the records of *part*, and with their blobs in *names*."""
         blobs: list[BlobId] = []
-        path = os.fspath(self._chain.path(part))
+        path = os.fspath(self.chain.path(part))
         try:
             for record, data in self._loaded(part):
                 blob = BlobId(record.oid, record.tid)
@@ -132,19 +158,17 @@ class _Walk:
                     blobs = []
         except BackupError as error:
             self.flaws = [Problem(where=path, what=error.what, hint=error.hint)]
-            self._pending.clear()
-            self._framing = Framing(on_record=self._pending.append)
-            self._framing.resume(part.end, ZERO_TID)
+            self._resume(part.end)
         yield from self._lost(blobs, part, names, lacking)
 
     def _loaded(self, part: Part) -> Iterator[tuple[Record, bytes]]:
         """Yield each record with its data, of the largest only the head."""
-        path = self._chain.path(part)
+        path = self.chain.path(part)
         with explained("cannot be read", path), Digested(path) as file:
-            yield from self._records(part, checked(self._chain, part, file))
+            yield from self._records(part, checked(self.chain, part, file))
             stored = file.finish()
         self._framing.finish()
-        self.flaws = list(stored_problems(self._chain, part, stored))
+        self.flaws = list(stored_problems(self.chain, part, stored))
 
     def _records(self, part: Part, pieces: Iterator[bytes]) -> Iterator[tuple[Record, bytes]]:
         """Yield the records in *pieces*; where these make no log, what they are wins."""

@@ -118,20 +118,20 @@ def _chain(chain: Chain, wants: Wants, advance: Advance) -> Iterator[Problem]:
         start = yield from _parts(now, start, wants, advance)
         if start == now.end:
             return
-        now = _again(now)
+        now = again(now)
 
 
-def _again(chain: Chain) -> Chain | None:
+def again(chain: Chain) -> Chain | None:
     """Return *chain* as its ledger is now, None if it was removed."""
     chains = read_directory(chain.directory).chains
     return next((each for each in chains if each.stamp == chain.stamp), None)
 
 
-def _was_replaced(chain: Chain, part: Part) -> bool:
+def was_replaced(chain: Chain, part: Part) -> bool:
     """Tell whether a merge or a removal took the file of *part*, which was there, meanwhile."""
     if chain.path(part).exists():
         return False
-    now = _again(chain)
+    now = again(chain)
     return now is None or part not in now.parts
 
 
@@ -146,7 +146,7 @@ def _parts(
     for part in chain.parts:
         whole = False
         if part.end > start and part.name not in chain.missing and wants(chain, part):
-            if _was_replaced(chain, part):
+            if was_replaced(chain, part):
                 return part.start
             whole = yield from _part(chain, part, framing, advance)
         if not whole:

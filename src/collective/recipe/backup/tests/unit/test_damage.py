@@ -301,6 +301,49 @@ def test_a_merge_in_the_middle_of_a_rehearsal_is_no_damage(site: Site) -> None:
     assert not memory(operated).exists()
 
 
+@pytest.mark.parametrize(
+    ("depth", "title"),
+    [
+        (Depth.CHECKSUMS, "verifying the filestorage"),
+        (Depth.RECORDS, "verifying the filestorage"),
+        (Depth.RECORDS, "verifying the records"),
+    ],
+)
+def test_nor_is_one_in_the_middle_of_a_look(site: Site, depth: Depth, title: str) -> None:
+    operated = of_one_hour(site)
+    progress = Meanwhile(title, lambda: merged(operated))
+    found: list[Problem] = []
+    verify(
+        replace(operated.run("verify"), progress=progress),
+        Order(depth=depth),
+        lambda _source, problem: found.append(problem),
+    )
+    assert found == []
+
+
+def test_what_was_merged_meanwhile_is_looked_at(site: Site) -> None:
+    """A record that was written so is in the merged file as well."""
+    operated = Operated(site, keep=0)
+    for number in range(4):
+        if number == 3:
+            site.commit({"a": "a text"})
+            data = site.filestorage.read_bytes()
+            site.filestorage.write_bytes(data.replace(b"X\x06\0\0\0a", b"X\xff\0\0\0a"))
+        else:
+            site.commit({"a": number})
+        operated.now += timedelta(minutes=10)
+        back_up(replace(operated.run("backup"), following=True))
+    progress = Meanwhile("verifying the records", lambda: merged(operated))
+    found: list[Problem] = []
+    verify(
+        replace(operated.run("verify"), progress=progress),
+        Order(depth=Depth.RECORDS),
+        lambda _source, problem: found.append(problem),
+    )
+    assert [each.inherited for each in found] == [True]
+    assert Path(found[0].where).suffix == ".deltafsz"
+
+
 def test_damage_that_a_merge_meets_is_remembered_so_that_following_can_go_on(
     site: Site, caplog
 ) -> None:
