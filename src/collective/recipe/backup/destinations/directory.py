@@ -172,6 +172,7 @@ class Directory:
             else:
                 with watch.phase("blobs"):
                     written, copied = self._complete(log, taken, known, now)
+            replaced = () if known else self._replaced(log, taken)
         if written != known:
             manifest.write(self.place.filestorage, written, self._files)
         return Outcome(
@@ -179,7 +180,7 @@ class Directory:
             changed=written != known,
             summary=_summary(taken, copied),
             phases=watch.seconds,
-            notes=taken.healed,
+            notes=(*taken.healed, *replaced),
         )
 
     def _has_blobs_of(self, known: Manifest) -> bool:
@@ -240,6 +241,18 @@ class Directory:
         points = self.restore_points()
         earlier = (point for point in points if point.chain < taken.chain and point.tid)
         return max(earlier, key=lambda point: point.age, default=None)
+
+    def _replaced(self, log: TransactionLog, taken: Taken) -> tuple[str, ...]:
+        """Say that nothing is left of what was backed up before; a pack leaves some."""
+        last, first = self._last_other(taken), next(log.transactions(), None)
+        if taken.stamp != taken.chain or last is None or last.tid is None:
+            return ()
+        if first is not None and first.tid <= last.tid:
+            return ()
+        return (
+            f"the filestorage has no transaction that is as old as the restore point {last.stamp}: "
+            "if it was lost, and made anew in its place, restore that one before keep removes it",
+        )
 
     def _before(self, taken: Taken) -> Manifest | None:
         """Return the newest manifest of the chain of *taken*."""

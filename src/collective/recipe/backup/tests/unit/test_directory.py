@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from collective.recipe.backup.destinations import Depth, Targets, recovery
@@ -9,7 +11,7 @@ from collective.recipe.backup.filestorage.index import position
 from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.tests.contracts.destination import DestinationContract
 from collective.recipe.backup.tests.runs import Operated
-from collective.recipe.backup.tests.samples import contents_of
+from collective.recipe.backup.tests.samples import Site, contents_of
 
 
 class TestDirectory(DestinationContract):
@@ -123,3 +125,31 @@ def test_what_an_older_release_stored_has_its_size_also_when_it_is_taken_over(si
 
     assert outcome.point.stamp == stamp
     assert [point.stored for point in operated.points()] == [size]
+
+
+def test_a_filestorage_that_was_made_anew_is_backed_up_with_a_warning(site, tmp_path) -> None:
+    """Zope makes an empty one where it finds none, and the nights go on."""
+    operated = Operated(site)
+    site.commit({"page": 1}, {"file": b"data"}, at=operated.now)
+    last = operated.backup().point
+    site.lose()
+    Site(site.directory, founded=operated.now + timedelta(minutes=1))
+
+    first = operated.backup()
+
+    assert [note for note in first.notes if last.stamp in note and "made anew" in note]
+    assert operated.backup().notes == ()
+    assert operated.backup(full=True).notes == ()
+
+
+def test_a_pack_is_no_loss(site) -> None:
+    operated = Operated(site)
+    site.commit({"page": 1}, {"file": b"data"}, at=operated.now)
+    operated.backup()
+    site.commit({"page": 2}, at=operated.now)
+    site.pack()
+
+    packed = operated.backup()
+
+    assert packed.point.full
+    assert packed.notes == ()
