@@ -6,16 +6,21 @@ no damage is met without a word of what else there is, with the command for it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from pathlib import Path
 
 from collective.recipe.backup.destinations import Destination
-from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.errors import BackupError, IntegrityError
+from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.restorepoints import Choice, choose, newest_before, passed_over
 from collective.recipe.backup.times import Tid
+
+logger = logging.getLogger("backup")
 
 
 def choice_of(run: Run, when: datetime | Tid | None, points: Sequence[RestorePoint]) -> Choice:
@@ -37,6 +42,25 @@ def choice_of(run: Run, when: datetime | Tid | None, points: Sequence[RestorePoi
         f"the newest restore point, {last.stamp}, cannot be relied on: {'; '.join(last.problems)}",
         hint=hint,
     )
+
+
+def warn_of_later(choice: Choice, when: datetime | Tid | None, filestorage: Path) -> None:
+    """Warn that *filestorage*, if it can be read, knows more of *when* than the backups.
+
+    Who wants the state just before a mistake of today would get that of last night.
+    """
+    point = choice.point
+    late = isinstance(when, datetime) and choice.until is None and when > point.moment
+    if not late or point.tid is None:
+        return
+    with suppress(BackupError, OSError), TransactionLog(filestorage) as log:
+        last = log.before(log.size)
+        if last is not None and last.tid > point.tid:
+            logger.warning(
+                "the site has transactions that are later than %s and in no backup: run the "
+                "backup first, and the state at that moment can be restored",
+                point.stamp,
+            )
 
 
 @contextmanager

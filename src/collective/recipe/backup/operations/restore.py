@@ -33,7 +33,7 @@ from collective.recipe.backup.errors import (
 )
 from collective.recipe.backup.model import MAIN, RestorePoint, Source
 from collective.recipe.backup.operations import whereabouts
-from collective.recipe.backup.operations.choosing import alternative_named, choice_of
+from collective.recipe.backup.operations.choosing import alternative_named, choice_of, warn_of_later
 from collective.recipe.backup.operations.course import course
 from collective.recipe.backup.operations.elsewhere import refuse_used
 from collective.recipe.backup.operations.run import Run, one_run
@@ -194,6 +194,7 @@ def _jobs(run: Run, order: Order, targets: Sequence[Source], locks: ExitStack | 
             raise
         if order.blobstorage and target.blobstorage and choice.point.blobs is None:
             raise _without_blobs(choice)
+        warn_of_later(choice, order.when, destination.source.filestorage)
         newer = [] if order.when else [each for each in points if each.age > choice.point.age]
         jobs.append(
             Job(destination=destination, choice=choice, target=target, points=points, newer=newer)

@@ -484,3 +484,33 @@ def test_blobs_under_an_old_name_are_told_from_lost_ones(operated: Operated) -> 
     operated.config = replace(operated.config, sources=(other,))
 
     assert "let it end in blobstorage again" in operated.points()[-1].problems[0]
+
+
+def test_a_moment_after_the_last_backup_may_be_had_after_another_one(operated, caplog):
+    """A mistake of today, before today's backup: last night is not all that there is."""
+    operated.backup()
+    operated.site.commit({"a": "good"}, at=operated.now + timedelta(minutes=10))
+    when = operated.now + timedelta(minutes=15)
+    operated.site.commit({"a": "bad"}, at=operated.now + timedelta(minutes=20))
+    operated.now += timedelta(minutes=30)
+
+    describe(operated.run("restore"), Order(when=when))
+
+    [said] = [it.getMessage() for it in caplog.records if it.levelname == "WARNING"]
+    assert "in no backup: run the backup first" in said
+    caplog.clear()
+    operated.backup()
+    operated.restore(when)
+    assert operated.site.contents()["values"]["a"] == "good"
+    assert not [it for it in caplog.records if it.levelname == "WARNING"]
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_nothing_is_said_where_the_site_knows_no_more(operated, caplog, lost):
+    operated.backup()
+    when = operated.now + timedelta(minutes=15)
+    operated.now += timedelta(minutes=30)
+    if lost:
+        operated.site.lose()
+    describe(operated.run("restore"), Order(when=when))
+    assert not [it for it in caplog.records if it.levelname == "WARNING"]
