@@ -70,11 +70,12 @@ def claim(directory: Path, source: Source, knows: Knows, files: Files | None) ->
     """
     path, mine = directory / NAME, _mark(directory, source)
     mark = _still_there(path, knows)
-    if mark is not None and holds_backups(directory):
+    if mark is not None:
         same = (mark.host, mark.filestorage) == (mine.host, mine.filestorage)
-        if not same and (_is_other(mark, mark.filestorage, source.filestorage) or not knows()):
+        if same or (not _is_other(mark, mark.filestorage, source.filestorage) and knows()):
+            mine = replace(mine, key=mark.key)
+        elif holds_backups(directory):
             raise _refusal(path, f"the backups of {mark.filestorage}", mark)
-        mine = replace(mine, key=mark.key)
     _write(path, mine, files)
     return mine
 

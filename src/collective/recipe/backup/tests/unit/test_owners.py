@@ -437,6 +437,13 @@ def test_a_mark_that_is_left_in_an_empty_directory_keeps_nobody_out(
         first.backup()
 
 
+def test_who_begins_anew_on_another_machine_keeps_the_blobs(first: Operated) -> None:
+    """As in a container: the blobs are still its own."""
+    on_another_machine(mark_of(first), blob_mark_of(first))
+    emptied(first.place().filestorage)
+    assert first.backup().changed
+
+
 def test_nor_where_there_are_blobs_alone(tmp_path: Path) -> None:
     first = site_at(tmp_path, "first", only_blobs=True)
     first.backup()
