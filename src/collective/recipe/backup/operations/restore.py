@@ -87,7 +87,7 @@ def restore(run: Run, order: Order) -> bool:
         _finish_earlier(run, targets)
         jobs = [] if _come_with_pre_command(run) else _jobs(run, order, targets, held)
         what = _what_will_happen(jobs, order) if jobs else _what_is_known(targets, order)
-        if run.ask is not None and not run.ask(f"{what}\n{_KEPT}"):
+        if run.ask is not None and not run.ask(f"{what}{_kept(targets, order)}"):
             return False
         started = monotonic()
         # a post_command may unmount the disk of the backups, so no lock on it is held by then
@@ -310,7 +310,14 @@ def _buildable(filestorage: Path) -> Path | None:
     return None
 
 
-_KEPT = "What is there now is kept beside it, and --undo puts it back."
+_KEPT = "\nWhat is there now is kept beside it, and --undo puts it back."
+
+
+def _kept(targets: Sequence[Source], order: Order) -> str:
+    """Return in words what becomes of what is there, "" if nothing is."""
+    return (
+        _KEPT if any(os.path.lexists(it) for each in targets for it in _live(each, order)) else ""
+    )
 
 
 def _come_with_pre_command(run: Run) -> bool:
@@ -339,10 +346,17 @@ def _what_is_known(targets: Sequence[Source], order: Order) -> str:
 def _replaced(target: Source, order: Order) -> Iterator[str]:
     """Yield in lines what *order* replaces of *target*."""
     yield "This will replace" + (f" (storage {target.name}):" if target.name != MAIN else ":")
+    for path in _live(target, order):
+        missing = "" if os.path.lexists(path) else "  (there is none now)"
+        yield f"    {printable(str(path))}{missing}"
+
+
+def _live(target: Source, order: Order) -> Iterator[Path]:
+    """Yield what *order* replaces of *target*."""
     if order.filestorage:
-        yield f"    {printable(str(target.filestorage))}"
+        yield target.filestorage
     if order.blobstorage and target.blobstorage:
-        yield f"    {printable(str(target.blobstorage))}"
+        yield target.blobstorage
 
 
 def _newer(job: Job) -> Iterator[str]:

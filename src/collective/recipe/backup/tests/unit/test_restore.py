@@ -514,3 +514,23 @@ def test_nothing_is_said_where_the_site_knows_no_more(operated, caplog, lost):
         operated.site.lose()
     describe(operated.run("restore"), Order(when=when))
     assert not [it for it in caplog.records if it.levelname == "WARNING"]
+
+
+def test_the_question_tells_what_is_there_from_what_is_not(operated, tmp_path):
+    operated.backup()
+    asked = []
+
+    def no(question: str) -> bool:
+        asked.append(question)
+        return False
+
+    operated.site.filestorage.unlink()
+    assert not restore(operated.run("restore", ask=no), Order())
+    assert not restore(operated.run("restore", ask=no), Order(to=tmp_path / "aside"))
+
+    [live, aside] = asked
+    assert f"{operated.site.filestorage}  (there is none now)\n" in live
+    assert f"{operated.site.blobstorage}\n" in live
+    assert live.endswith("--undo puts it back.")
+    assert aside.count("(there is none now)") == 2
+    assert aside.endswith(f"with the restore point {operated.points()[-1].stamp}.")
