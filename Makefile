@@ -21,7 +21,7 @@ help:
 	@echo "make quick   the tests that take no more than a few seconds"
 	@echo "make lint    lint, types and layers"
 	@echo "make docs    the pages of docs/ as HTML, in docs/_build/html"
-	@echo "make bench   measure against others, for an hour and with 20 GB of disk; see SCRATCH"
+	@echo "make bench   measure against others, for an hour and with 45 GB of disk; see SCRATCH"
 	@echo "make clean   remove everything that make made"
 
 demo: $(VENV)/.runtime

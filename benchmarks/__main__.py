@@ -24,7 +24,7 @@ def main() -> int:
         type=Path,
         required=True,
         metavar="DIRECTORY",
-        help="where to work: about eight times the size of the site",
+        help="where to work: about fifteen times the size of the site",
     )
     parser.add_argument("--size", type=int, default=1000, help="MB of Data.fs (%(default)s)")
     parser.add_argument("--blobs", type=int, default=40_000, help="number of blobs (%(default)s)")
@@ -41,6 +41,7 @@ def main() -> int:
     namespace = parser.parse_args()
     scratch = namespace.scratch.resolve()
     states = _site(scratch, namespace.size, namespace.blobs)
+    states.trash.empty()
     (scratch / "logs").mkdir(exist_ok=True)
     plan = Plan(
         only=namespace.only,
@@ -60,6 +61,7 @@ def main() -> int:
         if rows:
             print(table(title, rows, calls=namespace.calls), flush=True)
         reached = reached and all(map(is_reached, rows))
+    states.trash.empty()
     if namespace.clean:
         shutil.rmtree(scratch)
     return 0 if reached else 1

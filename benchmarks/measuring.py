@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -62,6 +64,27 @@ def system_calls(command: Sequence[str | Path], log: Path) -> int:
     return int(total[3 if len(total) > 4 else 2])
 
 
+class Trash:
+    """A directory for what is in the way, until all is measured.
+
+    For minutes after many files were removed, ext4 is slow to make as many: it does not
+    use their inodes again, but looks at each.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._numbers = itertools.count()
+
+    def take(self, path: Path) -> None:
+        """Take *path* out of the way."""
+        self._directory.mkdir(exist_ok=True)
+        path.rename(self._directory / str(next(self._numbers)))
+
+    def empty(self) -> None:
+        """Remove all that it has."""
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
 class Contents:
     """What is in a directory: a place to come back to, and to count from.
 
@@ -97,14 +120,12 @@ class Contents:
                 size += status.st_blocks * 512
         return inodes, size
 
-    def come_back(self) -> None:
-        """Make the directory what it was."""
-        new = [path for path in _walk(self._directory) if path not in self._names]
-        for path in reversed(new):
-            if os.path.isdir(path) and not os.path.islink(path):
-                os.rmdir(path)
-            else:
-                os.unlink(path)
+    def come_back(self, trash: Trash) -> None:
+        """Make the directory what it was; what is new in it goes to *trash*."""
+        new = {path for path in _walk(self._directory) if path not in self._names}
+        for path in new:
+            if os.path.dirname(path) not in new:
+                trash.take(Path(path))
         for path, data in self._small.items():
             if not os.path.exists(path) or Path(path).read_bytes() != data:
                 Path(path).write_bytes(data)

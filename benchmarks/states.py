@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.measuring import Trash
+
 YESTERDAY, DAY, PACKED = "yesterday", "day", "packed"
 GROWING = YESTERDAY, DAY
 
@@ -23,6 +25,7 @@ class States:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.trash = Trash(directory / "trash")
         self.filestorage = directory / "var" / "filestorage" / "Data.fs"
         self.index = self.filestorage.with_name("Data.fs.index")
         self.blobstorage = directory / "var" / "blobstorage"
@@ -113,7 +116,7 @@ class States:
         try:
             yield
         finally:
-            shutil.rmtree(var)
+            self.trash.take(var)
             aside.rename(var)
 
     def copy_of(self, state: str, filestorage: Path, blobstorage: Path | None) -> None:

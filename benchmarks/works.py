@@ -145,7 +145,8 @@ class Backups:
 
     def empty(self) -> AbstractContextManager[object]:
         """Prepare for a first backup of the site as it was yesterday."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        if self.directory.exists():
+            self._states.trash.take(self.directory)
         (self.directory / "backups").mkdir(parents=True)
         self._states.switch(YESTERDAY, index=YESTERDAY)
         return nullcontext()
@@ -160,7 +161,7 @@ class Backups:
 
         def prepare() -> AbstractContextManager[object]:
             if moment in self._kept:
-                self._kept[moment].come_back()
+                self._kept[moment].come_back(self._states.trash)
             else:
                 self._kept[moment] = Contents(self.directory)
             self._states.switch(state, index=index)
