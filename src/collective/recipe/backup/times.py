@@ -95,9 +95,8 @@ def parse(text: str) -> datetime | Tid:
         # fromisoformat of Python 3.10 does not know the letter
         moment = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text))
     except ValueError as error:
-        raise UsageError(
-            f"{text!r} is not a moment ({error})", hint=f"write {MOMENT_FORMS}"
-        ) from error
+        why = f" ({error})" if _SHORT.fullmatch(text) else ""
+        raise UsageError(f"{text!r} is not a moment{why}", hint=f"write {MOMENT_FORMS}") from error
     if moment.tzinfo is None:
         raise UsageError(
             f"{text!r} has no time zone",

@@ -24,8 +24,8 @@ Pair = tuple[Entry | None, Checksum | None]
 
 _LOST = "restore it from a copy of the backups, or make a full backup while the site has it"
 _DAMAGED = (
-    "restore it from a copy of the backups; or move it away and make a full backup, which "
-    "copies it anew if the site still has it (else it would only be linked)"
+    "restore it from a copy of the backups; or run a backup, which begins a new set and copies "
+    "it anew if the site still has it"
 )
 _NEW = "the blobs may be whole: make a full backup to get a new set"
 _STRAY = "if somebody put it there, move it away; else the list of checksums has lost a line"

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import partial
 
 import pytest
 
 from collective.recipe.backup.blobs import sets
+from collective.recipe.backup.blobs.copying import Transfer
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.blobs.verify import verify_contents, verify_names
@@ -102,8 +104,7 @@ def test_its_hint_leads_to_a_sound_set(blob_set, source, tmp_path):
     a_file(blob_set).write_bytes(b"X" * keep.st_size)
     os.utime(a_file(blob_set), ns=(keep.st_atime_ns, keep.st_mtime_ns))
     [problem] = verify_contents(blob_set, until=LAST_TID, progress=Silent())
-    assert "move it away and make a full backup" in problem.hint
-    a_file(blob_set).unlink()
+    assert "run a backup" in problem.hint
     second, copied = sets.begin(
         source,
         tmp_path,
@@ -112,6 +113,7 @@ def test_its_hint_leads_to_a_sound_set(blob_set, source, tmp_path):
         previous=blob_set,
         files=Files(),
         progress=Silent(),
+        by=partial(Transfer, doubted=True),
     )
     assert copied.linked > 5
     assert both(second) == []
