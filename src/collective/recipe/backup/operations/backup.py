@@ -20,7 +20,7 @@ from pathlib import Path
 
 from collective.recipe.backup import locking, swap
 from collective.recipe.backup.destinations import Destination, Outcome, damage
-from collective.recipe.backup.errors import BackupError, IntegrityError
+from collective.recipe.backup.errors import BackupError, IntegrityError, printable
 from collective.recipe.backup.history import INCOMPLETE
 from collective.recipe.backup.model import MAIN, Problem
 from collective.recipe.backup.operations import whereabouts
@@ -129,7 +129,7 @@ def merge_now(run: Run, *, before: str) -> None:
 def _one(run: Run, destination: Destination, why_full: str) -> Outcome:
     name = destination.source.name
     where = "" if name == MAIN else f" of storage {name}"
-    logger.info("backing up %s%s", destination.source.filestorage, where)
+    logger.info("backing up %s%s", printable(str(destination.source.filestorage)), where)
     directory, points = destination.lock_directory, destination.restore_points
     if not why_full and damage.in_newest_chain(directory, points):
         why_full = _DAMAGED
