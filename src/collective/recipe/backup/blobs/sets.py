@@ -291,8 +291,8 @@ def extend(  # noqa: PLR0913  the last two come from outside, as everywhere
     """Add the blobs *ids* to a set, each durably and whole before the checksums name it.
 
     Those that are there already are compared with the source, and copied again if they
-    differ.  Those that neither the source has nor *also*, a blobstorage as well, are counted
-    and named, no error.
+    differ.  Those that neither the source has nor *also*, a blobstorage that may only come to
+    be meanwhile, are counted and named, no error.
     """
     _check_places(source, blob_set.path.parent)
     if not blob_set.ours:
@@ -307,7 +307,7 @@ def extend(  # noqa: PLR0913  the last two come from outside, as everywhere
         with progress.phase("copying new blobs", total, "files") as advance:
             while batch := list(dict.fromkeys(islice(rest, _BATCH))):
                 done = Addition(source, blob_set, files).add(batch)
-                if also is not None and done.lost:
+                if also is not None and done.lost and also.is_dir():
                     rescued = Addition(also, blob_set, files).add(list(done.missing))
                     done = replace(done, lost=0, missing=()) + rescued
                 copied += done

@@ -60,10 +60,9 @@ class Workshop:
         return self.named or self.source.name
 
     @property
-    def packed_away(self) -> Path | None:
-        """Where a pack has just put blobs, None if it keeps none."""
-        old = self.source.with_name(self.source.name + PACKED_AWAY)
-        return old if old.is_dir() else None
+    def packed_away(self) -> Path:
+        """Where a pack puts blobs, if it keeps any; it may do so at any time."""
+        return self.source.with_name(self.source.name + PACKED_AWAY)
 
 
 Found = Mapping[str, Holding]

@@ -51,7 +51,7 @@ class FullArchives:
 
     def _sources(self) -> list[Path]:
         """Return where blobs may be: also where a pack has just put them."""
-        return [self._shop.source, *filter(None, [self._shop.packed_away])]
+        return [self._shop.source, self._shop.packed_away]
 
     def _is_at_source(self, blob: BlobId) -> bool:
         path = layout_of(self._shop.source).path(blob)
@@ -80,7 +80,7 @@ class FullArchives:
             files=self._shop.files,
             progress=self._shop.progress,
             stamp=demand.stamp,
-            rescued=(old, rescued) if old and rescued else None,
+            rescued=(old, rescued) if rescued and old.is_dir() else None,
         )
 
     def _publish(self, archive: Archive, found: Found) -> None:  # noqa: ARG002  for the numbered
