@@ -42,11 +42,11 @@ class Together(Progress):
         with ThreadPoolExecutor(1, "together") as pool:
             other = pool.submit(self._guarded, second)
             try:
-                mine = self._guarded(first)
+                # to wait for the other is guarded as well: an interrupt then stops it
+                return self._guarded(lambda: (first(), other.result()))
             except Stopped:
                 other.result()
                 raise
-            return mine, other.result()
 
     def _guarded(self, work: Callable[[], A]) -> A:
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+import time
 
 import pytest
 
@@ -24,8 +26,9 @@ def endless(together, ended):
     def work():
         try:
             with together.phase("counting", 0) as advance:
-                for _turn in range(10**9):
+                for _turn in range(30_000):
                     advance(1)
+                    time.sleep(0.001)
         except Stopped:
             ended.append("stopped")
             raise
@@ -80,6 +83,21 @@ def test_when_one_fails_the_other_is_stopped_and_ends_first(together, error):
     with pytest.raises(type(error)):
         again.run(endless(again, ended), failing(error))
     assert ended == ["stopped"] * 2
+
+
+def test_an_interrupt_while_only_the_other_is_left_stops_it(together):
+    ended = []
+    endlessly = endless(together, ended)
+
+    def other():
+        # the main thread has nothing to do any more but to wait
+        main = threading.main_thread().ident
+        threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT)).start()
+        endlessly()
+
+    with pytest.raises(KeyboardInterrupt):
+        together.run(lambda: None, other)
+    assert ended == ["stopped"]
 
 
 def test_when_both_fail_it_is_no_secret_why(together):
