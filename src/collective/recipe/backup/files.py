@@ -39,6 +39,9 @@ _NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}
 _NO_DIRECTORY_FSYNC = {errno.EINVAL, errno.ENOTSUP}
 
 
+StrPath = str | os.PathLike[str]
+"""A path.  Who has thousands of them takes strings, which cost a fraction of Path objects."""
+
 Observe = Callable[[memoryview], object]
 """Called with the bytes of a file, piece by piece, while they are copied."""
 
@@ -46,7 +49,7 @@ Observe = Callable[[memoryview], object]
 class Writer:
     """An open file under its temporary name."""
 
-    def __init__(self, files: Files, path: Path, descriptor: int) -> None:
+    def __init__(self, files: Files, path: StrPath, descriptor: int) -> None:
         """Write to *descriptor*, which stays its opener's to close."""
         self.path = path
         self.descriptor = descriptor
@@ -79,7 +82,7 @@ class Files:
     def _change(
         self,
         operation: str,  # noqa: ARG002  for the fault tests, which override this
-        path: Path,  # noqa: ARG002  likewise
+        path: StrPath,  # noqa: ARG002  likewise
         function: Callable[P, T],
         *args: P.args,
         **kwargs: P.kwargs,
@@ -166,7 +169,12 @@ class Files:
             os.close(descriptor)
 
     def copy(
-        self, source: Path, target: Path, *, sync: bool = True, observe: Observe | None = None
+        self,
+        source: StrPath,
+        target: StrPath,
+        *,
+        sync: bool = True,
+        observe: Observe | None = None,
     ) -> int:
         """Copy a regular file with its times, mode and, for root, owner; return the bytes copied.
 
@@ -215,7 +223,7 @@ class Files:
             os.close(descriptor)
 
     def _keep_status(
-        self, target: Path, descriptor: int, like: os.stat_result, made: os.stat_result
+        self, target: StrPath, descriptor: int, like: os.stat_result, made: os.stat_result
     ) -> None:
         """Give a file that was *made* so what it lacks to be *like* another one."""
         owner = like.st_uid, like.st_gid
@@ -304,7 +312,7 @@ class Files:
             raise
         return size
 
-    def link(self, source: Path, target: Path) -> bool:
+    def link(self, source: StrPath, target: StrPath) -> bool:
         """Hard link *target* to *source*; False where the file system cannot."""
         try:
             self._change("link", target, os.link, source, target, follow_symlinks=False)
@@ -343,7 +351,7 @@ class Files:
         """Set access and modification time of *path*, in nanoseconds since 1970."""
         self._change("utime", path, os.utime, path, ns=times)
 
-    def chmod(self, path: Path, mode: int) -> None:
+    def chmod(self, path: StrPath, mode: int) -> None:
         """Set the permission bits of *path*."""
         self._change("chmod", path, os.chmod, path, mode)
 
@@ -371,23 +379,28 @@ class Files:
 
     def make_directory(self, path: Path, mode: int = 0o777) -> None:
         """Make one directory; not durable before its tree or its parent is synced."""
+        if self._make_directory(path, mode):
+            self._hand_over(path)
+
+    def _make_directory(self, path: StrPath, mode: int) -> bool:
+        """Make one directory; False if it is there."""
         try:
             self._change("mkdir", path, os.mkdir, path, mode)
-            self._hand_over(path)
         except FileExistsError:
-            if path.is_dir():
-                return
+            if os.path.isdir(path):
+                return False
             code = errno.ENOTDIR
             raise NotADirectoryError(code, os.strerror(code), os.fspath(path)) from None
+        return True
 
-    def make_directory_like(self, path: Path, original: os.stat_result) -> None:
+    def make_directory_like(self, path: StrPath, original: os.stat_result) -> None:
         """Make one directory with the mode and, for root, the owner of *original*.
 
         Its own user may enter and change it, whatever the original says, so that it can be
         filled.
         """
         mode = stat.S_IMODE(original.st_mode) | stat.S_IRWXU
-        self.make_directory(path, mode)
+        self._make_directory(path, mode)
         made = os.lstat(path)
         owner = original.st_uid, original.st_gid
         if (made.st_uid, made.st_gid) != owner and os.geteuid() == 0:

@@ -1,21 +1,21 @@
-"""Copy a tree: with two threads, by hard links where another tree has the same already.
+"""Copy a tree: large files by two threads, by hard links where another tree has the same.
 
 The caller says what to copy, entry by entry, and gets to know what became of each in the
-same order.  Directories are made on the way, by one thread, since each must be there
-before what is in it; files are copied or linked by the others.
+same order.  Directories are made on the way, since each must be there before what is in
+it.  So are small files: each takes a dozen system calls of some microseconds, and threads
+that hand the interpreter to each other around each of them take twice as long as one.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
-from itertools import islice
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -27,10 +27,10 @@ from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
 
 THREADS = 2
-BATCH = 32
-"""How many files a thread takes at once: handing them over one by one costs more than a link."""
-AHEAD = 8
-"""How many batches may wait."""
+AHEAD = 256
+"""How many results may wait for one before them."""
+LARGE = 1 << 20
+"""Bytes of a file that is worth a thread of its own."""
 
 _SECOND = 10**9
 _READ_SIZE = 1 << 20
@@ -77,6 +77,14 @@ class Transfer:
     files: Files
     doubted: bool = False
 
+    @cached_property
+    def _from(self) -> str:
+        return os.fspath(self.source)
+
+    @cached_property
+    def _to(self) -> str:
+        return os.fspath(self.target)
+
     def run(self, orders: Iterable[Order]) -> Iterator[Done]:
         """Carry out *orders*, which come in the order of the walk; yield what became of each.
 
@@ -84,29 +92,44 @@ class Transfer:
         reported as such; what cannot be copied raises BackupError or OSError.
         """
         self.files.make_directory_like(self.target, self.source.stat())
-        return in_order(self.carry_out, self.on_made_ground(orders))
+        return in_order(self.carry_out, self.on_made_ground(orders), self.is_long)
 
     def on_made_ground(self, orders: Iterable[Order]) -> Iterator[Order]:
         """Make the directory that each order needs, then hand it on."""
-        made: list[str] = []
+        made = ""
         for order in orders:
-            names = order.entry.path.split("/")
-            if order.entry.kind is not Kind.DIRECTORY:
-                names.pop()
-            if names != made[: len(names)]:
-                common = len(os.path.commonprefix([made, names]))
-                for depth in range(common, len(names)):
-                    self._make_directory("/".join(names[: depth + 1]))
-                made = names
+            path = order.entry.path
+            is_directory = order.entry.kind is Kind.DIRECTORY
+            place = path if is_directory else path.rpartition("/")[0]
+            if place and place != made:
+                self._make_directories(place, made)
+                made = place
             yield order
 
+    def _make_directories(self, place: str, made: str) -> None:
+        """Make the directory *place* and those above it but those above and at *made*."""
+        names, there = place.split("/"), made.split("/")
+        common = 0
+        while common < min(len(names), len(there)) and names[common] == there[common]:
+            common += 1
+        for depth in range(common, len(names)):
+            self._make_directory("/".join(names[: depth + 1]))
+
     def _make_directory(self, path: str) -> None:
+        target = f"{self._to}/{path}"
         try:
-            original = (self.source / path).lstat()
+            original = os.lstat(f"{self._from}/{path}")
         except FileNotFoundError:  # what was in it will be found to be gone as well
-            self.files.make_directory(self.target / path)
+            self.files.make_directory(Path(target))
         else:
-            self.files.make_directory_like(self.target / path, original)
+            self.files.make_directory_like(target, original)
+
+    def is_long(self, order: Order) -> bool:
+        """Tell whether it takes long to carry out an order, as far as is known."""
+        if order.known is not None:
+            return (order.known.size or 0) >= LARGE
+        status = regular(f"{self._from}/{order.entry.path}")
+        return status is not None and status.st_size >= LARGE
 
     def carry_out(self, order: Order) -> Done:
         """Copy or link one entry."""
@@ -129,11 +152,13 @@ class Transfer:
     def _link(self, earlier: Path, path: str, known: Checksum | None) -> Checksum | None:
         """Link to the file that *earlier* has at *path*; None if it differs or cannot be."""
         same = self.same(earlier, path, known)
-        return same if same and self.files.link(earlier / path, self.target / path) else None
+        if same and self.files.link(f"{earlier}/{path}", f"{self._to}/{path}"):
+            return same
+        return None
 
     def same(self, earlier: Path, path: str, known: Checksum | None) -> Checksum | None:
         """Return what the file at *path* is in both trees, None if it differs."""
-        here, there = regular(f"{self.source}/{path}"), regular(f"{earlier}/{path}")
+        here, there = regular(f"{self._from}/{path}"), regular(f"{earlier}/{path}")
         if here is None or there is None or not unchanged(here, there):
             return None
         if known is None or self.doubted:
@@ -146,7 +171,7 @@ class Transfer:
         """Copy the file at *path*; return what the copy is."""
         digest = blake3()
         size = self.files.copy(
-            self.source / path, self.target / path, sync=False, observe=digest.update
+            f"{self._from}/{path}", f"{self._to}/{path}", sync=False, observe=digest.update
         )
         return Checksum(path, size, digest.hexdigest())
 
@@ -235,30 +260,36 @@ def link_checksum(path: str, text: str) -> Checksum:
     return Checksum(path, None, blake3(os.fsencode(text)).hexdigest())
 
 
-def in_order(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
-    """Yield ``function(item)`` for each item, in order, computed by THREADS threads.
+def in_order(
+    function: Callable[[A], B],
+    items: Iterable[A],
+    is_long: Callable[[A], bool] = lambda _item: True,
+) -> Iterator[B]:
+    """Yield ``function(item)`` for each item, in order; THREADS threads compute the long ones.
 
-    At most ``BATCH * AHEAD`` items are taken before their results are.  The first error of
-    *items* or *function* ends it, whatever it is, when the files under way are done.
+    At most AHEAD items are taken before the result of one is.  The first error of *items*,
+    *is_long* or *function* ends it, whatever it is, when the files under way are done.
     """
-    stop = threading.Event()
-
-    def run(batch: list[A]) -> list[B]:
-        return [function(item) for item in batch if not stop.is_set()]
-
     pool = ThreadPoolExecutor(THREADS)
-    waiting: deque[Future[list[B]]] = deque()
-    rest = iter(items)
+    waiting: deque[Callable[[], B]] = deque()
     try:
-        while batch := list(islice(rest, BATCH)):
-            waiting.append(pool.submit(run, batch))
+        for item in items:
+            if is_long(item):
+                waiting.append(pool.submit(function, item).result)
+            elif waiting:
+                waiting.append(partial(_itself, function(item)))
+            else:
+                yield function(item)
             if len(waiting) > AHEAD:
-                yield from waiting.popleft().result()
+                yield waiting.popleft()()
         while waiting:
-            yield from waiting.popleft().result()
+            yield waiting.popleft()()
     finally:
-        stop.set()
         pool.shutdown(cancel_futures=True)
+
+
+def _itself(result: B) -> B:
+    return result
 
 
 def regular(path: str | Path) -> os.stat_result | None:

@@ -46,7 +46,7 @@ class ByRsync(Transfer):
         """Let rsync copy all; then carry out *orders*.  Raises CommandFailed if it fails."""
         self.files.make_directory(self.target)
         process.run(self.arguments(), what="copying the blobs with rsync", good=(0, _VANISHED))
-        return in_order(self.carry_out, self.on_made_ground(orders))
+        return in_order(self.carry_out, self.on_made_ground(orders), self.is_long)
 
     def arguments(self) -> list[str]:
         """Return the command."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from collective.recipe.backup.blobs.checksums import Checksum, side_by_side
-from collective.recipe.backup.blobs.copying import checksum_of, in_order, refuse
+from collective.recipe.backup.blobs.copying import LARGE, checksum_of, in_order, refuse
 from collective.recipe.backup.blobs.layout import Entry, Kind, is_foreign, walk
 from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.errors import BackupError, IntegrityError, from_os_error
@@ -59,9 +59,16 @@ def verify_contents(
     """
     check = Check(blob_set, until, wants)
     with progress.phase("verifying the blobs", blob_set.checksums.count(), "files") as advance:
-        for problems in in_order(check.contents, check.pairs()):
+        for problems in in_order(check.contents, check.pairs(), _is_long):
             advance(1)
             yield from problems
+
+
+def _is_long(pair: Pair | BackupError) -> bool:
+    if isinstance(pair, BackupError):
+        return False
+    _entry, checksum = pair
+    return checksum is None or (checksum.size or 0) >= LARGE
 
 
 class Check:

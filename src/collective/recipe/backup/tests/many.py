@@ -6,11 +6,10 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from collective.recipe.backup.destinations import manifest
-from collective.recipe.backup.files import Files
+from collective.recipe.backup.files import Files, StrPath
 from collective.recipe.backup.repozo import ledger
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.times import stamp, tid_at
@@ -20,7 +19,7 @@ class Quick(Files):
     """Files that wait for no disk: a test has no power cut."""
 
     def _change(
-        self, operation: str, path: Path, function: Callable[..., Any], *args: Any, **kwargs: Any
+        self, operation: str, path: StrPath, function: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Any:
         if operation in ("fsync", "syncfs"):
             return None

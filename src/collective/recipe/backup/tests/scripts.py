@@ -32,8 +32,9 @@ class Mark(NamedTuple):
     operation: str
     pattern: str
 
-    def fits(self, operation: str, path: Path) -> bool:
-        return operation == self.operation and fnmatch.fnmatchcase(path.name, self.pattern)
+    def fits(self, operation: str, path: files.StrPath) -> bool:
+        name = os.path.basename(path)
+        return operation == self.operation and fnmatch.fnmatchcase(name, self.pattern)
 
 
 class Script:
@@ -118,7 +119,7 @@ def _hold(marker: Path, mark: Mark) -> None:
     class Held(files.Files):
         waited = False
 
-        def _change(self, operation: str, path: Path, *args: Any, **kwargs: Any) -> Any:
+        def _change(self, operation: str, path: files.StrPath, *args: Any, **kwargs: Any) -> Any:
             if not Held.waited and mark.fits(operation, path):
                 Held.waited = True
                 marker.touch()

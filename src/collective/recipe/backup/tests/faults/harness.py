@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from collective.recipe.backup.errors import BackupError
-from collective.recipe.backup.files import Files
+from collective.recipe.backup.files import Files, StrPath
 
 World = TypeVar("World")
 Undo = Callable[[], object]
@@ -60,7 +60,9 @@ WAITING = {"fsync", "syncfs"}
 class Hasty(Files):
     """Files that do not wait for the disk: for what a test does besides the faults."""
 
-    def _change(self, operation: str, path: Path, function: Any, *args: Any, **kwargs: Any) -> Any:
+    def _change(
+        self, operation: str, path: StrPath, function: Any, *args: Any, **kwargs: Any
+    ) -> Any:
         return None if operation in WAITING else function(*args, **kwargs)
 
 
@@ -84,9 +86,11 @@ class FaultyFiles(Files):
         self._unsynced = Unsynced() if fault is Fault.POWER_CUT else None
         self._lock = threading.RLock()
 
-    def _change(self, operation: str, path: Path, function: Any, *args: Any, **kwargs: Any) -> Any:
-        with self._lock:  # blobs are copied by two threads
-            return self._one_change(operation, path, function, *args, **kwargs)
+    def _change(
+        self, operation: str, path: StrPath, function: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        with self._lock:  # large blobs are copied by two threads
+            return self._one_change(operation, Path(path), function, *args, **kwargs)
 
     def _one_change(
         self, operation: str, path: Path, function: Any, *args: Any, **kwargs: Any

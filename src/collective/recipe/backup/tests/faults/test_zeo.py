@@ -13,7 +13,7 @@ from ZODB.Connection import TransactionMetaData
 
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import DONE, IntegrityError, InUse
-from collective.recipe.backup.files import Files
+from collective.recipe.backup.files import Files, StrPath
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site, contents_of
 from collective.recipe.backup.tests.scripts import Mark, Script, running, wait_until
@@ -37,7 +37,7 @@ class Meanwhile(Files):
         self._mark, self._number, self._action = mark, number, action
         self._lock = threading.RLock()
 
-    def _change(self, operation: str, path: Path, *args: Any, **kwargs: Any) -> Any:
+    def _change(self, operation: str, path: StrPath, *args: Any, **kwargs: Any) -> Any:
         with self._lock:
             if self._mark.fits(operation, path):
                 self._number -= 1

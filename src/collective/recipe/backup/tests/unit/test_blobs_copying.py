@@ -70,19 +70,34 @@ class TestInOrder:
     def test_results_come_in_the_order_of_the_items(self):
         assert list(in_order(lambda item: item * 2, range(5000))) == list(range(0, 10000, 2))
 
-    def test_the_work_is_done_by_two_threads(self):
+    def test_long_work_is_done_by_two_threads(self):
         both = threading.Barrier(copying.THREADS, timeout=10)
-        # each batch waits until another thread is at work on one
-        items = range(2 * copying.BATCH * copying.THREADS)
+        # each waits until another thread is at work on one
+        items = range(2 * copying.THREADS)
         threads = set(in_order(lambda item: (both.wait(), threading.get_ident())[1], items))
         assert len(threads) == copying.THREADS
         assert threading.get_ident() not in threads
+
+    def test_short_work_is_done_at_once_while_long_work_goes_on(self):
+        by, all_done = {}, threading.Event()
+
+        def work(item):
+            by[item] = threading.get_ident()
+            if item == 0:
+                assert all_done.wait(10)
+            elif item == 50:
+                all_done.set()
+            return item
+
+        assert list(in_order(work, range(51), lambda item: item == 0)) == list(range(51))
+        assert by.pop(0) != threading.get_ident()
+        assert set(by.values()) == {threading.get_ident()}
 
     def test_items_are_not_taken_long_before_their_results(self):
         items = iter(range(10_000))
         results = in_order(str, items)
         next(results)
-        assert next(items) <= copying.BATCH * (copying.AHEAD + 1)
+        assert next(items) <= copying.AHEAD + 1
         results.close()
 
     @pytest.mark.parametrize("error", [OSError("x"), KeyboardInterrupt(), BackupError("x")])
@@ -111,7 +126,7 @@ class TestInOrder:
         next(results)
         results.close()
         assert threading.active_count() == 1
-        assert len(done) <= copying.BATCH * (copying.AHEAD + 1)
+        assert len(done) <= copying.AHEAD + 1
 
 
 class TestTransfer:

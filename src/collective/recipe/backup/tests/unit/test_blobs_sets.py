@@ -207,7 +207,7 @@ class TestBegin:
     def test_a_pack_may_run_meanwhile(self, shelf):
         class Packing(Files):
             def make_directory_like(self, path, original):
-                if path.name == "blobstorage":
+                if os.path.basename(path) == "blobstorage":
                     gone = shelf.source / Layout.BUSHY.path(blob_id(600, 3))
                     gone.unlink()
                     gone.parent.rmdir()
@@ -220,11 +220,12 @@ class TestBegin:
         assert sound(blob_set)
 
     def test_what_vanishes_after_it_was_seen_is_counted(self, shelf):
+        path_of_it = Layout.BUSHY.path(blob_id(1200, 5))
+
         class Packing(Files):
             def _change(self, operation, path, function, *args, **kwargs):
-                if operation == "create" and path.suffix == ".blob":
-                    gone = shelf.source / Layout.BUSHY.path(blob_id(1200, 5))
-                    gone.unlink(missing_ok=True)
+                if operation == "mkdir" and str(path).endswith(os.path.dirname(path_of_it)):
+                    (shelf.source / path_of_it).unlink()
                 return super()._change(operation, path, function, *args, **kwargs)
 
         blob_set, copied = shelf.begin(files=Packing())

@@ -227,7 +227,7 @@ class Refusing(files.Files):
         super().__init__()
         self._refused = operation, number
 
-    def _change(self, operation: str, path: Path, *more: Any, **words: Any) -> Any:
+    def _change(self, operation: str, path: files.StrPath, *more: Any, **words: Any) -> Any:
         if operation == self._refused[0]:
             raise OSError(self._refused[1], os.strerror(self._refused[1]), os.fspath(path))
         return super()._change(operation, path, *more, **words)
