@@ -193,7 +193,7 @@ class _Call:
         return demand(before=newest.name, new=lambda: new(self._at_source()))
 
     def _at_source(self) -> Iterator[BlobId]:
-        return (entry.blob for entry in walk(self._shop.source) if entry.blob)
+        return (blob for entry in walk(self._shop.source) if (blob := entry.blob))
 
     def prune(self, beside: AnyPath | None, *, keep: int, days: int) -> None:
         """Remove what need not stay any longer."""

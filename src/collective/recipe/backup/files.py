@@ -16,7 +16,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -74,7 +73,7 @@ class Files:
     Every path may hold any byte that the file system allows.  Errors are OSErrors.
     """
 
-    def __init__(self, token: Callable[[], str] = lambda: secrets.token_hex(4)) -> None:
+    def __init__(self, token: Callable[[], str] = lambda: os.urandom(4).hex()) -> None:
         """Take *token*, which returns 8 hex digits that were not used before."""
         self._token = token
         self._unclonable: set[tuple[int, int]] = set()

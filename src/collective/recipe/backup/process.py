@@ -1,4 +1,7 @@
-"""The only room that starts a process: programs by argument list, hooks of the user by shell."""
+"""The only room that starts a process: programs by argument list, hooks of the user by shell.
+
+Our own code runs in another process only where it computes something and changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ import shlex
 import subprocess
 import sys
 import threading
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import NamedTuple
 
 from collective.recipe.backup.errors import CommandFailed
@@ -92,6 +96,57 @@ def run_hook(name: str, command: str, environment: Mapping[str, str]) -> Ended:
             "%s left something running that can still talk to us: redirect its output", name
         )
     return Ended(name, started.returncode, bytes(tail).decode("utf-8", "replace"))
+
+
+@contextmanager
+def computing(module: str, request: bytes) -> Iterator[Callable[[], bytes | None]]:
+    """Let the ``main`` of one of our modules answer *request* in a process of its own.
+
+    It reads the request from its standard input, writes the answer to its standard output,
+    and must not change anything: it may be killed at any time, or live on for a moment when
+    we are.  Yields what waits for the answer; None says that there is none, for whatever
+    reason, and that who asked has to do the work.
+    """
+    try:
+        started = subprocess.Popen(
+            [sys.executable, "-c", _COMPUTE, module, *sys.path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError:
+        yield lambda: None
+        return
+    with started:
+        try:
+            assert started.stdin is not None  # noqa: S101  for the type checker
+            with suppress(OSError), started.stdin as pipe:
+                pipe.write(request)
+            yield partial(_answer, started)
+        finally:
+            started.kill()
+
+
+_COMPUTE = """\
+import sys
+module, sys.path[:] = sys.argv[1], sys.argv[2:]
+__import__(module, fromlist=["main"]).main()
+"""
+
+
+def _answer(started: subprocess.Popen[bytes]) -> bytes | None:
+    assert started.stdout is not None  # noqa: S101  for the type checker
+    answer = started.stdout.read()
+    return None if started.wait() else answer
+
+
+def can_compute() -> bool:
+    """Tell whether there is a processor for another process, and a Python to start it with."""
+    try:
+        processors = len(os.sched_getaffinity(0))
+    except AttributeError:  # no Linux
+        processors = os.cpu_count() or 1
+    return processors > 1 and bool(sys.executable)
 
 
 def is_running(process: int) -> bool:

@@ -41,7 +41,7 @@ from collective.recipe.backup.journal import (
     staged_path,
     write,
 )
-from collective.recipe.backup.transplant import prepare, transplant
+from collective.recipe.backup.transplant import CARRIED_OUT, prepare, transplant
 
 __all__ = [
     "REPLACED_SUFFIX",
@@ -217,9 +217,10 @@ def _graft(live: Path, keep: int, files: Files) -> None:
 
 def _transplant(live: Path, files: Files) -> None:
     difference = staged_path(live)
-    transplant(live, difference, replaced_path(live), files)
-    files.clear(difference)
-    files.sync_directory(difference.parent)
+    inverse = replaced_path(live)
+    transplant(live, difference, inverse, files)
+    # what is left of it are hundreds of empty directories: they go when what was replaced goes
+    files.rename(difference, inverse / CARRIED_OUT)
 
 
 def _save(moves: Sequence[Move], files: Files) -> None:

@@ -33,6 +33,9 @@ from collective.recipe.backup.files import Files
 
 FILES = "files"
 CHANGES = "changes"
+CARRIED_OUT = "carried-out"
+"""What is left of a difference, put into its inverse: nothing but directories and the list."""
+
 _ROOM = "made"
 
 _LINE = re.compile(rb"(-|\d+:-?\d+) (-|\d+:-?\d+) (.+)\n", re.DOTALL)

@@ -19,15 +19,13 @@ crash in between leaves lines that are in both.
 
 from __future__ import annotations
 
-import heapq
 import os
 import re
-from collections.abc import Iterable, Iterator
-from operator import itemgetter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 
-from collective.recipe.backup.blobs.layout import order
+from collective.recipe.backup.blobs.layout import ALL, Span, order
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files, Writer
 
@@ -35,6 +33,8 @@ NAME = "checksums"
 ADDED_NAME = "checksums.added"
 ADDED_SIZE = 8 << 20
 """The size in bytes beyond which what was added is merged: some 65,000 lines, 25 MB of memory."""
+LONG = 1 << 19
+"""The size in bytes of a sorted file that is worth being read by two at a time: 4,000 lines."""
 
 _LINE = re.compile(rb"([0-9a-f]{64}) (\d+|link) (.+)\n", re.DOTALL)
 _BLOCK_SIZE = 1 << 16
@@ -106,22 +106,40 @@ class Checksums:
 
         Raises IntegrityError where a file is damaged; none yields nothing.
         """
-        return (checksum for _key, checksum in self._keyed())
+        return self.within(ALL)
 
-    def _keyed(self) -> Iterator[Key]:
-        added = self._read_added()
-        if not added:
-            return self._sorted()
-        both = heapq.merge(self._sorted(), added, key=itemgetter(0))
-        return _last_of_each(both)
+    def within(self, span: Span) -> Iterator[Checksum]:
+        """Yield the same for the paths in *span*; what is before them is not read."""
+        for key, checksum in _merged(self._sorted(span.start), self._read_added()):
+            if span.has(key):
+                yield checksum
+            elif key >= span.start:
+                return
 
-    def _sorted(self) -> Iterator[Key]:
+    def middle(self) -> bytes | None:
+        """Return the order of the directory in the middle, None if it is not worth while."""
+        try:
+            file = self.path.open("rb")
+        except FileNotFoundError:
+            return None
+        with file:
+            size = file.seek(0, os.SEEK_END)
+            if size < LONG:
+                return None
+            file.seek(size // 2)
+            file.readline()
+            return self._parsed(self.path, file.readline())[0].rpartition(b"\0")[0]
+
+    def _sorted(self, start: bytes = b"") -> Iterator[Key]:
+        """Yield the lines of the sorted file, without many of those before *start*."""
         try:
             file = self.path.open("rb")
         except FileNotFoundError:
             return
         last = b""
         with file:
+            if start:
+                self._skip_to(file, start)
             for line in file:
                 key, checksum = self._parsed(self.path, line)
                 if key <= last:
@@ -129,15 +147,31 @@ class Checksums:
                 yield key, checksum
                 last = key
 
+    def _skip_to(self, file: BinaryIO, start: bytes) -> None:
+        """Go to a line that is before *start*, and not long before it."""
+        low, high = 0, file.seek(0, os.SEEK_END)
+        while high - low > _BLOCK_SIZE:
+            middle = (low + high) // 2
+            file.seek(middle)
+            file.readline()
+            line = file.readline()
+            if line and self._parsed(self.path, line)[0] < start:
+                low = middle
+            else:
+                high = middle
+        file.seek(low)
+        if low:
+            file.readline()
+
     def _read_added(self) -> list[Key]:
+        """Return what was added: of several lines for a path the last."""
         try:
             file = self.added.open("rb")
         except FileNotFoundError:
             return []
         with file:
-            lines = [self._parsed(self.added, line) for line in file if line.endswith(b"\n")]
-        lines.sort(key=itemgetter(0))  # which keeps the order of lines for the same path
-        return lines
+            whole = (line for line in file if line.endswith(b"\n"))
+            return sorted(dict(self._parsed(self.added, line) for line in whole).items())
 
     def _parsed(self, file: Path, line: bytes) -> Key:
         try:
@@ -204,14 +238,22 @@ def write(checksums: Iterable[Checksum], writer: Writer) -> None:
     writer.write(block)
 
 
-def _last_of_each(keyed: Iterable[Key]) -> Iterator[Key]:
-    held: Key | None = None
+def _merged(keyed: Iterable[Key], added: Sequence[Key]) -> Iterator[Key]:
+    """Yield both in their order; of two with one key that which was added."""
+    rest = iter(added)
+    new = next(rest, None)
     for each in keyed:
-        if held is not None and held[0] != each[0]:
-            yield held
-        held = each
-    if held is not None:
-        yield held
+        while new is not None and new[0] < each[0]:
+            yield new
+            new = next(rest, None)
+        if new is not None and new[0] == each[0]:
+            yield new
+            new = next(rest, None)
+        else:
+            yield each
+    while new is not None:
+        yield new
+        new = next(rest, None)
 
 
 def side_by_side(

@@ -62,6 +62,11 @@ class Order(NamedTuple):
     entry: Entry
     known: Checksum | None = None
 
+    @property
+    def size(self) -> int:
+        """The size in bytes as far as is known, else 0."""
+        return self.known.size or 0 if self.known else 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer:
@@ -127,7 +132,7 @@ class Transfer:
     def is_long(self, order: Order) -> bool:
         """Tell whether it takes long to carry out an order, as far as is known."""
         if order.known is not None:
-            return (order.known.size or 0) >= LARGE
+            return order.size >= LARGE
         status = regular(f"{self._from}/{order.entry.path}")
         return status is not None and status.st_size >= LARGE
 

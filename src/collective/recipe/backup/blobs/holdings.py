@@ -65,10 +65,17 @@ class Holding(Protocol):
     def ours(self) -> bool:
         """Tell whether we made it.  Raises IntegrityError if it is too damaged to tell."""
 
-    def stage(
-        self, target: Path, *, live: Path | None, until: Tid, files: Files, progress: Progress
+    def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
+        self,
+        target: Path,
+        *,
+        live: Path | None,
+        until: Tid,
+        files: Files,
+        progress: Progress,
+        size: int | None = None,
     ) -> Copied:
-        """Write its blobs up to *until* to *target* and verify them."""
+        """Write its blobs up to *until* to *target* and verify them; *size*: see staging."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,12 +97,25 @@ class Tree:
         """Tell whether it is more than a tree."""
         return self.blob_set.ours
 
-    def stage(
-        self, target: Path, *, live: Path | None, until: Tid, files: Files, progress: Progress
+    def stage(  # noqa: PLR0913  see Holding
+        self,
+        target: Path,
+        *,
+        live: Path | None,
+        until: Tid,
+        files: Files,
+        progress: Progress,
+        size: int | None = None,
     ) -> Copied:
         """Copy or link its blobs."""
         return staging.stage(
-            self.blob_set, target, live=live, until=until, files=files, progress=progress
+            self.blob_set,
+            target,
+            live=live,
+            until=until,
+            files=files,
+            progress=progress,
+            size=size,
         )
 
 
@@ -119,8 +139,15 @@ class Archived:
         """Tell whether it has our mark."""
         return mark_of(self.archive) is not None
 
-    def stage(
-        self, target: Path, *, live: Path | None, until: Tid, files: Files, progress: Progress
+    def stage(  # noqa: PLR0913  see Holding
+        self,
+        target: Path,
+        *,
+        live: Path | None,
+        until: Tid,
+        files: Files,
+        progress: Progress,
+        size: int | None = None,  # noqa: ARG002  an archive has an end of its own
     ) -> Copied:
         """Unpack the chain."""
         return unpacking.stage(

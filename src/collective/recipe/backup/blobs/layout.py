@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
@@ -53,11 +54,23 @@ class Kind(Enum):
 
 
 class Entry(NamedTuple):
-    """One thing in a blobstorage: its path below the root, what it is, which blob it is."""
+    """One thing in a blobstorage: its path below the root, what it is."""
 
     path: str
     kind: Kind
-    blob: BlobId | None = None
+
+    @property
+    def blob(self) -> BlobId | None:
+        """Which blob it is, None if it is none."""
+        return blob_of(self.path) if self.kind is Kind.BLOB else None
+
+    def is_later(self, until: Tid) -> bool:
+        """Tell whether it is a blob of a transaction after *until*."""
+        if self.kind is not Kind.BLOB:
+            return False
+        # asked for each of thousands: by its digits, which may be fewer than 16
+        digits = self.path[-len("0000000000000000.blob") : -len(".blob")].rpartition("x")[2]
+        return digits.rjust(16, "0") > until.hex()
 
     @property
     def foreign(self) -> bool:
@@ -106,9 +119,7 @@ def layout_of(root: Path) -> Layout:
 
 def blob_of(path: str) -> BlobId | None:
     """Return which blob lies at *path* below a root, None if that is no place for one."""
-    if not path.endswith(".blob"):
-        return None
-    found = _BUSHY.fullmatch(path) or _LAWN.fullmatch(path)
+    found = _match(path)
     if not found:
         return None
     oid = bytes.fromhex(found[1].replace("0x", "").replace("/", ""))
@@ -116,13 +127,48 @@ def blob_of(path: str) -> BlobId | None:
     return BlobId(Oid(oid.rjust(8, b"\0")), Tid(tid.rjust(8, b"\0")))
 
 
+def _match(path: str) -> re.Match[str] | None:
+    if not path.endswith(".blob"):
+        return None
+    return _BUSHY.fullmatch(path) or _LAWN.fullmatch(path)
+
+
+def named(path: str) -> Entry | None:
+    """Return what ZODB knows by the name *path* below a root, None if it knows nothing of it."""
+    if _match(path):
+        return Entry(path, Kind.BLOB)
+    return Entry(path, Kind.MARKER) if path == MARKER else None
+
+
 def is_foreign(path: str) -> bool:
     """Tell whether ZODB knows nothing of a file at *path* below a root."""
-    return path != MARKER and blob_of(path) is None
+    return path != MARKER and not _match(path)
 
 
-def walk(root: Path) -> Iterator[Entry]:
-    """Yield what lies below *root*, in the order of ``order``.
+class Span(NamedTuple):
+    """The paths whose ``order`` is *start* or comes after it, up to that of *stop*.
+
+    *stop* itself does not belong to it; None: there is no end.
+    """
+
+    start: bytes = b""
+    stop: bytes | None = None
+
+    def has(self, key: bytes) -> bool:
+        """Tell whether the path with this order belongs to it."""
+        return self.start <= key and (self.stop is None or key < self.stop)
+
+    def has_below(self, key: bytes) -> bool:
+        """Tell whether a path below the directory with this order may belong to it."""
+        first, after = key + b"\0", key + b"\1"
+        return self.start < after and (self.stop is None or first < self.stop)
+
+
+ALL = Span()
+
+
+def walk(root: Path, span: Span = ALL) -> Iterator[Entry]:
+    """Yield what lies below *root* in *span*, in the order of ``order``.
 
     A foreign directory comes before what is in it; ZODB's own directories do not come at
     all.  Symbolic links are not followed.  What vanishes while we look was never there.
@@ -130,25 +176,24 @@ def walk(root: Path) -> Iterator[Entry]:
     itself, and for a directory that cannot be read.
     """
     top = os.fspath(root)
-    levels = [("", _listed(top))]
-    while levels:
-        place, rest = levels[-1]
-        for item in rest:
-            path, letter = place + item[:-2], item[-1]
-            if letter != _A_DIRECTORY:
-                entry = _entry(path, letter)
-                if entry:
-                    yield entry
+    waiting = _listed(top, "")
+    while waiting:
+        item = waiting.pop()
+        path, letter = item[:-2], item[-1]
+        if span is not ALL and not _is_in(span, path, letter):
+            continue
+        if letter != _A_DIRECTORY:
+            entry = _entry(path, letter)
+            if entry:
+                yield entry
+            continue
+        if not _DIRECTORY.fullmatch(path):
+            if _is_of_a_moment(path):
                 continue
-            if not _DIRECTORY.fullmatch(path):
-                if _is_of_a_moment(path):
-                    continue
+            if span.has(order(path)):
                 yield Entry(path, Kind.DIRECTORY)
-            inside = _listed_if_there(f"{top}/{path}")
-            levels.append((f"{path}/", inside))
-            break
-        else:
-            levels.pop()
+        with suppress(FileNotFoundError):  # ZODB removes the directories that a pack has emptied
+            waiting += _listed(top, path)
 
 
 def order(path: str) -> bytes:
@@ -160,31 +205,32 @@ _A_FILE, _A_LINK, _A_DIRECTORY, _A_SPECIAL = "f", "l", "d", "s"
 _FOREIGN = {_A_FILE: Kind.FILE, _A_LINK: Kind.LINK, _A_SPECIAL: Kind.SPECIAL}
 
 
-def _listed(directory: str) -> Iterator[str]:
-    """Return the sorted names in *directory*, each with a NUL and a letter for its kind.
+def _is_in(span: Span, path: str, letter: str) -> bool:
+    key = order(path)
+    return span.has(key) or (letter == _A_DIRECTORY and span.has_below(key))
+
+
+def _listed(top: str, path: str) -> list[str]:
+    """Return what is in a directory, the last first: paths, each with a NUL and a letter.
 
     A lawn has one directory for each of maybe 400,000 blobs: strings cost a third of what
     os.DirEntry objects do.
     """
+    place, directory = (f"{path}/", f"{top}/{path}") if path else ("", top)
     with os.scandir(directory) as found:
-        names = [f"{entry.name}\0{_letter(entry)}" for entry in found]
-    # the order of bytes is that of characters, but for names that are no text
-    names.sort(key=None if all(map(str.isascii, names)) else os.fsencode)
-    return iter(names)
-
-
-def _listed_if_there(directory: str) -> Iterator[str]:
-    try:
-        return _listed(directory)
-    except FileNotFoundError:  # ZODB removes the directories that a pack has emptied
-        return iter(())
+        items = [f"{place}{entry.name}\0{_letter(entry)}" for entry in found]
+    if len(items) > 1:
+        # the order of bytes is that of characters, but for names that are no text
+        key = None if all(map(str.isascii, items)) else os.fsencode
+        items.sort(key=key, reverse=True)
+    return items
 
 
 def _letter(entry: os.DirEntry[str]) -> str:
-    if entry.is_file(follow_symlinks=False):
-        return _A_FILE
     if entry.is_dir(follow_symlinks=False):
         return _A_DIRECTORY
+    if entry.is_file(follow_symlinks=False):
+        return _A_FILE
     return _A_LINK if entry.is_symlink() else _A_SPECIAL
 
 
@@ -194,10 +240,10 @@ def _is_of_a_moment(path: str) -> bool:
 
 def _entry(path: str, letter: str) -> Entry | None:
     """Return what is at *path*, which is no directory; None for what does not count."""
-    blob = blob_of(path)
-    if blob and letter == _A_FILE:
-        return Entry(path, Kind.BLOB, blob)
-    if letter == _A_LINK and (blob or path == MARKER or _DIRECTORY.fullmatch(path)):
+    is_blob = _match(path)
+    if is_blob and letter == _A_FILE:
+        return Entry(path, Kind.BLOB)
+    if letter == _A_LINK and (is_blob or path == MARKER or _DIRECTORY.fullmatch(path)):
         return Entry(path, Kind.IMPOSTOR)
     if letter == _A_FILE and path == MARKER:
         return Entry(path, Kind.MARKER)

@@ -111,6 +111,15 @@ class BlobSet:
         return int(found[1])
 
 
+    @property
+    def plain(self) -> bool:
+        """Tell whether we made it and it holds nothing but what a log and our list name."""
+        try:
+            return self.ours and not self.foreign
+        except IntegrityError:  # verify says so; a new set mends it
+            return False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Copied:
     """What a copy came to.
@@ -259,7 +268,7 @@ def begin(  # noqa: PLR0913  the last two come from outside, as everywhere
     if os.path.lexists(blob_set.path):
         raise BackupError("there is a blob set of this stamp already", where=blob_set.path)
     with explained("cannot back up the blobs", source), files.staging(blob_set.path) as partial:
-        wanted = (entry for entry in walk(source) if not entry.blob or entry.blob.tid <= until)
+        wanted = (entry for entry in walk(source) if not entry.is_later(until))
         transfer = by(
             source=source,
             target=partial / source.name,
@@ -376,7 +385,7 @@ class Addition:
         """Add one blob, whose directories are there."""
         path = self._target_layout.path(blob)
         source = self._source / self._source_layout.path(blob)
-        entry, target = Entry(path, Kind.BLOB, blob), self._target / path
+        entry, target = Entry(path, Kind.BLOB), self._target / path
         kept = checksum_of(self._target, path) if target.is_file() else None
         try:
             if kept and kept[1:] == checksum_of(source.parent, source.name)[1:]:

@@ -71,7 +71,7 @@ class CarryOver(Addition):
         """Link one blob; where the file system cannot, copy it and compare its digest."""
         path, known = self._layout.path(blob), self._known[blob]
         source, target = self._earlier / known.path, self._later / path
-        done = Done(Entry(path, Kind.BLOB, blob), How.LINKED, known._replace(path=path))
+        done = Done(Entry(path, Kind.BLOB), How.LINKED, known._replace(path=path))
         if self._files.link(source, target):
             return done
         digest = blake3()
@@ -108,8 +108,8 @@ def is_current(blob_set: BlobSet, source: Path) -> bool:
 def is_current_besides_blobs(blob_set: BlobSet, source: Path) -> bool:
     """Tell the same of what ZODB does not know, and of which no log says that it changed."""
     for entry, checksum in _beside(blob_set, source):
-        blob = entry.blob if entry else checksum and blob_of(checksum.path)
-        if not blob and not _same(blob_set, source, (entry, checksum)):
+        is_blob = entry.kind is Kind.BLOB if entry else checksum and blob_of(checksum.path)
+        if not is_blob and not _same(blob_set, source, (entry, checksum)):
             return False
     return True
 
@@ -128,7 +128,7 @@ def _same(blob_set: BlobSet, source: Path, pair: Pair) -> bool:
         return (blob_set.root / entry.path).is_dir()
     if entry is None or checksum is None:
         return False
-    if entry.blob:
+    if entry.kind is Kind.BLOB:
         return True
     if entry.kind is Kind.LINK:
         return checksum_of(source, entry.path) == checksum

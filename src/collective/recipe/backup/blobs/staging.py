@@ -7,7 +7,8 @@ doubts, or the caller has some.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from collective.recipe.backup.blobs.copying import (
     regular,
     unchanged,
 )
-from collective.recipe.backup.blobs.layout import Entry, Kind, blob_of, walk
+from collective.recipe.backup.blobs.layout import ALL, Kind, Span, named, walk
 from collective.recipe.backup.blobs.sets import BlobSet, Copied, Tally
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.files import Files
@@ -38,6 +39,7 @@ def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
     until: Tid,
     files: Files,
     progress: Progress,
+    size: int | None = None,
     verify_live: bool = False,
 ) -> Copied:
     """Write the blobs of a set, but those later than *until*, to *target*, durably.
@@ -45,8 +47,8 @@ def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
     *target* must be empty or not there; whoever publishes it does so afterwards.  A file of
     *live* with the size and the time of the same one in the set counts as the same, with
     *verify_live* only if its digest says so too.  What the checksums do not name is
-    restored and counted as unverified: no blob is left out for want of a line.  Raises
-    IntegrityError that names what is missing or damaged.
+    restored and counted as unverified: no blob is left out for want of a line; *size* is as
+    with ``wanted``.  Raises IntegrityError that names what is missing or damaged.
     """
     with explained("cannot restore the blobs", target):
         if target.is_symlink() or (target.exists() and any(target.iterdir())):
@@ -63,7 +65,7 @@ def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
         unverified = 0
         with progress.phase("restoring the blobs", blob_set.checksums.count(), "files") as advance:
             tally = Tally(advance)
-            for done in restoration.run(wanted(blob_set, until)):
+            for done in restoration.run(wanted(blob_set, until, size)):
                 if done.how is How.VANISHED:
                     raise missing(blob_set, done.entry.path)
                 tally.add(done)
@@ -72,29 +74,55 @@ def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
     return tally.sum() + Copied(unverified=unverified)
 
 
-def wanted(blob_set: BlobSet, until: Tid) -> Iterator[Order]:
-    """Yield what to restore, with what it must be.  Raises IntegrityError for what is missing."""
+def wanted(blob_set: BlobSet, until: Tid, size: int | None) -> Iterator[Order]:
+    """Yield what to restore, with what it must be: all but the blobs later than *until*.
+
+    If the checksums name *size* bytes of it (None: nobody knows how many there are), they
+    name all, and nobody looks for more.  Otherwise they have lost a line, and what they do
+    not name comes last.  Raises IntegrityError for what is missing.
+    """
+    if size is None or not blob_set.plain:
+        yield from walked(blob_set, until)
+        return
+    found = 0
+    for order in listed(blob_set, until):
+        found += order.size
+        yield order
+    if found < size:
+        yield from (order for order in walked(blob_set, until) if order.known is None)
+
+
+def listed(blob_set: BlobSet, until: Tid, span: Span = ALL) -> Iterator[Order]:
+    """Yield what the checksums of a plain set name in *span*, whether it is there or not."""
+    for checksum in blob_set.checksums.within(span):
+        entry = named(checksum.path)
+        if entry and not entry.is_later(until):
+            yield Order(entry, checksum)
+
+
+def walked(blob_set: BlobSet, until: Tid) -> Iterator[Order]:
+    """Yield what is there.  Raises IntegrityError for what the checksums name and is not."""
     things = ((entry.path, entry) for entry in walk(blob_set.root))
-    for entry, checksum in _not_later(side_by_side(things, blob_set.checksums), until):
+    for entry, checksum in side_by_side(things, blob_set.checksums):
+        known = entry or (checksum and named(checksum.path))
+        if known and known.is_later(until):
+            continue
+        if entry is not None and entry.kind is Kind.DIRECTORY and checksum is not None:
+            raise not_a_file(blob_set.root / entry.path)
         if entry is not None:
             yield Order(entry, checksum)
         elif checksum is not None:
             raise missing(blob_set, checksum.path)
 
 
-Pair = tuple[Entry | None, Checksum | None]
-
-
-def _not_later(pairs: Iterable[Pair], until: Tid) -> Iterator[Pair]:
-    for entry, checksum in pairs:
-        blob = entry.blob if entry else checksum and blob_of(checksum.path)
-        if not blob or blob.tid <= until:
-            yield entry, checksum
-
-
 def missing(blob_set: BlobSet, path: str) -> IntegrityError:
     """Return the error for a file that the set should have."""
     return IntegrityError("a file of the backup is missing", where=blob_set.root / path, hint=_HINT)
+
+
+def not_a_file(path: Path) -> IntegrityError:
+    """Return the error for what stands where the set should have a file."""
+    return IntegrityError("something else stands in the place of a file", where=path, hint=_HINT)
 
 
 _HINT = "verify names all that is damaged; restore from another backup, or to an earlier moment"
@@ -114,13 +142,18 @@ class Restoration(Transfer):
             raise
         except BackupError as error:  # what no backup of ours copies
             raise IntegrityError(error.what, where=error.where, hint=error.hint) from error
+        except OSError as error:
+            path = self.source / order.entry.path
+            if error.filename == os.fspath(path) and not regular(path):
+                raise not_a_file(path) from error
+            raise
         if done.entry.kind is Kind.LINK:
             self._compare(order.known, done.checksum)
         return done._replace(checksum=order.known)
 
     def same(self, earlier: Path, path: str, known: Checksum | None) -> Checksum | None:
         """Return what the file is, if the live one is the same."""
-        here, there = regular(f"{self.source}/{path}"), regular(f"{earlier}/{path}")
+        here, there = regular(f"{self._from}/{path}"), regular(f"{earlier}/{path}")
         if here is None or there is None or here.st_size != there.st_size:
             return None
         expected = known or Checksum(path, here.st_size, "")

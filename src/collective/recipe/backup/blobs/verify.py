@@ -140,9 +140,11 @@ class Check:
     def _wrong(self, entry: Entry, checksum: Checksum | None) -> Iterator[Problem]:
         refuse(entry, self._root)
         if entry.kind is Kind.DIRECTORY:
+            if checksum is not None:
+                yield self._problem(entry.path, "damaged: a directory in place of a file", _LOST)
             return
         if checksum is None:
-            if self._ours and not (entry.blob and entry.blob.tid > self._until):
+            if self._ours and not entry.is_later(self._until):
                 stray = self._problem(entry.path, "not named in the checksums", _STRAY)
                 # a restore takes it all the same
                 yield replace(stray, harmless=True)

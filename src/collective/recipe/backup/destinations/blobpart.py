@@ -156,11 +156,13 @@ class BlobPart:
         *,
         live: Path | None,
         until: Tid,
+        size: int | None = None,
         progress: Progress | None = None,
     ) -> Staged:
         """Restore the blobs of *name* up to *until* to *target*.
 
-        That may be only the difference to *live* (see transplant).
+        These are *size* bytes, if that is known.  It may be only the difference to *live*
+        that is staged (see transplant).
         Raises BackupError if they are gone, IntegrityError if they are damaged.
         """
         holding = self.found().get(name)
@@ -173,11 +175,20 @@ class BlobPart:
         files, progress = self._shop.files, progress or self._shop.progress
         if live is not None and isinstance(holding, Tree):
             difference = stage_difference(
-                holding.blob_set, target, live=live, until=until, files=files, progress=progress
+                holding.blob_set,
+                target,
+                live=live,
+                until=until,
+                files=files,
+                progress=progress,
+                size=size,
             )
             if difference is not None:
                 return _staged(holding, difference, difference=True)
-        copied = holding.stage(target, live=live, until=until, files=files, progress=progress)
+            size = None  # whatever it is that differs, look at all of it
+        copied = holding.stage(
+            target, live=live, until=until, files=files, progress=progress, size=size
+        )
         return _staged(holding, copied)
 
     # housekeeping

@@ -111,7 +111,7 @@ class BlobsOnly:
         )
 
     def _at_source(self) -> Iterator[BlobId]:
-        return (entry.blob for entry in walk(self._shop.source) if entry.blob)
+        return (blob for entry in walk(self._shop.source) if (blob := entry.blob))
 
     # restore
 

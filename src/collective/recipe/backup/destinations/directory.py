@@ -318,6 +318,7 @@ class Directory:
             targets.blobstorage,
             live=targets.live_blobstorage,
             until=until,
+            size=point.blob_bytes if until == point.tid else None,
             progress=progress,
         )
 

@@ -72,8 +72,8 @@ class Packing:
 
     def _note_gone(self, entry: Entry) -> None:
         self.gone += 1
-        if entry.blob and len(self.gone_blobs) < NAMED:
-            self.gone_blobs.append(entry.blob)
+        if (blob := entry.blob) and len(self.gone_blobs) < NAMED:
+            self.gone_blobs.append(blob)
 
     def _directories(self, entry: Entry) -> Iterator[bytes]:
         """Yield those that tar would otherwise make with any mode."""

@@ -49,7 +49,7 @@ def write_full(  # noqa: PLR0913  files and progress come from outside, as every
     other, also = rescued or (source, ())
     with progress.phase("blobs", 0, "files") as advance:
         packing = Packing([source, other], advance)
-        wanted = (entry for entry in walk(source) if not entry.blob or entry.blob.tid <= until)
+        wanted = (entry for entry in walk(source) if not entry.is_later(until))
         entries = chain(wanted, _entries(source, also))
         _write(archive, packing.pieces(Mark(None, stamp), entries), files, source)
     return Copied(
@@ -109,7 +109,7 @@ def _entries(source: Path, ids: Iterable[BlobId]) -> Iterator[Entry]:
         key = int.from_bytes(blob.oid + blob.tid, "big")
         if key not in seen:
             seen.add(key)
-            yield Entry(layout.path(blob), Kind.BLOB, blob)
+            yield Entry(layout.path(blob), Kind.BLOB)
 
 
 def _write(archive: Archive, pieces: Iterator[bytes], files: Files, source: Path) -> None:

@@ -12,7 +12,6 @@ from collective.recipe.backup.blobs.numbered import NumberedSet, rotate_in
 from collective.recipe.backup.blobs.sets import LATEST, BlobSet, Copied
 from collective.recipe.backup.blobs.snapshots import carry_over
 from collective.recipe.backup.destinations.blobstyles import Demand, Found, Workshop
-from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.model import BlobId
 
 
@@ -90,16 +89,9 @@ class EachChain(EachBackup):
     def back_up(self, demand: Demand, found: Found) -> tuple[str, Copied]:
         """Extend what the restore point before has, or begin; see Style."""
         before = found.get(demand.before or "")
-        if isinstance(before, Tree) and _can_be_extended(before):
+        if isinstance(before, Tree) and before.blob_set.plain:
             return before.name, self.extend(before.blob_set, demand.new())
         return super().back_up(demand, found)
-
-
-def _can_be_extended(tree: Tree) -> bool:
-    try:
-        return tree.ours and not tree.blob_set.foreign
-    except IntegrityError:  # verify says so; a new tree mends it
-        return False
 
 
 class Numbered(EachBackup):

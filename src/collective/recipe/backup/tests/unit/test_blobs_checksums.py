@@ -4,6 +4,7 @@ import pytest
 
 from collective.recipe.backup.blobs import checksums
 from collective.recipe.backup.blobs.checksums import Checksum, Checksums, parse, side_by_side
+from collective.recipe.backup.blobs.layout import Span, order
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.tests.blobtrees import ODD_NAMES
@@ -107,6 +108,44 @@ class TestFiles:
         kept.path.write_bytes(C.line() + A.line())
         with pytest.raises(IntegrityError, match="'a' is not in its order"):
             list(kept)
+
+
+class TestWithin:
+    @pytest.fixture
+    def long(self, tmp_path, monkeypatch):
+        """Many checksums, some of them added later."""
+        monkeypatch.setattr(checksums, "_BLOCK_SIZE", 100)  # so that there is a way to go
+        paths = [f"{a}/{b:02}{c}" for a in "abc" for b in range(30) for c in "xyz"]
+        lines = [Checksum(path, 1, "a" * 64) for path in paths]
+        with Files().writing(tmp_path / "checksums") as writer:
+            checksums.write([line for line in lines if "y" not in line.path], writer)
+        long = Checksums(tmp_path)
+        long.add(reversed([line for line in lines if "y" in line.path]), Files())
+        assert list(long) == lines
+        return long
+
+    @pytest.mark.parametrize("start", ["", "a", "a/15y", "b/00", "b/00x", "c/299", "d"])
+    @pytest.mark.parametrize("stop", [None, "a/00x", "b", "b/15z", "c/29z", "d"])
+    def test_those_of_a_span_are_what_they_are_among_all(self, long, start, stop):
+        span = Span(order(start), stop and order(stop))
+        wanted = [each for each in long if span.has(order(each.path))]
+        assert list(long.within(span)) == wanted
+
+    def test_the_end_is_found_without_reading_all(self, long):
+        damaged = long.path.read_bytes().replace(b"a/00x", b"a/\nx", 1)
+        long.path.write_bytes(damaged)
+        with pytest.raises(IntegrityError):
+            list(long)
+        found = long.within(Span(order("c/29")))
+        assert [each.path for each in found] == ["c/29x", "c/29y", "c/29z"]
+
+    def test_the_middle_is_a_directory_of_long_ones_only(self, long, monkeypatch):
+        assert long.middle() is None
+        monkeypatch.setattr(checksums, "LONG", 1000)
+        assert long.middle() == b"b"
+
+    def test_where_there_is_nothing_there_is_no_middle(self, tmp_path):
+        assert Checksums(tmp_path).middle() is None
 
 
 class TestSideBySide:

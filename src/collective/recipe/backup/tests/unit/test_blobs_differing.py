@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup import swap
-from collective.recipe.backup.blobs import differing, sets
+from collective.recipe.backup import process, swap
+from collective.recipe.backup.blobs import checksums, comparing, differing, sets
 from collective.recipe.backup.blobs.differing import stage_difference
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.blobs.sets import BlobSet, Copied
@@ -28,6 +28,10 @@ COUNT = 20
 class Place:
     """A blobstorage and a set of it, in one directory."""
 
+    listed = False
+    """Whether those who restore know how many bytes the checksums have to name."""
+    size: int | None = None
+
     def __init__(self, root: Path, layout: Layout = Layout.BUSHY) -> None:
         self.layout = layout
         self.live = root / "blobstorage"
@@ -38,7 +42,7 @@ class Place:
             put(self.live, blob_id(number * 300, number + 1), layout=layout)
 
     def back_up(self) -> BlobSet:
-        blob_set, _copied = sets.begin(
+        blob_set, copied = sets.begin(
             self.live,
             self.backups,
             STAMP,
@@ -47,6 +51,7 @@ class Place:
             files=Files(),
             progress=Silent(),
         )
+        self.size = copied.whole
         return blob_set
 
     def blob(self, number: int = 1) -> Path:
@@ -54,7 +59,13 @@ class Place:
 
     def stage(self, blob_set: BlobSet, *, until: Tid = LAST_TID) -> Copied | None:
         return stage_difference(
-            blob_set, self.staged, live=self.live, until=until, files=Files(), progress=Silent()
+            blob_set,
+            self.staged,
+            live=self.live,
+            until=until,
+            files=Files(),
+            progress=Silent(),
+            size=self.size if self.listed and until == LAST_TID else None,
         )
 
     def restore(self, blob_set: BlobSet, *, until: Tid = LAST_TID) -> Copied:
@@ -90,14 +101,27 @@ def rewrite(path: Path, data: bytes, *, touch: bool = False) -> None:
         os.utime(path, ns=(keep.st_atime_ns, keep.st_mtime_ns))
 
 
+@pytest.fixture(params=["by a walk", "by the list", "by two processes"])
+def listed(request, monkeypatch) -> bool:
+    """Compare in each of the ways that there are."""
+    if request.param == "by two processes":
+        monkeypatch.setattr(checksums, "LONG", 0)
+        assert process.can_compute() or os.cpu_count() == 1
+    return request.param != "by a walk"
+
+
 @pytest.fixture(params=list(Layout))
-def place(request, tmp_path: Path) -> Place:
-    return Place(tmp_path, request.param)
+def place(request, tmp_path: Path, listed: bool) -> Place:
+    place = Place(tmp_path, request.param)
+    place.listed = listed
+    return place
 
 
 @pytest.fixture
-def bushy(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def bushy(tmp_path: Path, listed: bool) -> Place:
+    place = Place(tmp_path)
+    place.listed = listed
+    return place
 
 
 def test_over_an_intact_copy_nothing_is_staged_and_nothing_changes(place: Place) -> None:
@@ -194,16 +218,73 @@ def test_odd_names_and_foreign_files(bushy: Place) -> None:
     assert states(bushy.live) == before
 
 
+def lose_lines(blob_set: BlobSet, count: int) -> None:
+    """Let the last *count* lines be lost, as on a damaged disk."""
+    lines = (blob_set.path / "checksums").read_bytes().splitlines(keepends=True)
+    (blob_set.path / "checksums").write_bytes(b"".join(lines[:-count]))
+
+
+@pytest.mark.parametrize("listed", ["by a walk"], indirect=True)
 def test_a_file_without_its_line_stays_and_is_counted(bushy: Place) -> None:
     blob_set = bushy.back_up()
     good = tree(bushy.live)
-    lines = (blob_set.path / "checksums").read_bytes().splitlines(keepends=True)
-    (blob_set.path / "checksums").write_bytes(b"".join(lines[:-3]))
+    lose_lines(blob_set, 3)
     bushy.blob(COUNT - 1).unlink()
 
     copied = bushy.restore(blob_set)
 
     assert (copied.files, copied.unverified) == (1, 3)
+    assert tree(bushy.live) == good
+
+
+@pytest.mark.parametrize("listed", ["by the list", "by two processes"], indirect=True)
+@pytest.mark.parametrize("is_live", [True, False])
+def test_a_list_that_lost_a_line_is_no_reason_to_remove_or_miss_a_blob(
+    bushy: Place, is_live: bool
+) -> None:
+    blob_set = bushy.back_up()
+    lose_lines(blob_set, 1)
+    if not is_live:
+        bushy.blob(COUNT - 1).unlink()
+
+    assert bushy.stage(blob_set) is None
+
+
+@pytest.mark.parametrize("listed", ["by the list"], indirect=True)
+def test_a_blob_that_no_line_names_is_looked_for_before_a_live_one_goes(bushy: Place) -> None:
+    blob_set = bushy.back_up()
+    lose_lines(blob_set, 1)
+    bushy.size = 0  # whoever counted did not know of it either
+
+    assert bushy.stage(blob_set) is None
+
+
+@pytest.mark.parametrize("listed", ["by two processes"], indirect=True)
+def test_the_other_process_answers(bushy: Place, monkeypatch) -> None:
+    understood = comparing._understood
+    answers = []
+    monkeypatch.setattr(
+        comparing, "_understood", lambda answer: answers.append(answer) or understood(answer)
+    )
+    monkeypatch.setattr(process, "can_compute", lambda: True)
+    blob_set = bushy.back_up()
+    bushy.blob(COUNT - 1).unlink()
+
+    bushy.stage(blob_set)
+
+    [answer] = answers
+    assert len(understood(answer).coming) == 1
+
+
+def test_nothing_depends_on_it(bushy: Place, monkeypatch) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    blob_set = bushy.back_up()
+    good = tree(bushy.live)
+    bushy.blob(1).unlink()
+    bushy.blob(COUNT - 1).unlink()
+
+    bushy.restore(blob_set)
+
     assert tree(bushy.live) == good
 
 
@@ -328,7 +409,7 @@ def test_a_link_in_the_backup_is_left_to_the_whole(bushy: Place) -> None:
 
 
 def test_so_is_more_than_memory_should_hold(bushy: Place, monkeypatch) -> None:
-    monkeypatch.setattr(differing, "MANY", 1)
+    monkeypatch.setattr(comparing, "MANY", 1)
     blob_set = bushy.back_up()
     bushy.blob(1).unlink()
     bushy.blob(2).unlink()

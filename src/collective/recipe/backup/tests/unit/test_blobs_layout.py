@@ -13,6 +13,7 @@ from collective.recipe.backup.blobs.layout import (
     Entry,
     Kind,
     Layout,
+    Span,
     blob_of,
     layout_of,
     order,
@@ -20,7 +21,7 @@ from collective.recipe.backup.blobs.layout import (
 )
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.model import BlobId, Oid
-from collective.recipe.backup.tests.blobtrees import ODD_NAMES, blob_id, put
+from collective.recipe.backup.tests.blobtrees import ODD_NAMES, blob_id, put, tid
 from collective.recipe.backup.times import Tid
 
 ids = st.builds(
@@ -135,6 +136,33 @@ class TestWalk:
         paths = [entry.path for entry in walk(tmp_path)]
         assert len(paths) > 80
         assert paths == sorted(paths, key=order)
+
+    @pytest.mark.parametrize("layout", list(Layout))
+    def test_a_span_is_a_part_of_it(self, tmp_path, layout):
+        for number in range(6):
+            put(tmp_path / "root", blob_id(number * 200, number + 1), layout=layout)
+        (tmp_path / "root" / "a b" / "c").mkdir(parents=True)
+        (tmp_path / "root" / "a b" / "c" / "file").touch()
+        entries = list(walk(tmp_path / "root"))
+        keys = [order(entry.path) for entry in entries]
+        for key in [b"", b"0", *keys, *(key + b"\0" for key in keys), *(key[:-1] for key in keys)]:
+            first, rest = Span(stop=key), Span(key)
+            assert list(walk(tmp_path / "root", first)) == [
+                entry for entry in entries if order(entry.path) < key
+            ]
+            assert list(walk(tmp_path / "root", rest)) == [
+                entry for entry in entries if order(entry.path) >= key
+            ]
+
+    def test_a_blob_is_later_than_what_was_before_it(self):
+        for number in (0, 1, 255, 256, 2**40, 2**64 - 1):
+            for layout in Layout:
+                entry = Entry(layout.path(blob_id(1, number)), Kind.BLOB)
+                assert entry.blob == blob_id(1, number)
+                assert not entry.is_later(tid(number))
+                if number:
+                    assert entry.is_later(tid(number - 1))
+        assert not Entry(".layout", Kind.MARKER).is_later(tid(0))
 
     def test_the_marker_is_not_foreign(self, root):
         assert Entry(".layout", Kind.MARKER) in list(walk(root))

@@ -6,8 +6,10 @@ import shutil
 from datetime import timedelta
 
 import pytest
+from blake3 import blake3
 
 from collective.recipe.backup.blobs import sets
+from collective.recipe.backup.blobs.checksums import Checksum
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.blobs.staging import stage
@@ -46,7 +48,9 @@ def begin(source, directory, until=LAST_TID):
     return blob_set
 
 
-def restore(blob_set, target, live=None, *, until=LAST_TID, files=None, verify_live=False):
+def restore(
+    blob_set, target, live=None, *, until=LAST_TID, files=None, verify_live=False, size=None
+):
     return stage(
         blob_set,
         target,
@@ -55,6 +59,7 @@ def restore(blob_set, target, live=None, *, until=LAST_TID, files=None, verify_l
         files=files or Files(),
         progress=Silent(),
         verify_live=verify_live,
+        size=size,
     )
 
 
@@ -165,6 +170,43 @@ class TestDamage:
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-2]))
         assert restore(blob_set, target).unverified == 2
         assert tree(target) == tree(live)
+
+    def test_one_that_is_cut_off_from_a_known_number_of_bytes_is_restored_too(
+        self, blob_set, live, target
+    ):
+        size = sum(path.stat().st_size for path in blob_set.root.rglob("*") if path.is_file())
+        assert restore(blob_set, target, size=size).unverified == 0
+        shutil.rmtree(target)
+        [*lines, _last] = blob_set.checksums.path.read_bytes().splitlines(keepends=True)
+        blob_set.checksums.path.write_bytes(b"".join(lines))
+        assert restore(blob_set, target, size=size).unverified == 1
+        assert tree(target) == tree(live)
+
+    @pytest.mark.parametrize("path", ["../../evil", "/evil", "0x00/../../../evil", "new"])
+    def test_the_list_alone_brings_nothing_but_blobs(self, blob_set, target, path):
+        evil = blob_set.root / path
+        evil.write_bytes(b"evil") if path == "new" else None
+        line = Checksum(path, 4, blake3(b"evil").hexdigest()).line()
+        with blob_set.checksums.added.open("wb") as file:
+            file.write(line)
+        restore(blob_set, target, size=1)
+        assert all(path.name != "evil" for path in target.parent.rglob("*"))
+        assert not (target / "new").exists()
+
+    @pytest.mark.parametrize("shape", ["symlink", "directory", "fifo"])
+    @pytest.mark.parametrize("size", [None, 1])
+    def test_what_is_no_file_is_damage(self, blob_set, target, shape, size):
+        blob = a_blob(blob_set.root)
+        blob.unlink()
+        if shape == "symlink":
+            blob.symlink_to("/etc/passwd")
+        elif shape == "fifo":
+            os.mkfifo(blob)
+        else:
+            blob.mkdir()
+        with pytest.raises(IntegrityError) as caught:
+            restore(blob_set, target, size=size)
+        assert caught.value.where == str(blob)
 
     def test_damaged_checksums_are_named(self, blob_set, target):
         (blob_set.path / "checksums").write_bytes(b"rubbish\n")

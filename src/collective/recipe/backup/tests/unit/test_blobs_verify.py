@@ -163,6 +163,13 @@ def test_a_link_in_the_place_of_a_directory_is_told(blob_set, name):
     assert "symbolic link stands" in what
 
 
+def test_a_directory_in_the_place_of_a_blob_is_damage(blob_set):
+    a_file(blob_set).unlink()
+    a_file(blob_set).mkdir()
+    [(where, what)] = both(blob_set)
+    assert (where, "directory in place of a file" in what) == (str(a_file(blob_set)), True)
+
+
 def test_special_files_are_told_and_not_opened(blob_set):
     os.mkfifo(blob_set.root / "fifo")
     [(where, what)] = both(blob_set)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from collective.recipe.backup import process
 from collective.recipe.backup.errors import CommandFailed
 from collective.recipe.backup.process import KEPT, is_running, run, run_hook
 from collective.recipe.backup.times import monotonic
@@ -123,3 +124,56 @@ def test_who_is_running():
     gone = run_hook("post_command", "echo $$", {})
     assert not is_running(int(gone.output))
     assert not is_running(2**70)
+
+
+ECHO = """\\
+import sys
+def main():
+    if sys.stdin.buffer.read() == b"die":
+        sys.exit(1)
+    sys.stdout.buffer.write(b"heard")
+"""
+
+
+@pytest.fixture
+def echo(tmp_path, monkeypatch):
+    """The name of a module that answers."""
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "echo.py").write_text(ECHO)
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "a b"), *sys.path])
+    return "echo"
+
+
+class TestComputing:
+    def test_another_process_answers(self, echo):
+        with process.computing(echo, b"say") as answer:
+            assert answer() == b"heard"
+
+    def test_one_that_fails_has_no_answer(self, echo):
+        with process.computing(echo, b"die") as answer:
+            assert answer() is None
+
+    def test_nor_has_what_is_not_there(self, echo, capfd):
+        with process.computing("nowhere", b"x" * 10**7) as answer:
+            assert answer() is None
+        assert capfd.readouterr() == ("", "")
+
+    def test_nor_what_cannot_be_started(self, echo, monkeypatch):
+        monkeypatch.setattr(sys, "executable", "/nonexistent")
+        with process.computing(echo, b"say") as answer:
+            assert answer() is None
+
+    def test_who_does_not_wait_leaves_nothing_running(self, tmp_path, monkeypatch):
+        (tmp_path / "endless.py").write_text("import time\ndef main():\n    time.sleep(1000)\n")
+        monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+        before = monotonic()
+        with pytest.raises(KeyboardInterrupt), process.computing("endless", b""):
+            raise KeyboardInterrupt
+        assert monotonic() - before < 100
+        with pytest.raises(ChildProcessError):
+            os.wait()
+
+    @pytest.mark.parametrize(("processors", "can"), [({0}, False), ({0, 5}, True)])
+    def test_one_processor_is_not_enough(self, monkeypatch, processors, can):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _process: processors)
+        assert process.can_compute() is can
