@@ -8,10 +8,12 @@ threads run meanwhile, and what is on its way at any time is a few blocks.
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, cast
 
@@ -25,15 +27,20 @@ _BAD_DEFLATE: type[Exception] = isal_zlib.IsalError  # type: ignore[assignment] 
 BAD_GZIP = (EOFError, zlib.error, gzip.BadGzipFile, _BAD_DEFLATE)
 """What reading raises where a stream is damaged or cut short."""
 
-_COMPRESSORS = 2
+_WORKERS = 2
 _AHEAD = 4
 """Blocks that may wait for each kind of worker."""
 _END = b""
+_READ = 1 << 20
+_LARGEST = 2 << 20
+"""Bytes of a member, stored or inflated, that is taken for one of ours."""
+_HEADER = bytes.fromhex("1f8b080000000000")
+"""Gzip, deflate, no flags, no time: how each member of ours begins (RFC 1952)."""
 
 
 def compressed(blocks: Iterable[bytes], level: int) -> Iterator[bytes]:
     """Yield a gzip member for each block; two threads make them."""
-    with ThreadPoolExecutor(_COMPRESSORS, "compress") as pool:
+    with ThreadPoolExecutor(_WORKERS, "compress") as pool:
         members: deque[Future[bytes]] = deque()
         for block in blocks:
             # no time in the header, so that equal bytes give equal files
@@ -42,6 +49,70 @@ def compressed(blocks: Iterable[bytes], level: int) -> Iterator[bytes]:
                 yield members.popleft().result()
         while members:
             yield members.popleft().result()
+
+
+def inflated(path: Path, opened: IO[bytes]) -> Iterator[bytes]:
+    """Yield what the gzip file *path* holds, which is *opened* at its begin; no piece is empty.
+
+    Members as ``compressed`` makes them are inflated by two threads.  Where there is anything
+    else, the reader that knows all of gzip takes over, and decides what it is.  Raises one of
+    BAD_GZIP.
+    """
+    known = 0
+    with suppress(_OtherGzip):
+        for piece in _of_members(opened):
+            yield piece
+            known += len(piece)
+        return
+    with inflating(path) as stream:
+        while data := stream.read(_READ):
+            if len(data) > known:
+                yield data[known:]
+            known -= min(known, len(data))
+
+
+class _OtherGzip(Exception):  # noqa: N818  no error, but a case
+    """These are no members of ours, or damaged ones."""
+
+
+def _of_members(file: IO[bytes]) -> Iterator[bytes]:
+    with ThreadPoolExecutor(_WORKERS, "inflate") as pool:
+        waiting: deque[Future[bytes]] = deque()
+        for member in _members(file):
+            waiting.append(pool.submit(_member_inflated, member))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _members(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield what lies between headers as ours are: a member, unless data look like one."""
+    held, searched = bytearray(), 1
+    while data := file.read(_READ):
+        held += data
+        begin = 0
+        while (end := held.find(_HEADER, searched)) > 0:
+            with memoryview(held) as view:
+                yield bytes(view[begin:end])
+            begin, searched = end, end + 1
+        del held[:begin]
+        searched = max(1, len(held) - len(_HEADER) + 1)
+        if len(held) > _LARGEST:
+            raise _OtherGzip
+    yield bytes(held)
+
+
+def _member_inflated(member: bytes) -> bytes:
+    try:
+        with inflating(io.BytesIO(member)) as stream:
+            # with one large read there is one buffer, and so hardly any turns of the two threads
+            data = stream.read(_LARGEST)
+            if not data or stream.read(1):
+                raise _OtherGzip
+    except BAD_GZIP:
+        raise _OtherGzip from None
+    return data
 
 
 def inflating(stored: Path | IO[bytes]) -> IO[bytes]:

@@ -1,6 +1,6 @@
 """From a data file back to bytes of the filestorage, compared with what they must be on the way.
 
-One thread reads and inflates, one hashes, the caller does with the bytes what it will.
+One thread reads, two inflate, one hashes, the caller does with the bytes what it will.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import IO, Protocol, cast
 from blake3 import blake3
 
 from collective.recipe.backup.errors import IntegrityError, explained
-from collective.recipe.backup.gzipping import BAD_GZIP, ahead, inflating
+from collective.recipe.backup.gzipping import BAD_GZIP, ahead, inflated
 from collective.recipe.backup.repozo.blocks import Blocks, Digested, digest_of, read_blocks
 from collective.recipe.backup.repozo.ledger import Chain, Part
 
@@ -32,9 +32,8 @@ def pieces(path: Path, opened: Digested | None = None) -> Iterator[bytes]:
     Raises IntegrityError where it is missing or damaged gzip, BackupError if it cannot be read.
     """
     try:
-        with _inflated(path, opened) as file:
-            while data := file.read(PIECE):
-                yield data
+        with _opened(path, opened) as file:
+            yield from inflated(path, file) if path.name.endswith("z") else _read(file)
     except FileNotFoundError:
         raise IntegrityError("the backup is missing", where=path) from None
     except BAD_GZIP as error:
@@ -44,11 +43,13 @@ def pieces(path: Path, opened: Digested | None = None) -> Iterator[bytes]:
             raise error from None
 
 
-def _inflated(path: Path, opened: Digested | None) -> AbstractContextManager[IO[bytes]]:
-    file = cast("IO[bytes]", opened)
-    if path.name.endswith("z"):
-        return inflating(file or path)
-    return nullcontext(file) if file else path.open("rb")
+def _opened(path: Path, opened: Digested | None) -> AbstractContextManager[IO[bytes]]:
+    return nullcontext(cast("IO[bytes]", opened)) if opened else path.open("rb")
+
+
+def _read(file: IO[bytes]) -> Iterator[bytes]:
+    while data := file.read(PIECE):
+        yield data
 
 
 def blocks_of(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
