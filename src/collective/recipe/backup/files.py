@@ -479,6 +479,19 @@ class Files:
         finally:
             os.close(descriptor)
 
+    @staticmethod
+    def write_back(path: Path) -> None:
+        """Let the disk write what it has of the file system of *path*; this promises nothing.
+
+        It is a part of the work of a sync_tree that comes later, done early.
+        """
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with suppress(OSError):  # the sync to come tells it
+                _syncfs(descriptor)
+        finally:
+            os.close(descriptor)
+
     # debris
 
     def partial_name(self, final: Path) -> Path:

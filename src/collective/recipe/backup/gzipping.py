@@ -19,6 +19,8 @@ from typing import IO, cast
 
 from isal import igzip, isal_zlib
 
+from collective.recipe.backup.priority import step_back
+
 LEVELS = range(4)
 """Levels of compression that ISA-L has; 0 only stores."""
 DEFAULT_LEVEL = 2
@@ -76,7 +78,7 @@ class _OtherGzip(Exception):  # noqa: N818  no error, but a case
 
 
 def _of_members(file: IO[bytes]) -> Iterator[bytes]:
-    with ThreadPoolExecutor(_WORKERS, "inflate") as pool:
+    with ThreadPoolExecutor(_WORKERS, "inflate", initializer=step_back) as pool:
         waiting: deque[Future[bytes]] = deque()
         for member in _members(file):
             waiting.append(pool.submit(_member_inflated, member))

@@ -290,7 +290,9 @@ class Directory:
             staged, until = filestorage()
             with_blobs = blobs(until or LAST_TID)
         else:
-            (staged, last), with_blobs = progress.run(filestorage, partial(blobs, until))
+            (staged, last), with_blobs = progress.run(
+                filestorage, partial(blobs, until), partial(self._write_back, targets)
+            )
             if last is not None and last != until and choice.until is None:
                 raise IntegrityError(
                     f"it ends with the transaction {show_tid(last)} and not with {show_tid(until)}",
@@ -298,6 +300,11 @@ class Directory:
                     hint="verify the backups, and restore an earlier one",
                 )
         return replace(with_blobs, keep=staged.keep, index=staged.index)
+
+    def _write_back(self, targets: Targets) -> None:
+        """Keep the disk at work while blobs are staged: what is written must be synced at last."""
+        if targets.filestorage is not None and targets.blobstorage is not None:
+            self._files.write_back(targets.blobstorage.parent)
 
     def _stage_filestorage(
         self, choice: Choice, targets: Targets, progress: Progress

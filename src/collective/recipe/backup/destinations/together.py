@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -17,6 +17,9 @@ from collective.recipe.backup.progress import Advance, PhaseManager, Progress
 
 A = TypeVar("A")
 B = TypeVar("B")
+
+PAUSE = 0.25
+"""Seconds between two turns of what is done meanwhile."""
 
 
 class Stopped(Exception):  # noqa: N818  no error of its own: the other work has one
@@ -34,16 +37,29 @@ class Together(Progress):
         """Return a phase whose Advance raises Stopped once one of the works has failed."""
         return self._phase(title, total, unit)
 
-    def run(self, first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
+    def run(
+        self,
+        first: Callable[[], A],
+        second: Callable[[], B],
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> tuple[A, B]:
         """Return what *first*, in this thread, and *second* return.
 
-        Raises what failed first, when both have ended.
+        Once *first* is done, this thread does *meanwhile* again and again.  Raises what
+        failed first, when both have ended.
         """
         with ThreadPoolExecutor(1, "together") as pool:
             other = pool.submit(self._guarded, second)
+
+            def first_then_meanwhile() -> tuple[A, B]:
+                mine = first()
+                while not wait([other], PAUSE).done:
+                    meanwhile()
+                return mine, other.result()
+
             try:
                 # to wait for the other is guarded as well: an interrupt then stops it
-                return self._guarded(lambda: (first(), other.result()))
+                return self._guarded(first_then_meanwhile)
             except Stopped:
                 other.result()
                 raise

@@ -15,6 +15,7 @@ from contextlib import suppress
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.filestorage.framing import Framing
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
+from collective.recipe.backup.priority import step_back
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo.blocks import digest_of, read_blocks
 from collective.recipe.backup.repozo.ledger import Chain, Part
@@ -35,7 +36,7 @@ def intact(log: TransactionLog, chain: Chain, through: str, progress: Progress) 
     end = 0
     with (
         progress.phase("comparing what is there", size) as advance,
-        ThreadPoolExecutor(_THREADS, "compare") as pool,
+        ThreadPoolExecutor(_THREADS, "compare", initializer=step_back) as pool,
     ):
         waiting: deque[tuple[int, Future[bool]]] = deque()
         for offset, length, digest in _ranges(chain, parts, log.size):

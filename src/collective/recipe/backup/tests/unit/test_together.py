@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from collective.recipe.backup.destinations import together as together_room
 from collective.recipe.backup.destinations.together import Stopped, Together
 from collective.recipe.backup.progress import Silent
 
@@ -98,6 +99,20 @@ def test_an_interrupt_while_only_the_other_is_left_stops_it(together):
     with pytest.raises(KeyboardInterrupt):
         together.run(lambda: None, other)
     assert ended == ["stopped"]
+
+
+def test_who_is_done_first_does_something_meanwhile(together, monkeypatch):
+    monkeypatch.setattr(together_room, "PAUSE", 0.001)
+    enough = threading.Event()
+    turns = []
+
+    def meanwhile():
+        turns.append(threading.current_thread())
+        if len(turns) == 3:
+            enough.set()
+
+    assert together.run(lambda: 1, lambda: enough.wait(60), meanwhile) == (1, True)
+    assert set(turns) == {threading.main_thread()}
 
 
 def test_when_both_fail_it_is_no_secret_why(together):
