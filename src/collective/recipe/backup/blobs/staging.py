@@ -24,6 +24,7 @@ from collective.recipe.backup.blobs.copying import (
     unchanged,
 )
 from collective.recipe.backup.blobs.layout import ALL, Kind, Span, named, walk
+from collective.recipe.backup.blobs.readahead import Task, reading_ahead
 from collective.recipe.backup.blobs.sets import BlobSet, Copied, Tally
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.files import Files
@@ -63,7 +64,10 @@ def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
             verify_live=verify_live,
         )
         unverified = 0
-        with progress.phase("restoring the blobs", blob_set.checksums.count(), "files") as advance:
+        with (
+            progress.phase("restoring the blobs", blob_set.checksums.count(), "files") as advance,
+            reading_ahead(Task(blob_set.root, blob_set.checksums, target, until)),
+        ):
             tally = Tally(advance)
             for done in restoration.run(wanted(blob_set, until, size)):
                 if done.how is How.VANISHED:

@@ -1,0 +1,113 @@
+"""Let the disk read blobs before it is their turn to be copied.
+
+Each small file that is not in the memory of the kernel yet costs the copier several waits:
+for its directory, for its inode and for its bytes.  A process of its own, which changes
+nothing, waits for many of them at once.  What it reads is there when the copier comes; if
+that was so before, it costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from collective.recipe.backup import process
+from collective.recipe.backup.blobs.checksums import Checksum, Checksums
+from collective.recipe.backup.blobs.layout import named
+from collective.recipe.backup.priority import step_back
+from collective.recipe.backup.times import Tid, pause
+
+AHEAD = 256 << 20
+"""Bytes that are read before they are copied: no more than the memory will hold till then."""
+
+_LARGEST = 8 << 20
+"""Bytes of a file that are asked for; the kernel sees that the rest is read in its order."""
+_READERS = 8
+_BATCH = 16
+_WAIT = 0.01
+"""Seconds after which it is looked again how far the copier has come."""
+
+
+class Task(NamedTuple):
+    """The *root* of a tree, its *checksums*, and the *target* that it is copied to in order.
+
+    Blobs later than *until* are not copied.
+    """
+
+    root: Path
+    checksums: Checksums
+    target: Path
+    until: Tid
+
+
+@contextmanager
+def reading_ahead(task: Task) -> Iterator[None]:
+    """Let a long tree be read a little ahead of the body, which copies it."""
+    helps = process.can_compute() and hasattr(os, "posix_fadvise")
+    if not helps or task.checksums.middle() is None:
+        yield
+        return
+    with process.computing(__name__, pickle.dumps(task)):
+        yield
+
+
+def main() -> None:
+    """Read ahead what standard input asks for: see process.computing."""
+    task: Task = pickle.load(sys.stdin.buffer)  # noqa: S301  our own process wrote it
+    step_back()
+    read(task, AHEAD)
+
+
+def read(task: Task, ahead: int) -> int:
+    """Read at most *ahead* bytes before they are copied; return how many files were asked for.
+
+    Ends when who copies has died.
+    """
+    parent, number, size = os.getppid(), 0, 0
+    asked: deque[Future[None]] = deque()
+    to_come: deque[tuple[str, int]] = deque()
+    rest = (each for each in task.checksums if _is_copied(each, task.until))
+    with ThreadPoolExecutor(_READERS, "readahead") as pool:
+        while batch := list(islice(rest, _BATCH)):
+            asked.append(pool.submit(_ask_for, os.fspath(task.root), batch))
+            if len(asked) > 2 * _READERS:
+                asked.popleft().result()
+            to_come.append((f"{task.target}/{batch[-1].path}", sum(map(_room, batch))))
+            number, size = number + len(batch), size + to_come[-1][1]
+            while size > ahead and len(to_come) > 1:
+                while not os.path.lexists(to_come[0][0]):
+                    if os.getppid() != parent:
+                        return number
+                    pause(_WAIT)
+                size -= to_come.popleft()[1]
+    return number
+
+
+def _is_copied(checksum: Checksum, until: Tid) -> bool:
+    entry = named(checksum.path)
+    return entry is not None and not entry.is_later(until)
+
+
+def _room(checksum: Checksum) -> int:
+    return min(checksum.size or 0, _LARGEST)
+
+
+def _ask_for(root: str, batch: list[Checksum]) -> None:
+    for checksum in batch:
+        with suppress(OSError):  # whoever copies it will meet it, and tell
+            descriptor = os.open(f"{root}/{checksum.path}", _FLAGS)
+            try:
+                os.posix_fadvise(descriptor, 0, _LARGEST, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(descriptor)
+
+
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
