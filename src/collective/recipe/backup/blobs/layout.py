@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from enum import Enum
@@ -163,6 +164,11 @@ class Span(NamedTuple):
         first, after = key + b"\0", key + b"\1"
         return self.start < after and (self.stop is None or first < self.stop)
 
+    def has_all_below(self, key: bytes) -> bool:
+        """Tell whether every path below the directory with this order belongs to it."""
+        first, after = key + b"\0", key + b"\1"
+        return self.start <= first and (self.stop is None or after <= self.stop)
+
 
 ALL = Span()
 
@@ -175,23 +181,33 @@ def walk(root: Path, span: Span = ALL) -> Iterator[Entry]:
     Memory grows with the largest directory, not with the tree.  Raises OSError for *root*
     itself, and for a directory that cannot be read.
     """
-    top = os.fspath(root)
+    for path, letter in _found(os.fspath(root), span):
+        entry = Entry(path, Kind.DIRECTORY) if letter == _A_DIRECTORY else _entry(path, letter)
+        if entry:
+            yield entry
+
+
+def _found(top: str, span: Span) -> Iterator[tuple[str, str]]:
+    """Yield path and letter of all but ZODB's own directories."""
     waiting = _listed(top, "")
+    # items before this one are compared with the span; all after it are in it
+    floor = 0 if span is ALL else sys.maxsize
     while waiting:
         item = waiting.pop()
         path, letter = item[:-2], item[-1]
-        if span is not ALL and not _is_in(span, path, letter):
-            continue
-        if letter != _A_DIRECTORY:
-            entry = _entry(path, letter)
-            if entry:
-                yield entry
-            continue
-        if not _DIRECTORY.fullmatch(path):
-            if _is_of_a_moment(path):
+        if len(waiting) < floor:
+            if not _is_in(span, path, letter):
                 continue
-            if span.has(order(path)):
-                yield Entry(path, Kind.DIRECTORY)
+            is_whole = letter == _A_DIRECTORY and span.has_all_below(order(path))
+            floor = len(waiting) if is_whole else sys.maxsize
+        if letter != _A_DIRECTORY:
+            yield path, letter
+            continue
+        is_foreign = not _DIRECTORY.fullmatch(path)
+        if is_foreign and _is_of_a_moment(path):
+            continue
+        if is_foreign and span.has(order(path)):
+            yield path, letter
         with suppress(FileNotFoundError):  # ZODB removes the directories that a pack has emptied
             waiting += _listed(top, path)
 
