@@ -25,7 +25,7 @@ from collective.recipe.backup.blobs.layout import named
 from collective.recipe.backup.priority import step_back
 from collective.recipe.backup.times import Tid, pause
 
-AHEAD = 256 << 20
+AHEAD = 64 << 20
 """Bytes that are read before they are copied: no more than the memory will hold till then."""
 
 _LARGEST = 8 << 20

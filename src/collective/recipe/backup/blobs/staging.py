@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,10 +64,12 @@ def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
             verify_live=verify_live,
         )
         unverified = 0
-        with (
-            progress.phase("restoring the blobs", blob_set.checksums.count(), "files") as advance,
-            reading_ahead(Task(blob_set.root, blob_set.checksums, target, until)),
-        ):
+        with ExitStack() as stack:
+            phase = progress.phase("restoring the blobs", blob_set.checksums.count(), "files")
+            advance = stack.enter_context(phase)
+            if restoration.earlier is None:  # what is linked is not read
+                task = Task(blob_set.root, blob_set.checksums, target, until)
+                stack.enter_context(reading_ahead(task))
             tally = Tally(advance)
             for done in restoration.run(wanted(blob_set, until, size)):
                 if done.how is How.VANISHED:
