@@ -45,6 +45,25 @@ Observe = Callable[[memoryview], object]
 """Called with the bytes of a file, piece by piece, while they are copied."""
 
 
+class NotRegularError(OSError):
+    """What was to be read is no regular file."""
+
+
+def regular(path: StrPath, flags: int) -> int:
+    """Open *path*, which must be a regular file; what else it is holds nobody up for ever.
+
+    For the *opener* of ``open``.  Raises NotRegularError, or another OSError.
+    """
+    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise NotRegularError(errno.EINVAL, "not a regular file", os.fspath(path))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 class Writer:
     """An open file under its temporary name."""
 
@@ -182,11 +201,9 @@ class Files:
         link as *source* is not followed but an error.  *observe* is called with all bytes
         in their order, which then are read once for it and for the copy.
         """
-        reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        reader = regular(source, os.O_RDONLY | os.O_NOFOLLOW)
         try:
             status = os.fstat(reader)
-            if not stat.S_ISREG(status.st_mode):
-                raise OSError(errno.EINVAL, "not a regular file", os.fspath(source))
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             # what its owner may do with it then, for whom alone it is until it is whole
             mode = status.st_mode & stat.S_IRWXU
@@ -296,16 +313,18 @@ class Files:
         *,
         observe: Observe | None = None,
         room: Path | None = None,
+        sync: bool = True,
     ) -> int:
         """Copy *source* to *final*, whole and durable, in one step for those who look.
 
         Until then it lies in the directory *room*, on the same file system, by default
-        beside *final*.
+        beside *final*.  Without *sync* it is durable once the caller has synced the
+        directory of *final*: of many in one directory, or of many directories at once.
         """
         partial = self.partial_name(room / final.name if room else final)
         try:
             size = self.copy(source, partial, observe=observe)
-            self.rename(partial, final)
+            (self.rename if sync else self.move)(partial, final)
         except BaseException:
             self._discard(partial)
             raise

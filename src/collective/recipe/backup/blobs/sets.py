@@ -348,8 +348,8 @@ class Addition:
         there = [blob for blob in blobs if self._make_way(blob)]
         done = list(in_order(self.publish, there))
         # also what a run made that died before it could sync
-        for directory in self._touched:
-            self._files.sync_directory(directory)
+        for _synced in in_order(self._files.sync_directory, self._touched):
+            pass
         self._set.checksums.add((each.checksum for each in done if each.checksum), self._files)
         return self._sum(blobs, done)
 
@@ -392,7 +392,7 @@ class Addition:
                 return Done(entry, How.KEPT, kept)
             digest = blake3()
             size = self._files.publish_copy(
-                source, target, observe=digest.update, room=self._set.path
+                source, target, observe=digest.update, room=self._set.path, sync=False
             )
         except FileNotFoundError:
             if os.path.lexists(source):
