@@ -31,7 +31,7 @@ from typing import Any
 from blake3 import blake3
 
 from collective.recipe.backup.errors import IntegrityError, explained
-from collective.recipe.backup.files import Files
+from collective.recipe.backup.files import Files, NotRegularError, regular
 from collective.recipe.backup.model import BlobId, Oid
 from collective.recipe.backup.times import Tid
 
@@ -77,9 +77,12 @@ def read(directory: Path, stamp: str) -> Manifest | None:
     path = path_of(directory, stamp)
     with explained("cannot read the restore point", path):
         try:
-            data = path.read_bytes()
+            with open(path, "rb", opener=regular) as file:
+                data = file.read()
         except FileNotFoundError:
             return None
+        except NotRegularError as error:
+            raise _damaged(path) from error
     try:
         manifest = _decode(json.loads(data))
     except (ValueError, KeyError, TypeError, AttributeError) as error:

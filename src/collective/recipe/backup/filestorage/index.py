@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 
 from collective.recipe.backup.errors import IntegrityError, explained
-from collective.recipe.backup.files import Files, Writer
+from collective.recipe.backup.files import Files, Writer, regular
 from collective.recipe.backup.filestorage.format import Record
 from collective.recipe.backup.filestorage.framing import Framing
 from collective.recipe.backup.filestorage.log import TransactionLog
@@ -50,7 +50,7 @@ _WRITTEN = 1 << 20
 def position(path: Path) -> int | None:
     """Return the position of the index at *path*; None if there is none that is whole."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=regular) as file:
             data = file.read(16)
             file.seek(-len(_END), os.SEEK_END)
             whole = file.read() == _END

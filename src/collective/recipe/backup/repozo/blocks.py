@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
-from collective.recipe.backup.files import Files
+from collective.recipe.backup.files import Files, regular
 from collective.recipe.backup.filestorage.log import LogEnd
 from collective.recipe.backup.repozo.ledger import STAMP_SIZE, Chain, Part, write_ledger
 from collective.recipe.backup.times import ZERO_TID, Tid
@@ -118,7 +118,7 @@ class Digested(io.RawIOBase):
 
     def __init__(self, path: Path) -> None:
         """Open *path*.  Raises OSError."""
-        self._file = path.open("rb", buffering=0)
+        self._file = io.FileIO(path, opener=regular)
         self._size, self._digest = 0, blake3()
 
     def readable(self) -> bool:
@@ -260,7 +260,8 @@ def check_blocks(directory: Path, part: Part) -> Blocks | None:
     path = blocks_path(directory, part.name)
     with explained("cannot read the digests of a backup", path):
         try:
-            data = path.read_bytes()
+            with open(path, "rb", opener=regular) as file:
+                data = file.read()
         except FileNotFoundError:
             return None
     try:

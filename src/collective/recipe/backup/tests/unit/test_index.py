@@ -232,6 +232,11 @@ def test_an_index_that_is_missing_or_not_whole_has_no_position(site, tmp_path):
         assert position(index) is None
 
 
+def test_a_pipe_in_its_place_has_none_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "index")
+    assert position(tmp_path / "index") is None
+
+
 def test_an_index_fits_the_log_it_was_made_of(site):
     index = site.filestorage.with_name("Data.fs.index")
     before = site.size

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from collective.recipe.backup.errors import BackupError, IntegrityError
@@ -10,6 +12,7 @@ from collective.recipe.backup.repozo.blocks import (
     digest_of,
     pack,
     read_blocks,
+    stored_as,
     unpack,
 )
 from collective.recipe.backup.repozo.ledger import Part
@@ -91,3 +94,13 @@ def test_what_cannot_be_read_is_as_good_as_lost(tmp_path):
     assert read_blocks(tmp_path, PART) is None
     with pytest.raises(BackupError, match="cannot read the digests"):
         check_blocks(tmp_path, PART)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    path = tmp_path / "2026-03-01-12-00-00.blocks"
+    os.mkfifo(path)
+    assert read_blocks(tmp_path, PART) is None
+    with pytest.raises(BackupError, match="cannot read the digests"):
+        check_blocks(tmp_path, PART)
+    with pytest.raises(BackupError, match="cannot read the backup"):
+        stored_as(path)
