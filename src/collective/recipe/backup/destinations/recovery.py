@@ -6,12 +6,18 @@ makes it live.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from collective.recipe.backup.destinations import Staged, Targets
 from collective.recipe.backup.destinations.program import Repozo
-from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint
+from collective.recipe.backup.errors import (
+    BackupError,
+    IntegrityError,
+    NoRestorePoint,
+    explained,
+)
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.index import build_index, position
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
@@ -20,6 +26,8 @@ from collective.recipe.backup.repozo.ledger import Chain
 from collective.recipe.backup.repozo.recover import Recovered, Write, index_for, recover
 from collective.recipe.backup.repozo.rest import intact, recover_rest
 from collective.recipe.backup.restorepoints import Choice
+
+logger = logging.getLogger("backup")
 
 QUICKLY_READ = 64_000_000
 """Bytes of a log after its index that a FileStorage reads in no time when it is opened."""
@@ -63,10 +71,7 @@ class Recovery:
         else:
             with self.files.writing(filestorage, targets.mode) as writer:
                 recovered = self.stream(writer.write)
-        saved = index_for(self.chain, None, recovered.end)
-        if saved is not None and recovered.end - (position(saved) or 0) <= QUICKLY_READ:
-            self.files.publish_copy(saved, index)
-        else:
+        if not self._copy_index(index, recovered.end, within=QUICKLY_READ):
             build_index(filestorage, index, files=self.files, progress=self.progress)
         return recovered
 
@@ -95,10 +100,26 @@ class Recovery:
                 )
         indexed = position(live.with_name(f"{live.name}.index"))
         stays = indexed is not None and indexed <= keep
-        saved = None if stays else index_for(self.chain, None, recovered.end)
-        if saved is not None:
-            self.files.publish_copy(saved, targets.index)
+        if not stays:
+            self._copy_index(targets.index, recovered.end)
         return Staged(keep=keep, index=not stays), self._checked(recovered)
+
+    def _copy_index(self, target: Path, end: int, *, within: int | None = None) -> bool:
+        """Copy the index that serves up to *end*, if there is one that can be read.
+
+        It is to be of the last *within* bytes.  One that cannot be read is only warned of:
+        what it says is in the filestorage as well.
+        """
+        try:
+            saved = index_for(self.chain, None, end)
+            if saved is None or (within is not None and end - (position(saved) or 0) > within):
+                return False
+            with explained("cannot copy the index", saved):
+                self.files.publish_copy(saved, target)
+        except BackupError as error:
+            logger.warning("%s: the index is made anew from the filestorage", error)
+            return False
+        return True
 
     def _checked(self, recovered: Recovered) -> Recovered:
         """Compare what was recovered with what was promised."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import os
 import re
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.filestorage.index import position
 from collective.recipe.backup.operations.restore import Order, describe, stream
 from collective.recipe.backup.operations.verify import Order as VerifyOrder
 from collective.recipe.backup.operations.verify import verify
@@ -214,3 +217,79 @@ def test_a_run_that_died_is_no_damage(operated: Operated, caplog) -> None:
     assert operated.points()[3].damaged is False
     operated.restore()
     assert operated.site.contents()["values"] == {"a": 2}
+
+
+# what stands in the place of a file, or cannot be read, and is not needed
+
+
+def pipe_for(operated: Operated, name: str) -> Path:
+    """Put a named pipe, into which nobody writes, in the place of a file of a backup."""
+    path = operated.place().filestorage / name
+    path.unlink()
+    os.mkfifo(path)
+    return path
+
+
+def test_a_pipe_in_the_place_of_a_manifest_spoils_only_its_restore_point(
+    operated: Operated,
+) -> None:
+    first, second, *_rest = operated.points()
+    path = pipe_for(operated, f"{second.stamp}.json")
+    assert [point.restorable for point in operated.points()] == [True, False, True, True]
+    assert any(str(path) in problem for problem in operated.points()[1].problems)
+    operated.restore(first.moment)
+
+
+def test_a_pipe_in_the_place_of_a_manifest_that_no_ledger_knows_is_shown(
+    operated: Operated,
+) -> None:
+    stamp = operated.points()[-1].stamp
+    pipe_for(operated, f"{stamp}.json")
+    ledger(operated).unlink()
+    assert operated.points()[-1].damaged
+
+
+@pytest.mark.parametrize("suffix", ["blocks", "index"])
+def test_a_pipe_in_the_place_of_what_is_not_needed_stops_no_restore(
+    operated: Operated, suffix: str
+) -> None:
+    path = pipe_for(operated, f"{operated.points()[1].stamp}.{suffix}")
+    contents = operated.site.contents()
+    operated.site.lose()
+    operated.restore()
+    assert operated.site.contents() == contents
+    found = []
+    order = VerifyOrder()
+    verify(operated.run("verify"), order, lambda _source, problem: found.append(problem.where))
+    assert str(path) in found
+
+
+@pytest.mark.parametrize("live", ["gone", "there"])
+@pytest.mark.parametrize("opened", [2, 3])
+def test_an_index_that_cannot_be_read_stops_no_restore(
+    operated: Operated, live: str, opened: int, monkeypatch, caplog
+) -> None:
+    """Whether its bad sector is met when it is compared with its digest, or when it is copied."""
+    contents = operated.site.contents()
+    if live == "gone":
+        operated.site.lose()
+    else:
+        operated.site.filestorage.with_name("Data.fs.index").unlink()
+    index = operated.place().filestorage / f"{operated.points()[1].stamp}.index"
+    really_open, count = os.open, itertools.count(1)
+
+    def bad_sector(path, *args, **kwargs):
+        if os.fspath(path) == os.fspath(index) and next(count) >= opened:
+            # the first byte of this process's memory is not there: reading it is an EIO
+            path = "/proc/self/mem"
+        return really_open(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", bad_sector)
+    operated.restore()
+    monkeypatch.undo()
+    assert operated.site.contents() == contents
+    [warning] = [each for each in caplog.messages if "made anew" in each]
+    assert str(index) in warning
+    if live == "gone":
+        made = operated.site.filestorage.with_name("Data.fs.index")
+        assert position(made) == operated.site.size
