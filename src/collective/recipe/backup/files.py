@@ -502,12 +502,13 @@ class Files:
     def write_back(path: Path) -> None:
         """Let the disk write what it has of the file system of *path*; this promises nothing.
 
-        It is a part of the work of a sync_tree that comes later, done early.
+        It is a part of the work of a sync_tree that comes later, done early.  Raises OSError
+        as that would.
         """
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            with suppress(OSError):  # the sync to come tells it
-                _syncfs(descriptor)
+            # what it fails to write, a later sync of another descriptor would not tell again
+            _syncfs(descriptor)
         finally:
             os.close(descriptor)
 

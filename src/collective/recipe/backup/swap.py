@@ -220,6 +220,7 @@ def _transplant(live: Path, files: Files) -> None:
     inverse = replaced_path(live)
     transplant(live, difference, inverse, files)
     # what is left of it are hundreds of empty directories: they go when what was replaced goes
+    files.clear(difference / CARRIED_OUT)  # with an undo it was an inverse before
     files.rename(difference, inverse / CARRIED_OUT)
 
 

@@ -39,13 +39,14 @@ _WAIT = 0.01
 class Task(NamedTuple):
     """The *root* of a tree, its *checksums*, and the *target* that it is copied to in order.
 
-    Blobs later than *until* are not copied.
+    Blobs later than *until* are not copied.  Who copies is the process *copier*.
     """
 
     root: Path
     checksums: Checksums
     target: Path
     until: Tid
+    copier: int
 
 
 @contextmanager
@@ -71,7 +72,7 @@ def read(task: Task, ahead: int) -> int:
 
     Ends when who copies has died.
     """
-    parent, number, size = os.getppid(), 0, 0
+    number, size = 0, 0
     asked: deque[Future[None]] = deque()
     to_come: deque[tuple[str, int]] = deque()
     rest = (each for each in task.checksums if _is_copied(each, task.until))
@@ -84,7 +85,7 @@ def read(task: Task, ahead: int) -> int:
             number, size = number + len(batch), size + to_come[-1][1]
             while size > ahead and len(to_come) > 1:
                 while not os.path.lexists(to_come[0][0]):
-                    if os.getppid() != parent:
+                    if os.getppid() != task.copier:
                         return number
                     pause(_WAIT)
                 size -= to_come.popleft()[1]

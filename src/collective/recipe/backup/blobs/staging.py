@@ -68,24 +68,36 @@ def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
             phase = progress.phase("restoring the blobs", blob_set.checksums.count(), "files")
             advance = stack.enter_context(phase)
             if restoration.earlier is None:  # what is linked is not read
-                task = Task(blob_set.root, blob_set.checksums, target, until)
+                task = Task(blob_set.root, blob_set.checksums, target, until, os.getpid())
                 stack.enter_context(reading_ahead(task))
             tally = Tally(advance)
-            for done in restoration.run(wanted(blob_set, until, size)):
-                if done.how is How.VANISHED:
-                    raise missing(blob_set, done.entry.path)
+            for done in _all_files(blob_set, restoration.run(wanted(blob_set, until, size))):
                 tally.add(done)
                 unverified += done.checksum is None and done.entry.kind is not Kind.DIRECTORY
         files.sync_tree(target)
     return tally.sum() + Copied(unverified=unverified)
 
 
+def _all_files(blob_set: BlobSet, copied: Iterator[Done]) -> Iterator[Done]:
+    """Yield the same.  Raises IntegrityError for what the set does not have as a file."""
+    try:
+        for done in copied:
+            if done.how is How.VANISHED:
+                raise missing(blob_set, done.entry.path)
+            yield done
+    except NotADirectoryError as error:
+        place = Path(os.fsdecode(error.filename)).parent
+        if not place.is_relative_to(blob_set.root):
+            raise
+        raise not_a_file(place, "directory") from error
+
+
 def wanted(blob_set: BlobSet, until: Tid, size: int | None) -> Iterator[Order]:
     """Yield what to restore, with what it must be: all but the blobs later than *until*.
 
     If the checksums name *size* bytes of it (None: nobody knows how many there are), they
-    name all, and nobody looks for more.  Otherwise they have lost a line, and what they do
-    not name comes last.  Raises IntegrityError for what is missing.
+    name all, and nobody looks for more.  Otherwise they may have lost a line, and what they
+    do not name comes last.  Raises IntegrityError for what is missing.
     """
     if size is None or not blob_set.plain:
         yield from walked(blob_set, until)
@@ -94,7 +106,7 @@ def wanted(blob_set: BlobSet, until: Tid, size: int | None) -> Iterator[Order]:
     for order in listed(blob_set, until):
         found += order.size
         yield order
-    if found < size:
+    if found != size:
         yield from (order for order in walked(blob_set, until) if order.known is None)
 
 
@@ -126,9 +138,9 @@ def missing(blob_set: BlobSet, path: str) -> IntegrityError:
     return IntegrityError("a file of the backup is missing", where=blob_set.root / path, hint=_HINT)
 
 
-def not_a_file(path: Path) -> IntegrityError:
-    """Return the error for what stands where the set should have a file."""
-    return IntegrityError("something else stands in the place of a file", where=path, hint=_HINT)
+def not_a_file(path: Path, kind: str = "file") -> IntegrityError:
+    """Return the error for what stands where the set should have a file, or a directory."""
+    return IntegrityError(f"something else stands in the place of a {kind}", where=path, hint=_HINT)
 
 
 _HINT = "verify names all that is damaged; restore from another backup, or to an earlier moment"

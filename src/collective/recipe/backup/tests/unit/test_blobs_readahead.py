@@ -47,7 +47,7 @@ def blob_set(live: Path, tmp_path: Path) -> BlobSet:
 
 @pytest.fixture
 def task(blob_set: BlobSet, tmp_path: Path) -> Task:
-    return Task(blob_set.root, blob_set.checksums, tmp_path / "target", LAST_TID)
+    return Task(blob_set.root, blob_set.checksums, tmp_path / "target", LAST_TID, os.getppid())
 
 
 def test_all_that_is_to_be_copied_is_asked_for(task: Task) -> None:
@@ -76,9 +76,13 @@ def test_it_waits_for_the_copy(task: Task, live: Path) -> None:
 
 
 def test_and_ends_when_who_copies_has_died(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    parents = iter([1234, 1234, 1234, 1])
+    parents = iter([1234, 1234, 1])
     monkeypatch.setattr(os, "getppid", lambda: next(parents))
-    assert 20 < read(task, 20_000) < COUNT
+    assert 20 < read(task._replace(copier=1234), 20_000) < COUNT
+
+
+def test_even_if_it_had_died_before_we_began(task: Task) -> None:
+    assert read(task._replace(copier=os.getpid()), 20_000) < COUNT
 
 
 @pytest.mark.parametrize("size", [None, 1])

@@ -186,10 +186,11 @@ class TestDamage:
     def test_the_list_alone_brings_nothing_but_blobs(self, blob_set, target, path):
         evil = blob_set.root / path
         evil.write_bytes(b"evil") if path == "new" else None
+        size = sum(checksum.size for checksum in blob_set.checksums)
         line = Checksum(path, 4, blake3(b"evil").hexdigest()).line()
         with blob_set.checksums.added.open("wb") as file:
             file.write(line)
-        restore(blob_set, target, size=1)
+        restore(blob_set, target, size=size)
         assert all(path.name != "evil" for path in target.parent.rglob("*"))
         assert not (target / "new").exists()
 
@@ -207,6 +208,25 @@ class TestDamage:
         with pytest.raises(IntegrityError) as caught:
             restore(blob_set, target, size=size)
         assert caught.value.where == str(blob)
+
+    def test_nor_does_a_list_hide_what_it_lost_behind_more_than_is_known_of(
+        self, blob_set, live, target
+    ):
+        [*lines, _last] = blob_set.checksums.path.read_bytes().splitlines(keepends=True)
+        blob_set.checksums.path.write_bytes(b"".join(lines))
+        # a run that died added blobs that no manifest counts
+        assert restore(blob_set, target, size=1).unverified == 1
+        assert tree(target) == tree(live)
+
+    @pytest.mark.parametrize("size", [None, "right"])
+    @pytest.mark.parametrize("above", [1, 8])
+    def test_a_file_in_the_place_of_a_directory_is_damage(self, blob_set, target, size, above):
+        size = size and sum(checksum.size for checksum in blob_set.checksums)
+        place = a_blob(blob_set.root).parents[above - 1]
+        shutil.rmtree(place)
+        place.write_text("no directory")
+        with pytest.raises(IntegrityError):
+            restore(blob_set, target, size=size)
 
     def test_damaged_checksums_are_named(self, blob_set, target):
         (blob_set.path / "checksums").write_bytes(b"rubbish\n")

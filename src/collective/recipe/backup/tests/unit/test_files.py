@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from collective.recipe.backup import files as files_room
 from collective.recipe.backup.files import Files, is_partial
 
 ODD_NAMES = [
@@ -611,3 +612,15 @@ def test_scratch_is_gone_when_its_body_fails(tmp_path, files):
     with pytest.raises(ValueError, match="no"), files.scratch(tmp_path / "final"):
         raise ValueError("no")
     assert below(tmp_path) == []
+
+
+def test_what_the_disk_could_not_write_is_told_when_it_is_asked_to(tmp_path, monkeypatch):
+    """A later sync of another descriptor would not tell it again."""
+
+    def failing(_descriptor):
+        raise OSError(errno.EIO, "I/O error")
+
+    Files.write_back(tmp_path)
+    monkeypatch.setattr(files_room, "_syncfs", failing)
+    with pytest.raises(OSError, match="I/O error"):
+        Files.write_back(tmp_path)
