@@ -16,6 +16,7 @@ NAME is the last part of the path of the blobstorage.
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import shutil
@@ -32,6 +33,7 @@ from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
 from collective.recipe.backup.blobs.layout import walk
 from collective.recipe.backup.blobs.rsync import PROGRAM, ByRsync
 from collective.recipe.backup.blobs.snapshots import LinkedFirst
+from collective.recipe.backup.chronology import judge
 from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
 from collective.recipe.backup.destinations.blobstyles import Demand, Workshop
 from collective.recipe.backup.destinations.blobstyles.archived import (
@@ -46,6 +48,8 @@ from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repozo.ledger import is_data_file
 from collective.recipe.backup.times import LAST_TID
+
+logger = logging.getLogger("backup")
 
 AnyPath = str | os.PathLike[str]
 
@@ -203,14 +207,24 @@ class _Call:
             if oldest is not None:
                 kept = [each for each in found if each.stamp >= oldest]
             elif days:
-                since = times.stamp(times.utcnow() - timedelta(days=days))
-                kept = [each for each in found if each.stamp >= since]
+                kept = _younger_than(timedelta(days=days), found)
             else:
                 kept = list(_newest(found, keep))
             names = {each.name for each in [*kept, *found[-1:]]}
             with locking.alone(self._shop.directory):
                 for _name in self._part.remove_unneeded(names, "~"):
                     pass
+
+
+def _younger_than(limit: timedelta, found: list[Holding]) -> list[Holding]:
+    """Return those of *found* that are no older than *limit*; all if the clock is in doubt."""
+    now = times.utcnow()
+    clock = judge([times.from_stamp(each.stamp) for each in found], now)
+    if clock.doubt:
+        logger.warning("%s: no old backup of blobs is removed on its word", clock.doubt)
+        return found
+    since = times.stamp(now - limit)
+    return [each for each in found if each.stamp >= since]
 
 
 def _newest(found: Sequence[Holding], keep: int) -> Iterable[Holding]:

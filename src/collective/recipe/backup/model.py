@@ -70,7 +70,7 @@ class RestorePoint:
     size in bytes of the filestorage that it restores to and *tid* its last transaction.
     *since* is the earliest transaction that it can be cut after: the last one that a pack
     rewrote, or the first of all.  (None for either: unknown, an older tool wrote it.)
-    *taken* is what the clock said; a stamp may be later, because stamps must increase.
+    *taken* is what the clock said; the stamp may differ, because stamps must increase.
     *blobs* is the name of what holds its blobs (None: it has none), *blob_bytes* how much
     that is in all (None: nobody counted), *stored* the bytes that it added.  *problems*
     says in sentences what is missing; a restore point without any is whole.  One that is

@@ -6,23 +6,26 @@ for so many of those that have any, or all within a time.  The rules add up: wha
 them wants stays.
 
 A restore point is worth nothing without the chain that it stands on, so chains stay or go
-whole.  What decides is the moment that a restore point carries, never the time of a file.
-Two rules stand above every policy:
+whole.  What decides is when a restore point was made, as chronology finds it: not its name,
+and never the time of a file.  Three rules stand above every policy:
 
 * The newest restore point that can be restored stays, and so does the newest that lacks
   nothing, if that is another one.
 * What cannot be restored, or was found damaged, takes nobody's place.  It is kept where a
   good one would be, but not counted: it may be about to be completed, or its other half may
   be on a disk that is not mounted today.
+* Nothing goes on the word of a clock that is in doubt.  On the first day of a doubt nothing
+  goes at all; later what depends on no clock goes as ever: ``keep`` only counts.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from collective.recipe.backup.chronology import chronology
 from collective.recipe.backup.model import RestorePoint
 
 
@@ -42,6 +45,12 @@ class Policy:
     yearly: int = 0
     within: timedelta | None = None
 
+    @property
+    def by_time(self) -> bool:
+        """Tell whether what stays depends on when restore points were made."""
+        counts = (self.hourly, self.daily, self.weekly, self.monthly, self.yearly)
+        return self.within is not None or any(counts)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
@@ -57,32 +66,68 @@ class Plan:
     """A decision for each restore point, oldest first."""
 
     decisions: tuple[Decision, ...]
+    doubt: str = ""  # what speaks against the clock, a sentence; "": nothing does
+    withheld: tuple[str, ...] = ()  # chains that would go if it were not for the doubt
 
     @property
     def removed(self) -> tuple[str, ...]:
         """The stamps of the chains to remove, oldest first."""
-        return tuple(sorted({made.point.chain for made in self.decisions if not made.kept}))
+        return _removed(self.decisions)
 
 
 _INCOMPLETE = "the next run may complete it"
 
-_Period = Callable[[RestorePoint], object]
+_Period = Callable[[datetime], object]
 
 _PERIODS: tuple[tuple[str, _Period], ...] = (
-    ("hourly", lambda point: point.stamp[:13]),
-    ("daily", lambda point: point.stamp[:10]),
-    ("weekly", lambda point: tuple(point.moment.isocalendar())[:2]),
-    ("monthly", lambda point: point.stamp[:7]),
-    ("yearly", lambda point: point.stamp[:4]),
+    ("hourly", lambda made: (made.date(), made.hour)),
+    ("daily", lambda made: made.date()),
+    ("weekly", lambda made: made.isocalendar()[:2]),
+    ("monthly", lambda made: (made.year, made.month)),
+    ("yearly", lambda made: made.year),
 )
 
 
-def plan(points: Iterable[RestorePoint], policy: Policy, now: datetime) -> Plan:
-    """Decide about each of *points*."""
+def plan(
+    points: Iterable[RestorePoint],
+    policy: Policy,
+    now: datetime,
+    *,
+    witnesses: Iterable[datetime] = (),
+    certain: bool = False,
+) -> Plan:
+    """Decide about each of *points*.
+
+    *witnesses* and *certain* are what chronology.judge takes.
+    """
     points = sorted(points, key=lambda point: point.age)
+    times = chronology(points, now, witnesses, certain=certain)
+    decisions = _decisions(points, policy, times.made, now)
+    doubt = times.clock.doubt
+    if not (times.clock.sudden or (doubt and policy.by_time)):
+        return Plan(decisions=decisions, doubt=doubt)
+    withheld = _removed(decisions)
+    return Plan(
+        decisions=tuple(
+            made if made.kept else replace(made, kept=True, reasons=(f"it stays for now: {doubt}",))
+            for made in decisions
+        ),
+        doubt=doubt,
+        withheld=withheld,
+    )
+
+
+def _removed(decisions: Iterable[Decision]) -> tuple[str, ...]:
+    return tuple(sorted({made.point.chain for made in decisions if not made.kept}))
+
+
+def _decisions(
+    points: Sequence[RestorePoint], policy: Policy, made: Mapping[str, datetime], now: datetime
+) -> tuple[Decision, ...]:
+    """Decide about each of *points*, which were *made* then, on the word of the clock."""
     reasons: dict[RestorePoint, list[str]] = defaultdict(list)
     chains: dict[str, str] = {}
-    for point, reason in _wanted(points, policy, now):
+    for point, reason in _wanted(points, policy, made, now):
         reasons[point].append(reason)
         chains.setdefault(point.chain, f"its chain stays: {reason}")
     if policy.keep:
@@ -90,20 +135,18 @@ def plan(points: Iterable[RestorePoint], policy: Policy, now: datetime) -> Plan:
         unwanted = f"{policy.keep} newer full backups are kept, and no other rule wants it"
     else:
         unwanted = "no rule wants it"
-    return Plan(
-        decisions=tuple(
-            Decision(
-                point=point,
-                kept=point.chain in chains,
-                reasons=tuple(reasons[point]) or (chains.get(point.chain, unwanted),),
-            )
-            for point in points
+    return tuple(
+        Decision(
+            point=point,
+            kept=point.chain in chains,
+            reasons=tuple(reasons[point]) or (chains.get(point.chain, unwanted),),
         )
+        for point in points
     )
 
 
 def _wanted(
-    points: Sequence[RestorePoint], policy: Policy, now: datetime
+    points: Sequence[RestorePoint], policy: Policy, made: Mapping[str, datetime], now: datetime
 ) -> Iterator[tuple[RestorePoint, str]]:
     """Yield each point that a rule wants, with the reason, once for each such rule."""
     good = [point for point in points if point.sound]
@@ -116,26 +159,28 @@ def _wanted(
             yield point, "nothing newer is whole" if point.damaged else _INCOMPLETE
         if policy.keep == 0:
             yield point, "keep = 0 keeps all"
-        if policy.within is not None and now - point.moment <= policy.within:
+        if policy.within is not None and now - made[point.stamp] <= policy.within:
             yield point, "younger than keep_within"
-    yield from _newest_of_each(points, "full backup", policy.keep or 0, lambda point: point.chain)
+    chains = [(point, point.chain) for point in points]
+    yield from _newest_of_each(chains, "full backup", policy.keep or 0)
     for name, period in _PERIODS:
-        yield from _newest_of_each(points, name, getattr(policy, name), period)
+        periods = [(point, period(made[point.stamp])) for point in points]
+        yield from _newest_of_each(periods, name, getattr(policy, name))
 
 
 def _newest_of_each(
-    points: Sequence[RestorePoint], name: str, count: int, period: _Period
+    points: Sequence[tuple[RestorePoint, object]], name: str, count: int
 ) -> Iterator[tuple[RestorePoint, str]]:
     """Yield the newest good point of each of the *count* newest periods that have one.
 
-    On the way there it yields the newest of each period, even if that cannot be restored.
+    Each of *points*, oldest first, comes with its period.  On the way there it yields the
+    newest of each period, even if that cannot be restored.
     """
     counted: set[object] = set()
     passed: set[object] = set()
-    for point in reversed(points):
+    for point, found in reversed(points):
         if len(counted) == count:
             return
-        found = period(point)
         if found in counted:
             continue
         if point.sound:

@@ -69,6 +69,22 @@ def stamp_after(text: str) -> str:
     return stamp(from_stamp(text) + timedelta(seconds=1))
 
 
+def free_stamp(newest: str, now: datetime) -> str:
+    """Return a stamp that is later than the stamp *newest* ("": there is none).
+
+    It is that of *now*.  Where *newest* is of the same second, the next second is waited for,
+    so that stamps do not run ahead of the clock.  Where *newest* is later than that, it is
+    the stamp after it.  Raises OverflowError where no later moment exists.
+    """
+    if stamp(now) > newest:
+        return stamp(now)
+    following = stamp_after(newest)
+    early = (from_stamp(following) - now).total_seconds()
+    if early <= 1:
+        pause(early)
+    return following
+
+
 def is_stamp(text: str) -> bool:
     """Tell whether *text* is the stamp of a moment that exists."""
     try:

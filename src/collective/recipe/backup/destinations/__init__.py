@@ -19,6 +19,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
+from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.model import Problem, RestorePoint, Source
 from collective.recipe.backup.restorepoints import Choice
 
@@ -104,9 +105,11 @@ class Destination(Protocol):
         Raises ConfigurationError if they are those of another site.
         """
 
-    def backup(self, now: datetime, *, why_full: str = "") -> Outcome:
+    def backup(self, now: datetime, *, clock: Clock | None = None, why_full: str = "") -> Outcome:
         """Make a restore point of the source's present state, if it changed since the last.
 
+        It is named after *now*, or as *clock* (None: nothing speaks against *now*) says; what
+        the clock said is recorded as it is.
         *why_full* says why it is to begin a new chain, "" if it need not.
         Raises BackupError of the fitting kind; a blob that the source lacks is no error
         but a problem of the restore point.

@@ -135,8 +135,7 @@ class BlobPart:
     def unused(self, now: datetime) -> str:
         """Return the stamp of *now*, a later one if that is not the newest then."""
         newest = max((each.stamp for each in self.found().values()), default="")
-        wanted = times.stamp(now)
-        return max(wanted, times.stamp_after(newest)) if newest else wanted
+        return times.free_stamp(newest, now)
 
     def sweep(self) -> None:
         """Remove what runs that died left half made, or half removed."""

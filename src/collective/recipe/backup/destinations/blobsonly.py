@@ -17,6 +17,7 @@ from collective.recipe.backup.blobs.layout import walk
 from collective.recipe.backup.blobs.older import disordered
 from collective.recipe.backup.blobs.sets import Copied
 from collective.recipe.backup.blobs.snapshots import is_current
+from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations import (
     Depth,
     Outcome,
@@ -70,15 +71,16 @@ class BlobsOnly:
             return True
         return len(list(self._part.lacking(newest.name, first))) < len(first)
 
-    def backup(self, now: datetime, *, why_full: str = "") -> Outcome:
+    def backup(self, now: datetime, *, clock: Clock | None = None, why_full: str = "") -> Outcome:
         """Add a restore point if there is something new; see Destination."""
         watch = Stopwatch()
+        named = now if clock is None else clock.name_for(None)
         with watch.phase("blobs"):
             newest = None if why_full else self._newest()
             if newest is not None and self._is_current(newest):
                 name, copied = newest.name, Copied()
             else:
-                name, copied = self._part.store(self._demand(newest, now))
+                name, copied = self._part.store(self._demand(newest, named))
         point = next(each for each in self.restore_points() if each.blobs == name)
         changed = newest is None or name != newest.name
         summary = _summary(point, copied, changed=changed)

@@ -22,6 +22,7 @@ from functools import partial
 from itertools import groupby
 
 from collective.recipe.backup.blobs.sets import Copied
+from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations import (
     Depth,
     Outcome,
@@ -60,7 +61,7 @@ from collective.recipe.backup.repozo.merge import merge
 from collective.recipe.backup.repozo.prune import remove_chain
 from collective.recipe.backup.repozo.recover import Write
 from collective.recipe.backup.restorepoints import Choice
-from collective.recipe.backup.times import LAST_TID, Tid, show_tid, tid_at
+from collective.recipe.backup.times import LAST_TID, Tid, show_tid, stamp, tid_at
 
 logger = logging.getLogger("backup")
 
@@ -156,14 +157,15 @@ class Directory:
 
     # backup
 
-    def backup(self, now: datetime, *, why_full: str = "") -> Outcome:
+    def backup(self, now: datetime, *, clock: Clock | None = None, why_full: str = "") -> Outcome:
         """Add a restore point if there is something new; see Destination."""
+        clock = clock or Clock(now=now)
         watch = Stopwatch()
         with ExitStack() as stack:
             with watch.phase("filestorage"):
-                log, taken = self._back_up_filestorage(stack, now, why_full)
+                log, taken = self._back_up_filestorage(stack, clock, why_full)
                 if self._blobs is not None and not self._blobs.can_complete(log, taken):
-                    log, taken = self._back_up_filestorage(stack, now, _LEFT_BY_OLDER)
+                    log, taken = self._back_up_filestorage(stack, clock, _LEFT_BY_OLDER)
             known = manifest.read(self.place.filestorage, taken.stamp)
             if known is not None and not known.missing and self._has_blobs_of(known):
                 written, copied = known, None
@@ -171,7 +173,7 @@ class Directory:
                     self._blobs.sweep()
             else:
                 with watch.phase("blobs"):
-                    written, copied = self._complete(log, taken, known, now)
+                    written, copied = self._complete(log, taken, known, clock)
             replaced = () if known else self._replaced(log, taken)
         if written != known:
             manifest.write(self.place.filestorage, written, self._files)
@@ -180,14 +182,14 @@ class Directory:
             changed=written != known,
             summary=_summary(taken, copied),
             phases=watch.seconds,
-            notes=(*taken.healed, *replaced),
+            notes=(*taken.healed, *replaced, *_strangely_named(taken, clock)),
         )
 
     def _has_blobs_of(self, known: Manifest) -> bool:
         return self._blobs is None or self._blobs.is_current(known)
 
     def _back_up_filestorage(
-        self, stack: ExitStack, now: datetime, why_full: str
+        self, stack: ExitStack, clock: Clock, why_full: str
     ) -> tuple[TransactionLog, Taken]:
         """Return the log, open for as long as *stack*, and what was backed up of it."""
         settings, directory = self._settings, self.place.filestorage
@@ -207,26 +209,33 @@ class Directory:
             strict=settings.strict,
             merged_later=settings.merged_later,
         )
-        taken = back_up(log, directory, orders, files=self._files, now=now, progress=self._progress)
+        named = clock.now if clock.leapt_from is None else clock.name_for(log.end().tid)
+        taken = back_up(
+            log, directory, orders, files=self._files, now=named, progress=self._progress
+        )
         return log, taken
 
     def _complete(
-        self, log: TransactionLog, taken: Taken, known: Manifest | None, now: datetime
+        self, log: TransactionLog, taken: Taken, known: Manifest | None, clock: Clock
     ) -> tuple[Manifest, Copied | None]:
         """Add the blobs to a filestorage part; return the manifest that names both."""
         before = known or self._before(taken)
         name, copied = None, None
         if self._blobs is not None:
             doubted = damage.doubted(self.lock_directory, self.restore_points)
-            name, copied = self._blobs.back_up(log, taken, before, now, doubted=doubted)
+            name, copied = self._blobs.back_up(
+                log, taken, before, clock.name_for(taken.tid), doubted=doubted
+            )
         stored = (known.stored if known else taken.stored) + (copied.size if copied else 0)
         written = Manifest(
             stamp=taken.stamp,
             chain=taken.chain,
             end=taken.end,
             tid=taken.tid,
-            since=before.since if before else _since(log, taken, self._last_other(taken), now),
-            taken=known.taken if known else now,
+            since=before.since
+            if before
+            else _since(log, taken, self._last_other(taken), clock.now),
+            taken=known.taken if known else clock.now,
             stored=stored,
             blobs=name,
             missing=copied.missing if copied else (),
@@ -455,6 +464,13 @@ def _blob_bytes(before: Manifest | None, copied: Copied | None) -> int | None:
     if before is None or before.blob_bytes is None:
         return None
     return before.blob_bytes + copied.size
+
+
+def _strangely_named(taken: Taken, clock: Clock) -> tuple[str, ...]:
+    """Say that a restore point is not named after the present moment, which is in doubt."""
+    if clock.leapt_from is None or not taken.changed or taken.stamp >= stamp(clock.now):
+        return ()
+    return (f"the restore point is called {taken.stamp}, though the clock says {stamp(clock.now)}",)
 
 
 def _summary(taken: Taken, copied: Copied | None) -> str:

@@ -11,7 +11,7 @@ object without it, in the canonical form of ``_canonical``:
     stamp    of the restore point            chain   stamp of its full backup
     end      bytes of the filestorage        tid     its last transaction, 16 hex digits
     since    earliest transaction that it can be cut after, 16 hex digits
-    taken    the moment by the clock, ISO 8601 (a stamp may be later: it must increase)
+    taken    the moment by the clock, ISO 8601 (the stamp may differ: stamps must increase)
     stored   bytes that this restore point added
     blobs    name of the directory that holds its blobs, or null
     missing  [oid, tid] of blobs that the source did not have, at most 1000 of them

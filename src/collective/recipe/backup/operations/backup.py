@@ -24,6 +24,7 @@ from collective.recipe.backup.errors import BackupError, IntegrityError, printab
 from collective.recipe.backup.history import INCOMPLETE
 from collective.recipe.backup.model import MAIN, Problem
 from collective.recipe.backup.operations import whereabouts
+from collective.recipe.backup.operations.believing import clock_of, warn_of
 from collective.recipe.backup.operations.course import course, in_passing, let_in, put_down
 from collective.recipe.backup.operations.prune import prune_one
 from collective.recipe.backup.operations.remembering import Spoilt
@@ -130,10 +131,13 @@ def _one(run: Run, destination: Destination, why_full: str) -> Outcome:
     name = destination.source.name
     where = "" if name == MAIN else f" of storage {name}"
     logger.info("backing up %s%s", printable(str(destination.source.filestorage)), where)
-    directory, points = destination.lock_directory, destination.restore_points
-    if not why_full and damage.in_newest_chain(directory, points):
+    points = destination.restore_points()
+    if not why_full and damage.in_newest_chain(destination.lock_directory, lambda: points):
         why_full = _DAMAGED
-    outcome = destination.backup(run.now, why_full=why_full)
+    clock = clock_of(run, points)
+    if clock.sudden:
+        warn_of(run, clock.doubt)
+    outcome = destination.backup(run.now, clock=clock, why_full=why_full)
     for note in outcome.notes:
         logger.warning("%s", note)
     logger.info("%s", outcome.summary)

@@ -70,11 +70,13 @@ class _Following:
         self._tell = tell
         self._backed_up: Look | None = None
         self._merged = ""
+        self._seen = run.now
         self._next_beat = run.now
 
     def look(self, now: datetime) -> None:
         """Do what there is to do at *now*.  Raises InUse while another run is at work."""
-        run = replace(self._run, now=now, following=True)
+        run = replace(self._run, now=now, following=True, seen=(self._seen,))
+        self._seen = now
         look = _look(run)
         if look is not None and look != self._backed_up:
             outcomes = back_up_now(run)

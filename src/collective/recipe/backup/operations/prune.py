@@ -10,6 +10,7 @@ from collective.recipe.backup import locking, retention
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.model import Source
 from collective.recipe.backup.operations import whereabouts
+from collective.recipe.backup.operations.believing import warn_of, witnesses
 from collective.recipe.backup.operations.course import course, let_in
 from collective.recipe.backup.operations.run import Run
 
@@ -24,14 +25,20 @@ class Pruned:
     plan: retention.Plan
 
 
-def plan(run: Run) -> list[Pruned]:
+def plan(run: Run, *, certain: bool = False) -> list[Pruned]:
     """Return what prune would do now.  Changes nothing."""
     whereabouts.warn(run)
-    return [Pruned(source=each.source, plan=_planned(run, each)) for each in run.destinations()]
+    return [
+        Pruned(source=each.source, plan=_planned(run, each, certain=certain))
+        for each in run.destinations()
+    ]
 
 
-def prune(run: Run) -> list[Pruned]:
-    """Remove what no rule keeps; return what became of each restore point."""
+def prune(run: Run, *, certain: bool = False) -> list[Pruned]:
+    """Remove what no rule keeps; return what became of each restore point.
+
+    *certain*: the user says that the clock is right.
+    """
     with let_in(run), course(run) as account, ExitStack() as locks:
         whereabouts.warn(run)
         destinations = run.destinations()
@@ -39,20 +46,32 @@ def prune(run: Run) -> list[Pruned]:
             if destination.lock_directory.is_dir():
                 locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
                 destination.claim()
-        pruned = [Pruned(source=each.source, plan=prune_one(run, each)) for each in destinations]
+        pruned = [
+            Pruned(source=each.source, plan=prune_one(run, each, certain=certain))
+            for each in destinations
+        ]
         removed = [made for each in pruned for made in each.plan.decisions if not made.kept]
         account.numbers = {"removed": len(removed)}
     return pruned
 
 
-def prune_one(run: Run, destination: Destination) -> retention.Plan:
+def prune_one(run: Run, destination: Destination, *, certain: bool = False) -> retention.Plan:
     """Remove the restore points of *destination*, which is locked, that no rule keeps."""
-    planned = _planned(run, destination)
+    planned = _planned(run, destination, certain=certain)
     if planned.removed:
         logger.info("removing what is not kept any longer: %s", ", ".join(planned.removed))
         destination.remove(planned.removed)
     return planned
 
 
-def _planned(run: Run, destination: Destination) -> retention.Plan:
-    return retention.plan(destination.restore_points(), run.policy, run.now)
+def _planned(run: Run, destination: Destination, *, certain: bool) -> retention.Plan:
+    planned = retention.plan(
+        destination.restore_points(),
+        run.policy,
+        run.now,
+        witnesses=witnesses(run),
+        certain=certain,
+    )
+    if planned.withheld:
+        warn_of(run, planned.doubt)
+    return planned

@@ -14,6 +14,7 @@ from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.history import Record
 from collective.recipe.backup.model import MAIN, RestorePoint
+from collective.recipe.backup.operations.believing import witnesses
 from collective.recipe.backup.operations.course import history_directory
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.operations.status import Status, status
@@ -49,11 +50,11 @@ def write(run: Run, path: Path) -> None:
 
 def _tale(run: Run, destination: Destination) -> Tale:
     points = destination.restore_points()
-    decisions = retention.plan(points, run.policy, run.now).decisions
+    decisions = retention.plan(points, run.policy, run.now, witnesses=witnesses(run)).decisions
     # later than all that is there, as a stamp must be
     moment = max([run.now, *(point.moment + timedelta(seconds=1) for point in points)])
     to_come = RestorePoint(stamp=stamp(moment), chain=stamp(moment), end=0)
-    after = retention.plan([*points, to_come], run.policy, moment)
+    after = retention.plan([*points, to_come], run.policy, moment, witnesses=witnesses(run))
     return Tale(
         source=destination.source,
         points=points,

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -27,7 +27,8 @@ class Run:
 
     *ask* shows a question and returns what the user answers; None means that nobody is
     there to ask, and that the answer is yes.  *restore_command* is what the user types to
-    restore.  *following*: its backups are small, and will be merged.
+    restore.  *following*: its backups are small, and will be merged.  *seen* is what the clock
+    said earlier in this process, *told* what it need not be told again.
     """
 
     config: Config
@@ -40,6 +41,8 @@ class Run:
     ask: Callable[[str], bool] | None = None
     restore_command: str = "bin/restore"
     following: bool = False
+    seen: tuple[datetime, ...] = ()
+    told: set[str] = field(default_factory=set)
 
     @property
     def holder(self) -> str:

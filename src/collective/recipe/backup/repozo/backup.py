@@ -23,7 +23,7 @@ from collective.recipe.backup.repozo.heal import Healed, heal
 from collective.recipe.backup.repozo.ledger import Chain, Part
 from collective.recipe.backup.repozo.savedindex import index_path, save_index
 from collective.recipe.backup.repozo.writing import Settled, write_part
-from collective.recipe.backup.times import Tid, from_stamp, stamp
+from collective.recipe.backup.times import Tid, free_stamp, from_stamp, stamp
 
 _CLOCK_SET_BACK = timedelta(hours=1)
 
@@ -156,18 +156,15 @@ def _unchanged(log: TransactionLog, chain: Chain, healed: Healed) -> Taken:
 
 def _next_stamp(newest: str, now: datetime) -> tuple[str, str]:
     """Return a stamp that is later than all there are, and what is odd about it or ""."""
-    if stamp(now) > newest:
-        return stamp(now), ""
-    last = from_stamp(newest)
     try:
-        following = stamp(last + timedelta(seconds=1))
+        following = free_stamp(newest, now)
     except OverflowError:
         raise BackupError(
             "no later moment exists to name a backup after",
             where=newest,
             hint="move the files that have this stamp out of the directory of the backups",
         ) from None
-    if last - now < _CLOCK_SET_BACK:
+    if not newest or from_stamp(newest) - now < _CLOCK_SET_BACK:
         return following, ""
     return following, (
         f"The newest backup has the stamp {newest}, later than the present moment, {stamp(now)}:"

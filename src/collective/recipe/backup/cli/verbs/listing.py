@@ -64,7 +64,8 @@ def point_as_json(point: RestorePoint, now: datetime) -> dict[str, object]:
     return {
         "stamp": point.stamp,
         "moment": point.moment.isoformat(),
-        "age": max(0, round((now - point.moment).total_seconds())),
+        "taken": None if point.taken is None else point.taken.isoformat(),
+        "age": max(0, round(_age(point, now))),
         "kind": _kind(point),
         "chain": point.chain,
         "stored": point.stored,
@@ -114,13 +115,19 @@ def _row(point: RestorePoint, now: datetime, *, long: bool) -> list[str]:
     more = [times.show_tid(point.tid) if point.tid else "unknown", point.blobs or "none"]
     return [
         point.stamp,
-        age((now - point.moment).total_seconds()),
+        age(_age(point, now)),
         _kind(point),
         size(point.stored),
         size(point.end),
         *(map(printable, more) if long else ()),
         printable(_state(point)),
     ]
+
+
+def _age(point: RestorePoint, now: datetime) -> float:
+    """Return the age in seconds, by the clock unless that was ahead of what it says now."""
+    made = point.taken if point.taken is not None and point.taken <= now else point.moment
+    return (now - made).total_seconds()
 
 
 def _kind(point: RestorePoint) -> str:

@@ -27,6 +27,11 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would happen, and change nothing"
     )
+    parser.add_argument(
+        "--clock-is-right",
+        action="store_true",
+        help="believe the clock although it has leapt or gone back: look at it first",
+    )
     json_flag(parser)
     destination_flag(parser)
 
@@ -34,7 +39,8 @@ def _declare(parser: argparse.ArgumentParser) -> None:
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.operations import prune
 
-    pruned = prune.plan(run) if namespace.dry_run else prune.prune(run)
+    carry_out = prune.plan if namespace.dry_run else prune.prune
+    pruned = carry_out(run, certain=namespace.clock_is_right)
     if namespace.json:
         answers.document(
             {"dry_run": namespace.dry_run, "storages": [_as_json(each, run) for each in pruned]}
@@ -50,6 +56,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
 def _as_json(pruned: Pruned, run: Run) -> dict[str, object]:
     return {
         **source_as_json(pruned.source),
+        "doubt": pruned.plan.doubt or None,
         "restore_points": [
             {
                 **point_as_json(made.point, run.now),
@@ -81,7 +88,8 @@ VERB = Verb(
     summary="remove the restore points that no rule keeps",
     description="Remove the restore points that no rule keeps; each backup does so as well.\n"
     "The rules are the options keep, keep_hourly, keep_daily, keep_weekly, keep_monthly,\n"
-    "keep_yearly and keep_within.  The newest good restore point always stays.",
+    "keep_yearly and keep_within.  The newest good restore point always stays.\nNothing goes on "
+    "the word of a clock that has just leapt, or gone back, until it has proved right.",
     examples=(
         ("--dry-run", "say of each restore point whether it stays, and why"),
         ("", "remove them"),

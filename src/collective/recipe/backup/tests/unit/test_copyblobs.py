@@ -155,6 +155,17 @@ def test_days_count_unless_the_backup_is_full(no_rsync, monkeypatch) -> None:
     assert names() == ["blobs.2026-03-04-12-00-01", "latest"]
 
 
+def test_no_backup_goes_because_of_its_age_where_the_clock_has_leapt(
+    no_rsync, monkeypatch, caplog
+) -> None:
+    now = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+    for day in (0, 1, 2, 3650):
+        monkeypatch.setattr(times, "utcnow", lambda day=day: now + timedelta(days=day))
+        backup_blobs("blobs", "backups", timestamps=True, keep=1, keep_blob_days=9)
+    assert len(names()) == 5  # and latest
+    assert "the clock has leapt by 3648 days" in caplog.text
+
+
 @pytest.mark.parametrize("compress", [False, True])
 def test_archives_are_numbered_and_plain_tar_reads_them(compress) -> None:
     old = content(Path("blobs"))

@@ -34,6 +34,10 @@ def rekept(operated: Operated, **options) -> Operated:
     return again
 
 
+SURE = "--clock-is-right"
+"""The samples are months old."""
+
+
 def stamps(operated: Operated) -> list[str]:
     return [point.stamp[:10] for point in operated.points()]
 
@@ -97,14 +101,14 @@ def test_the_plan_changes_nothing_and_gives_reasons(site: Site, capsys) -> None:
     assert [made.kept for made in planned.plan.decisions] == [False, False, False, True, True]
     assert all(made.reasons for made in planned.plan.decisions)
 
-    assert main("prune", "standard", operated.config_path, ["--dry-run"]) == 0
+    assert main("prune", "standard", operated.config_path, ["--dry-run", SURE]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["restore", "point", "chain", "decision", "why"]
     assert "  goes      2 newer full backups are kept" in lines[1]
     assert "  stays     " in lines[5]
     assert len(stamps(operated)) == 5
 
-    assert main("prune", "standard", operated.config_path, ["--dry-run", "--json"]) == 0
+    assert main("prune", "standard", operated.config_path, ["--dry-run", "--json", SURE]) == 0
     content = json.loads(capsys.readouterr().out)
     points = content["storages"][0]["restore_points"]
     assert content["dry_run"] is True
@@ -114,9 +118,9 @@ def test_the_plan_changes_nothing_and_gives_reasons(site: Site, capsys) -> None:
 
 def test_what_was_removed_is_said(site: Site, capsys) -> None:
     operated = grown(site, days=3)
-    assert main("prune", "standard", operated.config_path, []) == 0
+    assert main("prune", "standard", operated.config_path, [SURE]) == 0
     assert "removing what is not kept any longer: 2026-03-01" in capsys.readouterr().err
-    assert main("prune", "standard", operated.config_path, []) == 0
+    assert main("prune", "standard", operated.config_path, [SURE]) == 0
     assert "INFO: nothing to remove" in capsys.readouterr().err
 
 

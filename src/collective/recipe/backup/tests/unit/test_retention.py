@@ -9,7 +9,9 @@ from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.retention import Policy, plan
 from collective.recipe.backup.times import stamp
 
-NOW = datetime(2026, 3, 31, 12, tzinfo=timezone.utc)
+NOW = datetime(2027, 3, 31, 12, tzinfo=timezone.utc)
+EVERY_DAY = [NOW - timedelta(days=number) for number in range(1000)]
+"""Readings of the clock that leave no doubt about it."""
 NO_RULE = Policy(keep=None)
 LOST = ("1 blobs were missing at the source",)
 
@@ -32,12 +34,16 @@ def bad(text, chain=None):
     return point(text, chain, problems=("its blobs are missing",), restorable=False)
 
 
+def planned(points, policy, now=NOW):
+    return plan(points, policy, now, witnesses=EVERY_DAY)
+
+
 def removed(points, policy, now=NOW):
-    return [text.removesuffix("-00-00-00") for text in plan(points, policy, now).removed]
+    return [text.removesuffix("-00-00-00") for text in planned(points, policy, now).removed]
 
 
 def reasons(points, policy, now=NOW):
-    return [made.reasons for made in plan(points, policy, now).decisions]
+    return [made.reasons for made in planned(points, policy, now).decisions]
 
 
 def days(*numbers):
@@ -45,8 +51,8 @@ def days(*numbers):
 
 
 def test_there_may_be_nothing():
-    assert plan([], Policy(), NOW).decisions == ()
-    assert plan([], Policy(), NOW).removed == ()
+    assert planned([], Policy()).decisions == ()
+    assert planned([], Policy()).removed == ()
 
 
 def test_so_many_full_backups_stay():
@@ -60,14 +66,14 @@ def test_incremental_backups_go_with_their_full_one():
         point("2026-03-03"),
         point("2026-03-04", "2026-03-03"),
     ]
-    made = plan(points, Policy(keep=1), NOW)
+    made = planned(points, Policy(keep=1))
     assert [decision.kept for decision in made.decisions] == [False, False, True, True]
     assert made.removed == (long("2026-03-01"),)
 
 
 def test_decisions_come_oldest_first_whatever_the_order():
     points = days(2, 3, 1)
-    made = plan(points, Policy(), NOW)
+    made = planned(points, Policy())
     assert [decision.point for decision in made.decisions] == days(1, 2, 3)
 
 
@@ -130,7 +136,7 @@ def test_one_good_restore_point_keeps_its_chain():
 
 def test_the_newest_of_each_hour():
     points = [point(f"2026-03-01-{time}-00") for time in ("01-10", "01-50", "02-10", "02-50")]
-    assert plan(points, Policy(keep=None, hourly=2), NOW).removed == (
+    assert planned(points, Policy(keep=None, hourly=2)).removed == (
         "2026-03-01-01-10-00",
         "2026-03-01-02-10-00",
     )
@@ -166,12 +172,12 @@ def test_the_newest_of_each_month_and_year():
 def test_periods_that_look_alike_are_two(rule, one, other):
     points = [point(one), point(other)]
     assert removed(points, Policy(keep=None, **{rule: 2})) == []
-    assert plan(points, Policy(keep=None, **{rule: 1}), NOW).removed == (points[0].stamp,)
+    assert planned(points, Policy(keep=None, **{rule: 1})).removed == (points[0].stamp,)
 
 
 def test_of_those_of_a_day_that_cannot_be_restored_the_newest_stays():
     points = [bad("2026-03-01-01"), bad("2026-03-01-02"), *days(2)]
-    assert plan(points, Policy(keep=None, daily=2), NOW).removed == (points[0].stamp,)
+    assert planned(points, Policy(keep=None, daily=2)).removed == (points[0].stamp,)
 
 
 def test_all_within_a_time_stay_its_last_instant_included():
