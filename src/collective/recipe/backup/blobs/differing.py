@@ -9,7 +9,6 @@ plain files on one file system, or differs in much, all is staged as if it were 
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from collective.recipe.backup.blobs.comparing import Task, TooDifferent, compare
@@ -19,11 +18,10 @@ from collective.recipe.backup.blobs.sets import BlobSet, Copied, Tally
 from collective.recipe.backup.blobs.staging import Restoration, missing
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.mounts import mounts_in
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.times import Tid
 from collective.recipe.backup.transplant import FILES, write_changes
-
-_MOUNTS = Path("/proc/self/mountinfo")
 
 
 def stage_difference(  # noqa: PLR0913  files and progress come from outside, as everywhere
@@ -71,19 +69,4 @@ def _is_fit(blob_set: BlobSet, live: Path) -> bool:
         same_layout = live.is_dir() and layout_of(live) is layout_of(blob_set.root)
     except BackupError:
         return False
-    return same_layout and not _has_mounts(live)
-
-
-def _has_mounts(live: Path) -> bool:
-    """Tell whether something is mounted at or below *live*: nothing is renamed across that."""
-    try:
-        lines = _MOUNTS.read_bytes().splitlines()
-    except OSError:  # no Linux: file systems tell themselves apart
-        return live.parent.stat().st_dev != live.stat().st_dev
-    top = os.fsencode(os.path.realpath(live))
-    places = (re.sub(rb"\\([0-7]{3})", _octal, line.split(b" ")[4]) for line in lines)
-    return any(place == top or place.startswith(top + b"/") for place in places)
-
-
-def _octal(escape: re.Match[bytes]) -> bytes:
-    return bytes([int(escape[1], 8)])
+    return same_layout and not mounts_in(live)

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from collective.recipe.backup.destinations.owners import holds_backups
 from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.mounts import mount_of
 from collective.recipe.backup.operations.run import Run
 
 logger = logging.getLogger("backup")
@@ -94,14 +95,6 @@ def note(run: Run) -> None:
     if any(noted.get(directory) != mount for directory, mount in found.items()):
         content = {"format": FORMAT, "mounts": {**noted, **found}}
         run.files.write(path, json.dumps(content, indent=2).encode("ascii") + b"\n")
-
-
-def mount_of(path: Path) -> Path:
-    """Return the mount point that *path*, links followed, lies on or would lie on."""
-    place = Path(os.path.realpath(path))
-    while not os.path.ismount(place) and place != place.parent:
-        place = place.parent
-    return place
 
 
 def _directories(run: Run) -> Iterator[Path]:

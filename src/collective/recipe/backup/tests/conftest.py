@@ -1,22 +1,26 @@
-"""What all tests share: the site, and programs that a fresh machine may lack.
+"""What all tests share: the site, and what a fresh machine may lack.
 
 A test that needs a program says so with ``@pytest.mark.needs("rsync")`` (a page, by its
 name: see test_narrative.py).  Where the program is missing the test is skipped, and the
 summary says so loudly; where BACKUP_TESTS_MUST_RUN, a list with commas, names the
-program, the test fails instead.
+program, the test fails instead.  ``mounts`` is no program but the right to mount things,
+which a container may lack.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 
 import pytest
 from hypothesis import settings
 
+from collective.recipe.backup.tests.namespaces import can_mount
 from collective.recipe.backup.tests.samples import Site
 
+LACKING = re.compile(r".* (is not installed|are not allowed)")
 MUST_RUN = {name for name in os.environ.get("BACKUP_TESTS_MUST_RUN", "").split(",") if name}
 
 # no deadline: a busy machine is no fault of ours
@@ -34,12 +38,19 @@ for number in (signal.SIGINT, signal.SIGHUP):
 
 def pytest_runtest_setup(item):
     for mark in item.iter_markers("needs"):
-        [program] = mark.args
-        if shutil.which(program):
-            continue
-        if program in MUST_RUN:
-            pytest.fail(f"{program} is not installed, and this test must run", pytrace=False)
-        pytest.skip(f"{program} is not installed")
+        [needed] = mark.args
+        lack = lacks(needed)
+        if lack and needed in MUST_RUN:
+            pytest.fail(f"{lack}, and this test must run", pytrace=False)
+        if lack:
+            pytest.skip(lack)
+
+
+def lacks(needed):
+    """Return in words that *needed* is not there, "" if it is."""
+    if needed == "mounts":
+        return "" if can_mount() else f"{needed} are not allowed"
+    return "" if shutil.which(needed) else f"{needed} is not installed"
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -56,13 +67,12 @@ def pytest_runtest_makereport():
 def pytest_terminal_summary(terminalreporter):
     skipped = terminalreporter.stats.get("skipped", [])
     reasons = [report.longrepr[2] for report in skipped if isinstance(report.longrepr, tuple)]
-    programs = sorted(
-        reason.removeprefix("Skipped: ") for reason in reasons if "is not installed" in reason
-    )
-    for reason in sorted(set(programs)):
+    said = [reason.removeprefix("Skipped: ") for reason in reasons]
+    lacking = sorted(filter(LACKING.fullmatch, said))
+    for reason in sorted(set(lacking)):
         terminalreporter.section(f"NOT TESTED: {reason}", sep="!", red=True, bold=True)
         terminalreporter.write_line(
-            f"{programs.count(reason)} tests did not run.  Install it and run them again."
+            f"{lacking.count(reason)} tests did not run.  Mend that and run them again."
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup import process, swap
-from collective.recipe.backup.blobs import checksums, comparing, differing, sets
+from collective.recipe.backup.blobs import checksums, comparing, sets
 from collective.recipe.backup.blobs.differing import stage_difference
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.blobs.sets import BlobSet, Copied
@@ -18,6 +18,7 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.swap import Move
 from collective.recipe.backup.tests.blobtrees import ODD_NAMES, blob_id, content, put, tid, tree
+from collective.recipe.backup.tests.namespaces import bind, mounted
 from collective.recipe.backup.times import LAST_TID, Tid
 from collective.recipe.backup.transplant import read_changes
 
@@ -417,28 +418,15 @@ def test_so_is_more_than_memory_should_hold(bushy: Place, monkeypatch) -> None:
     assert bushy.stage(blob_set) is None
 
 
-@pytest.mark.parametrize("below", ["", "/0x00", "/a b"])
-def test_so_is_a_place_where_something_is_mounted(
-    bushy: Place, tmp_path: Path, monkeypatch, below: str
-) -> None:
-    mounts = tmp_path / "mountinfo"
-    point = f"{bushy.live}{below}".replace(" ", "\\040")
-    line = f"36 35 98:0 /mnt1 {point} rw,noatime master:1 - ext3 /dev/root rw\n"
-    monkeypatch.setattr(differing, "_MOUNTS", mounts)
+@mounted
+@pytest.mark.parametrize("below", ["", "0x00"])
+def test_so_is_a_place_where_something_is_mounted(bushy: Place, tmp_path: Path, below: str) -> None:
     blob_set = bushy.back_up()
-    mounts.write_text(line.replace("blobstorage", "blobstorage2"))
-    assert bushy.stage(blob_set) is not None
-    shutil.rmtree(bushy.staged)
-
-    mounts.write_text(line)
+    place = bushy.live / below
+    shutil.copytree(place, tmp_path / "disk", copy_function=shutil.copy2)
+    bind(tmp_path / "disk", place)
 
     assert bushy.stage(blob_set) is None
-
-
-def test_without_a_list_of_mounts_the_device_decides(bushy: Place, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(differing, "_MOUNTS", tmp_path / "none")
-
-    assert bushy.stage(bushy.back_up()) is not None
 
 
 def test_what_is_live_is_never_linked_to_the_backup(bushy: Place) -> None:

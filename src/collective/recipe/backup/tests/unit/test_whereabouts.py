@@ -16,6 +16,7 @@ from collective.recipe.backup.cli import main
 from collective.recipe.backup.config import STANDARD, Config, dump
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.model import MAIN, Place
+from collective.recipe.backup.mounts import mount_of
 from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.doctor import examine
 from collective.recipe.backup.operations.doctor.findings import Severity
@@ -28,7 +29,7 @@ OTHER_DISK = Path("/dev/shm")
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A directory on another file system than the site."""
-    if whereabouts.mount_of(OTHER_DISK) == whereabouts.mount_of(tmp_path):
+    if mount_of(OTHER_DISK) == mount_of(tmp_path):
         pytest.skip(f"{OTHER_DISK} is not installed as a file system of its own")
     directory = Path(tempfile.mkdtemp(dir=OTHER_DISK))
     yield directory
@@ -81,7 +82,7 @@ def test_a_disk_that_is_not_mounted_is_not_replaced_by_the_one_below(shelved, di
         shelved.backup()
 
     assert str(caught.value) == (
-        f"the backups that were here are gone: the disk at {whereabouts.mount_of(disk)} is not "
+        f"the backups that were here are gone: the disk at {mount_of(disk)} is not "
         f"mounted: {shelved.shelf / 'backups'}"
     )
     assert str(shelved.config_path.with_name("whereabouts.json")) in caught.value.hint
@@ -114,7 +115,7 @@ def test_who_looks_for_backups_is_told(shelved, disk, capsys, verb, code):
     shelved.backup()
     shelved.unmount(empty=True)
     assert main(verb, STANDARD, shelved.config_path, ["-n"]) == code
-    what = f"the disk at {whereabouts.mount_of(disk)} is not mounted"
+    what = f"the disk at {mount_of(disk)} is not mounted"
     assert capsys.readouterr().err.startswith(
         f"WARNING: the backups that were here are gone: {what}: {shelved.shelf / 'backups'}\n"
     )
@@ -127,7 +128,7 @@ def test_the_status_says_why_there_is_no_restore_point(shelved, disk, capsys, ar
     shelved.unmount(empty=True)
     assert main("status", STANDARD, shelved.config_path, arguments) == (2 if arguments else 3)
     first = capsys.readouterr().out.splitlines()[0]
-    said = f"the disk at {whereabouts.mount_of(disk)} is not mounted: {shelved.shelf / 'backups'}"
+    said = f"the disk at {mount_of(disk)} is not mounted: {shelved.shelf / 'backups'}"
     assert said in first
     assert first.startswith("BACKUP CRITICAL - " if arguments else "CRITICAL: ")
 
@@ -215,7 +216,7 @@ def test_a_damaged_note_is_none(shelved, disk, damage):
     assert list(whereabouts.gone(shelved.run("backup"))) == []
     shelved.backup()
     assert set(json.loads(note.read_bytes())["mounts"].values()) == {
-        str(whereabouts.mount_of(disk))
+        str(mount_of(disk))
     }
 
 

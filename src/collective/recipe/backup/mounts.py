@@ -1,0 +1,117 @@
+"""Where something is mounted, by the kernel's own account.
+
+A bind mount of a directory, or of a single file, may have the device number of what is
+around it, so device numbers do not tell.  Linux has a line for each mount of a process in
+``/proc/self/mountinfo``, see proc_pid_mountinfo(5)::
+
+    36 35 98:0 /mnt1 /mnt/with\\040space rw,noatime master:1 - ext3 /dev/root rw
+    |                |
+    |                mount point; what would end the field is three octal digits
+    number of the mount
+
+A later mount can cover an earlier one, whose line stays.  So a line counts only if its path
+leads to that very mount, whose number ``/proc/self/fdinfo`` has.
+
+Where there is no such file, as outside of Linux, the device numbers decide.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+TABLE = Path("/proc/self/mountinfo")
+DESCRIPTORS = Path("/proc/self/fdinfo")
+
+_PATH_ONLY = getattr(os, "O_PATH", 0)
+_MOUNT_NUMBER = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
+
+
+def mounts_in(path: Path) -> list[Path]:
+    """Return the mount points that *path* is or holds, sorted; links in it are followed.
+
+    They are given below the real place of *path*.  Raises OSError where there is no table,
+    and a directory in *path* cannot be listed.
+    """
+    top = os.path.realpath(path)
+    numbers = _table()
+    if numbers is None:
+        return sorted(_by_devices(top))
+    inside = f"{top.rstrip('/')}/"
+    points = [point for point in numbers if point == top or point.startswith(inside)]
+    return sorted(Path(point) for point in points if _is_visible(point, numbers[point]))
+
+
+def mount_of(path: Path) -> Path:
+    """Return the mount point that *path*, links followed, lies on or would lie on.
+
+    A *path* that is a mount point itself lies on that.
+    """
+    place = os.path.realpath(path)
+    numbers = _table()
+    while place != os.path.dirname(place):
+        if _is_mount(place, numbers):
+            break
+        place = os.path.dirname(place)
+    return Path(place)
+
+
+def _is_mount(place: str, numbers: dict[str, set[bytes]] | None) -> bool:
+    if numbers is None:
+        return os.path.ismount(place)
+    return place in numbers and _is_visible(place, numbers[place])
+
+
+def _table() -> dict[str, set[bytes]] | None:
+    """Return the numbers of the mounts by their mount points, None where there is no table."""
+    try:
+        lines = TABLE.read_bytes().splitlines()
+    except OSError:
+        return None
+    numbers: dict[str, set[bytes]] = {}
+    for fields in (line.split(b" ") for line in lines):
+        point = re.sub(rb"\\([0-7]{3})", _octal, fields[4])
+        numbers.setdefault(os.fsdecode(point), set()).add(fields[0])
+    return numbers
+
+
+def _octal(escape: re.Match[bytes]) -> bytes:
+    return bytes([int(escape[1], 8)])
+
+
+def _is_visible(point: str, numbers: set[bytes]) -> bool:
+    """Tell whether *point* leads to one of the mounts *numbers*; yes if nothing can tell."""
+    try:
+        descriptor = os.open(point, _PATH_ONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    try:
+        said = (DESCRIPTORS / str(descriptor)).read_bytes()
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    found = _MOUNT_NUMBER.search(said)
+    return found is None or found[1] in numbers
+
+
+def _by_devices(top: str) -> Iterator[Path]:
+    """Yield the places at and below *top* whose device is not that of the directory above."""
+    with suppress(FileNotFoundError):
+        if os.path.ismount(top):
+            yield Path(top)
+        waiting = [top] if os.path.isdir(top) else []
+        while waiting:
+            place = waiting.pop()
+            device = os.lstat(place).st_dev
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                        if entry.stat(follow_symlinks=False).st_dev != device:
+                            yield Path(entry.path)

@@ -1,0 +1,122 @@
+"""The mount table tells what is mounted where: by real mounts, and without a table."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from collective.recipe.backup import mounts
+from collective.recipe.backup.mounts import mount_of, mounts_in
+from collective.recipe.backup.tests.blobtrees import ODD_NAMES
+from collective.recipe.backup.tests.namespaces import bind, mounted, tmpfs, unmount
+
+
+@pytest.fixture
+def top(tmp_path: Path) -> Path:
+    """A directory with two directories and a file in it."""
+    top = tmp_path / "top"
+    (top / "a" / "deep").mkdir(parents=True)
+    (top / "b").mkdir()
+    (top / "file").write_text("below")
+    return top
+
+
+def test_plain_directories_and_files_are_no_mounts(top: Path) -> None:
+    assert mounts_in(top) == []
+    assert mounts_in(top / "file") == []
+    assert mounts_in(top / "not there") == []
+    assert mount_of(top / "not there") == mount_of(top) == mount_of(top.parent)
+
+
+@mounted
+def test_a_disk_of_its_own_is_a_mount(top: Path) -> None:
+    tmpfs(top)
+    (top / "c").mkdir()
+    tmpfs(top / "c")
+
+    assert mounts_in(top) == [top, top / "c"]
+    assert mount_of(top / "c" / "not there") == top / "c"
+    assert mount_of(top / "other") == top
+
+
+@mounted
+def test_a_bind_mount_has_the_device_of_what_is_around_it_and_is_one(top: Path) -> None:
+    (top.parent / "other").write_text("bound")
+    bind(top / "b", top / "a" / "deep")
+    bind(top.parent / "other", top / "file")
+
+    assert (top / "a" / "deep").stat().st_dev == top.stat().st_dev
+    assert mounts_in(top) == [top / "a" / "deep", top / "file"]
+    assert mounts_in(top / "file") == [top / "file"]
+    assert mount_of(top / "a" / "deep" / "x") == top / "a" / "deep"
+    assert mounts_in(top / "b") == []
+
+
+@mounted
+def test_what_begins_with_the_same_letters_is_elsewhere(top: Path) -> None:
+    (top.parent / "top2").mkdir()
+    tmpfs(top.parent / "top2")
+
+    assert mounts_in(top) == []
+
+
+@mounted
+def test_a_link_leads_to_what_is_mounted(top: Path, tmp_path: Path) -> None:
+    tmpfs(top / "a")
+    (tmp_path / "link").symlink_to(top)
+
+    assert mounts_in(tmp_path / "link") == [top / "a"]
+    assert mount_of(tmp_path / "link" / "a") == top / "a"
+
+
+@mounted
+def test_a_mount_that_a_later_one_covers_does_not_count(top: Path) -> None:
+    tmpfs(top / "a" / "deep")
+    tmpfs(top)
+    (top / "a" / "deep").mkdir(parents=True)
+
+    assert mounts_in(top) == [top]
+    assert mount_of(top / "a" / "deep") == top
+
+    unmount(top)
+
+    assert mounts_in(top) == [top / "a" / "deep"]
+
+
+@mounted
+def test_every_name_that_a_file_system_allows(top: Path) -> None:
+    for name in ODD_NAMES:
+        (top / name).mkdir()
+        tmpfs(top / name)
+
+    assert mounts_in(top) == sorted(top / name for name in ODD_NAMES)
+    assert mount_of(top / ODD_NAMES[0] / "x") == top / ODD_NAMES[0]
+
+
+@mounted
+def test_without_a_table_devices_decide(top: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(mounts, "TABLE", tmp_path / "none")
+    assert mounts_in(top) == []
+    assert mounts_in(top / "not there") == []
+    tmpfs(top / "a" / "deep")
+    tmpfs(top / "b")
+
+    assert mounts_in(top) == [top / "a" / "deep", top / "b"]
+    assert mounts_in(top / "b") == [top / "b"]
+    assert mount_of(top / "b" / "x") == top / "b"
+
+
+@mounted
+def test_without_numbers_every_line_counts(top: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(mounts, "DESCRIPTORS", tmp_path / "none")
+    bind(top / "b", top / "a")
+
+    assert mounts_in(top) == [top / "a"]
+
+
+def test_the_root_of_all_is_a_mount() -> None:
+    assert Path("/") in mounts_in(Path("/"))
+    assert mount_of(Path("/")) == Path("/")
+    assert os.path.ismount("/")
