@@ -18,13 +18,10 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.records import RecordReader
 from collective.recipe.backup.model import BlobId
-
-if TYPE_CHECKING:
-    from collective.recipe.backup.filestorage.log import TransactionLog
 
 _HEAD = 512
 """Bytes that surely hold the pickle of a class, compressed or not; at most 60 are needed."""

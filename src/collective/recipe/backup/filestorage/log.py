@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from collective.recipe.backup import times
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
-from collective.recipe.backup.filestorage import blobrecords, tail
+from collective.recipe.backup.filestorage import tail
 from collective.recipe.backup.filestorage.format import (
     COMPLETE,
     LENGTH,
@@ -29,12 +29,9 @@ from collective.recipe.backup.filestorage.format import (
     SMALLEST,
     TRANSACTION,
     UNDONE,
-    Record,
     Transaction,
 )
-from collective.recipe.backup.filestorage.records import RecordReader
 from collective.recipe.backup.filestorage.window import SIZE, Window
-from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
 
 __all__ = ["MAGIC_SIZE", "LogEnd", "Transaction", "TransactionLog"]
@@ -222,17 +219,6 @@ class TransactionLog:
         if last is None:
             return LogEnd(start, None, start, kind)
         return LogEnd(last.end, last.tid, last.begin, kind, packed)
-
-    def records(self, transaction: Transaction) -> Iterator[Record]:
-        """Yield the data records of *transaction*, none if it was undone."""
-        return (record for record, _head in RecordReader(self).records(transaction))
-
-    def blobs(self, start: int, stop: int) -> Iterator[BlobId]:
-        """Yield what names the blob file of each blob record between two boundaries.
-
-        In the order of the log; one may come twice, if a transaction holds it twice.
-        """
-        return blobrecords.blobs(self, start, stop)
 
     def _walk(self, begin: int, after: Tid) -> Iterator[Transaction]:
         """Yield transactions up to the first one that is not complete, for whatever reason."""

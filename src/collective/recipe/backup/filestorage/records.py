@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.format import (
@@ -12,17 +12,22 @@ from collective.recipe.backup.filestorage.format import (
     Record,
     Transaction,
 )
+from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.tail import DAMAGE_HINT
+from collective.recipe.backup.filestorage.window import Window
 from collective.recipe.backup.model import Oid
 from collective.recipe.backup.times import Tid
 
-if TYPE_CHECKING:
-    from collective.recipe.backup.filestorage.log import TransactionLog
-    from collective.recipe.backup.filestorage.window import Window
-
-
 Place: TypeAlias = tuple[Oid, Tid, int, int, int]
 """Oid, tid and size of a record, the offset of its data in the log, and in the window now."""
+
+
+def records_of(log: TransactionLog, transaction: Transaction) -> Iterator[Record]:
+    """Yield the data records of *transaction*, none if it was undone.
+
+    Raises IntegrityError where something stands that is no data record.
+    """
+    return (record for record, _head in RecordReader(log).records(transaction))
 
 
 class RecordReader:

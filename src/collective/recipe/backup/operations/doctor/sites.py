@@ -16,7 +16,9 @@ from collective.recipe.backup.amounts import size
 from collective.recipe.backup.blobs.layout import layout_of
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage import index, tail
+from collective.recipe.backup.filestorage.blobrecords import blobs
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
+from collective.recipe.backup.filestorage.records import records_of
 from collective.recipe.backup.model import BlobId, Source
 from collective.recipe.backup.operations.doctor.findings import Finding, Report
 from collective.recipe.backup.operations.run import Run
@@ -39,7 +41,7 @@ def filestorage(run: Run, source: Source) -> Iterator[Finding]:
         begin, count = _back(log, end.offset)
         for transaction in log.transactions(begin, end.offset):
             # reads the heads of all its records, and refuses what does not fit
-            for _record in log.records(transaction):
+            for _record in records_of(log, transaction):
                 pass
         report.ok(
             f"{size(log.size)}, whole up to byte {end.offset}; "
@@ -120,7 +122,7 @@ def blobstorage(run: Run, source: Source) -> Iterator[Finding]:
             layout = layout_of(root)
             end = log.end(_known_boundary(run, source, log)).offset
             begin, _count = _back(log, end)
-            sample = list(islice(log.blobs(begin, end), SAMPLE))
+            sample = list(islice(blobs(log, begin, end), SAMPLE))
             missing = [blob for blob in sample if not os.path.isfile(root / layout.path(blob))]
             _judge(report, root, len(sample), missing)
     yield from report

@@ -17,7 +17,7 @@ import zodbpickle.pickle
 from ZODB.blob import Blob, is_blob_record
 
 from collective.recipe.backup.errors import IntegrityError
-from collective.recipe.backup.filestorage.blobrecords import is_blob
+from collective.recipe.backup.filestorage.blobrecords import blobs, is_blob
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
 from collective.recipe.backup.model import BlobId, Oid
 from collective.recipe.backup.tests import logs
@@ -30,7 +30,7 @@ HOUR = timedelta(hours=1)
 
 def named(path: Path) -> list[BlobId]:
     with TransactionLog(path) as log:
-        return sorted(log.blobs(MAGIC_SIZE, log.end().offset))
+        return sorted(blobs(log, MAGIC_SIZE, log.end().offset))
 
 
 def known_to_zodb(site: Site) -> list[BlobId]:
@@ -110,11 +110,11 @@ def test_a_range_names_the_blobs_of_its_transactions(site):
     with TransactionLog(site.filestorage) as log:
         boundaries = [MAGIC_SIZE, *(each.end for each in log.transactions())]
         by_transaction = [
-            list(log.blobs(start, stop))
+            list(blobs(log, start, stop))
             for start, stop in zip(boundaries, boundaries[1:], strict=False)
         ]
         tids = [each.tid for each in log.transactions()]
-        assert sum(by_transaction, []) == list(log.blobs(MAGIC_SIZE, boundaries[-1]))
+        assert sum(by_transaction, []) == list(blobs(log, MAGIC_SIZE, boundaries[-1]))
     for tid, found in zip(tids, by_transaction, strict=True):
         assert {blob.tid for blob in found} <= {tid}
 

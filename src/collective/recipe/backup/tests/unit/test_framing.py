@@ -10,6 +10,7 @@ from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.format import Record
 from collective.recipe.backup.filestorage.framing import Framing
 from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.records import records_of
 from collective.recipe.backup.tests import logs
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.times import ZERO_TID
@@ -156,7 +157,7 @@ def test_records_are_those_of_the_log(tmp_path, size):
     site.undo(site.commit({"key": 9}))
     with TransactionLog(site.filestorage) as log:
         expected = [
-            record for transaction in log.transactions() for record in log.records(transaction)
+            record for transaction in log.transactions() for record in records_of(log, transaction)
         ]
     found: list[Record] = []
     data = site.filestorage.read_bytes()

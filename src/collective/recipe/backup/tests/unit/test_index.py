@@ -21,6 +21,7 @@ from collective.recipe.backup.filestorage.format import Record
 from collective.recipe.backup.filestorage.framing import Framing
 from collective.recipe.backup.filestorage.index import IndexBuilder, fits, position
 from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.records import records_of
 from collective.recipe.backup.model import Oid
 from collective.recipe.backup.tests.faults.harness import survive_every_fault
 from collective.recipe.backup.tests.samples import FOUNDED, FileStorage, Site
@@ -179,7 +180,7 @@ def test_after_any_fault_there_is_no_index_or_a_whole_one(site):
             TransactionLog(site.filestorage) as log,
         ):
             for transaction in log.transactions():
-                for each in log.records(transaction):
+                for each in records_of(log, transaction):
                     builder.add(each)
             builder.write(log.end().offset)
 

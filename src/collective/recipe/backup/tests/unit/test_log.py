@@ -13,6 +13,7 @@ import ZODB
 from ZODB.Connection import TransactionMetaData
 
 from collective.recipe.backup.errors import BackupError, IntegrityError
+from collective.recipe.backup.filestorage.blobrecords import blobs
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, LogEnd, TransactionLog
 from collective.recipe.backup.tests import logs
 from collective.recipe.backup.tests.samples import FOUNDED, FileStorage, Site
@@ -326,7 +327,7 @@ def test_memory_does_not_grow_with_the_log(tmp_path):
         tracemalloc.start()
         try:
             assert log.end().offset == len(data)
-            assert list(log.blobs(MAGIC_SIZE, len(data))) == []
+            assert list(blobs(log, MAGIC_SIZE, len(data))) == []
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

@@ -10,7 +10,9 @@ from ZODB.FileStorage import format as law
 
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage import format as ours
+from collective.recipe.backup.filestorage.blobrecords import blobs
 from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.records import records_of
 from collective.recipe.backup.tests import logs
 from collective.recipe.backup.tests.samples import Site
 
@@ -30,7 +32,7 @@ def test_each_record_is_where_zodb_finds_it(tmp_path):
     headers = [storage._read_data_header(pos) for _oid, _tid, pos in expected]
     storage.close()
     with TransactionLog(site.filestorage) as log:
-        found = [record for each in log.transactions() for record in log.records(each)]
+        found = [record for each in log.transactions() for record in records_of(log, each)]
         for record, header in zip(found, headers, strict=True):
             assert record.previous == header.prev
             assert record.transaction == header.tloc
@@ -45,7 +47,7 @@ def test_an_undone_transaction_has_no_records_that_count(tmp_path):
     with TransactionLog(path) as log:
         [undone] = log.transactions()
         assert undone.undone
-        assert list(log.records(undone)) == []
+        assert list(records_of(log, undone)) == []
 
 
 @pytest.mark.parametrize(
@@ -67,8 +69,8 @@ def test_a_record_that_does_not_fit_is_named_by_its_offset(tmp_path: Path, recor
     with TransactionLog(path) as log:
         [transaction] = log.transactions()
         with pytest.raises(IntegrityError, match=f"at byte {offset} ") as caught:
-            list(log.records(transaction))
+            list(records_of(log, transaction))
         with pytest.raises(IntegrityError, match=f"at byte {offset} "):
-            list(log.blobs(4, len(data)))
+            list(blobs(log, 4, len(data)))
     assert caught.value.where == str(path)
     assert caught.value.hint
