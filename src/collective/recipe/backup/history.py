@@ -30,6 +30,9 @@ LIMIT = 1_000_000
 TEXT_LIMIT = 4_000
 """Characters that are kept of an error or of what a hook said."""
 
+FOLLOW = "follow"
+"""The verb of a whole time of following; hooks are told it as well."""
+
 STARTED, DONE, INCOMPLETE, FAILED = "started", "done", "incomplete", "failed"
 OUTCOMES = (STARTED, DONE, INCOMPLETE, FAILED)
 """INCOMPLETE: the restore point is there, but the site lacked what its records name."""

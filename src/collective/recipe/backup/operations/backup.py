@@ -25,7 +25,8 @@ from collective.recipe.backup.history import INCOMPLETE
 from collective.recipe.backup.model import MAIN, Problem
 from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.believing import clock_of, warn_of
-from collective.recipe.backup.operations.course import course, in_passing, let_in, put_down
+from collective.recipe.backup.operations.course import course, let_in, put_down
+from collective.recipe.backup.operations.passing import in_passing
 from collective.recipe.backup.operations.prune import prune_one
 from collective.recipe.backup.operations.remembering import Spoilt
 from collective.recipe.backup.operations.run import Run, one_run

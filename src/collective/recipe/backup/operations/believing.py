@@ -9,8 +9,7 @@ from datetime import datetime
 from collective.recipe.backup import history
 from collective.recipe.backup.chronology import Clock, chronology
 from collective.recipe.backup.model import RestorePoint
-from collective.recipe.backup.operations.course import history_directory
-from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.operations.run import Run, history_directory
 
 logger = logging.getLogger("backup")
 

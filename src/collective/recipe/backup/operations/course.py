@@ -24,7 +24,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup import history, process
@@ -38,18 +37,16 @@ from collective.recipe.backup.errors import (
     from_os_error,
     printable,
 )
-from collective.recipe.backup.history import HookRun, Record
+from collective.recipe.backup.history import FOLLOW, HookRun, Record
 from collective.recipe.backup.model import MAIN, Source
-from collective.recipe.backup.operations.run import Run, one_run
+from collective.recipe.backup.operations.passing import in_passing
+from collective.recipe.backup.operations.run import Run, history_directory, one_run
 from collective.recipe.backup.times import monotonic
 
 if TYPE_CHECKING:
     from collective.recipe.backup.operations.status import Status
 
 logger = logging.getLogger("backup")
-
-FOLLOW = "follow"
-"""The verb of a whole time of following, in hooks and in the history."""
 
 HOOKED = ("backup", "restore", FOLLOW)
 """Verbs that pre_command and its kin run around."""
@@ -145,11 +142,6 @@ def beat(run: Run) -> None:
     _Telling(run).ping_end()
 
 
-def history_directory(run: Run) -> Path:
-    """Return where the history of all destinations of a part lies."""
-    return replace(run, destination=STANDARD).destinations()[-1].lock_directory
-
-
 def _in_words(error: BaseException) -> BackupError:
     if isinstance(error, BackupError):
         return error
@@ -220,7 +212,8 @@ class _Telling:
         """Tell what needs the disk of the backups, while it is there."""
         self.write(self.record())
         if self._run.config.options.metrics_file is not None:
-            from collective.recipe.backup.operations.status import status  # noqa: PLC0415  seldom
+            # few sites have one, and the others do not wait for the import
+            from collective.recipe.backup.operations.status import status  # noqa: PLC0415
 
             with in_passing("cannot gather what the metrics say"):
                 self._status = status(self._run)
@@ -231,7 +224,7 @@ class _Telling:
             self.may_begin = False
             self.write(self.record())
         if self._status is not None:
-            from collective.recipe.backup.operations.measures import write  # noqa: PLC0415  likewise
+            from collective.recipe.backup.operations.measures import write  # noqa: PLC0415
 
             write(self._run, self._status.after(self.record()))
         self.ping_end()
@@ -319,14 +312,3 @@ class _Telling:
             "BACKUP_RESTORE_POINT": account.points.get(MAIN, ""),
             "BACKUP_SECONDS": f"{monotonic() - self._began:.0f}",
         }
-
-
-@contextmanager
-def in_passing(what: str) -> Iterator[None]:
-    """Make a warning of what goes wrong in the body."""
-    try:
-        yield
-    except BackupError as error:
-        logger.warning("%s: %s", what, error)
-    except OSError as error:
-        logger.warning("%s", from_os_error(error, what))

@@ -21,8 +21,9 @@ from typing import Protocol
 
 from collective.recipe.backup.destinations import Outcome
 from collective.recipe.backup.errors import InUse
+from collective.recipe.backup.history import FOLLOW
 from collective.recipe.backup.operations.backup import back_up_now, merge_now
-from collective.recipe.backup.operations.course import FOLLOW, beat, course
+from collective.recipe.backup.operations.course import beat, course
 from collective.recipe.backup.operations.run import Run
 
 logger = logging.getLogger("backup")

@@ -8,7 +8,7 @@ from itertools import chain
 
 from collective.recipe.backup.config import Config
 from collective.recipe.backup.metrics import Sample, render
-from collective.recipe.backup.operations.course import in_passing
+from collective.recipe.backup.operations.passing import in_passing
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.operations.status import Severity, Status
 

@@ -15,8 +15,7 @@ from collective.recipe.backup.errors import explained
 from collective.recipe.backup.history import Record
 from collective.recipe.backup.model import MAIN, RestorePoint
 from collective.recipe.backup.operations.believing import witnesses
-from collective.recipe.backup.operations.course import history_directory
-from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.operations.run import Run, history_directory
 from collective.recipe.backup.operations.status import Status, status
 from collective.recipe.backup.report import Facts, Tale, Tile
 from collective.recipe.backup.report.page import page

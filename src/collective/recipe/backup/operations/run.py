@@ -6,12 +6,12 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from collective.recipe.backup import locking
-from collective.recipe.backup.config import Config
+from collective.recipe.backup.config import STANDARD, Config
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.configured import Configured, policy_for
 from collective.recipe.backup.files import Files
@@ -68,6 +68,11 @@ class Run:
         return [
             configured.destination(source, places[source.name]) for source in self.config.sources
         ]
+
+
+def history_directory(run: Run) -> Path:
+    """Return the directory that holds the history of all destinations of a part."""
+    return replace(run, destination=STANDARD).destinations()[-1].lock_directory
 
 
 @contextmanager

@@ -20,11 +20,10 @@ from pathlib import Path
 from collective.recipe.backup import history, locking, swap
 from collective.recipe.backup.amounts import duration, size
 from collective.recipe.backup.errors import IntegrityError, Interrupted, InUse, explained
-from collective.recipe.backup.history import Record
+from collective.recipe.backup.history import FOLLOW, Record
 from collective.recipe.backup.model import MAIN, Place, RestorePoint, Source
 from collective.recipe.backup.operations import whereabouts
-from collective.recipe.backup.operations.course import FOLLOW, history_directory
-from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.operations.run import Run, history_directory
 from collective.recipe.backup.process import is_running
 from collective.recipe.backup.times import stamp
 
