@@ -19,7 +19,7 @@ import re
 import zlib
 from collections.abc import Iterator
 
-from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.log import Log
 from collective.recipe.backup.filestorage.records import RecordReader
 from collective.recipe.backup.model import BlobId
 
@@ -43,7 +43,7 @@ _BLOB = re.compile(
 )
 
 
-def blobs(log: TransactionLog, start: int, stop: int) -> Iterator[BlobId]:
+def blobs(log: Log, start: int, stop: int) -> Iterator[BlobId]:
     """Yield what names the blob file of each blob record between two boundaries of *log*.
 
     In the order of the log; one may come twice, if a transaction holds it twice.

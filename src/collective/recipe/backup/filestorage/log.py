@@ -1,5 +1,8 @@
 """The log of transactions that a filestorage is, while ZEO may be writing to it.
 
+``Log`` walks the transactions of a log, wherever its bytes come from; ``TransactionLog`` is the
+one that lies in a file.
+
 One descriptor serves a whole run: a pack swaps another file in under the name, and whoever
 opened the name again would go on in a file where every offset means something else.
 
@@ -11,6 +14,7 @@ from __future__ import annotations
 
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -34,7 +38,7 @@ from collective.recipe.backup.filestorage.format import (
 from collective.recipe.backup.filestorage.window import SIZE, Window
 from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
 
-__all__ = ["MAGIC_SIZE", "LogEnd", "Transaction", "TransactionLog"]
+__all__ = ["MAGIC_SIZE", "Log", "LogEnd", "Transaction", "TransactionLog"]
 
 
 class LogEnd(NamedTuple):
@@ -63,92 +67,52 @@ class _Walk:
         self.tail = yield from self._transactions
 
 
-class TransactionLog:
-    """A filestorage, open for reading until the ``with`` block ends.
+class Log(ABC):
+    """The log of a filestorage, which can be read at any place.
 
-    Raises BackupError for what cannot be read and IntegrityError for what is no
-    filestorage; all its methods likewise, with IntegrityError for a damaged log.
+    All methods raise BackupError for what cannot be read and IntegrityError for a damaged log;
+    both name *path*.
     """
 
+    damage_hint = tail.DAMAGE_HINT
+    """What can be done about damage in it."""
+
     def __init__(self, path: Path) -> None:
-        """Open *path*."""
+        """Be the log that errors call *path*."""
         self.path = path
-        with explained("cannot open the filestorage", path):
-            # not blocking, lest a named pipe in its place holds us up for ever
-            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-            self._descriptor = os.open(path, flags)
-        try:
-            self._check()
-        except BaseException:
-            os.close(self._descriptor)
-            raise
-
-    def _check(self) -> None:
-        status = os.fstat(self._descriptor)
-        self.identity = status.st_dev, status.st_ino
-        self.mode = stat.S_IMODE(status.st_mode)
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
-            raise BackupError(
-                f"the filestorage is {kind}",
-                where=self.path,
-                hint="set datafs to the path of Data.fs itself",
-            )
-        if not status.st_size:
-            raise IntegrityError(
-                "the filestorage is empty, not even its first 4 bytes are there",
-                where=self.path,
-                hint="restore it, or remove it if this site never held anything",
-            )
-        with explained("cannot read the filestorage", self.path):
-            magic = os.pread(self._descriptor, MAGIC_SIZE, 0)
-        if magic not in MAGICS:
-            raise IntegrityError(
-                f"not a filestorage, it begins with {magic!r}",
-                where=self.path,
-                hint="is the path right? A damaged filestorage can be restored from its backup",
-            )
-
-    def __enter__(self) -> TransactionLog:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the descriptor; for those who cannot use ``with``."""
-        os.close(self._descriptor)
 
     @property
+    @abstractmethod
     def size(self) -> int:
         """Its size in bytes now, the tail included."""
-        return os.fstat(self._descriptor).st_size
+
+    @abstractmethod
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return the bytes from *offset* on, *size* at most, fewer only where the log ends."""
+
+    @abstractmethod
+    def _tail(self, begin: int, after: Tid) -> str | None:
+        """Judge what follows the last complete transaction; see tail.tail_at."""
 
     def read(self, offset: int, size: int) -> bytes:
         """Return exactly *size* bytes from *offset* on; IntegrityError if they are not there."""
-        with explained("cannot read the filestorage", self.path):
-            data = os.pread(self._descriptor, size, offset)
-            while len(data) < size:
-                # one system call gives 2 GB at most
-                more = os.pread(self._descriptor, size - len(data), offset + len(data))
-                if not more:
-                    raise IntegrityError(
-                        f"the filestorage ends at byte {offset + len(data)},"
-                        f" before byte {offset + size}",
-                        where=self.path,
-                        hint="another program cut it short: " + tail.DAMAGE_HINT,
-                    )
-                data += more
+        data = self.read_at(offset, size)
+        while len(data) < size:
+            # one system call gives 2 GB at most
+            more = self.read_at(offset + len(data), size - len(data))
+            if not more:
+                raise IntegrityError(
+                    f"the filestorage ends at byte {offset + len(data)},"
+                    f" before byte {offset + size}",
+                    where=self.path,
+                    hint="another program cut it short: " + self.damage_hint,
+                )
+            data += more
         return data
 
     def window(self, size: int = SIZE) -> Window:
         """Return a new Window on it, for reading on and on, *size* bytes at a time."""
-        return Window(self._descriptor, self.path, size)
+        return Window(self.read_at, size)
 
     def before(self, offset: int) -> Transaction | None:
         """Return the transaction that ends at *offset*, None at the begin of the log.
@@ -238,10 +202,6 @@ class TransactionLog:
             )
             begin, after = last + LENGTH.size, tid
 
-    def _tail(self, begin: int, after: Tid) -> str | None:
-        with explained("cannot read the filestorage", self.path):
-            return tail.tail_at(self._descriptor, begin, after, self.path)
-
     def _no_boundary(self, offset: int) -> IntegrityError:
         return IntegrityError(
             f"no transaction ends at byte {offset} of the filestorage",
@@ -249,3 +209,79 @@ class TransactionLog:
             hint="another program changed it or put another file in its place: a full backup"
             " takes it as it is now",
         )
+
+
+class TransactionLog(Log):
+    """A filestorage, open for reading until the ``with`` block ends.
+
+    Raises BackupError for what cannot be read and IntegrityError for what is no
+    filestorage; all its methods likewise, with IntegrityError for a damaged log.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open *path*."""
+        super().__init__(path)
+        with explained("cannot open the filestorage", path):
+            # not blocking, lest a named pipe in its place holds us up for ever
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+            self._descriptor = os.open(path, flags)
+        try:
+            self._check()
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def _check(self) -> None:
+        status = os.fstat(self._descriptor)
+        self.identity = status.st_dev, status.st_ino
+        self.mode = stat.S_IMODE(status.st_mode)
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
+            raise BackupError(
+                f"the filestorage is {kind}",
+                where=self.path,
+                hint="set datafs to the path of Data.fs itself",
+            )
+        if not status.st_size:
+            raise IntegrityError(
+                "the filestorage is empty, not even its first 4 bytes are there",
+                where=self.path,
+                hint="restore it, or remove it if this site never held anything",
+            )
+        with explained("cannot read the filestorage", self.path):
+            magic = os.pread(self._descriptor, MAGIC_SIZE, 0)
+        if magic not in MAGICS:
+            raise IntegrityError(
+                f"not a filestorage, it begins with {magic!r}",
+                where=self.path,
+                hint="is the path right? A damaged filestorage can be restored from its backup",
+            )
+
+    def __enter__(self) -> TransactionLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptor; for those who cannot use ``with``."""
+        os.close(self._descriptor)
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes now, the tail included."""
+        return os.fstat(self._descriptor).st_size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return the bytes from *offset* on, *size* at most, fewer only where the log ends."""
+        with explained("cannot read the filestorage", self.path):
+            return os.pread(self._descriptor, size, offset)
+
+    def _tail(self, begin: int, after: Tid) -> str | None:
+        with explained("cannot read the filestorage", self.path):
+            return tail.tail_at(self._descriptor, begin, after, self.path)

@@ -12,8 +12,7 @@ from collective.recipe.backup.filestorage.format import (
     Record,
     Transaction,
 )
-from collective.recipe.backup.filestorage.log import TransactionLog
-from collective.recipe.backup.filestorage.tail import DAMAGE_HINT
+from collective.recipe.backup.filestorage.log import Log
 from collective.recipe.backup.filestorage.window import Window
 from collective.recipe.backup.model import Oid
 from collective.recipe.backup.times import Tid
@@ -22,7 +21,7 @@ Place: TypeAlias = tuple[Oid, Tid, int, int, int]
 """Oid, tid and size of a record, the offset of its data in the log, and in the window now."""
 
 
-def records_of(log: TransactionLog, transaction: Transaction) -> Iterator[Record]:
+def records_of(log: Log, transaction: Transaction) -> Iterator[Record]:
     """Yield the data records of *transaction*, none if it was undone.
 
     Raises IntegrityError where something stands that is no data record.
@@ -36,9 +35,10 @@ class RecordReader:
     Transactions, and the records of each, are best asked for in the order of the log.
     """
 
-    def __init__(self, log: TransactionLog, head: int = LENGTH.size) -> None:
+    def __init__(self, log: Log, head: int = LENGTH.size) -> None:
         """Read the first *head* bytes of the data, at least the 8 of a backpointer."""
         self._path = log.path
+        self._damage_hint = log.damage_hint
         self.window = log.window()
         self._elsewhere = log.window(RECORD.size + head)
         self._head = head
@@ -101,7 +101,7 @@ class RecordReader:
         return IntegrityError(
             f"the filestorage is damaged: at byte {offset} stands no data record that fits there",
             where=self._path,
-            hint=DAMAGE_HINT,
+            hint=self._damage_hint,
         )
 
 

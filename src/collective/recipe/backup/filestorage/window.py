@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-from collective.recipe.backup.errors import explained
+from collections.abc import Callable
 
 SIZE = 1 << 18
 """Bytes for each read: many small transactions, and still within a processor's cache."""
@@ -20,12 +17,11 @@ class Window:
     What is in it may be out of date where the file is being written.
     """
 
-    def __init__(self, descriptor: int, path: Path, size: int = SIZE) -> None:
-        """Read from *descriptor*, which stays its opener's to close, *size* bytes at a time."""
+    def __init__(self, read_at: Callable[[int, int], bytes], size: int = SIZE) -> None:
+        """Read by *read_at*, which is given offset and size, *size* bytes at a time."""
         self.data = b""
         self._begin = 0
-        self._descriptor = descriptor
-        self._path = path
+        self._read_at = read_at
         self._size = size
 
     def at(self, offset: int, size: int) -> int:
@@ -35,7 +31,6 @@ class Window:
             return index
         if offset > _GREATEST:
             return -1
-        with explained("cannot read the filestorage", self._path):
-            self.data = os.pread(self._descriptor, max(size, self._size), offset)
+        self.data = self._read_at(offset, max(size, self._size))
         self._begin = offset
         return 0 if len(self.data) >= size else -1
