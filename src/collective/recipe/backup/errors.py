@@ -133,7 +133,8 @@ def from_os_error(
     reason = error.strerror or str(error)
     name = error.filename if error.filename is not None else where
     place = os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else str(name)
-    hint = _HINTS.get(error.errno or 0, "")
+    # an OSError of ours may know better than its number; see smallfile
+    hint = getattr(error, "hint", "") or _HINTS.get(error.errno or 0, "")
     return BackupError(f"{what}: {reason}", where=place, hint=hint)
 
 

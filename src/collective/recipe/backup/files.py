@@ -23,6 +23,8 @@ from itertools import islice
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from collective.recipe.backup.smallfile import regular
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -43,25 +45,6 @@ StrPath = str | os.PathLike[str]
 
 Observe = Callable[[memoryview], object]
 """Called with the bytes of a file, piece by piece, while they are copied."""
-
-
-class NotRegularError(OSError):
-    """What was to be read is no regular file."""
-
-
-def regular(path: StrPath, flags: int) -> int:
-    """Open *path*, which must be a regular file; what else it is holds nobody up for ever.
-
-    For the *opener* of ``open``.  Raises NotRegularError, or another OSError.
-    """
-    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise NotRegularError(errno.EINVAL, "not a regular file", os.fspath(path))
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 class Writer:
@@ -156,9 +139,9 @@ class Files:
 
         A symbolic link is not followed but an error: it could lead to live data.
         """
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         new = not path.exists()
-        descriptor = self._change("create", path, os.open, path, flags, 0o666)
+        descriptor = self._change("create", path, regular, path, flags)
         try:
             if new:
                 self._hand_over(path, descriptor)
@@ -175,7 +158,7 @@ class Files:
 
         Not made in one step: only under a journal that can do it again.
         """
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        descriptor = regular(path, os.O_WRONLY)
         try:
             os.lseek(descriptor, offset, os.SEEK_SET)
             writer = Writer(self, path, descriptor)

@@ -19,6 +19,7 @@ from blake3 import blake3
 
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.smallfile import open_regular
 
 _PIECE = 1 << 20
 _PAGE = 4096
@@ -27,7 +28,7 @@ _PAGE = 4096
 def save_tail(live: Path, keep: int, saved: Path, files: Files) -> None:
     """Copy what *live* has after its first *keep* bytes to *saved*."""
     mode = live.stat().st_mode & 0o666
-    with live.open("rb") as file, files.writing(saved, mode) as writer:
+    with open_regular(live) as file, files.writing(saved, mode) as writer:
         file.seek(keep)
         for piece in _pieces(file):
             writer.write(piece)
@@ -39,7 +40,7 @@ def digest_of_ends(live: Path, size: int) -> str:
     A file that is shorter has none, which no other is equal to.
     """
     digest = blake3()
-    with live.open("rb") as file:
+    with open_regular(live) as file:
         for offset in (0, max(0, size - _PIECE)):
             file.seek(offset)
             piece = file.read(min(_PIECE, size - offset))
@@ -56,14 +57,14 @@ def graft(live: Path, keep: int, new: Path, old: Path, files: Files) -> None:
     else, and then changes nothing.
     """
     _check(live, keep, new, old)
-    with new.open("rb") as tail, files.overwriting(live, keep) as writer:
+    with open_regular(new) as tail, files.overwriting(live, keep) as writer:
         for piece in _pieces(tail):
             writer.write(piece)
 
 
 def _check(live: Path, keep: int, new: Path, old: Path) -> None:
     longest = keep + max(new.stat().st_size, old.stat().st_size)
-    with live.open("rb") as here, new.open("rb") as coming, old.open("rb") as going:
+    with open_regular(live) as here, open_regular(new) as coming, open_regular(old) as going:
         here.seek(keep)
         pages = zip(_pieces(here), _padded(coming), _padded(going), strict=False)
         fits = keep <= live.stat().st_size <= longest

@@ -20,6 +20,7 @@ from typing import IO, cast
 from isal import igzip, isal_zlib
 
 from collective.recipe.backup.priority import step_back
+from collective.recipe.backup.smallfile import open_regular
 
 LEVELS = range(4)
 """Levels of compression that ISA-L has; 0 only stores."""
@@ -66,7 +67,7 @@ def inflated(path: Path, opened: IO[bytes]) -> Iterator[bytes]:
             yield piece
             known += len(piece)
         return
-    with inflating(path) as stream:
+    with open_regular(path) as file, inflating(file) as stream:
         while data := stream.read(_READ):
             if len(data) > known:
                 yield data[known:]
@@ -117,8 +118,8 @@ def _member_inflated(member: bytes) -> bytes:
     return data
 
 
-def inflating(stored: Path | IO[bytes]) -> IO[bytes]:
-    """Open what is compressed, a path or a binary file, for reading what it was before."""
+def inflating(stored: IO[bytes]) -> IO[bytes]:
+    """Return what reads from the compressed file *stored* what it was before."""
     return cast("IO[bytes]", igzip.open(stored, "rb"))  # type: ignore[no-untyped-call]
 
 

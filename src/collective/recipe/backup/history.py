@@ -12,19 +12,19 @@ of each verb, in one step.  A line that somebody appends at that very moment is 
 
 from __future__ import annotations
 
-import json
 import os
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.smallfile import Form, Table, UnreadableError, open_regular
 
 NAME = ".backup-history.jsonl"
+FORM = Form(is_sorted=False)
+"""Of a line."""
 LIMIT = 1_000_000
 """Bytes of a history that is not yet too long."""
 TEXT_LIMIT = 4_000
@@ -100,7 +100,7 @@ def read(directory: Path) -> list[Record]:
     A history that is missing or may not be read is empty.
     """
     try:
-        with (directory / NAME).open("rb") as file:
+        with open_regular(directory / NAME) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 2 * LIMIT))
             data = file.read(2 * LIMIT)
     except OSError:
@@ -112,7 +112,7 @@ def read(directory: Path) -> list[Record]:
 def _end(path: Path) -> tuple[int, bool]:
     """Return how long a history is, and whether its last line was not written to its end."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             length = os.fstat(file.fileno()).st_size
             file.seek(max(0, length - 1))
             return length, file.read(1) not in (b"", b"\n")
@@ -144,51 +144,68 @@ def _shortened(records: Iterable[Record]) -> list[Record]:
 
 
 def _encode(record: Record) -> bytes:
-    content: dict[str, Any] = {
-        "verb": record.verb,
-        "destination": record.destination,
-        "started": record.started.isoformat(),
-        "process": record.process,
-        "host": record.host,
-        "outcome": record.outcome,
-        "exit_code": record.exit_code,
-        "seconds": _rounded(record.seconds),
-        "error": record.error[:TEXT_LIMIT],
-        "phases": {name: _rounded(seconds) for name, seconds in record.phases.items()},
-        "points": dict(record.points),
-        "numbers": dict(record.numbers),
-        "hooks": [
-            {
-                "name": hook.name,
-                "exit_code": hook.exit_code,
-                "seconds": _rounded(hook.seconds),
-                "output": hook.output[-TEXT_LIMIT:],
-            }
-            for hook in record.hooks
-        ],
-    }
-    content["check"] = _check(content)
-    return json.dumps(content).encode("ascii") + b"\n"
+    return FORM.encode(
+        {
+            "verb": record.verb,
+            "destination": record.destination,
+            "started": record.started.isoformat(),
+            "process": record.process,
+            "host": record.host,
+            "outcome": record.outcome,
+            "exit_code": record.exit_code,
+            "seconds": _rounded(record.seconds),
+            "error": record.error[:TEXT_LIMIT],
+            "phases": {name: _rounded(seconds) for name, seconds in record.phases.items()},
+            "points": dict(record.points),
+            "numbers": dict(record.numbers),
+            "hooks": [
+                {
+                    "name": hook.name,
+                    "exit_code": hook.exit_code,
+                    "seconds": _rounded(hook.seconds),
+                    "output": hook.output[-TEXT_LIMIT:],
+                }
+                for hook in record.hooks
+            ],
+        }
+    )
 
 
 def _decoded(lines: Iterable[bytes]) -> Iterator[Record]:
     for line in lines:
-        with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            yield _decode(json.loads(line))
+        with suppress(UnreadableError):
+            yield _decode(FORM.decode(line))
 
 
-def _decode(content: dict[str, Any]) -> Record:
-    if content.pop("check") != _check(content):
-        raise ValueError("damaged")
-    started = datetime.fromisoformat(content["started"])
-    if started.tzinfo is None or content["outcome"] not in OUTCOMES:
-        raise ValueError("not a run of ours")
-    hooks = tuple(HookRun(**hook) for hook in content.pop("hooks"))
-    return Record(**{**content, "started": started, "hooks": hooks})
+def _decode(table: Table) -> Record:
+    outcome = table.text("outcome")
+    if outcome not in OUTCOMES:
+        raise UnreadableError("not a run of ours")
+    phases, points, numbers = (table.table(key) for key in ("phases", "points", "numbers"))
+    return Record(
+        verb=table.text("verb"),
+        destination=table.text("destination"),
+        started=table.moment("started"),
+        process=table.number("process"),
+        host=table.text("host"),
+        outcome=outcome,
+        exit_code=table.number_or_none("exit_code"),
+        seconds=table.amount_or_none("seconds"),
+        error=table.text("error"),
+        phases={name: phases.amount(name) for name in phases},
+        points={name: points.text(name) for name in points},
+        numbers={name: numbers.number(name) for name in numbers},
+        hooks=tuple(map(_hook, table.tables("hooks"))),
+    )
 
 
-def _check(content: Mapping[str, Any]) -> str:
-    return f"{zlib.crc32(json.dumps(content, sort_keys=True).encode('ascii')):08x}"
+def _hook(table: Table) -> HookRun:
+    return HookRun(
+        name=table.text("name"),
+        exit_code=table.number("exit_code"),
+        seconds=table.amount("seconds"),
+        output=table.text("output"),
+    )
 
 
 def _rounded(seconds: float | None) -> float | None:

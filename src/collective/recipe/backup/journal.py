@@ -12,16 +12,22 @@ run that dies leaves it as it was before or after::
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.graft import digest_of_ends
+from collective.recipe.backup.smallfile import (
+    Form,
+    LaterReleaseError,
+    Table,
+    UnreadableError,
+)
 
+FORM = Form(version=1, indent=1)
 JOURNAL_SUFFIX = ".restore.json"
 STAGED_SUFFIX = ".restoring"
 REPLACED_SUFFIX = ".replaced"
@@ -75,7 +81,6 @@ def journal_path(filestorage: Path) -> Path:
 def write(journal: Path, state: str, moves: Sequence[Move], files: Files) -> None:
     """Let the *journal* say this, in one step."""
     content = {
-        "format": 1,
         "state": state,
         "known": _known(journal, moves) if state == DONE else {},
         "moves": [
@@ -90,48 +95,70 @@ def write(journal: Path, state: str, moves: Sequence[Move], files: Files) -> Non
             for move in moves
         ],
     }
-    files.write(journal, json.dumps(content, indent=1).encode("ascii") + b"\n")
+    files.write(journal, FORM.encode(content))
 
 
 def read(journal: Path) -> tuple[str | None, list[Move]]:
     """Return the state and the moves that *journal* tells of, None and none if it is not there.
 
-    Raises IntegrityError if it is damaged.
+    Raises IntegrityError if it is damaged, or of a later release.
     """
+    with _understood(journal):
+        table = _load(journal)
+        return (None, []) if table is None else (_state(table), _moves(table))
+
+
+def _load(journal: Path) -> Table | None:
     with explained("cannot read what a restore left behind", journal):
-        try:
-            data = journal.read_bytes()
-        except FileNotFoundError:
-            return None, []
+        return FORM.load(journal)
+
+
+@contextmanager
+def _understood(journal: Path) -> Iterator[None]:
+    """Turn an UnreadableError of the body into the IntegrityError of *journal*."""
     try:
-        content: dict[str, Any] = json.loads(data)
-        moves = [
-            Move(
-                live=Path(move["live"]),
-                staged=bool(move["staged"]),
-                companion=Path(move["companion"]) if move["companion"] else None,
-                keep=move["keep"],
-                difference=bool(move.get("difference", False)),
-                filestorage=Path(move["filestorage"]) if move.get("filestorage") else None,
-            )
-            for move in content["moves"]
-        ]
-        state = str(content["state"])
-    except (ValueError, KeyError, TypeError) as error:
+        yield
+    except LaterReleaseError as error:
         raise IntegrityError(
-            "the journal of a restore is damaged",
+            f"the journal of a restore cannot be read: {error}",
+            where=journal,
+            hint="finish or undo that restore with the release that began it",
+        ) from error
+    except UnreadableError as error:
+        raise IntegrityError(
+            f"the journal of a restore is damaged: {error}",
             where=journal,
             hint="look at the *.restoring and *.replaced files beside it and rename by hand",
         ) from error
-    return state, moves
 
 
-def _known(journal: Path, moves: Sequence[Move]) -> dict[str, dict[str, Any]]:
+def _state(table: Table) -> str:
+    state = table.text("state")
+    if state not in (SWAPPING, DONE, UNDOING):
+        raise UnreadableError(f"there is no state {state[:20]!r}")
+    return state
+
+
+def _moves(table: Table) -> list[Move]:
+    return [
+        Move(
+            live=move.path("live"),
+            staged=move.flag("staged"),
+            companion=move.path_or_none("companion"),
+            keep=move.number_or_none("keep"),
+            difference=move.flag("difference"),
+            filestorage=move.path_or_none("filestorage"),
+        )
+        for move in table.tables("moves")
+    ]
+
+
+def _known(journal: Path, moves: Sequence[Move]) -> dict[str, dict[str, str | int]]:
     """Return by what the live files are known again: a pack makes another, cp writes over it."""
     main = journal.with_name(journal.name.removesuffix(JOURNAL_SUFFIX))
     named = [main, *(move.filestorage for move in moves if move.filestorage)]
     keeps = {**dict.fromkeys(named), **{move.live: move.keep for move in moves}}
-    known = {}
+    known: dict[str, dict[str, str | int]] = {}
     for live, keep in keeps.items():
         if live.is_file():
             status = live.stat()
@@ -146,14 +173,11 @@ def _known(journal: Path, moves: Sequence[Move]) -> dict[str, dict[str, Any]]:
 
 def check_same_files(journal: Path) -> None:
     """Raise NoRestorePoint if a live file is not the one that the restore left, grown maybe."""
-    known: dict[str, dict[str, Any]] = json.loads(journal.read_bytes()).get("known", {})
-    for name, was in known.items():
-        live = Path(name)
-        same = (
-            live.is_file()
-            and live.stat().st_ino == was["inode"]
-            and digest_of_ends(live, was["size"]) == was["ends"]
-        )
+    with _understood(journal):
+        table = _load(journal)
+        was = {} if table is None else _fingerprints(table.table("known"))
+    for live, (inode, size, ends) in was.items():
+        same = live.is_file() and live.stat().st_ino == inode and digest_of_ends(live, size) == ends
         if not same:
             raise NoRestorePoint(
                 "this is not the file that was restored: it was packed since then, or replaced",
@@ -161,3 +185,12 @@ def check_same_files(journal: Path) -> None:
                 hint="the restore changed live data in place, and what it replaced fits no other "
                 "data; restore from a backup",
             )
+
+
+def _fingerprints(known: Table) -> dict[Path, tuple[int, int, str]]:
+    """Return inode, size and digest of both ends of each live file."""
+    return {
+        Path(name): (it.number("inode"), it.number("size"), it.text("ends"))
+        for name in known
+        for it in [known.table(name)]
+    }

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from collective.recipe.backup.errors import InUse, explained, printable
+from collective.recipe.backup.smallfile import regular
 from collective.recipe.backup.times import pause
 
 LOCK_NAME = ".backup.lock"
@@ -65,12 +66,12 @@ def alone(directory: Path) -> Iterator[None]:
 def holder_of(directory: Path) -> str | None:
     """Return what the run that holds *directory* says of itself, None if there is none."""
     # who watches may read here, and need not be one who may write
-    for path, flags, words in (
-        (directory / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC, _said),
-        (directory, _DIRECTORY, _locked_by),
+    for path, flags, opening, words in (
+        (directory / LOCK_NAME, os.O_RDONLY, regular, _said),
+        (directory, _DIRECTORY, os.open, _locked_by),
     ):
         with suppress(OSError):
-            descriptor = os.open(path, flags)
+            descriptor = opening(path, flags)
             try:
                 if not _flock(descriptor, fcntl.LOCK_SH):
                     return words(descriptor)
@@ -113,7 +114,7 @@ def closed_filestorage(filestorage: Path) -> Iterator[None]:
 def _lock_file(path: Path, what: str, flags: int = 0) -> Iterator[tuple[int, str | None]]:
     """Yield a descriptor of *path*, and what its holder says if we did not get the lock."""
     with explained(what, path):
-        descriptor = _open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | flags)
+        descriptor = _open(path, os.O_RDWR | os.O_CREAT | flags)
     try:
         with explained(what, path):
             locked = _flock(descriptor, fcntl.LOCK_EX, attempts=3)
@@ -124,11 +125,14 @@ def _lock_file(path: Path, what: str, flags: int = 0) -> Iterator[tuple[int, str
 
 
 def _open(path: Path, flags: int) -> int:
-    """Open a lock file; the owner of its directory gets what root makes, and can lock it too."""
+    """Open a lock file; the owner of its directory gets what root makes, and can lock it too.
+
+    Raises NotRegularError for what is no regular file, which nobody could write a name into.
+    """
     try:
-        descriptor = os.open(path, flags | os.O_EXCL, 0o666)
+        descriptor = regular(path, flags | os.O_EXCL)
     except FileExistsError:
-        return os.open(path, flags, 0o666)
+        return regular(path, flags)
     if os.geteuid() == 0:
         owner = path.parent.stat()
         with suppress(PermissionError):

@@ -11,6 +11,7 @@ Who knows the URL can ping, so no message holds more of it than the name of the 
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import threading
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
+from collective.recipe.backup.smallfile import read_small
 from collective.recipe.backup.times import monotonic, pause
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ ATTEMPT_LIMIT = 4.0
 ATTEMPTS = 3
 BETWEEN = 0.5
 """Seconds between two attempts."""
+URL_LIMIT = 10_000
+"""Bytes that the file of ping_url may have."""
 BODY_LIMIT = 10_000
 """Bytes of a message that are sent."""
 REDIRECTS = 5
@@ -94,7 +98,7 @@ def _looked_up(configured: str, environment: Mapping[str, str]) -> SplitResult:
     elif configured.startswith(FILE):
         path = Path(os.path.expanduser(configured.removeprefix(FILE)))
         try:
-            text = path.read_text(encoding="utf-8")
+            text = _text_of(path)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is no text"
             raise PingFailed(f"cannot read the file of ping_url, {path}: {reason}") from None
@@ -104,6 +108,13 @@ def _looked_up(configured: str, environment: Mapping[str, str]) -> SplitResult:
         if url.scheme in ("http", "https") and url.hostname and url.port != 0:
             return url
     raise PingFailed("ping_url is not a URL that begins with http:// or https://")
+
+
+def _text_of(path: Path) -> str:
+    data = read_small(path, URL_LIMIT)
+    if data is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    return data.decode("utf-8")
 
 
 def _send(url: SplitResult, event: Event, message: str, *, until: float) -> None:

@@ -30,6 +30,7 @@ from typing import NamedTuple
 
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.smallfile import open_regular
 
 FILES = "files"
 CHANGES = "changes"
@@ -89,7 +90,7 @@ def write_changes(difference: Path, changes: Iterable[Change], files: Files) -> 
 
 def read_changes(difference: Path) -> Iterator[Change]:
     """Yield what the list of the *difference* says.  Raises IntegrityError if it is damaged."""
-    with (difference / CHANGES).open("rb") as file:
+    with open_regular(difference / CHANGES) as file:
         for line in file:
             found = _LINE.fullmatch(line)
             if not found:

@@ -22,12 +22,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 
 from collective.recipe.backup.blobs.layout import ALL, Span, order
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files, Writer
+from collective.recipe.backup.smallfile import open_regular
 
 NAME = "checksums"
 ADDED_NAME = "checksums.added"
@@ -38,6 +40,8 @@ LONG = 1 << 19
 
 _LINE = re.compile(rb"([0-9a-f]{64}) (\d+|link) (.+)\n", re.DOTALL)
 _BLOCK_SIZE = 1 << 16
+_LONGEST = 1 << 14
+"""Bytes that no line has: its path has 4096 at most, each of which may be escaped."""
 
 Key = tuple[bytes, "Checksum"]
 T = TypeVar("T")
@@ -119,7 +123,7 @@ class Checksums:
     def middle(self) -> bytes | None:
         """Return the order of the directory in the middle, None if it is not worth while."""
         try:
-            file = self.path.open("rb")
+            file = open_regular(self.path)
         except FileNotFoundError:
             return None
         with file:
@@ -133,14 +137,14 @@ class Checksums:
     def _sorted(self, start: bytes = b"") -> Iterator[Key]:
         """Yield the lines of the sorted file, without many of those before *start*."""
         try:
-            file = self.path.open("rb")
+            file = open_regular(self.path)
         except FileNotFoundError:
             return
         last = b""
         with file:
             if start:
                 self._skip_to(file, start)
-            for line in file:
+            for line in self._lines(self.path, file):
                 key, checksum = self._parsed(self.path, line)
                 if key <= last:
                     raise self._damaged(self.path, f"{checksum.path!r} is not in its order")
@@ -166,12 +170,20 @@ class Checksums:
     def _read_added(self) -> list[Key]:
         """Return what was added: of several lines for a path the last."""
         try:
-            file = self.added.open("rb")
+            file = open_regular(self.added)
         except FileNotFoundError:
             return []
         with file:
-            whole = (line for line in file if line.endswith(b"\n"))
+            lines = self._lines(self.added, file)
+            whole = (line for line in lines if line.endswith(b"\n"))
             return sorted(dict(self._parsed(self.added, line) for line in whole).items())
+
+    def _lines(self, path: Path, file: BinaryIO) -> Iterator[bytes]:
+        """Yield the lines of *file*; only the last may be without its line feed."""
+        for line in iter(partial(file.readline, _LONGEST), b""):
+            if len(line) == _LONGEST:
+                raise self._damaged(path, f"a line has {_LONGEST} bytes or more")
+            yield line
 
     def _parsed(self, file: Path, line: bytes) -> Key:
         try:
@@ -208,7 +220,7 @@ class Checksums:
     def _is_torn(self) -> bool:
         """Tell whether a run died while it added a line."""
         try:
-            file = self.added.open("rb")
+            file = open_regular(self.added)
         except FileNotFoundError:
             return False
         with file:
@@ -219,7 +231,7 @@ class Checksums:
 
 def _blocks(path: Path) -> Iterator[bytes]:
     try:
-        file = path.open("rb")
+        file = open_regular(path)
     except FileNotFoundError:
         return
     with file:

@@ -26,9 +26,11 @@ from typing import NamedTuple
 
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.model import BlobId, Oid
+from collective.recipe.backup.smallfile import read_small
 from collective.recipe.backup.times import Tid
 
 MARKER = ".layout"
+_MARKER_SIZE = 1000
 
 _BYTE = "[0-9a-f]{2}"
 _NUMBER = f"(?:00|(?!00){_BYTE}(?:{_BYTE}){{0,7}})"  # ZODB finds it under no other spelling
@@ -101,12 +103,12 @@ def layout_of(root: Path) -> Layout:
     Without a marker what is there decides, and for an empty directory ZODB's default, bushy.
     Raises BackupError when the marker names a layout that no blobstorage has.
     """
-    try:
-        name = (root / MARKER).read_bytes().strip().decode("utf-8", "replace")
-    except FileNotFoundError:
+    data = read_small(root / MARKER, _MARKER_SIZE)
+    if data is None:
         blobs = (entry.path for entry in walk(root) if entry.blob)
         first = next(blobs, None)
         return Layout.LAWN if first and _LAWN.fullmatch(first) else Layout.BUSHY
+    name = data.strip().decode("utf-8", "replace")
     try:
         return Layout(name)
     except ValueError:

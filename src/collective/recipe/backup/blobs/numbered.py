@@ -31,9 +31,11 @@ from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Problem
+from collective.recipe.backup.smallfile import UnfitError, read_small
 from collective.recipe.backup.times import is_stamp, stamp
 
 STAMP_NAME = "stamp"
+_STAMP_LIMIT = 1000
 
 _HINT = "the blobs may be whole: write the stamp of their restore point into this file"
 _NUMBER = re.compile(r"0|[1-9][0-9]*")
@@ -56,9 +58,12 @@ class NumberedSet(BlobSet):
         """
         path = self.path / STAMP_NAME
         try:
-            text = path.read_text("ascii", "replace").removesuffix("\n")
-        except FileNotFoundError:
+            data = read_small(path, _STAMP_LIMIT)
+        except UnfitError:
+            data = b""
+        if data is None:
             return None
+        text = data.decode("ascii", "replace").removesuffix("\n")
         if not is_stamp(text):
             raise IntegrityError(
                 "this does not say when the blobs beside it were backed up",

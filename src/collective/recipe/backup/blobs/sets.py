@@ -43,6 +43,7 @@ from collective.recipe.backup.errors import BackupError, IntegrityError, explain
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.progress import Advance, Progress, counted
+from collective.recipe.backup.smallfile import UnfitError, read_small
 from collective.recipe.backup.times import Tid, is_stamp
 
 LATEST = "latest"
@@ -51,6 +52,7 @@ NAMED = 1000
 """How many missing blobs are named; more are only counted."""
 
 _BATCH = 1000
+_ABOUT_SIZE = 1000
 _ABOUT = re.compile(rb"blob set 1\nforeign (\d+)\n")
 
 
@@ -98,8 +100,10 @@ class BlobSet:
         0 for what we did not make, where nobody counted.  Raises IntegrityError.
         """
         try:
-            data = self.about.read_bytes()
-        except FileNotFoundError:
+            data = read_small(self.about, _ABOUT_SIZE)
+        except UnfitError:
+            data = b""
+        if data is None:
             return 0
         found = _ABOUT.fullmatch(data)
         if not found:

@@ -16,19 +16,20 @@ escaped, so every path survives.
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.model import Place, Source
 from collective.recipe.backup.options import Options, declarations
+from collective.recipe.backup.smallfile import Form, Table, UnreadableError
 
-FORMAT = 1
-"""The version of the stored form; higher ones come from a later release."""
+FORM = Form(version=1, check=None, indent=2)
+"""The stored form.  It has no check: buildout writes it anew whenever it is asked to."""
 
 PART = "backup"
 """The name of a part whose scripts and directories have names of their own."""
@@ -39,6 +40,8 @@ ZIP = "zip"
 ALTERNATIVE = "alternative"
 
 T = TypeVar("T", Source, Place)
+
+_HINT = "run bin/buildout, which writes it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,6 @@ class Config:
 def dump(config: Config) -> bytes:
     """Return the stored form of *config*."""
     stored = {
-        "format": FORMAT,
         "part": config.part,
         "sources": [_stored(source) for source in config.sources],
         "destinations": {
@@ -72,7 +74,7 @@ def dump(config: Config) -> bytes:
             for name, declared in declarations().items()
         },
     }
-    return json.dumps(stored, indent=2, ensure_ascii=True).encode("ascii") + b"\n"
+    return FORM.encode(stored)
 
 
 def load(path: Path) -> Config:
@@ -80,25 +82,23 @@ def load(path: Path) -> Config:
 
     Raises ConfigurationError if it is missing, damaged, or of a later version.
     """
-    hint = "run bin/buildout, which writes it"
     try:
-        stored = json.loads(path.read_bytes())
+        stored = FORM.load(path)
     except OSError as error:
         raise ConfigurationError(
-            f"cannot read the configuration of this script: {error.strerror}", where=path, hint=hint
+            f"cannot read the configuration of this script: {error.strerror}",
+            where=path,
+            hint=_HINT,
         ) from error
-    except ValueError as error:
-        raise ConfigurationError(
-            f"the configuration of this script is damaged ({error})", where=path, hint=hint
-        ) from error
+    except UnreadableError as error:
+        raise _damaged(path, error) from error
+    if stored is None:
+        what = f"cannot read the configuration of this script: {os.strerror(errno.ENOENT)}"
+        raise ConfigurationError(what, where=path, hint=_HINT)
     try:
         return _config(stored)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigurationError(
-            f"the configuration of this script is damaged or of another version ({error!r})",
-            where=path,
-            hint=hint,
-        ) from error
+    except (TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
 
 
 def _stored(item: Source | Place) -> dict[str, str | None]:
@@ -110,43 +110,42 @@ def _stored(item: Source | Place) -> dict[str, str | None]:
     }
 
 
-def _config(stored: Any) -> Config:
-    if stored["format"] != FORMAT:
-        raise ValueError(f"format {stored['format']}, this version knows {FORMAT}")
-    sources = tuple(_fetched(Source, item) for item in stored["sources"])
+def _damaged(path: Path, error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"the configuration of this script is damaged or of another version ({error})",
+        where=path,
+        hint=_HINT,
+    )
+
+
+def _config(stored: Table) -> Config:
+    sources = tuple(_fetched(Source, item) for item in stored.tables("sources"))
+    places = stored.table("destinations")
     destinations = {
-        kind: tuple(_fetched(Place, item) for item in places)
-        for kind, places in stored["destinations"].items()
+        kind: tuple(_fetched(Place, item) for item in places.tables(kind)) for kind in places
     }
     names = [source.name for source in sources]
     if not names or any(names != [place.name for place in it] for it in destinations.values()):
         raise ValueError("each source needs its place in each destination")
     return Config(
-        part=_text(stored["part"]),
+        part=stored.text("part"),
         sources=sources,
         destinations=destinations,
-        options=_options(stored["options"]),
+        options=_options(stored.table("options")),
     )
 
 
-def _fetched(kind: type[T], stored: Any) -> T:
-    blobstorage = stored["blobstorage"]
+def _fetched(kind: type[T], stored: Table) -> T:
     return kind(
-        name=_text(stored["name"]),
-        filestorage=Path(_text(stored["filestorage"])),
-        blobstorage=None if blobstorage is None else Path(_text(blobstorage)),
+        name=stored.text("name"),
+        filestorage=stored.path("filestorage"),
+        blobstorage=stored.path_or_none("blobstorage"),
     )
 
 
-def _options(stored: Any) -> Options:
+def _options(stored: Table) -> Options:
     known = declarations()
     unknown = sorted(set(stored) - set(known))
     if unknown:
         raise ValueError(f"unknown options {', '.join(unknown)}")
-    return Options(**{name: known[name].kind.from_stored(value) for name, value in stored.items()})
-
-
-def _text(stored: object) -> str:
-    if not isinstance(stored, str):
-        raise ValueError(f"should be a text, not {stored!r}")
-    return stored
+    return Options(**{name: known[name].kind.from_stored(stored.value(name)) for name in stored})

@@ -20,19 +20,17 @@ finds the same again, and a file that cannot be read is none.
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import RestorePoint
+from collective.recipe.backup.smallfile import Form, Table, UnreadableError
 
 NAME = ".backup-damage.json"
-FORMAT = 1
+FORM = Form(version=1)
 TEXT_LIMIT = 1000
 """Characters that are kept of a problem."""
 
@@ -65,12 +63,9 @@ class Look:
 def read(directory: Path) -> dict[str, Finding]:
     """Return the findings in *directory* by stamp: none if none are legible."""
     try:
-        data = (directory / NAME).read_bytes()
-    except OSError:
-        return {}
-    try:
-        return _decode(json.loads(data))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        table = FORM.load(directory / NAME)
+        return {} if table is None else _decode(table)
+    except (OSError, UnreadableError):
         return {}
 
 
@@ -150,33 +145,28 @@ def doubted(directory: Path, points: Callable[[], Iterable[RestorePoint]]) -> fr
 
 
 def _encode(findings: Mapping[str, Finding]) -> bytes:
-    content: dict[str, Any] = {
-        "format": FORMAT,
-        "findings": {
-            stamp: {
-                "found": finding.found.isoformat(),
-                "inherited": finding.inherited,
-                "what": finding.what[:TEXT_LIMIT],
-            }
-            for stamp, finding in findings.items()
-        },
-    }
-    content["check"] = _check(content)
-    return json.dumps(content).encode("ascii") + b"\n"
+    return FORM.encode(
+        {
+            "findings": {
+                stamp: {
+                    "found": finding.found.isoformat(),
+                    "inherited": finding.inherited,
+                    "what": finding.what[:TEXT_LIMIT],
+                }
+                for stamp, finding in findings.items()
+            },
+        }
+    )
 
 
-def _decode(content: dict[str, Any]) -> dict[str, Finding]:
-    if content.pop("check") != _check(content) or content["format"] != FORMAT:
-        raise ValueError("damaged, or of a newer release")
-    return {
-        stamp: Finding(
-            found=datetime.fromisoformat(kept["found"]),
-            inherited=kept["inherited"],
-            what=kept["what"],
-        )
-        for stamp, kept in content["findings"].items()
-    }
+def _decode(table: Table) -> dict[str, Finding]:
+    findings = table.table("findings")
+    return {stamp: _finding(findings.table(stamp)) for stamp in findings}
 
 
-def _check(content: Mapping[str, Any]) -> str:
-    return f"{zlib.crc32(json.dumps(content, sort_keys=True).encode('ascii')):08x}"
+def _finding(table: Table) -> Finding:
+    return Finding(
+        found=table.moment("found"),
+        inherited=table.flag("inherited"),
+        what=table.text("what"),
+    )

@@ -22,7 +22,6 @@ object without it, in the canonical form of ``_canonical``:
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,11 +30,18 @@ from typing import Any
 from blake3 import blake3
 
 from collective.recipe.backup.errors import IntegrityError, explained
-from collective.recipe.backup.files import Files, NotRegularError, regular
+from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import BlobId, Oid
+from collective.recipe.backup.smallfile import (
+    Check,
+    Form,
+    LaterReleaseError,
+    Table,
+    UnreadableError,
+)
 from collective.recipe.backup.times import Tid
 
-FORMAT = 1
+FORM = Form(version=1, check=Check("checksum", lambda data: blake3(data).hexdigest()))
 SUFFIX = ".json"
 
 
@@ -64,30 +70,28 @@ def path_of(directory: Path, stamp: str) -> Path:
 
 def write(directory: Path, manifest: Manifest, files: Files) -> None:
     """Make the restore point exist."""
-    content = _encode(manifest)
-    content["checksum"] = _checksum(content)
-    files.write(path_of(directory, manifest.stamp), _canonical(content) + b"\n")
+    files.write(path_of(directory, manifest.stamp), FORM.encode(_encode(manifest)))
 
 
 def read(directory: Path, stamp: str) -> Manifest | None:
     """Return the manifest of *stamp*, None if there is none.
 
-    Raises IntegrityError if it is damaged.
+    Raises IntegrityError if it is damaged, or of a later release.
     """
     path = path_of(directory, stamp)
     with explained("cannot read the restore point", path):
         try:
-            with open(path, "rb", opener=regular) as file:
-                data = file.read()
-        except FileNotFoundError:
-            return None
-        except NotRegularError as error:
+            table = FORM.load(path)
+            manifest = None if table is None else _decode(table)
+        except LaterReleaseError as error:
+            raise IntegrityError(
+                f"the manifest of a restore point cannot be read: {error}",
+                where=path,
+                hint="restore with the release that made the backup, or a later one",
+            ) from error
+        except UnreadableError as error:
             raise _damaged(path) from error
-    try:
-        manifest = _decode(json.loads(data))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(path) from error
-    if manifest.stamp != stamp:
+    if manifest is not None and manifest.stamp != stamp:
         raise _damaged(path)
     return manifest
 
@@ -102,7 +106,6 @@ def _damaged(path: Path) -> IntegrityError:
 
 def _encode(manifest: Manifest) -> dict[str, Any]:
     return {
-        "format": FORMAT,
         "stamp": manifest.stamp,
         "chain": manifest.chain,
         "end": manifest.end,
@@ -118,36 +121,35 @@ def _encode(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _decode(content: dict[str, Any]) -> Manifest:
-    claimed = content.pop("checksum")
-    if claimed != _checksum(content) or content["format"] != FORMAT:
-        raise ValueError("checksum or format")
+def _decode(table: Table) -> Manifest:
     return Manifest(
-        stamp=content["stamp"],
-        chain=content["chain"],
-        end=content["end"],
-        tid=_tid(content["tid"]),
-        since=_tid(content["since"]),
-        taken=datetime.fromisoformat(content["taken"]),
-        stored=content["stored"],
-        blobs=content["blobs"],
+        stamp=table.text("stamp"),
+        chain=table.text("chain"),
+        end=table.number("end"),
+        tid=_tid(table.text_or_none("tid")),
+        since=_tid(table.text_or_none("since")),
+        taken=table.moment("taken"),
+        stored=table.number("stored"),
+        blobs=table.text_or_none("blobs"),
         missing=tuple(
-            BlobId(Oid(bytes.fromhex(oid)), Tid(bytes.fromhex(tid)))
-            for oid, tid in content["missing"]
+            BlobId(Oid(_eight_bytes(oid)), Tid(_eight_bytes(tid)))
+            for oid, tid in table.rows("missing", 2)
         ),
-        lost=content["lost"],
-        blob_bytes=content.get("blob_bytes"),
-        others=content.get("others", ""),
+        lost=table.number("lost"),
+        blob_bytes=table.number_or_none("blob_bytes"),
+        others=table.text_or_none("others") or "",
     )
 
 
 def _tid(text: str | None) -> Tid | None:
-    return Tid(bytes.fromhex(text)) if text else None
+    return Tid(_eight_bytes(text)) if text else None
 
 
-def _canonical(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, sort_keys=True).encode("ascii")
-
-
-def _checksum(content: dict[str, Any]) -> str:
-    return blake3(_canonical(content)).hexdigest()
+def _eight_bytes(text: str) -> bytes:
+    try:
+        data = bytes.fromhex(text)
+    except ValueError as error:
+        raise UnreadableError(f"no id: {text[:20]!r}") from error
+    if len(data) != 8:
+        raise UnreadableError(f"no id: {text[:20]!r}")
+    return data

@@ -15,13 +15,13 @@ writes there later must be its owner::
 A site may move.  What the mark names is no longer there then, and the site has
 transactions that the backups know: it stays the owner.  A directory that was copied, or
 put on another disk, belongs to whoever writes to it next, and so does one that is empty but
-for its mark.  A damaged mark keeps only those out who know nothing of what is there.
+for its mark.  A damaged mark keeps only those out who know nothing of what is there; one of a
+later release keeps everybody out.
 Readers look at no mark.  The doctor asks as a backup does, with no *files* to write one with.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -38,10 +38,18 @@ from collective.recipe.backup.errors import (
 )
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Source
+from collective.recipe.backup.smallfile import (
+    Form,
+    LaterReleaseError,
+    Table,
+    UnfitError,
+    UnreadableError,
+    read_small,
+)
 
 NAME = ".backup.owner"
 
-FORMAT = 1
+FORM = Form(version=1)
 _KEY_SIZE = 16
 
 _OF_NOBODY = {"lost+found"}
@@ -161,9 +169,9 @@ def _still_there(path: Path, knows: Knows) -> Mark | None:
     """
     try:
         mark = _read(path)
-    except IntegrityError:
-        if not knows():
-            raise
+    except UnreadableError as error:
+        if isinstance(error, LaterReleaseError) or not knows():
+            raise _illegible(path, error) from error
         return None
     if mark is None or mark.directory == os.path.realpath(path.parent):
         return mark
@@ -178,7 +186,11 @@ def _is_claimed(mark: Mark, source: Source) -> bool:
         return _is_other(mark, mark.blobstorage, source.blobstorage)
     if mark.host != os.uname().nodename:
         return True
-    theirs = _read(Path(mark.backups) / NAME)
+    path = Path(mark.backups) / NAME
+    try:
+        theirs = _read(path)
+    except UnreadableError as error:
+        raise _illegible(path, error) from error
     return theirs is not None and theirs.key == mark.key
 
 
@@ -212,34 +224,53 @@ def _refusal(path: Path, what: str, mark: Mark, hint: str = _HINT) -> BackupErro
 def _write(path: Path, mark: Mark, files: Files | None) -> None:
     if files is None:
         return
-    content = {"format": FORMAT, **asdict(mark)}
-    data = json.dumps(content, sort_keys=True).encode("ascii") + b"\n"
-    if _bytes_of(path) != data:
-        with explained("cannot mark the backups as those of this site", path):
+    data = FORM.encode(asdict(mark))
+    with explained("cannot mark the backups as those of this site", path):
+        if _bytes_of(path) != data:
             files.write(path, data)
 
 
 def _bytes_of(path: Path) -> bytes | None:
-    with explained("cannot read whose backups these are", path):
-        try:
-            return path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+    """Return the bytes of the mark at *path*, None if there is none or none that is a file."""
+    try:
+        return read_small(path)
+    except UnfitError:
+        return None
 
 
 def _read(path: Path) -> Mark | None:
-    """Return what the mark at *path* says, None if there is none."""
-    data = _bytes_of(path)
-    if data is None:
-        return None
-    try:
-        content = json.loads(data)
-        if content.pop("format") != FORMAT:
-            raise ValueError("the format")
-        return Mark(**content)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IntegrityError(
-            "this does not say whose backups these are: it is damaged, or of a newer release",
-            where=path,
-            hint="if they are those of this site, remove it, and the next backup writes it anew",
-        ) from error
+    """Return what the mark at *path* says, None if there is none.
+
+    Raises UnreadableError; see _illegible.
+    """
+    with explained("cannot read whose backups these are", path):
+        table = FORM.load(path)
+    return None if table is None else _decode(table)
+
+
+def _illegible(path: Path, error: UnreadableError) -> IntegrityError:
+    if isinstance(error, LaterReleaseError):
+        hint = (
+            "back up with that release, or a later one; if you went back to this one on purpose, "
+            "remove the file, and the next backup writes it anew"
+        )
+    else:
+        hint = "if they are those of this site, remove it, and the next backup writes it anew"
+    what = f"this does not say whose backups these are: {error}"
+    return IntegrityError(what, where=path, hint=hint)
+
+
+def _decode(table: Table) -> Mark:
+    return Mark(
+        key=table.text("key"),
+        host=table.text("host"),
+        filestorage=str(table.path("filestorage")),
+        blobstorage=_text(table.path_or_none("blobstorage")),
+        directory=str(table.path("directory")),
+        inode=table.number("inode"),
+        backups=_text(table.path_or_none("backups")),
+    )
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

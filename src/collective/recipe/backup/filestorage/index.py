@@ -24,12 +24,13 @@ from pathlib import Path
 from types import TracebackType
 
 from collective.recipe.backup.errors import IntegrityError, explained
-from collective.recipe.backup.files import Files, Writer, regular
+from collective.recipe.backup.files import Files, Writer
 from collective.recipe.backup.filestorage.format import Record
 from collective.recipe.backup.filestorage.framing import Framing
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.model import Oid
 from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.smallfile import open_regular
 
 _PROTOCOL = 3
 _END = pickle.dumps(None, _PROTOCOL)
@@ -50,7 +51,7 @@ _WRITTEN = 1 << 20
 def position(path: Path) -> int | None:
     """Return the position of the index at *path*; None if there is none that is whole."""
     try:
-        with open(path, "rb", opener=regular) as file:
+        with open_regular(path) as file:
             data = file.read(16)
             file.seek(-len(_END), os.SEEK_END)
             whole = file.read() == _END
@@ -160,7 +161,10 @@ def build_index(filestorage: Path, final: Path, *, files: Files, progress: Progr
 
     Raises IntegrityError if it is damaged.
     """
-    with IndexBuilder(final, files) as builder, filestorage.open("rb") as file:
+    with (
+        IndexBuilder(final, files) as builder,
+        open_regular(filestorage) as file,
+    ):
         framing = Framing(where=filestorage, on_record=builder.add)
         size = os.fstat(file.fileno()).st_size
         with progress.phase("building the index", size) as advance:

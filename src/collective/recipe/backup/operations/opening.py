@@ -19,6 +19,7 @@ from collective.recipe.backup.filestorage.format import RECORD
 from collective.recipe.backup.filestorage.pickles import decompressed
 from collective.recipe.backup.model import BlobId, Oid
 from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.smallfile import open_regular
 from collective.recipe.backup.times import Tid
 
 
@@ -90,7 +91,7 @@ class _Opening:
             is_blob = self._has_blobs and self._is_blob(data)
         if is_blob:
             with _explained(path, f"the blob of {blob} cannot be opened"):
-                with open(self._storage.loadBlob(record.oid, record.tid), "rb") as file:
+                with open_regular(self._storage.loadBlob(record.oid, record.tid)) as file:
                     self._blob_bytes += os.fstat(file.fileno()).st_size
                 self._blobs += 1
 

@@ -6,13 +6,12 @@ every file once in a hundred runs, whatever comes and goes between them, and not
 be listed.  Without the number it begins anew at the same point: that loses no more than the
 order.
 
-``.backup-verified.json`` lies beside the restore points: ``{"format": 1, "next": N}``, N from
-0 to 2**32 - 1.
+``.backup-verified.json`` lies beside the restore points: ``{"format": 1, "next": N, "check":
+...}``, N from 0 to 2**32 - 1.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from fractions import Fraction
@@ -23,10 +22,12 @@ from blake3 import blake3
 
 from collective.recipe.backup.errors import from_os_error
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.smallfile import Form, UnreadableError
 
 logger = logging.getLogger("backup")
 
 NAME = ".backup-verified.json"
+FORM = Form(version=1)
 CIRCLE = 1 << 32
 
 
@@ -49,9 +50,8 @@ def next_arc(directory: Path, share: Fraction) -> Arc:
 
 def remember(directory: Path, arc: Arc, files: Files) -> None:
     """Let the next sample begin where *arc* ends; where that cannot be stored, it is said."""
-    state = {"format": 1, "next": (arc.begin + arc.size) % CIRCLE}
     try:
-        files.write(directory / NAME, json.dumps(state).encode("ascii") + b"\n")
+        files.write(directory / NAME, FORM.encode({"next": (arc.begin + arc.size) % CIRCLE}))
     except OSError as error:
         said = from_os_error(error, "cannot remember what was verified", directory / NAME)
         logger.warning("%s: the next sample will read the same again", said)
@@ -59,8 +59,7 @@ def remember(directory: Path, arc: Arc, files: Files) -> None:
 
 def _remembered(path: Path) -> int:
     try:
-        state = json.loads(path.read_bytes())
-        found = state["next"] if state["format"] == 1 else 0
-    except (OSError, ValueError, TypeError, KeyError):
+        table = FORM.load(path)
+        return 0 if table is None else table.number("next") % CIRCLE
+    except (OSError, UnreadableError):
         return 0
-    return found % CIRCLE if isinstance(found, int) else 0

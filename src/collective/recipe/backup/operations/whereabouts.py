@@ -5,7 +5,7 @@ on the disk below, silently: full, and where nobody looks for it.  So each backu
 the configuration, on which mount point its directories lie, and the next one that finds
 nothing in one of them looks where it lies now::
 
-    {"format": 1, "mounts": {"/mnt/shelf/backups": "/mnt/shelf", ...}}
+    {"format": 1, "mounts": {"/mnt/shelf/backups": "/mnt/shelf", ...}, "check": "..."}
 
 The note is no more than that: who removes it, or the directory it lies in, is not warned the
 next time.  Where that may not be written to, as with some containers, there is none.
@@ -13,11 +13,9 @@ next time.  Where that may not be written to, as with some containers, there is 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,11 +23,12 @@ from collective.recipe.backup.destinations.owners import holds_backups
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.mounts import mount_of
 from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.smallfile import Form, UnreadableError
 
 logger = logging.getLogger("backup")
 
 NAME = "whereabouts.json"
-FORMAT = 1
+FORM = Form(version=1, indent=2)
 
 
 class Gone(NamedTuple):
@@ -93,8 +92,7 @@ def note(run: Run) -> None:
     noted = _noted(path)
     found = {str(it): str(mount_of(it)) for it in _directories(run) if holds_backups(it)}
     if any(noted.get(directory) != mount for directory, mount in found.items()):
-        content = {"format": FORMAT, "mounts": {**noted, **found}}
-        run.files.write(path, json.dumps(content, indent=2).encode("ascii") + b"\n")
+        run.files.write(path, FORM.encode({"mounts": {**noted, **found}}))
 
 
 def _directories(run: Run) -> Iterator[Path]:
@@ -104,8 +102,11 @@ def _directories(run: Run) -> Iterator[Path]:
 
 def _noted(path: Path) -> dict[str, str]:
     """Return what *path* says; nothing if it is missing, damaged or of a later release."""
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        content = json.loads(path.read_bytes())
-        if content["format"] == FORMAT:
-            return {str(it): str(mount) for it, mount in content["mounts"].items()}
+    try:
+        table = FORM.load(path)
+        if table is not None:
+            mounts = table.table("mounts")
+            return {directory: str(mounts.path(directory)) for directory in mounts}
+    except (OSError, UnreadableError):
+        pass
     return {}

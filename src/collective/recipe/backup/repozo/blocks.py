@@ -36,9 +36,10 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
-from collective.recipe.backup.files import Files, regular
+from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import LogEnd
 from collective.recipe.backup.repozo.ledger import STAMP_SIZE, Chain, Part, write_ledger
+from collective.recipe.backup.smallfile import read_small, regular
 from collective.recipe.backup.times import ZERO_TID, Tid
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
 BLOCK_SIZE = 1 << 20
 DIGEST_SIZE = 32
+LIMIT = 64 << 20
+"""Bytes that a file of digests may have: those of a data file of 2 TB."""
 VERSION = 1
 
 _MAGIC = b"CRBBLOCK"
@@ -259,11 +262,9 @@ def check_blocks(directory: Path, part: Part) -> Blocks | None:
     """
     path = blocks_path(directory, part.name)
     with explained("cannot read the digests of a backup", path):
-        try:
-            with open(path, "rb", opener=regular) as file:
-                data = file.read()
-        except FileNotFoundError:
-            return None
+        data = read_small(path, LIMIT)
+    if data is None:
+        return None
     try:
         blocks = unpack(data)
     except ValueError as error:

@@ -28,8 +28,11 @@ from typing import NamedTuple
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Problem
+from collective.recipe.backup.smallfile import read_small
 from collective.recipe.backup.times import is_stamp
 
+LIMIT = 64 << 20
+"""Bytes that a ledger may have: those of 700,000 data files."""
 STAMP_SIZE = len("YYYY-MM-DD-HH-MM-SS")
 
 _NAME = r"\d{4}(?:-\d\d){5}\.(?:delta)?fsz?"
@@ -216,7 +219,9 @@ def _listing(directory: Path, names: Sequence[str]) -> Listing:
         match = _LEDGER.fullmatch(name)
         if not match:
             continue
-        lines = parse((directory / name).read_bytes(), directory)
+        lines = read_ledger(directory / name)
+        if lines is None:  # removed since then
+            continue
         if match["unfinished"]:
             unfinished.append(name)
             known.update(part.name for part in lines.entries)
@@ -234,6 +239,12 @@ def _listing(directory: Path, names: Sequence[str]) -> Listing:
         problems=tuple(problems),
         newest=max(filter(is_stamp, stamps), default=""),
     )
+
+
+def read_ledger(path: Path) -> Lines | None:
+    """Return what stands in the ledger at *path*, None if there is none.  Raises OSError."""
+    data = read_small(path, LIMIT)
+    return None if data is None else parse(data, path.parent)
 
 
 def parse(data: bytes, directory: Path) -> Lines:

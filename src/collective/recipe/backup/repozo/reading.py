@@ -19,6 +19,7 @@ from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.gzipping import BAD_GZIP, ahead, inflated
 from collective.recipe.backup.repozo.blocks import Blocks, Digested, digest_of, read_blocks
 from collective.recipe.backup.repozo.ledger import Chain, Part
+from collective.recipe.backup.smallfile import open_regular
 
 PIECE = 1 << 20
 
@@ -44,7 +45,7 @@ def pieces(path: Path, opened: Digested | None = None) -> Iterator[bytes]:
 
 
 def _opened(path: Path, opened: Digested | None) -> AbstractContextManager[IO[bytes]]:
-    return nullcontext(cast("IO[bytes]", opened)) if opened else path.open("rb")
+    return nullcontext(cast("IO[bytes]", opened)) if opened else open_regular(path)
 
 
 def _read(file: IO[bytes]) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ moment is a chain that repozo can recover.  A journal goes last, when all else i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from collective.recipe.backup.files import Files
@@ -21,8 +21,8 @@ from collective.recipe.backup.repozo.ledger import (
     STAMP_SIZE,
     Part,
     ledger_path,
-    parse,
     read_directory,
+    read_ledger,
 )
 
 
@@ -40,7 +40,7 @@ def finish(directory: Path, files: Files) -> Iterator[str]:
 def finish_removal(journal: Path, files: Files) -> None:
     """Remove what *journal* names and no ledger does, then *journal*."""
     directory = journal.parent
-    entries = parse(journal.read_bytes(), directory).entries
+    entries = _entries(journal)
     named = {name for chain in read_directory(directory).chains for name in chain.names}
     names = {part.name for part in entries} - named
     _remove(directory, names, {name[:STAMP_SIZE] for name in named}, files)
@@ -50,9 +50,8 @@ def finish_removal(journal: Path, files: Files) -> None:
 def finish_merge(journal: Path, files: Files) -> str:
     """Remove what *journal* names and the ledger does not; return what was done."""
     directory, stamp = journal.parent, journal.name[:STAMP_SIZE]
-    *merged, result = parse(journal.read_bytes(), directory).entries or [Part("", 0, 0, "")]
-    ledger = ledger_path(directory, stamp)
-    named = parse(ledger.read_bytes(), directory).entries if ledger.exists() else ()
+    *merged, result = _entries(journal) or [Part("", 0, 0, "")]
+    named = _entries(ledger_path(directory, stamp))
     names = {part.name for part in named}
     if result.name in names:
         # a journal with a line that cannot be read may take one of them for the new file
@@ -66,6 +65,12 @@ def finish_merge(journal: Path, files: Files) -> str:
     _remove(directory, superfluous, {part.stamp for part in named}, files)
     _forget(journal, files)
     return f"removed what a merge in the chain {stamp} had left over"
+
+
+def _entries(ledger: Path) -> Sequence[Part]:
+    """Return what *ledger* names, nothing if it is not there."""
+    lines = read_ledger(ledger)
+    return () if lines is None else lines.entries
 
 
 def _remove(

@@ -16,6 +16,7 @@ from pathlib import Path
 from collective.recipe.backup.errors import ConfigurationError, explained
 from collective.recipe.backup.options import declarations
 from collective.recipe.backup.options.kinds import SWITCH
+from collective.recipe.backup.smallfile import read_small
 
 TABLE = "collective-backup"
 PREFIX = "COLLECTIVE_BACKUP_"
@@ -67,11 +68,8 @@ def _lenient(name: str, text: str) -> str:
 def env_file(path: Path) -> dict[str, str]:
     """Return its variables from a ``.env`` file; {} if there is no such file."""
     with explained("cannot read the variables", path):
-        try:
-            text = path.read_text(encoding="utf-8", errors="surrogateescape")
-        except FileNotFoundError:
-            return {}
-    return dict(_variables(text, path))
+        data = read_small(path) or b""
+    return dict(_variables(data.decode("utf-8", "surrogateescape"), path))
 
 
 def _variables(text: str, path: Path) -> Iterator[tuple[str, str]]:

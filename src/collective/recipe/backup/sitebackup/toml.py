@@ -11,6 +11,7 @@ from typing import Any
 from collective.recipe.backup.errors import ConfigurationError, explained
 from collective.recipe.backup.options import declarations
 from collective.recipe.backup.options.kinds import ARGUMENTS, LINES, TEXT
+from collective.recipe.backup.smallfile import is_deep, read_small
 
 
 def load(path: Path) -> dict[str, Any] | None:
@@ -21,15 +22,22 @@ def load(path: Path) -> dict[str, Any] | None:
         import tomli as tomllib
 
     with explained("cannot read the configuration", path):
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            return None
+        data = read_small(path)
+    if data is None:
+        return None
     try:
         document: dict[str, Any] = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigurationError(f"this is not TOML: {error}", where=path) from error
+    except RecursionError as error:
+        raise _too_deep(path) from error
+    if is_deep(document):
+        raise _too_deep(path)
     return document
+
+
+def _too_deep(path: Path) -> ConfigurationError:
+    return ConfigurationError("tables and lists lie too deep in each other", where=path)
 
 
 def table(document: Mapping[str, Any], *names: str) -> Mapping[str, Any] | None:

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from collective.recipe.backup.errors import ConfigurationError, explained
+from collective.recipe.backup.smallfile import read_small
 
 _HEAD = re.compile(r"<\s*(?P<kind>[^\s/>]+)(?:\s+(?P<name>[^>]*?))?\s*(?P<empty>/)?>")
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
@@ -82,7 +83,14 @@ class _Reader:
         if depth > _DEPTH:
             raise ConfigurationError("files include each other in a circle", where=path)
         with explained("cannot read the configuration of the site", path):
-            text = path.read_text(encoding="utf-8", errors="surrogateescape")
+            data = read_small(path)
+        if data is None:
+            raise ConfigurationError(
+                "cannot read the configuration of the site: there is no such file",
+                where=path,
+                hint="is the path right, and is the disk mounted?",
+            )
+        text = data.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
         # not splitlines: a path may hold what that takes for a line end
         for number, line in enumerate(text.split("\n"), 1):
             self._line(line.strip(), f"{path}, line {number}", path, depth)

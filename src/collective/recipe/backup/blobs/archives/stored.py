@@ -18,6 +18,7 @@ from collective.recipe.backup.blobs.archives.seal import sealed, size_of_seal
 from collective.recipe.backup.errors import IntegrityError, from_os_error
 from collective.recipe.backup.gzipping import BAD_GZIP, inflating
 from collective.recipe.backup.progress import Advance
+from collective.recipe.backup.smallfile import regular
 
 PIECE_SIZE = 1 << 20
 
@@ -29,7 +30,7 @@ class Stored(io.RawIOBase):
         self._archive = archive
         self._advance = advance
         self._digest = blake3()
-        self._file = archive.path.open("rb", buffering=0)
+        self._file = io.FileIO(archive.path, opener=regular)
         self._left = os.fstat(self._file.fileno()).st_size
         self.seal = self._read_seal()
 

@@ -22,6 +22,7 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.times import Tid
 
 _PIECE_SIZE = 1 << 20
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class Unpacking:
@@ -121,7 +122,7 @@ class Unpacking:
         if there is None or not unchanged(there, member.status):
             return False
         try:
-            descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = os.open(place, _FLAGS)
         except OSError:  # the live one may be what is damaged
             return False
         try:

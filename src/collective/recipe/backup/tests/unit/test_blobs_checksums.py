@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from collective.recipe.backup.blobs import checksums
@@ -103,6 +105,23 @@ class TestFiles:
         with pytest.raises(IntegrityError, match="damaged") as caught:
             list(kept)
         assert caught.value.where == str(path)
+
+    @pytest.mark.parametrize("name", ["checksums", "checksums.added"])
+    def test_a_line_without_an_end_is_not_read_to_the_end_of_the_file(self, kept, name):
+        kept.add([B, LINK], Files())
+        path = kept.path.with_name(name)
+        path.write_bytes(b"")
+        os.truncate(path, 1 << 40)
+        with pytest.raises(IntegrityError, match="a line has 16384 bytes or more") as caught:
+            list(kept)
+        assert caught.value.where == str(path)
+
+    def test_a_path_may_be_as_long_as_any_and_all_of_it_escaped(self, kept):
+        longest = Checksum("\n" * 4095, 2**63, "0" * 64)
+        kept.add([longest], Files())
+        assert longest in list(kept)
+        kept.merge(Files())
+        assert longest in list(kept)
 
     def test_a_sorted_file_out_of_order_is_damaged(self, kept):
         kept.path.write_bytes(C.line() + A.line())

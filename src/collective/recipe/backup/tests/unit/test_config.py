@@ -611,7 +611,7 @@ def test_a_damaged_configuration_is_refused(stored, damage):
 
 def test_a_configuration_of_a_later_version_is_refused(stored):
     stored.write_bytes(stored.read_bytes().replace(b'"format": 1', b'"format": 2'))
-    with pytest.raises(ConfigurationError, match="format 2, this version knows 1"):
+    with pytest.raises(ConfigurationError, match="its format is 2, this release knows 1"):
         load(stored)
 
 

@@ -21,10 +21,12 @@ from collective.recipe.backup.cli import main
 from collective.recipe.backup.config import STANDARD, dump
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.journal import FORM, SWAPPING
 from collective.recipe.backup.operations.doctor import examine, sites, writers
 from collective.recipe.backup.operations.doctor.findings import Finding, Severity
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.tests.smallfiles import rewrite
 
 
 @pytest.fixture
@@ -208,7 +210,7 @@ def test_a_restore_that_was_broken_off(operated: Operated) -> None:
     operated.site.commit({"page": 3}, at=operated.now)
     operated.restore()
     journal = swap.journal_path(operated.site.filestorage)
-    journal.write_text(journal.read_text().replace('"done"', '"swapping"'))
+    rewrite(journal, FORM, state=SWAPPING)
     assert "broken off" in the_only(operated, "restores", Severity.PROBLEM)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from collective.recipe.backup import files as files_room
 from collective.recipe.backup.files import Files, is_partial
+from collective.recipe.backup.smallfile import NotRegularError
 
 ODD_NAMES = [
     "a b",
@@ -153,6 +154,11 @@ class TestAppend:
         files.append(log, b"one\n")
         files.append(log, b"two\n")
         assert log.read_bytes() == b"one\ntwo\n"
+
+    def test_a_pipe_in_the_place_of_a_log_is_refused_and_not_waited_for(self, tmp_path, files):
+        os.mkfifo(tmp_path / "log")
+        with pytest.raises(NotRegularError):
+            files.append(tmp_path / "log", b"one\n")
 
     def test_each_line_is_durable_and_so_is_the_name_of_a_new_log(self, tmp_path, files):
         files.append(tmp_path / "log", b"one\n")

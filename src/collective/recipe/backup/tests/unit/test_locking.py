@@ -162,6 +162,21 @@ def test_a_holder_cannot_steer_the_terminal_of_the_second(tmp_path):
         assert str(caught.value).startswith("another run is at work here (evil\\x1b[2J?)")
 
 
+@pytest.mark.parametrize(
+    ("lock", "name"), [(one_writer, LOCK_NAME), (closed_filestorage, "Data.fs.lock")]
+)
+def test_a_pipe_in_the_place_of_a_lock_is_an_error_in_words_and_not_waited_for(
+    tmp_path, lock, name
+):
+    os.mkfifo(tmp_path / name)
+    held = lock(tmp_path, "me") if lock is one_writer else lock(tmp_path / "Data.fs")
+    with pytest.raises(BackupError, match="not a regular file") as caught, held:
+        pass
+    assert caught.value.where == str(tmp_path / name)
+    assert "move it away" in caught.value.hint
+    assert holder_of(tmp_path) is None
+
+
 def test_a_directory_that_is_not_there_is_an_error_with_a_hint(tmp_path):
     with pytest.raises(BackupError) as caught:
         one_writer(tmp_path / "missing", "me").__enter__()

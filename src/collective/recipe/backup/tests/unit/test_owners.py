@@ -21,6 +21,7 @@ from collective.recipe.backup.operations.doctor.findings import Severity
 from collective.recipe.backup.operations.prune import prune
 from collective.recipe.backup.tests.runs import NOON, Operated, copied
 from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.tests.smallfiles import of_later_release, rewrite
 
 
 def configured(operated: Operated, **places: Path) -> Operated:
@@ -68,8 +69,7 @@ def blob_mark_of(operated: Operated) -> Path:
 def on_another_machine(*marks: Path) -> None:
     """Let marks say that another machine has left them."""
     for mark in marks:
-        content = json.loads(mark.read_bytes())
-        mark.write_text(json.dumps({**content, "host": "elsewhere"}))
+        rewrite(mark, owners.FORM, host="elsewhere")
 
 
 def second_in_the_blobs_of(first: Operated, directory: Path, **options: Any) -> Operated:
@@ -403,6 +403,35 @@ def test_it_stops_everybody_else_and_is_named(
     assert caught.value.where == str(mark(first))
 
 
+@pytest.mark.parametrize("mark", [mark_of, blob_mark_of])
+def test_a_pipe_in_the_place_of_a_mark_is_replaced_by_who_knows_what_is_there(
+    first: Operated, mark: Callable[[Operated], Path]
+) -> None:
+    before = mark(first).read_bytes()
+    mark(first).unlink()
+    os.mkfifo(mark(first))
+    first.site.commit({"a": 1})
+
+    assert first.backup().changed
+
+    assert mark(first).read_bytes() == before
+
+
+@pytest.mark.parametrize("mark", [mark_of, blob_mark_of])
+def test_a_mark_of_a_later_release_keeps_everybody_out_and_stays(
+    first: Operated, mark: Callable[[Operated], Path]
+) -> None:
+    of_later_release(mark(first), owners.FORM)
+    before = mark(first).read_bytes()
+    first.site.commit({"a": 1})
+
+    with pytest.raises(IntegrityError, match="a later release wrote it") as caught:
+        first.backup()
+
+    assert "back up with that release" in caught.value.hint
+    assert mark(first).read_bytes() == before
+
+
 def test_a_damaged_mark_of_blobs_alone_does_not_stop_who_knows_them(tmp_path: Path) -> None:
     only = site_at(tmp_path, "only", only_blobs=True)
     only.backup()
@@ -444,7 +473,7 @@ def test_who_begins_anew_on_another_machine_keeps_the_blobs(first: Operated) -> 
     on_another_machine(*marks)
     for mark in marks:
         # its name is part of the key
-        mark.write_text(json.dumps({**json.loads(mark.read_bytes()), "key": "0" * 32}))
+        rewrite(mark, owners.FORM, key="0" * 32)
     emptied(first.place().filestorage)
     assert first.backup().changed
 

@@ -13,6 +13,7 @@ from collective.recipe.backup import locking
 from collective.recipe.backup.errors import BackupError, IntegrityError, InUse, NoRestorePoint
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.index import position
+from collective.recipe.backup.journal import FORM, SWAPPING
 from collective.recipe.backup.operations.restore import (
     Order,
     describe,
@@ -23,6 +24,7 @@ from collective.recipe.backup.operations.restore import (
 )
 from collective.recipe.backup.tests.runs import NOON, Operated, copied
 from collective.recipe.backup.tests.samples import Site, contents_of
+from collective.recipe.backup.tests.smallfiles import rewrite
 
 
 class Measured(Files):
@@ -427,7 +429,7 @@ def test_a_copied_site_does_not_finish_the_restore_of_the_original(
     restored(operated)
     journal = operated.site.filestorage.with_name("Data.fs.restore.json")
     text = journal.read_text()
-    journal.write_text(text.replace('"done"', '"swapping"'))
+    rewrite(journal, FORM, state=SWAPPING)
     copy = copied(operated, tmp_path / "copy")
     journal.write_text(text)
     before = operated.site.contents()

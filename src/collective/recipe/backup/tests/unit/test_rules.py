@@ -39,6 +39,12 @@ MAY_CHANGE_A_DISK = {
     "files.py": "the room that does",
     "locking.py": "a lock is a file that its holder writes its name into, and no data of anybody",
 }
+MAY_OPEN_ANYTHING = {
+    "smallfile.py": "the room that looks what it is that was opened",
+    "operations/doctor/writers.py": "the kernel writes /proc, and nobody else can",
+    "mounts.py": "likewise",
+    "locking.py": "likewise",
+}
 MAY_IMPORT = {
     "recipe.py": (r"zc\.", "the door that buildout opens"),
     "operations/opening.py": (r"ZODB\.", "a rehearsal opens a site as Zope does, in a function"),
@@ -80,6 +86,25 @@ def opens_for_writing(call: ast.Call) -> bool:
         isinstance(mode, str) and re.fullmatch(r"[rwaxbt+]+", mode) and set(mode) & set("wax+")
         for mode in modes
     )
+
+
+def openings(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield what opens a path for reading, whatever lies there: a pipe is waited for."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        function = node.func
+        if isinstance(function, ast.Name) and function.id == "open":
+            yield node
+        elif isinstance(function, ast.Attribute):
+            of_a_path = function.attr in {"read_bytes", "read_text"}
+            opens = function.attr == "open" and ast.unparse(function.value) not in OTHER_OPEN
+            if of_a_path or (opens and not node.args[1:]):
+                yield node
+
+
+OTHER_OPEN = {"opener"}
+"""What has a method ``open`` that opens no file."""
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -156,6 +181,23 @@ def test_a_change_of_a_disk_is_seen(code):
 )
 def test_what_reads_or_asks_files_is_no_change(code):
     assert lines(changes_of_a_disk(ast.parse(code))) == []
+
+
+@each_room
+def test_nothing_is_read_but_what_is_a_regular_file(path):
+    """A room opens what it reads by smallfile: what lies there may be a named pipe."""
+    found = lines(openings(parsed(path)))
+    if path.relative_to(PACKAGE).as_posix() in MAY_OPEN_ANYTHING:
+        assert found, "the exception is not needed any more"
+    else:
+        assert found == []
+
+
+@pytest.mark.parametrize(
+    "code", ["open(path)", "path.open('rb')", "path.read_bytes()", "Path(a, b).read_text('ascii')"]
+)
+def test_an_opening_of_whatever_lies_there_is_seen(code):
+    assert lines(openings(ast.parse(code)))
 
 
 @each_room

@@ -19,6 +19,7 @@ from collective.recipe.backup.config import dump
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.history import Record
+from collective.recipe.backup.journal import FORM, SWAPPING
 from collective.recipe.backup.metrics import METRICS, PREFIX, render
 from collective.recipe.backup.operations.course import course
 from collective.recipe.backup.operations.measures import samples
@@ -30,6 +31,7 @@ from collective.recipe.backup.tests.many import add_restore_points
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.tests.scripts import Script, running, wait_until
+from collective.recipe.backup.tests.smallfiles import rewrite
 from collective.recipe.backup.tests.watcher import watching
 from collective.recipe.backup.times import monotonic, stamp, utcnow
 
@@ -227,7 +229,7 @@ def test_what_a_restore_replaced_is_told_and_one_that_was_broken_off_is_critical
     assert any(path.name.startswith("Data.fs") for path in got.replaced)
     assert got.findings == ()
     journal = site.filestorage.with_name("Data.fs.restore.json")
-    journal.write_text(journal.read_text().replace('"done"', '"swapping"'))
+    rewrite(journal, FORM, state=SWAPPING)
     [(severity, what)] = complaints(operated)
     assert severity == "CRITICAL"
     assert "broken off" in what

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import json
+import os
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup import swap
+from collective.recipe.backup import journal, swap
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.swap import Move
 from collective.recipe.backup.tests.faults.harness import FaultyFiles, survive_every_fault
+from collective.recipe.backup.tests.smallfiles import of_later_release, rewrite
 
 OLD = {"Data.fs": "old", "Data.fs.index": "old index", "blobs/1": "old blob"}
 NEW = {"Data.fs": "new", "Data.fs.index": "new index", "blobs/2": "new blob"}
@@ -233,9 +234,8 @@ def test_what_was_made_after_a_crash_is_never_overwritten(live: Live) -> None:
     files = FaultyFiles()
     live.swap(files)
     swap.undo(live.journal, Files())
-    died = json.loads(live.journal.read_text()) | {"state": "swapping"}
     live.fill({"Data.fs": "staged"}, swap.STAGED_SUFFIX)
-    live.journal.write_text(json.dumps(died))
+    rewrite(live.journal, journal.FORM, state=journal.SWAPPING)
 
     with pytest.raises(IntegrityError, match="made here after") as caught:
         swap.finish(live.journal, Files())
@@ -246,8 +246,7 @@ def test_what_was_made_after_a_crash_is_never_overwritten(live: Live) -> None:
 
 def test_a_new_swap_does_not_run_over_one_that_was_broken_off(live: Live) -> None:
     live.swap(Files())
-    content = json.loads(live.journal.read_text())
-    live.journal.write_text(json.dumps(content | {"state": "swapping"}))
+    rewrite(live.journal, journal.FORM, state=journal.SWAPPING)
 
     with pytest.raises(BackupError, match="broken off"):
         live.swap(Files())
@@ -258,6 +257,39 @@ def test_a_damaged_journal_is_named(live: Live) -> None:
 
     with pytest.raises(IntegrityError, match=r"Data\.fs\.restore\.json"):
         swap.finish(live.journal, Files())
+
+
+def test_a_journal_of_a_later_release_is_refused_and_left_as_it_is(live: Live) -> None:
+    """Whoever goes back to this release in the middle of a restore keeps what mends it."""
+    live.swap(Files())
+    rewrite(live.journal, journal.FORM, state=journal.SWAPPING)
+    of_later_release(live.journal, journal.FORM)
+    before = live.journal.read_bytes()
+
+    for act in (swap.finish, swap.undo, swap.let_go):
+        with pytest.raises(IntegrityError, match="a later release wrote it") as caught:
+            act(live.journal, Files())
+        assert "with the release that began it" in caught.value.hint
+
+    assert live.journal.read_bytes() == before
+
+
+def test_a_journal_whose_paths_are_damaged_moves_nothing(live: Live) -> None:
+    live.swap(Files())
+    rewrite(live.journal, journal.FORM, state=journal.SWAPPING)
+    content = live.content()
+    live.journal.write_bytes(live.journal.read_bytes().replace(b"Data.fs", b"Date.fs"))
+
+    with pytest.raises(IntegrityError, match="its check does not fit"):
+        swap.finish(live.journal, Files())
+
+    assert live.content() == content
+
+
+def test_a_pipe_in_the_place_of_a_journal_is_not_waited_for(live: Live) -> None:
+    os.mkfifo(live.journal)
+    with pytest.raises(IntegrityError, match="not a regular file"):
+        swap.is_pending(live.journal)
 
 
 def test_a_tail_can_be_cut_off(tmp_path: Path) -> None:
@@ -275,11 +307,10 @@ def test_a_tail_can_be_cut_off(tmp_path: Path) -> None:
 def test_a_file_that_was_written_to_meanwhile_gets_no_tail(tmp_path: Path) -> None:
     live = Grafted(tmp_path)
     live.swap(Files())
-    content = json.loads(live.journal.read_text())
     live.fill({"Data.fs": "tail"}, swap.STAGED_SUFFIX)
     (tmp_path / "Data.fs").write_text("old and somebody else's")
     (tmp_path / "Data.fs.index").unlink()
-    live.journal.write_text(json.dumps(content | {"state": "swapping"}))
+    rewrite(live.journal, journal.FORM, state=journal.SWAPPING)
 
     with pytest.raises(IntegrityError, match="written to after"):
         swap.finish(live.journal, Files())

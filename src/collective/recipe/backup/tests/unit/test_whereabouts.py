@@ -22,6 +22,7 @@ from collective.recipe.backup.operations.doctor import examine
 from collective.recipe.backup.operations.doctor.findings import Severity
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.tests.smallfiles import rewrite
 
 OTHER_DISK = Path("/dev/shm")
 
@@ -173,9 +174,9 @@ def test_a_site_that_was_on_the_disk_as_well_has_moved(shelved, caplog):
     """To a machine where that is no mount point, without its backups."""
     shelved.backup()
     note = whereabouts.note_path(shelved.run("backup"))
-    content = json.loads(note.read_bytes())
     there = str(shelved.site.directory.resolve().parent)
-    note.write_text(json.dumps({**content, "mounts": dict.fromkeys(content["mounts"], there)}))
+    mounts = json.loads(note.read_bytes())["mounts"]
+    rewrite(note, whereabouts.FORM, mounts=dict.fromkeys(mounts, there))
     shutil.rmtree(shelved.shelf)
 
     assert shelved.backup().changed
