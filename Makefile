@@ -13,7 +13,7 @@ SCRATCH ?= .bench
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs quick bench clean
+.PHONY: help demo test lint format docs quick bench dist clean
 
 help:
 	@echo "make demo    back up a sample site, lose it, restore it, compare"
@@ -22,6 +22,8 @@ help:
 	@echo "make lint    lint, types and layers"
 	@echo "make docs    the pages of docs/ as HTML, in docs/_build/html"
 	@echo "make bench   measure against others, for an hour and with 45 GB of disk; see SCRATCH"
+	@echo "make format  let ruff format the code"
+	@echo "make dist    build the sdist and the wheel, check both, install both and use them"
 	@echo "make clean   remove everything that make made"
 
 demo: $(VENV)/.runtime
@@ -32,8 +34,13 @@ test: lint docs
 
 lint: $(VENV)/.tests
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+format: $(VENV)/.tests
+	$(BIN)/ruff format .
 
 # any warning is an error
 docs: $(VENV)/.tests
@@ -44,6 +51,23 @@ quick: $(VENV)/.tests
 
 bench: $(VENV)/.tests
 	$(BIN)/python -m benchmarks --scratch $(SCRATCH) $(BENCH)
+
+# The demo runs with the wheel, in an environment that has nothing else.
+# The quick tests run with the sdist, in a directory that has nothing else.
+dist: $(VENV)/.tests
+	$(PIP) --editable '.[dist]'
+	rm -rf dist
+	$(BIN)/check-manifest --quiet
+	$(BIN)/python -m build --outdir dist . >dist.log 2>&1 || { cat dist.log; exit 1; }
+	rm -f dist.log
+	$(BIN)/python -m twine check --strict dist/*.whl dist/*.tar.gz
+	$(PYTHON) -m venv --clear dist/wheel
+	dist/wheel/bin/python -m pip --disable-pip-version-check install --quiet dist/*.whl
+	dist/wheel/bin/python demo/demo.py
+	mkdir dist/sdist
+	tar --extract --gzip --strip-components=1 --directory=dist/sdist --file="$$(ls dist/*.tar.gz)"
+	$(MAKE) --directory=dist/sdist quick PYTHON=$(PYTHON)
+	rm -rf dist/wheel dist/sdist
 
 clean:
 	rm -rf $(VENV) .bench demo/site docs/_build build dist src/*.egg-info .hypothesis .coverage htmlcov

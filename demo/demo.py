@@ -6,6 +6,7 @@ all happens in demo/site, which stays for a look afterwards.
 
 from __future__ import annotations
 
+import importlib.util
 import random
 import shutil
 import subprocess
@@ -14,11 +15,16 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from collective.recipe.backup.tests.samples import Site
-
 HERE = Path(__file__).resolve().parent
 SITE = HERE / "site"
 DAYS = 5
+
+# An installed package has no tests, so the sample site of the tests is read from the tree.
+_SAMPLES = HERE.parent / "src/collective/recipe/backup/tests/samples.py"
+_spec = importlib.util.spec_from_file_location("samples", _SAMPLES)
+_samples = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_samples)
+Site = _samples.Site
 
 
 def main() -> int:

@@ -114,7 +114,6 @@ class BlobSet:
             )
         return int(found[1])
 
-
     @property
     def plain(self) -> bool:
         """Tell whether we made it and it holds nothing but what a log and our list name."""

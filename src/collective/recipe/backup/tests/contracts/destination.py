@@ -42,9 +42,7 @@ class DestinationContract:
 
         assert staged(operated, None, tmp_path / "to") == operated.site.contents()
 
-    def test_each_restore_point_stays_what_it_was(
-        self, operated: Operated, tmp_path: Path
-    ) -> None:
+    def test_each_restore_point_stays_what_it_was(self, operated: Operated, tmp_path: Path) -> None:
         states = {}
         for number in range(4):
             operated.site.commit({"a": number}, {f"b{number}": bytes([number]) * 99})

@@ -115,8 +115,6 @@ def test_nobody_waits_for_it(
     damaged.chmod(0o600)
     damaged.write_bytes(b"x" * 1000)
     with pytest.raises(IntegrityError, match="damaged"):
-        stage(
-            blob_set, task.target, live=None, until=LAST_TID, files=Files(), progress=Silent()
-        )
+        stage(blob_set, task.target, live=None, until=LAST_TID, files=Files(), progress=Silent())
     with pytest.raises(ChildProcessError):
         os.wait()

@@ -96,7 +96,7 @@ def test_what_a_hook_says_is_passed_through_as_it_comes_and_kept(capfd):
 
 
 def test_of_what_a_hook_says_the_end_is_kept(capfd):
-    command = f"{sys.executable} -c 'print(\"x\" * 10**6); print(\"the end\")'"
+    command = f'{sys.executable} -c \'print("x" * 10**6); print("the end")\''
     ended = run_hook("post_command", command, {})
     assert ended.output.endswith("x\nthe end\n")
     assert len(ended.output) == KEPT

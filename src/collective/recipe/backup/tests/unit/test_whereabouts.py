@@ -216,9 +216,7 @@ def test_a_damaged_note_is_none(shelved, disk, damage):
     note.write_bytes(damage)
     assert list(whereabouts.gone(shelved.run("backup"))) == []
     shelved.backup()
-    assert set(json.loads(note.read_bytes())["mounts"].values()) == {
-        str(mount_of(disk))
-    }
+    assert set(json.loads(note.read_bytes())["mounts"].values()) == {str(mount_of(disk))}
 
 
 def test_nothing_is_written_if_nothing_moved(shelved):
