@@ -147,11 +147,11 @@ class Archived:
         until: Tid,
         files: Files,
         progress: Progress,
-        size: int | None = None,  # noqa: ARG002  an archive has an end of its own
+        size: int | None = None,
     ) -> Copied:
         """Unpack the chain."""
         return unpacking.stage(
-            self.chain, target, live=live, until=until, files=files, progress=progress
+            self.chain, target, live=live, until=until, files=files, progress=progress, size=size
         )
 
 

@@ -202,19 +202,25 @@ class BlobPart:
         return iter(ids)
 
     def verify(
-        self, needed: Mapping[str, Tid], *, only: bool, reads: Reads | None
+        self,
+        needed: Mapping[str, Tid],
+        *,
+        only: bool,
+        reads: Reads | None,
+        sizes: Mapping[str, int] | None = None,
     ) -> Iterator[Problem]:
         """Yield what is wrong.
 
-        *needed* says up to which transaction each must be whole; with *only* nothing else is
-        looked at.  *reads* tells which files to read, None: none of them.
+        *needed* says up to which transaction each must be whole, *sizes* how many bytes of
+        files some of them hold; with *only* nothing else is looked at.  *reads* tells which
+        files to read, None: none of them.
         """
         found = self.found()
         looked_at = [each for each in found.values() if each.name in needed or not only]
         for each in looked_at:
             if isinstance(each, Tree):
                 yield from self._verify_tree(each, needed.get(each.name, ZERO_TID), reads)
-        yield from self._verify_archives(looked_at, reads)
+        yield from self._verify_archives(looked_at, reads, sizes or {})
         if not only:
             yield from _untold(found.values())
 
@@ -230,7 +236,7 @@ class BlobPart:
         )
 
     def _verify_archives(
-        self, looked_at: Iterable[Holding], reads: Reads | None
+        self, looked_at: Iterable[Holding], reads: Reads | None, sizes: Mapping[str, int]
     ) -> Iterator[Problem]:
         archived = [each for each in looked_at if isinstance(each, Archived)]
         # each with what it builds on, which is another's chain as well
@@ -240,7 +246,10 @@ class BlobPart:
             yield from verify_archives.verify_names(ordered)
             return
         yield from verify_archives.verify_contents(
-            ordered, progress=self._shop.progress, wants=lambda archive: reads(archive.name)
+            ordered,
+            progress=self._shop.progress,
+            wants=lambda archive: reads(archive.name),
+            sizes={each.chain: sizes[each.name] for each in archived if each.name in sizes},
         )
 
     def remove_unneeded(self, needed: Iterable[str | None], oldest: str) -> Iterator[str]:

@@ -54,6 +54,7 @@ class Verification:
             if self._blobs is not None:
                 yield from self._blobs.verify(
                     _needed(points),
+                    sizes=_sizes(points),
                     only=only is not None,
                     reads=None if depth is Depth.NAMES else reads or _everything,
                 )
@@ -84,6 +85,16 @@ def _needed(points: Iterable[RestorePoint]) -> Mapping[str, Tid]:
         if point.blobs is not None:
             needed[point.blobs] = max(needed.get(point.blobs, ZERO_TID), point.tid or ZERO_TID)
     return needed
+
+
+def _sizes(points: Iterable[RestorePoint]) -> Mapping[str, int]:
+    """Return the bytes of all files of each set of blobs, as its last restore point says."""
+    last = {point.blobs: point for point in sorted(points, key=lambda point: point.age)}
+    return {
+        name: point.blob_bytes
+        for name, point in last.items()
+        if name is not None and point.blob_bytes is not None
+    }
 
 
 def _belongs_to(point: RestorePoint, chain: Chain, part: Part) -> bool:

@@ -30,6 +30,8 @@ from collective.recipe.backup.blobs.archives.stored import (
 from collective.recipe.backup.gzipping import ahead
 from collective.recipe.backup.progress import Advance
 
+RECORD_SIZE = 20 * BLOCK_SIZE
+"""Bytes that tar writes at once: an archive ends with zeros up to a multiple of it."""
 _RECORDS_LIMIT = 1 << 20
 """Far more than a path that a file system takes, in bytes."""
 _SECOND = 10**9
@@ -115,7 +117,7 @@ def members(archive: Archive, advance: Advance) -> Iterator[Member]:
     with _reading(archive, advance) as (stored, reader):
         while member := reader.next():
             yield member
-        reader.stream.drain()
+        reader.check_rest()
         stored.check_seal()
 
 
@@ -158,17 +160,25 @@ class Reader:
     def __init__(self, stream: Stream, *, sealed: bool) -> None:
         self.stream = stream
         self.mark: Mark | None = None
+        self._is_empty = True
         self._sealed = sealed
         self._content = Content(stream, b"", 0)
 
     def next(self) -> Member | None:
-        """Return the next member, None after the last; what is left of the one before is lost."""
+        """Return the next member, None after the last; what is left of the one before is lost.
+
+        Each archive holds the directory of the blobstorage at least.  One without a member is
+        what a bad disk or a power cut leaves: zeros, which tar takes for an end.
+        """
         extras = Extras()
         while True:
             self._content.skip()
             header = self._header()
             if header is None:
+                if self._is_empty:
+                    raise ValueError("it holds nothing but its end")
                 return None
+            self._is_empty = False
             self._content = Content(self.stream, header.name, header.size)
             if not self._take(header, extras):
                 return self._member(header, extras)
@@ -182,6 +192,19 @@ class Reader:
         if self.stream.read(BLOCK_SIZE) != block:
             raise ValueError("its end is damaged")
         return None
+
+    def check_rest(self) -> None:
+        """Read what follows the end of the archive.  Raises ValueError if it was no end.
+
+        Nothing but the seal, which is not in the stream, follows what we write.  Another tar
+        fills its last record with zeros.
+        """
+        allowed = 0 if self.mark else RECORD_SIZE - 1
+        size = 0
+        while piece := self.stream.some(PIECE_SIZE):
+            size += len(piece)
+            if size > allowed or any(piece):
+                raise ValueError("something follows its end, so it was no end")
 
     def _take(self, header: Header, extras: Extras) -> bool:
         """Note what belongs to the next header; False if this is the header of a member."""

@@ -9,7 +9,7 @@ from collective.recipe.backup.blobs.archives.building import broken
 from collective.recipe.backup.blobs.archives.ground import Refused
 from collective.recipe.backup.blobs.archives.names import Archive
 from collective.recipe.backup.blobs.archives.reading import mark_of, members
-from collective.recipe.backup.blobs.archives.stored import damaged
+from collective.recipe.backup.blobs.archives.stored import damaged, other_size
 from collective.recipe.backup.blobs.archives.unpacking import Unpacking
 from collective.recipe.backup.blobs.layout import layout_of
 from collective.recipe.backup.blobs.sets import Copied
@@ -27,12 +27,15 @@ def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
     until: Tid,
     files: Files,
     progress: Progress,
+    size: int | None = None,
 ) -> Copied:
     """Unpack *archives*, a chain, to *target*, durably, but for the blobs later than *until*.
 
     *target* must be empty or not there; whoever publishes it does so afterwards.  Blobs of
-    *live* with the same size, time and bytes are linked.  Raises IntegrityError that names
-    the archive if one is damaged or missing, or holds what does not belong into the tree.
+    *live* with the same size, time and bytes are linked.  The files in *archives* have *size*
+    bytes in all (None: unknown).  Raises IntegrityError that names the archive if one is
+    damaged or missing, or holds what does not belong into the tree, or if all together do not
+    hold *size* bytes.
     """
     with explained("cannot restore the blobs", target):
         if target.is_symlink() or (target.exists() and any(target.iterdir())):
@@ -43,15 +46,18 @@ def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
             raise error
         files.make_directory(target)
         unpacking = Unpacking(target, live if live and live.is_dir() else None, until, files)
-        size = sum(archive.path.stat().st_size for archive in archives)
-        with progress.phase("blobs", size) as advance:
+        stored = sum(archive.path.stat().st_size for archive in archives)
+        with progress.phase("blobs", stored) as advance:
             for archive in archives:
                 if archive.delta:
                     # the storage may have been migrated to another layout since the full one
                     unpacking.begin_delta(layout_of(target) if mark_of(archive) else None)
                 _unpack(archive, unpacking, advance)
+        copied = unpacking.sum()
+        if size is not None and copied.whole != size:
+            raise other_size(archives, found=copied.whole, expected=size)
         files.sync_tree(target)
-    return unpacking.sum()
+    return copied
 
 
 def _unpack(archive: Archive, unpacking: Unpacking, advance: Advance) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, cast
 
@@ -107,11 +107,6 @@ class Stream:
             size -= len(part)
         return b"".join(parts)
 
-    def drain(self) -> None:
-        """Read up to the end."""
-        while self.some(PIECE_SIZE):
-            pass
-
 
 @contextmanager
 def explaining(archive: Archive) -> Iterator[None]:
@@ -126,6 +121,15 @@ def explaining(archive: Archive) -> Iterator[None]:
         raise damaged(archive, str(error)) from error
     except OSError as error:
         raise from_os_error(error, "cannot read the archive", archive.path) from error
+
+
+def other_size(archives: Sequence[Archive], *, found: int | None, expected: int) -> IntegrityError:
+    """Return the error that *archives*, a chain, hold *found* bytes of files, not *expected*."""
+    several = f" and the {len(archives) - 1} that it builds on" if archives[1:] else ""
+    return damaged(
+        archives[-1],
+        f"it{several} should hold {expected:,} bytes of files in all, and not {found:,}",
+    )
 
 
 def damaged(archive: Archive, why: str) -> IntegrityError:

@@ -41,7 +41,7 @@ class Unpacking:
         self._placed: set[int] | None = None
         self._layout: Layout | None = None
         self._moved = self._links = False
-        self._written = self._linked = self._size = self._foreign = 0
+        self._written = self._linked = self._size = self._foreign = self._held = 0
 
     def begin_delta(self, layout: Layout | None) -> None:
         """Expect an incremental archive, which may replace what earlier ones brought.
@@ -60,6 +60,7 @@ class Unpacking:
         path, blob = member.path, blob_of(member.path)
         if blob and blob.tid > self._until:
             return
+        self._held += member.status.st_size
         if blob and self._layout:
             path = self._layout.path(blob)
         self._ground.enter(os.path.dirname(path))
@@ -82,9 +83,13 @@ class Unpacking:
                     self._check_link(entry.path, os.readlink(self._target / entry.path))
 
     def sum(self) -> Copied:
-        """Return what was done."""
+        """Return what was done; *whole* are the bytes of all files that the archives hold."""
         return Copied(
-            files=self._written, linked=self._linked, size=self._size, foreign=self._foreign
+            files=self._written,
+            linked=self._linked,
+            size=self._size,
+            foreign=self._foreign,
+            whole=self._held,
         )
 
     def _add_directory(self, member: Member) -> None:

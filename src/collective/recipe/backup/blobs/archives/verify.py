@@ -7,12 +7,13 @@ an archive that is not compressed cannot be seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from collective.recipe.backup.blobs.archives.building import broken
 from collective.recipe.backup.blobs.archives.names import Archive, find_chains
 from collective.recipe.backup.blobs.archives.reading import mark_of, members
+from collective.recipe.backup.blobs.archives.stored import other_size
 from collective.recipe.backup.blobs.layout import blob_of
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.model import BlobId, Problem
@@ -46,10 +47,12 @@ def verify_contents(
     *,
     progress: Progress,
     wants: Callable[[Archive], bool] = everything,
+    sizes: Mapping[tuple[Archive, ...], int] | None = None,
 ) -> Iterator[Problem]:
     """Yield what ``verify_names`` yields, and which other archives are damaged.
 
-    Only those are read that *wants* asks for.
+    Only those are read that *wants* asks for.  *sizes* has for a chain the bytes of the files
+    that all its archives hold; it is looked at if all of them are read and are whole.
     """
     named = set()
     for problem in verify_names(archives):
@@ -57,14 +60,19 @@ def verify_contents(
         yield problem
     wanted = [archive for archive in archives if wants(archive)]
     size = sum(archive.path.stat().st_size for archive in wanted)
+    held: dict[Archive, int] = {}
     with progress.phase("verifying the archives", size) as advance:
         for archive in wanted:
             try:
-                for _member in members(archive, advance):
-                    pass
+                held[archive] = sum(each.status.st_size for each in members(archive, advance))
             except BackupError as error:
                 if error.where not in named:
                     yield _problem(error)
+    for chain, expected in (sizes or {}).items():
+        if held.keys() >= set(chain):
+            found = sum(held[archive] for archive in chain)
+            if found != expected:
+                yield _problem(other_size(chain, found=found, expected=expected))
 
 
 def missing(archives: Sequence[Archive], ids: Iterable[BlobId]) -> Iterator[BlobId]:

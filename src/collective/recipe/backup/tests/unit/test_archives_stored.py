@@ -38,11 +38,6 @@ class TestStream:
             b"",
         ]
 
-    def test_what_is_left_can_be_passed_over(self, stream):
-        stream.read(2)
-        stream.drain()
-        assert stream.read(1) == b""
-
 
 def test_progress_is_told_of_every_stored_byte(tmp_path):
     archive = planned(tmp_path, "b", FIRST)
