@@ -22,7 +22,7 @@ from typing import NamedTuple, TypeVar
 from blake3 import blake3
 
 from collective.recipe.backup.blobs.checksums import Checksum
-from collective.recipe.backup.blobs.layout import Entry, Kind
+from collective.recipe.backup.blobs.layout import MARKER, Entry, Kind
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
 
@@ -166,8 +166,8 @@ class Transfer:
         here, there = regular(f"{self._from}/{path}"), regular(f"{earlier}/{path}")
         if here is None or there is None or not unchanged(here, there):
             return None
-        if known is None or self.doubted:
-            # nobody has read it before: trust the bytes, not the times
+        if known is None or self.doubted or path == MARKER:
+            # not read before, or too small to save by not reading it: trust bytes, not times
             ours, theirs = checksum_of(self.source, path), checksum_of(earlier, path)
             return ours if ours == theirs else None
         return known if known.size == here.st_size else None

@@ -24,7 +24,7 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
-from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.model import BlobId, Oid
 from collective.recipe.backup.smallfile import read_small
 from collective.recipe.backup.times import Tid
@@ -101,7 +101,7 @@ def layout_of(root: Path) -> Layout:
     """Return the layout of the blobstorage at *root*.
 
     Without a marker what is there decides, and for an empty directory ZODB's default, bushy.
-    Raises BackupError when the marker names a layout that no blobstorage has.
+    Raises IntegrityError when the marker names a layout that no blobstorage has.
     """
     data = read_small(root / MARKER, _MARKER_SIZE)
     if data is None:
@@ -115,7 +115,7 @@ def layout_of(root: Path) -> Layout:
         hint = "blob_storage must be the directory that the ZEO server or the instance writes to"
         if name == "zeocache":
             hint = f"this is the cache of a ZEO client; {hint}"
-        raise BackupError(
+        raise IntegrityError(
             f"no blobstorage has the layout {name[:40]!r}", where=root / MARKER, hint=hint
         ) from None
 

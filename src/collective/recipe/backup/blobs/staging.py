@@ -23,7 +23,7 @@ from collective.recipe.backup.blobs.copying import (
     regular,
     unchanged,
 )
-from collective.recipe.backup.blobs.layout import ALL, Kind, Span, named, walk
+from collective.recipe.backup.blobs.layout import ALL, MARKER, Kind, Span, named, walk
 from collective.recipe.backup.blobs.readahead import Task, reading_ahead
 from collective.recipe.backup.blobs.sets import BlobSet, Copied, Tally
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
@@ -177,7 +177,7 @@ class Restoration(Transfer):
         expected = known or Checksum(path, here.st_size, "")
         if here.st_size != expected.size:
             return None  # the copy will tell
-        if unchanged(here, there) and not self.verify_live:
+        if unchanged(here, there) and not self.verify_live and path != MARKER:
             return expected
         with suppress(OSError):  # the live one may be what is damaged
             live = checksum_of(earlier, path)

@@ -138,11 +138,27 @@ def _one(run: Run, destination: Destination, why_full: str) -> Outcome:
     clock = clock_of(run, points)
     if clock.sudden:
         warn_of(run, clock.doubt)
-    outcome = destination.backup(run.now, clock=clock, why_full=why_full)
+    try:
+        outcome = destination.backup(run.now, clock=clock, why_full=why_full)
+    except IntegrityError as error:
+        if why_full or not _is_stored(run, error):
+            raise
+        spoilt = Spoilt(run, destination)
+        spoilt.add(Problem(where=error.where, what=error.what))
+        spoilt.remember()
+        logger.warning("%s; nothing can be added to it, so a new chain begins", error)
+        outcome = destination.backup(run.now, clock=clock, why_full=_DAMAGED)
     for note in outcome.notes:
         logger.warning("%s", note)
     logger.info("%s", outcome.summary)
     return outcome
+
+
+def _is_stored(run: Run, error: IntegrityError) -> bool:
+    """Tell whether *error* is of something in the backups, and not of the site."""
+    places = run.config.destinations[run.destination]
+    directories = (it for each in places for it in (each.filestorage, each.blobstorage) if it)
+    return any(Path(error.where).is_relative_to(directory) for directory in directories)
 
 
 def _closing_line(outcomes: Sequence[Outcome], seconds: float) -> str:

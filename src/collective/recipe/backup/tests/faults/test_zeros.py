@@ -14,7 +14,7 @@ from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.tests.archived import FIRST, Archived
 from collective.recipe.backup.tests.faults.harness import Hasty
-from collective.recipe.backup.tests.runs import NOON, Operated
+from collective.recipe.backup.tests.runs import NOON, Operated, copied
 from collective.recipe.backup.tests.samples import Site, contents_of
 
 STYLES = {
@@ -34,6 +34,7 @@ NO_PART_OF_A_BACKUP = ".backup"
 """What the names of lock, history, mark and the like begin with."""
 
 BLOCK = 512
+NOTICED = "damage was found in the newest chain"
 
 
 @pytest.fixture(params=STYLES)
@@ -101,6 +102,24 @@ def test_zeros_over_any_stored_file_are_told_and_never_restored(
             shutil.rmtree(to, ignore_errors=True)
             assert list(operated.destination().verify(Depth.CHECKSUMS)), path
         overwrite(path, whole)
+
+
+def test_zeros_over_any_stored_file_do_not_end_the_next_backup(
+    operated: Operated, tmp_path: Path
+) -> None:
+    noticed = 0
+    for number, path in enumerate(stored(operated)):
+        twin = copied(operated, tmp_path / f"twin{number}")
+        there = twin.site.directory / path.relative_to(operated.site.directory)
+        overwrite(there, bytes(there.stat().st_size))
+        twin.site.commit({"new": 1}, {"new": b"a new blob"}, at=NOON + timedelta(hours=9))
+        outcome = twin.backup(files=Hasty())
+        if NOTICED in outcome.summary:
+            noticed += 1
+            to = tmp_path / f"to{number}"
+            twin.restore(to=to, files=Hasty())
+            assert contents_of(to / "Data.fs", to / "blobstorage") == twin.site.contents()
+    assert noticed
 
 
 class TestArchive:
