@@ -76,6 +76,11 @@ def reading_of(point: RestorePoint) -> datetime:
     return point.moment if point.taken is None else point.taken
 
 
+def committed_of(point: RestorePoint) -> datetime | None:
+    """Return the moment of the last transaction in *point*, None if it is not known."""
+    return _moment(point.tid)
+
+
 def chronology(
     points: Iterable[RestorePoint],
     now: datetime,

@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from collective.recipe.backup.files import Files
@@ -32,6 +32,8 @@ TEXT_LIMIT = 4_000
 
 FOLLOW = "follow"
 """The verb of a whole time of following; hooks are told it as well."""
+BEAT = timedelta(minutes=5)
+"""How often a time of following says that all is well."""
 
 STARTED, DONE, INCOMPLETE, FAILED = "started", "done", "incomplete", "failed"
 OUTCOMES = (STARTED, DONE, INCOMPLETE, FAILED)
@@ -70,6 +72,7 @@ class Record:
     points: Mapping[str, str] = field(default_factory=dict)
     numbers: Mapping[str, int] = field(default_factory=dict)
     hooks: Sequence[HookRun] = ()
+    birth: str = ""  # tells the process from a later one of its number; "": unknown
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -88,16 +91,17 @@ def append(directory: Path, record: Record, files: Files) -> None:
     line = _encode(record)
     length, torn = _end(path)
     if length + len(line) > LIMIT:
-        kept = _shortened([*read(directory), record])
+        kept = _shortened(_runs([*read(directory), record]))
         files.write(path, b"".join(map(_encode, kept)))
     else:
         files.append(path, b"\n" + line if torn else line)
 
 
 def read(directory: Path) -> list[Record]:
-    """Return the runs that the history in *directory* knows, in the order of their starts.
+    """Return the runs that the history in *directory* knows, in the order of its lines.
 
-    A history that is missing or may not be read is empty.
+    So they come as they ended, and those that have not ended as they began, whatever the
+    clock said.  A history that is missing or may not be read is empty.
     """
     try:
         with open_regular(directory / NAME) as file:
@@ -105,8 +109,16 @@ def read(directory: Path) -> list[Record]:
             data = file.read(2 * LIMIT)
     except OSError:
         return []
-    runs = {record.key: record for record in _decoded(data.splitlines())}
-    return sorted(runs.values(), key=lambda record: record.started)
+    return _runs(_decoded(data.splitlines()))
+
+
+def _runs(records: Iterable[Record]) -> list[Record]:
+    """Return the last of *records* of each run, in their order."""
+    runs: dict[tuple[object, ...], Record] = {}
+    for record in records:
+        runs.pop(record.key, None)
+        runs[record.key] = record
+    return list(runs.values())
 
 
 def _end(path: Path) -> tuple[int, bool]:
@@ -120,24 +132,21 @@ def _end(path: Path) -> tuple[int, bool]:
         return 0, False
 
 
-def _shortened(records: Iterable[Record]) -> list[Record]:
-    """Return the newest runs of each verb, in half of the room, shared by the verbs.
+def _shortened(records: Sequence[Record]) -> list[Record]:
+    """Return the last runs of each verb, in half of the room, shared by the verbs.
 
     So a verb that runs every minute does not make us forget one that runs every month.
     """
-    latest = {record.key: record for record in records}
-    by_verb: dict[str, list[Record]] = {}
-    for record in sorted(latest.values(), key=lambda record: record.started):
-        by_verb.setdefault(record.verb, []).append(record)
+    verbs = {record.verb for record in records}
+    left = dict.fromkeys(verbs, LIMIT // 2 // len(verbs))
+    first = dict.fromkeys(verbs, True)
     kept: list[Record] = []
-    for runs in by_verb.values():
-        room = LIMIT // 2 // len(by_verb)
-        for record in reversed(runs):
-            room -= len(_encode(record))
-            if room < 0 and record is not runs[-1]:
-                break
+    for record in reversed(records):
+        left[record.verb] -= len(_encode(record))
+        if left[record.verb] >= 0 or first[record.verb]:
             kept.append(record)
-    return sorted(kept, key=lambda record: record.started)
+        first[record.verb] = False
+    return kept[::-1]
 
 
 # the form of a line
@@ -151,6 +160,7 @@ def _encode(record: Record) -> bytes:
             "started": record.started.isoformat(),
             "process": record.process,
             "host": record.host,
+            "birth": record.birth,
             "outcome": record.outcome,
             "exit_code": record.exit_code,
             "seconds": _rounded(record.seconds),
@@ -188,6 +198,7 @@ def _decode(table: Table) -> Record:
         started=table.moment("started"),
         process=table.number("process"),
         host=table.text("host"),
+        birth=table.text_or_none("birth") or "",
         outcome=outcome,
         exit_code=table.number_or_none("exit_code"),
         seconds=table.amount_or_none("seconds"),

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from collective.recipe.backup.errors import CommandFailed
@@ -149,15 +150,51 @@ def can_compute() -> bool:
     return processors > 1 and bool(sys.executable)
 
 
-def is_running(process: int) -> bool:
-    """Tell whether there is a process of that number on this machine."""
+def birth_of(process: int) -> str:
+    """Return what tells the process of that number from a later one that has it; "": unknown.
+
+    It is the id of the boot of the machine, and the ticks from then to the start of the
+    process: field 22 of ``/proc/PID/stat`` (``man proc_pid_stat``).
+    """
+    fields = _stat(process)
+    try:
+        return f"{_BOOT.read_text('ascii').strip()} {fields[19]}" if fields else ""
+    except OSError:
+        return ""
+
+
+def is_running(process: int, birth: str = "") -> bool:
+    """Tell whether there is a process of that number, and of that *birth*, on this machine.
+
+    One that has ended and that its parent has not yet asked for (a zombie) is none.  Where the
+    system tells nothing but the number, the number must do.
+    """
     try:
         os.kill(process, 0)
     except PermissionError:
-        return True
+        pass
     except (OSError, OverflowError):
         return False
-    return True
+    fields = _stat(process)
+    if fields and fields[0] in _OVER:
+        return False
+    found = birth_of(process)
+    return not birth or not found or birth == found
+
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_OVER = ("Z", "X", "x")
+"""States of a process that has ended."""
+
+
+def _stat(process: int) -> list[str]:
+    """Return what the kernel says of a process, from its state on; nothing if it does not."""
+    try:
+        text = Path(f"/proc/{process}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return []
+    # the name before it, in parentheses, may hold anything
+    return text.rpartition(")")[2].split()
 
 
 def _pass_through(reader: int, tail: bytearray) -> None:

@@ -67,6 +67,7 @@ class Plan:
 
     decisions: tuple[Decision, ...]
     doubt: str = ""  # what speaks against the clock, a sentence; "": nothing does
+    sudden: bool = False  # whether it says so for the first day
     withheld: tuple[str, ...] = ()  # chains that would go if it were not for the doubt
 
     @property
@@ -105,7 +106,7 @@ def plan(
     decisions = _decisions(points, policy, times.made, now)
     doubt = times.clock.doubt
     if not (times.clock.sudden or (doubt and policy.by_time)):
-        return Plan(decisions=decisions, doubt=doubt)
+        return Plan(decisions=decisions, doubt=doubt, sudden=times.clock.sudden)
     withheld = _removed(decisions)
     return Plan(
         decisions=tuple(
@@ -113,6 +114,7 @@ def plan(
             for made in decisions
         ),
         doubt=doubt,
+        sudden=times.clock.sudden,
         withheld=withheld,
     )
 

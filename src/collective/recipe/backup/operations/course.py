@@ -137,6 +137,17 @@ def put_down(run: Run, outcomes: Sequence[Outcome], seconds: float) -> None:
     telling.write(telling.record(seconds))
 
 
+def goes_on(run: Run) -> None:
+    """Put down that the time of following *run* has begun, if the history does not say so.
+
+    It could not as long as there was no directory of backups to put it into.
+    """
+    telling = _Telling(run)
+    began = telling.record().key
+    if all(record.key != began for record in history.read(history_directory(run))):
+        telling.started()
+
+
 def beat(run: Run) -> None:
     """Ping that a time of following goes well."""
     _Telling(run).ping_end()
@@ -190,6 +201,7 @@ class _Telling:
             started=run.now,
             process=os.getpid(),
             host=os.uname().nodename,
+            birth=process.birth_of(os.getpid()),
             hooks=tuple(self._hooks),
         )
 

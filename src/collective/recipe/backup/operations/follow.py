@@ -21,15 +21,12 @@ from typing import Protocol
 
 from collective.recipe.backup.destinations import Outcome
 from collective.recipe.backup.errors import InUse
-from collective.recipe.backup.history import FOLLOW
+from collective.recipe.backup.history import BEAT, FOLLOW
 from collective.recipe.backup.operations.backup import back_up_now, merge_now
-from collective.recipe.backup.operations.course import beat, course
+from collective.recipe.backup.operations.course import beat, course, goes_on
 from collective.recipe.backup.operations.run import Run
 
 logger = logging.getLogger("backup")
-
-BEAT = timedelta(minutes=5)
-"""How often the watcher behind ping_url is told that all is well."""
 
 Look = tuple[tuple[int, int, int], ...]
 """Device, inode and size of each filestorage."""
@@ -50,7 +47,8 @@ def follow(run: Run, pace: Pace, *, tell: Callable[[str], None]) -> None:
 
     *tell* is told when following has begun, and each restore point that it makes.
     """
-    with course(replace(run, verb=FOLLOW)):
+    run = replace(run, verb=FOLLOW)
+    with course(run):
         following = _Following(run, tell)
         tell("following")
         while True:
@@ -70,17 +68,21 @@ class _Following:
         self._run = run
         self._tell = tell
         self._backed_up: Look | None = None
+        self._is_put_down = False
         self._merged = ""
         self._seen = run.now
-        self._next_beat = run.now
+        self._last_beat = run.now - BEAT
 
     def look(self, now: datetime) -> None:
         """Do what there is to do at *now*.  Raises InUse while another run is at work."""
-        run = replace(self._run, now=now, following=True, seen=(self._seen,))
+        run = replace(self._run, verb="backup", now=now, following=True, seen=(self._seen,))
         self._seen = now
         look = _look(run)
         if look is not None and look != self._backed_up:
             outcomes = back_up_now(run)
+            if not self._is_put_down:
+                goes_on(self._run)
+                self._is_put_down = True
             for outcome in outcomes:
                 if outcome.changed:
                     self._tell(f"restore point {outcome.point.stamp}")
@@ -88,9 +90,10 @@ class _Following:
         if self._merged != _hour(now):
             merge_now(run, before=_hour(now))
             self._merged = _hour(now)
-        if look is not None and now >= self._next_beat:
+        # also where the clock has gone back: silence would be taken for a failure
+        if look is not None and not timedelta(0) <= now - self._last_beat < BEAT:
             beat(run)
-            self._next_beat = now + BEAT
+            self._last_beat = now
 
 
 def _look(run: Run) -> Look | None:

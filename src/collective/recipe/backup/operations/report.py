@@ -97,9 +97,11 @@ def _of_proofs(found: Status) -> list[Tile]:
 def _of_proof(found: Status, name: str, record: Record | None) -> Tile:
     if record is None:
         return Tile(name=name, value="never")
-    old = age((found.now - record.started).total_seconds())
+    old = f"{age((found.now - record.started).total_seconds())} ago"
+    if record.started > found.now:
+        old = "later than now"
     took = "" if record.seconds is None else f", took {duration(record.seconds)}"
-    return Tile(name=name, value=f"{old} ago", more=f"{record.outcome}{took}")
+    return Tile(name=name, value=old, more=f"{record.outcome}{took}")
 
 
 def _of_rooms(found: Status) -> list[Tile]:

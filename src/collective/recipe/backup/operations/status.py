@@ -6,6 +6,9 @@ second and without changing anything, so that a watcher can ask every minute.
 The newest restore point may be old although the backups run: if nothing was committed,
 there is nothing to add.  So what counts is up to when it is known to be the state of the
 site: until the newest backup that went well began, if that found it current.
+
+Clocks lie.  So what happened last is what the history has last, no time that is later than now
+makes anything young, and each such time is a warning.
 """
 
 from __future__ import annotations
@@ -17,15 +20,19 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from collective.recipe.backup import history, locking, swap
+from collective.recipe.backup import history, locking, retention, swap
 from collective.recipe.backup.amounts import duration, size
+from collective.recipe.backup.chronology import committed_of, reading_of
 from collective.recipe.backup.errors import IntegrityError, Interrupted, InUse, explained
 from collective.recipe.backup.history import FOLLOW, Record
 from collective.recipe.backup.model import MAIN, Place, RestorePoint, Source
 from collective.recipe.backup.operations import whereabouts
+from collective.recipe.backup.operations.made_good import died, goes_on, is_made_good, kind_of
 from collective.recipe.backup.operations.run import Run, history_directory
-from collective.recipe.backup.process import is_running
 from collective.recipe.backup.times import stamp
+
+DIFFERENT_CLOCKS = timedelta(minutes=5)
+"""By how much the clocks of two machines may differ that look at the same backups."""
 
 PROOFS = ("verify", "rehearse")
 """Verbs that look whether restore points are whole."""
@@ -83,10 +90,10 @@ class DiskRoom:
 class Status:
     """What is known at *now*.
 
-    *newest* has the newest run of each verb that has ended, *newest_good* the newest that
-    went well.  *under_way* says which run is at work, "" if none is; *died* are runs that
-    began and neither ended nor go on.  *replaced* is what a restore replaced and is still
-    there.  *findings* come with the worst first.
+    *records* are all runs, as the history has them.  *under_way* says which run is at work,
+    "" if none is; *died* are runs that began and neither ended nor go on.  *replaced* is what a
+    restore replaced and is still there.  *withheld* says why restore points stay that would go
+    otherwise, "" if none do.  *findings* come with the worst first.
     """
 
     part: str
@@ -94,12 +101,27 @@ class Status:
     now: datetime
     storages: Sequence[Storage]
     rooms: Sequence[DiskRoom]
-    newest: Mapping[str, Record]
-    newest_good: Mapping[str, Record]
+    records: Sequence[Record] = ()
     under_way: str = ""
     died: Sequence[Record] = ()
     replaced: Sequence[Path] = ()
+    withheld: str = ""
     findings: Sequence[Finding] = field(default=())
+
+    @property
+    def ended(self) -> Sequence[Record]:
+        """The runs that have ended, in that order."""
+        return [record for record in self.records if record.outcome != history.STARTED]
+
+    @property
+    def newest(self) -> Mapping[str, Record]:
+        """The run of each verb that ended last."""
+        return {record.verb: record for record in self.ended}
+
+    @property
+    def newest_good(self) -> Mapping[str, Record]:
+        """The run of each verb that ended last of those that went well."""
+        return {record.verb: record for record in self.ended if record.outcome == history.DONE}
 
     @property
     def severity(self) -> Severity:
@@ -108,13 +130,8 @@ class Status:
 
     def after(self, record: Record) -> Status:
         """Return the same with one more run, which has ended."""
-        good = {record.verb: record} if record.outcome == history.DONE else {}
-        return replace(
-            self,
-            newest={**self.newest, record.verb: record},
-            newest_good={**self.newest_good, **good},
-            under_way="",
-        )
+        others = (other for other in self.records if other.key != record.key)
+        return replace(self, records=(*others, record), under_way="")
 
 
 def status(run: Run) -> Status:
@@ -124,21 +141,20 @@ def status(run: Run) -> Status:
         for record in history.read(history_directory(run))
         if record.destination == run.destination
     ]
-    # a run that was not let in may have begun later, and is over at once
-    ended = sorted((record for record in records if record.outcome != history.STARTED), key=_end_of)
+    points = [(it.source, it.restore_points()) for it in run.destinations()]
     journal = swap.journal_path(Path(os.path.realpath(run.config.sources[-1].filestorage)))
     replaced, broken = _replaced(journal)
     found = Status(
         part=run.config.part,
         destination=run.destination,
         now=run.now,
-        storages=[_storage(it.source, it.restore_points(), ended) for it in run.destinations()],
+        storages=[_storage(source, each, records, run.now) for source, each in points],
         rooms=list(_rooms(run.config.destinations[run.destination])),
-        newest={record.verb: record for record in ended},
-        newest_good={r.verb: r for r in ended if r.outcome == history.DONE},
+        records=records,
         under_way=_under_way(run, records),
-        died=_died(records),
+        died=died(records, run.now),
         replaced=replaced,
+        withheld=_withheld(run, [each for _source, each in points], records),
     )
     findings = sorted(
         [*broken, *_findings(run, found)], key=lambda finding: finding.severity, reverse=True
@@ -149,7 +165,9 @@ def status(run: Run) -> Status:
 # what there is
 
 
-def _storage(source: Source, points: Sequence[RestorePoint], ended: Sequence[Record]) -> Storage:
+def _storage(
+    source: Source, points: Sequence[RestorePoint], records: Sequence[Record], now: datetime
+) -> Storage:
     whole = [point for point in points if point.whole and point.restorable]
     newest = max(whole, key=lambda point: point.age, default=None)
     return Storage(
@@ -158,22 +176,50 @@ def _storage(source: Source, points: Sequence[RestorePoint], ended: Sequence[Rec
         whole=len(whole),
         stored=sum(point.stored for point in points),
         newest=newest,
-        as_of=None if newest is None else _as_of(newest, source, ended),
+        as_of=_as_of(whole, _found_current(newest, source, records), now) if newest else None,
         stamps={point.stamp for point in points},
     )
 
 
-def _as_of(newest: RestorePoint, source: Source, ended: Iterable[Record]) -> datetime:
-    """Return up to when *newest* is known to be the state of the site."""
-    taken = newest.moment if newest.taken is None else min(newest.taken, newest.moment)
-    found_current = (
-        record.started
-        for record in ended
-        if record.verb == "backup"
-        and record.outcome in (history.DONE, history.INCOMPLETE)
-        and record.points.get(source.name) == newest.stamp
-    )
-    return max([taken, *found_current])
+def _as_of(
+    points: Sequence[RestorePoint], found_current: Iterable[datetime], now: datetime
+) -> datetime:
+    """Return up to when the newest of *points* is known to be the state of the site.
+
+    *found_current* is when runs found it to be that, the last run first.  No time that is later
+    than *now* is believed.  If all are, it is as old as the oldest of them says.
+    """
+    points = sorted(points, key=lambda point: point.age, reverse=True)
+    known = [
+        *found_current,
+        min(reading_of(points[0]), points[0].moment),
+        *filter(None, [committed_of(points[0])]),
+        *(min(reading_of(point), point.moment) for point in points[1:]),
+    ]
+    return next((moment for moment in known if moment <= now), min(known))
+
+
+def _found_current(
+    newest: RestorePoint, source: Source, records: Sequence[Record]
+) -> Iterator[datetime]:
+    """Yield when runs began that found *newest* to be the state of *source*, the last first."""
+    for record in reversed(records):
+        good = record.outcome in (history.DONE, history.INCOMPLETE)
+        if record.verb == "backup" and good and record.points.get(source.name) == newest.stamp:
+            yield record.started
+
+
+def _withheld(run: Run, points: Iterable[Sequence[RestorePoint]], records: Iterable[Record]) -> str:
+    """Return why restore points stay that would go otherwise, "" if none do.
+
+    That the clock says so for the first time just now is no reason yet to complain.
+    """
+    witnesses = [record.started for record in records if record.started != run.now]
+    for each in points:
+        planned = retention.plan(each, run.policy, run.now, witnesses=witnesses)
+        if planned.withheld and not planned.sudden:
+            return planned.doubt
+    return ""
 
 
 def _rooms(places: Iterable[Place]) -> Iterator[DiskRoom]:
@@ -198,41 +244,9 @@ def _under_way(run: Run, records: Iterable[Record]) -> str:
         if holder is not None:
             return holder or "a run that does not say who it is"
     for record in records:
-        if record.outcome == history.STARTED and _goes_on(record):
+        if record.outcome == history.STARTED and goes_on(record):
             return f"{record.verb}, process {record.process} since {stamp(record.started)}"
     return ""
-
-
-def _died(records: Sequence[Record]) -> list[Record]:
-    """Return the runs that began, are gone, and that no later one of their kind made good."""
-    died = []
-    for number, record in enumerate(records):
-        if record.outcome != history.STARTED or _goes_on(record):
-            continue
-        later = (
-            other
-            for other in records[number + 1 :]
-            if other.outcome in (history.DONE, history.INCOMPLETE)
-            and _kind(other) == _kind(record)
-            # what a time of following did before it died makes nothing good
-            and (other.process, other.host) != (record.process, record.host)
-        )
-        if next(later, None) is None:
-            died.append(record)
-    return died
-
-
-def _goes_on(record: Record) -> bool:
-    """Tell whether the process of a run is still there; elsewhere only its lock can tell."""
-    return record.host == os.uname().nodename and is_running(record.process)
-
-
-def _end_of(record: Record) -> datetime:
-    return record.started + timedelta(seconds=record.seconds or 0)
-
-
-def _kind(record: Record) -> str:
-    return "backup" if record.verb == FOLLOW else record.verb
 
 
 def _replaced(journal: Path) -> tuple[list[Path], list[Finding]]:
@@ -250,6 +264,7 @@ def _replaced(journal: Path) -> tuple[list[Path], list[Finding]]:
 
 
 def _findings(run: Run, found: Status) -> Iterator[Finding]:
+    yield from _of_clocks(found)
     for lost in whereabouts.gone(run):
         if lost.unmounted:
             yield _critical(f"{lost.what}: {lost.directory}")
@@ -261,7 +276,30 @@ def _findings(run: Run, found: Status) -> Iterator[Finding]:
     for record in found.died:
         yield Finding(
             severity=_weight(record, exit_code=None),
-            what=f"the {record.verb} of {stamp(record.started)} died",
+            what=f"the {record.verb} of {stamp(record.started)} died"
+            + (", and none follows since then" if record.verb == FOLLOW else ""),
+        )
+
+
+def _of_clocks(found: Status) -> Iterator[Finding]:
+    """Complain of a time that is later than now, and of what stays because of such a doubt."""
+    told = [(record.started, f"the {record.verb}") for record in found.newest.values()]
+    told += [
+        (reading_of(storage.newest), "the newest restore point")
+        for storage in found.storages
+        if storage.newest is not None
+    ]
+    latest, what = max(told, default=(found.now, ""))
+    if latest > found.now + DIFFERENT_CLOCKS:
+        yield Finding(
+            severity=Severity.WARNING,
+            what=f"{what} of {stamp(latest)} is later than now: the clock was ahead then, "
+            "or is behind",
+        )
+    if found.withheld:
+        yield Finding(
+            severity=Severity.WARNING,
+            what=f"{found.withheld}: restore points stay that would go otherwise",
         )
 
 
@@ -295,8 +333,8 @@ def _of_run(record: Record, found: Status) -> Iterator[Finding]:
     """Complain of the newest run of a verb, unless it was made good."""
     if record.outcome == history.DONE:
         return
-    good = (other for other in found.newest_good.values() if _kind(other) == _kind(record))
-    if any(other.started > record.started for other in good) or _is_gone(record, found):
+    later = found.records[found.records.index(record) + 1 :]
+    if is_made_good(record, later, found.now) or _is_gone(record, found):
         return
     severity = _weight(record, record.exit_code)
     if record.outcome == history.INCOMPLETE:
@@ -323,7 +361,7 @@ def _weight(record: Record, exit_code: int | None) -> Severity:
     """Return how bad it is that a run failed."""
     if exit_code in (Interrupted.exit_code, InUse.exit_code):
         return Severity.WARNING
-    critical = _kind(record) == "backup" or exit_code == IntegrityError.exit_code
+    critical = kind_of(record) == "backup" or exit_code == IntegrityError.exit_code
     return Severity.CRITICAL if critical else Severity.WARNING
 
 

@@ -82,9 +82,11 @@ def _rows(found: Status, restore: str) -> Iterator[tuple[str, str]]:
 def _told(record: Record | None, found: Status) -> str:
     if record is None:
         return "never"
-    old = age((found.now - record.started).total_seconds())
+    old = f"{age((found.now - record.started).total_seconds())} ago"
+    if record.started > found.now:
+        old = "later than now"
     took = "" if record.seconds is None else f" in {duration(record.seconds)}"
-    return f"{times.stamp(record.started)}, {old} ago, {record.outcome}{took}"
+    return f"{times.stamp(record.started)}, {old}, {record.outcome}{took}"
 
 
 # for Nagios

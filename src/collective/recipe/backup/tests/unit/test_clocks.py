@@ -12,6 +12,7 @@ from collective.recipe.backup.config import SNAPSHOT
 from collective.recipe.backup.operations.backup import back_up
 from collective.recipe.backup.operations.follow import follow
 from collective.recipe.backup.operations.prune import plan, prune
+from collective.recipe.backup.tests.faults.harness import Hasty
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.times import stamp, utcnow
@@ -54,7 +55,7 @@ class Nights:
             self.site.commit({"night": self.number}, {"blob": b"%d" % self.number})
             self.states.append(self.site.contents())
             self.operated.now = NOON + self.number * DAY + wrong - timedelta(hours=1)
-            self.operated.backup(full=full)
+            self.operated.backup(full=full, files=Hasty())
 
     def dates(self) -> list[str]:
         return [point.stamp[:10] for point in self.operated.points()]
@@ -157,7 +158,7 @@ def test_runs_that_found_nothing_new_prove_that_the_clock_is_right(site: Site, w
     nights.pass_by(3)
     for number in range(4, 60):
         nights.operated.now = NOON + number * DAY - timedelta(hours=1)
-        assert not nights.operated.backup().changed
+        assert not nights.operated.backup(files=Hasty()).changed
     assert len(nights.dates()) == 1
     assert warnings() == []
 
@@ -193,7 +194,7 @@ def test_snapshots_at_long_intervals_are_no_leap_while_the_site_is_backed_up(
     operated = nights.operated
     for _month in range(3):
         nights.pass_by(30, full=False)
-        operated.backup(destination=SNAPSHOT, full=True)
+        operated.backup(destination=SNAPSHOT, full=True, files=Hasty())
     assert warnings() == []
 
 

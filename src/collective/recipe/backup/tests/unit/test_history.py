@@ -37,6 +37,7 @@ def test_a_run_is_what_its_last_line_says(tmp_path):
         phases={"filestorage": 0.25, "blobs": 1.0},
         points={"1": "2026-03-01-12-00-00", "catalog": "2026-03-01-12-00-00"},
         numbers={"bytes": 2**60},
+        birth="a boot 17",
         hooks=(HookRun(name="pre_command", exit_code=0, seconds=0.1, output="</script>\n"),),
     )
     for line in (record(), ended(), record(1), full):
@@ -171,3 +172,19 @@ def test_a_run_is_told_from_another_by_its_process(tmp_path):
     append(tmp_path, ended(), Files())
     append(tmp_path, other, Files())
     assert read(tmp_path) == [ended(), other]
+
+
+def test_runs_come_as_they_ended_whatever_the_clock_said(tmp_path):
+    ahead, long = ended(10**6), record(1)
+    for line in (ahead, long, ended(2), ended(1, seconds=9000.0)):
+        append(tmp_path, line, Files())
+    assert read(tmp_path) == [ahead, ended(2), ended(1, seconds=9000.0)]
+
+
+def test_a_clock_that_was_ahead_makes_no_run_outlast_later_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(history, "LIMIT", 20_000)
+    append(tmp_path, ended(10**6), Files())
+    for number in range(200):
+        append(tmp_path, ended(number), Files())
+    runs = read(tmp_path)
+    assert runs == [ended(number) for number in range(200 - len(runs), 200)]

@@ -8,7 +8,7 @@ import pytest
 
 from collective.recipe.backup import process
 from collective.recipe.backup.errors import CommandFailed
-from collective.recipe.backup.process import KEPT, is_running, run, run_hook
+from collective.recipe.backup.process import KEPT, birth_of, is_running, run, run_hook
 from collective.recipe.backup.times import monotonic
 
 ODD = "a b'c\"d$(touch x)`e`\nf\\é*;&|"
@@ -124,6 +124,9 @@ def test_who_is_running():
     gone = run_hook("post_command", "echo $$", {})
     assert not is_running(int(gone.output))
     assert not is_running(2**70)
+    assert is_running(os.getpid(), birth_of(os.getpid()))
+    assert not is_running(os.getpid(), "another boot 17")
+    assert birth_of(2**70) == ""
 
 
 ECHO = """\\

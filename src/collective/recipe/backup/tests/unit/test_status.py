@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -25,7 +27,7 @@ from collective.recipe.backup.operations.course import course
 from collective.recipe.backup.operations.measures import samples
 from collective.recipe.backup.operations.status import Severity, Status, status
 from collective.recipe.backup.options.kinds import Room
-from collective.recipe.backup.process import run_hook
+from collective.recipe.backup.process import birth_of, run_hook
 from collective.recipe.backup.sitebackup import main as sitebackup
 from collective.recipe.backup.tests.many import add_restore_points
 from collective.recipe.backup.tests.runs import Operated
@@ -52,7 +54,8 @@ def complaints(operated: Operated, *, later: timedelta = timedelta(0)) -> list[t
 def put_down(operated: Operated, **facts) -> Record:
     """Add a run to the history."""
     known = {"destination": "standard", "process": os.getpid(), "host": os.uname().nodename}
-    record = Record(**{**known, "started": operated.now, **facts})
+    known["started"] = operated.now
+    record = Record(**{**known, **facts})
     history.append(operated.place().filestorage, record, Files())
     return record
 
@@ -214,10 +217,172 @@ def test_following_that_died_is_not_made_good_by_what_it_did_before(site: Site):
     begun = put_down(operated, verb="follow", process=process)
     operated.now += HOUR
     put_down(operated, verb="backup", process=process, outcome="done", exit_code=0)
-    assert complaints(operated) == [("CRITICAL", f"the follow of {stamp(begun.started)} died")]
+    dead = f"the follow of {stamp(begun.started)} died, and none follows since then"
+    assert complaints(operated) == [("CRITICAL", dead)]
+
+
+def test_following_that_died_is_not_made_good_by_other_backups(site: Site):
+    """They may have been made before it died."""
+    operated = Operated(site)
+    operated.backup()
+    begun = put_down(operated, verb="follow", process=gone())
+    for _night in range(3):
+        site.commit({"a": 1})
+        operated.backup()
+    dead = f"the follow of {stamp(begun.started)} died, and none follows since then"
+    assert complaints(operated) == [("CRITICAL", dead)]
+
+
+def test_following_that_failed_is_not_made_good_by_other_backups(site: Site):
+    operated = Operated(site)
+    operated.backup()
+    begun = operated.now
+    put_down(operated, verb="follow", process=17)
+    operated.backup()
+    failed = {"outcome": "failed", "exit_code": 1, "error": "no room", "seconds": 9000.0}
+    put_down(operated, verb="follow", process=17, started=begun, **failed)
+    operated.backup()
+    assert complaints(operated) == [("CRITICAL", f"the follow of {stamp(begun)}: no room")]
+
+
+@pytest.mark.parametrize("how", ["ended", "has backed up", "goes on"])
+def test_following_that_died_is_made_good_by_a_later_one(site: Site, how: str):
+    operated = Operated(site)
+    operated.backup()
+    put_down(operated, verb="follow", process=gone())
     operated.now += HOUR
+    if how == "ended":
+        put_down(operated, verb="follow", process=17, outcome="done", exit_code=0)
+    else:
+        put_down(operated, verb="follow")
+        assert [severity for severity, _what in complaints(operated)] == ["CRITICAL"]
+    if how == "has backed up":
+        put_down(operated, verb="backup", outcome="done", exit_code=0)
+    later = timedelta(minutes=5) if how == "goes on" else timedelta(0)
+    assert complaints(operated, later=later) == []
+
+
+def test_a_process_that_has_the_number_of_one_that_died_is_another(site: Site):
+    operated = Operated(site)
+    operated.backup()
+    put_down(operated, verb="follow", birth="another boot 17")
+    [(severity, what)] = complaints(operated)
+    assert (severity, "died" in what) == ("CRITICAL", True)
+    put_down(operated, verb="follow", birth=birth_of(os.getpid()))
+    assert complaints(operated, later=HOUR) == []
+
+
+def test_a_zombie_does_not_go_on(site: Site):
+    operated = Operated(site)
+    operated.backup()
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        put_down(operated, verb="follow", process=child.pid, birth=birth_of(child.pid))
+        wait_until(lambda: "Z" in Path(f"/proc/{child.pid}/stat").read_text(), "it does not end")
+        assert [what for _severity, what in complaints(operated) if "died" in what]
+
+
+def test_following_that_was_killed_is_complained_of_whatever_cron_does(site: Site):
+    operated = Operated(site)
+    operated.now = utcnow()
+    with running(Script(operated.config_path, "backup", "--follow", "--every", "0.1")) as script:
+        wait_until(lambda: len(history.read(operated.place().filestorage)) == 2, "no backup")
+        follows = "follow, process "
+        wait_until(lambda: found(operated).under_way.startswith(follows), "it does not go on")
+        site.commit({"a": 1})
+        assert main("backup", "standard", operated.config_path, ["-q"]) == 0
+        script.kill()
+    operated.now = utcnow()
+    [(severity, what)] = complaints(operated)
+    assert severity == "CRITICAL"
+    assert what.startswith("the follow of ")
+
+
+# clocks
+
+
+def ahead(operated: Operated, *, days: int = 300) -> None:
+    """Back up with a clock that is ahead, and set it right."""
+    right = operated.now
+    operated.now += timedelta(days=days)
+    operated.backup()
+    operated.now = right + HOUR
+
+
+def test_a_backup_with_a_clock_ahead_makes_nothing_young(site: Site):
+    operated = Operated(site, max_age=timedelta(hours=36))
+    operated.backup()
+    site.commit({"a": 1})
+    ahead(operated)
+    got = found(operated)
+    assert got.storages[0].age(got.now) == HOUR - timedelta(seconds=1)
+    [finding] = got.findings
+    assert finding.severity is Severity.WARNING
+    assert finding.what.endswith("is later than now: the clock was ahead then, or is behind")
+    late = found(operated, later=timedelta(days=40))
+    assert late.severity is Severity.CRITICAL
+    assert "the newest whole restore point is 40 d" in late.findings[0].what
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_failures_after_a_run_with_a_clock_ahead_are_told(site: Site, changed: bool):
+    operated = Operated(site)
+    operated.backup()
+    if changed:
+        site.commit({"a": 1})
+    ahead(operated)
+    whole = site.filestorage.read_bytes()
+    site.filestorage.write_bytes(b"something else")
+    with suppress(IntegrityError):
+        operated.backup()
+    assert complaints(operated)[0][0] == "CRITICAL"
+    assert complaints(operated)[0][1].startswith(f"the backup of {stamp(operated.now)}: ")
+    site.filestorage.write_bytes(whole)
+    site.commit({"a": 2})
     operated.backup()
     assert complaints(operated) == []
+
+
+def test_what_was_found_current_by_a_clock_that_was_right_again_counts(site: Site):
+    operated = Operated(site, max_age=timedelta(hours=36))
+    operated.backup()
+    ahead(operated, days=10)
+    operated.backup()
+    # by now it is later than the clock said when it was ahead
+    got = found(operated, later=timedelta(days=20))
+    assert got.storages[0].age(got.now) == timedelta(days=20)
+
+
+def test_a_site_all_of_whose_restore_points_are_in_the_future_is_a_warning(site: Site):
+    operated = Operated(site)
+    operated.backup()
+    operated.now -= timedelta(days=9000)
+    got = found(operated)
+    assert got.storages[0].age(got.now) == timedelta(0)
+    assert [finding.severity for finding in got.findings] == [Severity.WARNING]
+
+
+def test_restore_points_that_stay_because_of_a_doubt_are_a_warning(site: Site):
+    operated = Operated(site, keep=1, keep_daily=1)
+    for days in (0, 1, 300, 1):
+        operated.now += timedelta(days=days)
+        site.commit({"a": days})
+        operated.backup(full=True)
+    operated.now += timedelta(days=1)
+    [(severity, what)] = complaints(operated)
+    assert severity == "WARNING"
+    assert what.startswith("the clock has leapt by 300 days")
+    assert what.endswith("restore points stay that would go otherwise")
+
+
+def test_a_time_that_is_later_than_now_is_no_age(site: Site, capsys):
+    operated = Operated(site)
+    operated.now = utcnow() + timedelta(days=300)
+    operated.backup()
+    assert main("status", "standard", operated.config_path, []) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("WARNING: ")
+    assert f"last backup           {stamp(operated.now)}, later than now, done" in lines[3]
+    assert main("status", "standard", operated.config_path, ["--nagios"]) == 1
 
 
 def test_what_a_restore_replaced_is_told_and_one_that_was_broken_off_is_critical(site: Site):
@@ -430,6 +595,7 @@ def test_a_run_that_was_not_let_in_is_told_of(site: Site, verb: str):
         with locking.one_writer(operated.config_path.parent, "cron, process 17"):
             code = main(verb, "standard", operated.config_path, [])
     assert code == 5
+    operated.now = utcnow()
     record = found(operated).newest[verb]
     assert (record.outcome, record.exit_code) == ("failed", 5)
     assert "cron, process 17" in record.error
@@ -443,9 +609,12 @@ def test_a_run_that_was_not_let_in_is_told_of(site: Site, verb: str):
 def test_the_run_that_kept_another_out_makes_it_good_when_it_ends(site: Site):
     operated = Operated(site)
     operated.backup()
-    put_down(operated, verb="backup", outcome="done", exit_code=0, seconds=7200.0, process=17)
-    operated.now += HOUR
+    began = operated.now + HOUR
+    put_down(operated, verb="backup", process=17, started=began)
+    operated.now += 2 * HOUR
     put_down(operated, verb="backup", outcome="failed", exit_code=5, seconds=0.0, error="at work")
+    done = {"outcome": "done", "exit_code": 0, "seconds": 7200.0}
+    put_down(operated, verb="backup", process=17, started=began, **done)
     assert complaints(operated, later=5 * HOUR) == []
     assert found(operated).newest["backup"].outcome == "done"
 
@@ -463,6 +632,7 @@ def test_what_was_found_of_a_restore_point_goes_with_it(site: Site, verb: str):
 
     operated.destination().remove([gone.chain])
 
+    operated.now = utcnow()
     assert complaints(operated) == []
 
 
