@@ -118,7 +118,9 @@ _HINTS = {
 def explained(what: str, where: str | os.PathLike[str] = "") -> Iterator[None]:
     """Turn an OSError of the body into a BackupError: *what* did not work, *where*, a hint.
 
-    The path of the OSError itself wins over *where*, because it is nearer to the cause.
+    The path of the OSError itself wins over *where*, because it is nearer to the cause.  A
+    system call on a descriptor names none: where the body has to do with more than one file,
+    such calls stand in ``naming``.
     """
     try:
         yield
@@ -126,13 +128,28 @@ def explained(what: str, where: str | os.PathLike[str] = "") -> Iterator[None]:
         raise from_os_error(error, what, where) from error
 
 
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Let an OSError of the body name *path* if it names no path itself."""
+    try:
+        yield
+    except OSError as error:
+        if not names_a_path(error):
+            error.filename = os.fspath(path)
+        raise
+
+
+def names_a_path(error: OSError) -> bool:
+    """Tell whether *error* names a path: the number of a descriptor is none."""
+    return isinstance(error.filename, str | bytes | os.PathLike)
+
+
 def from_os_error(
     error: OSError, what: str = "cannot go on", where: str | os.PathLike[str] = ""
 ) -> BackupError:
     """Return the BackupError that says in words what *error* means."""
     reason = error.strerror or str(error)
-    name = error.filename if error.filename is not None else where
-    place = os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else str(name)
+    place = os.fsdecode(error.filename if names_a_path(error) else where)
     # an OSError of ours may know better than its number; see smallfile
     hint = getattr(error, "hint", "") or _HINTS.get(error.errno or 0, "")
     return BackupError(f"{what}: {reason}", where=place, hint=hint)

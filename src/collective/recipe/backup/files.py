@@ -23,6 +23,7 @@ from itertools import islice
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from collective.recipe.backup.errors import names_a_path, naming
 from collective.recipe.backup.smallfile import regular
 
 P = ParamSpec("P")
@@ -33,9 +34,12 @@ _COPY_SIZE = 1 << 20
 _MANY_ENTRIES = 1000
 _FICLONE = 0x40049409  # from linux/fs.h; Python names it from 3.12 on
 _NEVER_CLONE = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTTY}
-_NO_CLONE = {*_NEVER_CLONE, errno.EINVAL, errno.EPERM}
+# which of the two files EIO is of, only a read and a write can tell
+_NO_CLONE = {*_NEVER_CLONE, errno.EINVAL, errno.EPERM, errno.EIO}
 _NO_COPY_RANGE = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF}
 _NO_LINK = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
+_NAMES_ANOTHER = {"link", "symlink"}
+"""Operations whose errors name first what is linked to."""
 _NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}
 _NO_DIRECTORY_FSYNC = {errno.EINVAL, errno.ENOTSUP}
 
@@ -82,13 +86,19 @@ class Files:
 
     def _change(
         self,
-        operation: str,  # noqa: ARG002  for the fault tests, which override this
-        path: StrPath,  # noqa: ARG002  likewise
+        operation: str,
+        path: StrPath,
         function: Callable[P, T],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        return function(*args, **kwargs)
+        """Return what *function* returns, which changes *path*; its errors name that."""
+        try:
+            return function(*args, **kwargs)
+        except OSError as error:
+            if operation in _NAMES_ANOTHER or not names_a_path(error):
+                error.filename, error.filename2 = os.fspath(path), None
+            raise
 
     # files
 
@@ -194,10 +204,12 @@ class Files:
             try:
                 made = os.fstat(descriptor)
                 writer = Writer(self, target, descriptor)
-                if self._clone(reader, writer, (status.st_dev, made.st_dev)):
-                    size = _read_through(reader, observe) if observe else status.st_size
-                else:
-                    size = self._fill(reader, writer, observe)
+                # what fails and is no change is a read
+                with naming(source):
+                    if self._clone(reader, writer, (status.st_dev, made.st_dev)):
+                        size = _read_through(reader, observe) if observe else status.st_size
+                    else:
+                        size = self._fill(reader, writer, observe)
                 self._keep_status(target, descriptor, status, made)
                 if sync:
                     self._change("fsync", target, os.fsync, descriptor)
@@ -281,7 +293,7 @@ class Files:
                     1 << 30,
                 )
             except OSError as error:
-                if done or error.errno not in _NO_COPY_RANGE:
+                if error.errno != errno.EIO and (done or error.errno not in _NO_COPY_RANGE):
                     raise
                 step = 0
             if not step:

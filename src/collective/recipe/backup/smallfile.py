@@ -25,9 +25,14 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+
+from collective.recipe.backup.errors import naming
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 LIMIT = 16 << 20
 """Bytes that a small file may have, if its room has no limit of its own."""
@@ -84,8 +89,23 @@ def regular(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
 
 
 def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
-    """Return the regular file at *path*, open for reading.  Raises as regular does."""
-    return open(path, "rb", opener=regular)
+    """Return the regular file at *path*, open for reading.  Raises as regular does.
+
+    Errors of reading it name it too.
+    """
+    return BufferedReader(_Named(path, opener=regular))
+
+
+class _Named(FileIO):
+    """A file whose errors name it, not only those of opening it."""
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        with naming(self.name):
+            return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        with naming(self.name):
+            return super().readall()
 
 
 def _not_regular(path: str | os.PathLike[str]) -> NotRegularError:

@@ -23,7 +23,7 @@ from blake3 import blake3
 
 from collective.recipe.backup.blobs.checksums import Checksum
 from collective.recipe.backup.blobs.layout import MARKER, Entry, Kind
-from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.errors import BackupError, naming
 from collective.recipe.backup.files import Files
 
 THREADS = 2
@@ -251,10 +251,11 @@ def checksum_of(root: Path, path: str) -> Checksum:
     digest, size = blake3(), 0
     descriptor = os.open(where, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        room = min(os.fstat(descriptor).st_size + 1, _READ_SIZE)
-        while data := os.read(descriptor, room):
-            digest.update(data)
-            size += len(data)
+        with naming(where):
+            room = min(os.fstat(descriptor).st_size + 1, _READ_SIZE)
+            while data := os.read(descriptor, room):
+                digest.update(data)
+                size += len(data)
     finally:
         os.close(descriptor)
     return Checksum(path, size, digest.hexdigest())

@@ -23,7 +23,7 @@ from collective.recipe.backup.blobs.copying import refuse
 from collective.recipe.backup.blobs.foreign import Foreign
 from collective.recipe.backup.blobs.layout import Entry, Kind
 from collective.recipe.backup.blobs.sets import NAMED
-from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.errors import BackupError, naming
 from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.progress import Advance
 
@@ -145,7 +145,8 @@ class Packing:
 def _content(descriptor: int, size: int, place: str) -> Iterator[bytes]:
     """Yield *size* bytes; what is added meanwhile is for the next backup."""
     while size:
-        data = os.read(descriptor, min(size, _PIECE_SIZE))
+        with naming(place):
+            data = os.read(descriptor, min(size, _PIECE_SIZE))
         if not data:
             raise BackupError(
                 "a file got shorter while it was read",

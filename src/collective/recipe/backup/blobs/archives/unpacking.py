@@ -18,6 +18,7 @@ from collective.recipe.backup.blobs.archives.reading import Member, What
 from collective.recipe.backup.blobs.copying import leads_out, regular, unchanged
 from collective.recipe.backup.blobs.layout import Kind, Layout, blob_of, walk
 from collective.recipe.backup.blobs.sets import Copied
+from collective.recipe.backup.errors import BackupError, naming
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.times import Tid
 
@@ -131,7 +132,7 @@ class Unpacking:
         except OSError:  # the live one may be what is damaged
             return False
         try:
-            pieces = _unlike(member.content, descriptor)
+            pieces = _unlike(member.content, place, descriptor)
             if pieces:
                 self._write(path, member.status, pieces)
             else:
@@ -164,8 +165,10 @@ class Unpacking:
             raise Refused(f"{shown(path)} is a symbolic link out of the blobstorage")
 
 
-def _unlike(content: Iterable[memoryview], descriptor: int) -> Iterator[memoryview] | None:
-    """Return all of *content* if the open file differs, None if it is the same."""
+def _unlike(
+    content: Iterable[memoryview], place: Path, descriptor: int
+) -> Iterator[memoryview] | None:
+    """Return all of *content* if the file at *place*, which is open, differs; else None."""
     pieces = iter(content)
     same = 0
     for piece in pieces:
@@ -173,12 +176,25 @@ def _unlike(content: Iterable[memoryview], descriptor: int) -> Iterator[memoryvi
         with suppress(OSError):  # what cannot be read is not the same
             found = os.pread(descriptor, len(piece), same)
         if found != piece:
-            return chain(_begin(descriptor, same), [piece], pieces)
+            return chain(_begin(place, descriptor, same), [piece], pieces)
         same += len(piece)
     return None
 
 
-def _begin(descriptor: int, size: int) -> Iterator[memoryview]:
-    """Yield the first *size* bytes of an open file, which were compared."""
-    for offset in range(0, size, _PIECE_SIZE):
-        yield memoryview(os.pread(descriptor, min(size - offset, _PIECE_SIZE), offset))
+def _begin(place: Path, descriptor: int, size: int) -> Iterator[memoryview]:
+    """Yield the first *size* bytes of an open file, which were compared.
+
+    Raises BackupError if they are gone by now.
+    """
+    offset = 0
+    while offset < size:
+        with naming(place):
+            piece = os.pread(descriptor, min(size - offset, _PIECE_SIZE), offset)
+        if not piece:
+            raise BackupError(
+                "a live blob got shorter while it was read",
+                where=place,
+                hint="blobs never change: find out what writes there, then restore again",
+            )
+        yield memoryview(piece)
+        offset += len(piece)

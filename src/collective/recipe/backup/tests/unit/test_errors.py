@@ -14,6 +14,7 @@ from collective.recipe.backup.errors import (
     IntegrityError,
     explained,
     from_os_error,
+    naming,
     printable,
 )
 
@@ -96,12 +97,25 @@ def test_other_errors_pass():
 
 @pytest.mark.parametrize(
     ("filename", "where"),
-    [("a", "a"), (b"a\xff", "a\\udcff"), (7, "7"), (None, "given")],
+    [("a", "a"), (b"a\xff", "a\\udcff"), (7, "given"), (None, "given")],
     ids=["text", "bytes", "descriptor", "none"],
 )
-def test_a_place_may_be_text_bytes_or_a_descriptor(filename, where):
+def test_a_place_is_text_or_bytes_and_never_the_number_of_a_descriptor(filename, where):
     error = from_os_error(OSError(errno.EIO, "I/O error", filename), "cannot read", "given")
     assert str(error) == f"cannot read: I/O error: {where}"
+
+
+def test_a_call_on_a_descriptor_is_given_the_path_that_it_was_for():
+    for unnamed in (OSError(errno.EIO, "I/O error"), OSError(errno.EIO, "I/O error", 7)):
+        with pytest.raises(OSError, match="I/O error") as caught, naming(Path("near")):
+            raise unnamed
+        assert caught.value.filename == "near"
+
+
+def test_a_path_that_an_error_names_stays():
+    with pytest.raises(OSError, match="I/O error") as caught, naming("near"), naming("nearest"):
+        raise OSError(errno.EIO, "I/O error")
+    assert caught.value.filename == "nearest"
 
 
 def test_an_os_error_without_a_number_keeps_its_words():

@@ -27,6 +27,8 @@ from collective.recipe.backup.smallfile import (
     regular,
 )
 
+UNREADABLE = Path("/proc/self/mem")
+
 FORM = Form(version=1)
 UNCHECKED = Form(version=1, check=None)
 
@@ -41,6 +43,15 @@ def nested(depth: int, opening: str = "[", closing: str = "]") -> bytes:
 def test_the_bytes_of_a_small_file_are_read(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"data\r\n")
     assert read_small(tmp_path / "file") == b"data\r\n"
+
+
+def test_an_error_of_reading_names_the_file() -> None:
+    """It can be opened; no read of its begin succeeds, where a process has no memory."""
+    with open_regular(UNREADABLE) as file:
+        for read in (file.read, lambda: file.read(10), file.readline, lambda: next(iter(file))):
+            with pytest.raises(OSError, match="Input/output error") as caught:
+                read()
+            assert caught.value.filename == str(UNREADABLE)
 
 
 def test_a_link_to_a_file_is_followed(tmp_path: Path) -> None:
