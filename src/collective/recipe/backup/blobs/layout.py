@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.model import BlobId, Oid
-from collective.recipe.backup.smallfile import read_small
+from collective.recipe.backup.smallfile import UnfitError, read_small
 from collective.recipe.backup.times import Tid
 
 MARKER = ".layout"
@@ -101,9 +101,14 @@ def layout_of(root: Path) -> Layout:
     """Return the layout of the blobstorage at *root*.
 
     Without a marker what is there decides, and for an empty directory ZODB's default, bushy.
-    Raises IntegrityError when the marker names a layout that no blobstorage has.
+    Raises IntegrityError when the marker names a layout that no blobstorage has, or is no file
+    that could.
     """
-    data = read_small(root / MARKER, _MARKER_SIZE)
+    try:
+        data = read_small(root / MARKER, _MARKER_SIZE)
+    except UnfitError as error:
+        what = f"cannot tell the layout of the blobstorage: {error.strerror}"
+        raise IntegrityError(what, where=root / MARKER, hint=error.hint) from error
     if data is None:
         blobs = (entry.path for entry in walk(root) if entry.blob)
         first = next(blobs, None)

@@ -26,11 +26,22 @@ from pathlib import Path
 from collective.recipe.backup.errors import ConfigurationError, explained
 from collective.recipe.backup.smallfile import read_small
 
-_HEAD = re.compile(r"<\s*(?P<kind>[^\s/>]+)(?:\s+(?P<name>[^>]*?))?\s*(?P<empty>/)?>")
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _REFERENCE = re.compile(rf"\$(?:(\$)|({_NAME})|\{{({_NAME})\}}|\(({_NAME})\))")
 _DEPTH = 20
 """Files that may include each other: more is a circle."""
+_FILES = 200
+"""Files that are read for one: a file may include others twice, and those do the same."""
+_SIZE = 4 << 20
+"""Bytes that all these files may have."""
+_NESTED = 50
+"""Sections that may lie in each other; Zope has no more than 5."""
+_LONGEST = 1 << 16
+"""Characters of a value: definitions may be made of others, and double each time."""
+
+
+class _Unusable(Exception):  # noqa: N818  it is told once somebody wants to use the value
+    """A value that cannot be used; the text continues the name of what it is of."""
 
 
 @dataclass
@@ -57,7 +68,10 @@ class Section:
         self._values[key.lower()] = text, problem
 
     def walk(self, *outer: Section) -> Iterator[tuple[Section, ...]]:
-        """Yield this section and all inside, each as the way to it: from the outside in."""
+        """Yield this section and all inside, each as the way to it: from the outside in.
+
+        No more than _NESTED lie in each other.
+        """
         way = (*outer, self)
         yield way
         for section in self.sections:
@@ -78,46 +92,56 @@ class _Reader:
     def __init__(self, root: Section) -> None:
         self._open = [root]
         self._defined: dict[str, str] = {}
+        self._files, self._size = _FILES, _SIZE
 
     def take(self, path: Path, depth: int) -> None:
-        if depth > _DEPTH:
+        self._files -= 1
+        if depth > _DEPTH or self._files < 0:
             raise ConfigurationError("files include each other in a circle", where=path)
+        text = self._text(path)
+        for number, line in enumerate(text.split("\n"), 1):
+            self._line(line.strip(), f"{path}, line {number}", path, depth)
+
+    def _text(self, path: Path) -> str:
         with explained("cannot read the configuration of the site", path):
-            data = read_small(path)
+            data = read_small(path, self._size)
         if data is None:
             raise ConfigurationError(
                 "cannot read the configuration of the site: there is no such file",
                 where=path,
                 hint="is the path right, and is the disk mounted?",
             )
-        text = data.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
+        if b"\0" in data:
+            raise ConfigurationError("this is no text: it holds zero bytes", where=path)
+        self._size -= len(data)
         # not splitlines: a path may hold what that takes for a line end
-        for number, line in enumerate(text.split("\n"), 1):
-            self._line(line.strip(), f"{path}, line {number}", path, depth)
+        return data.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
 
     def _line(self, line: str, where: str, path: Path, depth: int) -> None:
         if line.startswith("</"):
             self._end(line[2:].rstrip("> \t").lower())
         elif line.startswith("<"):
-            self._begin(line)
+            self._begin(line, where)
         elif line.startswith("%"):
-            self._directive(line[1:], path, depth)
+            self._directive(line[1:], where, path, depth)
         elif line and not line.startswith("#"):
             key, value = _divided(line)
             try:
                 self._open[-1].put(key, self._replaced(value))
-            except KeyError as error:
-                problem = f"{key} needs {error.args[0]}, which is not defined"
-                self._open[-1].put(key, where, problem=problem)
+            except _Unusable as error:
+                self._open[-1].put(key, where, problem=f"{key} {error}")
 
-    def _begin(self, line: str) -> None:
-        # without an end the pattern would look for one in every way there is
-        found = _HEAD.match(line) if ">" in line else None
-        if found is None:
+    def _begin(self, line: str, where: str) -> None:
+        head, end, _rest = line[1:].partition(">")
+        is_empty = head.endswith("/")
+        kind, name = _divided(head.removesuffix("/").strip().lower())
+        if not end or not kind:
             return
-        section = Section(found["kind"].lower(), (found["name"] or "").lower())
+        if len(self._open) > _NESTED:
+            raise ConfigurationError("sections lie too deep in each other", where=where)
+        section = Section(kind, name)
         self._open[-1].sections.append(section)
-        if not found["empty"]:
+        if not is_empty:
             self._open.append(section)
 
     def _end(self, kind: str) -> None:
@@ -126,20 +150,42 @@ class _Reader:
             while self._open.pop().kind != kind:
                 pass
 
-    def _directive(self, text: str, path: Path, depth: int) -> None:
+    def _directive(self, text: str, where: str, path: Path, depth: int) -> None:
         name, rest = _divided(text)
         if name == "define":
             key, value = _divided(rest)
             try:
                 self._defined[key.lower()] = self._replaced(value)
-            except KeyError:
+            except _Unusable:
                 # who uses it is told
                 self._defined.pop(key.lower(), None)
         elif name == "include" and "://" not in rest:
-            self.take(path.parent / self._replaced(rest), depth + 1)
+            self.take(path.parent / self._included(rest, where), depth + 1)
+
+    def _included(self, rest: str, where: str) -> str:
+        """Return the path of a file to include.  What it says is not known without it."""
+        try:
+            return self._replaced(rest)
+        except _Unusable as error:
+            raise ConfigurationError(
+                f"%include {error}",
+                where=where,
+                hint="set the variable where this command is started, as the site's own script "
+                "does; or say where the site is, with --datafs and --blob-storage",
+            ) from error
 
     def _replaced(self, text: str) -> str:
-        return _REFERENCE.sub(lambda found: _meant(found, self._defined, os.environ), text)
+        """Return *text* with what its references stand for.  Raises _Unusable."""
+        parts, size, begin = [], 0, 0
+        for found in _REFERENCE.finditer(text):
+            parts += [text[begin : found.start()], _meant(found, self._defined, os.environ)]
+            begin = found.end()
+            size += sum(map(len, parts[-2:]))
+            if size > _LONGEST:
+                break
+        if size + len(text) - begin > _LONGEST:
+            raise _Unusable(f"has more than {_LONGEST} characters")
+        return "".join((*parts, text[begin:]))
 
 
 def _divided(text: str) -> tuple[str, str]:
@@ -149,15 +195,13 @@ def _divided(text: str) -> tuple[str, str]:
 
 
 def _meant(found: re.Match[str], defined: Mapping[str, str], environment: Mapping[str, str]) -> str:
-    """Return what a reference stands for.  Raises KeyError."""
+    """Return what a reference stands for.  Raises _Unusable."""
     dollar, plain, braced, variable = found.groups()
     if dollar:
         return "$"
-    if variable:
-        if variable not in environment:
-            raise KeyError(f"$({variable})")
-        return environment[variable]
     name = plain or braced
-    if name.lower() not in defined:
-        raise KeyError(f"${name}")
-    return defined[name.lower()]
+    value = environment.get(variable) if variable else defined.get(name.lower())
+    if value is None:
+        shown = f"$({variable})" if variable else f"${name}"
+        raise _Unusable(f"needs {shown}, which is not defined")
+    return value

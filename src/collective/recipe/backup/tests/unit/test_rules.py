@@ -40,9 +40,9 @@ MAY_CHANGE_A_DISK = {
     "locking.py": "a lock is a file that its holder writes its name into, and no data of anybody",
 }
 MAY_OPEN_ANYTHING = {
-    "smallfile.py": "the room that looks what it is that was opened",
     "operations/doctor/writers.py": "the kernel writes /proc, and nobody else can",
     "mounts.py": "likewise",
+    "process.py": "likewise",
     "locking.py": "likewise",
 }
 MAY_IMPORT = {

@@ -70,6 +70,16 @@ def test_a_site_is_backed_up_lost_and_brought_back(project: Site, capfd) -> None
     assert project.contents() == before
 
 
+def test_a_variable_of_the_site_that_is_not_set_here_is_named(project: Site, capfd) -> None:
+    """The script of the site sets it, and cron does not know of it."""
+    (project.directory / "etc").mkdir()
+    (project.directory / "etc" / "zope.conf").write_text("%include $(CONF)/more.conf\n")
+    assert main(["backup"]) == USAGE
+    said = capfd.readouterr().err
+    assert "%include needs $(CONF), which is not defined" in said
+    assert "hint: set the variable" in said
+
+
 @pytest.mark.parametrize("which", ["snapshot", "zip"])
 def test_other_destinations_have_a_flag(project: Site, capfd, which: str) -> None:
     before = project.contents()

@@ -214,3 +214,35 @@ def test_a_working_directory_that_is_gone(tmp_path: Path, monkeypatch) -> None:
     gone.rmdir()
     settings = gathered(None, [("keep", "3")], {})
     assert (settings.directory, options(settings).keep) == (Path("/"), 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "keep = " + "[" * 100_000,
+        "keep = " + "[" * 60 + "]" * 60,
+        "keep = " + "{a = " * 40 + "1" + "}" * 40,
+        ".".join("a" * 2000) + " = 1",
+        "keep = " + "9" * 5000,
+        "keep = 0x" + "f" * 100_000,
+        "\0" * 1000,
+        "keep = 1979-13-01",
+        "\ufeffkeep = 3",
+    ],
+    ids=lambda text: repr(text[:15]),
+)
+def test_toml_that_nobody_can_use_is_refused_in_words(project: Path, text: str) -> None:
+    (project / "sitebackup.toml").write_text(text, encoding="utf-8")
+    try:
+        settings = set_by()
+    except BackupError as error:
+        assert error.where == str(project / "sitebackup.toml")
+    else:
+        assert settings.problems or read(settings.texts).problems
+
+
+@pytest.mark.parametrize("name", ["sitebackup.toml", "pyproject.toml"])
+def test_a_pipe_that_is_named_as_configuration_is_not_waited_for(project: Path, name: str) -> None:
+    os.mkfifo(project / name)
+    with pytest.raises(BackupError, match="not a regular file"):
+        gathered(Path(name), [], {})
