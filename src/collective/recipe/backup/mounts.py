@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -59,6 +59,20 @@ def mount_of(path: Path) -> Path:
     return Path(place)
 
 
+def type_of(path: Path) -> str:
+    """Return what kind of file system *path* lies or would lie on, "" where that is not known.
+
+    It is a word of the kernel, as "ext4" or "nfs".
+    """
+    point = os.fspath(mount_of(path))
+    found = ""
+    for fields in _lines() or ():
+        # after a lone dash; the last of several mounts at one place is the one that is seen
+        if _mount_point(fields) == point and b"-" in fields[6:-1]:
+            found = os.fsdecode(fields[fields.index(b"-", 6) + 1])
+    return found
+
+
 def _is_mount(place: str, numbers: dict[str, set[bytes]] | None) -> bool:
     if numbers is None:
         return os.path.ismount(place)
@@ -67,15 +81,25 @@ def _is_mount(place: str, numbers: dict[str, set[bytes]] | None) -> bool:
 
 def _table() -> dict[str, set[bytes]] | None:
     """Return the numbers of the mounts by their mount points, None where there is no table."""
-    try:
-        lines = TABLE.read_bytes().splitlines()
-    except OSError:
+    lines = _lines()
+    if lines is None:
         return None
     numbers: dict[str, set[bytes]] = {}
-    for fields in (line.split(b" ") for line in lines):
-        point = re.sub(rb"\\([0-7]{3})", _octal, fields[4])
-        numbers.setdefault(os.fsdecode(point), set()).add(fields[0])
+    for fields in lines:
+        numbers.setdefault(_mount_point(fields), set()).add(fields[0])
     return numbers
+
+
+def _lines() -> list[list[bytes]] | None:
+    """Return the fields of each line of the table, None where there is none."""
+    try:
+        return [line.split(b" ") for line in TABLE.read_bytes().splitlines()]
+    except OSError:
+        return None
+
+
+def _mount_point(fields: Sequence[bytes]) -> str:
+    return os.fsdecode(re.sub(rb"\\([0-7]{3})", _octal, fields[4]))
 
 
 def _octal(escape: re.Match[bytes]) -> bytes:

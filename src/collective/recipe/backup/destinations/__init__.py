@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from collective.recipe.backup.chronology import Clock
+from collective.recipe.backup.destinations.room import Need
 from collective.recipe.backup.model import Problem, RestorePoint, Source
 from collective.recipe.backup.restorepoints import Choice
 
@@ -114,6 +115,9 @@ class Destination(Protocol):
         Raises BackupError of the fitting kind; a blob that the source lacks is no error
         but a problem of the restore point.
         """
+
+    def room_for_full(self) -> Iterable[Need]:
+        """Return the room that a full backup takes.  Raises OSError or BackupError."""
 
     def restore_points(self) -> Sequence[RestorePoint]:
         """Return what is there, oldest first, with what is wrong about each.

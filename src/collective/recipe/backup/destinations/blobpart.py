@@ -29,6 +29,7 @@ from collective.recipe.backup.destinations import Reads, Staged
 from collective.recipe.backup.destinations.blobstyles import Demand, Style, Workshop
 from collective.recipe.backup.destinations.blobstyles.trees import EachChain
 from collective.recipe.backup.destinations.manifest import Manifest
+from collective.recipe.backup.destinations.room import Need, size_of_blobs
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage.blobrecords import blobs
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
@@ -136,6 +137,13 @@ class BlobPart:
         """Return the stamp of *now*, a later one if that is not the newest then."""
         newest = max((each.stamp for each in self.found().values()), default="")
         return times.free_stamp(newest, now)
+
+    def needs(self) -> Iterator[Need]:
+        """Yield the room that the blobs of a full backup take.  Raises OSError or BackupError."""
+        least, most = self._style.share(self.found())
+        if most:
+            total = size_of_blobs(self.source, self._shop.progress)
+            yield Need(self.directory, int(least * total), int(most * total))
 
     def sweep(self) -> None:
         """Remove what runs that died left half made, or half removed."""

@@ -30,6 +30,7 @@ from collective.recipe.backup.destinations import (
 from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
 from collective.recipe.backup.destinations.blobstyles import Demand, Workshop
 from collective.recipe.backup.destinations.needing import Needs
+from collective.recipe.backup.destinations.room import Need, check_room
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.model import BlobId, Problem, RestorePoint, Source
@@ -80,16 +81,26 @@ class BlobsOnly:
             if newest is not None and self._is_current(newest):
                 name, copied = newest.name, Copied()
             else:
+                if newest is None:
+                    self._check_room()
                 name, copied = self._part.store(self._demand(newest, named))
         point = next(each for each in self.restore_points() if each.blobs == name)
         changed = newest is None or name != newest.name
         summary = _summary(point, copied, changed=changed)
         return Outcome(point=point, changed=changed, summary=summary, phases=watch.seconds)
 
+    def room_for_full(self) -> Iterable[Need]:
+        """Return the room that the blobs take; see Destination."""
+        return self._part.needs()
+
     def _newest(self) -> Holding | None:
         """Return what the last backup left, if we made that."""
         found = list(self._part.found().values())
         return found[-1] if found and found[-1].certain and found[-1].ours else None
+
+    def _check_room(self) -> None:
+        with explained("cannot look for room", self._shop.directory):
+            check_room(self.room_for_full())
 
     def _is_current(self, holding: Holding) -> bool:
         if isinstance(holding, Tree):

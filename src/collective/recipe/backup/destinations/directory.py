@@ -41,6 +41,7 @@ from collective.recipe.backup.destinations.needing import Needs
 from collective.recipe.backup.destinations.points import point_of, restore_points
 from collective.recipe.backup.destinations.program import Repozo
 from collective.recipe.backup.destinations.recovery import Recovery
+from collective.recipe.backup.destinations.room import Need, check_room, share_of_gzip
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
 from collective.recipe.backup.destinations.together import Together
 from collective.recipe.backup.destinations.verification import Verification
@@ -185,6 +186,19 @@ class Directory:
             notes=(*taken.healed, *replaced, *_strangely_named(taken, clock)),
         )
 
+    def room_for_full(self) -> Iterable[Need]:
+        """Return the room that a full backup takes; see Destination."""
+        whole = self.source.filestorage.stat().st_size
+        directory = self.place.filestorage
+        share = 1.0 if self._settings.level is None else share_of_gzip(directory)
+        yield Need(directory, int(whole * share), whole)
+        if self._blobs is not None:
+            yield from self._blobs.needs()
+
+    def _check_room(self) -> None:
+        with explained("cannot look for room", self.place.filestorage):
+            check_room(self.room_for_full())
+
     def _has_blobs_of(self, known: Manifest) -> bool:
         return self._blobs is None or self._blobs.is_current(known)
 
@@ -197,6 +211,8 @@ class Directory:
             chains = read_directory(directory).chains
             before = chains[-1].last.stamp if chains else ""
             gzip, quick = settings.level is not None, not settings.strict
+            if why_full or not chains:
+                self._check_room()
             settings.repozo.back_up(
                 self.source.filestorage, directory, full=bool(why_full), quick=quick, gzip=gzip
             )
@@ -208,6 +224,7 @@ class Directory:
             level=settings.level,
             strict=settings.strict,
             merged_later=settings.merged_later,
+            before_full=self._check_room,
         )
         named = clock.now if clock.leapt_from is None else clock.name_for(log.end().tid)
         taken = back_up(

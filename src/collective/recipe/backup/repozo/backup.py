@@ -7,7 +7,7 @@ gives its line, since nothing is missing but that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -35,13 +35,15 @@ class Orders:
     *why_full*: why it is to be a full one in any case, "" if that need not be; *level*: of
     compression, None for no gzip; *strict*: compare all that was backed up with the
     filestorage before going on from there; *merged_later*: what is added is not compressed,
-    since merging it will (see merge).
+    since merging it will (see merge); *before_full*: called before a full one is written, to
+    raise BackupError if it must not be.
     """
 
     why_full: str = ""
     level: int | None = DEFAULT_LEVEL
     strict: bool = False
     merged_later: bool = False
+    before_full: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,8 @@ def back_up(  # noqa: PLR0913  the last three come from outside, as everywhere
     reason = _why_full(log, newest, orders, healed, progress)
     if newest and not reason and next(log.transactions(newest.end), None) is None:
         return _unchanged(log, newest, healed)
+    if reason:
+        orders.before_full()
     name, oddity = _next_stamp(healed.listing.newest, now)
     chain = Chain(directory, name, ()) if reason or not newest else newest
     level = None if orders.merged_later and chain.parts else orders.level

@@ -46,9 +46,12 @@ def bind(source: Path, target: Path) -> None:
     _mount(source, target, "none", BIND)
 
 
-def tmpfs(target: Path) -> None:
-    """Mount a file system of its own, which is empty, on the directory *target*."""
-    _mount("tmpfs", target, "tmpfs", 0)
+def tmpfs(target: Path, size: int | None = None) -> None:
+    """Mount a file system of its own, which is empty, on the directory *target*.
+
+    It has room for *size* bytes (None: for half of the memory).
+    """
+    _mount("tmpfs", target, "tmpfs", 0, f"size={size}" if size else "")
 
 
 def overlay(target: Path, lower: Path, scratch: Path) -> None:

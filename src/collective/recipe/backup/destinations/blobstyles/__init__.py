@@ -81,3 +81,9 @@ class Style(Protocol):
 
         Blobs that the source does not have are counted and named, no error.
         """
+
+    def share(self, found: Found) -> tuple[float, float]:
+        """Return what the first backup of a chain stores of all blobs, at least and at most.
+
+        Both are shares of their bytes: 1.0 stands for all.
+        """

@@ -18,6 +18,7 @@ from collective.recipe.backup.blobs.holdings import Archived
 from collective.recipe.backup.blobs.layout import layout_of, walk
 from collective.recipe.backup.blobs.sets import LATEST, NAMED, Copied
 from collective.recipe.backup.destinations.blobstyles import Demand, Found, Workshop
+from collective.recipe.backup.destinations.room import LEAST_SHARE
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.times import stamp_after
@@ -42,6 +43,10 @@ class FullArchives:
         copied = self._write(archive, demand)
         self._publish(archive, found)
         return archive.name, copied
+
+    def share(self, found: Found) -> tuple[float, float]:  # noqa: ARG002  nothing is linked
+        """Return all, or what gzip leaves of it; see Style."""
+        return (LEAST_SHARE if self._compressed else 1.0), 1.0
 
     def _planned(self, stamp: str, *, delta: bool = False) -> Archive:
         shop = self._shop

@@ -46,6 +46,13 @@ class EachBackup:
         copied += self.extend(blob_set, sets.missing(blob_set, wanted))
         return self.publish(blob_set), copied
 
+    def share(self, found: Found) -> tuple[float, float]:
+        """Return nothing where there are blobs to link to; see Style."""
+        if any(isinstance(each, Tree) for each in found.values()):
+            return 0.0, 0.0
+        # others may link to the source, or leave something out
+        return (1.0 if self._by is Transfer else 0.0), 1.0
+
     def publish(self, blob_set: BlobSet) -> str:
         """Return the name of a set that is whole."""
         return blob_set.name

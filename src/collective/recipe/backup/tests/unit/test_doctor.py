@@ -274,10 +274,10 @@ def test_room_for_a_full_backup(
     operated: Operated, monkeypatch, free: int, severity: Severity | None
 ) -> None:
     def statvfs(_path: Path) -> SimpleNamespace:
-        return SimpleNamespace(f_bavail=free, f_frsize=1, f_blocks=10**9)
+        return SimpleNamespace(f_bavail=free, f_bfree=free, f_frsize=1, f_blocks=10**9)
 
     blobs = 404
-    assert blobs + operated.site.size // 4 < 1200 < blobs + operated.site.size < 10**6
+    assert blobs + operated.site.size // 10 < 1200 < blobs + operated.site.size < 10**6
     monkeypatch.setattr(os, "statvfs", statvfs)
     assert [it[:2] for it in bad(operated)] == ([("room", severity)] if severity else [])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup import mounts
-from collective.recipe.backup.mounts import mount_of, mounts_in
+from collective.recipe.backup.mounts import mount_of, mounts_in, type_of
 from collective.recipe.backup.tests.blobtrees import ODD_NAMES
 from collective.recipe.backup.tests.namespaces import bind, mounted, tmpfs, unmount
 
@@ -120,3 +120,19 @@ def test_the_root_of_all_is_a_mount() -> None:
     assert Path("/") in mounts_in(Path("/"))
     assert mount_of(Path("/")) == Path("/")
     assert os.path.ismount("/")
+
+
+def test_the_kind_of_a_file_system_is_a_word_of_the_kernel(tmp_path: Path) -> None:
+    table = tmp_path / "table"
+    table.write_bytes(
+        b"1 0 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n2 1 0:3 / %s rw - tmpfs t rw\n"
+        % os.fsencode(tmp_path)
+    )
+    assert type_of(Path("/proc/self")) == "proc"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mounts, "TABLE", table)
+        patch.setattr(mounts, "DESCRIPTORS", tmp_path)
+        assert type_of(tmp_path / "missing") == "tmpfs"
+        assert type_of(tmp_path.parent) == "ext4"
+        patch.setattr(mounts, "TABLE", tmp_path / "missing")
+        assert type_of(tmp_path) == ""
