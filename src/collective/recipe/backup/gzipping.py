@@ -23,7 +23,7 @@ from collective.recipe.backup.priority import step_back
 from collective.recipe.backup.smallfile import open_regular
 
 LEVELS = range(4)
-"""Levels of compression that ISA-L has; 0 only stores."""
+"""Levels of compression that ISA-L has; 0 is the quickest, and makes the largest files."""
 DEFAULT_LEVEL = 2
 
 _BAD_DEFLATE: type[Exception] = isal_zlib.IsalError  # type: ignore[assignment]  # the stub says instance
@@ -37,6 +37,10 @@ _END = b""
 _READ = 1 << 20
 _LARGEST = 2 << 20
 """Bytes of a member, stored or inflated, that is taken for one of ours."""
+_SIZE_AT_END = 4
+"""Bytes at the end of a member that say how many it holds (RFC 1952), little-endian."""
+_WITH_GZIP_HEADER = 31
+"""Of zlib: a window of 32 kB, and a header and trailer of gzip around what is compressed."""
 _HEADER = bytes.fromhex("1f8b080000000000")
 """Gzip, deflate, no flags, no time: how each member of ours begins (RFC 1952)."""
 
@@ -115,6 +119,35 @@ def _member_inflated(member: bytes) -> bytes:
                 raise _OtherGzip
     except BAD_GZIP:
         raise _OtherGzip from None
+    return data
+
+
+def member_begins(file: IO[bytes], size: int) -> Iterator[int]:
+    """Yield the offset of each member in *file*, if ``compressed`` made it of blocks of *size*.
+
+    Nothing is inflated: a member ends with the number of bytes that it holds, and begins as
+    ours do.  In any other file, less is yielded, or more.
+    """
+    boundary = size.to_bytes(_SIZE_AT_END, "little") + _HEADER
+    held, passed = bytearray(boundary[:_SIZE_AT_END]), -_SIZE_AT_END
+    while data := file.read(_READ):
+        held += data
+        begin = 0
+        while (found := held.find(boundary, begin)) >= 0:
+            begin = found + 1
+            yield passed + found + _SIZE_AT_END
+        begin = max(begin, len(held) - len(boundary) + 1)
+        del held[:begin]
+        passed += begin
+
+
+def inflate_member(member: bytes, size: int) -> bytes:
+    """Return the *size* bytes that the gzip member holds.  Raises one of BAD_GZIP."""
+    inflater = isal_zlib.decompressobj(wbits=_WITH_GZIP_HEADER)
+    # one more, so that it comes to its end and compares its checksum
+    data = inflater.decompress(member, size + 1)
+    if len(data) != size or not inflater.eof or inflater.unused_data:
+        raise EOFError("it does not end where it should")
     return data
 
 

@@ -21,6 +21,7 @@ from collective.recipe.backup.repozo.blocks import describe, known_packed, publi
 from collective.recipe.backup.repozo.continuing import obstacle
 from collective.recipe.backup.repozo.heal import Healed, heal
 from collective.recipe.backup.repozo.ledger import Chain, Part
+from collective.recipe.backup.repozo.members import complete
 from collective.recipe.backup.repozo.savedindex import index_path, save_index
 from collective.recipe.backup.repozo.writing import Settled, write_part
 from collective.recipe.backup.times import Tid, free_stamp, from_stamp, stamp
@@ -92,6 +93,8 @@ def back_up(  # noqa: PLR0913  the last three come from outside, as everywhere
         orders.before_full()
     name, oddity = _next_stamp(healed.listing.newest, now)
     chain = Chain(directory, name, ()) if reason or not newest else newest
+    if chain.parts:
+        complete(chain, files=files, progress=progress)
     level = None if orders.merged_later and chain.parts else orders.level
     path = directory / _file_name(name, full=not chain.parts, level=level)
     settled = Settled(log, chain.end, known_packed(chain))

@@ -2,12 +2,12 @@
 
 ``STAMP.blocks`` belongs to the data file of that stamp.  It is a cache: without it, backup,
 restore and verify go by the MD5 in the ledger and read more, a copy of an index is used only
-if it is of the very end, and how a data file is stored is not compared.  All numbers are
-big-endian::
+if it is of the very end, how a data file is stored is not compared, and a place in one of gzip
+is found by reading what is before it.  All numbers are big-endian::
 
     0   8   magic "CRBBLOCK"
-    8   2   version of this format, 1
-    10  2   flags: 1 an index digest is there, 2 the packed tid is known
+    8   2   version of this format, 2
+    10  2   flags: 1 an index digest is there, 2 the packed tid is known, 4 members are listed
     12  4   size of a block in bytes
     16  8   start } of the part
     24  8   end   }
@@ -21,7 +21,12 @@ big-endian::
     112 32  BLAKE3 of STAMP.index
     144 16  MD5 of the part, as the ledger has it
     160 32 * n  BLAKE3 of each block of the part, n = (end - start) / size of a block, rounded up
+    ..  8 * n   offset in the data file where the gzip member of each block begins, with flag 4
     ..  32  BLAKE3 of all bytes before
+
+Without flag 4 the data file is not a gzip member for each block: it is no gzip, or another
+program wrote it.  Version 1 has no members and does not know of flag 4; a backup that continues
+the chain completes it (see members).
 """
 
 from __future__ import annotations
@@ -47,9 +52,13 @@ if TYPE_CHECKING:
 
 BLOCK_SIZE = 1 << 20
 DIGEST_SIZE = 32
-LIMIT = 64 << 20
+LIMIT = 80 << 20
 """Bytes that a file of digests may have: those of a data file of 2 TB."""
-VERSION = 1
+MEMBER = struct.Struct(">Q")
+"""Where a gzip member begins in the data file."""
+VERSION = 2
+WITHOUT_MEMBERS = 1
+"""The version before members were listed."""
 
 _MAGIC = b"CRBBLOCK"
 _HEADER = struct.Struct(">8sHHIQQQQQ8s8sQ32s32s16s")
@@ -58,16 +67,18 @@ assert _HEADER.size == 160  # noqa: S101
 
 _HAS_INDEX = 1
 _KNOWS_PACKED = 2
+_LISTS_MEMBERS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """A data file: its MD5 and the digests of its blocks, and how it is stored."""
+    """A data file that is there."""
 
-    checksum: str
-    digests: bytes
-    stored: int
-    stored_digest: bytes
+    checksum: str  # MD5 in hex of the bytes of the filestorage in it
+    digests: bytes  # BLAKE3 of each block of them, one after the other
+    members: bytes  # as in Blocks
+    stored: int  # bytes of the file
+    stored_digest: bytes  # BLAKE3 of the file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +87,9 @@ class Blocks:
 
     *checksum* is the MD5 of the part; *tid* and *begin* are of the last transaction up to
     *end*; *packed* is None if it is not known and ZERO_TID if no pack rewrote anything;
-    *index* is the digest of the copied index, None without one.
+    *index* is the digest of the copied index, None without one.  *members* are MEMBERs, one
+    for each block: where its gzip member begins; they are b"" if the data file is not made so,
+    and None if that is not known (version 1).
     """
 
     start: int
@@ -90,6 +103,7 @@ class Blocks:
     stored_digest: bytes
     index: bytes | None
     digests: bytes
+    members: bytes | None = None
     block_size: int = BLOCK_SIZE
 
     def ranges(self, first: int = 0) -> Iterator[tuple[int, int, bytes]]:
@@ -180,15 +194,17 @@ def describe(
         stored_digest=written.stored_digest,
         index=index,
         digests=written.digests,
+        members=written.members,
     )
 
 
 def pack(blocks: Blocks) -> bytes:
-    """Return the bytes of a ``.blocks`` file."""
+    """Return the bytes of a ``.blocks`` file, of version 1 if nothing is known of members."""
     flags = _HAS_INDEX * (blocks.index is not None) | _KNOWS_PACKED * (blocks.packed is not None)
+    flags |= _LISTS_MEMBERS * bool(blocks.members)
     header = _HEADER.pack(
         _MAGIC,
-        VERSION,
+        WITHOUT_MEMBERS if blocks.members is None else VERSION,
         flags,
         blocks.block_size,
         blocks.start,
@@ -202,7 +218,7 @@ def pack(blocks: Blocks) -> bytes:
         blocks.index or bytes(DIGEST_SIZE),
         bytes.fromhex(blocks.checksum),
     )
-    data = header + blocks.digests
+    data = header + blocks.digests + (blocks.members or b"")
     return data + blake3(data).digest()
 
 
@@ -214,11 +230,16 @@ def unpack(data: bytes) -> Blocks:
         raise ValueError("its own checksum does not fit")
     (_, version, flags, block_size, start, end, device, inode, begin, tid, packed, stored,
      stored_digest, index, checksum) = _HEADER.unpack_from(data)  # fmt: skip
-    if version != VERSION:
+    if not WITHOUT_MEMBERS <= version <= VERSION:
         raise ValueError(f"its version is {version}, this program knows {VERSION}")
-    digests = data[_HEADER.size : -DIGEST_SIZE]
-    if not block_size or len(digests) != -(-(end - start) // block_size) * DIGEST_SIZE:
+    count = -(-(end - start) // block_size) if block_size else 0
+    members_at = _HEADER.size + count * DIGEST_SIZE
+    digests, members = data[_HEADER.size : members_at], data[members_at:-DIGEST_SIZE]
+    listed = version > WITHOUT_MEMBERS and bool(flags & _LISTS_MEMBERS)
+    if not block_size or len(digests) != count * DIGEST_SIZE:
         raise ValueError("it does not have a digest for each block")
+    if len(members) != listed * count * MEMBER.size:
+        raise ValueError("it does not have a member for each block")
     return Blocks(
         start=start,
         end=end,
@@ -231,6 +252,7 @@ def unpack(data: bytes) -> Blocks:
         stored_digest=stored_digest,
         index=index if flags & _HAS_INDEX else None,
         digests=digests,
+        members=members if version > WITHOUT_MEMBERS else None,
         block_size=block_size,
     )
 
@@ -274,7 +296,12 @@ def check_blocks(directory: Path, part: Part) -> Blocks | None:
 
 def publish(chain: Chain, part: Part, blocks: Blocks, files: Files) -> None:
     """Make *part*, whose file is there already, the next of *chain*: digests, then ledger."""
-    path = blocks_path(chain.directory, part.name)
+    write_blocks(chain.directory, part, blocks, files)
+    write_ledger(chain.directory, chain.stamp, [*chain.parts, part], files)
+
+
+def write_blocks(directory: Path, part: Part, blocks: Blocks, files: Files) -> None:
+    """Write the digests of *part*, in one step."""
+    path = blocks_path(directory, part.name)
     with explained("cannot write the digests of a backup", path):
         files.write(path, pack(blocks))
-    write_ledger(chain.directory, chain.stamp, [*chain.parts, part], files)

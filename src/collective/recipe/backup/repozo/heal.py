@@ -43,6 +43,7 @@ from collective.recipe.backup.repozo.ledger import (
     read_directory,
     write_ledger,
 )
+from collective.recipe.backup.repozo.members import find_members
 from collective.recipe.backup.repozo.reading import blocks_of, pieces
 from collective.recipe.backup.repozo.unfinished import finish
 from collective.recipe.backup.times import LAST_TID, is_stamp
@@ -154,6 +155,7 @@ def _equal_bytes(log: TransactionLog, path: Path, start: int) -> tuple[int, Writ
     return end, Written(
         checksum=md5.hexdigest(),
         digests=bytes(digests),
+        members=find_members(path, end - start, BLOCK_SIZE),
         stored=stored,
         stored_digest=stored_digest,
     )

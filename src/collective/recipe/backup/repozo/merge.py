@@ -25,8 +25,8 @@ from collective.recipe.backup.repozo.blocks import (
     Written,
     blocks_path,
     describe,
-    pack,
     read_blocks,
+    write_blocks,
 )
 from collective.recipe.backup.repozo.ledger import MERGING, Chain, Part, render, write_ledger
 from collective.recipe.backup.repozo.reading import blocks_of, checked
@@ -96,9 +96,9 @@ def _bytes(chain: Chain, parts: Sequence[Part], advance: Advance) -> Iterator[by
 def _write_blocks(chain: Chain, last: Part, merged: Part, written: Written, files: Files) -> None:
     """Give *merged* its digests; what they say of the filestorage is what those of *last* say."""
     known = read_blocks(chain.directory, last)
-    path = blocks_path(chain.directory, merged.name)
     if known is None:
-        files.clear(path)
+        files.clear(blocks_path(chain.directory, merged.name))
         return
     at = LogEnd(known.end, known.tid, known.begin, packed=known.packed)
-    files.write(path, pack(describe(merged, written, identity=known.identity, at=at)))
+    blocks = describe(merged, written, identity=known.identity, at=at)
+    write_blocks(chain.directory, merged, blocks, files)

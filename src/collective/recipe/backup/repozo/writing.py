@@ -25,7 +25,7 @@ from collective.recipe.backup.filestorage.log import (
     TransactionLog,
 )
 from collective.recipe.backup.gzipping import compressed
-from collective.recipe.backup.repozo.blocks import BLOCK_SIZE, Written, digest_of
+from collective.recipe.backup.repozo.blocks import BLOCK_SIZE, MEMBER, Written, digest_of
 from collective.recipe.backup.times import Tid
 
 _UNDER_WAY = 4
@@ -75,17 +75,19 @@ def write_part(
     *blocks* are of BLOCK_SIZE bytes, but for the last.  Nobody may read it who may not read
     what they come from, a file of the mode *like*.
     """
-    stored = blake3()
+    stored, members = blake3(), bytearray()
     with explained("cannot write the backup", path), hashing() as hashes:
         read = hashes.passing(blocks)
         with files.writing(path, like & 0o666) as writer:
             for data in read if level is None else compressed(read, level):
+                members += MEMBER.pack(writer.size)
                 stored.update(data)
                 writer.write(data)
             hashes.wait()
     return Written(
         checksum=hashes.md5.hexdigest(),
         digests=bytes(hashes.digests),
+        members=b"" if level is None else bytes(members),
         stored=writer.size,
         stored_digest=stored.digest(),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import shutil
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.model import Problem
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repozo.backup import Orders, Taken, back_up
+from collective.recipe.backup.repozo.blocks import blocks_path, pack, read_blocks
 from collective.recipe.backup.repozo.ledger import Chain, read_directory
 from collective.recipe.backup.repozo.recover import recover
 from collective.recipe.backup.repozo.verify import verify_contents, verify_names
@@ -94,6 +96,14 @@ class Vault:
         written = io.BytesIO()
         recover(chain or self.chain, written.write, through=through, until=until, progress=Silent())
         return written.getvalue()
+
+    def make_digests_older(self) -> None:
+        """Give version 1 to the digests of the newest chain, as older programs wrote them."""
+        for part in self.chain.parts:
+            blocks = read_blocks(self.directory, part)
+            if blocks is not None:
+                older = pack(replace(blocks, members=None))
+                blocks_path(self.directory, part.name).write_bytes(older)
 
     def problems(self) -> list[Problem]:
         """Return all that verify finds."""

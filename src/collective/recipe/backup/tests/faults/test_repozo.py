@@ -15,6 +15,7 @@ from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files, is_partial
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.progress import Silent
+from collective.recipe.backup.repozo.blocks import read_blocks
 from collective.recipe.backup.repozo.ledger import is_data_file, render
 from collective.recipe.backup.repozo.merge import merge
 from collective.recipe.backup.repozo.prune import remove_chain
@@ -117,6 +118,19 @@ def test_a_death_between_a_delta_and_its_ledger_line_is_healed(story):
         " written",
     )
     world.check()
+
+
+def test_older_digests_are_completed_after_every_fault(story):
+    for commits in (2, 3, 4):
+        story.take(commits)
+    story.vault.make_digests_older()
+
+    def check(world, _outcome):
+        story.check_next(world)
+        members = [read_blocks(world.directory, part).members for part in world.chain.parts]
+        assert all(members)
+
+    assert story.survives(lambda world, files: world.take(files=files), check, commits=5) > 50
 
 
 def test_an_orphan_of_repozo_is_healed_as_well(story):

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup import gzipping
-from collective.recipe.backup.gzipping import BAD_GZIP, LEVELS, compressed, inflated
+from collective.recipe.backup.gzipping import (
+    BAD_GZIP,
+    LEVELS,
+    compressed,
+    inflate_member,
+    inflated,
+    member_begins,
+)
 
 BLOCK = 1 << 20
 BLOCKS = [
@@ -101,3 +108,31 @@ def test_a_small_file_cannot_fill_the_memory(path: Path) -> None:
         sizes = [len(piece) for piece in inflated(path, file)]
     assert sum(sizes) == 100 * BLOCK
     assert max(sizes) <= 2 * BLOCK
+
+
+@pytest.mark.parametrize("reads", [1 << 20, 13, 1000, 4099])
+def test_where_members_begin_is_found_whatever_is_read_at_once(path, monkeypatch, reads) -> None:
+    monkeypatch.setattr(gzipping, "_READ", reads)
+    whole = [bytes(1000), random.Random(8).randbytes(1000)] * 5
+    for each in (whole, [*whole, b"the end"]):
+        members = list(compressed(each, 2))
+        path.write_bytes(b"".join(members))
+        with path.open("rb") as file:
+            found = list(member_begins(file, 1000))
+        assert found == [sum(map(len, members[:number])) for number in range(len(members))]
+
+
+def test_one_member_is_inflated_to_exactly_what_it_holds() -> None:
+    [member] = compressed([BLOCKS[2]], 2)
+    assert inflate_member(member, len(BLOCKS[2])) == BLOCKS[2]
+    for size in (len(BLOCKS[2]) - 1, len(BLOCKS[2]) + 1, 1):
+        with pytest.raises(EOFError):
+            inflate_member(member, size)
+    for flawed in (member[:-1], member + member, member + b"more", b"", b"no gzip"):
+        with pytest.raises(BAD_GZIP):
+            inflate_member(flawed, len(BLOCKS[2]))
+    for at in (0, 100, len(member) - 7):
+        damaged = bytearray(member)
+        damaged[at] ^= 0x55
+        with pytest.raises(BAD_GZIP):
+            inflate_member(bytes(damaged), len(BLOCKS[2]))

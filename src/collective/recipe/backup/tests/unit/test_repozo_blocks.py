@@ -7,6 +7,7 @@ import pytest
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.repozo.blocks import (
     DIGEST_SIZE,
+    MEMBER,
     Blocks,
     check_blocks,
     digest_of,
@@ -34,6 +35,7 @@ def blocks(**changes):
         "stored_digest": digest_of(b"stored"),
         "index": digest_of(b"index"),
         "digests": b"".join(map(digest_of, (b"first", b"second", b"third"))),
+        "members": b"".join(map(MEMBER.pack, (0, 400, 900))),
         "block_size": 1000,
     }
     return Blocks(**{**values, **changes})
@@ -41,10 +43,53 @@ def blocks(**changes):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"index": None}, {"packed": None}, {"packed": Tid(b"00000001")}, {"tid": ZERO_TID}],
+    [
+        {},
+        {"index": None},
+        {"packed": None},
+        {"packed": Tid(b"00000001")},
+        {"tid": ZERO_TID},
+        {"members": b""},
+        {"members": None},
+        {"end": 10, "digests": b"", "members": b""},
+    ],
 )
 def test_what_is_packed_is_what_is_unpacked(changes):
     assert unpack(pack(blocks(**changes))) == blocks(**changes)
+
+
+def test_version_1_is_what_it_was_before_members_were_listed():
+    older, newer = pack(blocks(members=None)), pack(blocks(members=b""))
+    assert (older[8:10], newer[8:10]) == (b"\0\1", b"\0\2")
+    assert older[10:-DIGEST_SIZE] == newer[10:-DIGEST_SIZE]
+
+
+def resealed(data, at, new):
+    """Return *data* with other bytes at an offset, and a checksum that fits."""
+    body = data[:at] + new + data[at + len(new) : -DIGEST_SIZE]
+    return body + digest_of(body)
+
+
+@pytest.mark.parametrize("version", [0, 3, 65_535])
+def test_a_version_that_is_not_known_is_refused(version):
+    data = resealed(pack(blocks()), 8, version.to_bytes(2, "big"))
+    with pytest.raises(ValueError, match=f"its version is {version}, this program knows 2"):
+        unpack(data)
+
+
+@pytest.mark.parametrize(
+    ("changes", "at", "new"),
+    [
+        ({}, 11, b"\3"),  # members, and no flag that says so
+        ({"members": b""}, 11, b"\7"),  # a flag, and no members
+        ({}, 9, b"\1"),  # version 1 has none
+        ({}, 12, bytes(4)),  # blocks without bytes
+        ({}, 24, (10**6).to_bytes(8, "big")),  # many more blocks
+    ],
+)
+def test_what_does_not_have_something_for_each_block_is_refused(changes, at, new):
+    with pytest.raises(ValueError, match="it does not have a"):
+        unpack(resealed(pack(blocks(**changes)), at, new))
 
 
 def test_the_last_block_is_as_long_as_the_part():
