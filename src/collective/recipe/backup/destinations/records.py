@@ -24,9 +24,9 @@ from collective.recipe.backup.filestorage.pickles import flaw_of
 from collective.recipe.backup.model import BlobId, Problem, RestorePoint
 from collective.recipe.backup.progress import Advance, Progress
 from collective.recipe.backup.repozo.blocks import Digested
-from collective.recipe.backup.repozo.ledger import Chain, Part
+from collective.recipe.backup.repozo.ledger import Chain, Part, again, was_replaced
 from collective.recipe.backup.repozo.reading import checked
-from collective.recipe.backup.repozo.verify import again, stored_problems, was_replaced
+from collective.recipe.backup.repozo.verify import stored_problems
 from collective.recipe.backup.times import ZERO_TID
 
 NAMED = 100

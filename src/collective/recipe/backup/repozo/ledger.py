@@ -200,6 +200,20 @@ def read_directory(directory: Path) -> Listing:
         return _listing(directory, names)
 
 
+def again(chain: Chain) -> Chain | None:
+    """Return *chain* as its ledger is now, None if it was removed."""
+    chains = read_directory(chain.directory).chains
+    return next((each for each in chains if each.stamp == chain.stamp), None)
+
+
+def was_replaced(chain: Chain, part: Part) -> bool:
+    """Tell whether a merge or a removal took the file of *part*, which was there, meanwhile."""
+    if chain.path(part).exists():
+        return False
+    now = again(chain)
+    return now is None or part not in now.parts
+
+
 def _is_file(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_file()

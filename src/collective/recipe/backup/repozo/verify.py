@@ -22,7 +22,15 @@ from collective.recipe.backup.repozo.blocks import (
     check_blocks,
     stored_as,
 )
-from collective.recipe.backup.repozo.ledger import Chain, Listing, Part, problem_of, read_directory
+from collective.recipe.backup.repozo.ledger import (
+    Chain,
+    Listing,
+    Part,
+    again,
+    problem_of,
+    read_directory,
+    was_replaced,
+)
 from collective.recipe.backup.repozo.reading import checked
 from collective.recipe.backup.repozo.savedindex import index_path
 from collective.recipe.backup.times import ZERO_TID, Tid
@@ -119,20 +127,6 @@ def _chain(chain: Chain, wants: Wants, advance: Advance) -> Iterator[Problem]:
         if start == now.end:
             return
         now = again(now)
-
-
-def again(chain: Chain) -> Chain | None:
-    """Return *chain* as its ledger is now, None if it was removed."""
-    chains = read_directory(chain.directory).chains
-    return next((each for each in chains if each.stamp == chain.stamp), None)
-
-
-def was_replaced(chain: Chain, part: Part) -> bool:
-    """Tell whether a merge or a removal took the file of *part*, which was there, meanwhile."""
-    if chain.path(part).exists():
-        return False
-    now = again(chain)
-    return now is None or part not in now.parts
 
 
 def _parts(

@@ -1,0 +1,126 @@
+"""The log of a filestorage as a chain holds it: read at any place, without a restore.
+
+What is read comes out of single blocks of the data files, each compared with its digest (see
+seekablepart).  Nothing is written, and a damaged block is met only by what reads it.
+
+A merge may take data files away meanwhile; then the one that has their bytes now is read.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.filestorage import tail
+from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE, Log
+from collective.recipe.backup.repozo.blocks import read_blocks
+from collective.recipe.backup.repozo.ledger import Chain, Part, again, was_replaced
+from collective.recipe.backup.repozo.recover import wanted
+from collective.recipe.backup.repozo.seekablepart import SeekablePart
+from collective.recipe.backup.times import ZERO_TID, Tid
+
+_HELD = 8
+"""Blocks that are held, since what is read next is often near."""
+
+
+class SeekableLog(Log):
+    """The log that *chain* holds up to a restore point, or up to a cut.
+
+    Raises IntegrityError where a data file is missing or damaged, as all methods do, and
+    NoRestorePoint if the chain has no such restore point.  It is for one thread.  It holds some
+    blocks and, of each data file that was read in, some 40 bytes for each MB.
+    """
+
+    damage_hint = DAMAGE_HINT
+
+    def __init__(self, chain: Chain, *, through: str | None = None, until: Tid | None = None):
+        """Hold what *chain* has up to the part of the stamp *through* (None: the newest).
+
+        With *until* the log ends after the last transaction that is not later.
+        """
+        super().__init__(chain.ledger)
+        self._held: OrderedDict[int, bytes] = OrderedDict()  # by the offset of the block
+        self._take(chain, wanted(chain, through))
+        self._size = self._parts[-1].end
+        if until is not None:
+            self._size = self._cut_after(until)
+
+    def _take(self, chain: Chain, parts: Sequence[Part]) -> None:
+        self._chain = chain
+        self._parts = parts
+        self._begins = [part.start for part in parts]
+        self._stored: dict[str, SeekablePart] = {}
+
+    @property
+    def size(self) -> int:
+        """The offset in bytes at which it ends."""
+        return self._size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return the bytes from *offset* on, *size* at most, fewer only where the log ends."""
+        end = min(offset + size, self._size)
+        found = []
+        while offset < end:
+            begin, block = self._block(offset)
+            found.append(block[offset - begin : end - begin])
+            offset = begin + len(block)
+        return b"".join(found)
+
+    def _block(self, offset: int) -> tuple[int, bytes]:
+        """Return the block that holds the byte at *offset*, and where it begins."""
+        while True:
+            part = self._parts[bisect_right(self._begins, offset) - 1]
+            stored = self._stored.get(part.name)
+            try:
+                if stored is None:
+                    stored = self._stored[part.name] = SeekablePart(self._chain, part)
+                begin = stored.begin_of_block(offset)
+                return begin, self._held_block(stored, begin)
+            except IntegrityError:
+                if not self._follow_merge(part):
+                    raise
+
+    def _held_block(self, stored: SeekablePart, begin: int) -> bytes:
+        if begin in self._held:
+            self._held.move_to_end(begin)
+            return self._held[begin]
+        block = self._held[begin] = stored.block(begin)
+        if len(self._held) > _HELD:
+            self._held.popitem(last=False)
+        return block
+
+    def _follow_merge(self, part: Part) -> bool:
+        """Go by the ledger as it is now if *part* went into another; return whether that is so."""
+        if not was_replaced(self._chain, part):
+            return False
+        now = again(self._chain)
+        if now is None or now.end < self._size:
+            return False
+        self._held.clear()
+        self._take(now, [each for each in now.restorable if each.start < self._size])
+        return bool(self._parts) and self._parts[-1].end >= self._size
+
+    def _cut_after(self, until: Tid) -> int:
+        """Return where the last transaction up to *until* ends.
+
+        Digests say which transaction a part ends with, so only one part is walked.
+        """
+        for part in self._parts:
+            if self._last_tid(part) > until:
+                return self.cut(until, part.start or MAGIC_SIZE, part.end).offset
+        return self._parts[-1].end
+
+    def _last_tid(self, part: Part) -> Tid:
+        blocks = read_blocks(self._chain.directory, part)
+        if blocks is not None:
+            return blocks.tid
+        last = self.before(part.end)
+        return last.tid if last else ZERO_TID
+
+    def _tail(self, begin: int, after: Tid) -> str | None:  # noqa: ARG002  as Log has it
+        if begin == self._size:
+            return tail.NONE
+        raise self._no_boundary(self._size)
