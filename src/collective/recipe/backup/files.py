@@ -7,6 +7,10 @@ dies in between leaves a ``*.partial`` behind, which nobody takes for anything e
 which the next run sweeps away.
 
 Each single change goes through ``Files._change``; the fault tests put their hand there.
+
+What nobody needs to restore anything (modes, owners, times, the sync of a directory, a link
+for convenience) is done as far as the file system lets us: see ``Files._try``.  FAT, SMB and
+FUSE refuse some of it.
 """
 
 from __future__ import annotations
@@ -33,15 +37,24 @@ _PARTIAL = re.compile(r".+\.[0-9a-f]{8}\.partial", re.DOTALL)
 _COPY_SIZE = 1 << 20
 _MANY_ENTRIES = 1000
 _FICLONE = 0x40049409  # from linux/fs.h; Python names it from 3.12 on
+_REFUSED = {
+    errno.EPERM,
+    errno.EACCES,
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.EOVERFLOW,  # an owner that this user namespace does not know
+}
+"""What a file system says that cannot do something at all, or not for us."""
 _NEVER_CLONE = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTTY}
 # which of the two files EIO is of, only a read and a write can tell
 _NO_CLONE = {*_NEVER_CLONE, errno.EINVAL, errno.EPERM, errno.EIO}
-_NO_COPY_RANGE = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF}
+_NO_COPY_RANGE = {*_REFUSED, errno.EXDEV, errno.EBADF}
 _NO_LINK = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 _NAMES_ANOTHER = {"link", "symlink"}
 """Operations whose errors name first what is linked to."""
 _NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}
-_NO_DIRECTORY_FSYNC = {errno.EINVAL, errno.ENOTSUP}
 
 
 StrPath = str | os.PathLike[str]
@@ -97,8 +110,29 @@ class Files:
             return function(*args, **kwargs)
         except OSError as error:
             if operation in _NAMES_ANOTHER or not names_a_path(error):
-                error.filename, error.filename2 = os.fspath(path), None
+                error.filename = os.fspath(path)
+                del error.filename2
             raise
+
+    def _try(
+        self,
+        operation: str,
+        path: StrPath,
+        function: Callable[P, object],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> bool:
+        """Make a change that nobody depends on; False where the file system refuses it.
+
+        A disk that is broken or full does not refuse: that raises.
+        """
+        try:
+            self._change(operation, path, function, *args, **kwargs)
+        except OSError as error:
+            if error.errno in _REFUSED:
+                return False
+            raise
+        return True
 
     # files
 
@@ -239,12 +273,11 @@ class Files:
         """Give a file that was *made* so what it lacks to be *like* another one."""
         owner = like.st_uid, like.st_gid
         if (made.st_uid, made.st_gid) != owner and os.geteuid() == 0:
-            with suppress(PermissionError):  # as far as root may
-                self._change("chown", target, os.fchown, descriptor, *owner)
+            self._try("chown", target, os.fchown, descriptor, *owner)
         if stat.S_IMODE(made.st_mode) != stat.S_IMODE(like.st_mode):
-            self._change("chmod", target, os.fchmod, descriptor, stat.S_IMODE(like.st_mode))
+            self._try("chmod", target, os.fchmod, descriptor, stat.S_IMODE(like.st_mode))
         times = (like.st_atime_ns, like.st_mtime_ns)
-        self._change("utime", target, os.utime, descriptor, ns=times)
+        self._try("utime", target, os.utime, descriptor, ns=times)
 
     def _hand_over(self, path: Path, descriptor: int | None = None) -> None:
         """Give what root has just made to the owner of its directory, who must go on with it.
@@ -252,11 +285,10 @@ class Files:
         Who once runs a command as root is not to stop those of the site's own user.
         """
         if os.geteuid() == 0 and (owner := path.parent.stat()).st_uid:
-            with suppress(PermissionError):  # as far as root may
-                if descriptor is not None:
-                    self._change("chown", path, os.fchown, descriptor, owner.st_uid, owner.st_gid)
-                else:
-                    self._change("chown", path, os.lchown, path, owner.st_uid, owner.st_gid)
+            if descriptor is not None:
+                self._try("chown", path, os.fchown, descriptor, owner.st_uid, owner.st_gid)
+            else:
+                self._try("chown", path, os.lchown, path, owner.st_uid, owner.st_gid)
 
     def _fill(self, reader: int, writer: Writer, observe: Observe | None) -> int:
         """Copy the bytes from *reader* up to its end; return the size."""
@@ -345,6 +377,16 @@ class Files:
             self._discard(partial)
             raise
 
+    def point(self, link: Path, text: str) -> bool:
+        """Make *link* a symbolic link to *text* for convenience; False where there are none."""
+        try:
+            self.symlink(text, link)
+        except OSError as error:
+            if error.errno in _REFUSED:
+                return False
+            raise
+        return True
+
     def rename(self, source: Path, target: Path) -> None:
         """Rename within a file system and make both directories durable."""
         self._change("rename", target, os.rename, source, target)
@@ -360,20 +402,21 @@ class Files:
         """Remove one file or symbolic link."""
         self._change("unlink", path, os.unlink, path)
 
-    def touch(self, path: Path, times: tuple[int, int]) -> None:
-        """Set access and modification time of *path*, in nanoseconds since 1970."""
-        self._change("utime", path, os.utime, path, ns=times)
+    def touch(self, path: Path, times: tuple[int, int]) -> bool:
+        """Set access and modification time of *path*, in nanoseconds since 1970.
 
-    def chmod(self, path: StrPath, mode: int) -> None:
-        """Set the permission bits of *path*."""
-        self._change("chmod", path, os.chmod, path, mode)
+        False where the file system refuses.
+        """
+        return self._try("utime", path, os.utime, path, ns=times)
+
+    def chmod(self, path: StrPath, mode: int) -> bool:
+        """Set the permission bits of *path*; False where the file system refuses."""
+        return self._try("chmod", path, os.chmod, path, mode)
 
     def make_like(self, path: Path, original: os.stat_result) -> None:
         """Give *path* the mode and, for root, the owner of *original*, whose place it takes."""
         if os.geteuid() == 0:
-            with suppress(PermissionError):
-                owner = original.st_uid, original.st_gid
-                self._change("chown", path, os.chown, path, *owner)
+            self._try("chown", path, os.chown, path, original.st_uid, original.st_gid)
         self.chmod(path, stat.S_IMODE(original.st_mode))
 
     # directories
@@ -417,8 +460,7 @@ class Files:
         made = os.lstat(path)
         owner = original.st_uid, original.st_gid
         if (made.st_uid, made.st_gid) != owner and os.geteuid() == 0:
-            with suppress(PermissionError):
-                self._change("chown", path, os.chown, path, *owner)
+            self._try("chown", path, os.chown, path, *owner)
         if stat.S_IMODE(made.st_mode) != mode:
             self.chmod(path, mode)
 
@@ -470,15 +512,14 @@ class Files:
         elif path.is_symlink() or path.exists():
             self.remove(path)
 
-    def sync_directory(self, path: Path) -> None:
-        """Make the entries of *path* durable."""
+    def sync_directory(self, path: Path) -> bool:
+        """Make the entries of *path* durable; False where the file system refuses.
+
+        Such file systems (some network ones) order their entries themselves, or cannot say.
+        """
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            self._change("fsync", path, os.fsync, descriptor)
-        except OSError as error:
-            # such file systems (some network ones) order their entries themselves
-            if error.errno not in _NO_DIRECTORY_FSYNC:
-                raise
+            return self._try("fsync", path, os.fsync, descriptor)
         finally:
             os.close(descriptor)
 
@@ -570,4 +611,6 @@ def _syncfs(descriptor: int) -> None:
         os.sync()
     elif function(descriptor):
         number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        if number not in _REFUSED:
+            raise OSError(number, os.strerror(number))
+        os.sync()  # of all file systems, which nothing refuses

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from collective.recipe.backup.blobs import checksums
+from collective.recipe.backup.blobs import checksums, latest
 from collective.recipe.backup.blobs.checksums import Checksum, Checksums, side_by_side
 from collective.recipe.backup.blobs.copying import (
     Done,
@@ -46,7 +46,6 @@ from collective.recipe.backup.progress import Advance, Progress, counted
 from collective.recipe.backup.smallfile import UnfitError, read_small
 from collective.recipe.backup.times import Tid, is_stamp
 
-LATEST = "latest"
 ABOUT_NAME = "about"
 NAMED = 1000
 """How many missing blobs are named; more are only counted."""
@@ -287,7 +286,7 @@ def begin(  # noqa: PLR0913  the last two come from outside, as everywhere
         copied = tally.sum()
         about = f"blob set 1\nforeign {copied.foreign}\n"
         files.write(partial / ABOUT_NAME, about.encode("ascii"))
-    point_latest(blob_set, files)
+    latest.renew(directory, blob_set.name, files)
     return blob_set, copied
 
 
@@ -324,15 +323,8 @@ def extend(  # noqa: PLR0913  the last two come from outside, as everywhere
                     done = replace(done, lost=0, missing=()) + rescued
                 copied += done
                 advance(len(batch))
-        point_latest(blob_set, files)
+        latest.renew(blob_set.path.parent, blob_set.name, files)
     return copied
-
-
-def point_latest(blob_set: BlobSet, files: Files) -> None:
-    """Make ``latest`` lead to this set, if it does not already."""
-    latest = _latest(blob_set.path.parent)
-    if not latest.is_symlink() or os.readlink(latest) != blob_set.name:
-        files.symlink(blob_set.name, latest)
 
 
 class Addition:
@@ -430,19 +422,6 @@ def _check_places(source: Path, directory: Path) -> None:
             where=directory,
             hint="choose a directory elsewhere, on another disk if there is one",
         )
-    _latest(directory)
-
-
-def _latest(directory: Path) -> Path:
-    """Return the path of the link to the newest set.  Raises if it is something else."""
-    latest = directory / LATEST
-    if os.path.lexists(latest) and not latest.is_symlink():
-        raise BackupError(
-            "this name is kept for a link to the newest blob set",
-            where=latest,
-            hint="move what is there elsewhere",
-        )
-    return latest
 
 
 def _orders(entries: Iterable[Entry], known: Iterable[Checksum]) -> Iterator[Order]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import chain, islice
 from pathlib import Path
 
+from collective.recipe.backup.blobs import latest
 from collective.recipe.backup.blobs.archives import verify
 from collective.recipe.backup.blobs.archives.names import (
     Archive,
@@ -16,7 +17,7 @@ from collective.recipe.backup.blobs.archives.names import (
 from collective.recipe.backup.blobs.archives.writing import write_delta, write_full
 from collective.recipe.backup.blobs.holdings import Archived
 from collective.recipe.backup.blobs.layout import layout_of, walk
-from collective.recipe.backup.blobs.sets import LATEST, NAMED, Copied
+from collective.recipe.backup.blobs.sets import NAMED, Copied
 from collective.recipe.backup.destinations.blobstyles import Demand, Found, Workshop
 from collective.recipe.backup.destinations.room import LEAST_SHARE
 from collective.recipe.backup.errors import explained
@@ -90,8 +91,7 @@ class FullArchives:
 
     def _publish(self, archive: Archive, found: Found) -> None:  # noqa: ARG002  for the numbered
         """Make a whole archive the newest."""
-        with explained("cannot renew the link to the newest archive", self._shop.directory):
-            self._shop.files.symlink(archive.name, self._shop.directory / LATEST)
+        latest.renew(self._shop.directory, archive.name, self._shop.files)
 
 
 class NumberedArchives(FullArchives):
@@ -112,8 +112,8 @@ class NumberedArchives(FullArchives):
         place = planned(shop.directory, shop.storage, number, compressed=archive.compressed)
         with explained("cannot number the archives", shop.directory):
             shop.files.rename(archive.path, place.path)
-            # it would lead to another one after the next backup
-            shop.files.clear(shop.directory / LATEST)
+        # it would lead to another one after the next backup
+        latest.forget(shop.directory, shop.files)
 
 
 class IncrementalArchives(FullArchives):
@@ -164,8 +164,7 @@ class IncrementalArchives(FullArchives):
 
     def _publish(self, archive: Archive, found: Found) -> None:
         # a link to one archive of several that belong together misleads
-        with explained("cannot remove the link to the newest archive", self._shop.directory):
-            self._shop.files.clear(self._shop.directory / LATEST)
+        latest.forget(self._shop.directory, self._shop.files)
 
 
 def _lost(blobs: Iterable[BlobId]) -> Copied:

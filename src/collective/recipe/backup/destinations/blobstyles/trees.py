@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from collective.recipe.backup.blobs import sets
+from collective.recipe.backup.blobs import latest, sets
 from collective.recipe.backup.blobs.copying import Transfer
 from collective.recipe.backup.blobs.holdings import Tree
 from collective.recipe.backup.blobs.numbered import NumberedSet, rotate_in
-from collective.recipe.backup.blobs.sets import LATEST, BlobSet, Copied
+from collective.recipe.backup.blobs.sets import BlobSet, Copied
 from collective.recipe.backup.blobs.snapshots import carry_over
 from collective.recipe.backup.destinations.blobstyles import Demand, Found, Workshop
 from collective.recipe.backup.model import BlobId
@@ -110,5 +110,5 @@ class Numbered(EachBackup):
         if not isinstance(blob_set, NumberedSet):
             rotate_in(blob_set, self._shop.files)
         # it would lead to another one after the next backup
-        self._shop.files.clear(self._shop.directory / LATEST)
+        latest.forget(self._shop.directory, self._shop.files)
         return name

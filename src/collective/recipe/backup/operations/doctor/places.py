@@ -12,6 +12,7 @@ from collective.recipe.backup.errors import BackupError, from_os_error
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Place
 from collective.recipe.backup.operations import whereabouts
+from collective.recipe.backup.operations.doctor.abilities import lacking
 from collective.recipe.backup.operations.doctor.findings import Finding, Report
 from collective.recipe.backup.operations.run import Run
 
@@ -59,24 +60,19 @@ def _is_unmounted(lost: whereabouts.Gone, run: Run, report: Report) -> bool:
 
 def _try_out(report: Report, directory: Path, there: Path, files: Files) -> None:
     # a temporary name, which the next backup sweeps away should we die
-    probe, link = files.partial_name(there / PROBE), files.partial_name(there / PROBE)
+    probe = files.partial_name(there / PROBE)
     try:
         # written, flushed, renamed, the directory flushed: as every file of a backup
         files.write(probe, b"a probe of the doctor\n")
-        links = files.link(probe, link)
+        lacks = list(lacking(probe, files))
         locks = locking.can_lock(probe)
     finally:
-        for path in (probe, link):
-            with suppress(FileNotFoundError):
-                files.remove(path)
+        with suppress(FileNotFoundError):
+            files.remove(probe)
     made = "can be written to" if directory == there else "can be made"
     report.ok(made, directory)
-    if not links:
-        report.warning(
-            "the file system has no hard links",
-            there,
-            "each chain of backups will hold a full copy of all blobs: mind the room",
-        )
+    for each in lacks:
+        report.warning(f"the file system {each.what}", there, each.lost)
     if not locks:
         report.problem(
             "the file system has no locks",

@@ -23,7 +23,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,6 +64,39 @@ class Hasty(Files):
         self, operation: str, path: StrPath, function: Any, *args: Any, **kwargs: Any
     ) -> Any:
         return None if operation in WAITING else function(*args, **kwargs)
+
+
+SYNC_OF_A_DIRECTORY = "fsync of a directory"
+
+
+class Refusing(Files):
+    """Files on a disk that always refuses some *operations*, with an error *number*.
+
+    ``struck`` is what it refused, as (operation, path).  Of fsync it is only that of
+    directories which can be refused, by the name SYNC_OF_A_DIRECTORY.
+    """
+
+    def __init__(self, operations: Collection[str], number: int) -> None:
+        super().__init__()
+        self.struck: list[tuple[str, Path]] = []
+        self._operations = operations
+        self._number = number
+
+    def _change(
+        self, operation: str, path: StrPath, function: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        def refused() -> None:
+            # as from a call on a descriptor, which names no path
+            raise OSError(self._number, os.strerror(self._number))
+
+        if operation == "fsync" and Path(path).is_dir():
+            operation = SYNC_OF_A_DIRECTORY
+        if operation in self._operations:
+            self.struck.append((operation, Path(path)))
+            return super()._change(operation, path, refused)
+        if operation in {*WAITING, SYNC_OF_A_DIRECTORY}:
+            return None
+        return super()._change(operation, path, function, *args, **kwargs)
 
 
 CRASHES = (Fault.BEFORE, Fault.DURING, Fault.AFTER, Fault.POWER_CUT)

@@ -247,6 +247,31 @@ def test_latest_leads_to_the_newest(site, options, expected) -> None:
     assert latest(operated) == (expected and expected.format(*stamps))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"blob_timestamps": False},
+        {"archive_blob": True},
+        {"archive_blob": True, "blob_timestamps": False},
+        {"archive_blob": True, "incremental_blobs": True},
+    ],
+)
+def test_a_directory_with_the_name_of_the_link_stays_with_all_that_is_in_it(site, options) -> None:
+    """A copy that followed links has made one of it."""
+    operated = Operated(site, **options)
+    site.commit({"a": 1}, {"a": b"first"})
+    operated.backup()
+    place = operated.place().blobstorage / "latest"
+    place.unlink(missing_ok=True)
+    place.mkdir()
+    (place / "file").write_text("mine")
+    for full in (False, True):
+        site.commit({"a": 2 + full}, {"a": b"second"})
+        operated.backup(full=full)
+    assert (place / "file").read_text() == "mine"
+
+
 def latest(operated: Operated) -> str | None:
     link = operated.place().blobstorage / "latest"
     return os.readlink(link) if link.is_symlink() else None

@@ -230,7 +230,8 @@ class Refusing(files.Files):
         self._refused = operation, number
 
     def _change(self, operation: str, path: files.StrPath, *more: Any, **words: Any) -> Any:
-        if operation == self._refused[0]:
+        named = "directory" if operation == "fsync" and os.path.isdir(path) else operation
+        if self._refused[0] in (named, operation):
             raise OSError(self._refused[1], os.strerror(self._refused[1]), os.fspath(path))
         return super()._change(operation, path, *more, **words)
 
@@ -248,9 +249,38 @@ def test_a_disk_that_cannot_do_what_a_backup_does(operated: Operated, operation:
     assert contents(operated.site.directory) == before
 
 
-def test_a_disk_without_hard_links(operated: Operated) -> None:
-    findings = bad(operated, files=Refusing("link", errno.EPERM))
-    assert findings == [("places", Severity.WARNING, "the file system has no hard links")] * 2
+@pytest.mark.parametrize(
+    ("operation", "what"),
+    [
+        ("link", "has no hard links"),
+        ("symlink", "has no symbolic links"),
+        ("chmod", "keeps no permissions"),
+        ("utime", "does not keep the times of files"),
+        ("directory", "cannot make the names in a directory durable"),
+    ],
+)
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
+def test_what_a_disk_cannot_do_is_told_with_what_is_lost(
+    operated: Operated, operation: str, what: str, number: int
+) -> None:
+    before = contents(operated.site.directory)
+    refusing = Refusing(operation, number)
+    findings = [it for it in found(operated, files=refusing) if it.severity is not Severity.OK]
+    said = ("places", Severity.WARNING, f"the file system {what}")
+    assert [(it.subject, it.severity, it.what) for it in findings] == [said] * 2
+    assert all(it.hint for it in findings)
+    assert contents(operated.site.directory) == before
+
+
+@pytest.mark.parametrize("operation", ["chmod", "utime"])
+def test_a_disk_that_accepts_a_change_and_does_nothing_is_told(
+    operated: Operated, operation: str
+) -> None:
+    class Lying(files.Files):
+        def _change(self, named: str, path: files.StrPath, *more: Any, **words: Any) -> Any:
+            return None if named == operation else super()._change(named, path, *more, **words)
+
+    assert len(bad(operated, files=Lying())) == 2
 
 
 def test_a_disk_without_locks(operated: Operated, monkeypatch) -> None:
