@@ -31,6 +31,8 @@ from collective.recipe.backup.times import Tid
 
 MARKER = ".layout"
 _MARKER_SIZE = 1000
+_OF_A_CACHE = b"zeocache"
+WHAT_A_CACHE_IS = "the blob cache of a ZEO client, and no blobstorage"
 
 _BYTE = "[0-9a-f]{2}"
 _NUMBER = f"(?:00|(?!00){_BYTE}(?:{_BYTE}){{0,7}})"  # ZODB finds it under no other spelling
@@ -97,6 +99,19 @@ class Layout(Enum):
         return f"{place}/0x{_shown(blob.tid)}.blob"
 
 
+def is_cache(root: Path) -> bool:
+    """Tell whether the directory *root* is one in which a ZEO client caches blobs.
+
+    ZEO says so in the marker.  It removes what was not used for long, and what the server has
+    besides was never there.
+    """
+    try:
+        data = read_small(root / MARKER, _MARKER_SIZE)
+    except OSError:
+        return False
+    return data is not None and data.strip() == _OF_A_CACHE
+
+
 def layout_of(root: Path) -> Layout:
     """Return the layout of the blobstorage at *root*.
 
@@ -118,11 +133,11 @@ def layout_of(root: Path) -> Layout:
         return Layout(name)
     except ValueError:
         hint = "blob_storage must be the directory that the ZEO server or the instance writes to"
-        if name == "zeocache":
-            hint = f"this is the cache of a ZEO client; {hint}"
-        raise IntegrityError(
-            f"no blobstorage has the layout {name[:40]!r}", where=root / MARKER, hint=hint
-        ) from None
+        if data.strip() == _OF_A_CACHE:
+            what = f"this is {WHAT_A_CACHE_IS}"
+        else:
+            what = f"no blobstorage has the layout {name[:40]!r}"
+        raise IntegrityError(what, where=root / MARKER, hint=hint) from None
 
 
 def blob_of(path: str) -> BlobId | None:

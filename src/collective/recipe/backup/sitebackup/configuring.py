@@ -40,10 +40,10 @@ def configured(settings: Settings) -> Resolved:
     try:
         resolved = resolve(_facts(part, base, site), _placed(reading, site))
     except ConfigurationError as error:
-        absent = _absent(site.main.filestorage)
+        absent = (*_absent(site.main.filestorage), *site.warnings)
         raise _unusable((*absent, *error.problems), settings) from error
     _check_run_directory(resolved.config)
-    return resolved
+    return resolved._replace(warnings=(*resolved.warnings, *site.warnings))
 
 
 def run_directory(config: Config) -> Path:

@@ -9,7 +9,8 @@
     4. instance/var  var                       of cookieplone and of buildout
     5. /data                                   of the official images of Plone
 
-Relative places start at the base directory.  Nothing is guessed where two things fit.
+Relative places start at the base directory.  Nothing is guessed where two things fit, and no
+filestorage is taken because it lies there if a configuration says that the data is elsewhere.
 """
 
 from __future__ import annotations
@@ -19,11 +20,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
+from collective.recipe.backup.blobs.layout import WHAT_A_CACHE_IS, is_cache
 from collective.recipe.backup.config.resolve import absolute, directory_names
 from collective.recipe.backup.errors import ConfigurationError, printable
 from collective.recipe.backup.model import MAIN, Source
-from collective.recipe.backup.sitebackup.zconfig import Section, read
+from collective.recipe.backup.sitebackup.agreeing import (
+    ELSEWHERE_HINT,
+    HINT,
+    contradiction,
+    described,
+    disagreements,
+    shown,
+)
+from collective.recipe.backup.sitebackup.databases import Configuration, read_configuration
 
 CONFIGURATIONS = (
     "etc/zope.conf",
@@ -37,29 +48,18 @@ BLOBSTORAGES = ("blobstorage", "blobs")
 """What a blobstorage in a ``var`` directory is called, by buildout and by cookieplone."""
 DATA_FS = Path("filestorage", "Data.fs")
 
-MAIN_NAMES = (MAIN, "main")
-_ELSEWHERE = {
-    "zeoclient": "on a ZEO server: back up where that runs, or give its zeo.conf",
-    "clientstorage": "on a ZEO server: back up where that runs, or give its zeo.conf",
-    "relstorage": "in an SQL database, which is backed up with its own tools",
-    "demostorage": "a demo storage, whose changes are meant to be lost",
-}
-"""Kinds of storages that hold no filestorage to back up, and what to say of them."""
-
-HINT = "say where it is: --zope-conf, --zeo-conf, --datafs or the options of these names"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
     """What is known of a site: all its storages, the main one last, and its ``var``.
 
-    *prefix* is where its backups belong if that is not in ``var``.  A source without a
-    blobstorage may still have one that was not found.
+    A source without a blobstorage may still have one that was not found.
     """
 
     sources: tuple[Source, ...]
     var: Path
-    prefix: Path | None = None
+    prefix: Path | None = None  # where its backups belong; None: in var
+    warnings: tuple[str, ...] = ()  # what cannot be told for sure, a sentence each
 
     @property
     def main(self) -> Source:
@@ -91,132 +91,81 @@ def find(places: Places, *, datafs: Path | None = None) -> Site:
     Raises ConfigurationError that lists where was looked, if there is none or not just one.
     """
     if places.given:
-        return _configured(places, places.given, needed=True)
+        given = [read_configuration(path, places.base) for path in places.given]
+        # they are the user's word, and need not agree
+        return _configured(places, given) or _nowhere(given)
     if datafs is not None:
         datafs = absolute(places.base, datafs)
         return _in_var(places, (places.base / places.var) if places.var else _var(datafs), datafs)
     if places.var:
         return _in_var(places, places.base / places.var)
-    there = [path for pattern in CONFIGURATIONS for path in sorted(places.base.glob(pattern))]
-    notes: list[str] = []
-    if there:
-        try:
-            return _configured(places, there, needed=False)
-        except _NothingThere as nothing:
-            notes = nothing.notes
-    return _in_usual_vars(places, notes)
-
-
-class _NothingThere(Exception):  # noqa: N818  no error yet: there are other places
-    """No configuration file has a filestorage."""
-
-    def __init__(self, notes: list[str]) -> None:
-        super().__init__()
-        self.notes = notes
+    paths = [path for pattern in CONFIGURATIONS for path in sorted(places.base.glob(pattern))]
+    found = [read_configuration(path, places.base) for path in paths]
+    warnings = tuple(disagreements(found))
+    site = _configured(places, found, warnings)
+    if site is None and any(each.main for each in found):
+        _nowhere(found)
+    return site or _in_usual_vars(places, paths)
 
 
 # what configuration files say
 
 
-def _configured(places: Places, paths: Sequence[Path], *, needed: bool) -> Site:
-    found: dict[tuple[Source, ...], Path] = {}
-    notes: list[str] = []
-    for path in paths:
-        root = read(path)
-        sources = tuple(storages(root, path, places.base))
-        if sources:
-            found.setdefault(sources, path)
-        else:
-            notes.append(f"{_shown(path)}: {_why_none(root)}")
-    if len(found) > 1:
-        raise ConfigurationError(
-            "there are two sites here, or more",
-            hint=HINT,
-            problems=[
-                f"{_shown(path)}: {', '.join(_described(source) for source in sources)}"
-                for sources, path in found.items()
-            ],
-        )
-    if not found:
-        if needed:
-            raise ConfigurationError("there is no filestorage to back up", problems=notes)
-        raise _NothingThere(notes)
-    [sources] = found
-    return _site(places, sources, _var(sources[-1].filestorage))
+def _configured(
+    places: Places, found: Sequence[Configuration], warnings: tuple[str, ...] = ()
+) -> Site | None:
+    """Return the site whose filestorages *found* name, None if they name none."""
+    local = [each for each in found if each.sources]
+    if len({each.sources for each in local}) > 1:
+        raise contradiction("there are two sites here, or more", local)
+    if not local:
+        return None
+    sources = local[0].sources
+    left_out = (it for each in local for it in _left_out(each))
+    return _site(places, sources, _var(sources[-1].filestorage), (*warnings, *left_out))
 
 
-def storages(root: Section, path: Path, base: Path) -> Iterator[Source]:
-    """Yield the storages of a configuration file, the main one last.
-
-    Relative paths start at its ``instancehome``, else at *base*.
-    """
-    home = base / (root.value("instancehome") or "")
-    found: dict[str, Source] = {}
-    mains: list[str] = []
-    for way in root.walk():
-        filestorage = way[-1].value("path") if way[-1].kind == "filestorage" else None
-        if filestorage is None or any(section.kind == "demostorage" for section in way):
-            continue
-        top = way[1]
-        name = top.name or MAIN
-        if name in found or "/" in name:
-            raise _ambiguous(path, [*found, name])
-        blobs = next(filter(None, (it.value("blob-dir") for it in reversed(way))), None)
-        found[name] = Source(
-            name=name,
-            filestorage=absolute(home, Path(filestorage)),
-            blobstorage=absolute(home, Path(blobs)) if blobs else None,
-        )
-        if top.value("mount-point") == "/" or name in MAIN_NAMES:
-            mains.append(name)
-    if not found:
-        return
-    mains = mains or (list(found) if len(found) == 1 else [])
-    if len(mains) != 1:
-        raise _ambiguous(path, list(found))
-    main = found.pop(mains[0])
-    yield from found.values()
-    yield Source(name=MAIN, filestorage=main.filestorage, blobstorage=main.blobstorage)
-
-
-def _ambiguous(path: Path, names: Iterable[str]) -> ConfigurationError:
-    return ConfigurationError(
-        f"cannot tell which storage is the main one: {', '.join(map(printable, names))}",
-        where=path,
-        hint="set datafs, blob_storage and additional_filestorages",
+def _nowhere(found: Iterable[Configuration]) -> NoReturn:
+    raise ConfigurationError(
+        "there is no filestorage to back up",
+        hint=ELSEWHERE_HINT,
+        problems=[described(each) for each in found],
     )
 
 
-def _why_none(root: Section) -> str:
-    kinds = {section.kind for way in root.walk() for section in way}
-    reasons = [reason for kind, reason in _ELSEWHERE.items() if kind in kinds]
-    return f"its storage is {reasons[0]}" if reasons else "it has no filestorage"
+def _left_out(found: Configuration) -> Iterator[str]:
+    for database in found.left_out:
+        yield (
+            f"{shown(found.path)}: the data of the database {printable(database.name)} is "
+            f"{database.whereabouts}: it is not backed up here"
+        )
 
 
 # where sites lie
 
 
-def _in_usual_vars(places: Places, notes: list[str]) -> Site:
+def _in_usual_vars(places: Places, read: Sequence[Path]) -> Site:
+    """Return the site in one of the places where sites lie; nothing is in the files *read*."""
     nearby = [places.base / var for var in VARS]
     for usable in (_has_data, _has_backups):
         for group in (nearby, [places.image]):
             found = [var for var in group if usable(places, var)]
             if len(found) > 1:
                 raise ConfigurationError(
-                    "there are two sites here", hint=HINT, problems=[_shown(it) for it in found]
+                    "there are two sites here", hint=HINT, problems=[shown(it) for it in found]
                 )
             if found:
                 return _in_var(places, found[0])
+    notes = [f"{shown(path)}: it has no filestorage" for path in read]
+    named = {note.partition(": ")[0] for note in notes}
     looked = [
-        *notes,
-        *(f"{_shown(places.base / pattern)}: not there" for pattern in CONFIGURATIONS),
-        *(f"{_shown(var / DATA_FS)}: not there" for var in (*nearby, places.image)),
+        *(f"{shown(places.base / pattern)}: not there" for pattern in CONFIGURATIONS),
+        *(f"{shown(var / DATA_FS)}: not there" for var in (*nearby, places.image)),
     ]
-    named = {note.split(": ")[0] for note in notes}
     raise ConfigurationError(
         "no site was found",
         hint=HINT,
-        problems=[it for it in looked if it in notes or it.split(": ")[0] not in named],
+        problems=[*notes, *(it for it in looked if it.partition(": ")[0] not in named)],
     )
 
 
@@ -231,18 +180,20 @@ def _has_backups(places: Places, var: Path) -> bool:
 
 
 def _in_var(places: Places, var: Path, datafs: Path | None = None) -> Site:
-    there = [var / name for name in BLOBSTORAGES if os.path.isdir(var / name)]
-    there = there or list(_backed_up(places, var))
+    named = [var / name for name in BLOBSTORAGES if os.path.isdir(var / name)]
+    caches = [it for it in named if is_cache(it)]
+    there = [it for it in named if it not in caches] or list(_backed_up(places, var))
     if len(there) > 1:
         raise ConfigurationError(
             "there are two directories that may be the blobstorage",
             hint="set blob_storage, or backup_blobs = false",
-            problems=[_shown(it) for it in there],
+            problems=[shown(it) for it in there],
         )
     main = Source(
         name=MAIN, filestorage=datafs or var / DATA_FS, blobstorage=there[0] if there else None
     )
-    return _site(places, (main,), var)
+    warnings = (f"{shown(it)} is {WHAT_A_CACHE_IS}" for it in caches)
+    return _site(places, (main,), var, tuple(warnings))
 
 
 def _backed_up(places: Places, var: Path) -> Iterator[Path]:
@@ -255,8 +206,10 @@ def _backed_up(places: Places, var: Path) -> Iterator[Path]:
         yield from (var / name for name in BLOBSTORAGES if name in names)
 
 
-def _site(places: Places, sources: tuple[Source, ...], var: Path) -> Site:
-    return Site(sources=sources, var=var, prefix=_prefix(places, var))
+def _site(
+    places: Places, sources: tuple[Source, ...], var: Path, warnings: tuple[str, ...] = ()
+) -> Site:
+    return Site(sources=sources, var=var, prefix=_prefix(places, var), warnings=warnings)
 
 
 def _prefix(places: Places, var: Path) -> Path | None:
@@ -267,12 +220,3 @@ def _prefix(places: Places, var: Path) -> Path | None:
 def _var(datafs: Path) -> Path:
     directory = datafs.parent
     return directory.parent if directory.name == DATA_FS.parent.name else directory
-
-
-def _described(source: Source) -> str:
-    blobs = f"with {_shown(source.blobstorage)}" if source.blobstorage else "without blobs"
-    return f"{_shown(source.filestorage)} {blobs}"
-
-
-def _shown(path: Path) -> str:
-    return printable(str(path))

@@ -64,6 +64,12 @@ The first of these that there is:
 _FOUND = """\
 If two of one kind are there and do not say the same, that is an error, and so is nothing at all;
 both list where was looked.
+So is a configuration which says that the data of the main database is not in a filestorage
+(RelStorage, a ZEO server, a demo storage), whatever lies in ``var``: that may be what the site was
+before it moved.
+A client and a ``zeo.conf`` go together if the client names this machine and the port of that
+server.
+What is set by ``datafs``, ``var_dir``, ``zope_conf`` or ``zeo_conf`` is taken as it is.
 
 From ``zope.conf`` and ``zeo.conf`` come the filestorages and their blobs, all of them; the one that
 is mounted at ``/``, or is called ``main`` or ``1``, is the main one.

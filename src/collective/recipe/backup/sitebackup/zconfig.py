@@ -51,21 +51,26 @@ class Section:
     kind: str = ""
     name: str = ""
     sections: list[Section] = field(default_factory=list)
-    _values: dict[str, tuple[str, str]] = field(default_factory=dict)
+    _values: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
     def value(self, key: str) -> str | None:
-        """Return the value of *key*, None if it is not set.
+        """Return the value of *key*, the last if it has several, None if it is not set.
 
         Raises ConfigurationError if it names something that is not defined.
         """
-        text, problem = self._values.get(key, (None, ""))
-        if problem:
-            raise ConfigurationError(problem, where=text or "")
-        return text
+        return next(iter(self.values(key)[-1:]), None)
+
+    def values(self, key: str) -> list[str]:
+        """Return all values of *key*.  Raises as value does, for the last of them."""
+        found = self._values.get(key, [])
+        for where, problem in found[-1:]:
+            if problem:
+                raise ConfigurationError(problem, where=where)
+        return [text for text, problem in found if not problem]
 
     def put(self, key: str, text: str, *, problem: str = "") -> None:
-        """Set a value; *problem* says why it cannot be used, and *text* is where then."""
-        self._values[key.lower()] = text, problem
+        """Add a value; *problem* says why it cannot be used, and *text* is where then."""
+        self._values.setdefault(key.lower(), []).append((text, problem))
 
     def walk(self, *outer: Section) -> Iterator[tuple[Section, ...]]:
         """Yield this section and all inside, each as the way to it: from the outside in.

@@ -46,7 +46,7 @@ from collective.recipe.backup.repozo import blocks, ledger
 from collective.recipe.backup.repozo.ledger import Part
 from collective.recipe.backup.repozo.reading import pieces
 from collective.recipe.backup.sitebackup import collective, zconfig
-from collective.recipe.backup.sitebackup.finding import storages
+from collective.recipe.backup.sitebackup.databases import read_configuration
 from collective.recipe.backup.sitebackup.settings import gathered
 from collective.recipe.backup.smallfile import Form, UnreadableError
 from collective.recipe.backup.tests.archived import SECOND, THIRD, Archived
@@ -87,7 +87,8 @@ def zope_conf(data: bytes, room: Path) -> object:
         for key in ("path", "blob-dir", "mount-point", "instancehome"):
             with suppress(BackupError):
                 way[-1].value(key)
-    return list(storages(root, path, room))
+    found = read_configuration(path, room)
+    return [(it.name, it.whereabouts) for it in found.databases], found.sources
 
 
 @parser

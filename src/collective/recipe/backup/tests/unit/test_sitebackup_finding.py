@@ -130,8 +130,9 @@ def test_the_given_one_counts(places: Places) -> None:
 
 def test_a_given_client_says_where_its_storage_is(places: Places) -> None:
     given = put(places, "my.conf", CLIENT)
-    with pytest.raises(ConfigurationError, match="on a ZEO server"):
+    with pytest.raises(ConfigurationError, match="on the ZEO server localhost:8100") as caught:
         find(Places(base=places.base, part="backup", zope_conf=given))
+    assert "--zeo-conf" in caught.value.hint
 
 
 def test_relative_paths_start_at_the_home_of_the_instance(places: Places) -> None:
@@ -228,12 +229,12 @@ def test_var_and_filestorage_may_be_said(places: Places, tmp_path: Path) -> None
 
 
 def test_nothing_is_found_where_nothing_is(places: Places) -> None:
-    put(places, "etc/zope.conf", CLIENT)
+    put(places, "etc/zope.conf", "<eventlog>\n</eventlog>\n")
     with pytest.raises(ConfigurationError, match="no site was found") as caught:
         find(places)
     problems = caught.value.problems
     looked = [it.replace(f"{places.base.parent}/", "") for it in problems]
-    assert looked[0].startswith("site/etc/zope.conf: its storage is on a ZEO server")
+    assert looked[0] == "site/etc/zope.conf: it has no filestorage"
     assert [it.partition(": ")[0] for it in looked] == [
         "site/etc/zope.conf",
         "site/instance/etc/zope.conf",
@@ -244,3 +245,152 @@ def test_nothing_is_found_where_nothing_is(places: Places) -> None:
         "site/var/filestorage/Data.fs",
         "data/filestorage/Data.fs",
     ]
+
+
+# where the evidence says that the data is elsewhere
+
+
+def main_on(storage: str, name: str = "main", mount: str = "/") -> str:
+    return f"<zodb_db {name}>\n  mount-point {mount}\n{storage}</zodb_db>\n"
+
+
+def client_of(server: str) -> str:
+    return f"  <zeoclient>\n    server {server}\n  </zeoclient>\n"
+
+
+RELSTORAGE = """\
+  <relstorage>
+    blob-dir {base}/var/blobstorage
+    <postgresql>
+      dsn dbname='site'
+    </postgresql>
+  </relstorage>
+"""
+DEMO = """\
+  <demostorage>
+    <filestorage>
+      path {base}/var/filestorage/Data.fs
+    </filestorage>
+  </demostorage>
+"""
+MAPPING = "  <mappingstorage>\n  </mappingstorage>\n"
+UNKNOWN = "  %import my.storage\n  <mystorage>\n  </mystorage>\n"
+FILE = "  <filestorage>\n    path {base}/var/filestorage/Data.fs\n  </filestorage>\n"
+OTHER = "  <filestorage>\n    path {base}/var/filestorage/other.fs\n  </filestorage>\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (main_on(RELSTORAGE), "in an SQL database"),
+        (main_on(client_of("10.11.12.13:8100")), "on the ZEO server 10.11.12.13:8100"),
+        (main_on(client_of("localhost:8100")), "on the ZEO server localhost:8100"),
+        (main_on(DEMO), "a demo storage"),
+        (main_on(MAPPING), "in memory only"),
+        (main_on(UNKNOWN), "not known here (mystorage)"),
+        (main_on(RELSTORAGE) + main_on(OTHER, "catalog", "/catalog"), "in an SQL database"),
+        (main_on(RELSTORAGE, "a") + main_on(OTHER, "b", "/b"), "in an SQL database"),
+        (main_on(client_of("$(NO_SUCH_ZEO)")), "on the ZEO server ?"),
+        ("<zodb_db main>\n</zodb_db>\n", "not known here (zodb_db)"),
+    ],
+)
+def test_a_filestorage_that_lies_there_is_not_that_of_a_site_whose_data_is_elsewhere(
+    places: Places, text: str, said: str
+) -> None:
+    put_data(places.base / "var")
+    put_data(places.image)
+    put(places, "etc/zope.conf", text)
+    with pytest.raises(ConfigurationError, match="no filestorage to back up") as caught:
+        find(places)
+    [problem] = caught.value.problems
+    assert problem.startswith(f"{places.base}/etc/zope.conf: the data of its main database is")
+    assert said in problem
+    assert "--datafs" in caught.value.hint
+
+
+def test_it_is_taken_all_the_same_if_the_user_says_so(places: Places) -> None:
+    var = put_data(places.base / "var")
+    put(places, "etc/zope.conf", main_on(RELSTORAGE))
+    assert find(places, datafs=var / "filestorage/Data.fs").main.blobstorage == var / "blobstorage"
+    assert find(Places(base=places.base, part="backup", var=Path("var"))).var == var
+    given = put(places, "my/zeo.conf", ZEO)
+    assert find(Places(base=places.base, part="backup", zeo_conf=given)).var == var
+
+
+@pytest.mark.parametrize(
+    "elsewhere", [main_on(RELSTORAGE), main_on(client_of("10.11.12.13:8100")), main_on(MAPPING)]
+)
+def test_a_configuration_of_before_a_move_does_not_win_over_that_of_after_it(
+    places: Places, elsewhere: str
+) -> None:
+    put(places, "parts/instance/etc/zope.conf", elsewhere)
+    put(places, "parts/zeoserver/etc/zeo.conf", ZEO)
+    with pytest.raises(ConfigurationError, match="do not mean one site") as caught:
+        find(places)
+    assert len(caught.value.problems) == 2
+    assert "parts/zeoserver/etc/zeo.conf" in caught.value.problems[0]
+    assert "its main database is" in caught.value.problems[1]
+    assert "--zeo-conf" in caught.value.hint
+
+
+def test_a_server_with_another_port_is_another_one(places: Places) -> None:
+    put(places, "parts/instance/etc/zope.conf", main_on(client_of("localhost:8200")))
+    put(places, "parts/zeoserver/etc/zeo.conf", ZEO)
+    with pytest.raises(ConfigurationError, match="do not mean one site"):
+        find(places)
+
+
+def test_a_client_of_several_servers_needs_one_of_them_here(places: Places) -> None:
+    servers = client_of("10.11.12.13:8100\n    server 127.0.0.1:8100")
+    put(places, "parts/instance/etc/zope.conf", main_on(servers))
+    put(places, "parts/zeoserver/etc/zeo.conf", ZEO)
+    assert find(places).var == places.base / "var"
+
+
+def test_where_a_name_cannot_be_looked_up_the_server_here_is_taken_with_a_warning(
+    places: Places,
+) -> None:
+    """A network that is down for a moment costs no backup."""
+    put(places, "parts/instance/etc/zope.conf", main_on(client_of("no-such-host.invalid:8100")))
+    put(places, "parts/zeoserver/etc/zeo.conf", ZEO)
+    site = find(places)
+    assert site.var == places.base / "var"
+    [warning] = site.warnings
+    assert "no-such-host.invalid:8100 of this machine cannot be told now" in warning
+    assert "set zeo_conf" in warning
+
+
+def test_a_demo_beside_the_site_says_nothing(places: Places) -> None:
+    put(places, "parts/instance/etc/zope.conf", main_on(FILE))
+    put(places, "parts/demo/etc/zope.conf", main_on(DEMO))
+    assert (find(places).var, find(places).warnings) == (places.base / "var", ())
+
+
+def test_of_several_databases_those_that_are_elsewhere_are_named(places: Places) -> None:
+    temporary = main_on("  <temporarystorage>\n  </temporarystorage>\n", "temporary", "/temp")
+    catalog = main_on(RELSTORAGE, "catalog", "/catalog")
+    put(places, "etc/zope.conf", main_on(FILE) + temporary + catalog)
+    site = find(places)
+    assert list(shown(places, site)) == [MAIN]
+    assert site.warnings == (
+        f"{places.base}/etc/zope.conf: the data of the database catalog is in an SQL database, "
+        "which is backed up with its own tools: it is not backed up here",
+    )
+
+
+def test_wrappers_around_a_filestorage_change_nothing(places: Places) -> None:
+    wrapped = f"  <zlibstorage>\n  <before>\n    before now\n{FILE}  </before>\n  </zlibstorage>\n"
+    put(places, "etc/zope.conf", main_on(wrapped))
+    assert find(places).var == places.base / "var"
+
+
+def test_the_blob_cache_of_a_client_is_no_blobstorage(places: Places) -> None:
+    var = put_data(places.base / "var")
+    (var / "blobstorage" / ".layout").write_text("zeocache")
+    site = find(places)
+    assert site.main.blobstorage is None
+    assert site.warnings == (
+        f"{var}/blobstorage is the blob cache of a ZEO client, and no blobstorage",
+    )
+    (var / "blobs").mkdir()
+    assert find(places).main.blobstorage == var / "blobs"

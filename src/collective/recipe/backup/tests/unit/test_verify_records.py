@@ -147,7 +147,7 @@ def test_what_follows_a_damaged_part_is_still_looked_at(operated: Operated) -> N
     assert last.stamp in found[0]
 
 
-@pytest.mark.parametrize("marker", [b"zeocache\n", b"\xff", b""])
+@pytest.mark.parametrize("marker", [b"bushi\n", b"\xff", b""])
 def test_a_damaged_note_of_the_layout_is_a_problem_and_ends_nothing(
     operated: Operated, marker: bytes
 ) -> None:
