@@ -11,14 +11,17 @@ JOBS ?= 2
 # where make bench works, and what else it is told: make bench SCRATCH=/big/disk BENCH='--rounds 1'
 SCRATCH ?= .bench
 BENCH ?=
+# what make fuzz is told: make fuzz FUZZ='--minutes 10'
+FUZZ ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs quick bench dist clean
+.PHONY: help demo test lint format docs quick fuzz bench dist clean
 
 help:
 	@echo "make demo    back up a sample site, lose it, restore it, compare"
 	@echo "make test    lint, types, layers and the whole test suite"
 	@echo "make quick   the tests that take no more than a few seconds"
+	@echo "make fuzz    property tests at length, at random, for an hour; see FUZZ"
 	@echo "make lint    lint, types and layers"
 	@echo "make docs    the pages of docs/ as HTML, in docs/_build/html"
 	@echo "make bench   measure against others, for an hour and with 45 GB of disk; see SCRATCH"
@@ -48,6 +51,9 @@ docs: $(VENV)/.tests
 
 quick: $(VENV)/.tests
 	$(PYTEST) -x -q src/collective/recipe/backup/tests/unit
+
+fuzz: $(VENV)/.tests
+	$(BIN)/python -m collective.recipe.backup.tests.fuzzing --jobs $(JOBS) $(FUZZ)
 
 bench: $(VENV)/.tests
 	$(BIN)/python -m benchmarks --scratch $(SCRATCH) $(BENCH)

@@ -17,6 +17,7 @@ import signal
 import pytest
 from hypothesis import settings
 
+from collective.recipe.backup.tests.lengths import TIMES, examples
 from collective.recipe.backup.tests.namespaces import can_mount
 from collective.recipe.backup.tests.samples import Site
 
@@ -24,7 +25,9 @@ LACKING = re.compile(r".* (is not installed|are not allowed)")
 MUST_RUN = {name for name in os.environ.get("BACKUP_TESTS_MUST_RUN", "").split(",") if name}
 
 # no deadline: a busy machine is no fault of ours
-settings.register_profile("house", deadline=None)
+settings.register_profile(
+    "house", deadline=None, derandomize=not TIMES, max_examples=examples(), print_blob=True
+)
 settings.load_profile("house")
 
 
@@ -34,6 +37,14 @@ for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(
             number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         )
+
+
+def pytest_report_header(config):
+    """Say how property tests choose their examples."""
+    if not TIMES:
+        return "property tests: few examples, the same ones each time"
+    seed = config.getoption("--hypothesis-seed", None)
+    return f"property tests: {TIMES} times as many examples, at random, seed {seed}"
 
 
 def pytest_runtest_setup(item):

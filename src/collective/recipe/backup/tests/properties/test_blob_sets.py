@@ -20,6 +20,7 @@ from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.tests.blobtrees import blob_id, put, tid
 from collective.recipe.backup.tests.faults.harness import Hasty
+from collective.recipe.backup.tests.lengths import examples
 from collective.recipe.backup.times import LAST_TID
 
 names = st.binary(min_size=1, max_size=6).filter(
@@ -35,7 +36,7 @@ def test_a_line_is_read_as_it_was_written(line):
     assert parse(line.line()) == line
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.lists(lines), st.lists(st.lists(lines, max_size=5), max_size=5), st.booleans())
 def test_the_last_checksum_of_each_path_counts(first, additions, merged):
     expected = {line.path: line for line in first}
@@ -65,7 +66,7 @@ def test_side_by_side_is_an_outer_join(things, known):
     assert found == [(things.get(path), by_path.get(path)) for path in every]
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.sets(paths, max_size=12))
 def test_a_walk_finds_every_file_in_its_order(paths):
     with tempfile.TemporaryDirectory() as name:
@@ -184,4 +185,4 @@ class BlobStorage(RuleBasedStateMachine):
 
 
 TestBlobStorage = BlobStorage.TestCase
-TestBlobStorage.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestBlobStorage.settings = settings(max_examples=examples(25), stateful_step_count=20)

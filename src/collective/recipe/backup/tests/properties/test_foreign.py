@@ -1,11 +1,7 @@
-"""Whatever somebody has written is read, or refused in words: no parser ends otherwise.
-
-BACKUP_TESTS_EXAMPLES says how many examples each parser gets in place of a few.
-"""
+"""Whatever somebody has written is read, or refused in words: no parser ends otherwise."""
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -13,9 +9,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from collective.recipe.backup.tests import lengths
 from collective.recipe.backup.tests.foreign import PARSERS, examples, is_in_words
-
-EXAMPLES = int(os.environ.get("BACKUP_TESTS_EXAMPLES", "60"))
 
 STRANGE = [
     b"",
@@ -95,8 +90,7 @@ EDITS = st.lists(
 
 @pytest.mark.parametrize("name", sorted(PARSERS))
 @settings(
-    max_examples=EXAMPLES,
-    deadline=None,
+    max_examples=lengths.examples(60),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(number=st.integers(0, 9), edits=EDITS, other=st.none() | st.binary(max_size=300))

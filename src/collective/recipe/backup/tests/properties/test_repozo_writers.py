@@ -23,6 +23,7 @@ from collective.recipe.backup.repozo.ledger import is_data_file
 from collective.recipe.backup.repozo.merge import merge
 from collective.recipe.backup.repozo.prune import remove_chain
 from collective.recipe.backup.tests.faults.harness import Crash, Fault, FaultyFiles
+from collective.recipe.backup.tests.lengths import examples
 from collective.recipe.backup.tests.vault import HOUR, Vault
 
 LEVELS = st.sampled_from([None, 0, 2, 3])
@@ -157,4 +158,4 @@ class Writers(RuleBasedStateMachine):
 
 
 TestWriters = Writers.TestCase
-TestWriters.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestWriters.settings = settings(max_examples=examples(25), stateful_step_count=20)

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from collective.recipe.backup.errors import NoRestorePoint
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.restorepoints import choose, ranges
+from collective.recipe.backup.tests.lengths import examples
 from collective.recipe.backup.times import ZERO_TID, Tid, from_stamp, stamp, tid_at
 
 START = datetime(2026, 3, 1, 0, 0, 50, tzinfo=timezone.utc)
 SECOND = timedelta(seconds=1)
 
-law = settings(derandomize=True, max_examples=400)
+law = settings(max_examples=examples(400))
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.retention import Policy, plan
+from collective.recipe.backup.tests.lengths import examples
 from collective.recipe.backup.times import stamp
 
 START = datetime(2025, 12, 20, tzinfo=timezone.utc)
 EVERY_DAY = [START + timedelta(days=number) for number in range(-10, 2000)]
 """Readings of the clock that leave no doubt about it, but where it goes back."""
 
-law = settings(derandomize=True, max_examples=400)
+law = settings(max_examples=examples(400))
 
 steps = st.one_of(st.integers(1, 90), st.integers(1, 60 * 48), st.integers(1, 60 * 24 * 200))
 """Minutes from one restore point to the next: some in an hour, some in a year."""

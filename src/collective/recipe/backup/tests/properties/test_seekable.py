@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from collective.recipe.backup.repozo.blocks import BLOCK_SIZE, blocks_path
 from collective.recipe.backup.repozo.seekablelog import SeekableLog
+from collective.recipe.backup.tests.lengths import examples
 from collective.recipe.backup.tests.vault import HOUR, Vault
 
 SIZES = (100, BLOCK_SIZE, 5 * BLOCK_SIZE // 2, 300, 70_000, 3 * BLOCK_SIZE)
@@ -51,7 +52,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     yield Story(tmp_path_factory.mktemp("story"))
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 @given(
     writers=st.lists(WRITERS, min_size=1, max_size=len(SIZES)),
     digests=DIGESTS,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.sitebackup.zconfig import Section, read
+from collective.recipe.backup.tests.lengths import examples
 
 WORDS = [
     "<",
@@ -47,7 +48,7 @@ def section(path: Path, text: str) -> Section:
     return read(path)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=TEXTS)
 def test_any_text_is_read_or_refused_in_words(tmp_path: Path, text: str) -> None:
     try:
@@ -58,7 +59,7 @@ def test_any_text_is_read_or_refused_in_words(tmp_path: Path, text: str) -> None
         assert way[0] is root
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sections=st.lists(st.tuples(NAME, st.dictionaries(NAME.map(str.lower), VALUE)), max_size=4))
 def test_sections_are_read_as_zconfig_reads_them(
     tmp_path: Path, sections: list[tuple[str, dict[str, str]]]

@@ -14,6 +14,7 @@ from collective.recipe.backup import history
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.history import DONE, LIMIT, NAME, HookRun, Record, append, read
 from collective.recipe.backup.tests.faults.harness import Fault, FaultyFiles
+from collective.recipe.backup.tests.lengths import examples
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 MINUTE = timedelta(minutes=1)
@@ -103,7 +104,7 @@ def test_what_is_no_line_of_ours_is_skipped(tmp_path, line):
     assert read(tmp_path) == [ended()]
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.data())
 def test_a_flipped_bit_costs_one_line(tmp_path_factory, data):
     directory = tmp_path_factory.mktemp("history")
