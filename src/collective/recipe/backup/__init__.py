@@ -31,6 +31,6 @@ def __getattr__(name: str) -> Any:
     if name != "Recipe":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # here, not above: see the docstring
-    from collective.recipe.backup.recipe import Recipe  # noqa: PLC0415
+    from collective.recipe.backup.recipe import Recipe
 
     return Recipe

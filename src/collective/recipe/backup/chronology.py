@@ -23,7 +23,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import groupby, pairwise
-from statistics import median_low
 
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.times import Tid, moment_of, stamp
@@ -183,11 +182,16 @@ def _leap(readings: Iterable[datetime], now: datetime) -> tuple[datetime, date] 
         if days[-1] - days[number + 1] >= SETTLED:
             return None
         others = [gap.days for gap in (*gaps[:number], *gaps[number + 1 :])]
-        usual = timedelta(days=median_low(others or [0]))
+        usual = timedelta(days=_median(others or [0]))
         if gaps[number] > LEAP and gaps[number] > USUAL * usual:
             last = max(reading for reading in readings if reading.date() <= days[number])
             return last, days[number + 1]
     return None
+
+
+def _median(numbers: Sequence[int]) -> int:
+    """Return the one in the middle, the lower of two; statistics has it, and imports a lot."""
+    return sorted(numbers)[(len(numbers) - 1) // 2]
 
 
 def _made(

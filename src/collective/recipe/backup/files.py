@@ -15,7 +15,6 @@ FUSE refuse some of it.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -606,6 +605,8 @@ def _read_through(reader: int, observe: Observe | None, writer: Writer | None = 
 
 
 def _syncfs(descriptor: int) -> None:
+    import ctypes  # only who syncs a whole file system pays for it
+
     function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if function is None:
         os.sync()

@@ -24,7 +24,6 @@ from collective.recipe.backup.smallfile import open_regular
 
 LEVELS = range(4)
 """Levels of compression that ISA-L has; 0 is the quickest, and makes the largest files."""
-DEFAULT_LEVEL = 2
 
 _BAD_DEFLATE: type[Exception] = isal_zlib.IsalError  # type: ignore[assignment]  # the stub says instance
 BAD_GZIP = (EOFError, zlib.error, gzip.BadGzipFile, _BAD_DEFLATE)

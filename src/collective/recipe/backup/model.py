@@ -12,6 +12,8 @@ from collective.recipe.backup.times import Tid, from_stamp
 Oid = NewType("Oid", bytes)
 """An object id: 8 bytes, big-endian, shown as 16 hex digits."""
 
+DEFAULT_LEVEL = 2
+"""How hard gzip compresses, of the levels 0 to 3 that ISA-L has."""
 MAIN = "1"
 """The name of a site's main storage, as ``alternative_restore_source`` spells it."""
 

@@ -143,8 +143,8 @@ class _NotNow(Exception):
 
 def _send_once(opener: OpenerDirector, url: SplitResult, event: Event, message: str) -> None:
     # these take longer to import than a backup without changes takes
-    from http.client import HTTPException  # noqa: PLC0415
-    from urllib.error import HTTPError, URLError  # noqa: PLC0415
+    from http.client import HTTPException
+    from urllib.error import HTTPError, URLError
 
     try:
         with opener.open(_request(url, event, message), timeout=ATTEMPT_LIMIT):
@@ -164,7 +164,7 @@ def _send_once(opener: OpenerDirector, url: SplitResult, event: Event, message: 
 
 def _request(url: SplitResult, event: Event, message: str) -> Request:
     """Return the request; a name and a password in the URL become a header."""
-    import urllib.request as library  # noqa: PLC0415
+    import urllib.request as library
 
     host = url.netloc.rpartition("@")[2]
     path = url.path.rstrip("/") + event.value if event.value else url.path
@@ -185,7 +185,7 @@ def _request(url: SplitResult, event: Event, message: str) -> Request:
 
 def _opener() -> OpenerDirector:
     """Return what opens http and https and nothing else, through a proxy if one is set."""
-    import urllib.request as library  # noqa: PLC0415
+    import urllib.request as library
 
     class Redirects(library.HTTPRedirectHandler):
         """Goes where it is sent to with the same message, a few times, never off https."""

@@ -1,23 +1,25 @@
 """The only room that starts a process: programs by argument list, hooks of the user by shell.
 
 Our own code runs in another process only where it computes something and changes nothing.
+
+What starts processes is imported where one is started: most runs start none.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import shlex
-import subprocess
 import sys
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from collective.recipe.backup.errors import CommandFailed
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 logger = logging.getLogger("backup")
 
@@ -35,6 +37,9 @@ def run(
     No shell is involved.  Raises CommandFailed with the status if that is not a *good* one,
     or when there is no such program; *what* says in words what it was to do.
     """
+    import shlex
+    import subprocess
+
     shown = shlex.join(os.fspath(argument) for argument in arguments)
     try:
         done = subprocess.run(
@@ -72,6 +77,9 @@ def run_hook(name: str, command: str, environment: Mapping[str, str]) -> Ended:
     hides failures.  *environment* is added to ours.  What it says is passed through to our
     stderr while it says it, and the last of it is kept.
     """
+    import subprocess
+    import threading
+
     # the one shell: the text is the user's own, and is meant for one
     with subprocess.Popen(
         ["/bin/sh", "-e", "-c", command],
@@ -108,6 +116,8 @@ def computing(module: str, request: bytes) -> Iterator[Callable[[], bytes | None
     we are.  Yields what waits for the answer; None says that there is none, for whatever
     reason, and that who asked has to do the work.
     """
+    import subprocess
+
     try:
         started = subprocess.Popen(
             [sys.executable, "-c", _COMPUTE, module, *sys.path],
@@ -135,7 +145,7 @@ __import__(module, fromlist=["main"]).main()
 """
 
 
-def _answer(started: subprocess.Popen[bytes]) -> bytes | None:
+def _answer(started: Popen[bytes]) -> bytes | None:
     assert started.stdout is not None  # noqa: S101  for the type checker
     answer = started.stdout.read()
     return None if started.wait() else answer

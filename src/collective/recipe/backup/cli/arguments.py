@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from collective.recipe.backup import config
+from collective.recipe.backup.cli.screen import columns
 from collective.recipe.backup.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,6 +58,13 @@ class HelpGiven(Exception):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.text = text
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """A formatter that asks for the width itself: argparse makes one for each argument."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=columns() - 2)
 
 
 class Parser(argparse.ArgumentParser):
@@ -107,7 +115,7 @@ def parser_of(verb: Verb, prog: str | None = None) -> Parser:
         prog=prog,
         description=verb.description,
         epilog=f"examples:\n{examples}\n\n{EXIT_CODES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
         allow_abbrev=False,
     )
     verb.declare(parser)

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import os
-import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
+_USUAL = 80
 _ERASE = "\r\x1b[K"  # to the begin of the line, and what was there is gone
+
+
+def columns() -> int:
+    """Return how wide the terminal is, 80 if there is none; COLUMNS in the environment wins.
+
+    As shutil has it, of which the import takes longer than all else that a script prints.
+    """
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdecimal() and int(asked):
+        return int(asked)
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or _USUAL  # type: ignore[union-attr]
+    except (AttributeError, ValueError, OSError):  # no stream, a closed one, or no terminal
+        return _USUAL
 
 
 class Screen:
@@ -37,7 +52,7 @@ class Screen:
     @property
     def width(self) -> int:
         """The columns that a line may fill."""
-        return max(20, shutil.get_terminal_size().columns - 1)
+        return max(20, columns() - 1)
 
     def write(self, text: str) -> None:
         """Write lines above the last one."""

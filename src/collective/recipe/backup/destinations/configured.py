@@ -5,30 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 from collective.recipe.backup.blobs import holdings
-from collective.recipe.backup.blobs.copying import Transfer
-from collective.recipe.backup.blobs.rsync import ByRsync
-from collective.recipe.backup.blobs.snapshots import LinkedFirst
 from collective.recipe.backup.config import ALTERNATIVE, SNAPSHOT, STANDARD, ZIP
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.blobpart import MakeStyle
-from collective.recipe.backup.destinations.blobsonly import BlobsOnly
 from collective.recipe.backup.destinations.blobstyles import Workshop
-from collective.recipe.backup.destinations.blobstyles.archived import (
-    FullArchives,
-    IncrementalArchives,
-    NumberedArchives,
-)
 from collective.recipe.backup.destinations.blobstyles.trees import EachBackup, EachChain, Numbered
 from collective.recipe.backup.destinations.directory import Directory, Settings
-from collective.recipe.backup.destinations.program import Repozo
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Place, Source
 from collective.recipe.backup.options import Options
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.retention import Policy
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.blobs.copying import Transfer
+    from collective.recipe.backup.destinations.blobstyles.archived import FullArchives
 
 
 class Configured:
@@ -61,9 +56,13 @@ class Configured:
                 progress=self._progress,
                 named=named,
             )
+            from collective.recipe.backup.destinations.blobsonly import BlobsOnly
+
             return BlobsOnly(source, workshop, style)
         program = None
         if options.repozo is not None:
+            from collective.recipe.backup.destinations.program import Repozo
+
             program = Repozo(program=options.repozo, verbose=options.debug)
         settings = Settings(
             level=int(options.gzip_level) if options.gzip or self._kind == ZIP else None,
@@ -128,6 +127,12 @@ def style_for(options: Options, kind: str) -> MakeStyle:
 
 
 def _archives(options: Options, kind: str) -> type[FullArchives]:
+    from collective.recipe.backup.destinations.blobstyles.archived import (
+        FullArchives,
+        IncrementalArchives,
+        NumberedArchives,
+    )
+
     if kind == ZIP or not options.blob_timestamps:
         return NumberedArchives
     # a snapshot is for itself; altrestore finds what bin/backup of another site has made
@@ -139,5 +144,13 @@ def _archives(options: Options, kind: str) -> type[FullArchives]:
 def _transfer(options: Options) -> Callable[..., Transfer]:
     first = options.rsync_hard_links_on_first_copy
     if options.use_rsync:
+        from collective.recipe.backup.blobs.rsync import ByRsync
+
         return partial(ByRsync, options=options.rsync_options, link_first=first)
-    return LinkedFirst if first else Transfer
+    if first:
+        from collective.recipe.backup.blobs.snapshots import LinkedFirst
+
+        return LinkedFirst
+    from collective.recipe.backup.blobs.copying import Transfer
+
+    return Transfer

@@ -9,6 +9,8 @@
 The order of a backup: filestorage first, then the blobs that its records name, then the
 pair is checked, then the manifest makes it a restore point.  So whatever a run that died
 left behind, no restore point names it, and the next run takes up what can be used.
+
+Most runs have nothing to add, and are over in a moment.  So a method imports what only it needs.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import groupby
+from typing import TYPE_CHECKING
 
-from collective.recipe.backup.blobs.sets import Copied
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations import (
     Depth,
@@ -37,14 +39,8 @@ from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
 from collective.recipe.backup.destinations.blobstyles import Workshop
 from collective.recipe.backup.destinations.blobstyles.trees import EachChain
 from collective.recipe.backup.destinations.manifest import Manifest
-from collective.recipe.backup.destinations.needing import Needs
 from collective.recipe.backup.destinations.points import point_of, restore_points
-from collective.recipe.backup.destinations.program import Repozo
-from collective.recipe.backup.destinations.recovery import Recovery
-from collective.recipe.backup.destinations.room import Need, check_room, share_of_gzip
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
-from collective.recipe.backup.destinations.together import Together
-from collective.recipe.backup.destinations.verification import Verification
 from collective.recipe.backup.errors import (
     BackupError,
     IntegrityError,
@@ -53,16 +49,19 @@ from collective.recipe.backup.errors import (
 )
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import TransactionLog
-from collective.recipe.backup.gzipping import DEFAULT_LEVEL
-from collective.recipe.backup.model import Place, Problem, RestorePoint, Source
+from collective.recipe.backup.model import DEFAULT_LEVEL, Place, Problem, RestorePoint, Source
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo.backup import Orders, Taken, back_up
 from collective.recipe.backup.repozo.ledger import Chain, read_directory
-from collective.recipe.backup.repozo.merge import merge
-from collective.recipe.backup.repozo.prune import remove_chain
-from collective.recipe.backup.repozo.recover import Write
-from collective.recipe.backup.restorepoints import Choice
 from collective.recipe.backup.times import LAST_TID, Tid, show_tid, stamp, tid_at
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.blobs.sets import Copied
+    from collective.recipe.backup.destinations.program import Repozo
+    from collective.recipe.backup.destinations.recovery import Recovery
+    from collective.recipe.backup.destinations.room import Need
+    from collective.recipe.backup.repozo.recover import Write
+    from collective.recipe.backup.restorepoints import Choice
 
 logger = logging.getLogger("backup")
 
@@ -188,6 +187,8 @@ class Directory:
 
     def room_for_full(self) -> Iterable[Need]:
         """Return the room that a full backup takes; see Destination."""
+        from collective.recipe.backup.destinations.room import Need, share_of_gzip
+
         whole = self.source.filestorage.stat().st_size
         directory = self.place.filestorage
         share = 1.0 if self._settings.level is None else share_of_gzip(directory)
@@ -196,6 +197,8 @@ class Directory:
             yield from self._blobs.needs()
 
     def _check_room(self) -> None:
+        from collective.recipe.backup.destinations.room import check_room
+
         with explained("cannot look for room", self.place.filestorage):
             check_room(self.room_for_full())
 
@@ -298,6 +301,8 @@ class Directory:
 
     def needs(self) -> Callable[[str], Iterable[str]]:
         """Return what tells who needs what; see Destination."""
+        from collective.recipe.backup.destinations.needing import Needs
+
         chains = read_directory(self.place.filestorage).chains
         return Needs(self._as_seen(), self._blobs.found() if self._blobs else {}, chains).of
 
@@ -307,6 +312,8 @@ class Directory:
 
     def stage(self, choice: Choice, targets: Targets) -> Staged:
         """Restore *choice* to *targets*; see Destination."""
+        from collective.recipe.backup.destinations.together import Together
+
         progress = Together(self._progress)
         filestorage = partial(self._stage_filestorage, choice, targets, progress)
         blobs = partial(self._stage_blobs, choice.point, targets, progress)
@@ -360,6 +367,8 @@ class Directory:
         self._recovery(choice, self._progress).stream(write)
 
     def _recovery(self, choice: Choice, progress: Progress) -> Recovery:
+        from collective.recipe.backup.destinations.recovery import Recovery
+
         return Recovery(
             chain=self._chain(choice.point.chain),
             choice=choice,
@@ -382,6 +391,8 @@ class Directory:
 
     def remove(self, chains: Sequence[str]) -> None:
         """Remove chains: their restore points first, then the data, then the blobs."""
+        from collective.recipe.backup.repozo.prune import remove_chain
+
         with explained("cannot remove old backups", self.place.filestorage):
             there = {chain.stamp: chain for chain in read_directory(self.place.filestorage).chains}
             going = [point for point in self._as_seen() if point.chain in chains]
@@ -409,6 +420,8 @@ class Directory:
                 yield from self._merge(chain, before)
 
     def _merge(self, chain: Chain, before: str) -> Iterator[str]:
+        from collective.recipe.backup.repozo.merge import merge
+
         small = [part for part in chain.parts if not part.full and part.stamp < before]
         for hour, together in groupby(small, lambda part: part.stamp[: len("YYYY-MM-DD-HH")]):
             parts = list(together)
@@ -427,6 +440,8 @@ class Directory:
         self, depth: Depth, *, only: RestorePoint | None = None, reads: Reads | None = None
     ) -> Iterator[Problem]:
         """Yield what is wrong; see Destination."""
+        from collective.recipe.backup.destinations.verification import Verification
+
         look = Verification(self.place.filestorage, self._blobs, self._progress)
         return look.problems(depth, only=only, reads=reads)
 

@@ -73,7 +73,7 @@ def _cut(at: int) -> str:
 @functools.cache
 def _table() -> tuple[re.Pattern[bytes], dict[bytes, Step]]:
     """Return what matches many instructions of fixed length, and how to step over the others."""
-    import pickletools  # noqa: PLC0415  costs more than all the rest, and few need it
+    import pickletools  # costs more than all the rest, and few need it
 
     fixed: dict[int, bytes] = {}
     steps: dict[bytes, Step] = {}

@@ -225,7 +225,7 @@ class _Telling:
         self.write(self.record())
         if self._run.config.options.metrics_file is not None:
             # few sites have one, and the others do not wait for the import
-            from collective.recipe.backup.operations.status import status  # noqa: PLC0415
+            from collective.recipe.backup.operations.status import status
 
             with in_passing("cannot gather what the metrics say"):
                 self._status = status(self._run)
@@ -236,7 +236,7 @@ class _Telling:
             self.may_begin = False
             self.write(self.record())
         if self._status is not None:
-            from collective.recipe.backup.operations.measures import write  # noqa: PLC0415
+            from collective.recipe.backup.operations.measures import write
 
             write(self._run, self._status.after(self.record()))
         self.ping_end()
@@ -271,7 +271,7 @@ class _Telling:
         if not url or run.verb not in PINGED or run.destination != STANDARD:
             return
         # only who pings pays for it
-        from collective.recipe.backup import pinging  # noqa: PLC0415
+        from collective.recipe.backup import pinging
 
         problem = pinging.ping(url, pinging.Event[event], message)
         if problem and not self._unpinged:

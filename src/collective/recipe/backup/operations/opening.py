@@ -39,7 +39,7 @@ def open_everything(filestorage: Path, blobstorage: Path | None, progress: Progr
     Raises IntegrityError that says which cannot be.
     """
     with _explained(filestorage, "the filestorage cannot be opened"):
-        from ZODB.FileStorage import FileStorage  # noqa: PLC0415  see the module
+        from ZODB.FileStorage import FileStorage
 
         blobs = os.fspath(blobstorage) if blobstorage else None
         storage = FileStorage(os.fspath(filestorage), read_only=True, blob_dir=blobs)
@@ -53,8 +53,8 @@ class _Opening:
     """The walk through one open storage."""
 
     def __init__(self, storage: Any, *, has_blobs: bool) -> None:
-        from ZODB.blob import is_blob_record  # noqa: PLC0415  see the module
-        from ZODB.serialize import referencesf  # noqa: PLC0415  likewise
+        from ZODB.blob import is_blob_record
+        from ZODB.serialize import referencesf
 
         self._storage = storage
         self._has_blobs = has_blobs

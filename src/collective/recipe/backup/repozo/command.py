@@ -35,8 +35,8 @@ from collective.recipe.backup.errors import (
 )
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import TransactionLog
-from collective.recipe.backup.gzipping import DEFAULT_LEVEL
 from collective.recipe.backup.locking import closed_filestorage, one_writer
+from collective.recipe.backup.model import DEFAULT_LEVEL
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repozo.backup import Orders, Taken, back_up
 from collective.recipe.backup.repozo.ledger import Chain, Listing, read_directory

@@ -14,7 +14,6 @@ people, who restore, copy, replace or cut it.  So three questions, the cheap one
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 
 from collective.recipe.backup.filestorage.log import TransactionLog
@@ -87,6 +86,8 @@ def _blocks_are_equal(log: TransactionLog, blocks: Iterable[tuple[int, int, byte
 
 
 def _range_is_equal(log: TransactionLog, part: Part) -> bool:
+    import hashlib  # only what repozo wrote is compared by MD5
+
     md5 = hashlib.md5(usedforsecurity=False)
     for offset in range(part.start, part.end, _PIECE):
         md5.update(log.read(offset, min(_PIECE, part.end - offset)))

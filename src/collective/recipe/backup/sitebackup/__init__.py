@@ -46,15 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _command(asked: Sequence[str], answers: Answers) -> int:
     # from here on, so that even an interrupt while these are imported is met by guarded
     from collective.recipe.backup.cli.arguments import HelpGiven, parse
+    from collective.recipe.backup.cli.verbs import VERBS
     from collective.recipe.backup.config import STANDARD
-    from collective.recipe.backup.sitebackup.commands import commands
+    from collective.recipe.backup.sitebackup.commands import command
 
     name, rest = (asked[0], asked[1:]) if asked else ("", [])
-    known = commands()
-    if name not in known:
-        return _other(name, rest, answers, {it: verb.summary for it, verb in known.items()})
+    if name not in VERBS:
+        return _other(name, rest, answers, {it: verb.summary for it, verb in VERBS.items()})
     try:
-        namespace = parse(known[name], rest, f"{PROG} {name}")
+        namespace = parse(command(name), rest, f"{PROG} {name}")
     except HelpGiven as given:
         answers.say(given.text)
         return DONE

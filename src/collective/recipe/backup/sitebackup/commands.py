@@ -47,10 +47,13 @@ FREQUENT = {
 
 def commands() -> dict[str, Verb]:
     """Return the commands by name, in the order of the verbs."""
-    return {
-        name: replace(verb, declare=partial(_declare, name, verb), takes_anything=False)
-        for name, verb in VERBS.items()
-    }
+    return {name: command(name) for name in VERBS}
+
+
+def command(name: str) -> Verb:
+    """Return the command *name*, which must be that of a verb."""
+    verb = VERBS[name]
+    return replace(verb, declare=partial(_declare, name, verb), takes_anything=False)
 
 
 def _declare(name: str, verb: Verb, parser: argparse.ArgumentParser) -> None:

@@ -20,8 +20,8 @@ from collective.recipe.backup.blobs.layout import Entry, Kind, layout_of, walk
 from collective.recipe.backup.blobs.sets import Copied
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.gzipping import DEFAULT_LEVEL, compressed
-from collective.recipe.backup.model import BlobId
+from collective.recipe.backup.gzipping import compressed
+from collective.recipe.backup.model import DEFAULT_LEVEL, BlobId
 from collective.recipe.backup.progress import Progress, counted
 from collective.recipe.backup.times import Tid
 

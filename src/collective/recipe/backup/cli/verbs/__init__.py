@@ -1,31 +1,42 @@
 """The verbs that a script can have, one room each.
 
-A room imports the operation behind it only when it acts: a script starts quicker for it.
+A room is imported when its verb is asked for, and imports the operation behind it when it
+acts: a script starts quicker for it.
 """
 
 from __future__ import annotations
 
-from collective.recipe.backup.cli.arguments import Verb
-from collective.recipe.backup.cli.verbs import (
-    backup,
-    doctor,
-    listing,
-    prune,
-    rehearse,
-    report,
-    restore,
-    status,
-    verify,
-)
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 
-VERBS: dict[str, Verb] = {
-    "backup": backup.VERB,
-    "restore": restore.VERB,
-    "list": listing.VERB,
-    "verify": verify.VERB,
-    "rehearse": rehearse.VERB,
-    "prune": prune.VERB,
-    "status": status.VERB,
-    "report": report.VERB,
-    "doctor": doctor.VERB,
+from collective.recipe.backup.cli.arguments import Verb
+
+_ROOMS = {
+    "backup": "backup",
+    "restore": "restore",
+    "list": "listing",
+    "verify": "verify",
+    "rehearse": "rehearse",
+    "prune": "prune",
+    "status": "status",
+    "report": "report",
+    "doctor": "doctor",
 }
+
+
+class _Verbs(Mapping[str, Verb]):
+    """The verbs by name."""
+
+    def __getitem__(self, name: str) -> Verb:
+        verb = import_module(f"{__name__}.{_ROOMS[name]}").VERB
+        assert isinstance(verb, Verb)  # noqa: S101  for the type checker
+        return verb
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_ROOMS)
+
+    def __len__(self) -> int:
+        return len(_ROOMS)
+
+
+VERBS = _Verbs()
