@@ -30,7 +30,7 @@ from collective.recipe.backup import locking, swap, times
 from collective.recipe.backup.blobs import holdings
 from collective.recipe.backup.blobs.copying import Transfer
 from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
-from collective.recipe.backup.blobs.layout import walk
+from collective.recipe.backup.blobs.layout import refuse_cache, walk
 from collective.recipe.backup.blobs.rsync import PROGRAM, ByRsync
 from collective.recipe.backup.blobs.snapshots import LinkedFirst
 from collective.recipe.backup.chronology import judge
@@ -181,6 +181,7 @@ class _Call:
 
     def back_up(self, stamp: str | None, *, anew: bool = False) -> None:
         """Make a backup with *stamp*, if there is none of it; with the present one for None."""
+        refuse_cache(self._shop.source)
         with explained("cannot back up the blobs", self._shop.directory):
             self._files.make_directories(self._shop.directory)
             with locking.alone(self._shop.directory):

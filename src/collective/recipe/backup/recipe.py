@@ -33,18 +33,13 @@ from collective.recipe.backup.config import (
 from collective.recipe.backup.config.neighbours import clashes, neighbours
 from collective.recipe.backup.config.resolve import Facts, resolve
 from collective.recipe.backup.config.surroundings import unusable, unwritable
+from collective.recipe.backup.config.zope_parts import RECIPES, Part, found
 from collective.recipe.backup.errors import ConfigurationError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.options import Options, declarations
-from collective.recipe.backup.options.kinds import expanded
 from collective.recipe.backup.options.reading import read
 
 DISTRIBUTION = "collective.recipe.backup"
-ZOPE_RECIPES = {
-    "plone.recipe.zeoserver",
-    "plone.recipe.zope2instance",
-    "plone.recipe.zope2zeoserver",
-}
 
 NAMES_OF_BUILDOUT = {
     "<",
@@ -163,7 +158,17 @@ class Recipe:
         reading = read(options, NAMES_OF_BUILDOUT)
         misfits = tuple(unusable(name, (base, self.bin, self.parts), sys.executable))
         reading = reading._replace(problems=misfits + reading.problems)
-        facts = Facts(part=name, base=base, parts=self.parts, **_found(buildout, name))
+        site = found(_zope_parts(buildout, name))
+        facts = Facts(
+            part=name,
+            base=base,
+            is_zope=site.is_zope,
+            var=site.var,
+            datafs=site.datafs,
+            blob_storage=site.blob_storage,
+            parts=self.parts,
+            doubts=site.doubts,
+        )
         try:
             self.config, warnings = resolve(facts, reading)
         except ConfigurationError as error:
@@ -236,29 +241,18 @@ class Recipe:
                     self.options[alias.name] = shown
 
 
-def _found(buildout: Mapping[str, Mapping[str, str]], name: str) -> dict[str, Any]:
-    """Return what the other parts say of the site, as arguments of Facts."""
-    sections = (
-        buildout[part]
+def _zope_parts(buildout: Mapping[str, Mapping[str, str]], name: str) -> list[Part]:
+    """Return the Zope parts beside *name*, in the order of the buildout."""
+    parts = (
+        Part(part, buildout[part])
         for part in buildout["buildout"]["parts"].split()
         if part != name and _may_be_zope(buildout, part)
     )
-    zope_parts = [section for section in sections if _is_zope(section.get("recipe", ""))]
-
-    def first(key: str) -> Path | None:
-        values = (section.get(key, "").strip() for section in zope_parts)
-        return next((expanded(value) for value in values if value), None)
-
-    return {
-        "is_zope": bool(zope_parts),
-        "var": first("zeo-var") or first("var"),
-        "datafs": first("file-storage"),
-        "blob_storage": first("blob-storage"),
-    }
+    return [part for part in parts if _is_zope(part.text("recipe"))]
 
 
 def _is_zope(recipe: str) -> bool:
-    return recipe.strip().lower() in ZOPE_RECIPES
+    return recipe.strip().lower() in RECIPES
 
 
 def _may_be_zope(buildout: Mapping[str, Mapping[str, str]], part: str) -> bool:

@@ -24,7 +24,7 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
-from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.errors import ConfigurationError, IntegrityError
 from collective.recipe.backup.model import BlobId, Oid
 from collective.recipe.backup.smallfile import UnfitError, read_small
 from collective.recipe.backup.times import Tid
@@ -32,6 +32,10 @@ from collective.recipe.backup.times import Tid
 MARKER = ".layout"
 _MARKER_SIZE = 1000
 _OF_A_CACHE = b"zeocache"
+_CACHE_HINT = (
+    "set blob_storage to the directory that the ZEO server writes to (blob-dir in its zeo.conf), "
+    "and back up on the machine where that is"
+)
 WHAT_A_CACHE_IS = "the blob cache of a ZEO client, and no blobstorage"
 
 _BYTE = "[0-9a-f]{2}"
@@ -112,6 +116,12 @@ def is_cache(root: Path) -> bool:
     return data is not None and data.strip() == _OF_A_CACHE
 
 
+def refuse_cache(root: Path) -> None:
+    """Raise ConfigurationError if the directory *root* is the blob cache of a ZEO client."""
+    if is_cache(root):
+        raise ConfigurationError(f"this is {WHAT_A_CACHE_IS}", where=root, hint=_CACHE_HINT)
+
+
 def layout_of(root: Path) -> Layout:
     """Return the layout of the blobstorage at *root*.
 
@@ -133,10 +143,9 @@ def layout_of(root: Path) -> Layout:
         return Layout(name)
     except ValueError:
         hint = "blob_storage must be the directory that the ZEO server or the instance writes to"
+        what = f"no blobstorage has the layout {name[:40]!r}"
         if data.strip() == _OF_A_CACHE:
-            what = f"this is {WHAT_A_CACHE_IS}"
-        else:
-            what = f"no blobstorage has the layout {name[:40]!r}"
+            what, hint = f"this is {WHAT_A_CACHE_IS}", _CACHE_HINT
         raise IntegrityError(what, where=root / MARKER, hint=hint) from None
 
 

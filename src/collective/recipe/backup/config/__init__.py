@@ -8,7 +8,8 @@ Nothing here looks at the disk, besides reading that file.
     {"format": 1, "part": "backup",
      "sources": [{"name": "1", "filestorage": "...", "blobstorage": "..." or null}, ...],
      "destinations": {"standard": [{"name": "1", "filestorage": "...", ...}, ...], ...},
-     "options": {"keep": 2, ...}}
+     "options": {"keep": 2, ...},
+     "doubts": []}
 
 The file is ASCII: what is not, also the bytes of a path that are no text in any encoding, is
 escaped, so every path survives.
@@ -58,6 +59,7 @@ class Config:
     sources: tuple[Source, ...]
     destinations: Mapping[str, tuple[Place, ...]]
     options: Options
+    doubts: tuple[str, ...] = ()  # why the filestorage may not be that of the site: what to do
 
 
 def dump(config: Config) -> bytes:
@@ -73,6 +75,7 @@ def dump(config: Config) -> bytes:
             name: declared.kind.store(getattr(config.options, name))
             for name, declared in declarations().items()
         },
+        "doubts": list(config.doubts),
     }
     return FORM.encode(stored)
 
@@ -132,6 +135,7 @@ def _config(stored: Table) -> Config:
         sources=sources,
         destinations=destinations,
         options=_options(stored.table("options")),
+        doubts=tuple(stored.texts("doubts") if "doubts" in stored else ()),
     )
 
 

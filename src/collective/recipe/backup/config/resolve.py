@@ -49,7 +49,8 @@ class Facts:
     *base* is where relative paths start and is absolute; *var* and the two storages are
     what the site itself says, if it does.  *is_zope* tells whether it is known to run Zope,
     and so to have blobs.  *parts* is the directory that buildout may empty.  *additional* are
-    further storages, which are taken unless additional_filestorages lists others.
+    further storages, which are taken unless additional_filestorages lists others.  *doubts*
+    say why a filestorage in the usual place may not be that of the site.
     """
 
     part: str
@@ -60,6 +61,7 @@ class Facts:
     blob_storage: Path | None = None
     parts: Path | None = None
     additional: tuple[Source, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 class Resolved(NamedTuple):
@@ -101,12 +103,19 @@ def resolve(facts: Facts, reading: Reading) -> Resolved:
     destinations = {kind: _places(kind, options, sources) for kind in LOCATIONS}
     if origins:
         destinations[ALTERNATIVE] = origins
-    config = Config(part=facts.part, sources=sources, destinations=destinations, options=options)
+    is_sure = reading.options.datafs is not None or options.only_blobs
+    config = Config(
+        part=facts.part,
+        sources=sources,
+        destinations=destinations,
+        options=options,
+        doubts=() if is_sure else facts.doubts,
+    )
     if not options.backup_blobs:
         config = _without_blobs(config)
     elif options.only_blobs:
         config = _with_blobs_alone(config)
-    return Resolved(config, (*reading.warnings, *warnings))
+    return Resolved(config, (*reading.warnings, *warnings, *config.doubts))
 
 
 def absolute(base: Path, path: Path) -> Path:

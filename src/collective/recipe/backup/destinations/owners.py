@@ -23,7 +23,8 @@ Readers look at no mark.  The doctor asks as a backup does, with no *files* to w
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -127,6 +128,23 @@ def claim_blobs_alone(
         if not same and (_is_other(mark, mark.blobstorage, source.blobstorage) or not knows()):
             raise _refusal(path, f"the backups of {mark.blobstorage}", mark)
     _write(path, mine, files)
+
+
+def former_storages(blobs: Path, backups: Path, storage: str) -> Iterator[str]:
+    """Yield the names, besides *storage*, that the owner of *backups* has used in *blobs*.
+
+    Those are what the blobstorage was called when the configuration was another one.  What
+    cannot be read is left out.
+    """
+    with suppress(OSError, BackupError, UnreadableError):
+        mine = _read(backups / NAME)
+        for name in sorted(os.listdir(blobs)) if mine else ():
+            other = name.removeprefix(f"{NAME}.")
+            if other not in (name, storage):
+                with suppress(UnreadableError):
+                    mark = _read(blobs / name)
+                    if mark and mine and mark.key == mine.key:
+                        yield other
 
 
 def holds_backups(directory: Path) -> bool:

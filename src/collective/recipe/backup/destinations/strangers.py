@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _STAMP = r"\d{4}(?:-\d\d){5}"
@@ -25,11 +25,21 @@ def among_filestorages(directory: Path) -> Iterator[str]:
     return _others(directory, _FILESTORAGE)
 
 
-def among_blobs(directory: Path, storage: str) -> Iterator[str]:
-    """Yield those in the directory of the blob backups of *storage*, sorted."""
-    name = re.escape(storage)
-    ours = rf"{name}\.(?:{_STAMP}|\d+)(?:(?:\.delta)?\.tar(?:\.gz)?|\.snar)?|latest|{_ANYWHERE}"
+def among_blobs(directory: Path, storages: Iterable[str]) -> Iterator[str]:
+    """Yield those in a directory of blob backups of *storages*, sorted."""
+    ours = "|".join((*map(_of_storage, storages), "latest", _ANYWHERE))
     return _others(directory, re.compile(ours, re.DOTALL))
+
+
+def of_storage(directory: Path, storage: str) -> list[str]:
+    """Return the names of the blob backups of *storage* in *directory*."""
+    pattern = re.compile(_of_storage(storage), re.DOTALL)
+    return [name for name in os.listdir(directory) if pattern.fullmatch(name)]
+
+
+def _of_storage(storage: str) -> str:
+    name = re.escape(storage)
+    return rf"{name}\.(?:{_STAMP}|\d+)(?:(?:\.delta)?\.tar(?:\.gz)?|\.snar)?"
 
 
 def _others(directory: Path, ours: re.Pattern[str]) -> Iterator[str]:

@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from collective.recipe.backup import locking, swap
+from collective.recipe.backup.blobs.layout import refuse_cache
 from collective.recipe.backup.destinations import Destination, Outcome, damage
 from collective.recipe.backup.errors import BackupError, IntegrityError, printable
 from collective.recipe.backup.history import INCOMPLETE
@@ -71,7 +72,10 @@ def back_up_now(run: Run) -> list[Outcome]:
 
 def _back_up_locked(run: Run, why_full: str = "") -> list[Outcome]:
     started = monotonic()
+    for doubt in run.config.doubts:
+        logger.warning("%s", doubt)
     _look_for_earlier(run)
+    _refuse_caches(run)
     with ExitStack() as locks:
         destinations = run.destinations()
         for destination in destinations:
@@ -95,6 +99,13 @@ def _look_for_earlier(run: Run) -> None:
         if each.unmounted:
             raise each.error(whereabouts.note_path(run))
         logger.warning("the backups that were in %s are gone: beginning anew", each.directory)
+
+
+def _refuse_caches(run: Run) -> None:
+    """Refuse what a ZEO client keeps in the place of a blobstorage, before anything is written."""
+    for source in run.config.sources:
+        if source.blobstorage is not None:
+            refuse_cache(source.blobstorage)
 
 
 def _refuse_mixture(destination: Destination) -> None:

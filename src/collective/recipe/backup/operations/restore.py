@@ -22,6 +22,7 @@ from datetime import datetime
 from pathlib import Path
 
 from collective.recipe.backup import locking, swap
+from collective.recipe.backup.blobs.layout import refuse_cache
 from collective.recipe.backup.destinations import Destination, Targets
 from collective.recipe.backup.errors import (
     BackupError,
@@ -85,6 +86,7 @@ def restore(run: Run, order: Order) -> bool:
     with one_run(run), ExitStack() as closed, ExitStack() as held:
         targets = _lock_targets(run, order, closed)
         _finish_earlier(run, targets)
+        _refuse_caches(targets, order)
         jobs = [] if _come_with_pre_command(run) else _jobs(run, order, targets, held)
         what = _what_will_happen(jobs, order) if jobs else _what_is_known(targets, order)
         if run.ask is not None and not run.ask(f"{what}{_kept(targets, order)}"):
@@ -282,6 +284,13 @@ def _finish_earlier(run: Run, targets: Sequence[Source]) -> None:
     _refuse_copied(_journal(targets), targets)
     if swap.finish(_journal(targets), run.files):
         logger.warning("finished a restore that had been broken off")
+
+
+def _refuse_caches(targets: Sequence[Source], order: Order) -> None:
+    """Refuse to put blobs where a ZEO client keeps its cache of them."""
+    for target in targets if order.blobstorage else ():
+        if target.blobstorage is not None:
+            refuse_cache(target.blobstorage)
 
 
 def _check_room(job: Job) -> None:

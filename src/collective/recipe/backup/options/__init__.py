@@ -99,7 +99,8 @@ class Options:
         None,
         "The blobstorage: the directory that holds the blobs.  A relative path starts at the "
         "directory of the buildout.  If both spellings are used, they must agree.",
-        unset="``blob-storage`` of the first Zope part that has it, else ``blobstorage`` in "
+        unset="``blob-storage`` of the first Zope part that has it, but for clients of a ZEO "
+        "server without ``shared-blob``, which only cache blobs there; else ``blobstorage`` in "
         "the ``var`` directory if there is a Zope part, else there is none",
         aliases=(Alias(name="blob-storage"),),
     )

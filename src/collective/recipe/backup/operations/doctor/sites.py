@@ -36,6 +36,10 @@ def filestorage(run: Run, source: Source) -> Iterator[Finding]:
     """Look at the filestorage of *source*: its last part, its end and its index."""
     report = Report("filestorage")
     path = source.filestorage
+    if source == run.config.sources[-1]:
+        for doubt in run.config.doubts:
+            what, _colon, hint = doubt.partition(": ")
+            report.warning(what, path, hint)
     with report.looking(path), TransactionLog(path) as log:
         end = log.end(_known_boundary(run, source, log))
         begin, count = _back(log, end.offset)

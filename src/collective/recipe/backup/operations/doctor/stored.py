@@ -9,8 +9,14 @@ from pathlib import Path
 from collective.recipe.backup import locking
 from collective.recipe.backup.amounts import duration
 from collective.recipe.backup.destinations import Depth, Destination
-from collective.recipe.backup.destinations.strangers import among_blobs, among_filestorages
-from collective.recipe.backup.errors import BackupError, ConfigurationError
+from collective.recipe.backup.destinations.owners import NAME, former_storages
+from collective.recipe.backup.destinations.strangers import (
+    among_blobs,
+    among_filestorages,
+    of_storage,
+)
+from collective.recipe.backup.errors import BackupError, ConfigurationError, printable
+from collective.recipe.backup.model import Place
 from collective.recipe.backup.operations.doctor.findings import Finding, Report
 from collective.recipe.backup.operations.run import Run
 
@@ -77,9 +83,26 @@ def not_ours(run: Run) -> Iterator[Finding]:
             _mention(report, place.filestorage, among_filestorages(place.filestorage))
         if place.blobstorage is not None and source.blobstorage is not None:
             with report.looking(place.blobstorage):
-                names = among_blobs(place.blobstorage, source.blobstorage.name)
-                _mention(report, place.blobstorage, names)
+                _look_at_blobs(report, place, source.blobstorage.name)
     yield from report
+
+
+def _look_at_blobs(report: Report, place: Place, storage: str) -> None:
+    """Mention what is not ours, and what is ours from when the blobstorage had another name."""
+    directory = place.blobstorage
+    assert directory is not None  # noqa: S101  whoever calls has looked
+    former = list(former_storages(directory, place.filestorage, storage))
+    for name in former:
+        count = len(of_storage(directory, name))
+        if count:
+            report.warning(
+                f"{count} backups of blobs are from when blob_storage was a directory called "
+                f"{printable(name)}; nothing removes them",
+                directory,
+                "if no restore point of that time is wanted any more, remove what begins with "
+                f"{printable(name)}. there, and {NAME}.{printable(name)}",
+            )
+    _mention(report, directory, among_blobs(directory, (storage, *former)))
 
 
 def _mention(report: Report, directory: Path, names: Iterator[str]) -> None:

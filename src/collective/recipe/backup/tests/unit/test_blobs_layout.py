@@ -98,7 +98,7 @@ class TestLayoutOf:
         (tmp_path / ".layout").write_text("zeocache")
         with pytest.raises(BackupError, match="blob cache of a ZEO client") as caught:
             layout_of(tmp_path)
-        assert "the ZEO server or the instance writes to" in caught.value.hint
+        assert "the directory that the ZEO server writes to" in caught.value.hint
 
 
 class TestWalk:

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -94,6 +95,16 @@ def test_a_site_without_blobs(site: Site) -> None:
 
 
 # the site
+
+
+def test_a_site_that_may_be_elsewhere_is_doubted_by_the_doctor_and_each_backup(
+    operated: Operated, caplog: pytest.LogCaptureFixture
+) -> None:
+    operated.config = replace(operated.config, doubts=("part instance is elsewhere: go there",))
+    what = the_only(operated, "filestorage", Severity.WARNING)
+    assert what == "part instance is elsewhere"
+    operated.backup()
+    assert "part instance is elsewhere" in caplog.text
 
 
 def test_a_lost_filestorage(operated: Operated) -> None:

@@ -127,6 +127,76 @@ def test_a_zope_part_is_found_whose_section_refers_to_another(buildout, section)
     assert main_source(buildout.make()).filestorage == Path("/zeo/Site.fs")
 
 
+def test_the_blob_cache_of_a_client_is_passed_over(buildout):
+    zope = "plone.recipe.zope2instance"
+    client = {"recipe": zope, "zeo-client": "true", "blob-storage": "/var/blobcache"}
+    buildout.add("client", client)
+    assert main_source(buildout.make("one", backup_blobs="true")).blobstorage == (
+        buildout.base / "var" / "blobstorage"
+    )
+    buildout.add("no", {**client, "shared-blob": "off", "blob-storage": "/var/no"})
+    buildout.add("yes", {**client, "shared-blob": "on", "blob-storage": "/var/yes"})
+    buildout.add("zeo", {"recipe": "plone.recipe.zeoserver", "blob-storage": "/var/zeo"})
+    assert main_source(buildout.make("two", backup_blobs="true")).blobstorage == Path("/var/yes")
+
+
+RELSTORAGE = {"rel-storage": "type postgresql\n dbname site"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (RELSTORAGE, "keeps its data in an SQL database (rel-storage)"),
+        (
+            {"zeo-client": "on", "zeo-address": "10.11.12.13:8100"},
+            "has its data from the ZEO server 10.11.12.13:8100",
+        ),
+        (
+            {"zeo-client": "on", "zeo-address": "zeo.example.com:8100"},
+            "has its data from the ZEO server zeo.example.com:8100",
+        ),
+        ({"demo-storage": "on"}, "is a demo, whose changes are meant to be lost"),
+    ],
+)
+def test_a_site_whose_data_is_elsewhere_is_doubted(buildout, caplog, options, said):
+    buildout.add("instance", {"recipe": "plone.recipe.zope2instance", **options})
+    recipe = buildout.make()
+    [doubt] = recipe.config.doubts
+    assert doubt.startswith(f"part instance {said}")
+    assert doubt in [record.getMessage() for record in caplog.records]
+    buildout.install(recipe)
+    assert load(recipe.config_path).doubts == (doubt,)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"datafs": "my/Data.fs"}, {"only_blobs": "true", "backup_blobs": "true"}]
+)
+def test_a_site_whose_user_says_what_is_meant_is_not_doubted(buildout, settings):
+    buildout.add("instance", {"recipe": "plone.recipe.zope2instance", **RELSTORAGE})
+    assert buildout.make(**settings).config.doubts == ()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"recipe": "plone.recipe.zeoserver"},
+        {"recipe": "plone.recipe.zope2instance"},
+        {"recipe": "plone.recipe.zope2instance", "zeo-client": "on"},
+        {"recipe": "plone.recipe.zope2instance", "zeo-client": "on", "zeo-address": "8100"},
+        {
+            "recipe": "plone.recipe.zope2instance",
+            "zeo-client": "on",
+            "zeo-address": "10.11.12.13:8100 127.0.0.1:8100",
+        },
+        {"recipe": "plone.recipe.zope2instance", "zeo-client": "on", "zeo-address": "/zeo.sock"},
+    ],
+)
+def test_a_site_with_one_part_that_may_have_its_data_here_is_not_doubted(buildout, other):
+    buildout.add("instance", {"recipe": "plone.recipe.zope2instance", **RELSTORAGE})
+    buildout.add("other", other)
+    assert buildout.make().config.doubts == ()
+
+
 # what other parts can read
 
 
