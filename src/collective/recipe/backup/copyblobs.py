@@ -48,6 +48,7 @@ from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repozo.ledger import is_data_file
 from collective.recipe.backup.times import LAST_TID
+from collective.recipe.backup.ways import way_of
 
 logger = logging.getLogger("backup")
 
@@ -254,11 +255,12 @@ def _restore(
     with explained("cannot restore the blobs", target):
         files.make_directories(target.parent)
         swap.finish(journal, files)
-        staged = swap.staged_path(target)
-        files.clear(staged)
+        way = way_of(target, files)
+        way.make_ready(files)
         live = target if target.is_dir() else None
-        holding.stage(staged, live=live, until=LAST_TID, files=files, progress=Silent())
-        swap.swap(journal, [swap.Move(live=target)], files)
+        holding.stage(way.staged, live=live, until=LAST_TID, files=files, progress=Silent())
+        way.sync(files)
+        swap.swap(journal, [way.move()], files)
         swap.let_go(journal, files)
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import functools
 import os
 import re
 import stat
@@ -31,6 +32,9 @@ from collective.recipe.backup.smallfile import regular
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+PROBE = ".backup"
+"""What a temporary name begins with that stands for nothing."""
 
 _PARTIAL = re.compile(r".+\.[0-9a-f]{8}\.partial", re.DOTALL)
 _COPY_SIZE = 1 << 20
@@ -54,6 +58,8 @@ _NO_LINK = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOS
 _NAMES_ANOTHER = {"link", "symlink"}
 """Operations whose errors name first what is linked to."""
 _NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}
+_NO_RENAME = {errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM}
+_IN_THE_WAY = {errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR, errno.ENOTDIR}
 
 
 StrPath = str | os.PathLike[str]
@@ -194,6 +200,10 @@ class Files:
             os.close(descriptor)
         if new:
             self.sync_directory(path.parent)
+
+    def check_writable(self, path: Path) -> None:
+        """Raise OSError if this user may not write into the file at *path*."""
+        os.close(self._change("try", path, os.open, path, os.O_WRONLY | os.O_CLOEXEC))
 
     @contextmanager
     def overwriting(self, path: Path, offset: int) -> Iterator[Writer]:
@@ -396,6 +406,40 @@ class Files:
     def move(self, source: Path, target: Path) -> None:
         """Rename within a file system; not durable before the trees of both are synced."""
         self._change("rename", target, os.rename, source, target)
+
+    @contextmanager
+    def trying_renames(self, room: Path) -> Iterator[Callable[[Path], OSError | None]]:
+        """Yield what tells why a path cannot be renamed into *room*, None if it can.
+
+        Nothing moves: the new name is that of a directory that is not empty, which no
+        rename may replace, and the other reasons against a rename come before that one.
+        For a file one reason remains untold: something that is mounted on it.  Raises
+        OSError if nothing can be made in *room*.
+        """
+        probe = self.partial_name(room / PROBE)
+        try:
+            self.make_directory(probe)
+            self.make_directory(probe / PROBE)
+        except OSError as error:
+            self._discard(probe)
+            # the name of the probe says nothing
+            raise OSError(error.errno, error.strerror, os.fspath(room)) from error
+        try:
+            yield functools.partial(self._refusal, probe=probe)
+        finally:
+            self._discard(probe)
+
+    def _refusal(self, path: Path, probe: Path) -> OSError | None:
+        try:
+            self._change("try", path, os.rename, path, probe)
+        except OSError as error:
+            if error.errno in _NO_RENAME:
+                return OSError(error.errno, error.strerror, os.fspath(path))
+            if error.errno in _IN_THE_WAY:
+                return None
+            raise
+        self.rename(probe, path)  # a file system that keeps to no rule
+        return None
 
     def remove(self, path: Path) -> None:
         """Remove one file or symbolic link."""

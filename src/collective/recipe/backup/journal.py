@@ -16,10 +16,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from collective.recipe.backup.errors import IntegrityError, NoRestorePoint, explained
+from collective.recipe.backup.contents import STAGED, Place, places_of
+from collective.recipe.backup.errors import (
+    BackupError,
+    IntegrityError,
+    NoRestorePoint,
+    explained,
+)
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.graft import digest_of_ends
+from collective.recipe.backup.mounts import mount_of, mounts_in
 from collective.recipe.backup.smallfile import (
     Form,
     LaterReleaseError,
@@ -56,16 +64,52 @@ class Move:
     keep: int | None = None
     difference: bool = False
     filestorage: Path | None = None
+    inside: tuple[str, ...] | None = None
+    """The paths of mounts below *live*, whose contents change; None: its name does."""
+    mounts: tuple[str, ...] | None = None
+    """What was mounted in and around it; None: an older release did not note it."""
 
     @property
     def in_place(self) -> bool:
         """Tell whether live data is changed, not exchanged."""
         return self.difference or self.keep is not None
 
+    @property
+    def places(self) -> list[Place]:
+        """The directories that have rooms of their own in them."""
+        return [] if self.inside is None else places_of(self.live, self.inside)
 
-def staged_path(live: Path) -> Path:
+    @property
+    def exchanged_places(self) -> list[Place]:
+        """The directories whose contents are exchanged, all of them."""
+        return [] if self.difference else self.places
+
+    @property
+    def slots(self) -> list[Slot]:
+        """What gives way to what, companions included."""
+        if self.inside is None:
+            names = filter(None, (self.live, self.companion))
+            return [Slot(name, staged_path(name), replaced_path(name)) for name in names]
+        return [Slot(place.root, place.staged, place.replaced) for place in self.places]
+
+    @property
+    def now_mounted(self) -> tuple[str, ...]:
+        """What is mounted in and around it."""
+        points = [mount_of(self.live.parent), *mounts_in(self.live)]
+        return tuple(map(str, points))
+
+
+class Slot(NamedTuple):
+    """What is *live*, where that is *staged* which comes, and where it is when *replaced*."""
+
+    live: Path
+    staged: Path
+    replaced: Path
+
+
+def staged_path(live: Path, *, inside: bool = False) -> Path:
     """Return the name under which the replacement of *live* is made whole."""
-    return live.with_name(live.name + STAGED_SUFFIX)
+    return live / STAGED if inside else live.with_name(live.name + STAGED_SUFFIX)
 
 
 def replaced_path(live: Path) -> Path:
@@ -91,6 +135,8 @@ def write(journal: Path, state: str, moves: Sequence[Move], files: Files) -> Non
                 "keep": move.keep,
                 "difference": move.difference,
                 "filestorage": move.filestorage and str(move.filestorage),
+                "inside": move.inside,
+                "mounts": move.mounts,
             }
             for move in moves
         ],
@@ -148,9 +194,22 @@ def _moves(table: Table) -> list[Move]:
             keep=move.number_or_none("keep"),
             difference=move.flag("difference"),
             filestorage=move.path_or_none("filestorage"),
+            inside=_inside(move),
+            mounts=None if move.value("mounts") is None else tuple(move.texts("mounts")),
         )
         for move in table.tables("moves")
     ]
+
+
+def _inside(move: Table) -> tuple[str, ...] | None:
+    """Return the paths of mounts below what is live, None if its name is exchanged."""
+    if move.value("inside") is None:
+        return None
+    paths = tuple(move.texts("inside"))
+    # an absolute one has an empty name before its first slash
+    if not all({"", ".", ".."}.isdisjoint(path.split("/")) for path in paths):
+        raise UnreadableError("inside holds what is no path below the live one")
+    return paths
 
 
 def _known(journal: Path, moves: Sequence[Move]) -> dict[str, dict[str, str | int]]:
@@ -169,6 +228,26 @@ def _known(journal: Path, moves: Sequence[Move]) -> dict[str, dict[str, str | in
                 "ends": digest_of_ends(live, size),
             }
     return known
+
+
+def check_mounts(moves: Sequence[Move]) -> None:
+    """Raise BackupError if other disks are mounted than when *moves* began.
+
+    What lies on one that is not there now would count as moved already.
+    """
+    for move in moves:
+        if move.mounts is None:
+            continue
+        then, now = set(move.mounts), set(move.now_mounted)
+        for where, what, hint in (
+            *((path, "this was mounted, and is not now", "mount it") for path in then - now),
+            *((path, "this is mounted, and was not", "unmount it") for path in now - then),
+        ):
+            raise BackupError(
+                f"since the restore began, disks have changed: {what}",
+                where=where,
+                hint=f"{hint}, then run the command again",
+            )
 
 
 def check_same_files(journal: Path) -> None:

@@ -1,13 +1,22 @@
 """Put restored data in the place of live data: all of it, or none, and back if need be.
 
 What was restored lies whole and verified beside what is live, as ``Data.fs.restoring``.
-The journal, ``Data.fs.restore.json``, then says which names are to change, and the names
-change one by one: the live data becomes ``Data.fs.replaced``, the restored data live.
+Everything that is to give way is tried, which changes nothing.  The journal,
+``Data.fs.restore.json``, then says what is to change, and it changes, one thing after the
+other, each in one of four ways:
+
+* a name is exchanged by two renames: the live data becomes ``Data.fs.replaced``, the
+  restored data live;
+* the contents of a directory that has to stay are exchanged (see contents);
+* the live file gets another tail, in place (see graft);
+* the files that differ change places in a live tree (see transplant).
+
+::
 
     die before the journal is written     nothing has changed; the staged data is debris
-    die between the renames               the journal says ``swapping``: *finish* goes on
+    die between the changes               the journal says ``swapping``: *finish* goes on
                                           where it stopped
-    die after them                        the same; nothing is left to rename
+    die after them                        the same; nothing is left to change
     done                                  the journal says ``done`` and stays as long as
                                           the replaced data does: *undo* reads it
 
@@ -19,11 +28,12 @@ away.  A directory has no second name; there the gap is one rename.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from collective.recipe.backup import contents
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.graft import graft, save_tail
@@ -34,6 +44,8 @@ from collective.recipe.backup.journal import (
     SWAPPING,
     UNDOING,
     Move,
+    Slot,
+    check_mounts,
     check_same_files,
     journal_path,
     read,
@@ -41,7 +53,8 @@ from collective.recipe.backup.journal import (
     staged_path,
     write,
 )
-from collective.recipe.backup.transplant import CARRIED_OUT, prepare, transplant
+from collective.recipe.backup.mounts import mounts_in
+from collective.recipe.backup.transplant import CARRIED_OUT, prepare, transplant, try_out
 
 __all__ = [
     "REPLACED_SUFFIX",
@@ -67,37 +80,46 @@ def swap(journal: Path, moves: Sequence[Move], files: Files) -> None:
     """Make what is staged live, in the order of *moves*; keep what it replaces.
 
     The caller has staged and verified everything and holds the filestorage's lock.  What
-    an earlier restore replaced is let go first.
+    an earlier restore replaced is let go first.  Raises BackupError if something cannot
+    give way, and then nothing has changed.
     """
     with explained("cannot put the restored data in place", journal.parent):
+        _try(moves, files)
         let_go(journal, files)
-        for name in _names(moves):
-            files.clear(replaced_path(name))
+        debris = [slot.replaced for slot in _slots(moves)]
+        _check_no_mounts(debris)
+        for path in debris:
+            files.clear(path)
+        for move in moves:
+            for place in move.places:
+                contents.clear(place, files)
         _save(moves, files)
+        noted = [replace(move, mounts=move.now_mounted) for move in moves]
         with _mixture_told(journal):
-            write(journal, SWAPPING, moves, files)
-            _carry_on(journal, moves, files)
+            write(journal, SWAPPING, noted, files)
+            _carry_on(journal, noted, files)
 
 
 def is_pending(journal: Path) -> bool:
-    """Tell whether a restore died between its renames."""
+    """Tell whether a restore died between its changes."""
     state, _moves = read(journal)
     return state in (SWAPPING, UNDOING)
 
 
 def finish(journal: Path, files: Files) -> bool:
-    """Finish the renames of a restore that died; False if there was none."""
+    """Finish the changes of a restore that died; False if there was none."""
     state, moves = read(journal)
     with (
         _mixture_told(journal),
         explained("cannot finish the restore that was broken off", journal),
     ):
+        if state not in (SWAPPING, UNDOING):
+            return False
+        check_mounts(moves)
         if state == UNDOING:
             _stage_again(journal, moves, files)
-        elif state == SWAPPING:
-            _carry_on(journal, moves, files)
         else:
-            return False
+            _carry_on(journal, moves, files)
     return True
 
 
@@ -111,7 +133,7 @@ def replaced(journal: Path) -> list[Path]:
     state, moves = read(journal)
     if state != DONE:
         return []
-    return [replaced_path(name) for name in _names(moves) if _exists(replaced_path(name))]
+    return [path for move in moves for path in _replaced(move)]
 
 
 def undo(journal: Path, files: Files) -> None:
@@ -123,22 +145,24 @@ def undo(journal: Path, files: Files) -> None:
             where=journal.parent,
             hint="only the data that the last restore replaced can be put back",
         )
+    check_mounts(moves)
     for move in moves:
-        if move.in_place and not (_exists(replaced_path(move.live)) and _exists(move.live)):
+        if move.in_place and not (_exists(move.slots[0].replaced) and _exists(move.live)):
             raise NoRestorePoint(
                 "what was replaced is no longer whole",
-                where=replaced_path(move.live),
+                where=move.slots[0].replaced,
                 hint="the restore changed live data in place, and only both together make it "
                 "what it was; restore from a backup",
             )
     if any(move.in_place for move in moves):
         check_same_files(journal)
     with explained("cannot put back what was replaced", journal.parent):
-        for name in _names(moves):
+        _try(moves, files, undo=True)
+        for slot in _slots(moves):
             # what a restore that failed has staged is not what was replaced
-            if _exists(staged_path(name)):
-                files.clear(staged_path(name))
-                files.sync_directory(name.parent)
+            if _exists(slot.staged):
+                files.clear(slot.staged)
+                files.sync_directory(slot.staged.parent)
         with _mixture_told(journal):
             write(journal, UNDOING, moves, files)
             _stage_again(journal, moves, files)
@@ -153,11 +177,23 @@ def let_go(journal: Path, files: Files) -> None:
         raise BackupError(
             "a restore was broken off here", where=journal, hint="run the restore again"
         )
+    going = [slot.replaced for slot in _slots(moves)]
+    _check_no_mounts(going)
     # without the journal nobody takes what is left of it for something to put back
     files.remove(journal)
     files.sync_directory(journal.parent)
-    for name in _names(moves):
-        files.clear(replaced_path(name))
+    for path in going:
+        files.clear(path)
+
+
+def _check_no_mounts(paths: Iterable[Path]) -> None:
+    """Raise BackupError if a disk is mounted in what is to be removed."""
+    for mount in (mount for path in paths for mount in mounts_in(path)):
+        raise BackupError(
+            "something is mounted in what is to be removed, and would be emptied with it",
+            where=mount,
+            hint="unmount it, then run the command again",
+        )
 
 
 @contextmanager
@@ -170,14 +206,23 @@ def _mixture_told(journal: Path) -> Iterator[None]:
             if is_pending(journal):
                 logger.warning(
                     "broken off in the middle: part of the site is what it was, part is restored; "
-                    "keep it stopped and run the restore again, which finishes it"
+                    "keep it stopped and run the restore again, which finishes it; if that "
+                    "cannot be, --give-up sets it aside and says what is where"
                 )
         raise
 
 
-def _names(moves: Sequence[Move]) -> list[Path]:
-    """Return the live names of *moves*, companions included."""
-    return [name for move in moves for name in (move.live, move.companion) if name is not None]
+def _slots(moves: Sequence[Move]) -> list[Slot]:
+    return [slot for move in moves for slot in move.slots]
+
+
+def _replaced(move: Move) -> Iterator[Path]:
+    """Yield what *move* has replaced."""
+    if move.exchanged_places:
+        places = filter(contents.has_replaced, move.exchanged_places)
+        yield from (place.replaced for place in places)
+    else:
+        yield from (slot.replaced for slot in move.slots if _exists(slot.replaced))
 
 
 def _carry_on(journal: Path, moves: Sequence[Move], files: Files) -> None:
@@ -188,54 +233,92 @@ def _carry_on(journal: Path, moves: Sequence[Move], files: Files) -> None:
 
 def _carry_out(move: Move, files: Files) -> None:
     """Do what is left to do of *move*."""
-    if not move.staged or _exists(staged_path(move.live)):
-        if move.companion is not None and _exists(move.companion):
-            _give_way(move.companion, files, link=False)
-        if move.keep is not None:
-            _graft(move.live, move.keep, files)
-        elif move.difference:
-            _transplant(move.live, files)
-        else:
-            _exchange(move, files)
-    if move.companion is not None and _exists(staged_path(move.companion)):
-        files.rename(staged_path(move.companion), move.companion)
+    if move.exchanged_places:
+        for place in move.exchanged_places:
+            contents.exchange(place, files)
+        return
+    slot, *companions = move.slots
+    if not move.staged or _exists(slot.staged):
+        for companion in companions:
+            if _exists(companion.live):
+                _give_way(companion, files, link=False)
+        _put_in_place(move, slot, files)
+    for companion in companions:
+        if _exists(companion.staged):
+            files.rename(companion.staged, companion.live)
 
 
-def _exchange(move: Move, files: Files) -> None:
-    if _exists(move.live):
-        _give_way(move.live, files, link=move.staged)
-    if move.staged:
-        files.rename(staged_path(move.live), move.live)
+def _put_in_place(move: Move, slot: Slot, files: Files) -> None:
+    if move.keep is not None:
+        _graft(slot, move.keep, files)
+    elif move.difference:
+        _transplant(move.live, slot, files)
+    else:
+        _exchange(slot, files, staged=move.staged)
 
 
-def _graft(live: Path, keep: int, files: Files) -> None:
-    tail = staged_path(live)
-    graft(live, keep, tail, replaced_path(live), files)
-    files.remove(tail)
-    files.sync_directory(tail.parent)
+def _exchange(slot: Slot, files: Files, *, staged: bool) -> None:
+    if _exists(slot.live):
+        _give_way(slot, files, link=staged)
+    if staged:
+        files.rename(slot.staged, slot.live)
 
 
-def _transplant(live: Path, files: Files) -> None:
-    difference = staged_path(live)
-    inverse = replaced_path(live)
+def _graft(slot: Slot, keep: int, files: Files) -> None:
+    graft(slot.live, keep, slot.staged, slot.replaced, files)
+    files.remove(slot.staged)
+    files.sync_directory(slot.staged.parent)
+
+
+def _transplant(live: Path, slot: Slot, files: Files) -> None:
+    difference, inverse = slot.staged, slot.replaced
     transplant(live, difference, inverse, files)
     # what is left of it are hundreds of empty directories: they go when what was replaced goes
     files.clear(difference / CARRIED_OUT)  # with an undo it was an inverse before
     files.rename(difference, inverse / CARRIED_OUT)
 
 
+def _try(moves: Sequence[Move], files: Files, *, undo: bool = False) -> None:
+    """Raise an error now if something cannot give way; nothing is changed.
+
+    What comes is what is staged, with *undo* what was replaced.
+    """
+    for move in moves:
+        slot, *_companions = move.slots
+        if move.difference:
+            try_out(move.live, slot.replaced if undo else slot.staged, files)
+        elif move.keep is not None:
+            files.check_writable(move.live)
+        for place in move.exchanged_places:
+            contents.check(place, place.replaced if undo else place.staged, files)
+        for name in _renamed(move):
+            with files.trying_renames(name.parent) as refusal:
+                error = refusal(name)
+            if error is not None:
+                raise error
+
+
+def _renamed(move: Move) -> Iterator[Path]:
+    """Yield what is there and is to be renamed, whole."""
+    names = [move.companion]
+    if not move.in_place and move.inside is None:
+        names.append(move.live)
+    yield from (name for name in names if name is not None and _exists(name))
+
+
 def _save(moves: Sequence[Move], files: Files) -> None:
     """Note what the live data is that will change in place."""
     for move in moves:
+        slot = move.slots[0]
         if move.keep is not None:
-            save_tail(move.live, move.keep, replaced_path(move.live), files)
+            save_tail(move.live, move.keep, slot.replaced, files)
         elif move.difference:
-            prepare(move.live, staged_path(move.live), replaced_path(move.live), files)
+            prepare(move.live, slot.staged, slot.replaced, files)
 
 
-def _give_way(live: Path, files: Files, *, link: bool) -> None:
-    """Make *live* what was replaced; with *link* its first name stays to be renamed over."""
-    old = replaced_path(live)
+def _give_way(slot: Slot, files: Files, *, link: bool) -> None:
+    """Make what is live what was replaced; with *link* its first name stays, to be renamed over."""
+    live, old = slot.live, slot.replaced
     if not _exists(old):
         if not (link and not live.is_dir() and files.link(live, old)):
             files.rename(live, old)
@@ -249,10 +332,13 @@ def _give_way(live: Path, files: Files, *, link: bool) -> None:
 
 def _stage_again(journal: Path, moves: Sequence[Move], files: Files) -> None:
     """Stage what was replaced, then swap: an undo."""
-    for name in _names(moves):
-        if _exists(replaced_path(name)) and not _exists(staged_path(name)):
-            files.rename(replaced_path(name), staged_path(name))
-    again = [replace(move, staged=_exists(staged_path(move.live))) for move in moves]
+    for move in moves:
+        for place in move.exchanged_places:
+            contents.stage_again(place, files)
+        for slot in move.slots if not move.exchanged_places else ():
+            if _exists(slot.replaced) and not _exists(slot.staged):
+                files.rename(slot.replaced, slot.staged)
+    again = [replace(move, staged=_exists(move.slots[0].staged)) for move in moves]
     _save(again, files)
     write(journal, SWAPPING, again, files)
     _carry_on(journal, again, files)

@@ -21,6 +21,7 @@ somebody else since then; it is not moved, nor written over.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -97,6 +98,26 @@ def read_changes(difference: Path) -> Iterator[Change]:
                 raise IntegrityError("the list of a restore is damaged", where=difference / CHANGES)
             path = os.fsdecode(re.sub(rb"\\(.)", _unescaped, found[3]))
             yield Change(path, _parsed(found[1]), _parsed(found[2]))
+
+
+def try_out(live: Path, difference: Path, files: Files) -> None:
+    """Raise OSError if a file of the *difference* could not leave *live*, or not come there."""
+    with files.trying_renames(difference) as refusal:
+        for change in read_changes(difference):
+            if change.leaves:
+                error = refusal(live / change.path)
+                if error is not None:
+                    raise OSError(error.errno, error.strerror, os.fspath(live / change.path))
+            elif not os.access(_nearest((live / change.path).parent), os.W_OK | os.X_OK):
+                place = os.fspath((live / change.path).parent)
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), place)
+
+
+def _nearest(directory: Path) -> Path:
+    """Return *directory*, or the nearest one above it that is there."""
+    while not directory.is_dir():
+        directory = directory.parent
+    return directory
 
 
 def prepare(live: Path, difference: Path, inverse: Path, files: Files) -> None:

@@ -41,7 +41,7 @@ def stage_difference(  # noqa: PLR0913  files and progress come from outside, as
     is not.
     """
     with explained("cannot restore the blobs", target):
-        if os.path.lexists(target) or not _is_fit(blob_set, live):
+        if os.path.lexists(target) or not _is_fit(blob_set, live, target):
             return None
         try:
             with progress.phase("comparing the blobs", blob_set.checksums.count(), "files") as tell:
@@ -63,10 +63,18 @@ def stage_difference(  # noqa: PLR0913  files and progress come from outside, as
     return tally.sum() + Copied(linked=compared.same, unverified=compared.unverified)
 
 
-def _is_fit(blob_set: BlobSet, live: Path) -> bool:
+def _is_fit(blob_set: BlobSet, live: Path, target: Path) -> bool:
     """Tell whether the files of *live* can be changed one by one."""
     try:
         same_layout = live.is_dir() and layout_of(live) is layout_of(blob_set.root)
     except BackupError:
         return False
-    return same_layout and not mounts_in(live)
+    return same_layout and _is_on_one_disk(live, target)
+
+
+def _is_on_one_disk(live: Path, target: Path) -> bool:
+    """Tell whether a file can be renamed from any place in *live* to *target*."""
+    mounts = mounts_in(live)
+    if target.parent == live:
+        mounts = [point for point in mounts if point != Path(os.path.realpath(live))]
+    return not mounts

@@ -9,8 +9,8 @@
 
 The file of a blob is called after the tid of the transaction that wrote it, in hex without
 leading zero bytes.  Anything else is *foreign*: ZODB does not know it, we keep it.  What
-belongs to one moment of one process (``tmp``, locks, the list of a pack under way) is
-neither.
+belongs to one moment of one process (``tmp``, locks, the list of a pack under way, the rooms
+of a restore) is neither.
 """
 
 from __future__ import annotations
@@ -44,8 +44,10 @@ _BUSHY = re.compile(rf"((?:0x{_BYTE}/){{8}})0x({_NUMBER})\.blob")
 _LAWN = re.compile(rf"0x({_NUMBER})/0x({_NUMBER})\.blob")
 _DIRECTORY = re.compile(rf"0x{_BYTE}(?:/0x{_BYTE}){{0,7}}|0x{_NUMBER}")
 # what a ZEO client is about to hand over lies beside the blob that it will become
+_OF_A_RESTORE = r"\.backup\.(?:[0-9a-f]{8}\.partial|(?:restoring|leaving|replaced)(?:\.[^/]*)?)"
 _OF_A_MOMENT = re.compile(
-    rf"(?:.*/)?(?:\.lock|\.nfs[0-9a-f]+)|(?:{_DIRECTORY.pattern})/[^/]*\.tmp.?", re.DOTALL
+    rf"(?:.*/)?(?:\.lock|\.nfs[0-9a-f]+|{_OF_A_RESTORE})|(?:{_DIRECTORY.pattern})/[^/]*\.tmp.?",
+    re.DOTALL,
 )
 _OF_A_MOMENT_AT_THE_ROOT = {"tmp", ".removed", "check_size.lock", "lost+found"}
 

@@ -29,7 +29,10 @@ PROGRAM = "rsync"
 
 _VANISHED = 24
 """rsync's exit status when files went away while it looked, as with a pack."""
-_LEFT_OUT = ("/tmp/", "/.removed", "/lost+found/")  # noqa: S108  below the root of the source
+_LEFT_OUT = (
+    *("/tmp/", "/.removed", "/lost+found/"),  # noqa: S108  below the root of the source
+    *(".backup.restoring*", ".backup.leaving*", ".backup.replaced*"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

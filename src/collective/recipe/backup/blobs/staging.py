@@ -26,6 +26,7 @@ from collective.recipe.backup.blobs.copying import (
 from collective.recipe.backup.blobs.layout import ALL, MARKER, Kind, Span, named, walk
 from collective.recipe.backup.blobs.readahead import Task, reading_ahead
 from collective.recipe.backup.blobs.sets import BlobSet, Copied, Tally
+from collective.recipe.backup.contents import laid_out_in
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Progress
@@ -45,14 +46,15 @@ def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
 ) -> Copied:
     """Write the blobs of a set, but those later than *until*, to *target*, durably.
 
-    *target* must be empty or not there; whoever publishes it does so afterwards.  A file of
+    *target* must hold nothing but what ``contents.lay_out`` has made, or not be there; whoever
+    publishes it does so afterwards.  A file of
     *live* with the size and the time of the same one in the set counts as the same, with
     *verify_live* only if its digest says so too.  What the checksums do not name is
     restored and counted as unverified: no blob is left out for want of a line; *size* is as
     with ``wanted``.  Raises IntegrityError that names what is missing or damaged.
     """
     with explained("cannot restore the blobs", target):
-        if target.is_symlink() or (target.exists() and any(target.iterdir())):
+        if laid_out_in(target) is None:
             raise BackupError(
                 "the place to restore to is not empty", where=target, hint="move it away"
             )

@@ -21,9 +21,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from collective.recipe.backup import locking, swap
+from collective.recipe.backup import giving_up, locking, swap
 from collective.recipe.backup.blobs.layout import refuse_cache
-from collective.recipe.backup.destinations import Destination, Targets
+from collective.recipe.backup.destinations import Destination, Staged, Targets
 from collective.recipe.backup.errors import (
     BackupError,
     IntegrityError,
@@ -40,6 +40,7 @@ from collective.recipe.backup.operations.elsewhere import refuse_used
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.restorepoints import Choice
 from collective.recipe.backup.times import Tid, monotonic, show_tid, stamp
+from collective.recipe.backup.ways import Way, way_of
 
 logger = logging.getLogger("backup")
 
@@ -96,13 +97,15 @@ def restore(run: Run, order: Order) -> bool:
         with course(run) as account, held:
             jobs = jobs or _jobs(run, order, targets, held)
             account.points = {job.target.name: job.choice.point.stamp for job in jobs}
+            ways = [_ways(run, job.target, order) for job in jobs]
             moves = []
-            with _nothing_left_of(jobs, run):
-                for job in jobs:
+            every = [way for each in ways for way in each.all]
+            with _nothing_left_of(every, _journal(targets), run):
+                for job, its_ways in zip(jobs, ways, strict=True):
                     with alternative_named(run, job.destination, job.choice, job.points):
-                        moves += _stage(run, job, order)
-            account.phases["stage"] = monotonic() - started
-            swap.swap(_journal(targets), moves, run.files)
+                        moves += _stage(run, job, its_ways)
+                account.phases["stage"] = monotonic() - started
+                swap.swap(_journal(targets), moves, run.files)
             account.phases["swap"] = monotonic() - started - account.phases["stage"]
     logger.info("restored in %.1f s", monotonic() - started)
     return True
@@ -157,6 +160,32 @@ def let_go(run: Run) -> bool:
         with explained("cannot remove what was replaced"):
             swap.let_go(journal, run.files)
     return True
+
+
+def give_up(run: Run) -> list[str] | None:
+    """Set aside what a restore has left that cannot be finished; None if the user said no.
+
+    Returns in lines what is where.  Raises NoRestorePoint if no restore was broken off.
+    """
+    with one_run(run):
+        targets = _targets(run, Order())
+        journal = _journal(targets)
+        giving_up.check(journal)
+        question = (
+            "This gives up the restore that was broken off, and removes nothing.\n"
+            "The site stays as it is now, part of it restored."
+        )
+        if run.ask is not None and not run.ask(question):
+            return None
+        lives = [live for target in targets for live in _lives(target)]
+        with explained("cannot give up the restore that was broken off"):
+            return giving_up.give_up(journal, lives, stamp(run.now), run.files)
+
+
+def _lives(target: Source) -> list[Path]:
+    """Return all that a restore may replace: filestorage, its index and the blobstorage."""
+    lives = [target.filestorage, _index_of(target.filestorage)]
+    return [*lives, target.blobstorage] if target.blobstorage else lives
 
 
 def _agreed(run: Run, targets: Sequence[Source], what: str) -> bool:
@@ -319,7 +348,7 @@ def _buildable(filestorage: Path) -> Path | None:
     return None
 
 
-_KEPT = "\nWhat is there now is kept beside it, and --undo puts it back."
+_KEPT = "\nWhat is there now is kept, and --undo puts it back."
 
 
 def _kept(targets: Sequence[Source], order: Order) -> str:
@@ -385,51 +414,69 @@ def _words(choice: Choice) -> str:
 
 
 @contextmanager
-def _nothing_left_of(jobs: Sequence[Job], run: Run) -> Iterator[None]:
-    """Remove what was staged if the body fails: the disk may be full of it."""
+def _nothing_left_of(ways: Sequence[Way], journal: Path, run: Run) -> Iterator[None]:
+    """Remove what was staged if the body fails: the disk may be full of it.
+
+    Once live data has begun to change, it is needed to finish that.
+    """
     try:
         yield
     except BaseException:
-        for job in jobs:
-            for live in _lives(job.target):
-                # an error under way is worth more than ours, and the next restore tries again
-                with suppress(OSError):
-                    run.files.clear(swap.staged_path(live))
+        with suppress(BackupError):
+            if not swap.is_pending(journal):
+                for way in ways:
+                    # an error under way is worth more than ours, and the next restore tries again
+                    with suppress(OSError):
+                        way.discard(run.files)
         raise
 
 
-def _lives(target: Source) -> list[Path]:
-    """Return all that a restore may replace: filestorage, its index and the blobstorage."""
-    filestorage = target.filestorage
-    lives = [filestorage, filestorage.with_name(filestorage.name + INDEX_SUFFIX)]
-    return [*lives, target.blobstorage] if target.blobstorage else lives
+@dataclass(frozen=True, kw_only=True)
+class _Ways:
+    """How what is live of one source gives way (None: a part that is not restored)."""
+
+    filestorage: Way | None
+    index: Way | None
+    blobstorage: Way | None
+
+    @property
+    def all(self) -> list[Way]:
+        ways = (self.filestorage, self.index, self.blobstorage)
+        return [way for way in ways if way is not None]
 
 
-def _stage(run: Run, job: Job, order: Order) -> list[swap.Move]:
+def _ways(run: Run, target: Source, order: Order) -> _Ways:
+    """Find out how what is live gives way.  Raises BackupError if it cannot."""
+    filestorage, blobstorage = target.filestorage, target.blobstorage
+    with explained("cannot find out how to replace what is there", filestorage.parent):
+        return _Ways(
+            filestorage=way_of(filestorage, run.files) if order.filestorage else None,
+            index=Way(live=_index_of(filestorage)) if order.filestorage else None,
+            blobstorage=way_of(blobstorage, run.files)
+            if order.blobstorage and blobstorage
+            else None,
+        )
+
+
+def _index_of(filestorage: Path) -> Path:
+    return filestorage.with_name(filestorage.name + INDEX_SUFFIX)
+
+
+def _stage(run: Run, job: Job, ways: _Ways) -> list[swap.Move]:
     """Write and verify one source beside what is live; return the moves that make it live."""
     storage = "" if job.target.name == MAIN else f" of storage {job.target.name}"
     logger.info("restoring %s%s", _words(job.choice), storage)
     for problem in _newer(job):
         logger.warning("%s", problem)
-    filestorage, index = _lives(job.target)[:2]
-    blobstorage = job.target.blobstorage if order.blobstorage else None
+    filestorage = job.target.filestorage
     with explained("cannot restore beside what is there", filestorage.parent):
-        for live in (filestorage, index, blobstorage):
-            if live is not None:
-                run.files.make_directories(live.parent)
-                run.files.clear(swap.staged_path(live))
-                run.files.sweep(live.parent)
-        staged = job.destination.stage(
-            job.choice,
-            Targets(
-                filestorage=swap.staged_path(filestorage) if order.filestorage else None,
-                index=swap.staged_path(index),
-                blobstorage=blobstorage and swap.staged_path(blobstorage),
-                live_filestorage=_buildable(filestorage),
-                live_blobstorage=blobstorage if blobstorage and blobstorage.is_dir() else None,
-                mode=_PRIVATE if filestorage.is_file() else _USUAL,
-            ),
-        )
+        for way in ways.all:
+            run.files.make_directories(way.live.parent)
+            run.files.sweep(way.live.parent)
+            way.make_ready(run.files)
+        staged = job.destination.stage(job.choice, _targets_of(filestorage, ways))
+        for way in ways.all:
+            way.sync(run.files)
     if staged.unverified:
         logger.log(
             logging.WARNING if staged.digests else logging.INFO,
@@ -438,15 +485,31 @@ def _stage(run: Run, job: Job, order: Order) -> list[swap.Move]:
             staged.unverified,
             "" if staged.digests else ", for an older release made it",
         )
-    if order.filestorage and staged.keep is None and filestorage.is_file():
-        # the user that the site runs as is to open it, and nobody else who could not before
-        run.files.make_like(swap.staged_path(filestorage), filestorage.stat())
-    moves = []
-    if blobstorage is not None:
-        moves.append(
-            swap.Move(live=blobstorage, difference=staged.difference, filestorage=filestorage)
-        )
-    if order.filestorage:
-        companion = index if staged.index else None
-        moves.append(swap.Move(live=filestorage, companion=companion, keep=staged.keep))
-    return moves
+    return list(_moves(run, ways, staged, filestorage))
+
+
+def _targets_of(filestorage: Path, ways: _Ways) -> Targets:
+    blobs = ways.blobstorage
+    return Targets(
+        filestorage=ways.filestorage.staged if ways.filestorage else None,
+        index=swap.staged_path(_index_of(filestorage)),
+        blobstorage=blobs.staged if blobs else None,
+        live_filestorage=_buildable(filestorage),
+        live_blobstorage=blobs.live if blobs and blobs.live.is_dir() else None,
+        mode=_PRIVATE if filestorage.is_file() else _USUAL,
+    )
+
+
+def _moves(run: Run, ways: _Ways, staged: Staged, filestorage: Path) -> Iterator[swap.Move]:
+    """Yield what makes live what is *staged*."""
+    if ways.blobstorage is not None:
+        yield ways.blobstorage.move(difference=staged.difference, filestorage=filestorage)
+    if ways.filestorage is not None:
+        keep = staged.keep
+        if keep is None and ways.filestorage.in_place:
+            keep = 0  # all of it is written over
+        if keep is None and filestorage.is_file():
+            # the user that the site runs as is to open it, and nobody else who could not before
+            run.files.make_like(swap.staged_path(filestorage), filestorage.stat())
+        companion = _index_of(filestorage) if staged.index else None
+        yield swap.Move(live=filestorage, companion=companion, keep=keep)

@@ -1,7 +1,8 @@
 """The tree that archives are unpacked to, in which nobody else writes.
 
 Nothing is followed: each directory on the way to a name is one that was made here, or it
-is an error.
+is an error.  But a link to the room of another disk (see ``contents``), which was there
+before, counts as the directory that it leads to.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import stat
 from pathlib import Path
 
 from collective.recipe.backup.blobs.archives.gnu import show
+from collective.recipe.backup.contents import laid_out_in
 from collective.recipe.backup.files import Files
 
 
@@ -23,6 +25,7 @@ class Ground:
 
     def __init__(self, root: Path, files: Files) -> None:
         self.root = root
+        self.rooms = laid_out_in(root) or frozenset()
         self._files = files
         self._made: list[str] = []
 
@@ -48,7 +51,7 @@ class Ground:
             there = place.lstat()
         except FileNotFoundError:
             there = None
-        if there and not stat.S_ISDIR(there.st_mode):
+        if there and not stat.S_ISDIR(there.st_mode) and path not in self.rooms:
             raise Refused(f"{shown(path)} is no directory, although something lies below it")
         if like:
             self._files.make_directory_like(place, like)
@@ -76,8 +79,11 @@ class Ground:
         names = path.split("/")
         kinds = [stat.S_IFDIR] * (len(names) - 1) + [kind]
         for depth, expected in enumerate(kinds):
+            place = "/".join(names[: depth + 1])
+            if place in self.rooms and expected == stat.S_IFDIR:
+                continue
             try:
-                status = os.lstat(self.root / "/".join(names[: depth + 1]))
+                status = os.lstat(self.root / place)
             except FileNotFoundError:
                 return False
             if stat.S_IFMT(status.st_mode) != expected:

@@ -13,6 +13,7 @@ from collective.recipe.backup.blobs.archives.stored import damaged, other_size
 from collective.recipe.backup.blobs.archives.unpacking import Unpacking
 from collective.recipe.backup.blobs.layout import layout_of
 from collective.recipe.backup.blobs.sets import Copied
+from collective.recipe.backup.contents import laid_out_in
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Advance, Progress
@@ -31,14 +32,14 @@ def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
 ) -> Copied:
     """Unpack *archives*, a chain, to *target*, durably, but for the blobs later than *until*.
 
-    *target* must be empty or not there; whoever publishes it does so afterwards.  Blobs of
-    *live* with the same size, time and bytes are linked.  The files in *archives* have *size*
-    bytes in all (None: unknown).  Raises IntegrityError that names the archive if one is
-    damaged or missing, or holds what does not belong into the tree, or if all together do not
-    hold *size* bytes.
+    *target* must hold nothing but what ``contents.lay_out`` has made, or not be there; whoever
+    publishes it does so afterwards.  Blobs of *live* with the same size, time and bytes are
+    linked.  The files in *archives* have *size* bytes in all (None: unknown).  Raises
+    IntegrityError that names the archive if one is damaged or missing, or holds what does not
+    belong into the tree, or if all together do not hold *size* bytes.
     """
     with explained("cannot restore the blobs", target):
-        if target.is_symlink() or (target.exists() and any(target.iterdir())):
+        if laid_out_in(target) is None:
             raise BackupError(
                 "the place to restore to is not empty", where=target, hint="move it away"
             )

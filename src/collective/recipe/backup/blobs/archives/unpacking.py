@@ -80,7 +80,8 @@ class Unpacking:
         self._moved |= self._increment.moved
         if self._moved and self._links:
             for entry in walk(self._target):
-                if entry.kind in (Kind.LINK, Kind.IMPOSTOR):
+                is_link = entry.kind in (Kind.LINK, Kind.IMPOSTOR)
+                if is_link and entry.path not in self._ground.rooms:
                     self._check_link(entry.path, os.readlink(self._target / entry.path))
 
     def sum(self) -> Copied:

@@ -44,6 +44,12 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     replaced.add_argument(
         "--let-go", action="store_true", help="remove what the last restore replaced"
     )
+    replaced.add_argument(
+        "--give-up",
+        action="store_true",
+        help="set aside a restore that was broken off and cannot be finished, and say what is "
+        "where",
+    )
 
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
@@ -56,12 +62,10 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
         blobstorage=not namespace.only_filestorage,
         to=namespace.to and namespace.to.absolute(),
     )
-    if namespace.undo or namespace.let_go:
+    if namespace.undo or namespace.let_go or namespace.give_up:
         if namespace.moment:
-            raise UsageError("--undo and --let-go take no moment")
-        done = restore.undo(run) if namespace.undo else restore.let_go(run)
-        if not done:
-            logger.info("nothing was changed")
+            raise UsageError("--undo, --let-go and --give-up take no moment")
+        _after_a_restore(run, namespace, answers)
     elif namespace.stdout:
         restore.stream(run, order, answers.write)
         answers.finish()
@@ -70,6 +74,20 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     elif not restore.restore(run, order):
         logger.info("nothing was changed")
     return DONE
+
+
+def _after_a_restore(run: Run, namespace: argparse.Namespace, answers: Answers) -> None:
+    from collective.recipe.backup.operations import restore
+
+    if namespace.give_up:
+        lines = restore.give_up(run)
+        if lines is not None:
+            answers.say("\n".join(lines))
+        done = lines is not None
+    else:
+        done = restore.undo(run) if namespace.undo else restore.let_go(run)
+    if not done:
+        logger.info("nothing was changed")
 
 
 VERB = Verb(

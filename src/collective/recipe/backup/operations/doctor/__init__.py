@@ -2,7 +2,7 @@
 
 It looks at the site, at the place for the backups, at what the options need and at what
 earlier runs have left, and says of each finding how to mend it.  Nothing is changed; a
-probe is written where backups will lie, and removed again.
+probe is written where backups will lie, and where a restore would put data, and removed.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def examine(run: Run) -> Iterator[Finding]:
         yield from sites.blobstorage(run, source)
         yield from writers.unlinked(source)
         yield from restores.left_over(run, source)
+        yield from restores.way_back(run, source)
     yield from places.directories(run)
     yield from stored.owners(run)
     yield from places.room(run)

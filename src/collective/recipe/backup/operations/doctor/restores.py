@@ -1,4 +1,4 @@
-"""What an earlier restore has left beside the live data."""
+"""What an earlier restore has left beside the live data, and whether the next one can work."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collective.recipe.backup import swap
 from collective.recipe.backup.model import Source
 from collective.recipe.backup.operations.doctor.findings import Finding, Report
 from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.ways import way_of
 
 
 def left_over(run: Run, source: Source) -> Iterator[Finding]:
@@ -37,4 +38,20 @@ def left_over(run: Run, source: Source) -> Iterator[Finding]:
                 staged,
                 "the next restore removes it",
             )
+    yield from report
+
+
+def way_back(run: Run, source: Source) -> Iterator[Finding]:
+    """Find out whether a restore could put something in the place of what is live, and how."""
+    report = Report("restores")
+    for path in filter(None, (source.filestorage, source.blobstorage)):
+        live = Path(os.path.realpath(path))
+        with report.looking(live):
+            way = way_of(live, run.files)
+            if way.inside is not None:
+                report.ok(f"{way.why}: a restore exchanges what lies in it", live)
+            elif way.in_place:
+                report.ok(f"{way.why}: a restore writes over it, in place", live)
+            else:
+                report.ok("a restore can replace it", live)
     yield from report

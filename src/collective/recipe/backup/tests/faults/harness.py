@@ -66,6 +66,20 @@ class Hasty(Files):
         return None if operation in WAITING else function(*args, **kwargs)
 
 
+class Dying(Hasty):
+    """Files that make some changes and then none at all."""
+
+    def __init__(self, changes: int) -> None:
+        super().__init__()
+        self._left = changes
+
+    def _change(self, operation, path, function, *args, **kwargs):
+        self._left -= 1
+        if self._left < 0:
+            raise KeyboardInterrupt
+        return super()._change(operation, path, function, *args, **kwargs)
+
+
 SYNC_OF_A_DIRECTORY = "fsync of a directory"
 
 
@@ -203,8 +217,9 @@ class Unsynced:
         elif operation in {"create", "symlink", "link"} and not os.path.lexists(path):
             return lambda: path.unlink(missing_ok=True)
         elif operation == "mkdir" and not path.exists():
-            # what is fsynced in a directory that is lost is lost with it
-            return lambda: shutil.rmtree(path)
+            # what is fsynced in a directory that is lost is lost with it; and it may be gone
+            # with one above it whose removal is durable
+            return lambda: path.is_dir() and shutil.rmtree(path)
         elif operation == "rmdir":
             return lambda: path.parent.is_dir() and path.mkdir()
         elif operation == "unlink":

@@ -23,8 +23,11 @@ from collective.recipe.backup.config import STANDARD, dump
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.journal import FORM, SWAPPING
-from collective.recipe.backup.operations.doctor import examine, sites, writers
+from collective.recipe.backup.model import MAIN, Source
+from collective.recipe.backup.operations.doctor import examine, restores, sites, writers
 from collective.recipe.backup.operations.doctor.findings import Finding, Severity
+from collective.recipe.backup.tests.blobtrees import nobody
+from collective.recipe.backup.tests.namespaces import bind, mounted
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.tests.smallfiles import rewrite
@@ -81,6 +84,7 @@ def test_what_was_looked_at_is_said(operated: Operated) -> None:
         "filestorage",
         "blobstorage",
         "writers",
+        "restores",
         "places",
         "owner",
         "room",
@@ -212,7 +216,7 @@ def test_what_a_restore_replaced(operated: Operated) -> None:
     operated.restore()
     severities = {(subject, severity) for subject, severity, _what in bad(operated)}
     assert severities == {("restores", Severity.WARNING)}
-    hints = [it.hint for it in found(operated) if it.subject == "restores"]
+    hints = [it.hint for it in found(operated) if it.severity is Severity.WARNING]
     assert set(hints) == {"bin/restore --let-go removes it, bin/restore --undo puts it back"}
 
 
@@ -228,6 +232,51 @@ def test_a_restore_that_was_broken_off(operated: Operated) -> None:
 def test_what_a_restore_left_that_died_early(operated: Operated) -> None:
     swap.staged_path(operated.site.filestorage).write_bytes(b"half")
     assert "before it was done" in the_only(operated, "restores", Severity.WARNING)
+
+
+def ways_back(operated: Operated) -> list[str]:
+    """Return what is said of the ways in which a restore could replace what is live."""
+    said = [it for it in found(operated) if it.subject == "restores"]
+    assert {it.severity for it in said} == {Severity.OK}
+    return [f"{Path(it.where).name}: {it.what}" for it in said]
+
+
+def test_how_a_restore_would_replace_what_is_live(operated: Operated) -> None:
+    assert ways_back(operated) == [
+        "Data.fs: a restore can replace it",
+        "blobstorage: a restore can replace it",
+    ]
+
+
+@mounted
+def test_how_a_restore_would_replace_what_is_mounted(operated: Operated, tmp_path: Path) -> None:
+    site = operated.site
+    (tmp_path / "outside").write_bytes(site.filestorage.read_bytes())
+    bind(tmp_path / "outside", site.filestorage)
+    shutil.copytree(site.blobstorage / "0x00", tmp_path / "disk")
+    bind(tmp_path / "disk", site.blobstorage / "0x00")
+
+    assert ways_back(operated) == [
+        "Data.fs: it is a mount point: a restore writes over it, in place",
+        f"blobstorage: {site.blobstorage / '0x00'} is mounted in it: a restore exchanges what "
+        "lies in it",
+    ]
+
+
+def test_where_no_restore_could_replace_what_is_live(operated: Operated) -> None:
+    with nobody() as directory:
+        disk = directory / "disk"
+        (disk / "blobs").mkdir(parents=True)
+        for path in (disk / "blobs", disk):
+            path.chmod(0o555)
+        source = Source(name=MAIN, filestorage=directory / "Data.fs", blobstorage=disk / "blobs")
+        [_filestorage, finding] = restores.way_back(operated.run("doctor"), source)
+        for path in (disk, disk / "blobs"):
+            path.chmod(0o755)
+
+    assert finding.severity is Severity.PROBLEM
+    assert "and nothing can be made in it: Permission denied" in finding.what
+    assert finding.where == str(disk / "blobs")
 
 
 # places
@@ -485,5 +534,7 @@ def test_a_doctor_without_any_right_to_write(operated: Operated) -> None:
         check=False,
     )
     assert done.returncode == IntegrityError.exit_code, done.stderr
-    assert done.stdout.count("Permission denied") == 2
+    # a backup can write to neither of its directories, nor a restore replace what is live
+    assert "found 4 problems" in done.stderr
+    assert done.stdout.count("a backup cannot write here: Permission denied") == 2
     assert done.stdout.count("problem  places") == 2

@@ -11,6 +11,8 @@ import pytest
 from collective.recipe.backup import files as files_room
 from collective.recipe.backup.files import Files, is_partial
 from collective.recipe.backup.smallfile import NotRegularError
+from collective.recipe.backup.tests.blobtrees import nobody
+from collective.recipe.backup.tests.namespaces import mounted, tmpfs
 
 ODD_NAMES = [
     "a b",
@@ -636,3 +638,97 @@ def test_what_the_disk_could_not_write_is_told_when_it_is_asked_to(tmp_path, mon
     monkeypatch.setattr(files_room, "_syncfs", failing)
     with pytest.raises(OSError, match="I/O error"):
         Files.write_back(tmp_path)
+
+
+@pytest.fixture
+def room(tmp_path):
+    (tmp_path / "room").mkdir()
+    return tmp_path / "room"
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "directory", "full directory"])
+def test_a_rename_is_tried_and_nothing_moves(tmp_path, room, files, kind):
+    path = tmp_path / "it"
+    if kind == "link":
+        path.symlink_to("somewhere")
+    elif kind == "file":
+        path.write_text("data")
+    else:
+        path.mkdir()
+        if "full" in kind:
+            (path / "a").mkdir()
+    before = path.lstat().st_ino
+
+    with files.trying_renames(room) as refusal:
+        assert refusal(path) is None
+        assert len(os.listdir(room)) == 1
+
+    assert path.lstat().st_ino == before
+    assert os.listdir(room) == []
+
+
+@mounted
+def test_a_mount_point_and_another_disk_refuse_a_rename(tmp_path, room):
+    (tmp_path / "disk").mkdir()
+    tmpfs(tmp_path / "disk")
+    (tmp_path / "disk" / "directory").mkdir()
+    (tmp_path / "disk" / "file").touch()
+
+    with Files().trying_renames(room) as refusal:
+        assert refusal(tmp_path / "disk").errno == errno.EBUSY
+        assert refusal(tmp_path / "disk" / "directory").errno == errno.EXDEV
+        assert refusal(tmp_path / "disk" / "file").filename == str(tmp_path / "disk" / "file")
+
+
+def test_who_may_not_rename_is_told_so():
+    with nobody() as directory:
+        (directory / "parent" / "it").mkdir(parents=True)
+        (directory / "room").mkdir()
+        (directory / "parent").chmod(0o555)
+
+        with Files().trying_renames(directory / "room") as refusal:
+            assert refusal(directory / "parent" / "it").errno == errno.EACCES
+        trial = Files().trying_renames(directory / "parent")
+        with pytest.raises(PermissionError) as caught, trial:
+            pass
+
+        assert caught.value.filename == str(directory / "parent")
+        (directory / "parent").chmod(0o755)
+
+
+def test_an_error_of_the_disk_is_no_refusal(tmp_path, room):
+    class Broken(Files):
+        def _change(self, operation, path, function, *args, **kwargs):
+            if operation == "try":
+                raise OSError(errno.EIO, "I/O error")
+            return super()._change(operation, path, function, *args, **kwargs)
+
+    with pytest.raises(OSError, match="I/O error"), Broken().trying_renames(room) as refusal:
+        refusal(tmp_path)
+    assert os.listdir(room) == []
+
+
+def test_where_a_rename_succeeds_that_cannot_it_is_taken_back(tmp_path, room):
+    """No file system does so; one that did would have moved live data."""
+
+    class Strange(Files):
+        def _change(self, operation, path, function, *args, **kwargs):
+            if operation == "try":
+                (args[1] / ".backup").rmdir()
+            return super()._change(operation, path, function, *args, **kwargs)
+
+    (tmp_path / "it" / "x").mkdir(parents=True)
+    with Strange().trying_renames(room) as refusal:
+        assert refusal(tmp_path / "it") is None
+    assert (tmp_path / "it" / "x").is_dir()
+    assert os.listdir(room) == []
+
+
+def test_only_who_may_write_to_a_file_passes_the_trial(tmp_path, files):
+    (tmp_path / "it").write_text("data")
+    files.check_writable(tmp_path / "it")
+    assert (tmp_path / "it").read_text() == "data"
+    with nobody() as directory:
+        (directory / "it").touch(0o400)
+        with pytest.raises(PermissionError):
+            Files().check_writable(directory / "it")

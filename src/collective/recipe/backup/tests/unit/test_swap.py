@@ -14,6 +14,7 @@ from collective.recipe.backup.errors import BackupError, IntegrityError, NoResto
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.swap import Move
 from collective.recipe.backup.tests.faults.harness import FaultyFiles, survive_every_fault
+from collective.recipe.backup.tests.namespaces import mounted, tmpfs
 from collective.recipe.backup.tests.smallfiles import of_later_release, rewrite
 
 OLD = {"Data.fs": "old", "Data.fs.index": "old index", "blobs/1": "old blob"}
@@ -316,3 +317,17 @@ def test_a_file_that_was_written_to_meanwhile_gets_no_tail(tmp_path: Path) -> No
         swap.finish(live.journal, Files())
 
     assert (tmp_path / "Data.fs").read_text() == "old and somebody else's"
+
+
+@mounted
+def test_no_disk_is_emptied_that_is_mounted_in_what_was_replaced(live: Live) -> None:
+    live.swap(Files())
+    (live.root / "blobs.replaced" / "disk").mkdir()
+    tmpfs(live.root / "blobs.replaced" / "disk")
+    (live.root / "blobs.replaced" / "disk" / "precious").touch()
+
+    with pytest.raises(BackupError, match="would be emptied") as caught:
+        swap.let_go(live.journal, Files())
+
+    assert caught.value.where == str(live.root / "blobs.replaced" / "disk")
+    assert (live.root / "blobs.replaced" / "disk" / "precious").exists()

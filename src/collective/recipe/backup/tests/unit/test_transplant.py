@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +14,13 @@ from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.swap import Move
 from collective.recipe.backup.tests.faults.harness import (
+    Dying,
     Fault,
     FaultyFiles,
     Hasty,
     survive_every_fault,
 )
+from collective.recipe.backup.tests.texttrees import fill, texts
 from collective.recipe.backup.transplant import (
     CHANGES,
     FILES,
@@ -88,14 +89,6 @@ class World:
         return found
 
 
-def fill(root: Path, content: dict[str, str]) -> None:
-    for number, (name, text) in enumerate(sorted(content.items())):
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        os.utime(path, ns=(10**18 + len(text) * 10**9 + number,) * 2)
-
-
 def maker(directory: Path, **kind: bool) -> Callable[[], World]:
     """Return a function that makes worlds."""
     numbers = itertools.count()
@@ -128,12 +121,6 @@ def states_of(world: World) -> tuple[dict[str, object], dict[str, object]]:
 def faults_of(world: World) -> tuple[Fault, ...]:
     """Return all faults; for a world with others, which is large, those that differ most."""
     return (Fault.POWER_CUT, Fault.EIO) if len(world.moves) > 2 else tuple(Fault)
-
-
-def texts(root: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(root)): path.read_text() for path in root.rglob("*") if path.is_file()
-    }
 
 
 def test_what_leaves_is_kept_and_what_comes_is_there(world: World) -> None:
@@ -214,20 +201,6 @@ def test_finishing_dies_or_fails_anywhere_as_well(tmp_path: Path) -> None:
         assert world.state() == new
 
     survive_every_fault(died, lambda world, files: swap.finish(world.journal, files), check)
-
-
-class Dying(Hasty):
-    """Files that make some changes and then none at all."""
-
-    def __init__(self, changes: int) -> None:
-        super().__init__()
-        self._left = changes
-
-    def _change(self, operation, path, function, *args, **kwargs):
-        self._left -= 1
-        if self._left < 0:
-            raise KeyboardInterrupt
-        return super()._change(operation, path, function, *args, **kwargs)
 
 
 def test_what_has_left_is_durable_before_anything_comes(world: World) -> None:

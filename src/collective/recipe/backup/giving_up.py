@@ -1,0 +1,95 @@
+"""Give up a restore that was broken off and cannot be finished: say what is where.
+
+Nothing is removed.  What the restore had staged, and what it had replaced, gets another name
+each, with the moment in it, so that no later restore takes it for its own::
+
+    Data.fs.restoring.STAMP      what was to become live
+    Data.fs.replaced.STAMP       what was live
+    Data.fs.restore.json.STAMP   the journal, which is renamed last
+
+If the process dies in between, the journal still has its name, and it can be done again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from collective.recipe.backup.contents import LEAVING
+from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.journal import DONE, UNDOING, Move, Slot, read
+
+_COMING, _LEFT = "what was to become live", "what was live before"
+
+
+def check(journal: Path) -> None:
+    """Raise NoRestorePoint if no restore was broken off."""
+    _state(journal, ())
+
+
+def give_up(journal: Path, lives: Sequence[Path], stamp: str, files: Files) -> list[str]:
+    """Set aside what the restore of *journal* has left; return in lines what is where.
+
+    *lives* are the names to look at if the journal is damaged.  Raises NoRestorePoint if no
+    restore was broken off, and OSError if not even the journal can be renamed.
+    """
+    state, slots = _state(journal, lives)
+    lines: list[str] = []
+    for slot in slots:
+        lines.append(f"{slot.live}: {_now(slot, state)}")
+        coming = _LEFT if state == UNDOING else _COMING
+        found = [(slot.staged, coming), (slot.replaced, _LEFT)]
+        found.append((slot.replaced.with_name(LEAVING), _LEFT))
+        lines.extend(_set_aside(found, stamp, files))
+    files.rename(journal, _aside(journal, stamp))
+    return lines
+
+
+def _state(journal: Path, lives: Sequence[Path]) -> tuple[str, list[Slot]]:
+    """Return the state of a restore that was broken off ("": unknown), and where to look."""
+    try:
+        state, moves = read(journal)
+    except IntegrityError:
+        state, moves = "", [Move(live=live, inside=way) for live in lives for way in (None, ())]
+        moves = [move for move in moves if move.inside is None or move.live.is_dir()]
+    if state in (None, DONE):
+        raise NoRestorePoint(
+            "no restore was broken off here, so there is nothing to give up",
+            where=journal.parent,
+            hint="--undo puts back what the last restore replaced",
+        )
+    return state, [slot for move in moves for slot in move.slots]
+
+
+def _now(slot: Slot, state: str) -> str:
+    """Return in words what is live now."""
+    if not os.path.lexists(slot.live):
+        return "nothing is here now"
+    if state == UNDOING:
+        return "what the last restore had made of it"
+    if os.path.lexists(slot.staged):
+        return "what was here before, or a mixture"
+    return "what was restored"
+
+
+def _set_aside(found: Iterable[tuple[Path, str]], stamp: str, files: Files) -> Iterator[str]:
+    """Rename what is there; yield where it is then, and what it is."""
+    for path, what in found:
+        if not os.path.lexists(path):
+            continue
+        aside = _aside(path, stamp)
+        try:
+            files.rename(path, aside)
+        except OSError as error:
+            yield (
+                f"    {path}: {what}; it cannot be renamed ({error.strerror}): move it away "
+                "before the next restore, which removes what has this name"
+            )
+        else:
+            yield f"    {aside}: {what}"
+
+
+def _aside(path: Path, stamp: str) -> Path:
+    return path.with_name(f"{path.name}.{stamp}")

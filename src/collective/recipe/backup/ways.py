@@ -1,0 +1,128 @@
+"""How what is live gives way to what is restored: by its name, by its contents, or in place.
+
+A name is exchanged by two renames, whatever it is.  Where that cannot be, the contents are:
+those of a directory are renamed one by one (see contents), those of a file are written over
+(see graft).  Which it is turns out before anything is staged, since it says where.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from collective.recipe.backup import contents
+from collective.recipe.backup.errors import BackupError, from_os_error
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.journal import Move, staged_path
+from collective.recipe.backup.mounts import mounts_in
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How what is at *live* gives way; *why* says in words why not by its name, if so."""
+
+    live: Path
+    inside: tuple[str, ...] | None = None  # the mount points below *live*; None: see Move
+    in_place: bool = False
+    why: str = ""
+
+    @property
+    def staged(self) -> Path:
+        """Where to stage what is to be live."""
+        return staged_path(self.live, inside=self.inside is not None)
+
+    def make_ready(self, files: Files) -> None:
+        """Remove what an earlier restore has staged; make rooms where there are to be several."""
+        for place in self._places():
+            files.clear(place.staged)
+            files.sweep(place.root)
+        files.clear(staged_path(self.live))
+        if self.inside:
+            contents.lay_out(self._places(), files)
+
+    def sync(self, files: Files) -> None:
+        """Make durable what was staged on other disks than that of the top."""
+        for place in self._places()[1:]:
+            files.sync_tree(place.staged)
+
+    def discard(self, files: Files) -> None:
+        """Remove what was staged."""
+        for place in self._places():
+            files.clear(place.staged)
+        files.clear(self.staged)
+
+    def move(self, *, difference: bool = False, filestorage: Path | None = None) -> Move:
+        """Return the Move of a directory that goes this way."""
+        return Move(
+            live=self.live, inside=self.inside, difference=difference, filestorage=filestorage
+        )
+
+    def _places(self) -> list[contents.Place]:
+        return [] if self.inside is None else contents.places_of(self.live, self.inside)
+
+
+def way_of(live: Path, files: Files) -> Way:
+    """Return how what is at *live*, which is no link, gives way.
+
+    Probes are made to find out, and removed.  Raises BackupError if there is no way.
+    """
+    if not os.path.lexists(live):
+        return Way(live=live)
+    mounts = mounts_in(live)
+    if live in mounts:
+        why = "it is a mount point"
+    elif mounts:
+        why = f"{mounts[0]} is mounted in it"
+    else:
+        error = _refusal(live, files)
+        if error is None:
+            return Way(live=live)
+        why = f"it cannot be renamed ({error.strerror})"
+    return _by_contents(live, mounts, why, files) if live.is_dir() else _in_place(live, why)
+
+
+def _by_contents(live: Path, mounts: list[Path], why: str, files: Files) -> Way:
+    for mount in mounts:
+        if not mount.is_dir():
+            raise BackupError(
+                "a file is mounted here, so it cannot be replaced",
+                where=mount,
+                hint="unmount it, or restore to another place with --to",
+            )
+    below = tuple(str(mount.relative_to(live)) for mount in mounts if mount != live)
+    for place in contents.places_of(live, below):
+        try:
+            with files.trying_renames(place.root):
+                pass
+        except OSError as error:
+            said = from_os_error(error, f"{why}, and nothing can be made in it")
+            said.hint = said.hint or "restore to another place with --to"
+            raise said from error
+    return Way(live=live, inside=below, why=why)
+
+
+def _in_place(live: Path, why: str) -> Way:
+    if live.stat().st_nlink > 1:
+        raise BackupError(
+            f"cannot restore here: {why}, and the file has another name, whose content would "
+            "change as well",
+            where=live,
+            hint="remove the other name, or restore to another place with --to",
+        )
+    if not os.access(live, os.W_OK):
+        raise BackupError(
+            f"cannot restore here: {why}, and this user may not write to it",
+            where=live,
+            hint="give the user who runs this command the permission, or run it as the owner",
+        )
+    return Way(live=live, in_place=True, why=why)
+
+
+def _refusal(live: Path, files: Files) -> OSError | None:
+    """Return why *live* cannot be renamed, None if it can."""
+    try:
+        with files.trying_renames(live.parent) as refusal:
+            return refusal(live)
+    except PermissionError as error:
+        return error
