@@ -28,6 +28,7 @@ from pathlib import Path
 
 from collective.recipe.backup import locking, swap, times
 from collective.recipe.backup.blobs import holdings
+from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.copying import Transfer
 from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
 from collective.recipe.backup.blobs.layout import refuse_cache, walk
@@ -42,7 +43,8 @@ from collective.recipe.backup.destinations.blobstyles.archived import (
     NumberedArchives,
 )
 from collective.recipe.backup.destinations.blobstyles.trees import EachBackup, Numbered
-from collective.recipe.backup.errors import NoRestorePoint, explained
+from collective.recipe.backup.destinations.points import what_is_lacking
+from collective.recipe.backup.errors import IntegrityError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.progress import Silent
@@ -95,8 +97,9 @@ def backup_blobs(
         by = partial(ByRsync, options=options, link_first=rsync_hard_links_on_first_copy)
     style = partial(EachBackup if timestamps else Numbered, by=by)
     call = _Call(source, destination, style)
-    call.back_up(_stamp_of(fs_backup_location) if timestamps else None)
+    copied = call.back_up(_stamp_of(fs_backup_location) if timestamps else None)
     call.prune(fs_backup_location, keep=keep, days=0 if full else keep_blob_days)
+    _check(copied)
 
 
 def backup_blobs_archive(
@@ -119,8 +122,9 @@ def backup_blobs_archive(
         archives = IncrementalArchives
     call = _Call(source, destination, partial(archives, compressed=compress_blob))
     stamped = timestamps or incremental_blobs
-    call.back_up(_stamp_of(fs_backup_location) if stamped else None, anew=full)
+    copied = call.back_up(_stamp_of(fs_backup_location) if stamped else None, anew=full)
     call.prune(fs_backup_location, keep=keep, days=0)
+    _check(copied)
 
 
 def backup_blobs_gzip(source: AnyPath, destination: AnyPath, keep: int = 0) -> None:
@@ -180,7 +184,7 @@ class _Call:
         )
         self._part = BlobPart(self._shop, style)
 
-    def back_up(self, stamp: str | None, *, anew: bool = False) -> None:
+    def back_up(self, stamp: str | None, *, anew: bool = False) -> Copied:
         """Make a backup with *stamp*, if there is none of it; with the present one for None."""
         refuse_cache(self._shop.source)
         with explained("cannot back up the blobs", self._shop.directory):
@@ -188,10 +192,16 @@ class _Call:
             with locking.alone(self._shop.directory):
                 found = list(self._part.found().values())
                 if stamp is None or not any(each.stamp == stamp for each in found):
-                    self._part.store(self._demand(stamp, found, anew=anew))
+                    return self._part.store(self._demand(stamp, found, anew=anew))[1]
+        return Copied()
 
     def _demand(self, stamp: str | None, found: Sequence[Holding], *, anew: bool) -> Demand:
-        demand = partial(Demand, stamp=stamp or self._part.unused(times.utcnow()), until=LAST_TID)
+        demand = partial(
+            Demand,
+            stamp=stamp or self._part.unused(times.utcnow()),
+            until=LAST_TID,
+            named=self._at_source,
+        )
         newest = found[-1] if found else None
         if anew or not isinstance(newest, Archived) or not newest.ours:
             return demand()
@@ -227,6 +237,12 @@ def _younger_than(limit: timedelta, found: list[Holding]) -> list[Holding]:
         return found
     since = times.stamp(now - limit)
     return [each for each in found if each.stamp >= since]
+
+
+def _check(copied: Copied) -> None:
+    """Raise IntegrityError if the source had what could not be copied; the rest is there."""
+    if problems := list(what_is_lacking(copied)):
+        raise IntegrityError("; ".join([*problems, *copied.reasons]))
 
 
 def _newest(found: Sequence[Holding], keep: int) -> Iterable[Holding]:

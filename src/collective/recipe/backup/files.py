@@ -29,6 +29,7 @@ from typing import ParamSpec, TypeVar
 
 from collective.recipe.backup.errors import names_a_path, naming
 from collective.recipe.backup.smallfile import regular
+from collective.recipe.backup.unreadable import CannotReadError, CutShortError, unreadable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -229,6 +230,7 @@ class Files:
         *,
         sync: bool = True,
         observe: Observe | None = None,
+        size: int | None = None,
     ) -> int:
         """Copy a regular file with its times, mode and, for root, owner; return the bytes copied.
 
@@ -236,8 +238,15 @@ class Files:
         it is not made in one step.  Without *sync* the caller syncs the tree.  A symbolic
         link as *source* is not followed but an error.  *observe* is called with all bytes
         in their order, which then are read once for it and for the copy.
+
+        *size* is that of a file that never changes (None: it may).  Raises CannotReadError
+        if *source* cannot be read, CutShortError if it ends early or has not that *size*
+        before and after; then *target* is gone.
         """
-        reader = regular(source, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            reader = regular(source, os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError as error:
+            raise unreadable(error, source) from error
         try:
             status = os.fstat(reader)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -247,20 +256,30 @@ class Files:
             try:
                 made = os.fstat(descriptor)
                 writer = Writer(self, target, descriptor)
-                # what fails and is no change is a read
-                with naming(source):
-                    if self._clone(reader, writer, (status.st_dev, made.st_dev)):
-                        size = _read_through(reader, observe) if observe else status.st_size
-                    else:
-                        size = self._fill(reader, writer, observe)
+                devices = status.st_dev, made.st_dev
+                with naming(source):  # what fails and is no change is a read
+                    copied = self._take(reader, writer, devices, observe)
+                    _check_end(reader, status.st_size, copied, size)
                 self._keep_status(target, descriptor, status, made)
                 if sync:
                     self._change("fsync", target, os.fsync, descriptor)
             finally:
                 os.close(descriptor)
+        except CannotReadError as error:
+            self._discard(Path(target))
+            error.filename = os.fspath(source)  # the kernel names no file
+            raise
         finally:
             os.close(reader)
-        return size
+        return copied
+
+    def _take(
+        self, reader: int, writer: Writer, devices: tuple[int, int], observe: Observe | None
+    ) -> int:
+        """Copy all bytes of *reader*; return how many they were."""
+        if not self._clone(reader, writer, devices):
+            return self._fill(reader, writer, observe)
+        return _read_through(reader, observe) if observe else os.fstat(writer.descriptor).st_size
 
     @contextmanager
     def filling(self, target: Path, like: os.stat_result) -> Iterator[Writer]:
@@ -315,8 +334,8 @@ class Files:
         except OSError as error:
             if error.errno in _NEVER_CLONE:
                 self._unclonable.add(devices)
-            if error.errno in _NO_CLONE:
-                return False
+            if error.errno in _NO_CLONE or error.errno == errno.EIO:
+                return False  # of EIO nobody knows which of both files it is: reading tells
             raise
         return True
 
@@ -338,16 +357,18 @@ class Files:
                     raise
                 step = 0
             if not step:
-                # the end; or a file system (procfs, old overlays) that cannot tell
+                # the end; a file system (procfs, old overlays) that cannot tell; or EIO, of which
+                # nobody knows which of both files it is
                 return done + _read_through(reader, None, writer)
             done += step
 
-    def publish_copy(
+    def publish_copy(  # noqa: PLR0913  what copy takes, and where
         self,
         source: Path,
         final: Path,
         *,
         observe: Observe | None = None,
+        size: int | None = None,
         room: Path | None = None,
         sync: bool = True,
     ) -> int:
@@ -359,12 +380,12 @@ class Files:
         """
         partial = self.partial_name(room / final.name if room else final)
         try:
-            size = self.copy(source, partial, observe=observe)
+            copied = self.copy(source, partial, observe=observe, size=size)
             (self.rename if sync else self.move)(partial, final)
         except BaseException:
             self._discard(partial)
             raise
-        return size
+        return copied
 
     def link(self, source: StrPath, target: StrPath) -> bool:
         """Hard link *target* to *source*; False where the file system cannot."""
@@ -639,13 +660,34 @@ def _read_through(reader: int, observe: Observe | None, writer: Writer | None = 
     size = 0
     # many files are small: no more memory than they need
     room = min(os.fstat(reader).st_size + 1, _COPY_SIZE)
-    while data := os.read(reader, room):
+    while data := _read(reader, room):
         if observe:
             observe(memoryview(data))
         if writer:
             writer.write(data)
         size += len(data)
     return size
+
+
+def _read(reader: int, room: int) -> bytes:
+    try:
+        return os.read(reader, room)
+    except OSError as error:
+        raise unreadable(error, "") from error  # who has opened it knows its name
+
+
+def _check_end(reader: int, before: int, copied: int, expected: int | None) -> None:
+    """Raise CutShortError unless all was copied of a file that had *before* bytes.
+
+    *expected* is the size of a file that never changes, None of one that may.
+    """
+    after = os.fstat(reader).st_size
+    if expected is None:
+        expected = min(before, after)
+        if copied >= expected:
+            return
+    if not expected == before == copied == after:
+        raise CutShortError.of("", expected, copied)
 
 
 def _syncfs(descriptor: int) -> None:

@@ -31,8 +31,8 @@ LEFT_RUNNING = 1.0
 
 def run(
     arguments: Sequence[str | os.PathLike[str]], *, what: str, good: Collection[int] = (0,)
-) -> None:
-    """Run a program, its output passed through to our stderr.
+) -> int:
+    """Run a program, its output passed through to our stderr; return its exit status.
 
     No shell is involved.  Raises CommandFailed with the status if that is not a *good* one,
     or when there is no such program; *what* says in words what it was to do.
@@ -52,6 +52,7 @@ def run(
         ) from error
     if done.returncode not in good:
         raise CommandFailed(f"{what}: {_ended(done.returncode)}", where=shown)
+    return done.returncode
 
 
 class Ended(NamedTuple):

@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 from collective.recipe.backup import process
 from collective.recipe.backup.blobs.checksums import side_by_side
-from collective.recipe.backup.blobs.copying import Order, regular, unchanged
+from collective.recipe.backup.blobs.copying import Order
+from collective.recipe.backup.blobs.digesting import regular, unchanged
 from collective.recipe.backup.blobs.layout import ALL, Entry, Kind, Span, walk
 from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.blobs.staging import (
@@ -236,7 +237,7 @@ class Comparison:
 
 
 _FILES = Kind.BLOB, Kind.MARKER, Kind.FILE
-_UNLIKE_FILES = Kind.LINK, Kind.IMPOSTOR, Kind.SPECIAL
+_UNLIKE_FILES = Kind.LINK, Kind.IMPOSTOR, Kind.SPECIAL, Kind.UNREADABLE
 
 
 def _check_kinds(ours: Entry | None, theirs: Entry | None) -> None:

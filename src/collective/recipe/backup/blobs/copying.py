@@ -13,27 +13,32 @@ import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from blake3 import blake3
-
 from collective.recipe.backup.blobs.checksums import Checksum
+from collective.recipe.backup.blobs.digesting import (
+    checksum_of,
+    copied_whole,
+    link_checksum,
+    regular,
+    unchanged,
+)
 from collective.recipe.backup.blobs.layout import MARKER, Entry, Kind
-from collective.recipe.backup.errors import BackupError, naming
+from collective.recipe.backup.blobs.refusing import refusal, text_of
+from collective.recipe.backup.errors import BackupError, from_os_error
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.unreadable import CannotReadError
 
 THREADS = 2
 AHEAD = 256
 """How many results may wait for one before them."""
 LARGE = 1 << 20
 """Bytes of a file that is worth a thread of its own."""
-
-_SECOND = 10**9
-_READ_SIZE = 1 << 20
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -46,14 +51,19 @@ class How(Enum):
     LINKED = "linked"
     KEPT = "there already"
     VANISHED = "gone before it could be copied"
+    LEFT_OUT = "there, but it cannot be copied"
 
 
 class Done(NamedTuple):
-    """What became of an entry, and what its copy must be from now on."""
+    """What became of an entry, and what its copy must be from now on.
+
+    *why* says of what was left out what keeps it from being copied.
+    """
 
     entry: Entry
     how: How
     checksum: Checksum | None = None
+    why: BackupError | None = None
 
 
 class Order(NamedTuple):
@@ -93,11 +103,16 @@ class Transfer:
     def run(self, orders: Iterable[Order]) -> Iterator[Done]:
         """Carry out *orders*, which come in the order of the walk; yield what became of each.
 
-        *target* is made if it is not there.  A file that vanished at the source is
-        reported as such; what cannot be copied raises BackupError or OSError.
+        *target* is made if it is not there.  A file that vanished at the source, and what
+        cannot be read there or copied, is reported as such; what cannot be written raises
+        OSError.
         """
         self.files.make_directory_like(self.target, self.source.stat())
-        return in_order(self.carry_out, self.on_made_ground(orders), self.is_long)
+        return in_order(self.attempt, self.on_made_ground(orders), self.is_long)
+
+    def attempt(self, order: Order) -> Done:
+        """Carry out *order*; leave out what cannot be read or copied, and say why."""
+        return attempted(order.entry, lambda: self.carry_out(order))
 
     def on_made_ground(self, orders: Iterable[Order]) -> Iterator[Order]:
         """Make the directory that each order needs, then hand it on."""
@@ -124,7 +139,7 @@ class Transfer:
         target = f"{self._to}/{path}"
         try:
             original = os.lstat(f"{self._from}/{path}")
-        except FileNotFoundError:  # what was in it will be found to be gone as well
+        except OSError:  # what was in it will be found to be gone, or not to be read, as well
             self.files.make_directory(Path(target))
         else:
             self.files.make_directory_like(target, original)
@@ -133,15 +148,22 @@ class Transfer:
         """Tell whether it takes long to carry out an order, as far as is known."""
         if order.known is not None:
             return order.size >= LARGE
-        status = regular(f"{self._from}/{order.entry.path}")
-        return status is not None and status.st_size >= LARGE
+        try:
+            status = os.lstat(f"{self._from}/{order.entry.path}")
+        except OSError:  # who carries it out will meet it
+            return False
+        return stat.S_ISREG(status.st_mode) and status.st_size >= LARGE
 
     def carry_out(self, order: Order) -> Done:
-        """Copy or link one entry."""
+        """Copy or link one entry, unless it is nothing to be copied.
+
+        Raises CannotReadError for what cannot be read, and OSError for what cannot be written.
+        """
         entry, known = order
         if entry.kind is Kind.DIRECTORY:
             return Done(entry, How.COPIED)
-        refuse(entry, self.source)
+        if refused := refusal(entry, self.source):
+            return Done(entry, How.LEFT_OUT, why=refused)
         try:
             if entry.kind is Kind.LINK:
                 return Done(entry, How.COPIED, self._copy_link(entry.path))
@@ -168,102 +190,29 @@ class Transfer:
             return None
         if known is None or self.doubted or path == MARKER:
             # not read before, or too small to save by not reading it: trust bytes, not times
-            ours, theirs = checksum_of(self.source, path), checksum_of(earlier, path)
-            return ours if ours == theirs else None
+            ours = checksum_of(self.source, path)
+            with suppress(CannotReadError):  # the earlier copy may be what is damaged
+                return ours if ours == checksum_of(earlier, path) else None
+            return None
         return known if known.size == here.st_size else None
 
     def copy(self, path: str, known: Checksum | None) -> Checksum:  # noqa: ARG002  for a restore
         """Copy the file at *path*; return what the copy is."""
-        digest = blake3()
-        size = self.files.copy(
-            f"{self._from}/{path}", f"{self._to}/{path}", sync=False, observe=digest.update
-        )
-        return Checksum(path, size, digest.hexdigest())
+        source, target = f"{self._from}/{path}", f"{self._to}/{path}"
+        return copied_whole(path, source, partial(self.files.copy, source, target, sync=False))
 
     def _copy_link(self, path: str) -> Checksum:
-        text = os.readlink(self.source / path)
+        text = text_of(self.source / path)
         self.files.symlink(text, self.target / path)
         return link_checksum(path, text)
 
 
-_COPIED = Kind.BLOB, Kind.FILE, Kind.MARKER, Kind.DIRECTORY
-
-
-def refuse(entry: Entry, root: Path) -> None:
-    """Raise BackupError for an entry that is not to be copied.
-
-    A symbolic link may lead to what lies below *root*, not out of it: whoever restores a
-    copy of it elsewhere would reach, and change, what was never backed up.
-    """
-    if entry.kind in _COPIED:
-        return
-    path = root / entry.path
-    if entry.kind is Kind.IMPOSTOR:
-        raise BackupError(
-            "a symbolic link stands where a blob or a directory of blobs is expected",
-            where=path,
-            hint="put what it points to in its place; to spread blobs over disks, use a bind mount",
-        )
-    if entry.kind is Kind.SPECIAL:
-        raise BackupError(
-            "this is neither file, directory nor symbolic link",
-            where=path,
-            hint="nothing but blobs belongs here: move it away",
-        )
-    if entry.kind is Kind.LINK and leads_out(entry.path, os.readlink(path)):
-        raise BackupError(
-            "a symbolic link leads out of the blobstorage",
-            where=path,
-            hint="remove it, or put what it points to in its place",
-        )
-
-
-def leads_out(path: str, text: str) -> bool:
-    """Tell whether a symbolic link at *path* with *text* may lead out of the tree."""
-    if text.startswith("/"):
-        return True
-    names = [name for name in text.split("/") if name not in ("", ".")]
-    up = 0
-    while up < len(names) and names[up] == "..":
-        up += 1
-    # after a name, which may be a link itself, ".." can lead anywhere
-    return up > path.count("/") or ".." in names[up:]
-
-
-def unchanged(one: os.stat_result, other: os.stat_result) -> bool:
-    """Tell whether two files, of one blob, have the same size and modification time.
-
-    Where one file system keeps whole seconds only, those decide.
-    """
-    if one.st_size != other.st_size:
-        return False
-    here, there = one.st_mtime_ns, other.st_mtime_ns
-    if here == there:
-        return True
-    return not (here % _SECOND and there % _SECOND) and here // _SECOND == there // _SECOND
-
-
-def checksum_of(root: Path, path: str) -> Checksum:
-    """Return what the file at *path* below *root* is.  A symbolic link is not followed."""
-    where = root / path
-    if where.is_symlink():
-        return link_checksum(path, os.readlink(where))
-    digest, size = blake3(), 0
-    descriptor = os.open(where, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+def attempted(entry: Entry, copy: Callable[[], Done]) -> Done:
+    """Return what *copy* does with *entry*; that it was left out if that cannot be done."""
     try:
-        with naming(where):
-            room = min(os.fstat(descriptor).st_size + 1, _READ_SIZE)
-            while data := os.read(descriptor, room):
-                digest.update(data)
-                size += len(data)
-    finally:
-        os.close(descriptor)
-    return Checksum(path, size, digest.hexdigest())
-
-
-def link_checksum(path: str, text: str) -> Checksum:
-    """Return what a symbolic link at *path* with *text* is."""
-    return Checksum(path, None, blake3(os.fsencode(text)).hexdigest())
+        return copy()
+    except CannotReadError as error:
+        return Done(entry, How.LEFT_OUT, why=from_os_error(error, "cannot be read"))
 
 
 def in_order(
@@ -296,12 +245,3 @@ def in_order(
 
 def _itself(result: B) -> B:
     return result
-
-
-def regular(path: str | Path) -> os.stat_result | None:
-    """Return the status of a regular file, None if *path* is none."""
-    try:
-        status = os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return status if stat.S_ISREG(status.st_mode) else None

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from collective.recipe.backup.blobs.digesting import obstacle
 from collective.recipe.backup.blobs.layout import Kind, walk
+from collective.recipe.backup.blobs.refusing import refusal
 
 _SIZE = 16
 
@@ -43,14 +45,22 @@ class Foreign:
         return self._digest.hexdigest(_SIZE) if self._any else ""
 
 
-def foreign_of(source: Path) -> str:
-    """Return the digest of what *source* has now besides blobs."""
-    found = Foreign()
+def foreign_of(source: Path, *, read: bool) -> tuple[str, int]:
+    """Return the digest of what *source* has now besides blobs, and how much cannot be copied.
+
+    With *read* all of it is read, as a backup does it, and what cannot be read to its end is
+    not in the digest.
+    """
+    found, left = Foreign(), 0
     for entry in walk(source):
+        if entry.kind in (Kind.BLOB, Kind.DIRECTORY):
+            continue
         # what has just gone away is none
         with suppress(FileNotFoundError):
-            if entry.kind is Kind.FILE:
+            if obstacle(entry, source) if read else refusal(entry, source):
+                left += 1
+            elif entry.kind is Kind.FILE:
                 found.add_file(entry.path, (source / entry.path).lstat())
             elif entry.kind is Kind.LINK:
                 found.add_link(entry.path, os.readlink(source / entry.path))
-    return str(found)
+    return str(found), left

@@ -25,8 +25,9 @@ from collective.recipe.backup.blobs.archives import names
 from collective.recipe.backup.blobs.archives import staging as unpacking
 from collective.recipe.backup.blobs.archives.names import Archive, find_archives, find_chains
 from collective.recipe.backup.blobs.archives.reading import mark_of
+from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.numbered import NumberedSet, find_numbered, stamp_of
-from collective.recipe.backup.blobs.sets import BlobSet, Copied, find_sets
+from collective.recipe.backup.blobs.sets import BlobSet, find_sets
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Progress

@@ -19,7 +19,6 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +27,7 @@ from collective.recipe.backup.errors import ConfigurationError, IntegrityError
 from collective.recipe.backup.model import BlobId, Oid
 from collective.recipe.backup.smallfile import UnfitError, read_small
 from collective.recipe.backup.times import Tid
+from collective.recipe.backup.unreadable import CannotReadError, unreadable
 
 MARKER = ".layout"
 _MARKER_SIZE = 1000
@@ -62,6 +62,7 @@ class Kind(Enum):
     DIRECTORY = "foreign directory"
     IMPOSTOR = "symbolic link in the place of a blob or of a directory of blobs"
     SPECIAL = "neither file, directory nor symbolic link"
+    UNREADABLE = "directory that cannot be looked into"
 
 
 class Entry(NamedTuple):
@@ -86,6 +87,8 @@ class Entry(NamedTuple):
     @property
     def foreign(self) -> bool:
         """Tell whether ZODB knows nothing of it."""
+        if self.kind is Kind.UNREADABLE:
+            return not _DIRECTORY.fullmatch(self.path)
         return self.kind not in (Kind.BLOB, Kind.MARKER)
 
 
@@ -127,15 +130,17 @@ def refuse_cache(root: Path) -> None:
 def layout_of(root: Path) -> Layout:
     """Return the layout of the blobstorage at *root*.
 
-    Without a marker what is there decides, and for an empty directory ZODB's default, bushy.
-    Raises IntegrityError when the marker names a layout that no blobstorage has, or is no file
-    that could.
+    Without a marker that can be read what is there decides, and for an empty directory ZODB's
+    default, bushy.  Raises IntegrityError when the marker names a layout that no blobstorage
+    has, or is no file that could.
     """
     try:
         data = read_small(root / MARKER, _MARKER_SIZE)
     except UnfitError as error:
         what = f"cannot tell the layout of the blobstorage: {error.strerror}"
         raise IntegrityError(what, where=root / MARKER, hint=error.hint) from error
+    except OSError:
+        data = None
     if data is None:
         blobs = (entry.path for entry in walk(root) if entry.blob)
         first = next(blobs, None)
@@ -211,11 +216,13 @@ def walk(root: Path, span: Span = ALL) -> Iterator[Entry]:
 
     A foreign directory comes before what is in it; ZODB's own directories do not come at
     all.  Symbolic links are not followed.  What vanishes while we look was never there.
-    Memory grows with the largest directory, not with the tree.  Raises OSError for *root*
-    itself, and for a directory that cannot be read.
+    A directory that cannot be read, whoever it belongs to, comes as such, without what is in
+    it.  Memory grows with the largest directory, not with the tree.  Raises OSError for *root*
+    itself.
     """
     for path, letter in _found(os.fspath(root), span):
-        entry = Entry(path, Kind.DIRECTORY) if letter == _A_DIRECTORY else _entry(path, letter)
+        kind = _DIRECTORIES.get(letter)
+        entry = Entry(path, kind) if kind else _entry(path, letter)
         if entry:
             yield entry
 
@@ -239,10 +246,25 @@ def _found(top: str, span: Span) -> Iterator[tuple[str, str]]:
         is_foreign = not _DIRECTORY.fullmatch(path)
         if is_foreign and _is_of_a_moment(path):
             continue
-        if is_foreign and span.has(order(path)):
+        is_wanted = is_foreign and span.has(order(path))
+        below = _below(top, path)
+        if below is None:
+            letter, is_wanted = _UNREADABLE, span.has(order(path))
+        if is_wanted:
             yield path, letter
-        with suppress(FileNotFoundError):  # ZODB removes the directories that a pack has emptied
-            waiting += _listed(top, path)
+        waiting += below or ()
+
+
+def _below(top: str, path: str) -> list[str] | None:
+    """Return what is in a directory as ``_listed`` does, None if it cannot be read."""
+    try:
+        return _listed(top, path)
+    except FileNotFoundError:  # ZODB removes the directories that a pack has emptied
+        return []
+    except OSError as error:
+        if isinstance(unreadable(error, path), CannotReadError):
+            return None
+        raise
 
 
 def order(path: str) -> bytes:
@@ -250,7 +272,8 @@ def order(path: str) -> bytes:
     return os.fsencode(path).replace(b"/", b"\0")
 
 
-_A_FILE, _A_LINK, _A_DIRECTORY, _A_SPECIAL = "f", "l", "d", "s"
+_A_FILE, _A_LINK, _A_DIRECTORY, _A_SPECIAL, _UNREADABLE = "f", "l", "d", "s", "u"
+_DIRECTORIES = {_A_DIRECTORY: Kind.DIRECTORY, _UNREADABLE: Kind.UNREADABLE}
 _FOREIGN = {_A_FILE: Kind.FILE, _A_LINK: Kind.LINK, _A_SPECIAL: Kind.SPECIAL}
 
 

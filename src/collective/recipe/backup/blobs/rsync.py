@@ -1,34 +1,33 @@
 """Copy a tree with the program rsync, for those who want its options.
 
 rsync does the copying; each file is then looked at, so that the set has its digests like
-every other, and a blob that rsync was told to leave out is copied by ourselves.
+every other, and a blob that rsync was told to leave out is copied by ourselves.  So is what
+rsync could not copy: it says only that there was something, and we say what, and why.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from collective.recipe.backup import process
-from collective.recipe.backup.blobs.copying import (
-    Done,
-    How,
-    Order,
-    Transfer,
+from collective.recipe.backup.blobs.copying import Done, How, Order, Transfer, attempted, in_order
+from collective.recipe.backup.blobs.digesting import (
     checksum_of,
-    in_order,
-    refuse,
+    is_legible,
     regular,
     unchanged,
 )
 from collective.recipe.backup.blobs.layout import Kind
+from collective.recipe.backup.blobs.refusing import refusal
 
 PROGRAM = "rsync"
 
-_VANISHED = 24
-"""rsync's exit status when files went away while it looked, as with a pack."""
+_PARTLY, _VANISHED = 23, 24
+"""rsync's exit status when it could not copy something, and when files went away, as in a pack."""
 _LEFT_OUT = (
     *("/tmp/", "/.removed", "/lost+found/"),  # noqa: S108  below the root of the source
     *(".backup.restoring*", ".backup.leaving*", ".backup.replaced*"),
@@ -48,8 +47,13 @@ class ByRsync(Transfer):
     def run(self, orders: Iterable[Order]) -> Iterator[Done]:
         """Let rsync copy all; then carry out *orders*.  Raises CommandFailed if it fails."""
         self.files.make_directory(self.target)
-        process.run(self.arguments(), what="copying the blobs with rsync", good=(0, _VANISHED))
-        return in_order(self.carry_out, self.on_made_ground(orders), self.is_long)
+        status = process.run(
+            self.arguments(),
+            what="copying the blobs with rsync",
+            good=(0, _PARTLY, _VANISHED),
+        )
+        look = self._looked_at_closely if status == _PARTLY else self.attempt
+        return in_order(look, self.on_made_ground(orders), self.is_long)
 
     def arguments(self) -> list[str]:
         """Return the command."""
@@ -59,17 +63,44 @@ class ByRsync(Transfer):
         if self.doubted:
             links.append("--checksum")
         trees = [f"{_absolute(self.source)}/", f"{_absolute(self.target)}/"]
-        return [PROGRAM, "-a", *self.options, *excludes, *links, *trees]
+        files_only = ["--no-devices", "--no-specials"]
+        return [PROGRAM, "-a", *self.options, *files_only, *excludes, *links, *trees]
+
+    def _looked_at_closely(self, order: Order) -> Done:
+        """Look at one entry; what rsync has copied must be what is at the source."""
+        done, path = self.attempt(order), order.entry.path
+        if done.how is How.VANISHED:
+            return attempted(order.entry, lambda: Transfer.carry_out(self, order))
+        if done.how is not How.COPIED or done.checksum is None:
+            return done
+        with suppress(OSError):
+            if checksum_of(self.source, path) == done.checksum:
+                return done
+        self.files.remove(self.target / path)
+        return attempted(order.entry, lambda: Transfer.carry_out(self, order))
+
+    def attempt(self, order: Order) -> Done:
+        """Look at one entry; nothing of what is left out stays."""
+        done = super().attempt(order)
+        place = self.target / order.entry.path
+        if done.how is How.LEFT_OUT and os.path.lexists(place):
+            if place.is_symlink() or not place.is_dir():
+                self.files.remove(place)
+            else:
+                self.files.remove_empty(place)
+        return done
 
     def carry_out(self, order: Order) -> Done:
         """Look at what rsync made of one entry."""
         entry, known = order
-        refuse(entry, self.source)
         if entry.kind is Kind.DIRECTORY:
             return Done(entry, How.COPIED)
+        if refused := refusal(entry, self.source):
+            return Done(entry, How.LEFT_OUT, why=refused)
         if not os.path.lexists(self.target / entry.path):
             # one that is no blob may be left out, as the options say
-            return super().carry_out(order) if entry.blob else Done(entry, How.VANISHED)
+            is_left = entry.foreign and is_legible(self.source, entry.path)
+            return Done(entry, How.VANISHED) if is_left else super().carry_out(order)
         if not entry.blob and self._must_be_copied(entry.path):
             self.files.remove(self.target / entry.path)
             return super().carry_out(order)

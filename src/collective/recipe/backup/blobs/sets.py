@@ -21,34 +21,38 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from blake3 import blake3
-
 from collective.recipe.backup.blobs import checksums, latest
 from collective.recipe.backup.blobs.checksums import Checksum, Checksums, side_by_side
+from collective.recipe.backup.blobs.copied import Copied, Left, Tally
 from collective.recipe.backup.blobs.copying import (
     Done,
     How,
     Order,
     Transfer,
-    checksum_of,
+    attempted,
     in_order,
-    refuse,
 )
+from collective.recipe.backup.blobs.digesting import checksum_of, copied_whole
 from collective.recipe.backup.blobs.layout import Entry, Kind, layout_of, walk
-from collective.recipe.backup.errors import BackupError, IntegrityError, explained
+from collective.recipe.backup.blobs.refusing import refusal
+from collective.recipe.backup.errors import (
+    BackupError,
+    IntegrityError,
+    explained,
+    from_os_error,
+)
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import BlobId
-from collective.recipe.backup.progress import Advance, Progress, counted
+from collective.recipe.backup.progress import Progress, counted
 from collective.recipe.backup.smallfile import UnfitError, read_small
 from collective.recipe.backup.times import Tid, is_stamp
 
 ABOUT_NAME = "about"
-NAMED = 1000
-"""How many missing blobs are named; more are only counted."""
 
 _BATCH = 1000
 _ABOUT_SIZE = 1000
@@ -122,97 +126,6 @@ class BlobSet:
             return False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Copied:
-    """What a copy came to.
-
-    *files* were copied, *size* bytes in all, and *linked* ones only linked; of these
-    *foreign* are no blobs.  *vanished* ones went away before they could be copied, and for
-    *unverified* ones there was no digest to compare with.  *lost* counts the blobs asked
-    for that the source does not have; *missing* names some of them.  *whole* are the bytes
-    of all that is there now, where all was looked at.  *marker* is what became of ZODB's note
-    of the layout, which is one of the files.  By *others* the foreign ones that an archive
-    holds are known again (see foreign), "" if there are none.
-    """
-
-    files: int = 0
-    linked: int = 0
-    size: int = 0
-    foreign: int = 0
-    vanished: int = 0
-    unverified: int = 0
-    lost: int = 0
-    missing: tuple[BlobId, ...] = ()
-    whole: int | None = None
-    marker: How | None = None
-    others: str = ""
-
-    def __str__(self) -> str:
-        """Return in words what a backup stored."""
-        new = self.files - (self.marker is How.COPIED)
-        words = [f"{new:,} new", f"{self.size:,} bytes"]
-        linked = self.linked - (self.marker is How.LINKED)
-        if linked:
-            words.append(f"{linked:,} linked")
-        if self.foreign:
-            words.append(f"{self.foreign:,} of them no blobs")
-        return ", ".join(words)
-
-    def __add__(self, other: Copied) -> Copied:
-        return Copied(
-            files=self.files + other.files,
-            linked=self.linked + other.linked,
-            size=self.size + other.size,
-            foreign=self.foreign + other.foreign,
-            vanished=self.vanished + other.vanished,
-            unverified=self.unverified + other.unverified,
-            lost=self.lost + other.lost,
-            missing=(self.missing + other.missing)[:NAMED],
-            whole=None if self.whole is None else self.whole + other.size,
-            marker=self.marker or other.marker,
-            others=self.others or other.others,
-        )
-
-
-class Tally:
-    """Adds up what became of each file."""
-
-    def __init__(self, advance: Advance) -> None:
-        self._advance = advance
-        self._numbers = dict.fromkeys(How, 0)
-        self._size = 0
-        self._linked_size = 0
-        self._foreign = 0
-        self._marker: How | None = None
-
-    def add(self, done: Done) -> None:
-        """Count one."""
-        self._advance(1)
-        if done.entry.kind is Kind.DIRECTORY:
-            return
-        self._numbers[done.how] += 1
-        if done.how is How.COPIED and done.checksum:
-            self._size += done.checksum.size or 0
-        if done.how is How.LINKED and done.checksum:
-            self._linked_size += done.checksum.size or 0
-        if done.entry.kind is Kind.MARKER:
-            self._marker = done.how
-        if done.entry.foreign and done.how is not How.VANISHED:
-            self._foreign += 1
-
-    def sum(self) -> Copied:
-        """Return the sum so far."""
-        return Copied(
-            files=self._numbers[How.COPIED],
-            linked=self._numbers[How.LINKED],
-            vanished=self._numbers[How.VANISHED],
-            size=self._size,
-            foreign=self._foreign,
-            whole=self._size + self._linked_size,
-            marker=self._marker,
-        )
-
-
 def find_sets(directory: Path, name: str) -> list[BlobSet]:
     """Return the sets of the storage *name* in *directory*, oldest first.
 
@@ -262,8 +175,8 @@ def begin(  # noqa: PLR0913  the last two come from outside, as everywhere
 
     Those belong to transactions that the filestorage part does not hold.  What *previous*
     has unchanged is hard linked.  Blobs that vanish meanwhile (a pack) are left out and
-    counted.  *by* makes the Transfer that copies.  Raises BackupError when the source cannot
-    be read completely.
+    counted, and so is what cannot be read.  *by* makes the Transfer that copies.  Raises
+    BackupError when the source as a whole cannot be read.
     """
     _check_places(source, directory)
     blob_set = BlobSet(directory / f"{source.name}.{stamp}", source.name)
@@ -302,8 +215,8 @@ def extend(  # noqa: PLR0913  the last two come from outside, as everywhere
     """Add the blobs *ids* to a set, each durably and whole before the checksums name it.
 
     Those that are there already are compared with the source, and copied again if they
-    differ.  Those that neither the source has nor *also*, a blobstorage that may only come to
-    be meanwhile, are counted and named, no error.
+    differ.  Those that can be read neither at the source nor in *also*, a blobstorage that may
+    only come to be meanwhile, are counted and named, no error.
     """
     _check_places(source, blob_set.path.parent)
     if not blob_set.ours:
@@ -320,7 +233,7 @@ def extend(  # noqa: PLR0913  the last two come from outside, as everywhere
                 done = Addition(source, blob_set, files).add(batch)
                 if also is not None and done.lost and also.is_dir():
                     rescued = Addition(also, blob_set, files).add(list(done.missing))
-                    done = replace(done, lost=0, missing=()) + rescued
+                    done = done.lacking(()) + rescued
                 copied += done
                 advance(len(batch))
         latest.renew(blob_set.path.parent, blob_set.name, files)
@@ -337,6 +250,7 @@ class Addition:
         self._set = blob_set
         self._files = files
         self._touched: dict[Path, None] = {}
+        self._left = Left()
 
     def add(self, blobs: list[BlobId]) -> Copied:
         """Add *blobs*, durably; the checksums name them when all are in place."""
@@ -363,7 +277,7 @@ class Addition:
         return True
 
     def _originals(self, blob: BlobId) -> list[os.stat_result] | None:
-        """Return what the directories of *blob* at the source are, None if it is not there."""
+        """Return what the directories of *blob* at the source are, None if it cannot be had."""
         path, found = "", []
         for name in self._source_layout.path(blob).split("/"):
             path = f"{path}/{name}" if path else name
@@ -371,41 +285,62 @@ class Addition:
                 status = (self._source / path).lstat()
             except FileNotFoundError:
                 return None
+            except OSError as error:
+                self._leave_out(path, from_os_error(error, "cannot be read"))
+                return None
             if stat.S_ISLNK(status.st_mode):
-                refuse(Entry(path, Kind.IMPOSTOR), self._source)
+                self._leave_out(path, refusal(Entry(path, Kind.IMPOSTOR), self._source))
+                return None
             found.append(status)
         return found[:-1]
 
+    def _leave_out(self, path: str, why: BackupError | None) -> None:
+        self._left.add(Entry(path, Kind.BLOB), why)
+
     def publish(self, blob: BlobId) -> Done:
         """Add one blob, whose directories are there."""
-        path = self._target_layout.path(blob)
+        entry = Entry(self._target_layout.path(blob), Kind.BLOB)
+        kept = self._kept(entry.path)
+        done = attempted(entry, lambda: self._published(blob, entry, kept))
+        if kept and done.how in (How.VANISHED, How.LEFT_OUT):
+            return done._replace(how=How.KEPT, checksum=kept)
+        return done
+
+    def _kept(self, path: str) -> Checksum | None:
+        """Return what the set has at *path*, None if nothing that can be read."""
+        with suppress(OSError):
+            return checksum_of(self._target, path) if (self._target / path).is_file() else None
+        return None
+
+    def _published(self, blob: BlobId, entry: Entry, kept: Checksum | None) -> Done:
         source = self._source / self._source_layout.path(blob)
-        entry, target = Entry(path, Kind.BLOB), self._target / path
-        kept = checksum_of(self._target, path) if target.is_file() else None
         try:
             if kept and kept[1:] == checksum_of(source.parent, source.name)[1:]:
                 return Done(entry, How.KEPT, kept)
-            digest = blake3()
-            size = self._files.publish_copy(
-                source, target, observe=digest.update, room=self._set.path, sync=False
+            copy = partial(
+                self._files.publish_copy,
+                source,
+                self._target / entry.path,
+                room=self._set.path,
+                sync=False,
             )
+            return Done(entry, How.COPIED, copied_whole(entry.path, source, copy))
         except FileNotFoundError:
             if os.path.lexists(source):
                 raise
-            return Done(entry, How.KEPT, kept) if kept else Done(entry, How.VANISHED)
-        return Done(entry, How.COPIED, Checksum(path, size, digest.hexdigest()))
+            return Done(entry, How.VANISHED)
 
-    @staticmethod
-    def _sum(blobs: list[BlobId], done: list[Done]) -> Copied:
-        stored = {each.entry.blob for each in done if each.how is not How.VANISHED}
-        lost = [blob for blob in blobs if blob not in stored]
+    def _sum(self, blobs: list[BlobId], done: list[Done]) -> Copied:
+        for each in done:
+            if each.why is not None:
+                self._left.add(each.entry, each.why)
+        stored = {each.entry.blob for each in done if each.checksum}
         copied = [each.checksum for each in done if each.how is How.COPIED]
         return Copied(
             files=len(copied),
             size=sum(checksum.size or 0 for checksum in copied if checksum),
-            lost=len(lost),
-            missing=tuple(lost),
-        )
+            reasons=tuple(self._left.reasons),
+        ).lacking(blob for blob in blobs if blob not in stored)
 
 
 def _check_places(source: Path, directory: Path) -> None:

@@ -8,23 +8,24 @@ chain's records still, so each tree takes over from the one before what the sour
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from blake3 import blake3
-
 from collective.recipe.backup.blobs.checksums import Checksum, side_by_side
-from collective.recipe.backup.blobs.copying import (
-    Done,
-    How,
-    Transfer,
+from collective.recipe.backup.blobs.copied import Copied, Left
+from collective.recipe.backup.blobs.copying import Done, How, Transfer, attempted
+from collective.recipe.backup.blobs.digesting import (
     checksum_of,
+    copied_whole,
+    obstacle,
     regular,
     unchanged,
 )
 from collective.recipe.backup.blobs.layout import Entry, Kind, blob_of, layout_of, walk
-from collective.recipe.backup.blobs.sets import Addition, BlobSet, Copied
+from collective.recipe.backup.blobs.sets import Addition, BlobSet
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import BlobId
@@ -69,20 +70,20 @@ class CarryOver(Addition):
 
     def publish(self, blob: BlobId) -> Done:
         """Link one blob; where the file system cannot, copy it and compare its digest."""
-        path, known = self._layout.path(blob), self._known[blob]
-        source, target = self._earlier / known.path, self._later / path
-        done = Done(Entry(path, Kind.BLOB), How.LINKED, known._replace(path=path))
+        entry = Entry(self._layout.path(blob), Kind.BLOB)
+        return attempted(entry, lambda: self._carried(entry, self._known[blob]))
+
+    def _carried(self, entry: Entry, known: Checksum) -> Done:
+        source, target = self._earlier / known.path, self._later / entry.path
+        expected = known._replace(path=entry.path)
         if self._files.link(source, target):
-            return done
-        digest = blake3()
-        size = self._files.publish_copy(source, target, observe=digest.update)
-        if (size, digest.hexdigest()) != known[1:]:
-            raise IntegrityError(
-                "a blob of an earlier backup is damaged",
-                where=source,
-                hint="make a full backup, which takes all blobs from the site",
-            )
-        return done._replace(how=How.COPIED)
+            return Done(entry, How.LINKED, expected)
+        copy = partial(self._files.publish_copy, source, target)
+        if copied_whole(entry.path, source, copy) == expected:
+            return Done(entry, How.COPIED, expected)
+        self._files.remove(target)
+        why = IntegrityError("a blob of an earlier backup is damaged", where=source)
+        return Done(entry, How.LEFT_OUT, why=why)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,28 +91,41 @@ class LinkedFirst(Transfer):
     """A Transfer that, where there is no earlier tree, hard links blobs to the source itself."""
 
     def copy(self, path: str, known: Checksum | None) -> Checksum:
-        """Link a blob, which never changes; copy anything else."""
-        first = self.earlier is None and blob_of(path)
-        if first and self.files.link(self.source / path, self.target / path):
-            return checksum_of(self.target, path)
+        """Link a blob, which never changes, once it has been read; copy anything else."""
+        if self.earlier is None and blob_of(path):
+            checksum = checksum_of(self.source, path)
+            if self.files.link(self.source / path, self.target / path):
+                return checksum
         return super().copy(path, known)
 
 
-def is_current(blob_set: BlobSet, source: Path) -> bool:
-    """Tell whether a set of ours has exactly what *source* has now.
+def still_lacks(blob_set: BlobSet, source: Path, *, blobs: bool) -> Copied | None:
+    """Return what *source* has now that a set of ours lacks because it cannot be copied.
 
-    A blob is known by its name, since it never changes, anything else by size and time.
+    None if they differ in anything else.  A blob is known by its name, since it never changes,
+    anything else by size and time.  Without *blobs* only what ZODB does not know is looked at,
+    of which no log says that it changed.
     """
-    return all(_same(blob_set, source, pair) for pair in _beside(blob_set, source))
-
-
-def is_current_besides_blobs(blob_set: BlobSet, source: Path) -> bool:
-    """Tell the same of what ZODB does not know, and of which no log says that it changed."""
+    left, lacking = Left(), []
     for entry, checksum in _beside(blob_set, source):
         is_blob = entry.kind is Kind.BLOB if entry else checksum and blob_of(checksum.path)
-        if not is_blob and not _same(blob_set, source, (entry, checksum)):
-            return False
-    return True
+        if is_blob and not blobs:
+            continue
+        try:
+            why = obstacle(entry, source) if entry and _is_lacking(entry, checksum) else None
+        except FileNotFoundError:  # it has just gone away
+            continue
+        if entry and why:
+            left.add(entry, why)
+            lacking += [blob] if (blob := blob_of(entry.path)) else []
+        elif not _same(blob_set, source, (entry, checksum)):
+            return None
+    found = Copied(left_out=left.number, left=left.first, reasons=tuple(left.reasons))
+    return found.lacking(lacking)
+
+
+def _is_lacking(entry: Entry, checksum: Checksum | None) -> bool:
+    return checksum is None and entry.kind is not Kind.DIRECTORY
 
 
 Pair = tuple[Entry | None, Checksum | None]
@@ -131,6 +145,8 @@ def _same(blob_set: BlobSet, source: Path, pair: Pair) -> bool:
     if entry.kind is Kind.BLOB:
         return True
     if entry.kind is Kind.LINK:
-        return checksum_of(source, entry.path) == checksum
+        with suppress(OSError):
+            return checksum_of(source, entry.path) == checksum
+        return False
     here, there = regular(source / entry.path), regular(blob_set.root / entry.path)
     return bool(here and there and unchanged(here, there))

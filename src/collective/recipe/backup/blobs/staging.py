@@ -14,18 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collective.recipe.backup.blobs.checksums import Checksum, side_by_side
-from collective.recipe.backup.blobs.copying import (
-    Done,
-    How,
-    Order,
-    Transfer,
-    checksum_of,
-    regular,
-    unchanged,
-)
+from collective.recipe.backup.blobs.copied import Copied, Tally
+from collective.recipe.backup.blobs.copying import Done, How, Order, Transfer
+from collective.recipe.backup.blobs.digesting import checksum_of, regular, unchanged
 from collective.recipe.backup.blobs.layout import ALL, MARKER, Kind, Span, named, walk
 from collective.recipe.backup.blobs.readahead import Task, reading_ahead
-from collective.recipe.backup.blobs.sets import BlobSet, Copied, Tally
+from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.contents import laid_out_in
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.files import Files
@@ -154,19 +148,21 @@ class Restoration(Transfer):
 
     verify_live: bool = False
 
+    def attempt(self, order: Order) -> Done:
+        """Carry out *order*: nothing may be left out."""
+        return self.carry_out(order)
+
     def carry_out(self, order: Order) -> Done:
         """Copy or link one entry.  Raises IntegrityError for what cannot be right."""
         try:
             done = super().carry_out(order)
-        except IntegrityError:
-            raise
-        except BackupError as error:  # what no backup of ours copies
-            raise IntegrityError(error.what, where=error.where, hint=error.hint) from error
         except OSError as error:
             path = self.source / order.entry.path
             if error.filename == os.fspath(path) and not regular(path):
                 raise not_a_file(path) from error
             raise
+        if done.why is not None:  # what no backup of ours copies
+            raise IntegrityError(done.why.what, where=done.why.where, hint=done.why.hint)
         if done.entry.kind is Kind.LINK:
             self._compare(order.known, done.checksum)
         return done._replace(checksum=order.known)

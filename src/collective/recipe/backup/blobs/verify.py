@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from collective.recipe.backup.blobs.checksums import Checksum, side_by_side
-from collective.recipe.backup.blobs.copying import LARGE, checksum_of, in_order, refuse
+from collective.recipe.backup.blobs.copying import LARGE, in_order
+from collective.recipe.backup.blobs.digesting import checksum_of
 from collective.recipe.backup.blobs.layout import Entry, Kind, is_foreign, walk
+from collective.recipe.backup.blobs.refusing import refusal
 from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.errors import BackupError, IntegrityError, from_os_error
 from collective.recipe.backup.model import Problem
@@ -138,7 +140,8 @@ class Check:
         return []
 
     def _wrong(self, entry: Entry, checksum: Checksum | None) -> Iterator[Problem]:
-        refuse(entry, self._root)
+        if refused := refusal(entry, self._root):
+            raise refused
         if entry.kind is Kind.DIRECTORY:
             if checksum is not None:
                 yield self._problem(entry.path, "damaged: a directory in place of a file", _LOST)

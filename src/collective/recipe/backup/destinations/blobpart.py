@@ -18,13 +18,13 @@ from collective.recipe.backup.blobs import holdings, sets, verify
 from collective.recipe.backup.blobs.archives import names
 from collective.recipe.backup.blobs.archives import verify as verify_archives
 from collective.recipe.backup.blobs.archives.building import broken
+from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.differing import stage_difference
 from collective.recipe.backup.blobs.foreign import foreign_of
 from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
 from collective.recipe.backup.blobs.numbered import NumberedSet
 from collective.recipe.backup.blobs.older import disordered
-from collective.recipe.backup.blobs.sets import Copied
-from collective.recipe.backup.blobs.snapshots import is_current_besides_blobs
+from collective.recipe.backup.blobs.snapshots import still_lacks
 from collective.recipe.backup.destinations import Reads, Staged
 from collective.recipe.backup.destinations.blobstyles import Demand, Style, Workshop
 from collective.recipe.backup.destinations.blobstyles.trees import EachChain
@@ -87,11 +87,13 @@ class BlobPart:
     def is_current(self, known: Manifest) -> bool:
         """Tell whether the blobs of *known* are there, and what no log tells of is the same."""
         holding = self.found().get(known.blobs or "")
-        if isinstance(holding, Archived) and known.others:
-            return foreign_of(self.source) == known.others
-        if not isinstance(holding, Tree) or not _has_foreign(holding):
+        if isinstance(holding, Archived) and (known.others or known.left_out):
+            now = foreign_of(self.source, read=known.left_out > 0)
+            return now == (known.others, known.left_out)
+        if not isinstance(holding, Tree) or not (known.left_out or _has_foreign(holding)):
             return holding is not None
-        return is_current_besides_blobs(holding.blob_set, self.source)
+        now_lacking = still_lacks(holding.blob_set, self.source, blobs=False)
+        return now_lacking is not None and now_lacking.left_out == known.left_out
 
     def back_up(
         self,
@@ -123,6 +125,7 @@ class BlobPart:
             named=named,
             new=new,
             doubted=doubted,
+            scan=bool(before and before.left_out),
         )
         if there and before and before.stamp == taken.stamp:
             # no name can be used twice: of what is replaced restore points were made

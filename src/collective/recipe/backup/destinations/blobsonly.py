@@ -8,15 +8,17 @@ that has its name, which it gets when it is whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import islice
 
+from collective.recipe.backup.blobs.copied import Copied
+from collective.recipe.backup.blobs.digesting import is_legible
 from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
-from collective.recipe.backup.blobs.layout import walk
+from collective.recipe.backup.blobs.layout import layout_of, walk
 from collective.recipe.backup.blobs.older import disordered
-from collective.recipe.backup.blobs.sets import Copied
-from collective.recipe.backup.blobs.snapshots import is_current
+from collective.recipe.backup.blobs.snapshots import still_lacks
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations import (
     Depth,
@@ -30,6 +32,7 @@ from collective.recipe.backup.destinations import (
 from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
 from collective.recipe.backup.destinations.blobstyles import Demand, Workshop
 from collective.recipe.backup.destinations.needing import Needs
+from collective.recipe.backup.destinations.points import what_is_lacking
 from collective.recipe.backup.destinations.room import Need, check_room
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
 from collective.recipe.backup.errors import BackupError, explained
@@ -78,16 +81,22 @@ class BlobsOnly:
         named = now if clock is None else clock.name_for(None)
         with watch.phase("blobs"):
             newest = None if why_full else self._newest()
-            if newest is not None and self._is_current(newest):
-                name, copied = newest.name, Copied()
+            lacking = self._still_lacks(newest) if newest is not None else None
+            if newest is not None and lacking is not None:
+                name, copied = newest.name, lacking
             else:
                 if newest is None:
                     self._check_room()
                 name, copied = self._part.store(self._demand(newest, named))
         point = next(each for each in self.restore_points() if each.blobs == name)
         changed = newest is None or name != newest.name
-        summary = _summary(point, copied, changed=changed)
-        return Outcome(point=point, changed=changed, summary=summary, phases=watch.seconds)
+        return Outcome(
+            point=replace(point, problems=(*point.problems, *what_is_lacking(copied))),
+            changed=changed,
+            summary=_summary(point, copied, changed=changed),
+            phases=watch.seconds,
+            notes=copied.reasons,
+        )
 
     def room_for_full(self) -> Iterable[Need]:
         """Return the room that the blobs take; see Destination."""
@@ -102,18 +111,26 @@ class BlobsOnly:
         with explained("cannot look for room", self._shop.directory):
             check_room(self.room_for_full())
 
-    def _is_current(self, holding: Holding) -> bool:
+    def _still_lacks(self, holding: Holding) -> Copied | None:
+        """Return what cannot be copied, if *holding* has all the rest; None if it has not."""
+        source = self._shop.source
         if isinstance(holding, Tree):
-            return is_current(holding.blob_set, self._shop.source)
-        if any(entry.foreign for entry in walk(self._shop.source)):
-            return False
-        return next(self._part.lacking(holding.name, self._at_source()), None) is None
+            return still_lacks(holding.blob_set, source, blobs=True)
+        if any(entry.foreign for entry in walk(source)):
+            return None
+        layout, unread = layout_of(source), []
+        for blob in self._part.lacking(holding.name, self._at_source()):
+            if is_legible(source, layout.path(blob)):
+                return None
+            unread.append(blob)
+        return Copied().lacking(unread)
 
     def _demand(self, newest: Holding | None, now: datetime) -> Demand:
         demand = partial(
             Demand,
             stamp=self._part.unused(now),
             until=LAST_TID,
+            named=self._at_source,
             doubted=damage.doubted(self.lock_directory, self.restore_points),
         )
         if not isinstance(newest, Archived):

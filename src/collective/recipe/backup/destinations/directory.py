@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations import (
@@ -56,7 +56,7 @@ from collective.recipe.backup.repozo.ledger import Chain, read_directory
 from collective.recipe.backup.times import LAST_TID, Tid, show_tid, stamp, tid_at
 
 if TYPE_CHECKING:
-    from collective.recipe.backup.blobs.sets import Copied
+    from collective.recipe.backup.blobs.copied import Copied
     from collective.recipe.backup.destinations.program import Repozo
     from collective.recipe.backup.destinations.recovery import Recovery
     from collective.recipe.backup.destinations.room import Need
@@ -167,7 +167,7 @@ class Directory:
                 if self._blobs is not None and not self._blobs.can_complete(log, taken):
                     log, taken = self._back_up_filestorage(stack, clock, _LEFT_BY_OLDER)
             known = manifest.read(self.place.filestorage, taken.stamp)
-            if known is not None and not known.missing and self._has_blobs_of(known):
+            if known is not None and not known.lost and self._has_blobs_of(known):
                 written, copied = known, None
                 if self._blobs is not None:
                     self._blobs.sweep()
@@ -182,7 +182,12 @@ class Directory:
             changed=written != known,
             summary=_summary(taken, copied),
             phases=watch.seconds,
-            notes=(*taken.healed, *replaced, *_strangely_named(taken, clock)),
+            notes=(
+                *taken.healed,
+                *replaced,
+                *(copied.reasons if copied else ()),
+                *_strangely_named(taken, clock),
+            ),
         )
 
     def room_for_full(self) -> Iterable[Need]:
@@ -262,6 +267,7 @@ class Directory:
             lost=copied.lost if copied else 0,
             blob_bytes=_blob_bytes(before, copied),
             others=_others(known, name, copied),
+            **_left(before, name, copied),
         )
         return written, copied
 
@@ -485,6 +491,15 @@ def _others(known: Manifest | None, name: str | None, copied: Copied | None) -> 
     if known and known.blobs == name and not (copied and copied.others):
         return known.others
     return copied.others if copied else ""
+
+
+def _left(before: Manifest | None, name: str | None, copied: Copied | None) -> dict[str, Any]:
+    """Return what could not be copied besides blobs: what a look at all showed, or the last one."""
+    if copied and copied.whole is not None:
+        return {"left_out": copied.left_out, "left": copied.left}
+    if before is not None and before.blobs == name:
+        return {"left_out": before.left_out, "left": before.left}
+    return {}
 
 
 def _blob_bytes(before: Manifest | None, copied: Copied | None) -> int | None:

@@ -14,8 +14,11 @@ object without it, in the canonical form of ``_canonical``:
     taken    the moment by the clock, ISO 8601 (the stamp may differ: stamps must increase)
     stored   bytes that this restore point added
     blobs    name of the directory that holds its blobs, or null
-    missing  [oid, tid] of blobs that the source did not have, at most 1000 of them
+    missing  [oid, tid] of blobs that were missing at the source, or that could not be read
+             there, at most 1000 of them
     lost     how many those are in all
+    left_out how much else at the source could not be copied (0 if this key is not there)
+    left     the path of the first of it below the blobstorage, "" for none
     blob_bytes   bytes of its blobs in all, or null if nobody counted
     others   by what the files are known again that are no blobs, if they are in an archive
 """
@@ -61,6 +64,13 @@ class Manifest:
     lost: int = 0
     blob_bytes: int | None = None
     others: str = ""
+    left_out: int = 0
+    left: str = ""
+
+    @property
+    def all_copied(self) -> bool:
+        """Tell whether the source had nothing that could not be copied."""
+        return not self.lost and not self.left_out
 
 
 def path_of(directory: Path, stamp: str) -> Path:
@@ -118,6 +128,8 @@ def _encode(manifest: Manifest) -> dict[str, Any]:
         "lost": manifest.lost,
         "blob_bytes": manifest.blob_bytes,
         "others": manifest.others,
+        "left_out": manifest.left_out,
+        "left": manifest.left,
     }
 
 
@@ -138,6 +150,8 @@ def _decode(table: Table) -> Manifest:
         lost=table.number("lost"),
         blob_bytes=table.number_or_none("blob_bytes"),
         others=table.text_or_none("others") or "",
+        left_out=table.number_or_none("left_out") or 0,
+        left=table.text_or_none("left") or "",
     )
 
 

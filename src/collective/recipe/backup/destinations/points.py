@@ -11,18 +11,19 @@ ledger names any more, and a part behind the damage of a ledger, are listed as d
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
+from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.holdings import Archived, Holding
 from collective.recipe.backup.blobs.older import Belongings
 from collective.recipe.backup.destinations import manifest
 from collective.recipe.backup.destinations.blobpart import BlobPart
 from collective.recipe.backup.destinations.cutoff import cut_off
 from collective.recipe.backup.destinations.manifest import Manifest
-from collective.recipe.backup.errors import BackupError, IntegrityError, explained
+from collective.recipe.backup.errors import BackupError, IntegrityError, explained, printable
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.repozo.ledger import Chain, Part, read_directory
 
@@ -55,10 +56,6 @@ def restore_points(directory: Path, blobs: BlobPart | None) -> list[RestorePoint
 
 def point_of(written: Manifest) -> RestorePoint:
     """Return the restore point that a manifest makes."""
-    problems: tuple[str, ...] = ()
-    if written.lost:
-        first = f", the first: {written.missing[0]}" if written.missing else ""
-        problems = (f"{written.lost} blobs were missing at the source{first}",)
     return RestorePoint(
         stamp=written.stamp,
         chain=written.chain,
@@ -69,8 +66,20 @@ def point_of(written: Manifest) -> RestorePoint:
         blob_bytes=written.blob_bytes,
         stored=written.stored,
         taken=written.taken,
-        problems=problems,
+        problems=tuple(what_is_lacking(written)),
     )
+
+
+def what_is_lacking(found: Manifest | Copied) -> Iterator[str]:
+    """Yield in sentences what the source had and the backup has not."""
+    if found.lost:
+        first = f", the first: {found.missing[0]}" if found.missing else ""
+        yield f"{found.lost} blobs were missing at the source or could not be read there{first}"
+    if found.left_out:
+        yield (
+            f"besides blobs, {found.left_out} things at the source could not be copied, "
+            f"the first: {printable(found.left)}"
+        )
 
 
 def _with_manifest(

@@ -190,6 +190,6 @@ def incomplete(outcomes: Sequence[Outcome]) -> IntegrityError | None:
         return None
     return IntegrityError(
         "; ".join(problems),
-        hint="everything else is backed up; look for these blobs in older backups "
-        "or in the trash of the site",
+        hint="everything else is backed up, and the next backup tries these again: let them be "
+        "readable, or look for them in older backups or in the trash of the site",
     )

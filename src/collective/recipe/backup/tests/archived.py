@@ -18,8 +18,8 @@ from collective.recipe.backup.blobs.archives.names import (
 from collective.recipe.backup.blobs.archives.staging import stage
 from collective.recipe.backup.blobs.archives.verify import verify_contents
 from collective.recipe.backup.blobs.archives.writing import write_delta, write_full
+from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.layout import Layout
-from collective.recipe.backup.blobs.sets import Copied
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import BlobId, Problem
 from collective.recipe.backup.progress import Silent
@@ -69,7 +69,10 @@ class Archived:
         self, key: str, *ids: BlobId, compressed: bool = False, files: Files | None = None
     ) -> tuple[Archive, Copied]:
         archive = self.planned(key, delta=True, compressed=compressed)
-        copied = write_delta([self.source], archive, ids, files=files or Files(), progress=Silent())
+        copied = write_delta(
+            [self.source], archive, lambda: ids, files=files or Files(), progress=Silent()
+        )
+        assert copied is not None
         return archive, copied
 
     def tar(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import importlib
 import os
 import stat
 import tempfile
@@ -76,7 +78,12 @@ def content(root: Path) -> Tree:
 
 @contextmanager
 def nobody() -> Iterator[Path]:
-    """Be a user without privileges inside the body; give a directory that is theirs."""
+    """Be a user without privileges inside the body; give a directory that is theirs.
+
+    They may not read the library of Python, so what may be loaded late is loaded before.
+    """
+    codecs.lookup("ascii")
+    importlib.import_module("pickletools")
     with tempfile.TemporaryDirectory() as name:
         root = os.geteuid() == 0
         if root:

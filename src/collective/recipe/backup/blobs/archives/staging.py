@@ -11,8 +11,8 @@ from collective.recipe.backup.blobs.archives.names import Archive
 from collective.recipe.backup.blobs.archives.reading import mark_of, members
 from collective.recipe.backup.blobs.archives.stored import damaged, other_size
 from collective.recipe.backup.blobs.archives.unpacking import Unpacking
+from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.layout import layout_of
-from collective.recipe.backup.blobs.sets import Copied
 from collective.recipe.backup.contents import laid_out_in
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.files import Files

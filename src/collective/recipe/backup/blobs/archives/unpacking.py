@@ -15,9 +15,10 @@ from pathlib import Path
 from collective.recipe.backup.blobs.archives.ground import Ground, Refused, shown
 from collective.recipe.backup.blobs.archives.increment import Increment
 from collective.recipe.backup.blobs.archives.reading import Member, What
-from collective.recipe.backup.blobs.copying import leads_out, regular, unchanged
+from collective.recipe.backup.blobs.copied import Copied
+from collective.recipe.backup.blobs.digesting import regular, unchanged
 from collective.recipe.backup.blobs.layout import Kind, Layout, blob_of, walk
-from collective.recipe.backup.blobs.sets import Copied
+from collective.recipe.backup.blobs.refusing import leads_out
 from collective.recipe.backup.errors import BackupError, naming
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.times import Tid

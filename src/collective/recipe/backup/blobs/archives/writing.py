@@ -6,7 +6,8 @@ whole and durable.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -15,14 +16,15 @@ from blake3 import blake3
 from collective.recipe.backup.blobs.archives.names import Archive, find_archives
 from collective.recipe.backup.blobs.archives.packing import Packing
 from collective.recipe.backup.blobs.archives.seal import Mark, seal
+from collective.recipe.backup.blobs.archives.sources import NotAtOnce, Sources
+from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.copying import How
 from collective.recipe.backup.blobs.layout import Entry, Kind, layout_of, walk
-from collective.recipe.backup.blobs.sets import Copied
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.gzipping import compressed
 from collective.recipe.backup.model import DEFAULT_LEVEL, BlobId
-from collective.recipe.backup.progress import Progress, counted
+from collective.recipe.backup.progress import Advance, Progress, counted
 from collective.recipe.backup.times import Tid
 
 _BLOCK_SIZE = 1 << 20
@@ -42,21 +44,26 @@ def write_full(  # noqa: PLR0913  files and progress come from outside, as every
 
     Blobs that vanish meanwhile (a pack) are left out and counted.  *stamp* is noted in it,
     for an archive that is to be numbered.  *rescued* is another directory with blobs that
-    *source* lacks, and which of them to take.  Raises BackupError when the source cannot be
-    read completely.
+    *source* lacks, and which of them to take.  Blobs that cannot be read are counted as lost,
+    and some are named.  Raises BackupError when the source as a whole cannot be read.
     """
     _check_places(source, archive)
     other, also = rescued or (source, ())
-    with progress.phase("blobs", 0, "files") as advance:
-        packing = Packing([source, other], advance)
+
+    def write(sources: Sources, advance: Advance) -> Packing:
+        packing = Packing(sources, advance)
         wanted = (entry for entry in walk(source) if not entry.is_later(until))
         entries = chain(wanted, _entries(source, also))
         _write(archive, packing.pieces(Mark(None, stamp), entries), files, source)
-    return Copied(
-        files=packing.files,
-        size=packing.size,
+        return packing
+
+    with progress.phase("blobs", 0, "files") as advance:
+        packing = _packed([source, other], advance, write)
+    return replace(
+        _sum(packing),
         foreign=packing.foreign,
         vanished=packing.gone,
+        lost=packing.unread,
         whole=packing.size,
         marker=How.COPIED if packing.marked else None,
         others=str(packing.others),
@@ -66,15 +73,18 @@ def write_full(  # noqa: PLR0913  files and progress come from outside, as every
 def write_delta(
     sources: Sequence[Path],
     archive: Archive,
-    ids: Iterable[BlobId],
+    ids: Callable[[], Iterable[BlobId]],
     *,
     files: Files,
     progress: Progress,
-) -> Copied:
+) -> Copied | None:
     """Write the blobs *ids* to *archive*, which builds on the newest one before it.
 
-    Each comes from the first of *sources* that has it; those that none has are counted and
-    named, no error.  Raises BackupError if there is nothing to build on.
+    Returns None, and writes nothing, if there are none.
+
+    Each comes from the first of *sources* that has it; those that none has, and those that
+    cannot be read, are counted and named, no error.  Raises BackupError if there is nothing to
+    build on.
     """
     _check_places(sources[0], archive)
     before = [
@@ -88,16 +98,55 @@ def write_delta(
             where=archive.path,
             hint="make a full backup",
         )
-    total, wanted = counted(ids)
-    with progress.phase("new blobs", total, "files") as advance:
+    total, first = counted(ids())
+    if (one := next(first, None)) is None:
+        return None
+    rounds = _rounds(chain([one], first), ids)
+
+    def write(sources: Sources, advance: Advance) -> Packing:
         packing = Packing(sources, advance)
-        pieces = packing.pieces(Mark(before[-1].key), _entries(sources[0], wanted))
-        _write(archive, pieces, files, sources[0])
+        wanted = _entries(sources.roots[0], next(rounds))
+        pieces = packing.pieces(Mark(before[-1].key), wanted)
+        _write(archive, pieces, files, sources.roots[0])
+        return packing
+
+    with progress.phase("new blobs", total, "files") as advance:
+        packing = _packed(sources, advance, write)
+    return replace(_sum(packing), lost=packing.gone + packing.unread)
+
+
+def _rounds(
+    first: Iterable[BlobId], again: Callable[[], Iterable[BlobId]]
+) -> Iterator[Iterable[BlobId]]:
+    """Yield *first*, then what *again* finds once more, which may cost much."""
+    yield first
+    while True:
+        yield again()
+
+
+def _packed(
+    roots: Sequence[Path], advance: Advance, write: Callable[[Sources, Advance], Packing]
+) -> Packing:
+    """Write an archive; once more, with care, if a large file cannot be read to its end."""
+    try:
+        return write(Sources(roots, care=False), advance)
+    except NotAtOnce:
+        pass
+    try:
+        return write(Sources(roots, care=True), lambda _number: None)
+    except NotAtOnce as error:
+        raise error.why from error
+
+
+def _sum(packing: Packing) -> Copied:
+    """Return what was packed, and what was not."""
     return Copied(
         files=packing.files,
         size=packing.size,
-        lost=packing.gone,
-        missing=tuple(packing.gone_blobs),
+        missing=tuple(packing.lacking),
+        left_out=packing.left.number,
+        left=packing.left.first,
+        reasons=tuple(packing.left.reasons),
     )
 
 

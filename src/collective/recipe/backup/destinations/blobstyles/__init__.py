@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.holdings import Holding
-from collective.recipe.backup.blobs.sets import Copied
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.progress import Progress
@@ -30,7 +30,8 @@ class Demand:
     *before* is what holds those of the restore point before it in its chain (None: it
     begins one).  *named* gives the blobs that the records name, *new* those of them that
     *before* may lack; without a log there is nobody to name any.  Of those *doubted*
-    damage was found: nothing is linked to a file of theirs that has not been read.
+    damage was found: nothing is linked to a file of theirs that has not been read.  *scan*
+    says that no log tells all: something besides blobs could not be copied last time.
     """
 
     stamp: str
@@ -39,6 +40,7 @@ class Demand:
     named: Callable[[], Iterable[BlobId]] = tuple
     new: Callable[[], Iterable[BlobId]] = tuple
     doubted: Collection[str] = ()
+    scan: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

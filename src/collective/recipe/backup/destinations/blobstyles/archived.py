@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import chain, islice
 from pathlib import Path
 
 from collective.recipe.backup.blobs import latest
@@ -15,9 +14,10 @@ from collective.recipe.backup.blobs.archives.names import (
     planned,
 )
 from collective.recipe.backup.blobs.archives.writing import write_delta, write_full
+from collective.recipe.backup.blobs.copied import Copied
+from collective.recipe.backup.blobs.digesting import is_legible
 from collective.recipe.backup.blobs.holdings import Archived
 from collective.recipe.backup.blobs.layout import layout_of, walk
-from collective.recipe.backup.blobs.sets import NAMED, Copied
 from collective.recipe.backup.destinations.blobstyles import Demand, Found, Workshop
 from collective.recipe.backup.destinations.room import LEAST_SHARE
 from collective.recipe.backup.errors import explained
@@ -36,11 +36,11 @@ class FullArchives:
         """Write an archive; see Style.
 
         One of this stamp was written by a run that died, or lacks blobs.  It is written
-        anew, in the second case only if the source has one of those by now.
+        anew, in the second case only if one of those can be read by now.
         """
         archive = self._planned(demand.stamp)
-        if demand.before == archive.name and not any(map(self._is_at_source, demand.new())):
-            return archive.name, _lost(demand.new())
+        if demand.before == archive.name and not any(map(self._is_legible, demand.new())):
+            return archive.name, Copied().lacking(demand.new())
         copied = self._write(archive, demand)
         self._publish(archive, found)
         return archive.name, copied
@@ -59,23 +59,30 @@ class FullArchives:
         """Return where blobs may be: also where a pack has just put them."""
         return [self._shop.source, self._shop.packed_away]
 
-    def _is_at_source(self, blob: BlobId) -> bool:
+    def _is_legible(self, blob: BlobId) -> bool:
         path = layout_of(self._shop.source).path(blob)
-        return any((source / path).is_file() for source in self._sources())
+        return any(is_legible(source, path) for source in self._sources())
 
     def _write(self, archive: Archive, demand: Demand) -> Copied:
-        """Write all; check the pair: a record may name what the scan did not find."""
+        """Write all; check the pair: a record may name what the scan did not find or read."""
         copied = self._write_full(archive, demand, [])
-        layout = layout_of(self._shop.source)
-        absent = (
-            blob for blob in demand.named() if not (self._shop.source / layout.path(blob)).is_file()
-        )
-        lacking = list(verify.missing([archive], absent))
-        rescued = [blob for blob in lacking if self._is_at_source(blob)]
+        lacking = list(verify.missing([archive], self._absent(demand, copied)))
+        rescued = [blob for blob in lacking if self._is_legible(blob)]
         if rescued:
             copied = self._write_full(archive, demand, rescued)
             lacking = list(verify.missing([archive], lacking))
-        return copied + _lost(lacking)
+        return copied.lacking(lacking)
+
+    def _absent(self, demand: Demand, copied: Copied) -> Iterable[BlobId]:
+        """Yield the named blobs that an archive of all may lack; *copied* tells of that."""
+        if copied.lost + copied.vanished > len(copied.missing):
+            yield from demand.named()  # not all of them were noted
+            return
+        root, layout = self._shop.source, layout_of(self._shop.source)
+        noted = set(copied.missing)
+        for blob in demand.named():
+            if blob in noted or not (root / layout.path(blob)).is_file():
+                yield blob
 
     def _write_full(self, archive: Archive, demand: Demand, rescued: list[BlobId]) -> Copied:
         old = self._shop.packed_away
@@ -127,23 +134,19 @@ class IncrementalArchives(FullArchives):
         archive = self._next(demand.stamp, before)
         if not self._can_be_built_on(before, archive):
             return super().back_up(demand, found)
-        if any(entry.foreign for entry in walk(self._shop.source)):
+        if demand.scan or any(entry.foreign for entry in walk(self._shop.source)):
             # no log says when such a thing changes
             return super().back_up(demand, found)
-        if before.stamp == demand.stamp and not any(map(self._is_at_source, demand.new())):
-            return before.name, _lost(demand.new())
-        wanted = iter(demand.new())
-        first = next(wanted, None)
-        if first is None:
-            return before.name, Copied()
+        if before.stamp == demand.stamp and not any(map(self._is_legible, demand.new())):
+            return before.name, Copied().lacking(demand.new())
         copied = write_delta(
             self._sources(),
             archive,
-            chain([first], wanted),
+            demand.new,
             files=self._shop.files,
             progress=self._shop.progress,
         )
-        return archive.name, copied
+        return (before.name, Copied()) if copied is None else (archive.name, copied)
 
     def _can_be_built_on(self, before: Archived, archive: Archive) -> bool:
         """Tell whether *before* is ours and the newest but for *archive* itself.
@@ -165,9 +168,3 @@ class IncrementalArchives(FullArchives):
     def _publish(self, archive: Archive, found: Found) -> None:
         # a link to one archive of several that belong together misleads
         latest.forget(self._shop.directory, self._shop.files)
-
-
-def _lost(blobs: Iterable[BlobId]) -> Copied:
-    rest = iter(blobs)
-    missing = tuple(islice(rest, NAMED))
-    return Copied(lost=len(missing) + sum(1 for _more in rest), missing=missing)

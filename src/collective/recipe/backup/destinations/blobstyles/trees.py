@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from collective.recipe.backup.blobs import latest, sets
+from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.copying import Transfer
 from collective.recipe.backup.blobs.holdings import Tree
 from collective.recipe.backup.blobs.numbered import NumberedSet, rotate_in
-from collective.recipe.backup.blobs.sets import BlobSet, Copied
+from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.blobs.snapshots import carry_over
 from collective.recipe.backup.destinations.blobstyles import Demand, Found, Workshop
 from collective.recipe.backup.model import BlobId
@@ -96,7 +97,7 @@ class EachChain(EachBackup):
     def back_up(self, demand: Demand, found: Found) -> tuple[str, Copied]:
         """Extend what the restore point before has, or begin; see Style."""
         before = found.get(demand.before or "")
-        if isinstance(before, Tree) and before.blob_set.plain:
+        if isinstance(before, Tree) and before.blob_set.plain and not demand.scan:
             return before.name, self.extend(before.blob_set, demand.new())
         return super().back_up(demand, found)
 

@@ -7,7 +7,7 @@ ended, and from its end some way back, record by record.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -129,6 +129,8 @@ def blobstorage(run: Run, source: Source) -> Iterator[Finding]:
             sample = list(islice(blobs(log, begin, end), SAMPLE))
             missing = [blob for blob in sample if not os.path.isfile(root / layout.path(blob))]
             _judge(report, root, len(sample), missing)
+            there = (root / layout.path(blob) for blob in set(sample).difference(missing))
+            _judge_legible(report, sorted(there))
     yield from report
 
 
@@ -143,3 +145,19 @@ def _judge(report: Report, root: Path, count: int, missing: list[BlobId]) -> Non
         "is this the blobstorage of this filestorage? If so, look for them in older backups; "
         "each backup will end with exit code 3 as long as they are missing",
     )
+
+
+def _judge_legible(report: Report, blobs: Iterable[Path]) -> None:
+    """Complain of *blobs* that this user may not open."""
+    refused = [blob for blob in blobs if not _may_be_read(blob)]
+    if refused:
+        report.problem(
+            f"{len(refused)} blobs of the last transactions may not be read by this user",
+            refused[0],
+            "give the user who backs up the permission: each backup leaves them out, and ends "
+            "with exit code 3",
+        )
+
+
+def _may_be_read(path: Path) -> bool:
+    return os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids)

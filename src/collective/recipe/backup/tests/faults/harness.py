@@ -24,9 +24,11 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
+
+import pytest
 
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files, StrPath
@@ -180,6 +182,41 @@ class FaultyFiles(Files):
             raise Crash(f"{operation} {path} by a process that is dead")
         if self.fault is Fault.NO_SPACE and operation in ADDING:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))
+
+
+@contextmanager
+def failing_reads(
+    path: Path, *, after: int = 0, number: int | None = errno.EIO, times: int = 1000
+) -> Iterator[None]:
+    """Let reads of the file *path* fail inside the body once *after* bytes of it were read.
+
+    They fail with the error *number*, as on a bad sector; None: the file just ends there, as
+    with a network that lost its memory.  After *times* failures the file is healthy again.
+    """
+    sick = path.stat()
+    failures = itertools.count()
+    healthy = os.read
+
+    def read(descriptor: int, size: int) -> bytes:
+        if not os.path.samestat(os.fstat(descriptor), sick):
+            return healthy(descriptor, size)
+        at = os.lseek(descriptor, 0, os.SEEK_CUR)
+        if at < after:
+            return healthy(descriptor, min(size, after - at))
+        if next(failures) < times:
+            if number is None:
+                return b""
+            raise OSError(number, os.strerror(number))
+        return healthy(descriptor, size)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "read", read)
+        patch.setattr(os, "copy_file_range", _refused)
+        yield
+
+
+def _refused(*_args: object) -> int:
+    raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
 
 def half(args: tuple[Any, ...]) -> tuple[Any, ...]:

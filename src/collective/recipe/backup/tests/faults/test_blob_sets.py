@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup.blobs import checksums, sets
+from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.layout import Layout
-from collective.recipe.backup.blobs.sets import BlobSet, Copied
+from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.blobs.staging import stage
 from collective.recipe.backup.blobs.verify import verify_contents
 from collective.recipe.backup.errors import BackupError, IntegrityError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import tarfile
 import zlib
@@ -12,6 +13,7 @@ import pytest
 
 from collective.recipe.backup.blobs.archives import writing
 from collective.recipe.backup.blobs.archives.seal import seal, sealed
+from collective.recipe.backup.blobs.archives.verify import verify_contents
 from collective.recipe.backup.blobs.archives.writing import write_delta, write_full
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.errors import BackupError
@@ -27,6 +29,7 @@ from collective.recipe.backup.tests.blobtrees import (
     tid,
     tree,
 )
+from collective.recipe.backup.tests.faults.harness import failing_reads
 from collective.recipe.backup.times import LAST_TID
 
 LONG = "/".join(["d" * 110] * 3)
@@ -188,7 +191,9 @@ def test_what_a_pack_took_away_comes_from_where_it_put_it(archived):
     old = archived.source.with_name("blobstorage.old")
     blob = blob_id(4, 11)
     put(old, blob, b"packed away")
-    copied = write_delta([archived.source, old], archive, [blob], files=Files(), progress=Silent())
+    copied = write_delta(
+        [archived.source, old], archive, lambda: [blob], files=Files(), progress=Silent()
+    )
     assert (copied.files, copied.lost) == (1, 0)
     target, _copied = archived.restored()
     assert (target / Layout.BUSHY.path(blob)).read_bytes() == b"packed away"
@@ -217,45 +222,49 @@ def test_a_blob_that_vanishes_meanwhile_is_counted(archived, monkeypatch):
     assert content(archived.restored()[0]) == content(archived.source)
 
 
-class TestRefused:
-    def refused(self, archived, match):
-        with pytest.raises(BackupError, match=match):
-            archived.full()
-        assert list(archived.directory.iterdir()) == []
+class TestLeftOut:
+    """What cannot be packed is left out and named; all else is there."""
+
+    def left_out(self, archived, match, path):
+        """Look that an archive of all lacks just *path*, and says why."""
+        archive, copied = archived.full()
+        assert copied.left_out == 1
+        assert copied.left == path
+        [reason] = copied.reasons
+        assert re.search(match, reason)
+        whole = content(archived.source)
+        whole.pop(path, None)
+        assert content(archived.restored()[0]) == whole
+        assert list(verify_contents([archive], progress=Silent())) == []
 
     def test_a_link_out_of_the_storage(self, archived):
         (archived.source / "link").symlink_to("/etc/passwd")
-        self.refused(archived, "leads out of the blobstorage: .*/link")
+        self.left_out(archived, "leads out of the blobstorage: .*/link", "link")
 
     def test_a_link_in_the_place_of_a_blob(self, archived):
         path = archived.source / Layout.BUSHY.path(blob_id(300, 2))
         path.unlink()
         path.symlink_to("elsewhere")
-        self.refused(archived, "symbolic link stands where a blob")
-        path.unlink()
-        archived.full()
-        path.symlink_to("elsewhere")
-        with pytest.raises(BackupError, match="symbolic link stands where a blob"):
-            archived.delta(SECOND, blob_id(300, 2))
-        assert len(archived.found()) == 1
+        _archive, copied = archived.full()
+        assert (copied.files, copied.lost, copied.missing) == (5, 1, (blob_id(300, 2),))
+        assert "symbolic link stands where a blob" in copied.reasons[0]
+        _delta, copied = archived.delta(SECOND, blob_id(300, 2))
+        assert (copied.lost, copied.missing) == (1, (blob_id(300, 2),))
+        assert "symbolic link stands where a blob" in copied.reasons[0]
 
     def test_a_link_in_the_place_of_a_directory_of_blobs(self, archived):
+        archived.full()
         path = archived.source / "0x00"
         path.rename(archived.root / "elsewhere")
         path.symlink_to(archived.root / "elsewhere")
-        self.refused(archived, "symbolic link stands where a blob")
-        path.unlink()
-        (archived.root / "elsewhere").rename(path)
-        archived.full()
-        path.rename(archived.root / "elsewhere")
-        path.symlink_to(archived.root / "elsewhere")
-        with pytest.raises(BackupError, match="symbolic link stands where a blob"):
-            archived.delta(SECOND, blob_id(0, 1))
-        assert len(archived.found()) == 1
+        _archive, copied = archived.full(SECOND)
+        assert (copied.files, copied.left_out, copied.left) == (1, 1, "0x00")
+        _delta, copied = archived.delta(THIRD, blob_id(0, 1))
+        assert (copied.lost, copied.missing) == (1, (blob_id(0, 1),))
 
     def test_what_is_no_file(self, archived):
         os.mkfifo(archived.source / "pipe")
-        self.refused(archived, "neither file, directory nor symbolic link: .*/pipe")
+        self.left_out(archived, "neither file, directory nor symbolic link: .*/pipe", "pipe")
 
     def test_what_is_no_file_any_more_when_it_is_opened(self, archived, monkeypatch):
         (archived.source / "file").write_bytes(b"x")
@@ -263,13 +272,78 @@ class TestRefused:
 
         def walking(root):
             for entry in walk(root):
-                if entry.path == "file":
+                if entry.path == "file" and (root / "file").is_file():
                     (root / "file").unlink()
                     (root / "file").mkdir()
                 yield entry
 
         monkeypatch.setattr(writing, "walk", walking)
-        self.refused(archived, "no file any more: .*/file")
+        _archive, copied = archived.full()
+        assert copied.left == "file"
+        assert "no file any more" in copied.reasons[0]
+
+    @pytest.mark.parametrize("size", [100, 3 << 20])
+    def test_a_file_that_cannot_be_read_to_its_end(self, archived, size):
+        (archived.source / "log").write_bytes(os.urandom(size))
+        with failing_reads(archived.source / "log", after=size // 2):
+            self.left_out(archived, "Input/output error: .*/log", "log")
+
+    @pytest.mark.parametrize("size", [100, 3 << 20])
+    def test_a_file_that_ends_early(self, archived, size):
+        (archived.source / "log").write_bytes(os.urandom(size))
+        with failing_reads(archived.source / "log", after=size // 2, number=None):
+            self.left_out(archived, r"[0-9,]+ bytes of [0-9,]+ could be read.*/log", "log")
+
+    @pytest.mark.parametrize("size", [100, 3 << 20])
+    def test_a_blob_of_which_reading_stumbled_once_is_packed_whole(self, archived, size):
+        blob = archived.put(7, 9, os.urandom(size))
+        with failing_reads(
+            archived.source / Layout.BUSHY.path(blob), after=size // 2, number=None, times=1
+        ):
+            archive, copied = archived.full()
+        assert (copied.lost, copied.reasons) == (0, ())
+        assert content(archived.restored()[0]) == content(archived.source)
+        assert list(verify_contents([archive], progress=Silent())) == []
+
+    @pytest.mark.parametrize("size", [100, 3 << 20])
+    def test_blobs_that_cannot_be_read_are_counted_and_named(self, archived, size):
+        blob = archived.put(7, 9, os.urandom(size))
+        path = archived.source / Layout.BUSHY.path(blob)
+        with failing_reads(path, after=size // 2):
+            _archive, copied = archived.full()
+            assert (copied.lost, copied.missing) == (1, (blob,))
+            other = archived.put(8, 10)
+            _delta, copied = archived.delta(SECOND, blob, other)
+        assert (copied.files, copied.lost, copied.missing) == (1, 1, (blob,))
+        path.unlink()
+        assert content(archived.restored()[0]) == content(archived.source)
+
+    def test_a_file_without_permission(self):
+        with nobody() as directory:
+            archived = Archived(directory)
+            archived.put(1, 1)
+            (archived.source / "secret").write_bytes(b"x")
+            (archived.source / "secret").chmod(0)
+            _archive, copied = archived.full()
+            assert copied.left == "secret"
+            assert "Permission denied" in copied.reasons[0]
+
+    def test_a_directory_without_permission(self):
+        with nobody() as directory:
+            archived = Archived(directory)
+            archived.put(1, 1)
+            secret = archived.source / "secret"
+            secret.mkdir(0)
+            _archive, copied = archived.full()
+            secret.chmod(0o700)
+            assert (copied.files, copied.left_out, copied.left) == (2, 1, "secret")
+
+
+class TestRefused:
+    def refused(self, archived, match):
+        with pytest.raises(BackupError, match=match):
+            archived.full()
+        assert list(archived.directory.iterdir()) == []
 
     def test_no_storage(self, archived):
         archived.source.rename(archived.root / "elsewhere")
@@ -280,28 +354,6 @@ class TestRefused:
         archive = type(archive)(path=archived.source / "0x00" / "b.tar", storage="b", stamp=FIRST)
         with pytest.raises(BackupError, match="would lie in the blobstorage"):
             write_full(archived.source, archive, until=LAST_TID, files=Files(), progress=Silent())
-
-    def test_a_file_that_gets_shorter(self, archived, monkeypatch):
-        path = archived.source / "log"
-        path.write_bytes(b"x" * 100)
-        fstat = os.fstat
-
-        def shortened(descriptor):
-            status = fstat(descriptor)
-            if status.st_size == 100:
-                path.write_bytes(b"x" * 50)
-            return status
-
-        monkeypatch.setattr(os, "fstat", shortened)
-        self.refused(archived, "got shorter while it was read: .*/log")
-
-    def test_a_file_that_cannot_be_read(self):
-        with nobody() as directory:
-            archived = Archived(directory)
-            archived.put(1, 1)
-            (archived.source / "secret").write_bytes(b"x")
-            (archived.source / "secret").chmod(0)
-            self.refused(archived, "Permission denied: .*/secret")
 
 
 class TestSeal:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup.blobs import holdings, sets
+from collective.recipe.backup.blobs import copied, holdings
 from collective.recipe.backup.blobs.numbered import NumberedSet
 from collective.recipe.backup.config import STANDARD
-from collective.recipe.backup.destinations import Depth
+from collective.recipe.backup.destinations import Depth, Targets
 from collective.recipe.backup.errors import BackupError, CommandFailed, IntegrityError
-from collective.recipe.backup.tests.blobtrees import content
+from collective.recipe.backup.restorepoints import choose
+from collective.recipe.backup.tests.blobtrees import content, nobody
 from collective.recipe.backup.tests.contracts.destination import DestinationContract, staged
 from collective.recipe.backup.tests.runs import Operated
+from collective.recipe.backup.tests.samples import Site
 
 STYLES = {
     "each": {"blob_snapshots": "each"},
@@ -41,15 +43,21 @@ STYLES = {
     },
 }
 
-each_style = pytest.mark.parametrize(
-    "options",
-    [
-        pytest.param(
-            options, id=name, marks=[pytest.mark.needs("rsync")] if "rsync" in name[:5] else []
-        )
-        for name, options in STYLES.items()
-    ],
-)
+
+def parametrized(styles: Mapping[str, dict]):
+    return pytest.mark.parametrize(
+        "options",
+        [
+            pytest.param(
+                options, id=name, marks=[pytest.mark.needs("rsync")] if "rsync" in name[:5] else []
+            )
+            for name, options in styles.items()
+        ],
+    )
+
+
+each_style = parametrized(STYLES)
+each_style_and_the_usual_one = parametrized({"chain": {}, **STYLES})
 
 
 @each_style
@@ -164,6 +172,81 @@ def test_blobs_that_a_pack_removes_meanwhile_stay_in_the_chain_or_are_named(
 
     assert operated.points()[-1].whole
     assert staged(operated, None, tmp_path / "to") == contents
+
+
+@each_style_and_the_usual_one
+def test_what_cannot_be_read_is_named_and_all_else_is_backed_up(options) -> None:
+    with nobody() as directory:
+        site = Site(directory / "site")
+        site.commit({"a": 1}, {"a": b"first", "b": b"other"})
+        contents = site.contents()
+        operated = Operated(site, **options)
+        sick, *others = sorted(site.blobstorage.rglob("*.blob"))
+        sick.chmod(0)
+        (site.blobstorage / "secret").mkdir(0)
+        os.mkfifo(site.blobstorage / "fifo")
+
+        for _again in range(3):
+            with pytest.raises(IntegrityError, match="1 blobs were missing.*2 things") as caught:
+                operated.backup()
+            assert sick.stem in str(caught.value)
+
+        [point] = operated.points()
+        assert point.restorable
+        assert not point.whole
+        assert len(holdings.find(operated.place().blobstorage, "blobstorage")) == 1
+        assert blobs_restored(operated, directory / "without") == {
+            path.name for path in others if path != sick
+        }
+        told = [problem.what for problem in operated.destination().verify(Depth.RECORDS)]
+        assert told == list(point.problems)
+
+        # what is mended is tried again
+        sick.chmod(0o400)
+        (site.blobstorage / "secret").chmod(0o700)
+        (site.blobstorage / "fifo").unlink()
+        assert operated.backup().point.whole
+        assert staged(operated, None, directory / "with") == contents
+        assert list(operated.destination().verify(Depth.RECORDS)) == []
+        assert not operated.backup().changed
+
+
+@each_style_and_the_usual_one
+def test_a_new_blob_that_cannot_be_read_is_named_and_all_else_is_added(options) -> None:
+    with nobody() as directory:
+        site = Site(directory / "site")
+        site.commit({"a": 1}, {"a": b"first"})
+        operated = Operated(site, **options)
+        operated.backup()
+        site.commit({"a": 2}, {"a": b"second", "b": b"other"})
+        contents = site.contents()
+        sick = sorted(site.blobstorage.rglob("*.blob"))[-1]
+        sick.chmod(0)
+
+        for _again in range(2):
+            with pytest.raises(IntegrityError, match="1 blobs were missing"):
+                operated.backup()
+
+        point = operated.points()[-1]
+        assert point.restorable
+        assert len(operated.points()) == 2
+        sick.chmod(0o400)
+        assert operated.backup().point.whole
+        assert staged(operated, None, directory / "with") == contents
+        assert list(operated.destination().verify(Depth.RECORDS)) == []
+
+
+def blobs_restored(operated: Operated, directory: Path) -> set[str]:
+    """Return the names of the blobs that the newest restore point has."""
+    directory.mkdir()
+    destination = operated.destination()
+    targets = Targets(
+        filestorage=directory / "Data.fs",
+        index=directory / "Data.fs.index",
+        blobstorage=directory / "blobstorage",
+    )
+    destination.stage(choose(destination.restore_points(), None), targets)
+    return {path.name for path in targets.blobstorage.rglob("*.blob")}
 
 
 TREES = {name: options for name, options in STYLES.items() if "archive_blob" not in options}
@@ -363,7 +446,7 @@ some_styles = pytest.mark.parametrize(
 
 @some_styles
 def test_more_blobs_than_can_be_named_are_rescued_at_once(site, monkeypatch, options) -> None:
-    monkeypatch.setattr(sets, "NAMED", 1)
+    monkeypatch.setattr(copied, "NAMED", 1)
     site.commit({"a": 1}, {name: name.encode() for name in "abc"})
     site.blobstorage.rename(site.blobstorage.with_name("blobstorage.old"))
     site.blobstorage.mkdir()
@@ -373,7 +456,7 @@ def test_more_blobs_than_can_be_named_are_rescued_at_once(site, monkeypatch, opt
 
 @some_styles
 def test_what_was_backed_up_is_not_again_while_many_are_missing(site, monkeypatch, options) -> None:
-    monkeypatch.setattr(sets, "NAMED", 1)
+    monkeypatch.setattr(copied, "NAMED", 1)
     site.commit({"a": 1}, {name: name.encode() * 9999 for name in "abcd"})
     operated = Operated(site, **options)
     for path in sorted(site.blobstorage.rglob("*.blob"))[:3]:
@@ -390,7 +473,7 @@ def test_what_was_backed_up_is_not_again_while_many_are_missing(site, monkeypatc
 
 @some_styles
 def test_more_blobs_than_can_be_named_are_not_forgotten(site, monkeypatch, options) -> None:
-    monkeypatch.setattr(sets, "NAMED", 1)
+    monkeypatch.setattr(copied, "NAMED", 1)
     site.commit({"a": 1}, {name: name.encode() for name in "abc"})
     operated = Operated(site, **options)
     aside = {path: path.read_bytes() for path in site.blobstorage.rglob("*.blob")}

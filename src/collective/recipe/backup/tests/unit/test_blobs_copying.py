@@ -8,18 +8,14 @@ import pytest
 
 from collective.recipe.backup.blobs import copying
 from collective.recipe.backup.blobs.checksums import Checksum
-from collective.recipe.backup.blobs.copying import (
-    How,
-    Order,
-    Transfer,
-    checksum_of,
-    in_order,
-    leads_out,
-)
+from collective.recipe.backup.blobs.copying import How, Order, Transfer, in_order
+from collective.recipe.backup.blobs.digesting import checksum_of
 from collective.recipe.backup.blobs.layout import walk
+from collective.recipe.backup.blobs.refusing import leads_out
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.tests.blobtrees import ODD_NAMES, blob_id, nobody, put, tree
+from collective.recipe.backup.tests.faults.harness import failing_reads
 
 
 class Refusing(Files):
@@ -240,40 +236,115 @@ class TestTransfer:
         (source / gone.path).unlink()
         (source / gone.path).parent.rmdir()
         done = {each.entry: each for each in run(entries=entries)}
-        assert done[gone] == (gone, How.VANISHED, None)
+        assert done[gone] == (gone, How.VANISHED, None, None)
         assert (tmp_path / "target" / gone.path).parent.is_dir()
         assert sum(each.how is How.COPIED for each in done.values()) == len(entries) - 1
 
-    def test_a_blob_that_cannot_be_read_is_an_error(self):
+    def left_out(self, done):
+        """Return what was left out, and where and why."""
+        [left] = [each for each in done if each.how is How.LEFT_OUT]
+        assert left.checksum is None
+        return left.entry.path, left.why
+
+    def test_a_blob_without_permission_is_left_out_and_said_so(self):
         with nobody() as place:
             path = put(place / "source", blob_id(1, 1))
+            put(place / "source", blob_id(1, 2))
             path.chmod(0)
             transfer = Transfer(
                 source=place / "source", target=place / "target", earlier=None, files=Files()
             )
-            with pytest.raises(PermissionError) as caught:
-                list(transfer.run(Order(entry) for entry in walk(place / "source")))
-            assert str(caught.value.filename) == str(path)
+            left, why = self.left_out(
+                transfer.run(Order(entry) for entry in walk(place / "source"))
+            )
+            assert left == str(path.relative_to(place / "source"))
+            assert why.what == "cannot be read: Permission denied"
+            assert why.where == str(path)
+            assert not (place / "target" / left).exists()
+
+    def test_a_directory_without_permission_is_left_out_and_said_so(self):
+        with nobody() as place:
+            put(place / "source", blob_id(1, 1))
+            (place / "source" / "0x01").mkdir(0)
+            (place / "source" / "notes").mkdir(0)
+            transfer = Transfer(
+                source=place / "source", target=place / "target", earlier=None, files=Files()
+            )
+            done = list(transfer.run(Order(entry) for entry in walk(place / "source")))
+            left = {each.entry.path: each.why for each in done if each.how is How.LEFT_OUT}
+            assert sorted(left) == ["0x01", "notes"]
+            assert {why.what for why in left.values()} == {"cannot be read: Permission denied"}
+            assert sorted(os.listdir(place / "target")) == [".layout", "0x00"]
+
+    @pytest.mark.parametrize("size", [10, 3 << 20])
+    @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, None])
+    def test_a_blob_that_cannot_be_read_to_its_end_is_left_out(
+        self, source, tmp_path, run, size, number
+    ):
+        path = put(source, blob_id(3, 99), os.urandom(size))
+        with failing_reads(path, after=size // 2, number=number):
+            left, why = self.left_out(run())
+        assert left == str(path.relative_to(source))
+        assert why.where == str(path)
+        assert tree(tmp_path / "target") == {
+            name: data for name, data in tree(source).items() if name != left
+        }
+
+    @pytest.mark.parametrize("number", [errno.EIO, None])
+    def test_a_blob_of_which_reading_stumbles_once_is_copied_whole_if_it_ended_early(
+        self, source, tmp_path, run, number
+    ):
+        path = put(source, blob_id(3, 99), b"0123456789")
+        with failing_reads(path, after=5, number=number, times=1):
+            done = run()
+        if number is None:
+            assert tree(tmp_path / "target") == tree(source)
+        else:
+            self.left_out(done)
+
+    def test_a_blob_that_is_cut_while_it_is_read_is_left_out(self, source, run, monkeypatch):
+        path = put(source, blob_id(3, 99), b"0123456789")
+        read = os.read
+
+        def cutting(descriptor, size):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                os.truncate(path, 0)
+            return read(descriptor, size)
+
+        monkeypatch.setattr(os, "read", cutting)
+        left, why = self.left_out(run())
+        assert left == str(path.relative_to(source))
+        assert "0 bytes of 10" in why.what or "its size changed" in why.what
 
     @pytest.mark.parametrize("name", [".layout", "0x01", "0x00/0x01"])
-    def test_a_link_in_the_place_of_a_blob_or_directory_is_an_error(self, source, run, name):
+    def test_a_link_in_the_place_of_a_blob_or_directory_is_left_out(self, source, run, name):
         (source / ".layout").unlink()
         (source / name).symlink_to(source)
-        with pytest.raises(BackupError, match="symbolic link stands where") as caught:
-            run()
-        assert caught.value.where == str(source / name)
+        left, why = self.left_out(run())
+        assert left == name
+        assert "symbolic link stands where" in why.what
+        assert why.where == str(source / name)
 
-    def test_a_special_file_is_an_error(self, source, run):
+    def test_a_special_file_is_left_out(self, source, run):
         os.mkfifo(source / "fifo")
-        with pytest.raises(BackupError, match="neither file") as caught:
-            run()
-        assert caught.value.where == str(source / "fifo")
+        left, why = self.left_out(run())
+        assert (left, why.where) == ("fifo", str(source / "fifo"))
+        assert "neither file" in why.what
 
-    def test_a_link_that_leads_out_is_an_error(self, source, run):
+    def test_a_link_that_leads_out_is_left_out(self, source, run):
         (source / "out").symlink_to("../elsewhere")
-        with pytest.raises(BackupError, match="leads out") as caught:
-            run()
-        assert caught.value.where == str(source / "out")
+        left, why = self.left_out(run())
+        assert (left, why.where) == ("out", str(source / "out"))
+        assert "leads out" in why.what
+
+    def test_an_earlier_copy_that_cannot_be_read_is_not_linked(self, source, tmp_path, run):
+        run()
+        earlier = (tmp_path / "target").rename(tmp_path / "earlier")
+        sick, *_rest = earlier.rglob("*.blob")
+        with failing_reads(sick):
+            done = {each.entry.path: each for each in run(earlier=earlier)}
+        assert done.pop(str(sick.relative_to(earlier))).how is How.COPIED
+        assert hows(done.values()) == {How.LINKED}
 
 
 class TestLeadsOut:

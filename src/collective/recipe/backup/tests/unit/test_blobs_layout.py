@@ -21,7 +21,7 @@ from collective.recipe.backup.blobs.layout import (
 )
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.model import BlobId, Oid
-from collective.recipe.backup.tests.blobtrees import ODD_NAMES, blob_id, put, tid
+from collective.recipe.backup.tests.blobtrees import ODD_NAMES, blob_id, nobody, put, tid
 from collective.recipe.backup.times import Tid
 
 ids = st.builds(
@@ -232,6 +232,29 @@ class TestWalk:
             found.append(entry.blob)
             shutil.rmtree(tmp_path / "0x01", ignore_errors=True)
         assert found == [None, blob_id(0, 1), blob_id(2, 1)]
+
+    def test_a_directory_that_cannot_be_read_comes_as_such(self):
+        with nobody() as root:
+            put(root, blob_id(1, 1))
+            for name in ("0x01", "0x00/0x01", "notes"):
+                (root / name).mkdir(0)
+            found = [entry for entry in walk(root) if entry.kind is Kind.UNREADABLE]
+            assert [(entry.path, entry.foreign) for entry in found] == [
+                ("0x00/0x01", False),
+                ("0x01", False),
+                ("notes", True),
+            ]
+            assert {entry.kind for entry in walk(root)} == {
+                Kind.BLOB,
+                Kind.MARKER,
+                Kind.UNREADABLE,
+            }
+
+    def test_a_root_that_cannot_be_read_is_an_error(self):
+        with nobody() as directory:
+            (directory / "root").mkdir(0)
+            with pytest.raises(PermissionError):
+                list(walk(directory / "root"))
 
     def test_a_root_that_is_not_there_is_an_error(self, tmp_path):
         with pytest.raises(FileNotFoundError):

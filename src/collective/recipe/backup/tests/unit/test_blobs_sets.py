@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 
 from collective.recipe.backup.blobs import sets
+from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.layout import Layout
-from collective.recipe.backup.blobs.sets import BlobSet, Copied, find_sets
+from collective.recipe.backup.blobs.sets import BlobSet, find_sets
 from collective.recipe.backup.blobs.verify import verify_contents
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
@@ -22,6 +23,7 @@ from collective.recipe.backup.tests.blobtrees import (
     tid,
     tree,
 )
+from collective.recipe.backup.tests.faults.harness import failing_reads
 from collective.recipe.backup.tests.samples import FOUNDED
 from collective.recipe.backup.times import LAST_TID
 
@@ -260,24 +262,30 @@ class TestBegin:
         with pytest.raises(BackupError, match="of this stamp already"):
             shelf.begin()
 
-    def test_an_unreadable_blob_is_an_error_and_leaves_nothing(self):
+    def test_what_cannot_be_read_is_named_and_the_rest_is_there(self):
         with nobody() as place:
             shelf = Shelf(place / "blobstorage", place)
             put(shelf.source, blob_id(1, 1)).chmod(0)
-            with pytest.raises(BackupError, match="cannot back up the blobs: Permission") as caught:
-                shelf.begin()
-            assert caught.value.where.endswith("0x01.blob")
-            assert os.listdir(place) == ["blobstorage"]
+            shelf.put(2, 2)
+            (shelf.source / "secret").mkdir(0)
+            blob_set, copied = shelf.begin()
+            assert (copied.files, copied.left_out, copied.left) == (2, 1, "secret")
+            assert [reason.partition(": /")[0] for reason in copied.reasons] == [
+                "not backed up: cannot be read: Permission denied"
+            ] * 2
+            assert list(sets.missing(blob_set, [blob_id(1, 1), blob_id(2, 2)])) == [blob_id(1, 1)]
+            assert sound(blob_set)
 
-    def test_an_unreadable_directory_is_an_error(self):
+    def test_a_blobstorage_that_cannot_be_read_is_an_error_and_leaves_nothing(self):
         with nobody() as place:
             shelf = Shelf(place / "blobstorage", place)
-            directory = put(shelf.source, blob_id(1, 1)).parent
-            directory.chmod(0)
-            with pytest.raises(BackupError, match="Permission denied") as caught:
+            put(shelf.source, blob_id(1, 1))
+            shelf.source.chmod(0)
+            with pytest.raises(BackupError, match="cannot back up the blobs: Permission") as caught:
                 shelf.begin()
-            directory.chmod(0o700)
-            assert caught.value.where == str(directory)
+            shelf.source.chmod(0o700)
+            assert caught.value.where == str(shelf.source)
+            assert os.listdir(place) == ["blobstorage"]
 
     def test_the_progress_knows_how_much_there_was_before(self, shelf):
         class Phases(Silent):
@@ -410,9 +418,37 @@ class TestExtend:
             path = shelf.source.joinpath(*path.relative_to(shelf.source).parts[: depth + 1])
         path.rename(tmp_path / "elsewhere")
         path.symlink_to(tmp_path / "elsewhere")
-        with pytest.raises(BackupError, match="symbolic link stands") as caught:
-            shelf.extend(blob_set, blob)
-        assert caught.value.where == str(path)
+        copied = shelf.extend(blob_set, blob)
+        assert (copied.files, copied.lost, copied.missing) == (0, 1, (blob,))
+        assert (
+            f"symbolic link stands where a blob or a directory of blobs is expected: {path}"
+            in (copied.reasons[0])
+        )
+        assert sound(blob_set)
+
+    def test_a_blob_that_cannot_be_read_is_named_and_the_others_are_added(self, shelf):
+        blob_set, _copied = shelf.begin()
+        blob, other = shelf.put(7, 8), shelf.put(9, 10)
+        path = shelf.source / Layout.BUSHY.path(blob)
+        with failing_reads(path):
+            copied = shelf.extend(blob_set, blob, other)
+        assert (copied.files, copied.lost, copied.missing) == (1, 1, (blob,))
+        assert copied.reasons[0].startswith(
+            f"not backed up: cannot be read: Input/output error: {path}"
+        )
+        assert sound(blob_set)
+        # it is healthy again
+        assert shelf.extend(blob_set, blob).files == 1
+        assert sound(blob_set)
+
+    def test_a_blob_that_is_there_already_is_not_lost_when_it_cannot_be_read_any_more(self, shelf):
+        blob_set, _copied = shelf.begin()
+        blob = blob_id(0, 1)
+        with failing_reads(shelf.source / Layout.BUSHY.path(blob)):
+            copied = shelf.extend(blob_set, blob)
+        assert (copied.files, copied.lost) == (0, 0)
+        assert "Input/output error" in copied.reasons[0]
+        assert sound(blob_set)
 
     def test_a_set_of_an_older_release_is_not_extended(self, shelf):
         theirs = BlobSet(shelf.directory / f"blobstorage.{FIRST}", "blobstorage")

@@ -9,12 +9,19 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup.destinations import Depth, Targets
-from collective.recipe.backup.errors import BackupError, InUse, NoRestorePoint, UsageError
+from collective.recipe.backup.errors import (
+    BackupError,
+    IntegrityError,
+    InUse,
+    NoRestorePoint,
+    UsageError,
+)
 from collective.recipe.backup.operations.restore import Order, describe, restore
 from collective.recipe.backup.restorepoints import choose
-from collective.recipe.backup.tests.blobtrees import content
+from collective.recipe.backup.tests.blobtrees import content, nobody
 from collective.recipe.backup.tests.faults.harness import FaultyFiles
 from collective.recipe.backup.tests.runs import Operated
+from collective.recipe.backup.tests.samples import Site
 
 STYLES = {
     "trees": {},
@@ -227,3 +234,26 @@ def test_what_zodb_does_not_know_is_backed_up_as_well(site, tmp_path, name) -> N
         assert operated.backup().changed
         staged(operated, None, tmp_path / str(number))
         assert (tmp_path / str(number) / "a.txt").read_text() == f"{number}"
+
+
+@each_style
+def test_what_cannot_be_read_is_named_and_all_else_is_backed_up(options) -> None:
+    with nobody() as directory:
+        site = Site(directory / "site")
+        operated = Operated(site, **{"only_blobs": True, "keep": 9, "keep_blob_days": 0, **options})
+        state = commit(operated, 1)
+        sick = sorted(site.blobstorage.rglob("*.blob"))[0]
+        sick.chmod(0)
+
+        for _again in range(2):
+            with pytest.raises(IntegrityError, match="1 blobs were missing.*could not be read"):
+                operated.backup()
+
+        [point] = operated.points()
+        left = str(sick.relative_to(site.blobstorage))
+        without = {path: data for path, data in state.items() if path != left}
+        assert staged(operated, None, directory / "without") == without
+        sick.chmod(0o400)
+        assert operated.backup().changed
+        assert staged(operated, None, directory / "with") == state
+        assert not operated.backup().changed

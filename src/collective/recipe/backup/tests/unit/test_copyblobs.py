@@ -20,7 +20,12 @@ from collective.recipe.backup.copyblobs import (
     restore_blobs_archive,
     restore_blobs_gzip,
 )
-from collective.recipe.backup.errors import BackupError, CommandFailed, NoRestorePoint
+from collective.recipe.backup.errors import (
+    BackupError,
+    CommandFailed,
+    IntegrityError,
+    NoRestorePoint,
+)
 from collective.recipe.backup.tests.blobtrees import content
 
 
@@ -347,3 +352,17 @@ def test_a_damaged_backup_raises_and_changes_nothing() -> None:
         restore_blobs_gzip("backups", "blobs")
 
     assert content(Path("blobs")) == before
+
+
+@pytest.mark.parametrize("archive", [False, True])
+def test_what_cannot_be_copied_is_named_when_all_else_is_there(no_rsync, archive) -> None:
+    state = content(Path("blobs"))
+    os.mkfifo("blobs/fifo")
+    for _again in range(3):
+        with pytest.raises(IntegrityError, match="1 things at the source.*fifo.*move it away"):
+            backup_blobs("blobs", "backups", keep=2, archive_blob=archive)
+    endings = ["0.tar", "1.tar"] if archive else ["0", "1"]
+    assert names() == [f"blobs.{ending}" for ending in endings]
+    Path("blobs").rename("away")
+    restore_blobs("backups", "blobs", archive_blob=archive)
+    assert content(Path("blobs")) == state

@@ -178,6 +178,23 @@ def test_a_blob_that_is_missing(operated: Operated) -> None:
     assert what.startswith("1 of 2 blobs of the last transactions are missing, the first is oid 0x")
 
 
+def test_a_blob_that_may_not_be_read() -> None:
+    with nobody() as directory:
+        site = Site(directory / "site")
+        site.commit(blobs={"a": b"a", "b": b"b"})
+        operated = Operated(site)
+        sick, *_others = sorted(site.blobstorage.rglob("*.blob"))
+        sick.chmod(0)
+        [finding] = [
+            it
+            for it in found(operated)
+            if it.subject == "blobstorage" and it.severity is not Severity.OK
+        ]
+        assert finding.severity is Severity.PROBLEM
+        assert finding.what == "1 blobs of the last transactions may not be read by this user"
+        assert finding.where == str(sick)
+
+
 def test_a_blobstorage_that_is_missing(operated: Operated) -> None:
     shutil.rmtree(operated.site.blobstorage)
     assert the_only(operated, "blobstorage", Severity.PROBLEM)

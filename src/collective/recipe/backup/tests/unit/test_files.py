@@ -3,6 +3,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import resource
 import stat
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from collective.recipe.backup import files as files_room
 from collective.recipe.backup.files import Files, is_partial
 from collective.recipe.backup.smallfile import NotRegularError
 from collective.recipe.backup.tests.blobtrees import nobody
+from collective.recipe.backup.tests.faults.harness import failing_reads
 from collective.recipe.backup.tests.namespaces import mounted, tmpfs
+from collective.recipe.backup.unreadable import CannotReadError, CutShortError
 
 ODD_NAMES = [
     "a b",
@@ -279,6 +282,57 @@ class TestCopy:
         (tmp_path / "source").write_bytes(b"data")
         with pytest.raises(OSError, match="No space"):
             Recording("clone").copy(tmp_path / "source", tmp_path / "target")
+
+    @pytest.mark.parametrize("observe", [None, len])
+    @pytest.mark.parametrize("after", [0, 2 << 20])
+    def test_what_cannot_be_read_is_told_from_what_cannot_be_written(
+        self, tmp_path, observe, after
+    ):
+        source = tmp_path / "source"
+        source.write_bytes(os.urandom(3 << 20))
+        with failing_reads(source, after=after), pytest.raises(CannotReadError) as caught:
+            Files().copy(source, tmp_path / "target", observe=observe)
+        assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(source))
+        assert os.listdir(tmp_path) == ["source"]
+
+    def test_what_cannot_be_opened_is_no_error_of_the_target(self):
+        with nobody() as directory:
+            (directory / "source").touch(0)
+            with pytest.raises(CannotReadError, match="Permission denied"):
+                Files().copy(directory / "source", directory / "target")
+
+    def test_without_descriptors_nothing_is_said_of_a_file(self, tmp_path):
+        (tmp_path / "source").touch()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            with pytest.raises(OSError, match="Too many open files") as caught:
+                Files().copy(tmp_path / "source", tmp_path / "target")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert not isinstance(caught.value, CannotReadError)
+
+    def test_what_ends_early_is_not_a_copy(self, tmp_path):
+        source = tmp_path / "source"
+        source.write_bytes(b"0123456789")
+        with failing_reads(source, after=4, number=None), pytest.raises(CutShortError) as caught:
+            Files().copy(source, tmp_path / "target")
+        assert caught.value.size == 10
+        assert "4 bytes of 10 could be read" in str(caught.value)
+        assert os.listdir(tmp_path) == ["source"]
+
+    @pytest.mark.parametrize("change", [b"", b"01234", b"0123456789a"])
+    def test_what_changes_its_size_meanwhile_is_a_copy_only_if_it_may(self, tmp_path, change):
+        source = tmp_path / "source"
+        source.write_bytes(b"0123456789")
+
+        def observe(_data):
+            source.write_bytes(change)
+
+        with pytest.raises(CutShortError, match="its size changed"):
+            Files().copy(source, tmp_path / "target", observe=observe, size=10)
+        source.write_bytes(b"0123456789")
+        assert Files().copy(source, tmp_path / "other", observe=observe) >= 10
 
     @pytest.mark.parametrize(
         ("code", "tried"), [(errno.EOPNOTSUPP, 1), (errno.EXDEV, 1), (errno.EINVAL, 3)]

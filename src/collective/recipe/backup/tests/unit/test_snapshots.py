@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup.blobs import sets
+from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.blobs.rsync import ByRsync
-from collective.recipe.backup.blobs.sets import BlobSet, Copied
+from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.blobs.snapshots import (
     LinkedFirst,
     carry_over,
-    is_current,
-    is_current_besides_blobs,
+    still_lacks,
 )
 from collective.recipe.backup.blobs.verify import verify_contents
-from collective.recipe.backup.errors import CommandFailed, IntegrityError
+from collective.recipe.backup.errors import CommandFailed
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.tests.blobtrees import ODD_NAMES, blob_id, content, put, tid
-from collective.recipe.backup.tests.faults.harness import Hasty
+from collective.recipe.backup.tests.faults.harness import Hasty, failing_reads
 from collective.recipe.backup.times import LAST_TID
 
 FIRST, SECOND = "2026-03-01-12-00-00", "2026-03-02-12-00-00"
@@ -128,9 +128,10 @@ def test_damage_is_not_taken_over_as_if_it_was_sound(shelf) -> None:
     damaged.write_bytes(b"damage")
     shelf.lose(A)
     second, _copied = shelf.begin(SECOND, first)
-    with pytest.raises(IntegrityError, match="earlier backup is damaged") as caught:
-        carry_over(first, second, until=LAST_TID, files=NoLinks())
-    assert caught.value.where == str(damaged)
+    copied = carry_over(first, second, until=LAST_TID, files=NoLinks())
+    assert (copied.files, copied.lost, copied.missing) == (0, 1, (A,))
+    assert copied.reasons == (f"not backed up: a blob of an earlier backup is damaged: {damaged}",)
+    assert sound(second)
 
 
 def test_a_storage_that_was_migrated_in_between_is_not_doubled(tmp_path) -> None:
@@ -203,8 +204,31 @@ def test_what_changed_is_seen(shelf, change, current, besides_blobs) -> None:
     (shelf.source / "link").symlink_to("foreign")
     first, _copied = shelf.begin(FIRST)
     change(shelf)
-    assert is_current(first, shelf.source) is current
-    assert is_current_besides_blobs(first, shelf.source) is besides_blobs
+    assert (still_lacks(first, shelf.source, blobs=True) == Copied()) is current
+    assert (still_lacks(first, shelf.source, blobs=False) == Copied()) is besides_blobs
+
+
+def test_what_could_not_be_copied_and_still_cannot_is_no_change(shelf) -> None:
+    foreign(shelf, "text")
+    os.mkfifo(shelf.source / "fifo")
+    sick = shelf.source / Layout.BUSHY.path(A)
+    with failing_reads(shelf.source / "foreign"), failing_reads(sick):
+        first, copied = shelf.begin(FIRST)
+        assert (copied.left_out, copied.left) == (2, "fifo")
+        still = still_lacks(first, shelf.source, blobs=True)
+        assert still is not None
+        assert (still.left_out, still.lost, still.missing) == (2, 1, (A,))
+        besides = still_lacks(first, shelf.source, blobs=False)
+        assert besides is not None
+        assert (besides.left_out, besides.lost) == (2, 0)
+    # they are healthy again
+    assert still_lacks(first, shelf.source, blobs=False) is None
+    (shelf.source / "foreign").unlink()
+    assert still_lacks(first, shelf.source, blobs=True) is None
+    shelf.lose(A)
+    still = still_lacks(first, shelf.source, blobs=True)
+    assert still is not None
+    assert still.left_out == 1
 
 
 # rsync
@@ -301,7 +325,26 @@ def test_files_that_vanish_while_rsync_looks_are_no_failure(shelf, program) -> N
     assert not list(sets.missing(first, [A, B]))
 
 
-@pytest.mark.parametrize("status", [1, 12, 23])
+def test_what_rsync_could_not_copy_is_copied_by_us(shelf, program) -> None:
+    program("exit 23")
+    first, copied = shelf.begin(FIRST, by=ByRsync)
+    assert (copied.lost, copied.left_out, copied.reasons) == (0, 0, ())
+    assert sound(first)
+    assert content(first.root) == content(shelf.source)
+
+
+def test_after_rsync_has_failed_what_it_copied_is_compared(shelf, program) -> None:
+    path = Layout.BUSHY.path(A)
+    program(
+        f'for target; do :; done; /bin/mkdir -p "$target{os.path.dirname(path)}"; '
+        f'echo damage > "$target{path}"; exit 23'
+    )
+    first, _copied = shelf.begin(FIRST, by=ByRsync)
+    assert sound(first)
+    assert content(first.root) == content(shelf.source)
+
+
+@pytest.mark.parametrize("status", [1, 12, 30])
 def test_any_other_status_is_a_failure_that_leaves_nothing(shelf, program, status) -> None:
     program(f"exit {status}")
     with pytest.raises(CommandFailed, match=f"exit status {status}"):

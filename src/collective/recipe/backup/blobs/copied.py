@@ -1,0 +1,150 @@
+"""What copying blobs came to, in numbers and, of what could not be copied, in names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from collective.recipe.backup.blobs.copying import Done, How
+from collective.recipe.backup.blobs.layout import Entry, Kind, blob_of
+from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.model import BlobId
+from collective.recipe.backup.progress import Advance
+
+NAMED = 1000
+"""How many missing blobs are named; more are only counted."""
+REASONS = 10
+"""Of how many things it is told why they could not be copied."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copied:
+    """What a copy came to.
+
+    *files* were copied, *size* bytes in all, and *linked* ones only linked; of these
+    *foreign* are no blobs.  *vanished* ones went away before they could be copied, and for
+    *unverified* ones there was no digest to compare with.  *lost* counts the blobs asked
+    for that the source does not have; *missing* names some of them.  *whole* are the bytes
+    of all that is there now, where all was looked at.  *marker* is what became of ZODB's note
+    of the layout, which is one of the files.  By *others* the foreign ones that an archive
+    holds are known again (see foreign), "" if there are none.
+
+    *left_out* counts what the source has besides blobs and could not be read or is nothing to
+    be copied; *left* is the path of the first below the source, "" if there is none.
+    *reasons* say, of the first few blobs and other things that could not be read, why.
+    """
+
+    files: int = 0
+    linked: int = 0
+    size: int = 0
+    foreign: int = 0
+    vanished: int = 0
+    unverified: int = 0
+    lost: int = 0
+    missing: tuple[BlobId, ...] = ()
+    whole: int | None = None
+    marker: How | None = None
+    others: str = ""
+    left_out: int = 0
+    left: str = ""
+    reasons: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return in words what a backup stored."""
+        new = self.files - (self.marker is How.COPIED)
+        words = [f"{new:,} new", f"{self.size:,} bytes"]
+        linked = self.linked - (self.marker is How.LINKED)
+        if linked:
+            words.append(f"{linked:,} linked")
+        if self.foreign:
+            words.append(f"{self.foreign:,} of them no blobs")
+        return ", ".join(words)
+
+    def __add__(self, other: Copied) -> Copied:
+        return Copied(
+            files=self.files + other.files,
+            linked=self.linked + other.linked,
+            size=self.size + other.size,
+            foreign=self.foreign + other.foreign,
+            vanished=self.vanished + other.vanished,
+            unverified=self.unverified + other.unverified,
+            lost=self.lost + other.lost,
+            missing=(self.missing + other.missing)[:NAMED],
+            whole=None if self.whole is None else self.whole + other.size,
+            marker=self.marker or other.marker,
+            others=self.others or other.others,
+            left_out=self.left_out + other.left_out,
+            left=self.left or other.left,
+            reasons=tuple(dict.fromkeys(self.reasons + other.reasons))[:REASONS],
+        )
+
+    def lacking(self, blobs: Iterable[BlobId]) -> Copied:
+        """Return the same, where of all blobs asked for just *blobs* are not to be had."""
+        rest = iter(blobs)
+        missing = tuple(islice(rest, NAMED))
+        lost = len(missing) + sum(1 for _more in rest)
+        return replace(self, lost=lost, missing=missing)
+
+
+class Tally:
+    """Adds up what became of each file."""
+
+    def __init__(self, advance: Advance) -> None:
+        self._advance = advance
+        self._numbers = dict.fromkeys(How, 0)
+        self._size = 0
+        self._linked_size = 0
+        self._foreign = 0
+        self._marker: How | None = None
+        self._left = Left()
+
+    def add(self, done: Done) -> None:
+        """Count one."""
+        self._advance(1)
+        if done.entry.kind is Kind.DIRECTORY:
+            return
+        self._numbers[done.how] += 1
+        if done.how is How.LEFT_OUT:
+            self._left.add(done.entry, done.why)
+            return
+        if done.how is How.COPIED and done.checksum:
+            self._size += done.checksum.size or 0
+        if done.how is How.LINKED and done.checksum:
+            self._linked_size += done.checksum.size or 0
+        if done.entry.kind is Kind.MARKER:
+            self._marker = done.how
+        if done.entry.foreign and done.how is not How.VANISHED:
+            self._foreign += 1
+
+    def sum(self) -> Copied:
+        """Return the sum so far."""
+        return Copied(
+            files=self._numbers[How.COPIED],
+            linked=self._numbers[How.LINKED],
+            vanished=self._numbers[How.VANISHED],
+            size=self._size,
+            foreign=self._foreign,
+            whole=self._size + self._linked_size,
+            marker=self._marker,
+            left_out=self._left.number,
+            left=self._left.first,
+            reasons=tuple(self._left.reasons),
+        )
+
+
+class Left:
+    """Adds up what was left out: *number* and *first* but for blobs, the *reasons* of all."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.first = ""
+        self.reasons: list[str] = []
+
+    def add(self, entry: Entry, why: BackupError | None) -> None:
+        """Count one."""
+        if blob_of(entry.path) is None:
+            self.number += 1
+            self.first = self.first or entry.path
+        if why is not None and len(self.reasons) < REASONS:
+            self.reasons.append(f"not backed up: {why}" + (f" ({why.hint})" if why.hint else ""))
