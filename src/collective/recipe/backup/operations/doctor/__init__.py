@@ -28,7 +28,7 @@ def examine(run: Run) -> Iterator[Finding]:
     for source in run.config.sources:
         yield from sites.filestorage(run, source)
         yield from sites.blobstorage(run, source)
-        yield from writers.unlinked(source)
+        yield from writers.at_work(source)
         yield from restores.left_over(run, source)
         yield from restores.way_back(run, source)
     yield from places.directories(run)

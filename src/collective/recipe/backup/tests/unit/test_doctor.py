@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ZODB.FileStorage import FileStorage
 
 from collective.recipe.backup import files, locking, swap
 from collective.recipe.backup.cli import main
@@ -24,7 +26,13 @@ from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.journal import FORM, SWAPPING
 from collective.recipe.backup.model import MAIN, Source
-from collective.recipe.backup.operations.doctor import examine, restores, sites, writers
+from collective.recipe.backup.operations.doctor import (
+    examine,
+    restores,
+    sites,
+    users,
+    writers,
+)
 from collective.recipe.backup.operations.doctor.findings import Finding, Severity
 from collective.recipe.backup.tests.blobtrees import nobody
 from collective.recipe.backup.tests.namespaces import bind, mounted
@@ -200,14 +208,88 @@ def test_a_blobstorage_that_is_missing(operated: Operated) -> None:
     assert the_only(operated, "blobstorage", Severity.PROBLEM)
 
 
-def test_a_writer_whose_file_is_gone(operated: Operated) -> None:
+def test_a_server_at_work_is_no_finding(operated: Operated) -> None:
+    storage = FileStorage(str(operated.site.filestorage))
+    try:
+        assert bad(operated) == []
+        storage.pack(time.time(), lambda *_arguments: [])
+        assert [it for it in found(operated) if it.subject == "writers"][0].severity is Severity.OK
+    finally:
+        storage.close()
+
+
+@pytest.mark.parametrize("name", ["Data.fs", "Data.fs.old"])
+def test_a_server_whose_file_has_no_name_any_more(operated: Operated, name: str) -> None:
+    """Somebody has put another file in its place; that it was renamed before changes nothing."""
     path = operated.site.filestorage
-    with path.open("r+b"):
+    storage = FileStorage(str(path))
+    try:
         shutil.copy(path, path.with_name("copy"))
-        os.replace(path.with_name("copy"), path)
+        path.rename(path.with_name(name))
+        path.with_name("copy").rename(path)
+        path.with_name("Data.fs.old").unlink(missing_ok=True)
         what = the_only(operated, "writers", Severity.PROBLEM)
+    finally:
+        storage.close()
     assert f"process {os.getpid()} (" in what
+    assert f"of user {users.user(os.getuid())}) has an older file open that was here, as" in what
+    assert f"as {name}:" in what
     assert bad(operated) == []
+
+
+def test_a_server_whose_file_has_another_name_now(operated: Operated) -> None:
+    path = operated.site.filestorage
+    storage = FileStorage(str(path))
+    try:
+        shutil.copy(path, path.with_name("copy"))
+        path.rename(path.with_name("Data.fs.before"))
+        path.with_name("copy").rename(path)
+        what = the_only(operated, "writers", Severity.PROBLEM)
+    finally:
+        storage.close()
+    assert f"writes to another file: {path}.before" in what
+
+
+def test_a_server_whose_lock_was_removed(operated: Operated) -> None:
+    storage = FileStorage(str(operated.site.filestorage))
+    try:
+        operated.site.filestorage.with_name("Data.fs.lock").unlink()
+        what = the_only(operated, "writers", Severity.PROBLEM)
+    finally:
+        storage.close()
+    assert "holds a lock that was removed: nothing keeps a second server" in what
+
+
+def test_a_server_of_several_filestorages_has_each_of_them_open(operated: Operated) -> None:
+    path = operated.site.filestorage
+    shutil.copy(path, path.with_name("catalog.fs"))
+    storages = [FileStorage(str(path)), FileStorage(str(path.with_name("catalog.fs")))]
+    try:
+        assert bad(operated) == []
+        shutil.copy(path, path.with_name("copy"))
+        path.rename(path.with_name("Data.fs.before"))
+        path.with_name("copy").rename(path)
+        assert "Data.fs.before" in the_only(operated, "writers", Severity.PROBLEM)
+    finally:
+        for storage in storages:
+            storage.close()
+
+
+def test_who_only_reads_an_older_file_loses_nothing(operated: Operated) -> None:
+    """As a backup does that was overtaken by a pack."""
+    path = operated.site.filestorage
+    with path.open("rb"):
+        shutil.copy(path, path.with_name("copy"))
+        path.with_name("copy").rename(path)
+        assert bad(operated) == []
+
+
+def test_other_files_that_are_gone_say_nothing(operated: Operated) -> None:
+    path = operated.site.filestorage.with_name("instance.log")
+    with path.open("w") as file:
+        file.write("a log that was rotated away\n")
+        path.unlink()
+        assert bad(operated) == []
 
 
 def test_processes_that_hide_what_they_have_open(operated: Operated, tmp_path: Path) -> None:
@@ -216,11 +298,11 @@ def test_processes_that_hide_what_they_have_open(operated: Operated, tmp_path: P
     (tmp_path / "2" / "fd").mkdir(parents=True)
     (tmp_path / "2" / "fd" / "3").symlink_to(f"{operated.site.filestorage} (deleted)")
     [source] = operated.config.sources
-    [finding] = writers.unlinked(source, tmp_path)
+    [finding] = writers.at_work(source, tmp_path)
     assert finding.severity is Severity.PROBLEM
     assert "process 2 (it has ended)" in finding.what
     assert f"cp {tmp_path}/2/fd/3 elsewhere" in finding.hint
-    [finding] = writers.unlinked(source, tmp_path / "nowhere")
+    [finding] = writers.at_work(source, tmp_path / "nowhere")
     assert finding.severity is Severity.OK
 
 
