@@ -28,6 +28,13 @@ class BlobId(NamedTuple):
         return f"oid 0x{self.oid.hex()} tid 0x{self.tid.hex()}"
 
 
+class Hole(NamedTuple):
+    """Moments that a log cannot tell of: from *first* up to, but without, *end*."""
+
+    first: Tid
+    end: Tid  # the first that it can tell of again
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """One storage of a site: a filestorage, its blobstorage, or both."""
@@ -69,7 +76,8 @@ class RestorePoint:
     """A moment to which filestorage and blobstorage of one source can be restored together.
 
     *stamp* names it; *chain* is the stamp of the full backup that it stands on.  *end* is the
-    size in bytes of the filestorage that it restores to and *tid* its last transaction.
+    size in bytes of the filestorage that it restores to and *tid* its greatest tid, which is
+    that of its last transaction unless its tids are not in order.
     *since* is the earliest transaction that it can be cut after: the last one that a pack
     rewrote, or the first of all.  (None for either: unknown, an older tool wrote it.)
     *taken* is what the clock said; the stamp may differ, because stamps must increase.

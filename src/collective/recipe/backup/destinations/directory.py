@@ -187,6 +187,7 @@ class Directory:
                 *replaced,
                 *(copied.reasons if copied else ()),
                 *_strangely_named(taken, clock),
+                *_not_in_order(taken),
             ),
         )
 
@@ -245,6 +246,9 @@ class Directory:
     ) -> tuple[Manifest, Copied | None]:
         """Add the blobs to a filestorage part; return the manifest that names both."""
         before = known or self._before(taken)
+        if before is not None and before.tid is not None:
+            # a program tells only of what it has added
+            taken = replace(taken, tid=max(taken.tid or before.tid, before.tid))
         name, copied = None, None
         if self._blobs is not None:
             doubted = damage.doubted(self.lock_directory, self.restore_points)
@@ -450,6 +454,16 @@ class Directory:
 
         look = Verification(self.place.filestorage, self._blobs, self._progress)
         return look.problems(depth, only=only, reads=reads)
+
+
+def _not_in_order(taken: Taken) -> Iterator[str]:
+    """Yield a note on transactions that are not later than one before them."""
+    if taken.reductions:
+        yield (
+            f"{taken.reductions:,} transactions of the filestorage have an id that is not later "
+            "than one before: ZODB opens it all the same, warns of a time-stamp reduction, and "
+            "it is backed up whole"
+        )
 
 
 def _ends_in(log: TransactionLog, point: RestorePoint) -> bool:

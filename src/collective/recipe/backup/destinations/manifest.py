@@ -9,7 +9,8 @@ object without it, in the canonical form of ``_canonical``:
 
     format   1
     stamp    of the restore point            chain   stamp of its full backup
-    end      bytes of the filestorage        tid     its last transaction, 16 hex digits
+    end      bytes of the filestorage        tid     its greatest tid, 16 hex digits; that
+                                                     of its last transaction but for odd logs
     since    earliest transaction that it can be cut after, 16 hex digits
     taken    the moment by the clock, ISO 8601 (the stamp may differ: stamps must increase)
     stored   bytes that this restore point added

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from collective.recipe.backup import process
 from collective.recipe.backup.errors import IntegrityError
-from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
 from collective.recipe.backup.repozo.backup import Taken
 from collective.recipe.backup.repozo.ledger import Chain, read_directory
 from collective.recipe.backup.repozo.recover import Recovered
-from collective.recipe.backup.times import ZERO_TID
+from collective.recipe.backup.times import LAST_TID, ZERO_TID
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +50,15 @@ class Repozo:
         if not chains:
             raise IntegrityError("the program made no backup", where=self.program)
         chain, part = chains[-1], chains[-1].last
-        last = log.before(part.end)
+        end = log.cut(LAST_TID, part.start or MAGIC_SIZE, part.end)
         changed = part.stamp != before
         return Taken(
             stamp=part.stamp,
             chain=chain.stamp,
             start=part.start,
             end=part.end,
-            tid=last.tid if last else None,
+            tid=end.tid,
+            reductions=end.reductions,
             packed=None,
             changed=changed,
             full=part.full,

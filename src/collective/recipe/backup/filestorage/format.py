@@ -1,6 +1,7 @@
 r"""The format of a filestorage (``Data.fs``), and what a transaction in it must look like.
 
-A filestorage is a log: a magic number, then transactions, each later than the one before.
+A filestorage is a log: a magic number, then transactions, each later than the one before (but
+see ``tids``).
 ZODB only ever appends to it; a pack writes a new file and swaps it in.  All numbers are
 big-endian and unsigned; all offsets count from the begin of the file::
 
@@ -40,7 +41,7 @@ import struct
 from typing import NamedTuple
 
 from collective.recipe.backup.model import Oid
-from collective.recipe.backup.times import Tid
+from collective.recipe.backup.times import ZERO_TID, Tid
 
 MAGICS = (b"FS30", b"FS21")
 MAGIC_SIZE = 4
@@ -108,12 +109,12 @@ class Record(NamedTuple):
         return cls(oid, tid, previous, transaction, size, offset + RECORD.size, 0)
 
     def fits(self, begin: int, end: int) -> bool:
-        """Tell whether it can belong to the transaction at *begin*, and ends before *end*."""
-        return (
-            self.transaction == begin
-            and self.previous < self.offset
-            and self.data + (self.size or LENGTH.size) <= end
-        )
+        """Tell whether it can belong to the transaction at *begin*, and ends before *end*.
+
+        ZODB opens a log in which *previous* is wrong, and says so: then it is not that which
+        keeps a record from being one.
+        """
+        return self.transaction == begin and self.data + (self.size or LENGTH.size) <= end
 
 
 class Header(NamedTuple):
@@ -135,12 +136,23 @@ class Header(NamedTuple):
         """Tell whether the length has room for what must be in it."""
         return self.length >= TRANSACTION.size + self.texts
 
-    def flaw(self, after: Tid) -> str:
-        """Say what keeps this from being a complete transaction later than *after*, or ""."""
+    @property
+    def flaw(self) -> str:
+        """What keeps this from being a complete transaction, "" if nothing does."""
         if not self.fits:
             return f"its length ({self.length}) is less than that of its header"
         if self.status not in COMPLETE:
             return f"its status is {self.status!r}"
-        if self.tid <= after:
-            return f"its tid {self.tid.hex()} is not later than {after.hex()} before it"
+        if self.tid == ZERO_TID:
+            return "it has no tid"
         return ""
+
+
+def repetition(tid: Tid, after: Tid) -> str:
+    """Say what is wrong with a transaction *tid* whose data name another place than its own.
+
+    *after* is the greatest tid before it.  A tid that is not later is no flaw by itself (see
+    ``tids``), but then it may be that of bytes that stand there once more.
+    """
+    order = "" if tid > after else f"is not later than {after.hex()} before it, and "
+    return f"its tid {tid.hex()} {order}has data that were written for another place"

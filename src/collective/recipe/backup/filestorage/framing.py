@@ -22,6 +22,7 @@ from collective.recipe.backup.filestorage.format import (
     UNDONE,
     Header,
     Record,
+    repetition,
 )
 from collective.recipe.backup.times import ZERO_TID, Tid
 
@@ -34,8 +35,9 @@ class Framing:
     """Where the transactions of a stream end.
 
     ``end`` is the offset after the last whole transaction, ``begin`` where that began, ``tid``
-    its tid (None before the first), ``packed`` the tid of the last one that a pack rewrote,
-    ``count`` how many there were.  ``done`` tells whether one later than *until* was reached;
+    the greatest tid so far, which is that of the last one but for odd logs (None before the
+    first; see tids), ``packed`` the greatest of those that a pack rewrote, ``count`` how many
+    there were.  ``done`` tells whether one later than *until* was reached;
     if a pack rewrote that one, it is ``packed``: what was before is not what it was.
     """
 
@@ -65,11 +67,12 @@ class Framing:
         self._skip = 0  # bytes of no interest before that
         self._size = MAGIC_SIZE  # of what comes next
         self._read: Callable[[memoryview, int], None] = self._magic  # what reads it
+        self._in_order = True  # or proved to be no damage; see tids
         self._header: Header
         self._current: Record
 
     def resume(self, end: int, tid: Tid | None) -> None:
-        """Take the first bytes for what follows *tid*, whose transaction ends at *end*."""
+        """Take the first bytes for what follows at *end*; *tid* is the greatest up to there."""
         self.end = self.begin = self._offset = end
         self.tid = tid
         self._expect(TRANSACTION.size, self._transaction)
@@ -115,16 +118,18 @@ class Framing:
 
     def _transaction(self, data: memoryview, offset: int) -> None:
         self._header = header = Header.unpack(data)
-        if flaw := header.flaw(self.tid or ZERO_TID):
-            raise self._damaged(offset, flaw)
+        if header.flaw:
+            raise self._damaged(offset, header.flaw)
+        if self.tid is not None and header.tid <= self.tid:
+            self._in_order = False  # until a data record says that it stands where it should
         if self._until is not None and header.tid > self._until:
             self.done = True
             if header.status == PACKED:
                 self.packed = header.tid
-        elif not self._walks_records or header.status == UNDONE:
-            self._expect(LENGTH.size, self._last, header.length - TRANSACTION.size)
-        else:
+        elif header.status != UNDONE and (self._walks_records or not self._in_order):
             self._next_record(offset + TRANSACTION.size, header.texts)
+        else:
+            self._expect(LENGTH.size, self._last, header.length - TRANSACTION.size)
 
     def _next_record(self, offset: int, skip: int) -> None:
         """Expect a data record or the transaction's end, *skip* bytes after *offset*."""
@@ -139,6 +144,9 @@ class Framing:
     def _record(self, data: memoryview, offset: int) -> None:
         end = self.end + self._header.length
         self._current = record = Record.unpack(data, offset)
+        if not self._in_order and record.transaction != self.end:
+            raise self._damaged(self.end, repetition(self._header.tid, self.tid or ZERO_TID))
+        self._in_order = True
         if not record.fits(self.end, end):
             raise self._damaged(offset, "no data record fits there")
         if record.size:
@@ -156,10 +164,10 @@ class Framing:
         if LENGTH.unpack(data) != (header.length,):
             raise self._damaged(self.end, "its two lengths are not the same")
         self.begin, self.end = self.end, offset + LENGTH.size
-        self.tid = header.tid
+        self.tid = max(self.tid or ZERO_TID, header.tid)
         self.count += 1
         if header.status == PACKED:
-            self.packed = header.tid
+            self.packed = max(self.packed or ZERO_TID, header.tid)
         self._expect(TRANSACTION.size, self._transaction)
 
     def _damaged(self, offset: int, flaw: str) -> IntegrityError:

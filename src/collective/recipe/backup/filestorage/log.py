@@ -30,11 +30,15 @@ from collective.recipe.backup.filestorage.format import (
     MAGIC_SIZE,
     MAGICS,
     PACKED,
+    RECORD,
     SMALLEST,
     TRANSACTION,
     UNDONE,
+    Record,
     Transaction,
+    repetition,
 )
+from collective.recipe.backup.filestorage.tids import Tids
 from collective.recipe.backup.filestorage.window import SIZE, Window
 from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
 
@@ -42,12 +46,14 @@ __all__ = ["MAGIC_SIZE", "Log", "LogEnd", "Transaction", "TransactionLog"]
 
 
 class LogEnd(NamedTuple):
-    """The end of a complete transaction, at *offset*; its *tid*, and its *begin*.
+    """The end of a complete transaction, at *offset*, which begins at *begin*.
 
-    *tid* is None, and *begin* is *offset*, before the first transaction.  *tail* says why
-    the bytes that follow do not count: "" if there are none or if they do (the log was cut
-    at a moment), else "being written" or "cut short".  *packed* is the tid of the last
-    transaction that a pack rewrote, as far as the log was walked.
+    *tid* is the greatest up to there, as far as the log was walked: that of the last
+    transaction, but for odd logs (see tids).  It is None, and *begin* is *offset*, before the
+    first transaction.  *tail* says why the bytes that follow do not count: "" if there are
+    none or if they do (the log was cut at a moment), else "being written" or "cut short".
+    *packed* is the greatest tid of those that a pack rewrote, as far as the log was walked;
+    *reductions* counts the transactions that are not later than all before.
     """
 
     offset: int
@@ -55,6 +61,7 @@ class LogEnd(NamedTuple):
     begin: int
     tail: str = tail.NONE
     packed: Tid | None = None
+    reductions: int = 0
 
 
 class _Walk:
@@ -145,7 +152,7 @@ class Log(ABC):
                 if stop is not None and transaction.end > stop:
                     raise self._no_boundary(stop)
                 yield transaction
-                offset, tid = transaction.end, transaction.tid
+                offset, tid = transaction.end, max(tid, transaction.tid)
                 if offset == stop:
                     return tail.NONE
             kind = self._tail(offset, tid)
@@ -161,7 +168,7 @@ class Log(ABC):
         return self.cut(LAST_TID, start)
 
     def cut(self, when: datetime | Tid, start: int = MAGIC_SIZE, stop: int | None = None) -> LogEnd:
-        """Return the end of the last transaction at or before *when*, none after *stop*.
+        """Return where the first transaction later than *when* begins, at most *stop*.
 
         It walks from the boundary *start* on, or from the begin if *when* is earlier.
         """
@@ -170,37 +177,84 @@ class Log(ABC):
         if last and last.tid > limit:
             last, start = None, MAGIC_SIZE
         packed = last.tid if last and last.packed else None
+        tids = Tids(last.tid if last else None)
         walk = _Walk(self.transactions(start, stop))
         kind = tail.NONE
         for transaction in walk:
             if transaction.tid > limit:
                 break
             last = transaction
-            if transaction.packed:
-                packed = transaction.tid
+            tids.add(last.tid)
+            if last.packed:
+                packed = max(packed or ZERO_TID, last.tid)
         else:
             kind = walk.tail
         if last is None:
             return LogEnd(start, None, start, kind)
-        return LogEnd(last.end, last.tid, last.begin, kind, packed)
+        return LogEnd(last.end, tids.greatest, last.begin, kind, packed, tids.reductions)
 
     def _walk(self, begin: int, after: Tid) -> Iterator[Transaction]:
-        """Yield transactions up to the first one that is not complete, for whatever reason."""
+        """Yield transactions up to the first one that is not complete, for whatever reason.
+
+        *after* is the greatest tid before *begin*.  Raises IntegrityError where the order of
+        the tids is odd because of damage.
+        """
         window = self.window()
         at, unpack, unpack_length = window.at, TRANSACTION.unpack_from, LENGTH.unpack_from
+        greatest: Transaction | None = None
+        in_order = True
         while (index := at(begin, TRANSACTION.size)) >= 0:
             tid, length, status, user, description, extension = unpack(window.data, index)
             records = begin + TRANSACTION.size + user + description + extension
             last = begin + length
-            if tid <= after or status not in COMPLETE or records > last:
+            if tid == ZERO_TID or status not in COMPLETE or records > last:
                 return
             index = at(last, LENGTH.size)
             if index < 0 or unpack_length(window.data, index) != (length,):
                 return
-            yield Transaction(
+            found = Transaction(
                 tid, begin, last + LENGTH.size, status == PACKED, status == UNDONE, records
             )
-            begin, after = last + LENGTH.size, tid
+            if tid > after:
+                greatest = found
+            else:
+                in_order = False
+            if not in_order:
+                in_order = self._is_proved(found, after, greatest)
+            yield found
+            begin, after = last + LENGTH.size, max(after, tid)
+
+    def _is_proved(self, found: Transaction, after: Tid, greatest: Transaction | None) -> bool:
+        """Tell whether *found*, whose tid or one before it is not later, proves to be no damage.
+
+        If it has no data the next one must.  *greatest* is the one with the tid *after*, if
+        that is known.  Raises IntegrityError if either was not written as it stands there.
+        """
+        first = self._first_record(found)
+        if first is None:
+            return False
+        if first.transaction != found.begin:
+            raise self._damaged(found, repetition(found.tid, after))
+        known = self._first_record(greatest) if greatest and greatest is not found else None
+        if greatest is not None and known is not None and known.tid != greatest.tid:
+            raise self._damaged(
+                greatest, f"its tid is {greatest.tid.hex()}, its data have {known.tid.hex()}"
+            )
+        return True
+
+    def _first_record(self, transaction: Transaction) -> Record | None:
+        """Return the first data record of *transaction*, None if it has none."""
+        room = transaction.end - LENGTH.size - transaction.records
+        data = self.read_at(transaction.records, RECORD.size) if room >= RECORD.size else b""
+        return Record.unpack(data, transaction.records) if len(data) == RECORD.size else None
+
+    def _damaged(self, transaction: Transaction, why: str) -> IntegrityError:
+        return IntegrityError(
+            f"the filestorage is damaged: the transaction at byte {transaction.begin} is not "
+            f"sound ({why})",
+            where=self.path,
+            hint=self.damage_hint,
+        )
 
     def _no_boundary(self, offset: int) -> IntegrityError:
         return IntegrityError(

@@ -61,10 +61,10 @@ class RecordReader:
             data = offset + RECORD.size
             if index < 0 or data > end:
                 raise self._damaged(offset)
-            oid, tid, previous, whose, version, size = unpack(window.data, index)
+            oid, tid, _previous, whose, version, size = unpack(window.data, index)
             offset = data + (size or LENGTH.size)
             # as Record.fits says
-            if version or whose != begin or previous >= data - RECORD.size or offset > end:
+            if version or whose != begin or offset > end:
                 raise self._damaged(data - RECORD.size)
             yield oid, tid, size, data, index + RECORD.size
 

@@ -89,8 +89,8 @@ def _look(descriptor: int, begin: int, after: Tid) -> str | None:
 def _after_whole(descriptor: int, header: Header, begin: int, after: Tid) -> str | None:
     """Judge a transaction that has all its bytes."""
     if header.status != BEING_WRITTEN:
-        if flaw := header.flaw(after):
-            raise _Damage(flaw)
+        if header.flaw:
+            raise _Damage(header.flaw)
         return None
     _refuse_later(descriptor, begin + header.length + LENGTH.size, after)
     return WRITING
@@ -136,7 +136,8 @@ def _is_complete(descriptor: int, begin: int, after: bytes) -> bool:
     """Tell whether a whole transaction with a data record of its own stands at *begin*."""
     header = Header.unpack(os.pread(descriptor, TRANSACTION.size, begin).ljust(23, b"\0"))
     return (
-        header.flaw(Tid(after)) == ""
+        header.flaw == ""
+        and header.tid > after
         and _length_at(descriptor, begin + header.length) == header.length
         and _first_record_agrees(descriptor, header, begin) is True
     )

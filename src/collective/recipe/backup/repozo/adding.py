@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.progress import Advance, Progress
-from collective.recipe.backup.repozo.blocks import describe, known_packed, publish
+from collective.recipe.backup.repozo.blocks import describe, greatest_tid, known_packed, publish
 from collective.recipe.backup.repozo.ledger import Chain, Part
 from collective.recipe.backup.repozo.members import complete
 from collective.recipe.backup.repozo.orders import Orders, Taken
@@ -38,7 +38,8 @@ def add(  # noqa: PLR0913  the last two come from outside, as everywhere
         complete(chain, files=files, progress=progress)
     level = None if orders.merged_later and chain.parts else orders.level
     path = chain.directory / _file_name(name, full=not chain.parts, level=level)
-    settled = Settled(log, chain.end, known_packed(chain))
+    greatest = greatest_tid(chain.directory, chain.parts, log)
+    settled = Settled(log, chain.end, greatest, known_packed(chain))
     with progress.phase("backing up the filestorage", log.size - chain.end) as advance:
         written = write_part(path, _counted(settled, advance), level, files, log.mode)
     part = Part(path.name, settled.start, settled.at.offset, written.checksum)
@@ -58,6 +59,8 @@ def add(  # noqa: PLR0913  the last two come from outside, as everywhere
         full=part.full,
         reason="",
         stored=written.stored,
+        reductions=settled.tids.reductions,
+        holes=settled.tids.holes,
     )
 
 

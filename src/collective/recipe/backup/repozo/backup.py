@@ -10,7 +10,7 @@ from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.progress import Progress
-from collective.recipe.backup.repozo.blocks import known_packed
+from collective.recipe.backup.repozo.blocks import greatest_tid, known_packed
 from collective.recipe.backup.repozo.continuing import obstacle
 from collective.recipe.backup.repozo.heal import Healed, heal
 from collective.recipe.backup.repozo.ledger import Chain
@@ -77,13 +77,12 @@ def _no_boundary(log: TransactionLog, offset: int) -> str:
 
 
 def _unchanged(log: TransactionLog, chain: Chain, healed: Healed) -> Taken:
-    last = log.before(chain.end)
     return Taken(
         stamp=chain.last.stamp,
         chain=chain.stamp,
         start=chain.last.start,
         end=chain.end,
-        tid=last.tid if last else None,
+        tid=greatest_tid(chain.directory, chain.parts, log),
         packed=known_packed(chain),
         changed=False,
         full=chain.last.full,

@@ -14,8 +14,8 @@ is found by reading what is before it.  All numbers are big-endian::
     32  8   st_dev } of the filestorage that
     40  8   st_ino } these bytes were read from
     48  8   offset of the last transaction that ends at or before *end*
-    56  8   its tid (zeros: none)
-    64  8   the last tid up to *end* that a pack rewrote (zeros: none)
+    56  8   the greatest tid up to *end*, which is its tid but for odd logs (zeros: none)
+    64  8   the greatest tid up to *end* that a pack rewrote (zeros: none)
     72  8   size in bytes  } of the data file
     80  32  BLAKE3         } as it is stored
     112 32  BLAKE3 of STAMP.index
@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,10 +42,10 @@ from blake3 import blake3
 
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.log import LogEnd
+from collective.recipe.backup.filestorage.log import Log, LogEnd
 from collective.recipe.backup.repozo.ledger import STAMP_SIZE, Chain, Part, write_ledger
 from collective.recipe.backup.smallfile import read_small, regular
-from collective.recipe.backup.times import ZERO_TID, Tid
+from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -85,11 +85,11 @@ class Written:
 class Blocks:
     """What ``STAMP.blocks`` holds.
 
-    *checksum* is the MD5 of the part; *tid* and *begin* are of the last transaction up to
-    *end*; *packed* is None if it is not known and ZERO_TID if no pack rewrote anything;
-    *index* is the digest of the copied index, None without one.  *members* are MEMBERs, one
-    for each block: where its gzip member begins; they are b"" if the data file is not made so,
-    and None if that is not known (version 1).
+    *checksum* is the MD5 of the part; *begin* is that of the last transaction up to *end*,
+    *tid* the greatest tid up to there; *packed* is None if it is not known and ZERO_TID if no
+    pack rewrote anything; *index* is the digest of the copied index, None without one.
+    *members* are MEMBERs, one for each block: where its gzip member begins; they are b"" if
+    the data file is not made so, and None if that is not known (version 1).
     """
 
     start: int
@@ -269,8 +269,21 @@ def read_blocks(directory: Path, part: Part) -> Blocks | None:
         return None
 
 
+def greatest_tid(directory: Path, parts: Sequence[Part], log: Log) -> Tid | None:
+    """Return the greatest tid in *parts*, the first of a chain; None if there is none.
+
+    *log* begins with their bytes, and is walked where no digests tell it, as after repozo.
+    """
+    if not parts:
+        return None
+    blocks = read_blocks(directory, parts[-1])
+    if blocks is None:
+        return log.cut(LAST_TID, stop=parts[-1].end).tid
+    return blocks.tid if blocks.tid != ZERO_TID else None
+
+
 def known_packed(chain: Chain) -> Tid | None:
-    """Return the last tid in *chain* that a pack rewrote; as Blocks.packed."""
+    """Return the greatest tid in *chain* that a pack rewrote; as Blocks.packed."""
     if not chain.parts:
         return ZERO_TID
     blocks = read_blocks(chain.directory, chain.last)

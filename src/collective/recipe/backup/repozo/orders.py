@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from collective.recipe.backup.model import DEFAULT_LEVEL
+from collective.recipe.backup.model import DEFAULT_LEVEL, Hole
 from collective.recipe.backup.times import Tid
 
 
@@ -31,10 +31,12 @@ class Orders:
 class Taken:
     """What was backed up, as the newest part of *chain* now is.
 
-    Not *changed*: there was nothing new, and nothing was written.  *packed* is the last tid
-    that a pack rewrote, ZERO_TID if there is none, None if nobody knows.  *reason* says why
-    it is a full one and what is odd, *healed* what was mended before.  *stored* is the
-    number of bytes that it takes.
+    Not *changed*: there was nothing new, and nothing was written.  *tid* is the greatest up to
+    its end, *packed* the greatest that a pack rewrote, ZERO_TID if there is none, None if
+    nobody knows.  Of the transactions that were added, *reductions* are not later than one
+    before, and *holes* is what they cannot tell because of that.  *reason* says why it is a
+    full one and what is odd, *healed* what was mended before.  *stored* is the number of bytes
+    that it takes.
     """
 
     stamp: str
@@ -47,4 +49,6 @@ class Taken:
     full: bool
     reason: str
     stored: int
+    reductions: int = 0
+    holes: tuple[Hole, ...] = ()
     healed: tuple[str, ...] = ()

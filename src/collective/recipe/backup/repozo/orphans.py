@@ -16,6 +16,7 @@ from collective.recipe.backup.repozo.blocks import (
     blocks_path,
     describe,
     digest_of,
+    greatest_tid,
     known_packed,
     publish,
     stored_as,
@@ -41,7 +42,8 @@ def adopt_or_set_aside(log: TransactionLog, path: Path, *, files: Files, progres
     end, written = found
     part = orphan._replace(start=base.end, end=end, checksum=written.checksum)
     at = log.cut(LAST_TID, max(base.end, MAGIC_SIZE), end)
-    at = at._replace(packed=at.packed or known_packed(base))
+    tid, packed = greatest_tid(base.directory, base.parts, log), known_packed(base)
+    at = at._replace(tid=max(filter(None, (at.tid, tid)), default=None), packed=at.packed or packed)
     publish(base, part, describe(part, written, identity=log.identity, at=at), files)
     return f"gave {path.name} its line in the ledger, which a run that died had not written"
 

@@ -17,7 +17,7 @@ from collective.recipe.backup.filestorage.framing import Framing
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
 from collective.recipe.backup.priority import step_back
 from collective.recipe.backup.progress import Progress
-from collective.recipe.backup.repozo.blocks import digest_of, read_blocks
+from collective.recipe.backup.repozo.blocks import digest_of, greatest_tid, read_blocks
 from collective.recipe.backup.repozo.ledger import Chain, Part
 from collective.recipe.backup.repozo.reading import checked
 from collective.recipe.backup.repozo.recover import Recovered, Write, wanted
@@ -51,11 +51,6 @@ def intact(log: TransactionLog, chain: Chain, through: str, progress: Progress) 
                 break
             end = stop
     return end
-
-
-def _start(part: Part) -> int:
-    """Return the first boundary of transactions in *part*."""
-    return part.start or MAGIC_SIZE
 
 
 def _ranges(chain: Chain, parts: Sequence[Part], size: int) -> Iterator[tuple[int, int, bytes]]:
@@ -92,13 +87,12 @@ def recover_rest(  # noqa: PLR0913  as recover, and what is there
     """
     parts = wanted(chain, through)
     there = [part for part in parts if part.end <= keep]
-    if len(there) == len(parts) or (there and _is_later(log, there[-1].end, until)):
-        return _cut(log, there, LAST_TID if until is None else until)
+    if len(there) == len(parts) or (there and _is_later(log, chain, there, until)):
+        return _cut(log, chain, there, LAST_TID if until is None else until)
     framing = Framing(until=until)
     for part in parts[len(there) :]:
         if not framing.end and part.start:
-            before = log.before(part.start)
-            framing.resume(part.start, before.tid if before else None)
+            framing.resume(part.start, greatest_tid(chain.directory, there, log))
         offset = part.start
         for piece in checked(chain, part):
             data = framing.feed(piece)
@@ -111,19 +105,22 @@ def recover_rest(  # noqa: PLR0913  as recover, and what is there
     return min(keep, end), Recovered(end, framing.tid, framing.packed or ZERO_TID)
 
 
-def _is_later(log: TransactionLog, boundary: int, until: Tid | None) -> bool:
-    """Tell whether the transaction that ends at *boundary* is later than *until*."""
-    before = log.before(boundary)
-    return before is not None and until is not None and before.tid > until
+def _is_later(log: TransactionLog, chain: Chain, parts: Sequence[Part], until: Tid | None) -> bool:
+    """Tell whether *parts*, the first of *chain*, hold a transaction that is later than *until*."""
+    greatest = greatest_tid(chain.directory, parts, log)
+    return greatest is not None and until is not None and greatest > until
 
 
-def _cut(log: TransactionLog, there: Sequence[Part], until: Tid) -> tuple[int, Recovered]:
+def _cut(
+    log: TransactionLog, chain: Chain, there: Sequence[Part], until: Tid
+) -> tuple[int, Recovered]:
     """Cut *log*, which holds the parts *there*: nothing has to come out of the chain."""
-    stop = there[-1].end
-    starts = (_start(part) for part in reversed(there))
-    # the last is the begin of the log, before which there is none
-    start = next(each for each in starts if not _is_later(log, each, until))
+    stop, before = there[-1].end, there[:-1]
+    while before and _is_later(log, chain, before, until):
+        before = before[:-1]
+    start = before[-1].end if before else MAGIC_SIZE
     at = log.cut(until, start, stop)
     following = next(log.transactions(at.offset, stop), None)
     packed = following.tid if following and following.packed else at.packed
-    return at.offset, Recovered(at.offset, at.tid, packed or ZERO_TID)
+    tid = max(filter(None, (at.tid, greatest_tid(chain.directory, before, log))), default=None)
+    return at.offset, Recovered(at.offset, tid, packed or ZERO_TID)

@@ -24,9 +24,10 @@ from collective.recipe.backup.filestorage.log import (
     Transaction,
     TransactionLog,
 )
+from collective.recipe.backup.filestorage.tids import Tids
 from collective.recipe.backup.gzipping import compressed
 from collective.recipe.backup.repozo.blocks import BLOCK_SIZE, MEMBER, Written, digest_of
-from collective.recipe.backup.times import Tid
+from collective.recipe.backup.times import ZERO_TID, Tid
 
 _UNDER_WAY = 4
 """Blocks that may wait to be hashed."""
@@ -38,9 +39,15 @@ class Settled:
     Those that ZEO finishes meanwhile are among them.
     """
 
-    def __init__(self, log: TransactionLog, start: int, packed: Tid | None) -> None:
-        """Begin at *start*: a boundary, or 0 for the whole; *packed* is as in Blocks."""
+    def __init__(
+        self, log: TransactionLog, start: int, greatest: Tid | None, packed: Tid | None
+    ) -> None:
+        """Begin at *start*: a boundary, or 0 for the whole; *packed* is as in Blocks.
+
+        *greatest* is the greatest tid up to there (None: there is none).
+        """
         self.start = start
+        self.tids = Tids(greatest)
         self._log = log
         self._last: Transaction | None = None
         self._packed = packed
@@ -49,8 +56,9 @@ class Settled:
         offset = self.start
         for transaction in self._log.transactions(max(offset, MAGIC_SIZE)):
             self._last = transaction
+            self.tids.add(transaction.tid)
             if transaction.packed:
-                self._packed = transaction.tid
+                self._packed = max(self._packed or ZERO_TID, transaction.tid)
             while transaction.end - offset >= BLOCK_SIZE:
                 yield self._log.read(offset, BLOCK_SIZE)
                 offset += BLOCK_SIZE
@@ -64,7 +72,13 @@ class Settled:
         if last is None:
             end = max(self.start, MAGIC_SIZE)
             return LogEnd(end, None, end, packed=self._packed)
-        return LogEnd(last.end, last.tid, last.begin, packed=self._packed)
+        return LogEnd(
+            last.end,
+            self.tids.greatest,
+            last.begin,
+            packed=self._packed,
+            reductions=self.tids.reductions,
+        )
 
 
 def write_part(

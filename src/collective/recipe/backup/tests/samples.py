@@ -22,6 +22,8 @@ from BTrees.OOBTree import OOBTree
 from persistent.mapping import PersistentMapping
 from persistent.timestamp import TimeStamp
 from ZODB.blob import Blob, is_blob_record
+from ZODB.Connection import TransactionMetaData
+from ZODB.utils import z64
 
 from collective.recipe.backup.times import ZERO_TID, Tid, tid_at
 
@@ -129,6 +131,22 @@ class Site:
             db.undo(found, transaction.get())
             transaction.commit()
             return Tid(db.lastTransaction())
+
+    def commit_out_of_order(self, *tids: Tid) -> None:
+        """Commit the root once more by a transaction for each of *tids*, whatever there is.
+
+        After one that is not later ZODB shows what was at that time: let a later one follow.
+        """
+        with self.opened():
+            storage = self._storage
+            assert storage is not None
+            data, _serial = storage.load(z64)
+            for tid in tids:
+                about = TransactionMetaData(description="out of order")
+                storage.tpc_begin(about, tid)
+                storage.restore(z64, tid, data, "", None, about)
+                storage.tpc_vote(about)
+                storage.tpc_finish(about)
 
     def pack(self, at: datetime | None = None) -> None:
         """Pack away what was no longer current at a moment, the present one by default."""

@@ -59,6 +59,13 @@ def filestorage(run: Run, source: Source) -> Iterator[Finding]:
                 "a transaction was cut short, by a crash or a full disk: the backup leaves it "
                 "out, and ZODB removes it when it opens the filestorage",
             )
+        if end.reductions:
+            report.warning(
+                f"{end.reductions:,} transactions have an id that is not later than one before",
+                path,
+                "a clock was set back once, or a tool copied transactions; ZODB opens it, and "
+                "it is backed up and restored whole",
+            )
         if end.tid is not None and (moment_of(end.tid) - run.now).total_seconds() > AHEAD:
             report.warning(
                 f"its last transaction is of {stamp(moment_of(end.tid))}, in the future",

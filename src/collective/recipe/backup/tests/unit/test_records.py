@@ -54,7 +54,6 @@ def test_an_undone_transaction_has_no_records_that_count(tmp_path):
     ("records", "offset"),
     [
         (logs.record(5, logs.tid(1)), 27),
-        (logs.record(4, logs.tid(1), previous=4_000), 27),
         (logs.record(4, logs.tid(1))[:-1], 27),
         (logs.record(4, logs.tid(1))[:20], 27),
         (logs.record(4, logs.tid(1)) + b"more", 27 + 46),
