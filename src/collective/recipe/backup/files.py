@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from collective.recipe.backup.errors import names_a_path, naming
-from collective.recipe.backup.smallfile import regular
+from collective.recipe.backup.smallfile import NotRegularError, regular
 from collective.recipe.backup.unreadable import CannotReadError, CutShortError, unreadable
 
 P = ParamSpec("P")
@@ -183,6 +183,17 @@ class Files:
         """Make *final* hold *data*, in one step for all who read it."""
         with self.writing(final, mode) as writer:
             writer.write(data)
+
+    def publish(self, path: Path, data: bytes, mode: int = 0o666) -> None:
+        """Make the file that a user has named hold *data*, in one step.
+
+        A symbolic link is followed.  Raises NotRegularError for what is no file: a device or
+        a pipe would be gone, and others use it.
+        """
+        final = Path(os.path.realpath(path))
+        if os.path.lexists(final) and not final.is_file():
+            raise NotRegularError(errno.EINVAL, "not a regular file", os.fspath(path))
+        self.write(final, data, mode)
 
     def append(self, path: Path, data: bytes) -> None:
         """Add *data* at the end of *path* and fsync it.  Not atomic: for logs only.

@@ -22,7 +22,7 @@ def write(run: Run, status: Status) -> None:
     if path is not None:
         text = render(samples(run.config, status))
         with in_passing("cannot write the metrics"):
-            run.files.write(path, text.encode("utf-8"), 0o644)
+            run.files.publish(path, text.encode("utf-8"), 0o644)
 
 
 def samples(config: Config, status: Status) -> dict[str, list[Sample]]:

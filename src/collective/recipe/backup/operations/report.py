@@ -10,6 +10,7 @@ from pathlib import Path
 
 from collective.recipe.backup import history, retention
 from collective.recipe.backup.amounts import age, duration, size
+from collective.recipe.backup.config import STANDARD
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.history import Record
@@ -44,7 +45,15 @@ def write(run: Run, path: Path) -> None:
     """Write the page to *path*, in one step."""
     data = report(run).encode("utf-8")
     with explained("cannot write the report", path):
-        run.files.write(path, data)
+        run.files.publish(path, data)
+
+
+def usual_path(run: Run) -> Path:
+    """Return where the page goes if nobody says where: beside the directories of backups."""
+    of = "" if run.destination == STANDARD else f"-{run.destination}"
+    place = run.config.destinations[STANDARD][-1]
+    prefix = run.config.options.locationprefix or place.filestorage.parent
+    return prefix / f"{run.config.part}{of}-report.html"
 
 
 def _tale(run: Run, destination: Destination) -> Tale:

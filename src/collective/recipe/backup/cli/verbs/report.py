@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("backup")
 
+_STANDARD_OUTPUT = Path("-")
+
 
 def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -23,20 +25,25 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         type=Path,
         metavar="FILE",
-        help="write the page to this file, in one step (default: to standard output)",
+        help="write the page to this file, in one step; - is standard output (default: on a "
+        "terminal backup-report.html beside the directories of the backups, else standard output)",
     )
     destination_flag(parser)
 
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
-    from collective.recipe.backup.operations.report import report, write
+    from collective.recipe.backup.operations.report import report, usual_path, write
 
-    if namespace.file is not None:
-        path = namespace.file.absolute()
-        write(run, path)
-        logger.info("the report is in %s", path)
+    path = namespace.file
+    if path is None and answers.width is not None:
+        path = usual_path(run)
+    if path is None or path == _STANDARD_OUTPUT:
+        # so that it is right whatever encoding the other side takes it for
+        page = report(run).encode("ascii", "xmlcharrefreplace").decode("ascii")
+        answers.say(page.rstrip("\n"))
     else:
-        answers.say(report(run).rstrip("\n"))
+        write(run, path.absolute())
+        logger.info("the report is in %s", path.absolute())
     return DONE
 
 
@@ -46,8 +53,9 @@ VERB = Verb(
     "backups\ntake, what verify and rehearse found, what your commands said, and what is "
     "kept.\nIt needs no network and no script.",
     examples=(
-        ("/srv/www/backups.html", "write the page, for a web server or for a mail"),
-        ("", "the same to standard output"),
+        ("", "write the page to var/backup-report.html"),
+        ("/srv/www/backups.html", "write it elsewhere, for a web server or for a mail"),
+        ("- | mail ...", "write it to standard output, as it does without an argument in a pipe"),
     ),
     declare=_declare,
     act=_act,

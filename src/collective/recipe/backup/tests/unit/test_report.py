@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -12,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collective.recipe.backup.cli import main
+from collective.recipe.backup.config import dump
 from collective.recipe.backup.operations.report import report, write
 from collective.recipe.backup.report import plots
 from collective.recipe.backup.report.axes import AmountAxis, TimeAxis
@@ -218,3 +222,59 @@ def test_a_script_says_where_the_page_is(site: Site, tmp_path, capsys):
     assert path.stat().st_size
     assert main("report", "standard", operated.config_path, ["-q", str(path)]) == 0
     assert capsys.readouterr() == ("", "")
+
+
+class Terminal(io.StringIO):
+    """A stream that says of itself that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("part", "of"), [("backup", "standard"), ("mine", "snapshot")])
+def test_a_terminal_is_not_flooded_with_html(site: Site, capsys, monkeypatch, part, of):
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    operated = Operated(site)
+    operated.config = replace(operated.config, part=part)
+    operated.config_path.write_bytes(dump(operated.config))
+    assert main("report", of, operated.config_path, []) == 0
+    name = f"{part}-report.html" if of == "standard" else f"{part}-{of}-report.html"
+    path = site.directory / "var" / name
+    assert capsys.readouterr().err == f"INFO: the report is in {path}\n"
+    assert path.read_text("utf-8").startswith("<!DOCTYPE html>")
+    assert terminal.getvalue() == ""
+
+
+def test_a_terminal_gets_the_page_that_it_asks_for(site: Site, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    operated = Operated(site)
+    assert main("report", "standard", operated.config_path, ["-"]) == 0
+    assert terminal.getvalue().startswith("<!DOCTYPE html>")
+    assert not (site.directory / "var" / "backup-report.html").exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["-"]])
+def test_whoever_reads_a_pipe_gets_the_page_in_any_encoding(site: Site, capsys, arguments):
+    operated = Operated(site)
+    operated.config = replace(operated.config, part="größe")
+    operated.config_path.write_bytes(dump(operated.config))
+    assert main("report", "standard", operated.config_path, arguments) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.isascii()
+    assert "größe" in Balanced(out).text
+
+
+def test_a_page_is_written_where_a_link_leads_and_never_in_the_place_of_a_device(
+    site: Site, tmp_path, capsys
+):
+    operated = Operated(site)
+    (tmp_path / "link").symlink_to("page.html")
+    assert main("report", "standard", operated.config_path, [str(tmp_path / "link")]) == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "page.html").read_text("utf-8").startswith("<!DOCTYPE html>")
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        assert main("report", "standard", operated.config_path, [str(path)]) == 1
+        assert "cannot write the report: not a regular file" in capsys.readouterr().err
+    assert (tmp_path / "pipe").is_fifo()

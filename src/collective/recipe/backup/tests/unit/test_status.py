@@ -385,6 +385,14 @@ def test_a_time_that_is_later_than_now_is_no_age(site: Site, capsys):
     assert main("status", "standard", operated.config_path, ["--nagios"]) == 1
 
 
+def test_metrics_do_not_take_the_place_of_a_device(site, tmp_path, caplog):
+    """As root, /dev/null would be gone for all."""
+    os.mkfifo(tmp_path / "null")
+    Operated(site, metrics_file=tmp_path / "null").backup()
+    assert (tmp_path / "null").is_fifo()
+    assert "cannot write the metrics: not a regular file" in caplog.text
+
+
 def test_what_a_restore_replaced_is_told_and_one_that_was_broken_off_is_critical(site: Site):
     operated = Operated(site)
     operated.backup()
