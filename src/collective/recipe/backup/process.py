@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -30,12 +31,17 @@ LEFT_RUNNING = 1.0
 
 
 def run(
-    arguments: Sequence[str | os.PathLike[str]], *, what: str, good: Collection[int] = (0,)
+    arguments: Sequence[str | os.PathLike[str]],
+    *,
+    what: str,
+    good: Collection[int] = (0,),
+    hints: Mapping[int, str] | None = None,
 ) -> int:
     """Run a program, its output passed through to our stderr; return its exit status.
 
     No shell is involved.  Raises CommandFailed with the status if that is not a *good* one,
-    or when there is no such program; *what* says in words what it was to do.
+    or when there is no such program; *what* says in words what it was to do, *hints* what can
+    be done about a status.
     """
     import shlex
     import subprocess
@@ -50,9 +56,20 @@ def run(
             f"{what}: cannot start {os.fspath(arguments[0])!r} ({error.strerror})",
             hint="is it installed, and is its directory in PATH?",
         ) from error
-    if done.returncode not in good:
-        raise CommandFailed(f"{what}: {_ended(done.returncode)}", where=shown)
-    return done.returncode
+    status = done.returncode
+    if status not in good:
+        hint = (hints or {}).get(status) or _HINTS.get(status, "what it said stands above")
+        raise CommandFailed(f"{what}: {_ended(status)}", where=shown, hint=hint)
+    return status
+
+
+_HINTS = {
+    -signal.SIGKILL: "it was killed, maybe by the kernel for want of memory: look into the system "
+    "log",
+    -signal.SIGTERM: "it was asked to end: run the command again",
+    -signal.SIGSEGV: "it crashed: is it damaged, or does it not fit this machine?",
+}
+"""What can be done about an exit status, whatever the program is; a signal is negative."""
 
 
 class Ended(NamedTuple):

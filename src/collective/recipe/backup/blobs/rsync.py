@@ -28,6 +28,24 @@ PROGRAM = "rsync"
 
 _PARTLY, _VANISHED = 23, 24
 """rsync's exit status when it could not copy something, and when files went away, as in a pack."""
+_WITHOUT = "our own copier needs no rsync: set use_rsync = false"
+_HINTS = {
+    1: f"rsync does not take these arguments: mend rsync_options; {_WITHOUT}",
+    2: f"the rsync at the other end is too old or is none; {_WITHOUT}",
+    3: "a directory is missing or cannot be read: rsync named it above",
+    4: f"rsync was built without what rsync_options ask for: mend them; {_WITHOUT}",
+    5: "rsync could not start its server: with rsync_options to another machine, is it there?",
+    10: "the connection failed: with rsync_options to another machine, try that by hand",
+    11: "rsync could not read or write a file, which it named above: is the disk full?",
+    12: "rsync ended in the middle: is there enough memory, and room on the disk?",
+    14: "the processes of rsync lost each other: is there enough memory?",
+    20: "rsync was interrupted: run the command again",
+    22: f"rsync did not get enough memory; {_WITHOUT}",
+    25: "rsync_options have a --max-delete, which makes no sense for a new copy: take it out",
+    30: "rsync waited too long: take --timeout out of rsync_options",
+    35: "rsync waited too long for a connection: take --contimeout out of rsync_options",
+}
+"""What can be done about an exit status of rsync, see rsync(1)."""
 _LEFT_OUT = (
     *("/tmp/", "/.removed", "/lost+found/"),  # noqa: S108  below the root of the source
     *(".backup.restoring*", ".backup.leaving*", ".backup.replaced*"),
@@ -51,6 +69,7 @@ class ByRsync(Transfer):
             self.arguments(),
             what="copying the blobs with rsync",
             good=(0, _PARTLY, _VANISHED),
+            hints=_HINTS,
         )
         look = self._looked_at_closely if status == _PARTLY else self.attempt
         return in_order(look, self.on_made_ground(orders), self.is_long)

@@ -360,6 +360,30 @@ def latest(operated: Operated) -> str | None:
     return os.readlink(link) if link.is_symlink() else None
 
 
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ("exit 3", "a directory is missing or cannot be read"),
+        ("exit 11", "is the disk full?"),
+        ("exit 12", "is there enough memory"),
+        ("exit 20", "run the command again"),
+        ("exit 30", "take --timeout out of rsync_options"),
+        ("exit 99", "what it said stands above"),
+        ("kill -KILL $$", "for want of memory"),
+    ],
+)
+def test_an_rsync_that_fails_is_told_with_what_can_be_done(
+    site, tmp_path, monkeypatch, ends, said
+) -> None:
+    (tmp_path / "rsync").write_text(f"#!/bin/sh\n{ends}\n")
+    (tmp_path / "rsync").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    site.commit({"a": 1}, {"a": b"first"})
+    with pytest.raises(CommandFailed, match="copying the blobs with rsync") as caught:
+        Operated(site, use_rsync=True).backup()
+    assert said in caught.value.hint
+
+
 @pytest.mark.needs("rsync")
 def test_a_failing_rsync_is_exit_7_and_nothing_of_it_is_left(site, tmp_path, capfd) -> None:
     operated = Operated(site, use_rsync=True, keep=1)
@@ -374,6 +398,7 @@ def test_a_failing_rsync_is_exit_7_and_nothing_of_it_is_left(site, tmp_path, cap
         broken.backup(full=True)
 
     assert caught.value.exit_code == 7
+    assert "mend rsync_options" in caught.value.hint
     assert "no-such-option" in capfd.readouterr().err
     assert sorted(os.listdir(operated.place().blobstorage)) == sorted(names)
     assert [point.restorable for point in operated.points()] == [True, False]

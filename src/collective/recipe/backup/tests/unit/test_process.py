@@ -37,6 +37,13 @@ def test_a_program_that_fails_is_an_error_with_its_status():
         run([sys.executable, "-c", "raise SystemExit(3)"], what="copy the blobs")
     assert caught.value.what == "copy the blobs: exit status 3"
     assert caught.value.where.startswith(sys.executable)
+    assert caught.value.hint == "what it said stands above"
+
+
+def test_what_can_be_done_about_a_status_is_the_hint():
+    with pytest.raises(CommandFailed) as caught:
+        run([sys.executable, "-c", "raise SystemExit(3)"], what="copy", hints={3: "do it again"})
+    assert caught.value.hint == "do it again"
 
 
 def test_a_program_that_was_killed_is_an_error_with_its_signal():
