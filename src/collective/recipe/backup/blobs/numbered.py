@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import count, takewhile
@@ -31,6 +31,7 @@ from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Problem
+from collective.recipe.backup.mounts import mounts_in
 from collective.recipe.backup.smallfile import UnfitError, read_small
 from collective.recipe.backup.times import is_stamp, stamp
 
@@ -88,7 +89,7 @@ class NumberedSet(BlobSet):
 
 def stamp_of(path: Path) -> str:
     """Return the stamp of the moment at which *path* was last changed."""
-    return stamp(datetime.fromtimestamp(int(path.lstat().st_mtime), timezone.utc))
+    return stamp(datetime.fromtimestamp(int(path.stat().st_mtime), timezone.utc))
 
 
 def find_numbered(directory: Path, name: str) -> list[NumberedSet]:
@@ -97,7 +98,7 @@ def find_numbered(directory: Path, name: str) -> list[NumberedSet]:
     A directory that is not there holds none.
     """
     found = [NumberedSet(directory / f"{name}.{each}", name) for each in _numbers(directory, name)]
-    return [each for each in found if each.root.is_dir() and not each.root.is_symlink()]
+    return [each for each in found if each.root.is_dir()]
 
 
 def _numbers(directory: Path, name: str) -> list[int]:
@@ -105,7 +106,8 @@ def _numbers(directory: Path, name: str) -> list[int]:
     prefix = f"{name}."
     try:
         with os.scandir(directory) as entries:
-            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            # a link to another disk counts, as in find_sets
+            names = [entry.name for entry in entries if entry.is_dir()]
     except FileNotFoundError:
         return []
     rest = (each[len(prefix) :] for each in names if each.startswith(prefix))
@@ -121,6 +123,7 @@ def rotate_in(blob_set: BlobSet, files: Files) -> NumberedSet:
         used = set(_numbers(directory, storage))
         moving = len(list(takewhile(used.__contains__, count())))
         _check_free(directory / f"{storage}.{moving}")
+        _check_mounts([directory / f"{storage}.{number}" for number in range(moving)])
         for number in reversed(range(moving)):
             place = directory / f"{storage}.{number}"
             files.rename(place, directory / f"{storage}.{number + 1}")
@@ -135,4 +138,16 @@ def _check_free(place: Path) -> None:
             "this is in the way of the numbered blob backups",
             where=place,
             hint="nothing but directories has such a name: move it away",
+        )
+
+
+def _check_mounts(places: Iterable[Path]) -> None:
+    """Raise BackupError if a disk is mounted in what gets another number: it would go along."""
+    for mount in (
+        mount for place in places if not place.is_symlink() for mount in mounts_in(place)
+    ):
+        raise BackupError(
+            "a disk is mounted in a numbered blob backup, whose number changes with each backup",
+            where=mount,
+            hint="unmount it, or let the backups have stamps: blob_timestamps = true",
         )

@@ -82,6 +82,17 @@ class BlobSet:
         return self.path / self.storage
 
     @property
+    def elsewhere(self) -> Path | None:
+        """Where the tree lies if a symbolic link leads to it, else None."""
+        linked = self.path.is_symlink() or self.root.is_symlink()
+        return Path(os.path.realpath(self.root)) if linked else None
+
+    @property
+    def room(self) -> Path:
+        """A directory on the disk of the tree, for what is copied there."""
+        return Path(os.path.realpath(self.root)) if self.root.is_symlink() else self.path
+
+    @property
     def checksums(self) -> Checksums:
         """What each file of the tree must be."""
         return Checksums(self.path)
@@ -129,11 +140,12 @@ class BlobSet:
 def find_sets(directory: Path, name: str) -> list[BlobSet]:
     """Return the sets of the storage *name* in *directory*, oldest first.
 
-    A directory that is not there holds none.  Partial ones are never among them.
+    A directory that is not there holds none.  Partial ones are never among them.  A link to
+    another disk counts as what it leads to: an administrator has moved an old set there.
     """
     try:
         with os.scandir(directory) as entries:
-            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            names = [entry.name for entry in entries if entry.is_dir()]
     except FileNotFoundError:
         return []
     prefix = f"{name}."
@@ -142,7 +154,7 @@ def find_sets(directory: Path, name: str) -> list[BlobSet]:
         for each in sorted(names)
         if each.startswith(prefix) and is_stamp(each[len(prefix) :])
     ]
-    return [each for each in found if each.root.is_dir() and not each.root.is_symlink()]
+    return [each for each in found if each.root.is_dir()]
 
 
 def missing(blob_set: BlobSet, ids: Iterable[BlobId]) -> Iterator[BlobId]:
@@ -154,7 +166,10 @@ def missing(blob_set: BlobSet, ids: Iterable[BlobId]) -> Iterator[BlobId]:
 
 
 def remove(blob_set: BlobSet, files: Files) -> None:
-    """Remove a set; in one step for those who look, which then takes its time."""
+    """Remove a set; in one step for those who look, which then takes its time.
+
+    Of one that lies elsewhere only the link is removed.
+    """
     partial = files.partial_name(blob_set.path)
     files.rename(blob_set.path, partial)
     files.remove_tree(partial)
@@ -228,6 +243,7 @@ def extend(  # noqa: PLR0913  the last two come from outside, as everywhere
     (total, rest), copied = counted(ids), Copied()
     with explained("cannot back up the blobs", source):
         files.sweep(blob_set.path)
+        files.sweep(blob_set.room)
         with progress.phase("copying new blobs", total, "files") as advance:
             while batch := list(dict.fromkeys(islice(rest, _BATCH))):
                 done = Addition(source, blob_set, files).add(batch)
@@ -321,7 +337,7 @@ class Addition:
                 self._files.publish_copy,
                 source,
                 self._target / entry.path,
-                room=self._set.path,
+                room=self._set.room,
                 sync=False,
             )
             return Done(entry, How.COPIED, copied_whole(entry.path, source, copy))

@@ -6,6 +6,7 @@ How a backup keeps its blobs is a matter of style; see the rooms of ``blobstyles
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -24,6 +25,7 @@ from collective.recipe.backup.blobs.foreign import foreign_of
 from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
 from collective.recipe.backup.blobs.numbered import NumberedSet
 from collective.recipe.backup.blobs.older import disordered
+from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.blobs.snapshots import still_lacks
 from collective.recipe.backup.destinations import Reads, Staged
 from collective.recipe.backup.destinations.blobstyles import Demand, Style, Workshop
@@ -34,9 +36,12 @@ from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage.blobrecords import blobs
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
 from collective.recipe.backup.model import BlobId, Problem
+from collective.recipe.backup.mounts import mounts_in
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo.backup import Taken
 from collective.recipe.backup.times import ZERO_TID, Tid
+
+logger = logging.getLogger("backup")
 
 MakeStyle = Callable[[Workshop], Style]
 
@@ -281,10 +286,34 @@ class BlobPart:
         # the last of a chain of archives first: what is left can be restored at any time
         for each in sorted(going, key=_age, reverse=True):
             if isinstance(each, Tree):
+                if _is_held(each.blob_set):
+                    continue
                 sets.remove(each.blob_set, self._shop.files)
             elif isinstance(each, Archived):
                 names.remove(each.archive, self._shop.files)
             yield each.name
+
+
+def _is_held(blob_set: BlobSet) -> bool:
+    """Tell whether a disk is mounted in a set, which would be emptied with it; say so.
+
+    Of a set that lies elsewhere only the link goes, which is said as well.
+    """
+    if blob_set.elsewhere is not None:
+        logger.warning(
+            "%s is not needed any longer: the link to it goes, remove %s by hand",
+            blob_set.name,
+            blob_set.elsewhere,
+        )
+        return False
+    for mount in mounts_in(blob_set.path):
+        logger.warning(
+            "%s is not needed any longer and stays, since a disk is mounted at %s: unmount it",
+            blob_set.name,
+            mount,
+        )
+        return True
+    return False
 
 
 def _since(before: Manifest, log: TransactionLog, end: int) -> Iterator[BlobId]:

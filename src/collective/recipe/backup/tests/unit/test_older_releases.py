@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from datetime import datetime, timedelta
 from functools import cache
@@ -80,6 +81,26 @@ def check_history(inherited: Inherited, tmp_path: Path) -> None:
 
 
 def test_what_older_releases_made_is_restored_for_ever(inherited, tmp_path) -> None:
+    check_history(inherited, tmp_path)
+
+
+@pytest.mark.parametrize("moved", ["whole", "inner"])
+def test_what_was_moved_to_another_disk_and_linked_is_restored(
+    inherited, tmp_path, moved: str
+) -> None:
+    """Administrators make room so: the directory or archive is a link, or the tree in it is."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    place = inherited.operated.place()
+    for found in [*place.blobstorage.glob("blobstorage.*"), *place.filestorage.glob("*.*")]:
+        keep = found.stat()
+        path = found / "blobstorage" if moved == "inner" and found.is_dir() else found
+        target = shutil.move(path, disk / f"{found.name}-{path.name}")
+        path.symlink_to(target)
+        if path != found:
+            # where an older release has numbered, this alone says when it was made
+            os.utime(found, ns=(keep.st_atime_ns, keep.st_mtime_ns))
+
     check_history(inherited, tmp_path)
 
 
