@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collective.recipe.backup.errors import IntegrityError
-from collective.recipe.backup.files import Files
+from collective.recipe.backup.files import PROBE, Files, is_partial
 
 logger = logging.getLogger("backup")
 
@@ -227,7 +227,7 @@ def _pairs(source: Path, target: Path, place: Place) -> Iterator[tuple[Path, Pat
     ours = {STAGED, LEAVING, REPLACED, *_OF_THE_DISK}
     for name in sorted(os.listdir(source)):
         path = source / name
-        is_ours = name in ours or name.startswith(f"{STAGED}.")
+        is_ours = name in ours or (name.startswith(f"{PROBE}.") and is_partial(name))
         if not (is_ours and source == place.root) and path not in place.mounts:
             yield path, target / name
 

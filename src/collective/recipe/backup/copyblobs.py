@@ -46,6 +46,7 @@ from collective.recipe.backup.destinations.blobstyles.trees import EachBackup, N
 from collective.recipe.backup.destinations.points import what_is_lacking
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.journal import check_names
 from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repozo.ledger import is_data_file
@@ -270,6 +271,7 @@ def _restore(
     journal = swap.journal_path(target)
     with explained("cannot restore the blobs", target):
         files.make_directories(target.parent)
+        check_names(journal, [target])
         swap.finish(journal, files)
         way = way_of(target, files)
         way.make_ready(files)

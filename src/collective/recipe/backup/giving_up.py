@@ -19,21 +19,27 @@ from pathlib import Path
 from collective.recipe.backup.contents import LEAVING
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.journal import DONE, UNDOING, Move, Slot, read
+from collective.recipe.backup.journal import UNDOING, read
+from collective.recipe.backup.moves import Move, Slot
 
 _COMING, _LEFT = "what was to become live", "what was live before"
 
 
-def check(journal: Path) -> None:
-    """Raise NoRestorePoint if no restore was broken off."""
-    _state(journal, ())
+def check(journal: Path) -> bool:
+    """Tell whether *journal* says what is where.
+
+    Raises NoRestorePoint if no restore was broken off.
+    """
+    state, _slots = _state(journal, ())
+    return bool(state)
 
 
 def give_up(journal: Path, lives: Sequence[Path], stamp: str, files: Files) -> list[str]:
     """Set aside what the restore of *journal* has left; return in lines what is where.
 
-    *lives* are the names to look at if the journal is damaged.  Raises NoRestorePoint if no
-    restore was broken off, and OSError if not even the journal can be renamed.
+    *lives* are the names to look at if the journal is damaged, or came with a copy of a site.
+    Raises NoRestorePoint if no restore was broken off, and OSError if not even the journal can
+    be renamed.
     """
     state, slots = _state(journal, lives)
     lines: list[str] = []
@@ -50,17 +56,25 @@ def give_up(journal: Path, lives: Sequence[Path], stamp: str, files: Files) -> l
 def _state(journal: Path, lives: Sequence[Path]) -> tuple[str, list[Slot]]:
     """Return the state of a restore that was broken off ("": unknown), and where to look."""
     try:
-        state, moves = read(journal)
+        found = read(journal)
     except IntegrityError:
-        state, moves = "", [Move(live=live, inside=way) for live in lives for way in (None, ())]
-        moves = [move for move in moves if move.inside is None or move.live.is_dir()]
-    if state in (None, DONE):
+        return "", _slots_of(lives)
+    if found.state is None or not found.is_pending:
         raise NoRestorePoint(
             "no restore was broken off here, so there is nothing to give up",
             where=journal.parent,
             hint="--undo puts back what the last restore replaced",
         )
-    return state, [slot for move in moves for slot in move.slots]
+    if found.copied_from is not None:  # what it names is elsewhere
+        return "", _slots_of(lives)
+    return found.state, [slot for move in found.moves for slot in move.slots]
+
+
+def _slots_of(lives: Sequence[Path]) -> list[Slot]:
+    """Return all places where a restore of *lives* may have left something."""
+    moves = [Move(live=live) for live in lives]
+    moves += [Move(live=live, inside=()) for live in lives if live.is_dir()]
+    return [slot for move in moves for slot in move.slots]
 
 
 def _now(slot: Slot, state: str) -> str:

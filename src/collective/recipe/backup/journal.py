@@ -3,6 +3,7 @@
 ``Data.fs.restore.json`` lies beside the main filestorage and is replaced in one step, so a
 run that dies leaves it as it was before or after::
 
+    journal its own path: it is of another place if that is not where it lies
     state   swapping, undoing: broken off, unless a run is at it; done: it can be undone
     moves   see Move
     known   once it is done, by what each filestorage is known again: an inode, a size and a
@@ -12,13 +13,12 @@ run that dies leaves it as it was before or after::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from collective.recipe.backup.contents import STAGED, Place, places_of
 from collective.recipe.backup.errors import (
     BackupError,
     IntegrityError,
@@ -27,7 +27,7 @@ from collective.recipe.backup.errors import (
 )
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.graft import digest_of_ends
-from collective.recipe.backup.mounts import mount_of, mounts_in
+from collective.recipe.backup.moves import Move
 from collective.recipe.backup.smallfile import (
     Form,
     LaterReleaseError,
@@ -37,84 +37,21 @@ from collective.recipe.backup.smallfile import (
 
 FORM = Form(version=1, indent=1)
 JOURNAL_SUFFIX = ".restore.json"
-STAGED_SUFFIX = ".restoring"
-REPLACED_SUFFIX = ".replaced"
-
 SWAPPING, DONE, UNDOING = "swapping", "done", "undoing"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Move:
-    """One name that changes: *live* gives way, and to what is *staged* if there is such.
+class Journal:
+    """What a journal says; without one there is no *state*, and there are no *moves*."""
 
-    A *companion* describes the live data and must never stand beside other data, as an
-    index does: it goes before and comes after, and need not be there at all.
-
-    With *keep*, live data keeps its first bytes, so many, and what is staged is the rest:
-    it is grafted in place (see graft).  With *difference*, what is staged is only what
-    makes the new tree of the live one, which changes in place (see transplant).
-
-    *filestorage* is the one that a blobstorage belongs to, which need not change itself: a
-    pack of it changes the blobs.
-    """
-
-    live: Path
-    staged: bool = True
-    companion: Path | None = None
-    keep: int | None = None
-    difference: bool = False
-    filestorage: Path | None = None
-    inside: tuple[str, ...] | None = None
-    """The paths of mounts below *live*, whose contents change; None: its name does."""
-    mounts: tuple[str, ...] | None = None
-    """What was mounted in and around it; None: an older release did not note it."""
+    state: str | None = None  # SWAPPING, UNDOING or DONE; None: there is no journal
+    moves: tuple[Move, ...] = ()
+    copied_from: Path | None = None  # where it was written; None: where it lies
 
     @property
-    def in_place(self) -> bool:
-        """Tell whether live data is changed, not exchanged."""
-        return self.difference or self.keep is not None
-
-    @property
-    def places(self) -> list[Place]:
-        """The directories that have rooms of their own in them."""
-        return [] if self.inside is None else places_of(self.live, self.inside)
-
-    @property
-    def exchanged_places(self) -> list[Place]:
-        """The directories whose contents are exchanged, all of them."""
-        return [] if self.difference else self.places
-
-    @property
-    def slots(self) -> list[Slot]:
-        """What gives way to what, companions included."""
-        if self.inside is None:
-            names = filter(None, (self.live, self.companion))
-            return [Slot(name, staged_path(name), replaced_path(name)) for name in names]
-        return [Slot(place.root, place.staged, place.replaced) for place in self.places]
-
-    @property
-    def now_mounted(self) -> tuple[str, ...]:
-        """What is mounted in and around it."""
-        points = [mount_of(self.live.parent), *mounts_in(self.live)]
-        return tuple(map(str, points))
-
-
-class Slot(NamedTuple):
-    """What is *live*, where that is *staged* which comes, and where it is when *replaced*."""
-
-    live: Path
-    staged: Path
-    replaced: Path
-
-
-def staged_path(live: Path, *, inside: bool = False) -> Path:
-    """Return the name under which the replacement of *live* is made whole."""
-    return live / STAGED if inside else live.with_name(live.name + STAGED_SUFFIX)
-
-
-def replaced_path(live: Path) -> Path:
-    """Return the name of what was live, afterwards."""
-    return live.with_name(live.name + REPLACED_SUFFIX)
+    def is_pending(self) -> bool:
+        """Tell whether what it tells of was broken off."""
+        return self.state in (SWAPPING, UNDOING)
 
 
 def journal_path(filestorage: Path) -> Path:
@@ -126,6 +63,7 @@ def write(journal: Path, state: str, moves: Sequence[Move], files: Files) -> Non
     """Let the *journal* say this, in one step."""
     content = {
         "state": state,
+        "journal": str(journal),
         "known": _known(journal, moves) if state == DONE else {},
         "moves": [
             {
@@ -144,14 +82,21 @@ def write(journal: Path, state: str, moves: Sequence[Move], files: Files) -> Non
     files.write(journal, FORM.encode(content))
 
 
-def read(journal: Path) -> tuple[str | None, list[Move]]:
-    """Return the state and the moves that *journal* tells of, None and none if it is not there.
+def read(journal: Path) -> Journal:
+    """Return what *journal* says.
 
     Raises IntegrityError if it is damaged, or of a later release.
     """
     with _understood(journal):
         table = _load(journal)
-        return (None, []) if table is None else (_state(table), _moves(table))
+        if table is None:
+            return Journal()
+        written = table.path("journal")
+        return Journal(
+            state=_state(table),
+            moves=tuple(_moves(table)),
+            copied_from=None if written == journal else written,
+        )
 
 
 def _load(journal: Path) -> Table | None:
@@ -228,6 +173,32 @@ def _known(journal: Path, moves: Sequence[Move]) -> dict[str, dict[str, str | in
                 "ends": digest_of_ends(live, size),
             }
     return known
+
+
+def check_names(journal: Path, ours: Collection[Path]) -> None:
+    """Raise IntegrityError if root would change what the writer of *journal* could not.
+
+    A restore of another part of the site may have changed what this part knows nothing of.
+    So a path that is none of *ours* counts if the owner of the journal could change it.
+    """
+    found = read(journal)
+    for move in () if found.copied_from else found.moves:
+        for path in filter(None, (move.live, move.companion)):
+            if path not in ours and not _could_change(journal, move, path):
+                raise IntegrityError(
+                    f"this names {path}, which does not belong to the site",
+                    where=journal,
+                    hint="find out who wrote it, and move it away",
+                )
+
+
+def _could_change(journal: Path, move: Move, path: Path) -> bool:
+    """Tell whether the owner of *journal* owns the directory in which *move* changes *path*."""
+    owner = journal.lstat().st_uid
+    if os.geteuid() or not owner:
+        return True
+    directory = path.parent if move.inside is None else path
+    return directory.is_dir() and directory.stat().st_uid == owner
 
 
 def check_mounts(moves: Sequence[Move]) -> None:

@@ -39,21 +39,23 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.graft import graft, save_tail
 from collective.recipe.backup.journal import (
     DONE,
-    REPLACED_SUFFIX,
-    STAGED_SUFFIX,
     SWAPPING,
     UNDOING,
-    Move,
-    Slot,
     check_mounts,
     check_same_files,
     journal_path,
     read,
-    replaced_path,
-    staged_path,
     write,
 )
 from collective.recipe.backup.mounts import mounts_in
+from collective.recipe.backup.moves import (
+    REPLACED_SUFFIX,
+    STAGED_SUFFIX,
+    Move,
+    Slot,
+    replaced_path,
+    staged_path,
+)
 from collective.recipe.backup.transplant import CARRIED_OUT, prepare, transplant, try_out
 
 __all__ = [
@@ -64,7 +66,7 @@ __all__ = [
     "is_pending",
     "journal_path",
     "let_go",
-    "lives",
+    "named",
     "replaced",
     "replaced_path",
     "staged_path",
@@ -102,44 +104,51 @@ def swap(journal: Path, moves: Sequence[Move], files: Files) -> None:
 
 def is_pending(journal: Path) -> bool:
     """Tell whether a restore died between its changes."""
-    state, _moves = read(journal)
-    return state in (SWAPPING, UNDOING)
+    return read(journal).is_pending
 
 
 def finish(journal: Path, files: Files) -> bool:
     """Finish the changes of a restore that died; False if there was none."""
-    state, moves = read(journal)
+    found = read(journal)
+    if not found.is_pending:
+        return False
+    if found.copied_from is not None:
+        raise IntegrityError(
+            f"this site was copied from {found.copied_from.parent}, where a restore had been "
+            "broken off: part of it is what it was there, part is restored",
+            where=journal,
+            hint="--give-up sets aside what that restore has left; then restore the site here",
+        )
     with (
         _mixture_told(journal),
         explained("cannot finish the restore that was broken off", journal),
     ):
-        if state not in (SWAPPING, UNDOING):
-            return False
-        check_mounts(moves)
-        if state == UNDOING:
-            _stage_again(journal, moves, files)
+        check_mounts(found.moves)
+        if found.state == UNDOING:
+            _stage_again(journal, found.moves, files)
         else:
-            _carry_on(journal, moves, files)
+            _carry_on(journal, found.moves, files)
     return True
 
 
-def lives(journal: Path) -> list[Path]:
-    """Return what is live by the names in the journal, whatever its state; companions aside."""
-    return [move.live for move in read(journal)[1]]
+def named(journal: Path) -> list[Move]:
+    """Return what the last restore here has changed, or was changing."""
+    found = read(journal)
+    return [] if found.copied_from else list(found.moves)
 
 
 def replaced(journal: Path) -> list[Path]:
     """Return what the last restore replaced and is still there."""
-    state, moves = read(journal)
-    if state != DONE:
+    found = read(journal)
+    if found.state != DONE or found.copied_from is not None:
         return []
-    return [path for move in moves for path in _replaced(move)]
+    return [path for move in found.moves for path in _replaced(move)]
 
 
 def undo(journal: Path, files: Files) -> None:
     """Put back what the last restore replaced.  Raises NoRestorePoint if it is not there."""
-    state, moves = read(journal)
-    if state != DONE or not replaced(journal):
+    moves = named(journal)
+    if not replaced(journal):
         raise NoRestorePoint(
             "there is nothing to undo",
             where=journal.parent,
@@ -169,15 +178,18 @@ def undo(journal: Path, files: Files) -> None:
 
 
 def let_go(journal: Path, files: Files) -> None:
-    """Remove what an earlier restore replaced, and its journal."""
-    state, moves = read(journal)
-    if state is None:
+    """Remove what an earlier restore replaced, and its journal.
+
+    Of one that came with a copy of a site only the journal goes: it names what is elsewhere.
+    """
+    found = read(journal)
+    if found.state is None:
         return
-    if state != DONE:
+    if found.is_pending:
         raise BackupError(
             "a restore was broken off here", where=journal, hint="run the restore again"
         )
-    going = [slot.replaced for slot in _slots(moves)]
+    going = [] if found.copied_from else [slot.replaced for slot in _slots(found.moves)]
     _check_no_mounts(going)
     # without the journal nobody takes what is left of it for something to put back
     files.remove(journal)

@@ -14,8 +14,8 @@ from pathlib import Path
 from collective.recipe.backup import contents
 from collective.recipe.backup.errors import BackupError, from_os_error
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.journal import Move, staged_path
 from collective.recipe.backup.mounts import mounts_in
+from collective.recipe.backup.moves import Move, staged_path
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,7 @@ def restore_points(directory: Path, blobs: BlobPart | None) -> list[RestorePoint
     )
     points = []
     for (chain, part), after in zip_longest(parts, [part.stamp for _chain, part in parts[1:]]):
-        point = _with_manifest(chain, part, found, blobs.storage if blobs else "")
+        point = _with_manifest(chain, part, found, blobs.storage if blobs else None)
         if point is None:
             theirs = belongings.of(part.stamp, after)
             point = _without_manifest(chain, part, theirs, has_blobs=blobs is not None)
@@ -83,9 +83,13 @@ def what_is_lacking(found: Manifest | Copied) -> Iterator[str]:
 
 
 def _with_manifest(
-    chain: Chain, part: Part, blobs: Mapping[str, Holding], storage: str
+    chain: Chain, part: Part, blobs: Mapping[str, Holding], storage: str | None
 ) -> RestorePoint | None:
-    """Return the restore point of *part*, None if it has no manifest."""
+    """Return the restore point of *part*, None if it has no manifest.
+
+    Without a *storage* no blobs are backed up now, and those of a manifest do not count: the
+    filestorage can be restored without them.
+    """
     try:
         written = manifest.read(chain.directory, part.stamp)
     except BackupError as error:
@@ -97,6 +101,8 @@ def _with_manifest(
         return None
     if (written.chain, written.end) != (chain.stamp, part.end):
         return _unusable(chain, part, "its manifest does not fit the ledger")
+    if storage is None:
+        return point_of(replace(written, blobs=None, blob_bytes=None, missing=(), lost=0))
     if written.blobs is not None and written.blobs not in blobs:
         problem = f"its blobs are missing: {written.blobs}"
         if not written.blobs.startswith(f"{storage}."):

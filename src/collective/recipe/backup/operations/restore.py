@@ -26,7 +26,6 @@ from collective.recipe.backup.blobs.layout import refuse_cache
 from collective.recipe.backup.destinations import Destination, Staged, Targets
 from collective.recipe.backup.errors import (
     BackupError,
-    IntegrityError,
     NoRestorePoint,
     UsageError,
     explained,
@@ -36,15 +35,20 @@ from collective.recipe.backup.model import MAIN, RestorePoint, Source
 from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.choosing import alternative_named, choice_of, warn_of_later
 from collective.recipe.backup.operations.course import course
-from collective.recipe.backup.operations.elsewhere import refuse_used
 from collective.recipe.backup.operations.run import Run, one_run
+from collective.recipe.backup.operations.targets import (
+    check_journal,
+    index_of,
+    journal_of,
+    lives_of,
+    lock_targets,
+    targets_of,
+)
 from collective.recipe.backup.restorepoints import Choice
 from collective.recipe.backup.times import Tid, monotonic, show_tid, stamp
 from collective.recipe.backup.ways import Way, way_of
 
 logger = logging.getLogger("backup")
-
-INDEX_SUFFIX = ".index"
 
 _PRIVATE, _USUAL = 0o600, 0o666
 
@@ -85,7 +89,7 @@ def restore(run: Run, order: Order) -> bool:
     """
     order = _of_what_there_is(run, order)
     with one_run(run), ExitStack() as closed, ExitStack() as held:
-        targets = _lock_targets(run, order, closed)
+        targets = lock_targets(run, order.to, closed)
         _finish_earlier(run, targets)
         _refuse_caches(targets, order)
         jobs = [] if _come_with_pre_command(run) else _jobs(run, order, targets, held)
@@ -100,12 +104,12 @@ def restore(run: Run, order: Order) -> bool:
             ways = [_ways(run, job.target, order) for job in jobs]
             moves = []
             every = [way for each in ways for way in each.all]
-            with _nothing_left_of(every, _journal(targets), run):
+            with _nothing_left_of(every, journal_of(targets), run):
                 for job, its_ways in zip(jobs, ways, strict=True):
                     with alternative_named(run, job.destination, job.choice, job.points):
                         moves += _stage(run, job, its_ways)
                 account.phases["stage"] = monotonic() - started
-                swap.swap(_journal(targets), moves, run.files)
+                swap.swap(journal_of(targets), moves, run.files)
             account.phases["swap"] = monotonic() - started - account.phases["stage"]
     logger.info("restored in %.1f s", monotonic() - started)
     return True
@@ -117,7 +121,7 @@ def describe(run: Run, order: Order) -> str:
     Nothing is locked: the site may be running, and so may a backup.
     """
     order = _of_what_there_is(run, order)
-    return _what_will_happen(_jobs(run, order, _targets(run, order), None), order)
+    return _what_will_happen(_jobs(run, order, targets_of(run, order.to), None), order)
 
 
 def stream(run: Run, order: Order, write: Callable[[bytes], object]) -> None:
@@ -136,11 +140,11 @@ def undo(run: Run) -> bool:
     Raises NoRestorePoint if it is not there.
     """
     with one_run(run), ExitStack() as locks:
-        targets = _lock_targets(run, Order(), locks)
+        targets = lock_targets(run, None, locks)
         _finish_earlier(run, targets)
         if not _agreed(run, targets, "This puts back what was live before the last restore:"):
             return False
-        swap.undo(_journal(targets), run.files)
+        swap.undo(journal_of(targets), run.files)
     logger.info("what was live before the last restore is live again")
     return True
 
@@ -148,9 +152,9 @@ def undo(run: Run) -> bool:
 def let_go(run: Run) -> bool:
     """Remove what the last restore replaced; False if the user said no."""
     with one_run(run), ExitStack() as locks:
-        targets = _lock_targets(run, Order(), locks)
+        targets = lock_targets(run, None, locks)
         _finish_earlier(run, targets)
-        journal = _journal(targets)
+        journal = journal_of(targets)
         if swap.replaced(journal):
             if not _agreed(run, targets, "This removes for good what the last restore replaced:"):
                 return False
@@ -168,29 +172,24 @@ def give_up(run: Run) -> list[str] | None:
     Returns in lines what is where.  Raises NoRestorePoint if no restore was broken off.
     """
     with one_run(run):
-        targets = _targets(run, Order())
-        journal = _journal(targets)
-        giving_up.check(journal)
+        targets = targets_of(run, None)
+        journal = journal_of(targets)
+        if giving_up.check(journal):
+            check_journal(targets)
         question = (
             "This gives up the restore that was broken off, and removes nothing.\n"
             "The site stays as it is now, part of it restored."
         )
         if run.ask is not None and not run.ask(question):
             return None
-        lives = [live for target in targets for live in _lives(target)]
+        lives = [live for target in targets for live in lives_of(target)]
         with explained("cannot give up the restore that was broken off"):
             return giving_up.give_up(journal, lives, stamp(run.now), run.files)
 
 
-def _lives(target: Source) -> list[Path]:
-    """Return all that a restore may replace: filestorage, its index and the blobstorage."""
-    lives = [target.filestorage, _index_of(target.filestorage)]
-    return [*lives, target.blobstorage] if target.blobstorage else lives
-
-
 def _agreed(run: Run, targets: Sequence[Source], what: str) -> bool:
     """Ask before what a restore replaced comes back or goes."""
-    replaced = swap.replaced(_journal(targets))
+    replaced = swap.replaced(journal_of(targets))
     if run.ask is None or not replaced:
         return True
     return run.ask("\n".join([what, *(f"    {printable(str(path))}" for path in replaced)]))
@@ -244,74 +243,8 @@ def _without_blobs(choice: Choice) -> NoRestorePoint:
     )
 
 
-def _lock_targets(run: Run, order: Order, locks: ExitStack) -> list[Source]:
-    """Return where to restore each source to, with everybody kept from opening it.
-
-    The lock lies where the site looks for it: beside a symbolic link, or beside what it
-    points to if the site, or another one, opens it by that name.
-    """
-    locked: set[Path] = set()
-    for filestorage, _blobs in _places(run, order):
-        real = Path(os.path.realpath(filestorage))
-        for name in (Path(os.path.realpath(filestorage.parent)) / filestorage.name, real):
-            if name.parent.is_dir() and name not in locked:
-                locks.enter_context(locking.closed_filestorage(name))
-                locked.add(name)
-    return _targets(run, order)
-
-
-def _targets(run: Run, order: Order) -> list[Source]:
-    """Return where to restore each source to.
-
-    A symbolic link stays what it is; what it points to is replaced.
-    """
-    targets = [
-        Source(
-            name=source.name,
-            filestorage=Path(os.path.realpath(filestorage)),
-            blobstorage=Path(os.path.realpath(blobs)) if blobs else None,
-        )
-        for source, (filestorage, blobs) in zip(
-            run.config.sources, _places(run, order), strict=True
-        )
-    ]
-    if order.to is not None:
-        refuse_used(run.config, targets)
-    return targets
-
-
-def _places(run: Run, order: Order) -> Iterator[tuple[Path, Path | None]]:
-    """Yield how the filestorage and the blobstorage of each source are called there."""
-    for source in run.config.sources:
-        filestorage, blobs = source.filestorage, source.blobstorage
-        if order.to is not None:
-            # names may repeat, as those of blobstorages do
-            to = order.to if source.name == MAIN else order.to / source.name
-            filestorage = to / filestorage.name
-            blobs = blobs and to / blobs.name
-        yield filestorage, blobs
-
-
-def _journal(targets: Sequence[Source]) -> Path:
-    """Return the journal of a restore of all *targets*: one, so that they change as one."""
-    return swap.journal_path(targets[-1].filestorage)
-
-
-def _refuse_copied(journal: Path, targets: Sequence[Source]) -> None:
-    """Refuse a journal that came here with a copy of a site: it names what is live there."""
-    ours = {path for each in targets for path in (each.filestorage, each.blobstorage) if path}
-    strange = [path for path in swap.lives(journal) if path not in ours]
-    if strange:
-        raise IntegrityError(
-            f"this is of a restore in another place, which replaced {strange[0]}",
-            where=journal,
-            hint="it was copied or moved with the site: remove this file, then try again",
-        )
-
-
 def _finish_earlier(run: Run, targets: Sequence[Source]) -> None:
-    _refuse_copied(_journal(targets), targets)
-    if swap.finish(_journal(targets), run.files):
+    if swap.finish(journal_of(targets), run.files):
         logger.warning("finished a restore that had been broken off")
 
 
@@ -451,15 +384,11 @@ def _ways(run: Run, target: Source, order: Order) -> _Ways:
     with explained("cannot find out how to replace what is there", filestorage.parent):
         return _Ways(
             filestorage=way_of(filestorage, run.files) if order.filestorage else None,
-            index=Way(live=_index_of(filestorage)) if order.filestorage else None,
+            index=Way(live=index_of(filestorage)) if order.filestorage else None,
             blobstorage=way_of(blobstorage, run.files)
             if order.blobstorage and blobstorage
             else None,
         )
-
-
-def _index_of(filestorage: Path) -> Path:
-    return filestorage.with_name(filestorage.name + INDEX_SUFFIX)
 
 
 def _stage(run: Run, job: Job, ways: _Ways) -> list[swap.Move]:
@@ -492,7 +421,7 @@ def _targets_of(filestorage: Path, ways: _Ways) -> Targets:
     blobs = ways.blobstorage
     return Targets(
         filestorage=ways.filestorage.staged if ways.filestorage else None,
-        index=swap.staged_path(_index_of(filestorage)),
+        index=swap.staged_path(index_of(filestorage)),
         blobstorage=blobs.staged if blobs else None,
         live_filestorage=_buildable(filestorage),
         live_blobstorage=blobs.live if blobs and blobs.live.is_dir() else None,
@@ -511,5 +440,5 @@ def _moves(run: Run, ways: _Ways, staged: Staged, filestorage: Path) -> Iterator
         if keep is None and filestorage.is_file():
             # the user that the site runs as is to open it, and nobody else who could not before
             run.files.make_like(swap.staged_path(filestorage), filestorage.stat())
-        companion = _index_of(filestorage) if staged.index else None
+        companion = index_of(filestorage) if staged.index else None
         yield swap.Move(live=filestorage, companion=companion, keep=keep)

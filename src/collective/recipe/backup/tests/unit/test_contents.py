@@ -241,6 +241,16 @@ def test_what_belongs_to_the_disk_stays(tmp_path: Path) -> None:
     assert world.state() == AFTER | {"lost+found/x": "y"}
 
 
+def test_what_a_trial_left_that_died_is_no_content(tmp_path: Path) -> None:
+    world = World(tmp_path, ()).stage()
+    fill(world.live, {".backup.0123abcd.partial/.backup/x": "y"})
+
+    world.swap(Files())
+
+    assert world.state() == AFTER | {".backup.0123abcd.partial/.backup/x": "y"}
+    assert not (world.places[0].replaced / ".backup.0123abcd.partial").exists()
+
+
 class Stuck(Files):
     """Files on a disk on which some things cannot be renamed."""
 

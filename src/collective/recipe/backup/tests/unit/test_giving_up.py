@@ -62,10 +62,15 @@ def died(root: Path, changes: int) -> World:
 
 def died_with(directory: Path, name: str) -> World:
     """Return a world that died as soon as there was something of that name in it."""
+    return died(directory / "it", changes_until(directory, name))
+
+
+def changes_until(directory: Path, name: str) -> int:
+    """Return after how many changes there is something of that name in a world."""
     for changes in itertools.count():
         world = died(directory / str(changes), changes)
         if os.path.lexists(world.root / name):
-            return world
+            return changes
     raise AssertionError
 
 
@@ -136,10 +141,11 @@ def test_what_cannot_be_renamed_is_said_and_the_rest_goes_on(tmp_path: Path) -> 
 
 def test_it_dies_anywhere_and_can_be_done_again(tmp_path: Path) -> None:
     numbers = itertools.count()
-    before = contents_of(died_with(tmp_path / "first", "trees.replaced"))
+    changes = changes_until(tmp_path / "first", "trees.replaced")
+    before = contents_of(died(tmp_path / "it", changes))
 
     def make() -> World:
-        return died_with(tmp_path / str(next(numbers)), "trees.replaced")
+        return died(tmp_path / f"number {next(numbers)}", changes)
 
     def check(world: World, outcome: BaseException | None) -> None:
         if world.journal.exists():

@@ -9,19 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup import locking
+from collective.recipe.backup import locking, swap
 from collective.recipe.backup.errors import BackupError, IntegrityError, InUse, NoRestorePoint
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.index import position
-from collective.recipe.backup.journal import FORM, SWAPPING
+from collective.recipe.backup.journal import DONE, FORM, SWAPPING, write
 from collective.recipe.backup.operations.restore import (
     Order,
     describe,
+    give_up,
     let_go,
     restore,
     stream,
     undo,
 )
+from collective.recipe.backup.tests.blobtrees import content
+from collective.recipe.backup.tests.faults.harness import Dying
 from collective.recipe.backup.tests.runs import NOON, Operated, copied
 from collective.recipe.backup.tests.samples import Site, contents_of
 from collective.recipe.backup.tests.smallfiles import rewrite
@@ -422,22 +425,155 @@ def test_an_undo_takes_off_what_was_committed_since(operated: Operated) -> None:
     assert operated.site.contents() == before
 
 
+def broken_off(operated: Operated) -> str:
+    """Let the journal say that the last restore was broken off; return what it said before."""
+    journal = operated.site.filestorage.with_name("Data.fs.restore.json")
+    text = journal.read_text()
+    rewrite(journal, FORM, state=SWAPPING)
+    return text
+
+
 def test_a_copied_site_does_not_finish_the_restore_of_the_original(
+    operated: Operated, tmp_path: Path, capsys
+) -> None:
+    operated.site.commit({"a": 2})
+    restored(operated)
+    text = broken_off(operated)
+    copy = copied(operated, tmp_path / "copy")
+    operated.site.filestorage.with_name("Data.fs.restore.json").write_text(text)
+    before = operated.site.contents()
+
+    with pytest.raises(IntegrityError, match="this site was copied from") as caught:
+        copy.restore()
+
+    assert str(operated.site.filestorage.parent) in caught.value.what
+    assert "--give-up sets aside" in caught.value.hint
+    assert give_up(copy.run("restore"))
+    copy.restore()
+    assert copy.site.contents() == operated.site.contents() == before
+
+
+def test_a_copied_site_is_restored_whatever_was_restored_in_the_original(
+    operated: Operated, tmp_path: Path
+) -> None:
+    """Staging by rsync: the journal comes along, and says nothing of this place."""
+    operated.site.commit({"a": 2})
+    restored(operated)
+    kept = content(operated.site.directory / "var")
+    copy = copied(operated, tmp_path / "copy")
+    with pytest.raises(NoRestorePoint, match="nothing to undo"):
+        undo(copy.run("restore"))
+
+    copy.restore(NOON)
+
+    assert copy.site.contents() != operated.site.contents()
+    assert content(operated.site.directory / "var") == kept
+    undo(copy.run("restore"))
+    assert copy.site.contents() == operated.site.contents()
+
+
+def test_letting_go_in_a_copied_site_leaves_the_original_alone(
     operated: Operated, tmp_path: Path
 ) -> None:
     operated.site.commit({"a": 2})
     restored(operated)
-    journal = operated.site.filestorage.with_name("Data.fs.restore.json")
-    text = journal.read_text()
-    rewrite(journal, FORM, state=SWAPPING)
+    kept = content(operated.site.directory / "var")
     copy = copied(operated, tmp_path / "copy")
-    journal.write_text(text)
-    before = operated.site.contents()
 
-    with pytest.raises(IntegrityError, match="in another place"):
-        copy.restore()
+    assert let_go(copy.run("restore"))
 
-    assert operated.site.contents() == before
+    assert content(operated.site.directory / "var") == kept
+    assert not copy.site.filestorage.with_name("Data.fs.restore.json").exists()
+
+
+# two parts on one filestorage
+
+
+def test_a_part_without_blobs_restores_after_one_with_blobs(operated: Operated) -> None:
+    contents = operated.site.contents()
+    operated.site.commit({"a": 2}, {"d": b"later"}, at=NOON + timedelta(hours=5))
+    operated.restore()  # with the blobs
+    without = Operated(operated.site, blobs=False)
+
+    without.restore(NOON)
+
+    assert operated.site.contents()["values"].keys() == {"large"}
+    without.restore()
+    assert operated.site.contents() == contents
+
+
+@pytest.mark.parametrize("first", ["filestorage", "blobs"])
+def test_a_part_for_each_half_of_a_site(site: Site, first: str) -> None:
+    """As ``filebackup`` and ``blobbackup`` have it: each restores after the other."""
+    site.commit({"a": 1}, {"b": b"blob"}, at=NOON)
+    contents = site.contents()
+    filestorage = Operated(site, blobs=False)
+    blobs = Operated(site, only_blobs=True)
+    filestorage.backup()
+    blobs.backup()
+    site.commit({"a": 2}, {"c": b"later"}, at=NOON + timedelta(hours=5))
+    parts = [filestorage, blobs] if first == "filestorage" else [blobs, filestorage]
+
+    for _ in range(2):
+        for part in parts:
+            part.restore()
+
+    assert site.contents() == contents
+
+
+def test_what_another_part_was_restoring_is_finished(operated: Operated) -> None:
+    contents = operated.site.contents()
+    operated.site.commit({"a": 2}, {"d": b"later"}, at=NOON + timedelta(hours=5))
+    journal = operated.site.filestorage.with_name("Data.fs.restore.json")
+    changes = 0
+    while not swap.is_pending(journal):
+        changes += 5
+        with pytest.raises(KeyboardInterrupt):
+            operated.restore(files=Dying(changes))
+
+    Operated(operated.site, blobs=False).restore()
+
+    assert operated.site.contents() == contents
+
+
+def test_the_filestorage_of_another_part_is_locked_while_its_restore_is_finished(
+    operated: Operated, tmp_path: Path
+) -> None:
+    """A part with two filestorages died; one that knows the main one alone goes on."""
+    other = tmp_path / "other" / "catalog.fs"
+    other.parent.mkdir()
+    other.write_text("restored")
+    journal = swap.journal_path(operated.site.filestorage)
+    write(journal, SWAPPING, [swap.Move(live=other)], Files())
+
+    with locking.closed_filestorage(other), pytest.raises(InUse) as caught:
+        operated.restore()
+
+    assert caught.value.where == str(other)
+    operated.restore()
+
+
+@pytest.mark.parametrize("verb", [restore, undo, let_go, give_up])
+def test_root_does_not_change_what_the_writer_of_the_journal_could_not(
+    operated: Operated, tmp_path: Path, verb
+) -> None:
+    if os.geteuid():
+        pytest.skip("root is not installed")
+    precious = tmp_path / "precious"
+    for name in ("precious", "precious.replaced", "precious.restoring"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "data").touch()
+    journal = swap.journal_path(operated.site.filestorage)
+    state = SWAPPING if verb in (restore, give_up) else DONE
+    write(journal, state, [swap.Move(live=precious)], Files())
+    os.chown(journal, 65534, 65534)
+    var = operated.site.directory / "var"
+    before = content(var), sorted(tmp_path.rglob("precious*"))
+
+    with pytest.raises(IntegrityError, match=f"this names {precious}, which does not belong"):
+        verb(operated.run("restore"), *([Order()] if verb is restore else []))
+
+    assert (content(var), sorted(tmp_path.rglob("precious*"))) == before
 
 
 def test_an_undo_asks(operated: Operated) -> None:

@@ -1,0 +1,92 @@
+"""Where a restore puts each source, and who is kept away from there meanwhile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from collective.recipe.backup import locking, swap
+from collective.recipe.backup.journal import check_names
+from collective.recipe.backup.model import MAIN, Source
+from collective.recipe.backup.operations.elsewhere import refuse_used
+from collective.recipe.backup.operations.run import Run
+
+INDEX_SUFFIX = ".index"
+
+
+def targets_of(run: Run, to: Path | None) -> list[Source]:
+    """Return where to restore each source to: below the directory *to*, None: the live site.
+
+    A symbolic link stays what it is; what it points to is replaced.
+    """
+    targets = [
+        Source(
+            name=source.name,
+            filestorage=Path(os.path.realpath(filestorage)),
+            blobstorage=Path(os.path.realpath(blobs)) if blobs else None,
+        )
+        for source, (filestorage, blobs) in zip(run.config.sources, _places(run, to), strict=True)
+    ]
+    if to is not None:
+        refuse_used(run.config, targets)
+    return targets
+
+
+def lives_of(target: Source) -> list[Path]:
+    """Return all that a restore may replace: filestorage, its index and the blobstorage."""
+    lives = [target.filestorage, index_of(target.filestorage)]
+    return [*lives, target.blobstorage] if target.blobstorage else lives
+
+
+def index_of(filestorage: Path) -> Path:
+    """Return the path of the index of *filestorage*."""
+    return filestorage.with_name(filestorage.name + INDEX_SUFFIX)
+
+
+def journal_of(targets: Sequence[Source]) -> Path:
+    """Return the journal of a restore of all *targets*: one, so that they change as one."""
+    return swap.journal_path(targets[-1].filestorage)
+
+
+def check_journal(targets: Sequence[Source]) -> None:
+    """Raise IntegrityError if the journal names what only another user could have changed."""
+    check_names(journal_of(targets), [path for target in targets for path in lives_of(target)])
+
+
+def lock_targets(run: Run, to: Path | None, locks: ExitStack) -> list[Source]:
+    """Return where to restore each source to, with every server kept from opening it.
+
+    The lock lies where the site looks for it: beside a symbolic link, or beside what it
+    points to if the site, or another one, opens it by that name.  What an earlier restore of
+    another part has changed is locked as well, as it may have to be finished, or undone.
+    """
+    names: list[Path] = []
+    for filestorage, _blobs in _places(run, to):
+        names.append(Path(os.path.realpath(filestorage.parent)) / filestorage.name)
+        names.append(Path(os.path.realpath(filestorage)))
+    _lock(names, locks)
+    targets = targets_of(run, to)
+    check_journal(targets)
+    others = [move.filestorage or move.live for move in swap.named(journal_of(targets))]
+    _lock([path for path in others if path not in names], locks)
+    return targets
+
+
+def _lock(names: Sequence[Path], locks: ExitStack) -> None:
+    for name in dict.fromkeys(names):
+        if name.parent.is_dir():
+            locks.enter_context(locking.closed_filestorage(name))
+
+
+def _places(run: Run, to: Path | None) -> Iterator[tuple[Path, Path | None]]:
+    """Yield how the filestorage and the blobstorage of each source are called there."""
+    for source in run.config.sources:
+        filestorage, blobs = source.filestorage, source.blobstorage
+        if to is not None:
+            # names may repeat, as those of blobstorages do
+            place = to if source.name == MAIN else to / source.name
+            filestorage = place / filestorage.name
+            blobs = blobs and place / blobs.name
+        yield filestorage, blobs
