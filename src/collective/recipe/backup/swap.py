@@ -147,10 +147,13 @@ def replaced(journal: Path) -> list[Path]:
 
 def undo(journal: Path, files: Files) -> None:
     """Put back what the last restore replaced.  Raises NoRestorePoint if it is not there."""
-    moves = named(journal)
+    found = read(journal)
+    moves = found.moves
     if not replaced(journal):
+        origin = found.copied_from
+        copied = f": this site was copied from {origin.parent} after a restore" if origin else ""
         raise NoRestorePoint(
-            "there is nothing to undo",
+            f"there is nothing to undo{copied}",
             where=journal.parent,
             hint="only the data that the last restore replaced can be put back",
         )
