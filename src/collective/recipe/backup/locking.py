@@ -1,6 +1,7 @@
 """Who may write: one run for each destination, nobody while a filestorage is open.
 
-Both are ``flock`` locks, which end with their process however it dies; the file that
+And one restore for each filestorage, which keeps away those who remove what it replaced.
+All are ``flock`` locks, which end with their process however it dies; the file that
 carries one stays, and what it says of its holder counts only while it is locked.  A writer
 locks the directory itself as well, where the file system can: a file is soon removed.
 """
@@ -106,6 +107,22 @@ def closed_filestorage(filestorage: Path) -> Iterator[None]:
                 f"the filestorage is open{process}",
                 where=filestorage,
                 hint="stop the ZEO server or the Zope instance that has it open, then try again",
+            )
+        yield
+
+
+@contextmanager
+def one_restore(directory: Path) -> Iterator[None]:
+    """Hold *directory*, in which a filestorage lies, against every other restore.
+
+    A server may have the filestorage open.  Raises InUse at once if a restore is at work.
+    """
+    with _lock_directory(directory, "cannot lock the directory of the filestorage") as other:
+        if other is not None:
+            raise InUse(
+                f"a restore is at work here ({other or 'it does not say which process'})",
+                where=directory,
+                hint="wait until it has ended, then run the command again",
             )
         yield
 

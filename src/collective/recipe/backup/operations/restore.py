@@ -37,7 +37,7 @@ from collective.recipe.backup.operations.choosing import alternative_named, choi
 from collective.recipe.backup.operations.course import course
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.operations.targets import (
-    check_journal,
+    hold_journal,
     index_of,
     journal_of,
     lives_of,
@@ -150,10 +150,13 @@ def undo(run: Run) -> bool:
 
 
 def let_go(run: Run) -> bool:
-    """Remove what the last restore replaced; False if the user said no."""
+    """Remove what the last restore replaced; False if the user said no.
+
+    The site may be running: what is live is not touched.
+    """
     with one_run(run), ExitStack() as locks:
-        targets = lock_targets(run, None, locks)
-        _finish_earlier(run, targets)
+        targets = targets_of(run, None)
+        hold_journal(targets, locks)
         journal = journal_of(targets)
         if swap.replaced(journal):
             if not _agreed(run, targets, "This removes for good what the last restore replaced:"):
@@ -171,11 +174,11 @@ def give_up(run: Run) -> list[str] | None:
 
     Returns in lines what is where.  Raises NoRestorePoint if no restore was broken off.
     """
-    with one_run(run):
+    with one_run(run), ExitStack() as locks:
         targets = targets_of(run, None)
         journal = journal_of(targets)
         if giving_up.check(journal):
-            check_journal(targets)
+            hold_journal(targets, locks)
         question = (
             "This gives up the restore that was broken off, and removes nothing.\n"
             "The site stays as it is now, part of it restored."

@@ -50,8 +50,15 @@ def journal_of(targets: Sequence[Source]) -> Path:
     return swap.journal_path(targets[-1].filestorage)
 
 
-def check_journal(targets: Sequence[Source]) -> None:
-    """Raise IntegrityError if the journal names what only another user could have changed."""
+def hold_journal(targets: Sequence[Source], locks: ExitStack) -> None:
+    """Keep every other restore away.
+
+    Raises InUse if one is at work, and IntegrityError if the journal names what its owner
+    could not have changed.
+    """
+    directory = journal_of(targets).parent
+    if directory.is_dir():
+        locks.enter_context(locking.one_restore(directory))
     check_names(journal_of(targets), [path for target in targets for path in lives_of(target)])
 
 
@@ -68,7 +75,7 @@ def lock_targets(run: Run, to: Path | None, locks: ExitStack) -> list[Source]:
         names.append(Path(os.path.realpath(filestorage)))
     _lock(names, locks)
     targets = targets_of(run, to)
-    check_journal(targets)
+    hold_journal(targets, locks)
     others = [move.filestorage or move.live for move in swap.named(journal_of(targets))]
     _lock([path for path in others if path not in names], locks)
     return targets

@@ -42,7 +42,9 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         "--undo", action="store_true", help="put back what the last restore replaced"
     )
     replaced.add_argument(
-        "--let-go", action="store_true", help="remove what the last restore replaced"
+        "--let-go",
+        action="store_true",
+        help="remove what the last restore replaced; the site may be running",
     )
     replaced.add_argument(
         "--give-up",

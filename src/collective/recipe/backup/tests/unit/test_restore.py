@@ -235,6 +235,43 @@ def test_what_was_replaced_is_let_go(operated: Operated) -> None:
         undo(operated.run("restore"))
 
 
+def test_what_was_replaced_is_let_go_while_the_site_is_running(operated: Operated) -> None:
+    operated.restore(NOON)
+
+    with operated.site.opened():
+        assert let_go(operated.run("restore"))
+
+    assert not list(operated.site.directory.rglob("*.replaced"))
+    assert operated.site.contents()["values"].keys() == {"large"}
+
+
+def test_nothing_is_let_go_that_is_needed_to_finish_a_restore(operated: Operated) -> None:
+    operated.restore(NOON)
+    broken_off(operated)
+    before = content(operated.site.directory / "var")
+
+    with pytest.raises(BackupError, match="was broken off here") as caught:
+        let_go(operated.run("restore"))
+
+    assert "run the restore again" in caught.value.hint
+    assert content(operated.site.directory / "var") == before
+
+
+@pytest.mark.parametrize("verb", [restore, undo, let_go])
+def test_only_one_of_those_who_change_what_was_replaced_is_at_work(
+    operated: Operated, verb
+) -> None:
+    """A part for the blobs and one for the filestorage, say: their runs know no common lock."""
+    operated.restore(NOON)
+    directory = operated.site.filestorage.parent
+
+    with locking.one_restore(directory), pytest.raises(InUse, match="a restore is at") as caught:
+        verb(operated.run("restore"), *([Order()] if verb is restore else []))
+
+    assert f"process {os.getpid()}" in caught.value.what
+    assert caught.value.where == str(directory)
+
+
 def test_an_open_filestorage_is_refused(operated: Operated) -> None:
     with operated.site.opened(), pytest.raises(InUse, match="open by process") as caught:
         operated.restore()
