@@ -402,9 +402,11 @@ def _stage(run: Run, job: Job, ways: _Ways) -> list[swap.Move]:
         logger.warning("%s", problem)
     filestorage = job.target.filestorage
     with explained("cannot restore beside what is there", filestorage.parent):
+        # the journal lies beside the filestorage, whatever is restored
+        for directory in dict.fromkeys([filestorage.parent, *(it.live.parent for it in ways.all)]):
+            run.files.make_directories(directory)
+            run.files.sweep(directory)
         for way in ways.all:
-            run.files.make_directories(way.live.parent)
-            run.files.sweep(way.live.parent)
             way.make_ready(run.files)
         staged = job.destination.stage(job.choice, _targets_of(filestorage, ways))
         for way in ways.all:
