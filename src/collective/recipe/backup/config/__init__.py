@@ -27,7 +27,12 @@ from typing import TypeVar
 from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.model import Place, Source
 from collective.recipe.backup.options import Options, declarations
-from collective.recipe.backup.smallfile import Form, Table, UnreadableError
+from collective.recipe.backup.smallfile import (
+    Form,
+    LaterReleaseError,
+    Table,
+    UnreadableError,
+)
 
 FORM = Form(version=1, check=None, indent=2)
 """The stored form.  It has no check: buildout writes it anew whenever it is asked to."""
@@ -83,7 +88,7 @@ def dump(config: Config) -> bytes:
 def load(path: Path) -> Config:
     """Return the configuration that is stored in *path*.
 
-    Raises ConfigurationError if it is missing, damaged, or of a later version.
+    Raises ConfigurationError if it is missing, damaged, or of another version.
     """
     try:
         stored = FORM.load(path)
@@ -93,15 +98,17 @@ def load(path: Path) -> Config:
             where=path,
             hint=_HINT,
         ) from error
+    except LaterReleaseError as error:
+        raise _refused(path, "of another version", error) from error
     except UnreadableError as error:
-        raise _damaged(path, error) from error
+        raise _refused(path, "damaged", error) from error
     if stored is None:
         what = f"cannot read the configuration of this script: {os.strerror(errno.ENOENT)}"
         raise ConfigurationError(what, where=path, hint=_HINT)
     try:
         return _config(stored)
     except (TypeError, ValueError) as error:
-        raise _damaged(path, error) from error
+        raise _refused(path, "damaged or of another version", error) from error
 
 
 def _stored(item: Source | Place) -> dict[str, str | None]:
@@ -113,9 +120,9 @@ def _stored(item: Source | Place) -> dict[str, str | None]:
     }
 
 
-def _damaged(path: Path, error: Exception) -> ConfigurationError:
+def _refused(path: Path, why: str, error: Exception) -> ConfigurationError:
     return ConfigurationError(
-        f"the configuration of this script is damaged or of another version ({error})",
+        f"the configuration of this script is {why} ({error})",
         where=path,
         hint=_HINT,
     )
