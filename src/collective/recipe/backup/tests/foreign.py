@@ -323,7 +323,8 @@ def journal_of_a_restore(data: bytes, room: Path) -> object:
     path.write_bytes(sealed(data, journal.FORM))
     swap.is_pending(path)
     swap.replaced(path)
-    swap.lives(path)
+    swap.named(path)
+    journal.check_names(path, ())
     return journal.check_same_files(path)
 
 

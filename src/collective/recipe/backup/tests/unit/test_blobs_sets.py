@@ -108,12 +108,12 @@ class TestFindSets:
         (tmp_path / path).mkdir(parents=True)
         assert find_sets(tmp_path, "b") == []
 
-    def test_links_and_files_are_not_either(self, tmp_path):
-        (tmp_path / "real" / "b").mkdir(parents=True)
+    def test_files_and_links_that_lead_to_no_tree_are_not_either(self, tmp_path):
+        (tmp_path / "real").mkdir()
         (tmp_path / f"b.{FIRST}").symlink_to("real")
         (tmp_path / f"b.{SECOND}").touch()
         (tmp_path / f"b.{THIRD}").mkdir()
-        (tmp_path / f"b.{THIRD}" / "b").symlink_to(tmp_path)
+        (tmp_path / f"b.{THIRD}" / "b").symlink_to("gone")
         assert find_sets(tmp_path, "b") == []
 
 

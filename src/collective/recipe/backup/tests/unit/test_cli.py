@@ -95,7 +95,8 @@ def test_help_explains_and_ends_with_0(operated, verb, flag, capsys):
 @each_verb
 def test_each_example_can_be_typed(verb):
     for arguments, meaning in VERBS[verb].examples:
-        assert not parse(VERBS[verb], shlex.split(arguments)).ignored
+        own = arguments.partition(" | ")[0]  # the rest is up to another program
+        assert not parse(VERBS[verb], shlex.split(own)).ignored
         assert meaning
 
 
