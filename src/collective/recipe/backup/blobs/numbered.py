@@ -98,16 +98,15 @@ def find_numbered(directory: Path, name: str) -> list[NumberedSet]:
     A directory that is not there holds none.
     """
     found = [NumberedSet(directory / f"{name}.{each}", name) for each in _numbers(directory, name)]
-    return [each for each in found if each.root.is_dir()]
+    return [each for each in found if each.has_tree]
 
 
 def _numbers(directory: Path, name: str) -> list[int]:
     """Return the numbers that are in use, the highest first."""
     prefix = f"{name}."
     try:
-        with os.scandir(directory) as entries:
-            # a link to another disk counts, as in find_sets
-            names = [entry.name for entry in entries if entry.is_dir()]
+        # a link to another disk counts, as in find_sets
+        names = [each for each in os.listdir(directory) if os.path.isdir(directory / each)]
     except FileNotFoundError:
         return []
     rest = (each[len(prefix) :] for each in names if each.startswith(prefix))

@@ -93,6 +93,17 @@ class BlobSet:
         return Path(os.path.realpath(self.root)) if self.root.is_symlink() else self.path
 
     @property
+    def has_tree(self) -> bool:
+        """Tell whether its tree is there.
+
+        A link to another disk counts as what it leads to: an administrator has moved it there.
+        One that leads nowhere, or to a directory that holds the set, is no tree.
+        """
+        if not self.root.is_dir():
+            return False
+        return not Path(os.path.realpath(self.path)).is_relative_to(os.path.realpath(self.root))
+
+    @property
     def checksums(self) -> Checksums:
         """What each file of the tree must be."""
         return Checksums(self.path)
@@ -140,12 +151,10 @@ class BlobSet:
 def find_sets(directory: Path, name: str) -> list[BlobSet]:
     """Return the sets of the storage *name* in *directory*, oldest first.
 
-    A directory that is not there holds none.  Partial ones are never among them.  A link to
-    another disk counts as what it leads to: an administrator has moved an old set there.
+    A directory that is not there holds none.  Partial ones are never among them.
     """
     try:
-        with os.scandir(directory) as entries:
-            names = [entry.name for entry in entries if entry.is_dir()]
+        names = os.listdir(directory)
     except FileNotFoundError:
         return []
     prefix = f"{name}."
@@ -154,7 +163,7 @@ def find_sets(directory: Path, name: str) -> list[BlobSet]:
         for each in sorted(names)
         if each.startswith(prefix) and is_stamp(each[len(prefix) :])
     ]
-    return [each for each in found if each.root.is_dir()]
+    return [each for each in found if each.has_tree]
 
 
 def missing(blob_set: BlobSet, ids: Iterable[BlobId]) -> Iterator[BlobId]:

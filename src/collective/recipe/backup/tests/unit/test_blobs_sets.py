@@ -108,12 +108,32 @@ class TestFindSets:
         (tmp_path / path).mkdir(parents=True)
         assert find_sets(tmp_path, "b") == []
 
-    def test_files_and_links_that_lead_to_no_tree_are_not_either(self, tmp_path):
-        (tmp_path / "real").mkdir()
-        (tmp_path / f"b.{FIRST}").symlink_to("real")
-        (tmp_path / f"b.{SECOND}").touch()
-        (tmp_path / f"b.{THIRD}").mkdir()
-        (tmp_path / f"b.{THIRD}" / "b").symlink_to("gone")
+    def test_a_file_is_not_found_and_a_set_without_a_tree_neither(self, tmp_path):
+        (tmp_path / f"b.{FIRST}").touch()
+        (tmp_path / f"b.{SECOND}").mkdir()
+        (tmp_path / f"b.{SECOND}" / "b").touch()
+        assert find_sets(tmp_path, "b") == []
+
+    @pytest.mark.parametrize("path", [f"b.{FIRST}", f"b.{FIRST}/b"])
+    def test_a_link_to_where_a_set_was_moved_is_found(self, tmp_path, path):
+        (tmp_path / "disk" / "b").mkdir(parents=True)
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).symlink_to(tmp_path / "disk")
+        assert [each.stamp for each in find_sets(tmp_path, "b")] == [FIRST]
+
+    @pytest.mark.parametrize(
+        "target", ["nowhere", "text", f"b.{FIRST}", "empty"], ids=lambda each: f"to {each}"
+    )
+    def test_a_link_to_what_is_no_set_is_not_found(self, tmp_path, target):
+        (tmp_path / "empty").mkdir()
+        (tmp_path / "text").touch()
+        (tmp_path / f"b.{FIRST}").symlink_to(target)
+        assert find_sets(tmp_path, "b") == []
+
+    @pytest.mark.parametrize("target", [".", "..", "../..", "b", "nowhere"])
+    def test_a_tree_is_no_link_to_what_holds_it(self, tmp_path, target):
+        (tmp_path / f"b.{FIRST}").mkdir()
+        (tmp_path / f"b.{FIRST}" / "b").symlink_to(target)
         assert find_sets(tmp_path, "b") == []
 
 
