@@ -99,15 +99,28 @@ def closed_filestorage(filestorage: Path) -> Iterator[None]:
     It is ``Data.fs.lock`` beside it, locked the way of ``zc.lockfile``: so nobody can open
     the filestorage until we let go.  Raises InUse if it is open.
     """
-    path = filestorage.with_name(f"{filestorage.name}.lock")
-    with _lock_file(path, "cannot lock the filestorage") as (_descriptor, other):
+    hint = "stop the ZEO server or the Zope instance that has it open, then try again"
+    with _closed(filestorage, "the filestorage", hint):
+        yield
+
+
+@contextmanager
+def closed_cache(cache: Path) -> Iterator[None]:
+    """Hold the lock that a ZEO client holds while it uses a persistent *cache*.
+
+    Raises InUse if it is open.
+    """
+    with _closed(cache, "the cache of a ZEO client", "stop that client, then remove the file"):
+        yield
+
+
+@contextmanager
+def _closed(file: Path, what: str, hint: str) -> Iterator[None]:
+    path = file.with_name(f"{file.name}.lock")
+    with _lock_file(path, f"cannot lock {what}") as (_descriptor, other):
         if other is not None:
             process = f" by process {printable(other.split()[0])}" if other else ""
-            raise InUse(
-                f"the filestorage is open{process}",
-                where=filestorage,
-                hint="stop the ZEO server or the Zope instance that has it open, then try again",
-            )
+            raise InUse(f"{what} is open{process}", where=file, hint=hint)
         yield
 
 

@@ -31,7 +31,7 @@ from collective.recipe.backup.config import (
     dump,
 )
 from collective.recipe.backup.config.neighbours import clashes, neighbours
-from collective.recipe.backup.config.resolve import Facts, resolve
+from collective.recipe.backup.config.resolve import Facts, absolute, resolve
 from collective.recipe.backup.config.surroundings import unusable, unwritable
 from collective.recipe.backup.config.zope_parts import RECIPES, Part, found
 from collective.recipe.backup.errors import ConfigurationError, explained
@@ -168,6 +168,7 @@ class Recipe:
             blob_storage=site.blob_storage,
             parts=self.parts,
             doubts=site.doubts,
+            caches=tuple(absolute(base, path) for path in site.caches),
         )
         try:
             self.config, warnings = resolve(facts, reading)

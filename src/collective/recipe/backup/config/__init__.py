@@ -9,7 +9,7 @@ Nothing here looks at the disk, besides reading that file.
      "sources": [{"name": "1", "filestorage": "...", "blobstorage": "..." or null}, ...],
      "destinations": {"standard": [{"name": "1", "filestorage": "...", ...}, ...], ...},
      "options": {"keep": 2, ...},
-     "doubts": []}
+     "doubts": [], "caches": []}
 
 The file is ASCII: what is not, also the bytes of a path that are no text in any encoding, is
 escaped, so every path survives.
@@ -65,6 +65,7 @@ class Config:
     destinations: Mapping[str, tuple[Place, ...]]
     options: Options
     doubts: tuple[str, ...] = ()  # why the filestorage may not be that of the site: what to do
+    caches: tuple[Path, ...] = ()  # where ZEO clients of the site keep what they have read
 
 
 def dump(config: Config) -> bytes:
@@ -81,6 +82,7 @@ def dump(config: Config) -> bytes:
             for name, declared in declarations().items()
         },
         "doubts": list(config.doubts),
+        "caches": [os.fspath(path) for path in config.caches],
     }
     return FORM.encode(stored)
 
@@ -143,6 +145,7 @@ def _config(stored: Table) -> Config:
         destinations=destinations,
         options=_options(stored.table("options")),
         doubts=tuple(stored.texts("doubts") if "doubts" in stored else ()),
+        caches=tuple(map(Path, stored.texts("caches") if "caches" in stored else ())),
     )
 
 

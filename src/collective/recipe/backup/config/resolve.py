@@ -50,7 +50,8 @@ class Facts:
     what the site itself says, if it does.  *is_zope* tells whether it is known to run Zope,
     and so to have blobs.  *parts* is the directory that buildout may empty.  *additional* are
     further storages, which are taken unless additional_filestorages lists others.  *doubts*
-    say why a filestorage in the usual place may not be that of the site.
+    say why a filestorage in the usual place may not be that of the site.  *caches* are where
+    its ZEO clients keep what they have read.
     """
 
     part: str
@@ -62,6 +63,7 @@ class Facts:
     parts: Path | None = None
     additional: tuple[Source, ...] = ()
     doubts: tuple[str, ...] = ()
+    caches: tuple[Path, ...] = ()
 
 
 class Resolved(NamedTuple):
@@ -110,6 +112,7 @@ def resolve(facts: Facts, reading: Reading) -> Resolved:
         destinations=destinations,
         options=options,
         doubts=() if is_sure else facts.doubts,
+        caches=facts.caches,
     )
     if not options.backup_blobs:
         config = _without_blobs(config)

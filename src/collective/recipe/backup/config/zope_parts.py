@@ -51,6 +51,18 @@ class Part:
         return self.is_client and self.text("shared-blob").lower() not in _ON
 
     @property
+    def cache(self) -> Path | None:
+        """Where it keeps what it has read from a ZEO server; None: only in memory.
+
+        Without zeo-var the environment says where when it starts (ZEO_TMP), as a rule var.
+        """
+        client = self.text("zeo-client-client")
+        if not (self.is_client and client):
+            return None
+        var = self.text("zeo-var") or self.text("var") or "var"
+        return expanded(var) / f"{client}-{self.text('zeo-storage') or '1'}.zec"
+
+    @property
     def elsewhere(self) -> str:
         """Say why its data is in no filestorage on this machine, "" if it may be in one."""
         if self.text("rel-storage"):
@@ -65,13 +77,14 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What the parts say; a path that no part says is None.  *doubts*: see Config."""
+    """What the parts say; a path that no part says is None.  *doubts*, *caches*: see Config."""
 
     is_zope: bool
     var: Path | None
     datafs: Path | None
     blob_storage: Path | None
     doubts: tuple[str, ...]
+    caches: tuple[Path, ...]
 
 
 def found(parts: Sequence[Part]) -> Found:
@@ -90,6 +103,7 @@ def found(parts: Sequence[Part]) -> Found:
         datafs=first("file-storage"),
         blob_storage=first("blob-storage", [it for it in parts if not it.has_blob_cache]),
         doubts=tuple(_doubts(parts)),
+        caches=tuple(part.cache for part in parts if part.cache),
     )
 
 

@@ -33,8 +33,9 @@ from collective.recipe.backup.errors import (
 )
 from collective.recipe.backup.model import MAIN, RestorePoint, Source
 from collective.recipe.backup.operations import whereabouts
+from collective.recipe.backup.operations.caches import Clients
 from collective.recipe.backup.operations.choosing import alternative_named, choice_of, warn_of_later
-from collective.recipe.backup.operations.course import course
+from collective.recipe.backup.operations.course import Account, course
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.operations.targets import (
     hold_journal,
@@ -57,13 +58,15 @@ _PRIVATE, _USUAL = 0o600, 0o666
 class Order:
     """What is to be restored: the state at *when* (None: the newest), which parts of it.
 
-    *to* is a directory to restore to in place of the live site.
+    *to* is a directory to restore to in place of the live site.  With *keep_caches* the caches
+    of ZEO clients stay, whatever these know.
     """
 
     when: datetime | Tid | None = None
     filestorage: bool = True
     blobstorage: bool = True
     to: Path | None = None
+    keep_caches: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,29 +93,51 @@ def restore(run: Run, order: Order) -> bool:
     order = _of_what_there_is(run, order)
     with one_run(run), ExitStack() as closed, ExitStack() as held:
         targets = lock_targets(run, order.to, closed)
-        _finish_earlier(run, targets)
+        clients = _clients(run, order, targets, changed=_finish_earlier(run, targets))
         _refuse_caches(targets, order)
         jobs = [] if _come_with_pre_command(run) else _jobs(run, order, targets, held)
         what = _what_will_happen(jobs, order) if jobs else _what_is_known(targets, order)
-        if run.ask is not None and not run.ask(f"{what}{_kept(targets, order)}"):
+        question = f"{what}{_kept(targets, order)}{clients.question}"
+        if run.ask is not None and not run.ask(question):
             return False
         started = monotonic()
         # a post_command may unmount the disk of the backups, so no lock on it is held by then
         with course(run) as account, held:
             jobs = jobs or _jobs(run, order, targets, held)
             account.points = {job.target.name: job.choice.point.stamp for job in jobs}
-            ways = [_ways(run, job.target, order) for job in jobs]
-            moves = []
-            every = [way for each in ways for way in each.all]
-            with _nothing_left_of(every, journal_of(targets), run):
-                for job, its_ways in zip(jobs, ways, strict=True):
-                    with alternative_named(run, job.destination, job.choice, job.points):
-                        moves += _stage(run, job, its_ways)
-                account.phases["stage"] = monotonic() - started
-                swap.swap(journal_of(targets), moves, run.files)
-            account.phases["swap"] = monotonic() - started - account.phases["stage"]
+            _carry_out(run, order, jobs, account)
+            clients.settle()  # post_command may start the site
     logger.info("restored in %.1f s", monotonic() - started)
+    clients.advise()
     return True
+
+
+def _carry_out(run: Run, order: Order, jobs: Sequence[Job], account: Account) -> None:
+    """Stage all, then put all of it in place."""
+    began = monotonic()
+    journal = journal_of([job.target for job in jobs])
+    ways = [_ways(run, job.target, order) for job in jobs]
+    moves = []
+    with _nothing_left_of([way for each in ways for way in each.all], journal, run):
+        for job, its_ways in zip(jobs, ways, strict=True):
+            with alternative_named(run, job.destination, job.choice, job.points):
+                moves += _stage(run, job, its_ways)
+        staged = monotonic()
+        account.phases["stage"] = staged - began
+        swap.swap(journal, moves, run.files)
+    account.phases["swap"] = monotonic() - staged
+
+
+def _clients(
+    run: Run, order: Order, targets: Sequence[Source], *, changed: bool = False
+) -> Clients:
+    """Return what ZEO clients may know of the live site that *order* changes.
+
+    *changed* tells that it has changed already since they were running.
+    """
+    is_live = order.filestorage and order.to is None
+    filestorages = [target.filestorage for target in targets if is_live]
+    return Clients(run, filestorages, changed=changed, keep=order.keep_caches)
 
 
 def describe(run: Run, order: Order) -> str:
@@ -121,7 +146,9 @@ def describe(run: Run, order: Order) -> str:
     Nothing is locked: the site may be running, and so may a backup.
     """
     order = _of_what_there_is(run, order)
-    return _what_will_happen(_jobs(run, order, targets_of(run, order.to), None), order)
+    targets = targets_of(run, order.to)
+    what = _what_will_happen(_jobs(run, order, targets, None), order)
+    return f"{what}{_clients(run, order, targets).question}"
 
 
 def stream(run: Run, order: Order, write: Callable[[bytes], object]) -> None:
@@ -134,18 +161,22 @@ def stream(run: Run, order: Order, write: Callable[[bytes], object]) -> None:
         destination.stream(choice, write)
 
 
-def undo(run: Run) -> bool:
+def undo(run: Run, *, keep_caches: bool = False) -> bool:
     """Put back what the last restore replaced; False if the user said no.
 
-    Raises NoRestorePoint if it is not there.
+    *keep_caches*: see Order.  Raises NoRestorePoint if it is not there.
     """
+    order = _of_what_there_is(run, Order(keep_caches=keep_caches))
     with one_run(run), ExitStack() as locks:
         targets = lock_targets(run, None, locks)
-        _finish_earlier(run, targets)
-        if not _agreed(run, targets, "This puts back what was live before the last restore:"):
+        clients = _clients(run, order, targets, changed=_finish_earlier(run, targets))
+        what = "This puts back what was live before the last restore:"
+        if not _agreed(run, targets, what, clients.question):
             return False
         swap.undo(journal_of(targets), run.files)
+        clients.settle()
     logger.info("what was live before the last restore is live again")
+    clients.advise()
     return True
 
 
@@ -190,12 +221,13 @@ def give_up(run: Run) -> list[str] | None:
             return giving_up.give_up(journal, lives, stamp(run.now), run.files)
 
 
-def _agreed(run: Run, targets: Sequence[Source], what: str) -> bool:
+def _agreed(run: Run, targets: Sequence[Source], what: str, more: str = "") -> bool:
     """Ask before what a restore replaced comes back or goes."""
     replaced = swap.replaced(journal_of(targets))
     if run.ask is None or not replaced:
         return True
-    return run.ask("\n".join([what, *(f"    {printable(str(path))}" for path in replaced)]))
+    paths = (f"    {printable(str(path))}" for path in replaced)
+    return run.ask("\n".join([what, *paths]) + more)
 
 
 def _of_what_there_is(run: Run, order: Order) -> Order:
@@ -246,9 +278,12 @@ def _without_blobs(choice: Choice) -> NoRestorePoint:
     )
 
 
-def _finish_earlier(run: Run, targets: Sequence[Source]) -> None:
-    if swap.finish(journal_of(targets), run.files):
+def _finish_earlier(run: Run, targets: Sequence[Source]) -> bool:
+    """Finish a restore that was broken off; False if there was none."""
+    finished = swap.finish(journal_of(targets), run.files)
+    if finished:
         logger.warning("finished a restore that had been broken off")
+    return finished
 
 
 def _refuse_caches(targets: Sequence[Source], order: Order) -> None:

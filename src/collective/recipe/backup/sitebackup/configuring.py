@@ -68,6 +68,7 @@ def _facts(part: str, base: Path, site: Site) -> Facts:
         datafs=site.main.filestorage,
         blob_storage=site.main.blobstorage,
         additional=site.sources[:-1],
+        caches=site.caches,
     )
 
 

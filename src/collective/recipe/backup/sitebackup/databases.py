@@ -15,6 +15,7 @@ that no filestorage which happens to lie here is that of the site.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,7 @@ class Database:
     is_main: bool = False  # whether its own section says that it is the main one
     source: Source | None = None  # its filestorage; None: it has none
     servers: tuple[str, ...] = ()  # the ZEO servers that it is a client of
+    caches: tuple[Path, ...] = ()  # where that client keeps what it has read
 
     @property
     def whereabouts(self) -> str:
@@ -124,6 +126,7 @@ def _of_section(top: Section, home: Path, path: Path) -> Iterator[Database]:
         is_main=name in MAIN_NAMES or top.value("mount-point") == "/",
         source=filestorages[0] and _named(filestorages[0], name) if filestorages else None,
         servers=() if filestorages or known not in CLIENTS else tuple(_servers(ways)),
+        caches=tuple(_caches(ways, home)),
     )
 
 
@@ -150,6 +153,18 @@ def _servers(ways: Iterable[Sequence[Section]]) -> Iterator[str]:
                 yield from way[-1].values("server")
             except ConfigurationError:  # it comes from a variable that is not set here
                 yield UNKNOWN
+
+
+def _caches(ways: Iterable[Sequence[Section]], home: Path) -> Iterator[Path]:
+    """Yield the files in which ZEO clients keep what they have read, see ZEO.ClientStorage."""
+    for section in (way[-1] for way in ways if way[-1].kind in CLIENTS):
+        with suppress(ConfigurationError):  # it comes from a variable that is not set here
+            path = section.value("cache-path")
+            if client := section.value("client"):
+                name = f"{client}-{section.value('storage') or '1'}.zec"
+                path = path or str(Path(section.value("var") or "", name))
+            if path:
+                yield absolute(home, Path(path))
 
 
 def _main(found: Sequence[Database], path: Path) -> Database | None:

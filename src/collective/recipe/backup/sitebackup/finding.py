@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -60,6 +60,7 @@ class Site:
     var: Path
     prefix: Path | None = None  # where its backups belong; None: in var
     warnings: tuple[str, ...] = ()  # what cannot be told for sure, a sentence each
+    caches: tuple[Path, ...] = ()  # where its ZEO clients keep what they have read
 
     @property
     def main(self) -> Source:
@@ -122,7 +123,9 @@ def _configured(
         return None
     sources = local[0].sources
     left_out = (it for each in local for it in _left_out(each))
-    return _site(places, sources, _var(sources[-1].filestorage), (*warnings, *left_out))
+    site = _site(places, sources, _var(sources[-1].filestorage), (*warnings, *left_out))
+    caches = (cache for each in found for it in each.databases for cache in it.caches)
+    return replace(site, caches=tuple(dict.fromkeys(caches)))
 
 
 def _nowhere(found: Iterable[Configuration]) -> NoReturn:

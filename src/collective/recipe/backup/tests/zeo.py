@@ -103,14 +103,21 @@ class Zeo:
         return False
 
     @contextmanager
-    def client(self, *, shared: bool = True) -> Iterator[ZODB.DB]:
-        """Give an open DB: with *shared* blobs as on the same machine, else as from afar."""
+    def client(
+        self, *, shared: bool = True, kept: Path | None = None, patience: float = PATIENCE
+    ) -> Iterator[ZODB.DB]:
+        """Give an open DB: with *shared* blobs as on the same machine, else as from afar.
+
+        It keeps what it has read in the file *kept*, None: until it ends.  Raises
+        ClientDisconnected if it has no connection after *patience* seconds.
+        """
         cache = self.site.blobstorage if shared else Path(tempfile.mkdtemp(dir=self._directory))
         storage = ClientStorage(
             self.address,
             blob_dir=str(cache),
             shared_blob_dir=shared,
-            wait_timeout=PATIENCE,
+            cache=str(kept) if kept else None,
+            wait_timeout=patience,
             server_sync=True,
         )
         db = ZODB.DB(storage)

@@ -37,6 +37,12 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--only-filestorage", action="store_true", help="leave the blobs as they are")
     part.add_argument("--only-blobs", action="store_true", help="leave the filestorage as it is")
+    parser.add_argument(
+        "--keep-caches",
+        action="store_true",
+        help="if the site goes back in time, do not remove the caches (*.zec) that ZEO clients "
+        "have on this machine; no client works with one then",
+    )
     replaced = parser.add_mutually_exclusive_group()
     replaced.add_argument(
         "--undo", action="store_true", help="put back what the last restore replaced"
@@ -63,6 +69,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
         filestorage=not namespace.only_blobs,
         blobstorage=not namespace.only_filestorage,
         to=namespace.to and namespace.to.absolute(),
+        keep_caches=namespace.keep_caches,
     )
     if namespace.undo or namespace.let_go or namespace.give_up:
         if namespace.moment:
@@ -87,7 +94,8 @@ def _after_a_restore(run: Run, namespace: argparse.Namespace, answers: Answers) 
             answers.say("\n".join(lines))
         done = lines is not None
     else:
-        done = restore.undo(run) if namespace.undo else restore.let_go(run)
+        keep = namespace.keep_caches
+        done = restore.undo(run, keep_caches=keep) if namespace.undo else restore.let_go(run)
     if not done:
         logger.info("nothing was changed")
 
@@ -95,7 +103,9 @@ def _after_a_restore(run: Run, namespace: argparse.Namespace, answers: Answers) 
 VERB = Verb(
     summary="bring the site back",
     description="Bring the site back to its newest restore point, or to the state at a "
-    "MOMENT.\nThe site must be stopped.  What is live now is kept until the next restore.",
+    "MOMENT.\nThe site must be stopped.  What is live now is kept until the next restore.\n"
+    "After a restore to an earlier state, restart every ZEO client; where zope.conf has a client,\n"
+    "remove its cache (*.zec in var) first, on other machines as well.",
     examples=(
         ("", "bring back the newest restore point, after a question"),
         ("2026-03-01-12-30", "bring back the state at that moment (UTC)"),

@@ -31,6 +31,7 @@ def examine(run: Run) -> Iterator[Finding]:
         yield from writers.at_work(source)
         yield from restores.left_over(run, source)
         yield from restores.way_back(run, source)
+    yield from restores.caches(run)
     yield from places.directories(run)
     yield from stored.owners(run)
     yield from places.room(run)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from collective.recipe.backup import swap
 from collective.recipe.backup.model import Source
+from collective.recipe.backup.operations.caches import existing_caches
 from collective.recipe.backup.operations.doctor.findings import Finding, Report
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.ways import way_of
@@ -54,4 +55,16 @@ def way_back(run: Run, source: Source) -> Iterator[Finding]:
                 report.ok(f"{way.why}: a restore writes over it, in place", live)
             else:
                 report.ok("a restore can replace it", live)
+    yield from report
+
+
+def caches(run: Run) -> Iterator[Finding]:
+    """Find the caches of ZEO clients, with which no client works after a restore back in time."""
+    report = Report("restores")
+    for path in sorted({*run.config.caches, *existing_caches(run)}):
+        report.ok(
+            "a ZEO client keeps its cache here (client and var in its zope.conf): a restore to an "
+            "earlier state removes it, but none of a client on another machine",
+            path,
+        )
     yield from report
