@@ -37,7 +37,7 @@ T = TypeVar("T")
 PROBE = ".backup"
 """What a temporary name begins with that stands for nothing."""
 
-_PARTIAL = re.compile(r".+\.[0-9a-f]{8}\.partial", re.DOTALL)
+_PARTIAL = re.compile(r"(.+)\.[0-9a-f]{8}\.partial", re.DOTALL)
 _COPY_SIZE = 1 << 20
 _MANY_ENTRIES = 1000
 _FICLONE = 0x40049409  # from linux/fs.h; Python names it from 3.12 on
@@ -629,13 +629,14 @@ class Files:
         """Return a temporary name beside *final* that no other run uses."""
         return final.with_name(f"{final.name}.{self._token()}.partial")
 
-    def sweep(self, directory: Path) -> list[Path]:
+    def sweep(self, directory: Path, *, of: str = "") -> list[Path]:
         """Remove what died runs left in *directory*; the caller holds the lock.
 
+        *of* is the final name of what is removed, "": every name of ours.
         Returns what was removed.  A directory that does not exist holds nothing.
         """
         try:
-            found = [entry for entry in os.scandir(directory) if is_partial(entry.name)]
+            found = [entry for entry in os.scandir(directory) if is_partial(entry.name, of=of)]
         except FileNotFoundError:
             return []
         for entry in found:
@@ -651,9 +652,13 @@ class Files:
             self.clear(partial)
 
 
-def is_partial(name: str) -> bool:
-    """Tell whether *name* is a temporary name of ours, which no reader may take for data."""
-    return _PARTIAL.fullmatch(name) is not None
+def is_partial(name: str, *, of: str = "") -> bool:
+    """Tell whether *name* is a temporary name of ours, which no reader may take for data.
+
+    With *of*: whether it is one of that final name.
+    """
+    match = _PARTIAL.fullmatch(name)
+    return match is not None and of in {"", match[1]}
 
 
 def _some_entries(directory: Path) -> tuple[list[Path], list[Path]]:

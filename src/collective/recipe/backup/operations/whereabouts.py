@@ -85,13 +85,17 @@ def warn(run: Run) -> None:
 
 
 def note(run: Run) -> None:
-    """Note where the directories of the destination lie that hold backups."""
+    """Note where the directories of the destination lie that hold backups.
+
+    The caller holds the lock of the run.
+    """
     path = note_path(run)
     if not os.access(path.parent, os.W_OK):
         return
     noted = _noted(path)
     found = {str(it): str(mount_of(it)) for it in _directories(run) if holds_backups(it)}
     if any(noted.get(directory) != mount for directory, mount in found.items()):
+        run.files.sweep(path.parent, of=path.name)
         run.files.write(path, FORM.encode({"mounts": {**noted, **found}}))
 
 

@@ -648,6 +648,12 @@ class TestDebris:
         assert sorted(files.sweep(tmp_path)) == sorted(left)
         assert below(tmp_path) == ["kept.partial", "kept.partial/a.0123abcd.partial"]
 
+    def test_a_sweep_of_one_name_leaves_the_others(self, tmp_path, files):
+        for name in ("a.json", "b.a.json", "a.json.json", "a"):
+            (tmp_path / f"{name}.0123abcd.partial").touch()
+        assert files.sweep(tmp_path, of="a.json") == [tmp_path / "a.json.0123abcd.partial"]
+        assert len(below(tmp_path)) == 3
+
     def test_a_directory_that_is_not_there_holds_no_debris(self, tmp_path, files):
         assert files.sweep(tmp_path / "missing") == []
 

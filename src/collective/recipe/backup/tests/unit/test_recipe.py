@@ -444,6 +444,16 @@ def test_the_scripts_find_the_configuration_that_was_resolved(buildout):
     assert load(buildout.base / "parts/backup/config.json") == recipe.config
 
 
+def test_what_a_killed_buildout_has_left_is_gone_after_the_next(buildout):
+    recipe = buildout.make()
+    left = recipe.config_path.with_name(f"{recipe.config_path.name}.0123abcd.partial")
+    left.parent.mkdir(parents=True)
+    left.touch()
+    buildout.install(recipe)
+    assert recipe.config_path.exists()
+    assert not left.exists()
+
+
 def test_what_was_made_is_taken_back_if_installing_fails(buildout):
     recipe = buildout.make()
     (buildout.bin / "restore").mkdir()

@@ -226,3 +226,12 @@ def test_nothing_is_written_if_nothing_moved(shelved):
     shelved.site.commit({"page": 2})
     shelved.backup()
     assert os.stat(note).st_ino == before.st_ino
+
+
+def test_a_note_that_a_killed_run_began_is_gone_after_the_next(shelved):
+    note = whereabouts.note_path(shelved.run("backup"))
+    begun = note.with_name(f"{note.name}.0123abcd.partial")
+    begun.write_bytes(b"{")
+    shelved.backup()
+    assert note.exists()
+    assert not begun.exists()
