@@ -13,15 +13,18 @@ SCRATCH ?= .bench
 BENCH ?=
 # what make fuzz is told: make fuzz FUZZ='--minutes 10'
 FUZZ ?=
+# what make faults is told: make faults FAULTS='prune merge'
+FAULTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs quick fuzz bench dist clean
+.PHONY: help demo test lint format docs quick fuzz faults bench dist clean
 
 help:
 	@echo "make demo    back up a sample site, lose it, restore it, compare"
 	@echo "make test    lint, types, layers and the whole test suite"
 	@echo "make quick   the tests that take no more than a few seconds"
 	@echo "make fuzz    property tests at length, at random, for an hour; see FUZZ"
+	@echo "make faults  let each system call of the scripts fail once, for an hour; see FAULTS"
 	@echo "make lint    lint, types and layers"
 	@echo "make docs    the pages of docs/ as HTML, in docs/_build/html"
 	@echo "make bench   measure against others, for an hour and with 45 GB of disk; see SCRATCH"
@@ -54,6 +57,9 @@ quick: $(VENV)/.tests
 
 fuzz: $(VENV)/.tests
 	$(BIN)/python -m collective.recipe.backup.tests.fuzzing --jobs $(JOBS) $(FUZZ)
+
+faults: $(VENV)/.tests
+	$(BIN)/python -m collective.recipe.backup.tests.faults.outside --jobs $(JOBS) $(FAULTS)
 
 bench: $(VENV)/.tests
 	$(BIN)/python -m benchmarks --scratch $(SCRATCH) $(BENCH)

@@ -4,7 +4,7 @@ A test that needs a program says so with ``@pytest.mark.needs("rsync")`` (a page
 name: see test_narrative.py).  Where the program is missing the test is skipped, and the
 summary says so loudly; where BACKUP_TESTS_MUST_RUN, a list with commas, names the
 program, the test fails instead.  ``mounts`` is no program but the right to mount things,
-which a container may lack.
+which a container may lack; ``strace`` is the right to trace processes as well.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import signal
 import pytest
 from hypothesis import settings
 
+from collective.recipe.backup.tests.faults.outside.strace import can_trace
 from collective.recipe.backup.tests.lengths import TIMES, examples
 from collective.recipe.backup.tests.namespaces import can_mount
 from collective.recipe.backup.tests.samples import Site
@@ -61,7 +62,9 @@ def lacks(needed):
     """Return in words that *needed* is not there, "" if it is."""
     if needed == "mounts":
         return "" if can_mount() else f"{needed} are not allowed"
-    return "" if shutil.which(needed) else f"{needed} is not installed"
+    if not shutil.which(needed):
+        return f"{needed} is not installed"
+    return "traces are not allowed" if needed == "strace" and not can_trace() else ""
 
 
 @pytest.hookimpl(hookwrapper=True)
