@@ -149,6 +149,16 @@ class Files:
         A *final* that exists is replaced at that moment, not before.  When the body
         fails, nothing is left.
         """
+        with self.unnamed(final, mode) as writer:
+            yield writer
+        self.name(Path(writer.path), final)
+
+    @contextmanager
+    def unnamed(self, final: Path, mode: int = 0o666) -> Iterator[Writer]:
+        """Yield a Writer of what is to be *final* later; when the body succeeds it is durable.
+
+        It keeps its temporary name, the *path* of the Writer, until it is given to ``name``.
+        """
         partial = self.partial_name(final)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         descriptor = self._change("create", partial, os.open, partial, flags, mode)
@@ -159,9 +169,16 @@ class Files:
                 self._change("fsync", partial, os.fsync, descriptor)
             finally:
                 os.close(descriptor)
+        except BaseException:
+            self.discard(partial)
+            raise
+
+    def name(self, partial: Path, final: Path) -> None:
+        """Let what is whole under a temporary name be *final*; if that fails it is gone."""
+        try:
             self.rename(partial, final)
         except BaseException:
-            self._discard(partial)
+            self.discard(partial)
             raise
 
     @contextmanager
@@ -177,7 +194,7 @@ class Files:
             yield Writer(self, partial, descriptor)
         finally:
             os.close(descriptor)
-            self._discard(partial)
+            self.discard(partial)
 
     def write(self, final: Path, data: bytes, mode: int = 0o666) -> None:
         """Make *final* hold *data*, in one step for all who read it."""
@@ -277,7 +294,7 @@ class Files:
             finally:
                 os.close(descriptor)
         except CannotReadError as error:
-            self._discard(Path(target))
+            self.discard(Path(target))
             error.filename = os.fspath(source)  # the kernel names no file
             raise
         finally:
@@ -394,7 +411,7 @@ class Files:
             copied = self.copy(source, partial, observe=observe, size=size)
             (self.rename if sync else self.move)(partial, final)
         except BaseException:
-            self._discard(partial)
+            self.discard(partial)
             raise
         return copied
 
@@ -415,7 +432,7 @@ class Files:
         try:
             self.rename(partial, final)
         except BaseException:
-            self._discard(partial)
+            self.discard(partial)
             raise
 
     def point(self, link: Path, text: str) -> bool:
@@ -453,13 +470,13 @@ class Files:
             self.make_directory(probe)
             self.make_directory(probe / PROBE)
         except OSError as error:
-            self._discard(probe)
+            self.discard(probe)
             # the name of the probe says nothing
             raise OSError(error.errno, error.strerror, os.fspath(room)) from error
         try:
             yield functools.partial(self._refusal, probe=probe)
         finally:
-            self._discard(probe)
+            self.discard(probe)
 
     def _refusal(self, path: Path, probe: Path) -> OSError | None:
         try:
@@ -552,7 +569,7 @@ class Files:
             self.sync_tree(partial)
             self.rename(partial, final)
         except BaseException:
-            self._discard(partial)
+            self.discard(partial)
             raise
 
     def remove_tree(self, path: Path) -> None:
@@ -646,7 +663,7 @@ class Files:
                 self.remove(Path(entry))
         return [Path(entry) for entry in found]
 
-    def _discard(self, partial: Path) -> None:
+    def discard(self, partial: Path) -> None:
         """Remove *partial* on the way out; an error under way is worth more than ours."""
         with suppress(OSError):
             self.clear(partial)

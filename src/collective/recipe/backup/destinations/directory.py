@@ -6,9 +6,10 @@
     blobbackuplocation/  blobstorage.2026-03-01-03-00-00/blobstorage/...    the chain's blobs
                          latest -> blobstorage.2026-03-01-03-00-00
 
-The order of a backup: filestorage first, then the blobs that its records name, then the
-pair is checked, then the manifest makes it a restore point.  So whatever a run that died
-left behind, no restore point names it, and the next run takes up what can be used.
+The order of a backup: the filestorage is read first, then the blobs that its records name, and
+the pair is checked.  Then the filestorage part gets its name, by which repozo knows it, and
+last of all the manifest makes it a restore point.  So whatever a run that died left behind,
+neither a restore point nor repozo names it, and the next run takes up what can be used.
 
 Most runs have nothing to add, and are over in a moment.  So a method imports what only it needs.
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -44,6 +45,7 @@ from collective.recipe.backup.destinations.stopwatch import Stopwatch
 from collective.recipe.backup.errors import (
     BackupError,
     IntegrityError,
+    Interrupted,
     NoRestorePoint,
     explained,
 )
@@ -51,7 +53,7 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.model import DEFAULT_LEVEL, Place, Problem, RestorePoint, Source
 from collective.recipe.backup.progress import Progress
-from collective.recipe.backup.repozo.backup import Orders, Taken, back_up
+from collective.recipe.backup.repozo.backup import Orders, Pending, Taken, prepare
 from collective.recipe.backup.repozo.ledger import Chain, read_directory
 from collective.recipe.backup.times import LAST_TID, Tid, show_tid, stamp, tid_at
 
@@ -163,17 +165,21 @@ class Directory:
         watch = Stopwatch()
         with ExitStack() as stack:
             with watch.phase("filestorage"):
-                log, taken = self._back_up_filestorage(stack, clock, why_full)
-                if self._blobs is not None and not self._blobs.can_complete(log, taken):
-                    log, taken = self._back_up_filestorage(stack, clock, _LEFT_BY_OLDER)
-            known = manifest.read(self.place.filestorage, taken.stamp)
-            if known is not None and not known.lost and self._has_blobs_of(known):
-                written, copied = known, None
-                if self._blobs is not None:
-                    self._blobs.sweep()
-            else:
-                with watch.phase("blobs"):
-                    written, copied = self._complete(log, taken, known, clock)
+                log, pending = self._prepare_filestorage(stack, clock, why_full)
+                if self._blobs is not None and not self._blobs.can_complete(log, pending.taken):
+                    pending.discard()
+                    log, pending = self._prepare_filestorage(stack, clock, _LEFT_BY_OLDER)
+            taken = pending.taken
+            with _published_if_it_fails(pending):
+                known = manifest.read(self.place.filestorage, taken.stamp)
+                if known is not None and not known.lost and self._has_blobs_of(known):
+                    written, copied = known, None
+                    if self._blobs is not None:
+                        self._blobs.sweep()
+                else:
+                    with watch.phase("blobs"):
+                        written, copied = self._complete(log, taken, known, clock)
+            pending.publish()
             replaced = () if known else self._replaced(log, taken)
         if written != known:
             manifest.write(self.place.filestorage, written, self._files)
@@ -211,10 +217,13 @@ class Directory:
     def _has_blobs_of(self, known: Manifest) -> bool:
         return self._blobs is None or self._blobs.is_current(known)
 
-    def _back_up_filestorage(
+    def _prepare_filestorage(
         self, stack: ExitStack, clock: Clock, why_full: str
-    ) -> tuple[TransactionLog, Taken]:
-        """Return the log, open for as long as *stack*, and what was backed up of it."""
+    ) -> tuple[TransactionLog, Pending]:
+        """Return the log, open for as long as *stack*, and what is to be published of it.
+
+        What a program of the user's makes of it is published at once.
+        """
         settings, directory = self._settings, self.place.filestorage
         if settings.repozo is not None:
             chains = read_directory(directory).chains
@@ -226,7 +235,7 @@ class Directory:
                 self.source.filestorage, directory, full=bool(why_full), quick=quick, gzip=gzip
             )
             log = stack.enter_context(TransactionLog(self.source.filestorage))
-            return log, settings.repozo.taken(log, directory, before)
+            return log, Pending(settings.repozo.taken(log, directory, before))
         log = stack.enter_context(TransactionLog(self.source.filestorage))
         orders = Orders(
             why_full=why_full,
@@ -236,10 +245,10 @@ class Directory:
             before_full=self._check_room,
         )
         named = clock.now if clock.leapt_from is None else clock.name_for(log.end().tid)
-        taken = back_up(
+        pending = prepare(
             log, directory, orders, files=self._files, now=named, progress=self._progress
         )
-        return log, taken
+        return log, pending
 
     def _complete(
         self, log: TransactionLog, taken: Taken, known: Manifest | None, clock: Clock
@@ -454,6 +463,26 @@ class Directory:
 
         look = Verification(self.place.filestorage, self._blobs, self._progress)
         return look.problems(depth, only=only, reads=reads)
+
+
+@contextmanager
+def _published_if_it_fails(pending: Pending) -> Iterator[None]:
+    """Keep a filestorage part whose blobs could not be stored: that is told, and better than none.
+
+    A run that is interrupted, or dies, leaves nothing that repozo takes for a backup.
+    """
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt):
+        pending.discard()
+        raise
+    except (BackupError, OSError):
+        with suppress(BackupError, OSError):  # the error under way is worth more
+            pending.publish()
+        raise
+    except BaseException:
+        pending.discard()
+        raise
 
 
 def _not_in_order(taken: Taken) -> Iterator[str]:

@@ -1,26 +1,65 @@
 """A new part of a chain: the bytes of the filestorage that follow the last one.
 
-The order of writes: the data file, a copy of the index, our digests of both, then the ledger
-line that makes it a backup.  Whoever dies in between leaves an orphan, which the next run
-gives its line, since nothing is missing but that.
+It is written under temporary names first, the data and a copy of the index, and only when it
+is published it gets its name: the data file, the index, our digests of both, then the ledger
+line that makes it a backup.  For repozo the name of the data file is enough.  So what a backup
+has besides the filestorage is made in between, and whoever dies until then leaves nothing that
+repozo takes for a backup.  Whoever dies while it is published leaves an orphan, which the next
+run gives its line, since nothing is missing but that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
+from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.progress import Advance, Progress
-from collective.recipe.backup.repozo.blocks import describe, greatest_tid, known_packed, publish
+from collective.recipe.backup.repozo.blocks import (
+    Blocks,
+    describe,
+    greatest_tid,
+    known_packed,
+    publish,
+)
 from collective.recipe.backup.repozo.ledger import Chain, Part
 from collective.recipe.backup.repozo.members import complete
-from collective.recipe.backup.repozo.orders import Orders, Taken
-from collective.recipe.backup.repozo.savedindex import index_path, save_index
-from collective.recipe.backup.repozo.writing import Settled, write_part
+from collective.recipe.backup.repozo.orders import Orders, Pending, Taken
+from collective.recipe.backup.repozo.savedindex import copy_index, index_path
+from collective.recipe.backup.repozo.writing import Settled, write_unnamed
 
 
-def add(  # noqa: PLR0913  the last two come from outside, as everywhere
+@dataclass(frozen=True, kw_only=True)
+class _New:
+    """A new part, under temporary names."""
+
+    chain: Chain  # what it continues
+    part: Part
+    blocks: Blocks  # its digests
+    data: Path  # where it lies
+    index: Path | None  # where the copy of the index lies; None: there is none
+    files: Files
+
+    def publish(self) -> None:
+        """Make it a part of its chain."""
+        path = self.chain.path(self.part)
+        with explained("cannot write the backup", path):
+            self.files.name(self.data, path)
+            if self.index is not None:
+                self.files.name(self.index, index_path(self.chain.directory, self.part.stamp))
+        publish(self.chain, self.part, self.blocks, self.files)
+
+    def discard(self) -> None:
+        """Leave nothing of it."""
+        for path in filter(None, (self.data, self.index)):
+            self.files.discard(path)
+
+
+def prepare(  # noqa: PLR0913  the last two come from outside, as everywhere
     log: TransactionLog,
     chain: Chain,
     name: str,
@@ -28,8 +67,8 @@ def add(  # noqa: PLR0913  the last two come from outside, as everywhere
     *,
     files: Files,
     progress: Progress,
-) -> Taken:
-    """Add to *chain* what *log* has after it, with the stamp *name*.
+) -> Pending:
+    """Prepare what *log* has after *chain*, with the stamp *name*, as its next part.
 
     A chain without parts begins with it.  Raises IntegrityError if the filestorage is damaged,
     BackupError if it cannot be read or the backup cannot be written.
@@ -41,14 +80,16 @@ def add(  # noqa: PLR0913  the last two come from outside, as everywhere
     greatest = greatest_tid(chain.directory, chain.parts, log)
     settled = Settled(log, chain.end, greatest, known_packed(chain))
     with progress.phase("backing up the filestorage", log.size - chain.end) as advance:
-        written = write_part(path, _counted(settled, advance), level, files, log.mode)
+        data, written = write_unnamed(path, _counted(settled, advance), level, files, log.mode)
     part = Part(path.name, settled.start, settled.at.offset, written.checksum)
-    index = None
-    if part.full:
-        index = save_index(log, index_path(chain.directory, name), part.end, files)
-    blocks = describe(part, written, identity=log.identity, at=settled.at, index=index)
-    publish(chain, part, blocks, files)
-    return Taken(
+    with _discarding(files, data):
+        copied = None
+        if part.full:
+            copied = copy_index(log, index_path(chain.directory, name), part.end, files)
+    index, digest = copied or (None, None)
+    blocks = describe(part, written, identity=log.identity, at=settled.at, index=digest)
+    new = _New(chain=chain, part=part, blocks=blocks, data=data, index=index, files=files)
+    taken = Taken(
         stamp=name,
         chain=chain.stamp,
         start=part.start,
@@ -62,6 +103,16 @@ def add(  # noqa: PLR0913  the last two come from outside, as everywhere
         reductions=settled.tids.reductions,
         holes=settled.tids.holes,
     )
+    return Pending(taken, new.publish, new.discard)
+
+
+@contextmanager
+def _discarding(files: Files, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        files.discard(path)
+        raise
 
 
 def _file_name(name: str, *, full: bool, level: int | None) -> str:

@@ -14,10 +14,10 @@ from collective.recipe.backup.repozo.blocks import greatest_tid, known_packed
 from collective.recipe.backup.repozo.continuing import obstacle
 from collective.recipe.backup.repozo.heal import Healed, heal
 from collective.recipe.backup.repozo.ledger import Chain
-from collective.recipe.backup.repozo.orders import Orders, Taken
+from collective.recipe.backup.repozo.orders import Orders, Pending, Taken
 from collective.recipe.backup.times import free_stamp, from_stamp, stamp
 
-__all__ = ["Orders", "Taken", "back_up"]
+__all__ = ["Orders", "Pending", "Taken", "back_up", "prepare"]
 
 _CLOCK_SET_BACK = timedelta(hours=1)
 
@@ -31,7 +31,22 @@ def back_up(  # noqa: PLR0913  the last three come from outside, as everywhere
     now: datetime,
     progress: Progress,
 ) -> Taken:
-    """Back up *log* into *directory*, whose lock the caller holds.
+    """Back up *log* into *directory*, whose lock the caller holds; see prepare."""
+    pending = prepare(log, directory, orders, files=files, now=now, progress=progress)
+    pending.publish()
+    return pending.taken
+
+
+def prepare(  # noqa: PLR0913  as back_up
+    log: TransactionLog,
+    directory: Path,
+    orders: Orders,
+    *,
+    files: Files,
+    now: datetime,
+    progress: Progress,
+) -> Pending:
+    """Prepare a backup of *log* in *directory*, whose lock the caller holds until it is published.
 
     What a run that died left there is mended first.  Raises IntegrityError if the
     filestorage is damaged, BackupError if it or the backup cannot be read or written.
@@ -40,17 +55,17 @@ def back_up(  # noqa: PLR0913  the last three come from outside, as everywhere
     newest = healed.listing.chains[-1] if healed.listing.chains else None
     reason = _why_full(log, newest, orders, healed, progress)
     if newest and not reason and next(log.transactions(newest.end), None) is None:
-        return _unchanged(log, newest, healed)
+        return Pending(_unchanged(log, newest, healed))
     if reason:
         orders.before_full()
     name, oddity = _next_stamp(healed.listing.newest, now)
     chain = Chain(directory, name, ()) if reason or not newest else newest
     # most runs add nothing, and do not wait for what adding needs
-    from collective.recipe.backup.repozo.adding import add
+    from collective.recipe.backup.repozo import adding
 
-    taken = add(log, chain, name, orders, files=files, progress=progress)
+    pending = adding.prepare(log, chain, name, orders, files=files, progress=progress)
     reason = ". ".join(filter(None, [reason, oddity]))
-    return replace(taken, reason=reason, healed=healed.sentences)
+    return replace(pending, taken=replace(pending.taken, reason=reason, healed=healed.sentences))
 
 
 def _why_full(

@@ -52,3 +52,20 @@ class Taken:
     reductions: int = 0
     holes: tuple[Hole, ...] = ()
     healed: tuple[str, ...] = ()
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What was *taken*, before anybody takes it for a backup.
+
+    *publish* makes it a part of its chain, *discard* leaves nothing of it; one of them is called,
+    once.  Both do nothing if there was nothing new.
+    """
+
+    taken: Taken
+    publish: Callable[[], None] = _nothing
+    discard: Callable[[], None] = _nothing

@@ -23,8 +23,10 @@ def index_path(directory: Path, stamp: str) -> Path:
     return directory / f"{stamp}.index"
 
 
-def save_index(log: TransactionLog, target: Path, end: int, files: Files) -> bytes | None:
-    """Copy the index of *log* to *target*; return its BLAKE3.
+def copy_index(
+    log: TransactionLog, target: Path, end: int, files: Files
+) -> tuple[Path, bytes] | None:
+    """Copy the index of *log*, which is to be *target*; return its temporary name, and BLAKE3.
 
     None, and nothing is left, if there is none of this log as it was at *end* or before.
     """
@@ -32,17 +34,21 @@ def save_index(log: TransactionLog, target: Path, end: int, files: Files) -> byt
     source = log.path.with_name(f"{log.path.name}.index").resolve()
     if not fits(source, log, end) or not _is_in_place(log):
         return None
+    partial = files.partial_name(target)
     with explained("cannot copy the index", target):
         try:
-            files.publish_copy(source, target)
+            files.copy(source, partial)
         except FileNotFoundError:
             # a pack removed it just now
             return None
-        if not fits(target, log, end) or not _is_in_place(log):
+        except BaseException:
+            files.discard(partial)
+            raise
+        if not fits(partial, log, end) or not _is_in_place(log):
             # another one was put in its place meanwhile
-            files.remove(target)
+            files.remove(partial)
             return None
-    return stored_as(target)[1]
+        return partial, stored_as(partial)[1]
 
 
 def _is_in_place(log: TransactionLog) -> bool:

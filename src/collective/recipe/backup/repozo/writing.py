@@ -84,21 +84,31 @@ class Settled:
 def write_part(
     path: Path, blocks: Iterable[bytes], level: int | None, files: Files, like: int
 ) -> Written:
-    """Write the data file *path*, which comes to be when it is whole; *level* None: no gzip.
+    """Write the data file *path*, which comes to be when it is whole; see write_unnamed."""
+    partial, written = write_unnamed(path, blocks, level, files, like)
+    with explained("cannot write the backup", path):
+        files.name(partial, path)
+    return written
 
-    *blocks* are of BLOCK_SIZE bytes, but for the last.  Nobody may read it who may not read
-    what they come from, a file of the mode *like*.
+
+def write_unnamed(
+    path: Path, blocks: Iterable[bytes], level: int | None, files: Files, like: int
+) -> tuple[Path, Written]:
+    """Write what is to be the data file *path* and return its temporary name, beside that.
+
+    *blocks* are of BLOCK_SIZE bytes, but for the last; *level* None: no gzip.  Nobody may read
+    it who may not read what they come from, a file of the mode *like*.
     """
     stored, members = blake3(), bytearray()
     with explained("cannot write the backup", path), hashing() as hashes:
         read = hashes.passing(blocks)
-        with files.writing(path, like & 0o666) as writer:
+        with files.unnamed(path, like & 0o666) as writer:
             for data in read if level is None else compressed(read, level):
                 members += MEMBER.pack(writer.size)
                 stored.update(data)
                 writer.write(data)
             hashes.wait()
-    return Written(
+    return Path(writer.path), Written(
         checksum=hashes.md5.hexdigest(),
         digests=bytes(hashes.digests),
         members=b"" if level is None else bytes(members),

@@ -80,12 +80,12 @@ def test_an_index_that_is_exchanged_during_the_copy_is_dropped(vault, number):
     index = vault.site.filestorage.with_name("Data.fs.index")
 
     class Meddling(Files):
-        def publish_copy(self, source, final):
+        def copy(self, source, target):
             if number:
                 index.write_bytes(b"garbage" * 10)
             else:
                 index.unlink()
-            return super().publish_copy(source, final)
+            return super().copy(source, target)
 
     vault.take(files=Meddling())
     assert not [name for name in vault.names if name.endswith(".index")]
@@ -94,10 +94,10 @@ def test_an_index_that_is_exchanged_during_the_copy_is_dropped(vault, number):
 
 def test_the_index_of_a_packed_filestorage_is_not_taken_for_ours(vault):
     class Packing(Files):
-        def writing(self, final, mode=0o666):
+        def unnamed(self, final, mode=0o666):
             if final.suffix == ".fsz":
                 vault.site.pack()
-            return super().writing(final, mode)
+            return super().unnamed(final, mode)
 
     vault.commit()
     vault.take(files=Packing())
