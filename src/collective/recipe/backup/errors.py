@@ -9,6 +9,7 @@
     +-- NoRestorePoint       4  nothing covers the moment asked for
     +-- InUse                5  locked by another run, or the filestorage is open
     +-- CommandFailed        7  a hook or a program failed
+    +-- BrokenOff            8  the site is a mixture until the restore is finished
     +-- Interrupted        130  stopped by the user or by a signal
 
 6 is kept for backends that could not be reached.  An error says *what* happened, *where*,
@@ -92,8 +93,14 @@ class CommandFailed(BackupError):
     exit_code = 7
 
 
+class BrokenOff(BackupError):
+    """A restore was broken off: part of the site is what it was, part is restored."""
+
+    exit_code = 8
+
+
 class Interrupted(BackupError):
-    """The user or a signal ended the command; nothing half done stays under a final name."""
+    """The user or a signal ended the command; it took back what was half done, or says what is."""
 
     exit_code = 130
 

@@ -29,12 +29,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from collective.recipe.backup import contents
-from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint, explained
+from collective.recipe.backup.errors import (
+    BackupError,
+    BrokenOff,
+    IntegrityError,
+    NoRestorePoint,
+    explained,
+    from_os_error,
+)
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.graft import graft, save_tail
 from collective.recipe.backup.journal import (
@@ -189,7 +196,7 @@ def let_go(journal: Path, files: Files) -> None:
     if found.state is None:
         return
     if found.is_pending:
-        raise BackupError(
+        raise BrokenOff(
             "a restore was broken off here", where=journal, hint="run the restore again"
         )
     going = [] if found.copied_from else [slot.replaced for slot in _slots(found.moves)]
@@ -213,18 +220,40 @@ def _check_no_mounts(paths: Iterable[Path]) -> None:
 
 @contextmanager
 def _mixture_told(journal: Path) -> Iterator[None]:
-    """Say that the site is a mixture where an error or an interrupt leaves it as one."""
+    """Say that the site is a mixture where an error or an interrupt leaves it as one.
+
+    Of an error that promises that nothing has changed it makes BrokenOff.
+    """
     try:
         yield
-    except BaseException:
-        with suppress(BackupError):
-            if is_pending(journal):
-                logger.warning(
-                    "broken off in the middle: part of the site is what it was, part is restored; "
-                    "keep it stopped and run the restore again, which finishes it; if that "
-                    "cannot be, --give-up sets it aside and says what is where"
-                )
+    except BaseException as error:
+        if not _is_mixture(journal):
+            raise
+        if isinstance(error, OSError):
+            raise _broken_off(from_os_error(error)) from error
+        if isinstance(error, BackupError) and error.exit_code == BackupError.exit_code:
+            raise _broken_off(error) from error
+        logger.warning("%s; %s", _BROKEN_OFF, _GOING_ON)
         raise
+
+
+_BROKEN_OFF = "broken off in the middle: part of the site is what it was, part is restored"
+_GOING_ON = (
+    "keep it stopped and run the restore again, which finishes it; if that cannot be, "
+    "--give-up sets it aside and says what is where"
+)
+
+
+def _is_mixture(journal: Path) -> bool:
+    try:
+        return is_pending(journal)
+    except BackupError:  # the error under way is worth more
+        return False
+
+
+def _broken_off(error: BackupError) -> BrokenOff:
+    hint = "; ".join(filter(None, [error.hint, _GOING_ON]))
+    return BrokenOff(f"{_BROKEN_OFF}; {error.what}", where=error.where, hint=hint)
 
 
 def _slots(moves: Sequence[Move]) -> list[Slot]:

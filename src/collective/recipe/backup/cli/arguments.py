@@ -22,8 +22,9 @@ EXIT_CODES = """\
 exit codes:
   0  done                                         5  locked, or the filestorage is open
   1  failed, nothing lost                         7  a hook or a program failed
-  2  wrong configuration or command line        130  interrupted
-  3  data is not as it should be, or blobs are missing
+  2  wrong configuration or command line          8  a restore was broken off
+  3  data is not as it should be,               130  interrupted
+     or blobs are missing
   4  no restore point for that moment
 """
 

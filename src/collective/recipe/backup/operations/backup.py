@@ -21,7 +21,7 @@ from pathlib import Path
 from collective.recipe.backup import locking, swap
 from collective.recipe.backup.blobs.layout import refuse_cache
 from collective.recipe.backup.destinations import Destination, Outcome, damage
-from collective.recipe.backup.errors import BackupError, IntegrityError, printable
+from collective.recipe.backup.errors import BrokenOff, IntegrityError, printable
 from collective.recipe.backup.history import INCOMPLETE
 from collective.recipe.backup.model import MAIN, Problem
 from collective.recipe.backup.operations import whereabouts
@@ -112,7 +112,7 @@ def _refuse_mixture(destination: Destination) -> None:
     live = Path(os.path.realpath(destination.source.filestorage))
     journal = swap.journal_path(live)
     if swap.is_pending(journal):
-        raise BackupError(
+        raise BrokenOff(
             "a restore was broken off here: part of the site is what it was, part is restored",
             where=journal,
             hint="run the restore again, which finishes it",

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from collective.recipe.backup import swap
 from collective.recipe.backup.destinations import Depth
-from collective.recipe.backup.errors import BackupError, NoRestorePoint
+from collective.recipe.backup.errors import BackupError, BrokenOff, NoRestorePoint
 from collective.recipe.backup.tests.faults.harness import Fault, FaultyFiles, survive_every_fault
 from collective.recipe.backup.tests.runs import NOON, Operated, copied
 from collective.recipe.backup.tests.samples import Site
@@ -32,6 +33,12 @@ def sound(operated: Operated) -> None:
     assert list(operated.destination().verify(Depth.RECORDS)) == []
 
 
+def told(outcome: BaseException | None, journal: Path) -> None:
+    """Check that an error is BrokenOff exactly if it left the site half restored."""
+    if isinstance(outcome, BackupError):
+        assert isinstance(outcome, BrokenOff) == swap.is_pending(journal), outcome
+
+
 def restorable(operated: Operated, contents: list) -> None:
     """Check that the newest restore point restores to one of *contents*."""
     operated.restore()
@@ -44,10 +51,7 @@ def test_a_first_backup_dies_or_fails_anywhere(site: Site, worlds) -> None:
     contents = site.contents()
 
     def check(operated: Operated, outcome: BaseException | None) -> None:
-        try:
-            points = operated.points()
-        except BackupError:
-            points = []
+        points = operated.points()
         assert [point for point in points if point.restorable] in ([], points)
         operated.backup()
         assert all(point.whole for point in operated.points())
@@ -96,7 +100,8 @@ def test_a_restore_dies_or_fails_anywhere(site: Site, worlds, lost: bool) -> Non
         site.lose()
 
     def check(operated: Operated, outcome: BaseException | None) -> None:
-        journal = operated.site.filestorage.with_name("Data.fs.restore.json")
+        journal = swap.journal_path(operated.site.filestorage)
+        told(outcome, journal)
         if not lost and not journal.exists():
             assert operated.site.contents() == live
         operated.restore()
@@ -116,7 +121,8 @@ def test_a_restore_over_a_copy_of_yesterday_dies_or_fails_anywhere(site: Site, w
     live = site.filestorage.read_bytes()
 
     def check(operated: Operated, outcome: BaseException | None) -> None:
-        journal = operated.site.filestorage.with_name("Data.fs.restore.json")
+        journal = swap.journal_path(operated.site.filestorage)
+        told(outcome, journal)
         if not journal.exists():
             assert operated.site.filestorage.read_bytes() == live
             assert len(list(operated.site.blobstorage.rglob("*.blob"))) == 7

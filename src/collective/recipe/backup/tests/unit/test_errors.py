@@ -34,6 +34,7 @@ def test_exit_codes_are_those_that_scripts_rely_on():
         "NoRestorePoint": 4,
         "InUse": 5,
         "CommandFailed": 7,
+        "BrokenOff": 8,
         "Interrupted": 130,
     }
     assert errors.DONE == 0

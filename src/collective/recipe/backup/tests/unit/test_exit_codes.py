@@ -9,10 +9,12 @@ from contextlib import ExitStack
 
 import pytest
 
+from collective.recipe.backup import journal
 from collective.recipe.backup.config import STANDARD
 from collective.recipe.backup.errors import (
     DONE,
     BackupError,
+    BrokenOff,
     CommandFailed,
     ConfigurationError,
     IntegrityError,
@@ -21,8 +23,10 @@ from collective.recipe.backup.errors import (
     NoRestorePoint,
     UsageError,
 )
+from collective.recipe.backup.swap import journal_path
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.tests.smallfiles import rewrite
 from collective.recipe.backup.tests.unit.test_errors import tree
 
 SCRIPT = """
@@ -86,6 +90,13 @@ def with_a_hook_that_fails(site, _stack):
     return Scripts(site, pre_command="false")("backup")
 
 
+def after_a_restore_that_was_broken_off(site, _stack):
+    scripts = Scripts(site)
+    assert [scripts(verb).returncode for verb in ("backup", "restore")] == [DONE] * 2
+    rewrite(journal_path(site.filestorage), journal.FORM, state=journal.SWAPPING)
+    return scripts("backup")
+
+
 def with_control_c(site, _stack):
     return Scripts(site, pre_command="kill -INT $PPID; exec sleep 10")("backup")
 
@@ -98,6 +109,7 @@ MEETINGS = {
     NoRestorePoint: without_a_backup,
     InUse: while_the_filestorage_is_open,
     CommandFailed: with_a_hook_that_fails,
+    BrokenOff: after_a_restore_that_was_broken_off,
     Interrupted: with_control_c,
 }
 
