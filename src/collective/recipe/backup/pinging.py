@@ -143,7 +143,7 @@ class _NotNow(Exception):
 
 def _send_once(opener: OpenerDirector, url: SplitResult, event: Event, message: str) -> None:
     # these take longer to import than a backup without changes takes
-    from http.client import HTTPException
+    from http.client import HTTPException, InvalidURL
     from urllib.error import HTTPError, URLError
 
     try:
@@ -155,11 +155,13 @@ def _send_once(opener: OpenerDirector, url: SplitResult, event: Event, message: 
         raise (_NotNow if error.code >= 500 or error.code == 429 else _Refused)(words) from None
     except URLError as error:
         raise _NotNow(_reason(error.reason)) from None
-    except (OSError, HTTPException) as error:
+    except OSError as error:  # some are a ValueError as well, as that of a wrong certificate
         raise _NotNow(_reason(error)) from None
-    except ValueError:
+    except (InvalidURL, ValueError):
         # its text may hold the URL
         raise _Refused("ping_url holds what no URL may hold") from None
+    except HTTPException as error:
+        raise _NotNow(_reason(error)) from None
 
 
 def _request(url: SplitResult, event: Event, message: str) -> Request:

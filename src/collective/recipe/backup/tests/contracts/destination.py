@@ -50,8 +50,7 @@ class DestinationContract:
             states[stamp] = operated.site.contents()
 
         for number, (stamp, contents) in enumerate(states.items()):
-            if number >= 0:
-                assert staged(operated, stamp, tmp_path / str(number)) == contents
+            assert staged(operated, stamp, tmp_path / str(number)) == contents
 
     def test_every_moment_is_restored_exactly(self, operated: Operated, tmp_path: Path) -> None:
         states = {}

@@ -73,13 +73,15 @@ def test_the_url_may_come_from_the_environment_or_from_a_file(tmp_path):
         ("http://127.0.0.1:s3cret/", "ping_url is not a URL"),
         ("http:///s3cret", "ping_url is not a URL"),
         ("http://[s3cret", "ping_url is not a URL"),
-        ("http://127.0.0.1/s3cret\r\nX: y", "ping_url"),
+        ("http://127.0.0.1/s3cret\r\nX: y", "ping_url holds what no URL may hold"),
         ("http://127.0.0.1/s3cret b", "ping_url holds what no URL may hold"),
+        ("http://127.0.0.1/s3cret\x00b", "ping_url holds what no URL may hold"),
+        ("http://127.0.0.1/s3cret\xe9", "ping_url holds what no URL may hold"),
     ],
 )
 def test_a_url_that_is_none_is_said_without_the_secret(configured, said):
     problem = ping(configured, Event.SUCCESS, environment={})
-    assert said in problem or "127.0.0.1" in problem
+    assert said in problem
     assert "s3cret" not in problem
 
 
