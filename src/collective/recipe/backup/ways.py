@@ -7,6 +7,7 @@ those of a directory are renamed one by one (see contents), those of a file are 
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,9 +66,12 @@ class Way:
 def way_of(live: Path, files: Files) -> Way:
     """Return how what is at *live*, which is no link, gives way.
 
-    Probes are made to find out, and removed.  Raises BackupError if there is no way.
+    Probes are made to find out, and removed.  Raises BackupError if there is no way, OSError if
+    this user may not even look.
     """
-    if not os.path.lexists(live):
+    try:
+        os.lstat(live)
+    except (FileNotFoundError, NotADirectoryError):
         return Way(live=live)
     mounts = mounts_in(live)
     if live in mounts:
@@ -115,7 +119,7 @@ def _in_place(live: Path, why: str) -> Way:
             f"cannot restore here: {why}, and this user may not write to it",
             where=live,
             hint="give the user who runs this command the permission, or run it as the owner",
-        )
+        ) from PermissionError(errno.EACCES, os.strerror(errno.EACCES), live)
     return Way(live=live, in_place=True, why=why)
 
 

@@ -15,6 +15,7 @@ from collective.recipe.backup.operations.doctor import (
     restores,
     sites,
     stored,
+    users,
     writers,
 )
 from collective.recipe.backup.operations.doctor.findings import Finding
@@ -24,7 +25,12 @@ __all__ = ["examine"]
 
 
 def examine(run: Run) -> Iterator[Finding]:
-    """Yield what there is to say of the site and of the destination of *run*."""
+    """Yield what there is to say of the site and of the destination of *run*, each thing once."""
+    return users.once(_found(run))
+
+
+def _found(run: Run) -> Iterator[Finding]:
+    yield from users.whose(run)
     for source in run.config.sources:
         yield from sites.filestorage(run, source)
         yield from sites.blobstorage(run, source)

@@ -6,7 +6,7 @@ import enum
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from collective.recipe.backup.errors import BackupError, from_os_error
 
@@ -21,13 +21,18 @@ class Severity(enum.Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at, *subject* in a word or two."""
+    """One thing that was looked at."""
 
-    subject: str
+    subject: str  # in a word or two
     severity: Severity
     what: str
-    where: str = ""
-    hint: str = ""
+    where: str = ""  # a path; "": it has no place
+    hint: str = ""  # how to mend it; "": nothing needs to be
+    denied: bool = False  # whether it is that this user may not look or write there
+
+    def with_hint(self, hint: str) -> Finding:
+        """Return the same with another *hint*."""
+        return replace(self, hint=hint)
 
 
 class Report(list[Finding]):
@@ -49,16 +54,23 @@ class Report(list[Finding]):
         """Find something that a backup or a restore fails at."""
         self._add(Severity.PROBLEM, what, where, hint)
 
+    def error(self, error: BackupError, where: str | os.PathLike[str] = "") -> None:
+        """Find what *error* says, which *where* is of if it has no place of its own."""
+        self._add(Severity.PROBLEM, error.what, error.where or where, error.hint)
+        if _is_denied(error):
+            self[-1] = replace(self[-1], denied=True)
+
     @contextmanager
     def looking(self, where: str | os.PathLike[str] = "") -> Iterator[None]:
         """Make a problem of an error that the body meets, and go on after it."""
         try:
             yield
         except BackupError as error:
-            self.problem(error.what, error.where or where, error.hint)
+            self.error(error, where)
         except OSError as error:
             found = from_os_error(error, "cannot look", where)
-            self.problem(found.what, found.where, found.hint)
+            found.__cause__ = error
+            self.error(found, where)
 
     def _add(self, severity: Severity, what: str, where: str | os.PathLike[str], hint: str) -> None:
         self.append(
@@ -70,3 +82,12 @@ class Report(list[Finding]):
                 hint=hint,
             )
         )
+
+
+def _is_denied(error: BaseException | None) -> bool:
+    """Tell whether *error* comes of a permission that this user lacks."""
+    while error is not None:
+        if isinstance(error, PermissionError):
+            return True
+        error = error.__cause__
+    return False

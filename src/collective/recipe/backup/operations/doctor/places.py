@@ -39,7 +39,9 @@ def directories(run: Run) -> Iterator[Finding]:
             # the probe and its name are nobody's concern
             nameless = OSError(error.errno, error.strerror or str(error))
             said = from_os_error(nameless, "a backup cannot write here", there)
-            report.problem(said.what, said.where, said.hint or _TRY_BY_HAND)
+            said.hint = said.hint or _TRY_BY_HAND
+            said.__cause__ = error
+            report.error(said)
     yield from report
 
 

@@ -1,10 +1,20 @@
-"""Users, as a finding names them."""
+"""Who runs the doctor, whose the site and its backups are, and what the one may not.
+
+Backups and restores are made by the user who runs them.  What a restore puts in place belongs
+to that user then, unless it is root.
+"""
 
 from __future__ import annotations
 
+import os
 import pwd
+import stat
+from collections.abc import Iterator
+from pathlib import Path
 
 from collective.recipe.backup.errors import printable
+from collective.recipe.backup.operations.doctor.findings import Finding, Report
+from collective.recipe.backup.operations.run import Run
 
 
 def user(number: int) -> str:
@@ -13,3 +23,75 @@ def user(number: int) -> str:
         return printable(pwd.getpwuid(number).pw_name)
     except KeyError:
         return str(number)
+
+
+def whose(run: Run) -> Iterator[Finding]:
+    """Say who runs this, and whose the site and its backups are."""
+    report = Report("users")
+    me, owners = os.geteuid(), dict(_owners(run))
+    names = " and ".join(f"{user(owner)} owns {', '.join(of)}" for owner, of in owners.items())
+    if set(owners) <= {me}:
+        report.ok(f"run by user {user(me)}, who owns the site and its backups")
+    elif me == 0:
+        report.ok(f"run by user {user(me)}; {names}")
+    else:
+        first = user(next(owner for owner in owners if owner != me))
+        report.warning(
+            f"run by user {user(me)}, but {names}",
+            hint=f"run everything as user {first}: what user {user(me)} restores will belong to "
+            f"{user(me)}, and what {user(me)} may not read cannot be backed up",
+        )
+    yield from report
+
+
+def _owners(run: Run) -> Iterator[tuple[int, list[str]]]:
+    """Yield each owner with what belongs to it, in words, as far as that can be seen."""
+    things = [(it.filestorage, "the filestorage") for it in run.config.sources]
+    things += [(it.blobstorage, "the blobs") for it in run.config.sources if it.blobstorage]
+    for place in run.config.destinations[run.destination]:
+        there = filter(None, (place.filestorage, place.blobstorage))
+        things += [(path, "the backups") for path in there]
+    owners: dict[int, dict[str, None]] = {}
+    for path, words in things:
+        try:
+            owners.setdefault(path.stat().st_uid, {})[words] = None
+        except OSError:
+            continue  # said elsewhere, or not made yet
+    yield from ((owner, list(of)) for owner, of in owners.items())
+
+
+def once(findings: Iterator[Finding]) -> Iterator[Finding]:
+    """Yield *findings*, but each thing once: what several looks have met in common.
+
+    Where this user may not look, all that lies behind that is one thing.
+    """
+    seen: set[tuple[object, ...]] = set()
+    for finding in findings:
+        place = _barrier(Path(finding.where)) if finding.denied else None
+        key = (finding.severity, finding.what, finding.where) if place is None else (place,)
+        if key not in seen:
+            seen.add(key)
+            yield finding if place is None else _with_owner(finding, place)
+
+
+def _barrier(path: Path) -> Path:
+    """Return the first directory on the way to *path* that this user may not enter, else *path*."""
+    for directory in reversed(path.parents):
+        if not os.access(directory, os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+            return directory
+    return path
+
+
+def _with_owner(finding: Finding, place: Path) -> Finding:
+    """Return *finding* with a hint that names who runs, and who owns *place*."""
+    me = user(os.geteuid())
+    try:
+        status = place.stat()
+    except OSError:
+        return finding
+    owner, mode = user(status.st_uid), stat.S_IMODE(status.st_mode)
+    it = "it" if str(place) == finding.where else printable(str(place))
+    return finding.with_hint(
+        f"{it} belongs to user {owner} (mode {mode:04o}), and this is run by user {me}: run it as "
+        f"{owner}, or give {me} the permission"
+    )
