@@ -231,8 +231,8 @@ class Files:
             self.sync_directory(path.parent)
 
     def check_writable(self, path: Path) -> None:
-        """Raise OSError if this user may not write into the file at *path*."""
-        os.close(self._change("try", path, os.open, path, os.O_WRONLY | os.O_CLOEXEC))
+        """Raise OSError if this user may not write into *path*, or it is no regular file."""
+        os.close(self._change("try", path, regular, path, os.O_WRONLY))
 
     @contextmanager
     def overwriting(self, path: Path, offset: int) -> Iterator[Writer]:
@@ -667,6 +667,13 @@ class Files:
         """Remove *partial* on the way out; an error under way is worth more than ours."""
         with suppress(OSError):
             self.clear(partial)
+
+
+def nearest(path: Path) -> Path:
+    """Return *path*, or the nearest directory above it that is there."""
+    while not os.path.lexists(path) and path != path.parent:
+        path = path.parent
+    return path
 
 
 def is_partial(name: str, *, of: str = "") -> bool:

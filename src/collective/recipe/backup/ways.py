@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collective.recipe.backup import contents
-from collective.recipe.backup.errors import BackupError, from_os_error
-from collective.recipe.backup.files import Files
+from collective.recipe.backup.errors import BackupError, explained, from_os_error
+from collective.recipe.backup.files import Files, nearest
 from collective.recipe.backup.mounts import mounts_in
 from collective.recipe.backup.moves import Move, staged_path
 
@@ -72,6 +72,7 @@ def way_of(live: Path, files: Files) -> Way:
     try:
         os.lstat(live)
     except (FileNotFoundError, NotADirectoryError):
+        check_can_make(live.parent, files)
         return Way(live=live)
     mounts = mounts_in(live)
     if live in mounts:
@@ -79,10 +80,10 @@ def way_of(live: Path, files: Files) -> Way:
     elif mounts:
         why = f"{mounts[0]} is mounted in it"
     else:
-        error = _refusal(live, files)
-        if error is None:
+        refusal = _refusal(live, files)
+        if refusal is None:
             return Way(live=live)
-        why = f"it cannot be renamed ({error.strerror})"
+        why = f"it cannot be renamed ({refusal.strerror})"
     return _by_contents(live, mounts, why, files) if live.is_dir() else _in_place(live, why)
 
 
@@ -124,9 +125,22 @@ def _in_place(live: Path, why: str) -> Way:
 
 
 def _refusal(live: Path, files: Files) -> OSError | None:
-    """Return why *live* cannot be renamed, None if it can."""
+    """Return why *live* cannot be renamed, None if it can.
+
+    Raises BackupError for a file beside which nothing can be made: it needs room there even if
+    it is written over.
+    """
     try:
         with files.trying_renames(live.parent) as refusal:
             return refusal(live)
     except PermissionError as error:
+        if not live.is_dir():
+            check_can_make(live.parent, files)
         return error
+
+
+def check_can_make(directory: Path, files: Files) -> None:
+    """Raise BackupError if nothing can be made in *directory*, or where that would be made."""
+    there = nearest(directory)
+    with explained("a restore can make nothing here", there), files.trying_renames(there):
+        pass

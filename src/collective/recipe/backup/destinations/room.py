@@ -18,6 +18,7 @@ from typing import NamedTuple
 from collective.recipe.backup.amounts import size
 from collective.recipe.backup.blobs.layout import walk
 from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.files import nearest
 from collective.recipe.backup.mounts import type_of
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo.ledger import read_directory
@@ -101,13 +102,6 @@ def size_of_blobs(root: Path, progress: Progress) -> int:
                 total += os.lstat(root / entry.path).st_size
             advance(1)
     return total
-
-
-def nearest(path: Path) -> Path:
-    """Return *path*, or the nearest directory above it that is there."""
-    while not os.path.lexists(path) and path != path.parent:
-        path = path.parent
-    return path
 
 
 def _free(directory: Path) -> int:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import codecs
+import functools
 import importlib
 import os
+import pkgutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from collective.recipe import backup
 from collective.recipe.backup.blobs.layout import MARKER, Layout
 from collective.recipe.backup.model import BlobId, Oid
 from collective.recipe.backup.times import Tid
@@ -76,14 +79,22 @@ def content(root: Path) -> Tree:
     return {path: data for path, data in tree(root).items() if data is not None}
 
 
+@functools.cache
+def _load_all() -> None:
+    codecs.lookup("ascii")
+    importlib.import_module("pickletools")
+    for module in pkgutil.walk_packages(backup.__path__, f"{backup.__name__}."):
+        if ".tests" not in module.name and not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+
+
 @contextmanager
 def nobody() -> Iterator[Path]:
     """Be a user without privileges inside the body; give a directory that is theirs.
 
     They may not read the library of Python, so what may be loaded late is loaded before.
     """
-    codecs.lookup("ascii")
-    importlib.import_module("pickletools")
+    _load_all()
     with tempfile.TemporaryDirectory() as name:
         root = os.geteuid() == 0
         if root:

@@ -7,9 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from collective.recipe.backup import locking
-from collective.recipe.backup.destinations.room import HINT, Need, nearest, rooms
+from collective.recipe.backup.destinations.room import HINT, Need, rooms
 from collective.recipe.backup.errors import BackupError, from_os_error
-from collective.recipe.backup.files import Files
+from collective.recipe.backup.files import Files, nearest
 from collective.recipe.backup.model import Place
 from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.doctor.abilities import lacking

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from collective.recipe.backup import swap
+from collective.recipe.backup.errors import explained
 from collective.recipe.backup.model import Source
 from collective.recipe.backup.operations.caches import existing_caches
 from collective.recipe.backup.operations.doctor.findings import Finding, Report
+from collective.recipe.backup.operations.doctor.writers import LOCK_SUFFIX
 from collective.recipe.backup.operations.run import Run
-from collective.recipe.backup.ways import way_of
+from collective.recipe.backup.ways import check_can_make, way_of
 
 
 def left_over(run: Run, source: Source) -> Iterator[Finding]:
@@ -45,7 +47,21 @@ def left_over(run: Run, source: Source) -> Iterator[Finding]:
 def way_back(run: Run, source: Source) -> Iterator[Finding]:
     """Find out whether a restore could put something in the place of what is live, and how."""
     report = Report("restores")
-    for path in filter(None, (source.filestorage, source.blobstorage)):
+    if _only_read(source.filestorage):
+        report.warning(
+            "this user may read the site and not write to it: it can back up, and not restore",
+            source.filestorage,
+            "restore as the user who owns it, and where it is not mounted read-only",
+        )
+        yield from report
+        return
+    journal = swap.journal_path(Path(os.path.realpath(source.filestorage)))
+    with report.looking(journal.parent):
+        check_can_make(journal.parent, run.files)
+        for lock in filter(os.path.lexists, _locks(source)):
+            with explained("neither a restore nor a server can lock this", lock):
+                run.files.check_writable(lock)
+    for path in filter(None, _replaced(run, source)):
         live = Path(os.path.realpath(path))
         with report.looking(live):
             way = way_of(live, run.files)
@@ -53,8 +69,10 @@ def way_back(run: Run, source: Source) -> Iterator[Finding]:
                 report.ok(f"{way.why}: a restore exchanges what lies in it", live)
             elif way.in_place:
                 report.ok(f"{way.why}: a restore writes over it, in place", live)
-            else:
+            elif os.path.lexists(live):
                 report.ok("a restore can replace it", live)
+            else:
+                report.ok("there is none now, and a restore can make it", live)
     yield from report
 
 
@@ -68,3 +86,25 @@ def caches(run: Run) -> Iterator[Finding]:
             path,
         )
     yield from report
+
+
+def _only_read(filestorage: Path) -> bool:
+    """Tell whether this user was given a site to read: a container, or a backup user."""
+    effective = os.access in os.supports_effective_ids
+    return os.path.exists(filestorage) and not any(
+        os.access(path, os.W_OK, effective_ids=effective)
+        for path in (filestorage, filestorage.parent)
+    )
+
+
+def _replaced(run: Run, source: Source) -> Iterator[Path | None]:
+    """Yield what a restore replaces of *source*; None: there is no such part of it."""
+    if not run.config.options.only_blobs:
+        yield source.filestorage
+    yield source.blobstorage
+
+
+def _locks(source: Source) -> Iterator[Path]:
+    """Yield the files that a restore of *source* locks: beside a link, and beside its end."""
+    for path in dict.fromkeys([source.filestorage, Path(os.path.realpath(source.filestorage))]):
+        yield path.with_name(path.name + LOCK_SUFFIX)

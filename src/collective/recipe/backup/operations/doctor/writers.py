@@ -31,7 +31,7 @@ from collective.recipe.backup.times import pause
 PROC = Path("/proc")
 
 _DELETED = " (deleted)"
-_LOCK = ".lock"
+LOCK_SUFFIX = ".lock"
 _FLAGS = re.compile(rb"^flags:\s*([0-7]+)$", re.MULTILINE)
 _SECOND_LOOK = 0.3
 """Seconds after which a file that gave way to another is closed: a pack opens the new one."""
@@ -61,7 +61,7 @@ class _Place:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.lock = path.with_name(path.name + _LOCK)
+        self.lock = path.with_name(path.name + LOCK_SUFFIX)
         self.live = _identity(path)
         self.locked = _identity(self.lock)
 
@@ -171,7 +171,7 @@ def _judge_lock(report: Report, process: _Process, place: _Place) -> None:
         return
     locks = {it.path for it in process.files}
     for each in process.files:
-        own = each.path.with_name(each.path.name + _LOCK)
+        own = each.path.with_name(each.path.name + LOCK_SUFFIX)
         if own not in locks and each.is_filestorage(place):
             report.problem(
                 f"{process} holds the lock of this filestorage, and writes to another file: "

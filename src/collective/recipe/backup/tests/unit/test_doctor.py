@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import json
 import os
 import re
@@ -24,7 +25,7 @@ from ZODB.FileStorage import FileStorage
 from collective.recipe.backup import files, locking, swap
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.config import STANDARD, dump
-from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.journal import FORM, SWAPPING
 from collective.recipe.backup.model import MAIN, Source
@@ -385,6 +386,69 @@ def test_where_no_restore_could_replace_what_is_live(operated: Operated) -> None
     assert finding.where == str(disk / "blobs")
 
 
+def test_what_is_no_file_in_the_place_of_the_lock_is_told_and_not_waited_for(
+    operated: Operated,
+) -> None:
+    lock = operated.site.filestorage.with_name("Data.fs.lock")
+    lock.unlink(missing_ok=True)
+    os.mkfifo(lock)
+    said = "neither a restore nor a server can lock this: not a regular file"
+    assert the_only(operated, "restores", Severity.PROBLEM) == said
+
+
+@pytest.mark.parametrize(
+    ("closed", "lost", "only_blobs"),
+    [
+        *itertools.product(
+            ["var", "filestorage", "blobstorage", "disk", "lock"],
+            ["nothing", "Data.fs", "blobstorage", "all"],
+            [False],
+        ),
+        *itertools.product(["filestorage", "disk"], ["nothing", "Data.fs", "blobstorage"], [True]),
+    ],
+)
+def test_the_doctor_knows_whether_this_user_could_restore(
+    closed: str, lost: str, only_blobs: bool
+) -> None:
+    """Whatever is lost by then, and wherever this user may not write."""
+    with nobody() as directory:
+        site = Site(directory / "site")
+        site.commit({"a": 1}, {"b": b"b"}, at=NOON)
+        disk = directory / "disk"
+        disk.mkdir()
+        blobs = site.blobstorage.rename(disk / "blobs")
+        site.blobstorage.symlink_to(blobs)
+        operated = Operated(site, only_blobs=only_blobs)
+        operated.backup()
+        places = {
+            "Data.fs": site.filestorage,
+            "filestorage": site.filestorage.parent,
+            "var": site.filestorage.parent.parent,
+            "blobstorage": blobs,
+            "lock": site.filestorage.with_name("Data.fs.lock"),
+            "disk": disk,
+        }
+        gone = {"nothing": [], "all": ["filestorage", "blobstorage"]}.get(lost, [lost])
+        for path in (places[name] for name in gone):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shut = places.get(closed)
+        if shut is not None and shut.exists():
+            shut.chmod(0o555 if shut.is_dir() else 0o444)
+        try:
+            told = [it for it in found(operated) if it.subject == "restores" and it.denied]
+            refused = None
+            try:
+                operated.restore()
+            except BackupError as error:
+                refused = error
+        finally:
+            if shut is not None and shut.exists():
+                shut.chmod(0o755)
+
+    assert [it.severity for it in told] == [Severity.PROBLEM] * len(told)
+    assert bool(told) == (refused is not None), (told, refused)
+
+
 # places
 
 
@@ -640,14 +704,16 @@ def test_a_doctor_without_any_right_to_write(operated: Operated) -> None:
         check=False,
     )
     assert done.returncode == IntegrityError.exit_code, done.stderr
-    # a backup cannot make its directories, nor a restore replace what is live
-    assert "found 3 problems" in done.stderr
+    # a backup cannot make its directories; that a restore cannot write is a warning, as this user
+    # may have been given the site to read
+    assert "found 1 problem\n" in done.stderr
+    assert done.stdout.count("it can back up, and not restore") == 1
     assert done.stdout.count("a backup cannot write here: Permission denied") == 1
     # who runs, and who owns
     me, owner = users.user(65534), users.user(os.getuid())
     assert f"users        run by user {me}, but {owner} owns the filestorage" in done.stdout
     hint = rf"it belongs to user {owner} \(mode 0[67][45][45]\), and this is run by user {me}: run"
-    assert len(re.findall(hint, done.stdout)) == 3
+    assert len(re.findall(hint, done.stdout)) == 1
 
 
 @pytest.mark.parametrize("closed", ["var/filestorage", "var"])
