@@ -114,17 +114,21 @@ def is_pending(journal: Path) -> bool:
     return read(journal).is_pending
 
 
-def finish(journal: Path, files: Files) -> bool:
-    """Finish the changes of a restore that died; False if there was none."""
+def finish(journal: Path, files: Files, *, command: str = "bin/restore") -> bool:
+    """Finish the changes of a restore that died; False if there was none.
+
+    *command* is how the user calls the restore.  Raises IntegrityError in a copy of a site.
+    """
     found = read(journal)
     if not found.is_pending:
         return False
     if found.copied_from is not None:
         raise IntegrityError(
-            f"this site was copied from {found.copied_from.parent}, where a restore had been "
-            "broken off: part of it is what it was there, part is restored",
+            f"this site is a copy of the one in {found.copied_from.parent}, made while a restore "
+            "there was not finished: part of it is restored, the rest is as it was before",
             where=journal,
-            hint="--give-up sets aside what that restore has left; then restore the site here",
+            hint=f"run {command} --give-up, which sets aside what that restore left here and "
+            f"removes nothing, then {command} again, which restores this copy",
         )
     with (
         _mixture_told(journal),
@@ -158,11 +162,11 @@ def undo(journal: Path, files: Files) -> None:
     moves = found.moves
     if not replaced(journal):
         origin = found.copied_from
-        copied = f": this site was copied from {origin.parent} after a restore" if origin else ""
+        copied = f": this site is a copy of the one in {origin.parent}" if origin else ""
         raise NoRestorePoint(
             f"there is nothing to undo{copied}",
             where=journal.parent,
-            hint="only the data that the last restore replaced can be put back",
+            hint="only the data that the last restore here replaced can be put back",
         )
     check_mounts(moves)
     for move in moves:

@@ -56,6 +56,12 @@ def stamp(moment: datetime) -> str:
     return f"{date}-{moment.hour:02}-{moment.minute:02}-{moment.second:02}"
 
 
+def in_words(moment: datetime) -> str:
+    """Return *moment* as people read it, in UTC; fractions of a second are dropped."""
+    date, time_of_day = stamp(moment)[:10], stamp(moment)[11:]
+    return f"{date} {time_of_day.replace('-', ':')} UTC"
+
+
 def from_stamp(text: str) -> datetime:
     """Return the moment of a stamp.  Raises ValueError if *text* is not exactly one."""
     if not _STAMP.fullmatch(text):

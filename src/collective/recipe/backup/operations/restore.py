@@ -23,7 +23,7 @@ from pathlib import Path
 
 from collective.recipe.backup import giving_up, locking, swap
 from collective.recipe.backup.blobs.layout import refuse_cache
-from collective.recipe.backup.destinations import Destination, Staged, Targets
+from collective.recipe.backup.destinations import Staged, Targets
 from collective.recipe.backup.errors import (
     BackupError,
     NoRestorePoint,
@@ -31,11 +31,21 @@ from collective.recipe.backup.errors import (
     explained,
     printable,
 )
-from collective.recipe.backup.model import MAIN, RestorePoint, Source
+from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.operations import whereabouts
-from collective.recipe.backup.operations.caches import Clients
+from collective.recipe.backup.operations.announcing import (
+    announced,
+    announced_early,
+    described,
+    kept,
+    needs_consent,
+    passed_over,
+    reached,
+)
+from collective.recipe.backup.operations.caches import Clients, last_tid
 from collective.recipe.backup.operations.choosing import alternative_named, choice_of, warn_of_later
 from collective.recipe.backup.operations.course import Account, course
+from collective.recipe.backup.operations.orders import Job, Order
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.operations.targets import (
     hold_journal,
@@ -46,42 +56,12 @@ from collective.recipe.backup.operations.targets import (
     targets_of,
 )
 from collective.recipe.backup.restorepoints import Choice
-from collective.recipe.backup.times import Tid, monotonic, show_tid, stamp
+from collective.recipe.backup.times import monotonic, stamp
 from collective.recipe.backup.ways import Way, way_of
 
 logger = logging.getLogger("backup")
 
 _PRIVATE, _USUAL = 0o600, 0o666
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """What is to be restored: the state at *when* (None: the newest), which parts of it.
-
-    *to* is a directory to restore to in place of the live site.  With *keep_caches* the caches
-    of ZEO clients stay, whatever these know.
-    """
-
-    when: datetime | Tid | None = None
-    filestorage: bool = True
-    blobstorage: bool = True
-    to: Path | None = None
-    keep_caches: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One source to restore: from where, what, and to which live names.
-
-    *points* are all there are.  *newer* are what runs that died left after it: no restore
-    points yet.
-    """
-
-    destination: Destination
-    choice: Choice
-    target: Source
-    points: Sequence[RestorePoint] = ()
-    newer: Sequence[RestorePoint] = ()
 
 
 def restore(run: Run, order: Order) -> bool:
@@ -96,9 +76,9 @@ def restore(run: Run, order: Order) -> bool:
         clients = _clients(run, order, targets, changed=_finish_earlier(run, targets))
         _refuse_caches(targets, order)
         jobs = [] if _come_with_pre_command(run) else _jobs(run, order, targets, held)
-        what = _what_will_happen(jobs, order) if jobs else _what_is_known(targets, order)
-        question = f"{what}{_kept(targets, order)}{clients.question}"
-        if run.ask is not None and not run.ask(question):
+        what = announced(jobs, order) if jobs else announced_early(targets, order)
+        question = f"{what}{kept(targets, order)}{clients.question}"
+        if run.ask is not None and needs_consent(jobs, targets, order) and not run.ask(question):
             return False
         started = monotonic()
         # a post_command may unmount the disk of the backups, so no lock on it is held by then
@@ -107,7 +87,7 @@ def restore(run: Run, order: Order) -> bool:
             account.points = {job.target.name: job.choice.point.stamp for job in jobs}
             _carry_out(run, order, jobs, account)
             clients.settle()  # post_command may start the site
-    logger.info("restored in %.1f s", monotonic() - started)
+    logger.info("restored in %.1f s%s", monotonic() - started, _state(targets, order))
     clients.advise()
     return True
 
@@ -147,7 +127,7 @@ def describe(run: Run, order: Order) -> str:
     """
     order = _of_what_there_is(run, order)
     targets = targets_of(run, order.to)
-    what = _what_will_happen(_jobs(run, order, targets, None), order)
+    what = announced(_jobs(run, order, targets, None), order)
     return f"{what}{_clients(run, order, targets).question}"
 
 
@@ -156,7 +136,7 @@ def stream(run: Run, order: Order, write: Callable[[bytes], object]) -> None:
     destination = run.destinations()[-1]
     points = destination.restore_points()
     choice = choice_of(run, order.when, points)
-    logger.info("writing %s", _words(choice))
+    logger.info("writing %s", described(choice, order.when))
     with alternative_named(run, destination, choice, points):
         destination.stream(choice, write)
 
@@ -262,7 +242,14 @@ def _jobs(run: Run, order: Order, targets: Sequence[Source], locks: ExitStack | 
         warn_of_later(choice, order.when, destination.source.filestorage)
         newer = [] if order.when else [each for each in points if each.age > choice.point.age]
         jobs.append(
-            Job(destination=destination, choice=choice, target=target, points=points, newer=newer)
+            Job(
+                destination=destination,
+                choice=choice,
+                target=target,
+                when=order.when,
+                points=points,
+                newer=newer,
+            )
         )
     if order.filestorage:
         for job in jobs:
@@ -278,9 +265,16 @@ def _without_blobs(choice: Choice) -> NoRestorePoint:
     )
 
 
+def _state(targets: Sequence[Source], order: Order) -> str:
+    """Return in words what a restore to a moment has come to, "" if none was asked for."""
+    if order.when is None or not order.filestorage:
+        return ""
+    return reached([last_tid(target.filestorage) for target in targets], order.when)
+
+
 def _finish_earlier(run: Run, targets: Sequence[Source]) -> bool:
     """Finish a restore that was broken off; False if there was none."""
-    finished = swap.finish(journal_of(targets), run.files)
+    finished = swap.finish(journal_of(targets), run.files, command=run.restore_command)
     if finished:
         logger.warning("finished a restore that had been broken off")
     return finished
@@ -319,69 +313,11 @@ def _buildable(filestorage: Path) -> Path | None:
     return None
 
 
-_KEPT = "\nWhat is there now is kept, and --undo puts it back."
-
-
-def _kept(targets: Sequence[Source], order: Order) -> str:
-    """Return in words what becomes of what is there, "" if nothing is."""
-    return (
-        _KEPT if any(os.path.lexists(it) for each in targets for it in _live(each, order)) else ""
-    )
-
-
 def _come_with_pre_command(run: Run) -> bool:
     """Tell whether there are no backups yet, and a pre_command that may mount their disk."""
     if not run.config.options.pre_command:
         return False
     return not any(destination.restore_points() for destination in run.destinations())
-
-
-def _what_will_happen(jobs: Sequence[Job], order: Order) -> str:
-    """Return what the user is asked to agree to."""
-    lines: list[str] = []
-    for job in jobs:
-        lines.extend(_replaced(job.target, order))
-        lines.append(f"with {_words(job.choice)}.")
-        lines.extend(f"Note: {problem}" for problem in (*job.choice.point.problems, *_newer(job)))
-    return "\n".join(lines)
-
-
-def _what_is_known(targets: Sequence[Source], order: Order) -> str:
-    """Return the same as far as it is known before pre_command has run."""
-    lines = [line for target in targets for line in _replaced(target, order)]
-    return "\n".join([*lines, "with what the backups hold once pre_command has run."])
-
-
-def _replaced(target: Source, order: Order) -> Iterator[str]:
-    """Yield in lines what *order* replaces of *target*."""
-    yield "This will replace" + (f" (storage {target.name}):" if target.name != MAIN else ":")
-    for path in _live(target, order):
-        missing = "" if os.path.lexists(path) else "  (there is none now)"
-        yield f"    {printable(str(path))}{missing}"
-
-
-def _live(target: Source, order: Order) -> Iterator[Path]:
-    """Yield what *order* replaces of *target*."""
-    if order.filestorage:
-        yield target.filestorage
-    if order.blobstorage and target.blobstorage:
-        yield target.blobstorage
-
-
-def _newer(job: Job) -> Iterator[str]:
-    """Yield in words that something newer would have been restored if it could be."""
-    if job.newer:
-        last = job.newer[-1]
-        count = f"{len(job.newer)} newer restore points" if job.newer[1:] else "a newer one"
-        yield f"{count} cannot be restored; {last.stamp}: {'; '.join(last.problems)}"
-
-
-def _words(choice: Choice) -> str:
-    """Return in words what *choice* restores."""
-    point = choice.point
-    if choice.until is None:
-        return f"the restore point {point.stamp}"
-    return f"the state at tid {show_tid(choice.until)}, from the restore point {point.stamp}"
 
 
 @contextmanager
@@ -432,8 +368,8 @@ def _ways(run: Run, target: Source, order: Order) -> _Ways:
 def _stage(run: Run, job: Job, ways: _Ways) -> list[swap.Move]:
     """Write and verify one source beside what is live; return the moves that make it live."""
     storage = "" if job.target.name == MAIN else f" of storage {job.target.name}"
-    logger.info("restoring %s%s", _words(job.choice), storage)
-    for problem in _newer(job):
+    logger.info("restoring %s%s", described(job.choice, job.when), storage)
+    for problem in passed_over(job):
         logger.warning("%s", problem)
     filestorage = job.target.filestorage
     with explained("cannot restore beside what is there", filestorage.parent):

@@ -62,9 +62,10 @@ def _declare(parser: argparse.ArgumentParser) -> None:
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.operations import restore
+    from collective.recipe.backup.operations.orders import Order
 
     when = times.parse(namespace.moment) if namespace.moment else None
-    order = restore.Order(
+    order = Order(
         when=when,
         filestorage=not namespace.only_blobs,
         blobstorage=not namespace.only_filestorage,

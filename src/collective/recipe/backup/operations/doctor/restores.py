@@ -8,6 +8,7 @@ from pathlib import Path
 
 from collective.recipe.backup import swap
 from collective.recipe.backup.errors import explained
+from collective.recipe.backup.journal import read
 from collective.recipe.backup.model import Source
 from collective.recipe.backup.operations.caches import existing_caches
 from collective.recipe.backup.operations.doctor.findings import Finding, Report
@@ -21,11 +22,19 @@ def left_over(run: Run, source: Source) -> Iterator[Finding]:
     report = Report("restores")
     journal = swap.journal_path(Path(os.path.realpath(source.filestorage)))
     with report.looking(journal):
-        if swap.is_pending(journal):
+        found, command = read(journal), run.restore_command
+        if found.is_pending and found.copied_from is not None:
+            report.problem(
+                f"this site is a copy of the one in {found.copied_from.parent}, made while a "
+                "restore there was not finished",
+                journal,
+                f"it is a mixture: run {command} --give-up, then {command} again",
+            )
+        elif found.is_pending:
             report.problem(
                 "a restore was broken off in the middle",
                 journal,
-                f"the site is a mixture: run {run.restore_command} again, which finishes it",
+                f"the site is a mixture: run {command} again, which finishes it",
             )
         for path in swap.replaced(journal):
             report.warning(
@@ -35,7 +44,7 @@ def left_over(run: Run, source: Source) -> Iterator[Finding]:
                 "back",
             )
         staged = swap.staged_path(source.filestorage)
-        if os.path.lexists(staged) and not swap.is_pending(journal):
+        if os.path.lexists(staged) and not found.is_pending:
             report.warning(
                 "a restore ended before it was done, and left this",
                 staged,

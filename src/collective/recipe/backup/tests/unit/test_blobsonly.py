@@ -16,7 +16,8 @@ from collective.recipe.backup.errors import (
     NoRestorePoint,
     UsageError,
 )
-from collective.recipe.backup.operations.restore import Order, describe, restore
+from collective.recipe.backup.operations.orders import Order
+from collective.recipe.backup.operations.restore import describe, restore
 from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.tests.blobtrees import content, nobody
 from collective.recipe.backup.tests.faults.harness import FaultyFiles

@@ -17,7 +17,8 @@ from collective.recipe.backup.config import STANDARD, dump
 from collective.recipe.backup.config.zope_parts import Part
 from collective.recipe.backup.operations.doctor import examine
 from collective.recipe.backup.operations.doctor.findings import Severity
-from collective.recipe.backup.operations.restore import Order, describe, restore, undo
+from collective.recipe.backup.operations.orders import Order
+from collective.recipe.backup.operations.restore import describe, restore, undo
 from collective.recipe.backup.sitebackup.databases import read_configuration
 from collective.recipe.backup.tests.faults.harness import Dying
 from collective.recipe.backup.tests.runs import NOON, Operated
@@ -93,7 +94,7 @@ def test_a_client_with_a_cache_works_after_a_restore_to_an_earlier_state(site: S
 
 
 def test_a_cache_is_named_in_the_question_and_removed_after_it(operated, cache, caplog) -> None:
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "backup")
     questions: list[str] = []
 
     assert not restore(operated.run("restore", ask=lambda it: bool(questions.append(it))), Order())
@@ -114,7 +115,7 @@ def test_a_dry_run_names_a_cache_and_leaves_it(operated: Operated, cache: Path) 
 def test_a_restore_that_does_not_go_back_leaves_the_cache_and_says_nothing(
     operated: Operated, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "backup")
     operated.backup()
     operated.restore()
     assert cache.exists()
@@ -125,7 +126,7 @@ def test_a_restore_that_does_not_go_back_leaves_the_cache_and_says_nothing(
 def test_a_restore_that_leaves_the_live_filestorage_leaves_the_cache(
     operated: Operated, cache: Path, part: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "backup")
     if part == "blobs":
         operated.restore(filestorage=False)
     else:
@@ -173,7 +174,7 @@ def test_where_the_end_of_the_site_was_lost_caches_are_removed(
 def test_an_undo_removes_the_caches_of_the_time_since_the_restore(
     operated: Operated, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "backup")
     operated.restore()
     later = operated.site.commit({"a": 3})
     make_cache(cache, later)
@@ -188,7 +189,7 @@ def test_an_undo_removes_the_caches_of_the_time_since_the_restore(
 
 def test_a_restore_that_finishes_a_broken_one_removes_the_caches(operated, cache, caplog) -> None:
     """Even those of clients that know no more than the state that it finishes."""
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "backup")
     make_cache(cache.with_name("i2-1.zec"), operated.site.tids()[-2])
     changes = 0
     while not swap.is_pending(swap.journal_path(operated.site.filestorage)):

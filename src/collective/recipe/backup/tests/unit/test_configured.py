@@ -20,7 +20,8 @@ from collective.recipe.backup.destinations.blobstyles.trees import EachBackup, E
 from collective.recipe.backup.destinations.configured import policy_for, style_for
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.operations.restore import Order, restore
+from collective.recipe.backup.operations.orders import Order
+from collective.recipe.backup.operations.restore import restore
 from collective.recipe.backup.options import Options
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.retention import Policy

@@ -23,7 +23,8 @@ from collective.recipe.backup.errors import (
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.locking import one_writer
 from collective.recipe.backup.operations.course import ERROR_LIMIT, course
-from collective.recipe.backup.operations.restore import Order, restore
+from collective.recipe.backup.operations.orders import Order
+from collective.recipe.backup.operations.restore import restore
 from collective.recipe.backup.tests.faults.harness import Fault, FaultyFiles
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site

@@ -18,7 +18,8 @@ from collective.recipe.backup.errors import (
     NoRestorePoint,
     UsageError,
 )
-from collective.recipe.backup.operations.restore import Order, describe, let_go, undo
+from collective.recipe.backup.operations.orders import Order
+from collective.recipe.backup.operations.restore import describe, let_go, undo
 from collective.recipe.backup.tests.faults.harness import Crash, Fault, FaultyFiles
 from collective.recipe.backup.tests.runs import NOON, Operated, copied
 from collective.recipe.backup.tests.samples import Site
@@ -208,7 +209,7 @@ def test_a_copy_of_a_site_does_not_reach_into_the_original(
     copies = [copied(operated, tmp_path / name) for name in ("restored", "undone", "let go")]
 
     copies[0].restore()
-    with pytest.raises(NoRestorePoint, match="this site was copied from"):
+    with pytest.raises(NoRestorePoint, match="this site is a copy of the one in"):
         undo(copies[1].run("restore"))
     let_go(copies[2].run("restore"))
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,8 +16,10 @@ from collective.recipe.backup.errors import BackupError, IntegrityError, InUse, 
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.index import position
 from collective.recipe.backup.journal import DONE, FORM, SWAPPING, write
+from collective.recipe.backup.operations.announcing import reached
+from collective.recipe.backup.operations.doctor import examine
+from collective.recipe.backup.operations.orders import Order
 from collective.recipe.backup.operations.restore import (
-    Order,
     describe,
     give_up,
     let_go,
@@ -28,6 +32,7 @@ from collective.recipe.backup.tests.faults.harness import Dying
 from collective.recipe.backup.tests.runs import NOON, Operated, copied
 from collective.recipe.backup.tests.samples import Site, contents_of
 from collective.recipe.backup.tests.smallfiles import rewrite
+from collective.recipe.backup.times import Tid, show_tid
 
 
 class Measured(Files):
@@ -480,11 +485,15 @@ def test_a_copied_site_does_not_finish_the_restore_of_the_original(
     operated.site.filestorage.with_name("Data.fs.restore.json").write_text(text)
     before = operated.site.contents()
 
-    with pytest.raises(IntegrityError, match="this site was copied from") as caught:
+    with pytest.raises(IntegrityError, match="this site is a copy of the one in") as caught:
         copy.restore()
 
     assert str(operated.site.filestorage.parent) in caught.value.what
-    assert "--give-up sets aside" in caught.value.hint
+    assert "run bin/restore --give-up, " in caught.value.hint
+    assert "then bin/restore again" in caught.value.hint
+    [finding] = [it for it in examine(copy.run("doctor")) if it.where == caught.value.where]
+    assert "this site is a copy of the one in" in finding.what
+    assert "run bin/restore --give-up, then bin/restore again" in finding.hint
     assert give_up(copy.run("restore"))
     copy.restore()
     assert copy.site.contents() == operated.site.contents() == before
@@ -701,11 +710,89 @@ def test_the_question_tells_what_is_there_from_what_is_not(operated, tmp_path):
 
     operated.site.filestorage.unlink()
     assert not restore(operated.run("restore", ask=no), Order())
-    assert not restore(operated.run("restore", ask=no), Order(to=tmp_path / "aside"))
+    operated.site.lose()
+    assert not restore(operated.run("restore", ask=no), Order())
 
-    [live, aside] = asked
+    [live, lost] = asked
     assert f"{operated.site.filestorage}  (there is none now)\n" in live
     assert f"{operated.site.blobstorage}\n" in live
     assert live.endswith("--undo puts it back.")
-    assert aside.count("(there is none now)") == 2
-    assert aside.endswith(f"with the restore point {operated.points()[-1].stamp}.")
+    assert lost.count("(there is none now)") == 2
+    assert lost.endswith(f"with the restore point {operated.points()[-1].stamp}.")
+
+
+def test_a_restore_to_a_new_place_asks_nothing_unless_there_is_something_to_say(
+    operated: Operated, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    def no(question: str) -> bool:
+        asked.append(question)
+        return False
+
+    aside = tmp_path / "aside"
+    assert restore(operated.run("restore", ask=no), Order(to=aside))
+    assert asked == []
+    assert not restore(operated.run("restore", ask=no), Order(to=aside))
+    assert f"This will replace:\n    {aside / 'Data.fs'}\n" in asked.pop()
+
+    [blob] = [it for it in operated.site.blobstorage.rglob("*.blob") if it.stat().st_size == 5]
+    blob.unlink()
+    with suppress(BackupError):
+        operated.backup(full=True)
+    assert not restore(operated.run("restore", ask=no), Order(to=tmp_path / "other"))
+    assert "Note: " in asked.pop()
+
+
+# the state that was restored, in words
+
+
+@pytest.mark.parametrize("by", ["moment", "tid"])
+def test_a_moment_is_said_in_words_and_so_is_the_last_change_before_it(
+    operated: Operated, by: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "backup")
+    tid = operated.site.tids()[-1]
+    operated.site.commit({"a": 3}, at=NOON + timedelta(minutes=100))
+    operated.backup()
+    when = NOON + timedelta(minutes=95) if by == "moment" else tid
+    asked = f"2026-03-01 13:30:00 UTC (tid {show_tid(tid)})"
+    if by == "moment":
+        asked = "2026-03-01 13:35:00 UTC"
+
+    said = describe(operated.run("restore"), Order(when=when))
+    assert f"with the state at {asked}, from the restore point " in said
+
+    operated.restore(when)
+    [line] = [it for it in caplog.messages if it.startswith("restored in")]
+    change = f"2026-03-01 13:30:00 UTC (tid {show_tid(tid)}), the last change"
+    assert f": this is the state at {change} " in line
+    assert line.endswith("before your moment" if by == "moment" else "up to that tid")
+    assert operated.site.tids()[-1] == tid
+
+
+@pytest.mark.parametrize("order", [{}, {"when": NOON, "filestorage": False}])
+def test_without_a_moment_or_a_filestorage_no_state_is_named(
+    operated: Operated, order: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "backup")
+    operated.restore(**order)
+    assert "this is the state" not in caplog.text
+
+
+def test_the_stamp_of_a_clock_that_was_behind_is_no_moment_after_the_last_change(
+    operated: Operated, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "backup")
+    operated.site.commit({"a": 3}, at=operated.now + timedelta(minutes=90))
+    operated.backup()
+    operated.restore(operated.now)
+    assert operated.site.contents()["values"]["a"] == 3
+    assert "this is the state" not in caplog.text
+
+
+def test_a_transaction_that_is_no_moment_is_shown_as_it_is() -> None:
+    thirtieth_of_february = (((126 * 12) + 1) * 31 + 29) * 24 * 60
+    odd = Tid(thirtieth_of_february.to_bytes(4, "big") + bytes(4))
+    assert reached([odd], odd).startswith(f": this is the state at tid {show_tid(odd)}, the last")
+    assert reached([None], odd) == ""

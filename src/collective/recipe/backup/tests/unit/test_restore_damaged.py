@@ -14,7 +14,8 @@ from collective.recipe.backup.cli import main
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.index import position
-from collective.recipe.backup.operations.restore import Order, describe, stream
+from collective.recipe.backup.operations.orders import Order
+from collective.recipe.backup.operations.restore import describe, stream
 from collective.recipe.backup.operations.verify import Order as VerifyOrder
 from collective.recipe.backup.operations.verify import verify
 from collective.recipe.backup.tests.runs import Operated
@@ -211,7 +212,7 @@ def test_the_manifest_of_what_was_merged_is_no_restore_point(operated: Operated)
 
 
 def test_a_run_that_died_is_no_damage(operated: Operated, caplog) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "backup")
     part_of = operated.points()[3].stamp
     (operated.place().filestorage / f"{part_of}.json").unlink()
     assert operated.points()[3].damaged is False

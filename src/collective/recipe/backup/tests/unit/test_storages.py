@@ -14,7 +14,8 @@ from collective.recipe.backup.errors import BackupError, InUse, NoRestorePoint
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Place, Source
 from collective.recipe.backup.operations.backup import back_up
-from collective.recipe.backup.operations.restore import Order, restore, undo
+from collective.recipe.backup.operations.orders import Order
+from collective.recipe.backup.operations.restore import restore, undo
 from collective.recipe.backup.tests.faults.harness import Fault, FaultyFiles
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site, contents_of

@@ -1,0 +1,108 @@
+"""What a restore says before it begins, and once it is done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from collective.recipe.backup.errors import printable
+from collective.recipe.backup.model import MAIN, Source
+from collective.recipe.backup.operations.orders import Job, Order
+from collective.recipe.backup.restorepoints import Choice
+from collective.recipe.backup.times import Tid, in_words, moment_of, show_tid, tid_at
+
+_KEPT = "\nWhat is there now is kept, and --undo puts it back."
+
+
+def announced(jobs: Iterable[Job], order: Order) -> str:
+    """Return in lines what will happen, which the user is asked to agree to."""
+    lines: list[str] = []
+    for job in jobs:
+        lines.extend(_replaced(job.target, order))
+        lines.append(f"with {described(job.choice, job.when)}.")
+        lines.extend(f"Note: {each}" for each in _notes(job))
+    return "\n".join(lines)
+
+
+def announced_early(targets: Iterable[Source], order: Order) -> str:
+    """Return the same as far as it is known before pre_command has run."""
+    lines = [line for target in targets for line in _replaced(target, order)]
+    return "\n".join([*lines, "with what the backups hold once pre_command has run."])
+
+
+def kept(targets: Iterable[Source], order: Order) -> str:
+    """Return in words what becomes of what is there, "" if nothing is."""
+    return _KEPT if _is_anything_there(targets, order) else ""
+
+
+def needs_consent(jobs: Iterable[Job], targets: Iterable[Source], order: Order) -> bool:
+    """Tell whether to ask: not where nothing is replaced, beside the site, without a note."""
+    if order.to is None or _is_anything_there(targets, order):
+        return True
+    return any(True for job in jobs for _note in _notes(job))
+
+
+def described(choice: Choice, when: datetime | Tid | None) -> str:
+    """Return in words what *choice* restores for a user who asked for *when*."""
+    point = choice.point
+    if choice.until is None:
+        return f"the restore point {point.stamp}"
+    state = in_words(when) if isinstance(when, datetime) else _transaction(choice.until)
+    return f"the state at {state}, from the restore point {point.stamp}"
+
+
+def reached(last: Iterable[Tid | None], when: datetime | Tid) -> str:
+    """Return in words the state that a restore to *when* has come to.
+
+    *last* are the last transactions of what was restored; None: it cannot be told.  Returns
+    "" if that is later than *when*, as with a restore point of a clock that was wrong.
+    """
+    newest = max((tid for tid in last if tid is not None), default=None)
+    is_moment = isinstance(when, datetime)
+    if newest is None or newest > (tid_at(when) if isinstance(when, datetime) else when):
+        return ""
+    asked = "before your moment" if is_moment else "up to that tid"
+    return f": this is the state at {_transaction(newest)}, the last change {asked}"
+
+
+def passed_over(job: Job) -> Iterator[str]:
+    """Yield in words that something newer would have been restored if it could be."""
+    if job.newer:
+        last = job.newer[-1]
+        count = f"{len(job.newer)} newer restore points" if job.newer[1:] else "a newer one"
+        yield f"{count} cannot be restored; {last.stamp}: {'; '.join(last.problems)}"
+
+
+def _notes(job: Job) -> Iterator[str]:
+    yield from job.choice.point.problems
+    yield from passed_over(job)
+
+
+def _transaction(tid: Tid) -> str:
+    """Return in words the moment of *tid*, with the tid itself for who compares it."""
+    try:
+        return f"{in_words(moment_of(tid))} (tid {show_tid(tid)})"
+    except ValueError:
+        return f"tid {show_tid(tid)}"
+
+
+def _replaced(target: Source, order: Order) -> Iterator[str]:
+    """Yield in lines what *order* replaces of *target*."""
+    yield "This will replace" + (f" (storage {target.name}):" if target.name != MAIN else ":")
+    for path in _live(target, order):
+        missing = "" if os.path.lexists(path) else "  (there is none now)"
+        yield f"    {printable(str(path))}{missing}"
+
+
+def _is_anything_there(targets: Iterable[Source], order: Order) -> bool:
+    return any(os.path.lexists(it) for each in targets for it in _live(each, order))
+
+
+def _live(target: Source, order: Order) -> Iterator[Path]:
+    """Yield what *order* replaces of *target*."""
+    if order.filestorage:
+        yield target.filestorage
+    if order.blobstorage and target.blobstorage:
+        yield target.blobstorage

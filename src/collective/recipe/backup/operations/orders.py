@@ -1,0 +1,36 @@
+"""What a restore is asked for, and what that comes to for each source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from collective.recipe.backup.destinations import Destination
+from collective.recipe.backup.model import RestorePoint, Source
+from collective.recipe.backup.restorepoints import Choice
+from collective.recipe.backup.times import Tid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be restored, which parts of it, and where to."""
+
+    when: datetime | Tid | None = None  # the moment, or the last transaction; None: the newest
+    filestorage: bool = True
+    blobstorage: bool = True
+    to: Path | None = None  # a directory; None: the live site
+    keep_caches: bool = False  # whether caches of ZEO clients stay, whatever these know
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One source to restore: from where, what, and to which live names."""
+
+    destination: Destination
+    choice: Choice
+    target: Source
+    when: datetime | Tid | None = None  # what was asked for, as in Order
+    points: Sequence[RestorePoint] = ()  # all that there are
+    newer: Sequence[RestorePoint] = ()  # what runs that died left after it: no restore points yet
