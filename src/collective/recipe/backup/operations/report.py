@@ -5,6 +5,7 @@ This room gathers the facts; the room ``report`` below makes a page of them.
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from collective.recipe.backup.errors import explained
 from collective.recipe.backup.history import Record
 from collective.recipe.backup.model import MAIN, RestorePoint
 from collective.recipe.backup.operations.believing import witnesses
+from collective.recipe.backup.operations.restore import ELSEWHERE
 from collective.recipe.backup.operations.run import Run, history_directory
 from collective.recipe.backup.operations.status import Status, status
-from collective.recipe.backup.report import Facts, Tale, Tile
+from collective.recipe.backup.report import Facts, Tale, Tile, words
 from collective.recipe.backup.report.page import page
 from collective.recipe.backup.restorepoints import ranges
 from collective.recipe.backup.times import stamp
@@ -30,6 +32,8 @@ def report(run: Run) -> str:
     records = history.read(history_directory(run))
     return page(
         Facts(
+            host=os.uname().nodename,
+            site=_site(run.config.sources[-1].filestorage),
             part=run.config.part,
             destination=run.destination,
             now=run.now,
@@ -37,8 +41,19 @@ def report(run: Run) -> str:
             findings=[(it.severity.name.lower(), it.what) for it in found.findings],
             tales=[_tale(run, destination) for destination in run.destinations()],
             records=[it for it in records if it.destination == run.destination],
+            restores=[it for it in records if it.verb == "restore" and _is_of_the_site(it)],
         )
     )
+
+
+def _site(filestorage: Path) -> Path:
+    """Return the directory of the site, as far as its *filestorage* tells."""
+    directory = filestorage.parent
+    return directory.parents[1] if directory.parts[-2:] == ("var", "filestorage") else directory
+
+
+def _is_of_the_site(restored: Record) -> bool:
+    return restored.proves and not restored.numbers.get(ELSEWHERE)
 
 
 def write(run: Run, path: Path) -> None:
@@ -110,7 +125,7 @@ def _of_proof(found: Status, name: str, record: Record | None) -> Tile:
     if record.started > found.now:
         old = "later than now"
     took = "" if record.seconds is None else f", took {duration(record.seconds)}"
-    return Tile(name=name, value=old, more=f"{record.outcome}{took}")
+    return Tile(name=name, value=old, more=f"{words.outcome(record)}{took}")
 
 
 def _of_rooms(found: Status) -> list[Tile]:

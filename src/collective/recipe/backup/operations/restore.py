@@ -61,6 +61,9 @@ from collective.recipe.backup.ways import Way, way_of
 
 logger = logging.getLogger("backup")
 
+ELSEWHERE = "elsewhere"
+"""A number of the history: 1 if the live site was left alone."""
+
 _PRIVATE, _USUAL = 0o600, 0o666
 
 
@@ -85,6 +88,7 @@ def restore(run: Run, order: Order) -> bool:
         with course(run) as account, held:
             jobs = jobs or _jobs(run, order, targets, held)
             account.points = {job.target.name: job.choice.point.stamp for job in jobs}
+            account.numbers = {ELSEWHERE: int(order.to is not None)}
             _carry_out(run, order, jobs, account)
             clients.settle()  # post_command may start the site
     logger.info("restored in %.1f s%s", monotonic() - started, _state(targets, order))

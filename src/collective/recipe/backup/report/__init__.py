@@ -6,6 +6,7 @@ It needs no network and no script, so it can be mailed, or lie anywhere::
     plots   the plots, as SVG
     axes    where moments and amounts lie on a plot
     markup  elements and attributes; the only room that escapes, so nothing else has to
+    words   for what the history calls by a key
     style   how it looks: light and dark, on a desk and on a phone
 
 Nothing here looks at a disk or a clock: ``Facts`` say it all.
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from collective.recipe.backup.history import Record
 from collective.recipe.backup.model import RestorePoint, Source
@@ -49,16 +51,15 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """All that the page says.
+    """All that the page says."""
 
-    *findings* are a word for how bad each is, and the words; *records* the runs of the
-    history, oldest first.
-    """
-
+    host: str  # on which the page was made
+    site: Path  # the directory of the site
     part: str
     destination: str
     now: datetime
     tiles: Sequence[Tile]
-    findings: Sequence[tuple[str, str]]
+    findings: Sequence[tuple[str, str]]  # a word for how bad it is, and the words
     tales: Sequence[Tale]
-    records: Sequence[Record]
+    records: Sequence[Record]  # the runs with this destination, oldest first
+    restores: Sequence[Record] = ()  # of the live site, from whatever destination, oldest first

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 from collective.recipe.backup.amounts import size
 
-MOST_NAMES = 5
-"""As many dates as a phone has room for."""
+MOST_NAMES, MOST_HOURS = 5, 4
+"""As many dates as a phone has room for, and as many with their hours, a line below the day."""
 
 _STEPS = tuple(
     timedelta(minutes=minutes)
@@ -41,9 +41,11 @@ class TimeAxis:
             yield 1.0, _date(self.last, timedelta(0))
             return
         # a place for the last one, whose name is as wide as the others
-        step = next((step for step in _STEPS if whole / step < MOST_NAMES), whole / MOST_NAMES)
+        step = next((step for step in _STEPS if whole / step < _most(step)), whole / MOST_NAMES)
         origin = datetime(1970, 1, 1, tzinfo=self.first.tzinfo)
         moment = origin + -((origin - self.first) // step) * step
+        if moment > self.last:
+            yield 1.0, _date(self.last, timedelta(0))
         while moment <= self.last:
             if moment >= self.first:
                 yield self.at(moment), _date(moment, step)
@@ -75,6 +77,20 @@ class AmountAxis:
             yield share, size(share * self.top) if share else "0"
 
 
+def _most(step: timedelta) -> int:
+    return MOST_NAMES if step >= timedelta(days=1) else MOST_HOURS
+
+
+def day(moment: datetime) -> str:
+    """Return the day of *moment* as it is written at an axis."""
+    return _date(moment, timedelta(days=1))
+
+
+def hour(moment: datetime) -> str:
+    """Return the same, with the time of the day."""
+    return _date(moment, timedelta(0))
+
+
 def _date(moment: datetime, step: timedelta) -> str:
     if step >= timedelta(days=365):
         return f"{moment:%Y}"
@@ -82,4 +98,4 @@ def _date(moment: datetime, step: timedelta) -> str:
         return f"{moment:%b %Y}"
     if step >= timedelta(days=1):
         return f"{moment.day} {moment:%b}"
-    return f"{moment.day} {moment:%b} {moment:%H:%M}"
+    return f"{moment.day} {moment:%b}\n{moment:%H:%M}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from collective.recipe.backup.amounts import duration, size
 from collective.recipe.backup.history import DONE, INCOMPLETE, STARTED, Record
 from collective.recipe.backup.model import MAIN, RestorePoint
-from collective.recipe.backup.report import Facts, Tale, plots
+from collective.recipe.backup.report import Facts, Tale, plots, words
 from collective.recipe.backup.report.markup import (
     Markup,
     document,
@@ -31,7 +31,7 @@ _Cell = str | Markup
 
 def page(facts: Facts) -> str:
     """Return the whole page."""
-    title = f"Backups: {facts.part}"
+    title = _title(facts)
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -54,10 +54,14 @@ def page(facts: Facts) -> str:
     return document("en", head, element("body", element("main", *sections)))
 
 
+def _title(facts: Facts) -> str:
+    return f"{words.title(facts.destination)} of {facts.site} on {facts.host}"
+
+
 def _top(facts: Facts) -> Markup:
     """Return the heading, what is wrong, and the few facts that matter most."""
     worst = facts.findings[0][0] if facts.findings else "ok"
-    words = {"ok": "all is well", "warning": "look at this", "critical": "act now"}
+    advice = {"ok": "all is well", "warning": "look at this", "critical": "act now"}
     findings = [
         element("li", _pill(severity, severity), element("span", what))
         for severity, what in facts.findings
@@ -75,13 +79,13 @@ def _top(facts: Facts) -> Markup:
     return join(
         element(
             "header",
-            element("h1", "Backups"),
+            element("h1", _title(facts)),
             element(
                 "p",
-                _pill(worst, words.get(worst, worst)),
+                _pill(worst, advice.get(worst, worst)),
                 element(
                     "span",
-                    f" part {facts.part}, {facts.destination} destination, {now}",
+                    f" part {facts.part}, {now}",
                     class_="soft",
                 ),
             ),
@@ -98,35 +102,41 @@ def _of_storage(tale: Tale, facts: Facts) -> Iterator[Markup]:
     if not tale.points:
         yield _card(f"What can be restored{of}", path, element("p", "There is no restore point."))
         return
+    restores = [it for it in facts.restores if tale.source.name in it.points]
     legend = element(
         "p",
         *(
-            element("span", element("i", class_=f"key {key}"), words)
-            for key, words in (
+            element("span", element("i", class_=f"key {key}"), meaning)
+            for key, meaning in (
                 ("range", "any moment can be restored"),
                 ("full", "full"),
                 ("incremental", "incremental"),
                 ("bad", "not whole"),
+                ("restored", "the site was restored"),
             )
+            if key != "restored" or restores
         ),
         class_="legend",
     )
-    spans = [
-        element("li", f"{stamp(found.first)} to {stamp(found.last)}", class_="small soft")
-        for found in tale.ranges
-    ]
+    spans = [f"{stamp(found.first)} to {stamp(found.last)}" for found in tale.ranges]
     yield _card(
         f"What can be restored{of}",
         path,
         legend,
-        plots.time_line(tale.points, tale.ranges, facts.now),
-        element(
-            "details",
-            element("summary", f"{len(spans)} ranges, in UTC", class_="small"),
-            element("ul", *spans),
-        ),
+        plots.time_line(tale.points, tale.ranges, facts.now, restores),
+        _folded(spans, "range", "ranges"),
+        _folded([words.restored(it) for it in reversed(restores)], "restore", "restores"),
     )
     yield _card(f"Growth{of}", plots.growth(tale.points, facts.now))
+
+
+def _folded(lines: Sequence[str], one: str, many: str) -> Markup:
+    """Return *lines* under their number; nothing if there are none."""
+    if not lines:
+        return Markup("")
+    summary = f"{len(lines)} {one if len(lines) == 1 else many}, in UTC"
+    items = (element("li", line, class_="small soft") for line in lines)
+    return element("details", element("summary", summary, class_="small"), element("ul", *items))
 
 
 def _runs(records: Sequence[Record]) -> Iterator[Markup]:
@@ -135,23 +145,22 @@ def _runs(records: Sequence[Record]) -> Iterator[Markup]:
     if backups:
         yield _card("Duration of backups", plots.durations(backups))
     proofs = [record for record in records if record.verb in PROOFS][-MOST_PROOFS:]
-    words = element("p", "Neither verify nor rehearse has been run yet.", class_="soft")
-    names = ("started", "verb", "outcome", "took", "found")
+    none = element("p", "Neither verify nor rehearse has been run yet.", class_="soft")
+    names = ("started", "what", "outcome", "took", "found")
     table = _table(names, (_proof(record) for record in reversed(proofs)))
-    yield _card("Verify and rehearse", table if proofs else words)
+    yield _card("Verify and rehearse", table if proofs else none)
     talked = [record for record in records if record.hooks][-MOST_HOOKS:]
     if talked:
         yield _card("Your commands", *(_hooks(record) for record in reversed(talked)))
 
 
 def _proof(record: Record) -> list[_Cell]:
-    numbers = ", ".join(f"{name} {number:,}" for name, number in record.numbers.items())
     return [
-        stamp(record.started),
-        record.verb,
+        words.moment(record.started),
+        words.verb(record.verb),
         _outcome(record),
         "" if record.seconds is None else duration(record.seconds),
-        record.error or numbers,
+        record.error or words.numbers(record.numbers),
     ]
 
 
@@ -170,7 +179,9 @@ def _hooks(record: Record) -> Markup:
         )
     ]
     heading = element(
-        "summary", f"{stamp(record.started)} {record.verb}: {names} ", _outcome(record)
+        "summary",
+        f"{words.moment(record.started)} {words.verb(record.verb)}: {names} ",
+        _outcome(record),
     )
     return element("details", heading, *said)
 
@@ -216,14 +227,11 @@ def _kind(point: RestorePoint) -> str:
 
 def _outcome(record: Record) -> Markup:
     severity = {DONE: "ok", STARTED: "plain", INCOMPLETE: "warning"}.get(record.outcome, "critical")
-    words = record.outcome
-    if record.exit_code:
-        words += f", exit code {record.exit_code}"
-    return _pill(severity, words)
+    return _pill(severity, words.outcome(record))
 
 
-def _pill(severity: str, words: str) -> Markup:
-    return element("span", words, class_=f"pill {severity}")
+def _pill(severity: str, meaning: str) -> Markup:
+    return element("span", meaning, class_=f"pill {severity}")
 
 
 def _card(title: str, *content: Markup) -> Markup:

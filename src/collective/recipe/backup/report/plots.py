@@ -12,8 +12,10 @@ from datetime import datetime
 from collective.recipe.backup.amounts import duration, size
 from collective.recipe.backup.history import DONE, INCOMPLETE, Record
 from collective.recipe.backup.model import RestorePoint
-from collective.recipe.backup.report.axes import AmountAxis, TimeAxis
+from collective.recipe.backup.report.axes import AmountAxis, TimeAxis, day, hour
 from collective.recipe.backup.report.markup import Markup, element, join
+from collective.recipe.backup.report.words import moment, outcome, restored
+from collective.recipe.backup.report.words import phase as phase_in_words
 from collective.recipe.backup.restorepoints import Range
 from collective.recipe.backup.times import stamp
 
@@ -23,17 +25,28 @@ LANES = 6
 LANE = 26
 COLUMNS = 40
 """How many runs the plot of durations has room for."""
+_ROOM = 0.25
+"""The share of a plot that a date takes on a phone."""
 COLORS = 6
 """Phases beyond that many have the color of the last."""
 
 
-def time_line(points: Sequence[RestorePoint], ranges: Sequence[Range], now: datetime) -> Markup:
-    """Return restore points on a line of time, over the ranges that can be restored."""
+def time_line(
+    points: Sequence[RestorePoint],
+    ranges: Sequence[Range],
+    now: datetime,
+    restores: Sequence[Record] = (),
+) -> Markup:
+    """Return restore points on a line of time, over the ranges that can be restored.
+
+    What was restored since the first of them is on it as well.
+    """
     axis = _axis(points, now)
     lanes = _lanes(ranges, axis)
     height = LANE * max(1, 1 + max(lanes.values(), default=0)) + 30
     drawn = [_range(found, lane, axis) for found, lane in lanes.items()]
     drawn += [_mark(point, axis, height) for point in _one_for_each_place(points, axis)]
+    drawn += [_restored(each, axis, height) for each in restores if each.started >= axis.first]
     words = f"{len(points)} restore points, {len(ranges)} ranges"
     return _plot(drawn, height, words, axis)
 
@@ -68,11 +81,11 @@ def durations(records: Sequence[Record]) -> Markup:
     drawn = list(_grid(amounts))
     for number, record in enumerate(shown):
         drawn.append(_column(record, number * width, width, phases, amounts))
-    names = [(f"phase{min(number, COLORS - 1)}", phase) for number, phase in enumerate(phases)]
-    labels = [
-        ((number + 0.5) * width / WIDTH, f"{shown[number].started:%d %b}".lstrip("0"))
-        for number in sorted({0, len(shown) // 2, len(shown) - 1})
+    names = [
+        (f"phase{min(number, COLORS - 1)}", phase_in_words(name))
+        for number, name in enumerate(phases)
     ]
+    labels = _some_dates([each.started for each in shown], width / WIDTH)
     heights = [(share, _seconds(share * amounts.top)) for share in (0.0, 0.5, 1.0)]
     words = f"{len(shown)} backups, the longest {_seconds(amounts.highest)}"
     return join(_legend([*names, ("failed", "failed")]), _frame(drawn, 160, words, labels, heights))
@@ -141,7 +154,37 @@ def _mark(point: RestorePoint, axis: TimeAxis, height: int) -> Markup:
     )
 
 
+def _restored(record: Record, axis: TimeAxis, height: int) -> Markup:
+    place = axis.at(record.started) * WIDTH
+    return element(
+        "line",
+        element("title", restored(record)),
+        class_="restored",
+        x1=place,
+        x2=place,
+        y1=0.0,
+        y2=float(height),
+    )
+
+
 # parts of the others
+
+
+def _some_dates(moments: Sequence[datetime], width: float) -> list[tuple[float, str]]:
+    """Return the dates of the first, the last and the middle column, as far as there is room.
+
+    *width* is the share of the plot that a column has.  Hours are named where days repeat.
+    """
+    last = len(moments) - 1
+    numbers = list(dict.fromkeys((0, last, last // 2)))
+    days = [day(moments[number]) for number in numbers]
+    name = day if len(set(days)) == len(days) else hour
+    places: dict[float, str] = {}
+    for number in numbers:
+        place = (number + 0.5) * width
+        if all(abs(place - other) >= _ROOM for other in places):
+            places[place] = name(moments[number])
+    return sorted(places.items())
 
 
 def _grid(amounts: AmountAxis) -> Iterator[Markup]:
@@ -192,8 +235,8 @@ def _column(
                 "rect", class_="failed", x=left + width * 0.15, width=width * 0.7, y=4, height=156
             )
         )
-    phases_in_words = ", ".join(f"{phase} {_seconds(it)}" for phase, it in record.phases.items())
-    title = f"{stamp(record.started)}: {record.outcome}; {phases_in_words}"
+    took = ", ".join(f"{phase_in_words(it)} {_seconds(took)}" for it, took in record.phases.items())
+    title = f"{moment(record.started)}: {'; '.join(filter(None, (outcome(record), took)))}"
     return element("g", element("title", title), *parts)
 
 
@@ -246,7 +289,7 @@ def _frame(
         "div",
         element("div", *beside, class_="heights") if beside else Markup(""),
         element("div", drawing, element("div", *below, class_="dates"), class_="drawing"),
-        class_="plot",
+        class_="plot hours" if any("\n" in name for _place, name in labels) else "plot",
     )
 
 

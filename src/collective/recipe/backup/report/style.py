@@ -65,7 +65,8 @@ dl { margin: 0; }
   position: absolute; font-size: .75rem;
   color: var(--soft); white-space: nowrap;
 }
-.dates span { top: .2rem; }
+.dates span { top: .2rem; white-space: pre; text-align: center; line-height: 1.2; }
+.hours .dates { height: 2.4rem; } .hours .heights { margin-bottom: 2.4rem; }
 .heights { position: relative; width: 4.2rem; margin-bottom: 1.4rem; }
 .heights span { right: 0; transform: translateY(50%); }
 .legend {
@@ -79,6 +80,7 @@ dl { margin: 0; }
 .key.incremental { background: var(--accent); width: .15rem; height: .5rem; }
 .key.blobs { background: var(--second); }
 .key.bad, .key.failed { background: var(--bad); }
+.key.restored { background: var(--second); width: .25rem; }
 .key.phase0 { background: var(--phase0); } .key.phase1 { background: var(--phase1); }
 .key.phase2 { background: var(--phase2); } .key.phase3 { background: var(--phase3); }
 .key.phase4 { background: var(--phase4); } .key.phase5 { background: var(--phase5); }
@@ -87,6 +89,7 @@ svg * { vector-effect: non-scaling-stroke; }
 .mark { stroke: var(--accent); stroke-width: 1.5; }
 .mark.full { stroke-width: 2.5; }
 .mark.bad { stroke: var(--bad); stroke-dasharray: 3 2; }
+.restored { stroke: var(--second); stroke-width: 2.5; }
 .grid { stroke: var(--rule); stroke-width: 1; }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
 .line.filestorage { stroke: var(--accent); } .line.blobs { stroke: var(--second); }

@@ -97,6 +97,19 @@ def records(days: int = 28) -> list[Record]:
     return found
 
 
+def restored(like: Record, point: str) -> Record:
+    """Return a run that restored a *point* some hours after the one it is *like*."""
+    return replace(
+        like,
+        verb="restore",
+        started=like.started + timedelta(hours=7, minutes=12),
+        phases={"stage": 90.0, "swap": 0.2},
+        points={MAIN: point},
+        numbers={"elsewhere": 0},
+        hooks=(),
+    )
+
+
 def eventful() -> Facts:
     """Return the facts of a month in which something happened."""
     return _facts(points(), records(), keep=retention.Policy(keep=3))
@@ -106,6 +119,27 @@ def empty() -> Facts:
     """Return the facts of a site that was never backed up."""
     found = _facts([], [], keep=retention.Policy())
     return replace(found, findings=[("critical", "there is no whole restore point")])
+
+
+def young() -> Facts:
+    """Return the facts of a site that is a day old, and was restored once."""
+    first = NOW.replace(hour=3, minute=0) - timedelta(hours=18)
+    moments = [first + timedelta(hours=hours) for hours in (0, 4, 9, 14, 18)]
+    old = points(len(moments))
+    found = [
+        replace(
+            point,
+            stamp=stamp(moment),
+            chain=stamp(first),
+            tid=tid_at(moment - timedelta(minutes=5)),
+            since=tid_at(first - timedelta(minutes=90)),
+            taken=moment,
+            blobs=f"blobstorage.{stamp(first)}",
+        )
+        for point, moment in zip(old, moments, strict=True)
+    ]
+    runs = [replace(run, started=moment) for run, moment in zip(records(5), moments, strict=True)]
+    return _facts(found, runs, keep=retention.Policy())
 
 
 def hostile() -> Facts:
@@ -123,6 +157,8 @@ def hostile() -> Facts:
     point = replace(tale.points[0], problems=(HOSTILE,), blobs=HOSTILE)
     return replace(
         found,
+        host=HOSTILE,
+        site=Path(f"/{HOSTILE}"),
         part=HOSTILE,
         destination=HOSTILE,
         findings=[("critical", HOSTILE)],
@@ -136,6 +172,7 @@ def hostile() -> Facts:
             )
         ],
         records=[run, replace(run, verb="backup"), replace(run, verb="verify")],
+        restores=[replace(restored(found.records[-1], HOSTILE), points={HOSTILE: HOSTILE})],
     )
 
 
@@ -144,6 +181,8 @@ def _facts(
 ) -> Facts:
     decisions = retention.plan(restore_points, keep, NOW).decisions
     return Facts(
+        host="db1.example.org",
+        site=Path("/srv/plone/site"),
         part="backup",
         destination="standard",
         now=NOW,
@@ -169,4 +208,5 @@ def _facts(
             )
         ],
         records=runs,
+        restores=[restored(runs[len(runs) // 2], restore_points[0].stamp)] if runs else [],
     )

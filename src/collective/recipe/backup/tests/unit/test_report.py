@@ -58,7 +58,7 @@ class Balanced(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-@pytest.mark.parametrize("facts", [reports.eventful, reports.empty, reports.hostile])
+@pytest.mark.parametrize("facts", [reports.eventful, reports.young, reports.empty, reports.hostile])
 def test_the_page_is_well_formed_and_whole_in_itself(facts):
     read = Balanced(page(facts()))
     assert not {tag for tag, _attributes in read.tags} & {"script", "link", "img", "iframe"}
@@ -104,16 +104,18 @@ def test_the_page_says_what_there_is():
     said = Balanced(page(reports.eventful())).text
     for words in (
         "Newest restore point 6 h old",
-        "2026-03-21-03-00-00 backup: pre_command ok, failure_command failed (32)",
+        "Backups of /srv/plone/site on db1.example.org",
+        "2026-03-21 03:00 backup: pre_command ok, failure_command failed (32)",
         "failed, exit code 1",
         "umount: /mnt/b: target is busy.",
         "mounted /mnt/b",
-        "objects 812,345, blobs 40,211, problems 0",
+        "812,345 objects, 40,211 blobs, no problems",
         "full backup 2 of 3",
         "its blobs are missing: blobstorage.x",
         "goes with the next backup",
         "any moment from 2026-03-0",
-        "2026-03-21-03-00-00: failed; filestorage 16 s",
+        "2026-03-21 03:00: failed, exit code 1; Filestorage 16 s",
+        "1 restore, in UTC restored 2026-03-16 10:12 from 2026-03-02-03-00-00",
         "filestorage 8.2 GB, blobs 25.3 GB",
     ):
         assert words in said, words
@@ -144,6 +146,49 @@ def test_ranges_do_not_cover_each_other():
     heights = re.findall(r'class="range" x="[\d.]+" y="([\d.]+)"', drawn)
     assert len(heights) == 4
     assert len(set(heights)) >= 2
+
+
+def test_what_was_restored_is_on_the_line_of_time():
+    points = reports.points()
+    runs = [reports.restored(run, points[0].stamp) for run in reports.records()[:2]]
+    earlier = replace(runs[0], started=points[0].moment - timedelta(days=9))
+    drawn = plots.time_line(points, ranges(points), NOW, [earlier, *runs])
+    said = re.findall(r'class="restored".*?<title>(.*?)</title>', drawn)
+    assert said == [
+        "restored 2026-03-02 10:12 from 2026-03-02-03-00-00",
+        "restored 2026-03-03 10:12 from 2026-03-02-03-00-00",
+    ]
+    assert "restored" not in plots.time_line(points, ranges(points), NOW)
+
+
+def test_hours_are_named_where_days_repeat():
+    days = reports.records()
+    assert ">2 Mar<" in plots.durations(days)
+    assert not re.search(r">2 Mar\n", plots.durations(days))
+    hours = [replace(run, started=NOW - timedelta(hours=n)) for n, run in enumerate(days[:9])]
+    assert ">29 Mar\n09:30<" in plots.durations(hours)
+
+
+def test_a_key_that_is_not_known_here_is_spelled_out():
+    run = replace(
+        reports.records()[6],
+        verb="verify",
+        outcome="put_off",
+        numbers={"odd_ones": 2, "restore_points": 1, "problems": 0},
+    )
+    said = Balanced(page(replace(reports.empty(), records=[run]))).text
+    assert "2 odd ones, 1 restore point, no problems" in said
+    assert "put off" in said
+
+
+@pytest.mark.parametrize(
+    ("destination", "title"),
+    [("standard", "Backups of"), ("snapshot", "Snapshots of"), ("zip", "Zip backups of")],
+)
+def test_the_title_says_what_lies_there(destination, title):
+    assert f"<title>{title} /srv/plone/site on db1.example.org</title>" in page(
+        replace(reports.empty(), destination=destination)
+    )
 
 
 def test_numbers_that_nobody_knows_are_not_drawn():
@@ -191,7 +236,8 @@ def test_the_report_of_a_site(site: Site, tmp_path):
         site.commit({"page": 2})
     said = Balanced(report(operated.run("report"))).text
     for words in (
-        "part backup, standard destination, 2026-03-01 15:00 UTC",
+        f"Backups of {site.directory} on {os.uname().nodename}",
+        "part backup, 2026-03-01 15:00 UTC",
         "all is well",
         "Restore points 3 all whole",
         "Last verify never",
@@ -204,6 +250,16 @@ def test_the_report_of_a_site(site: Site, tmp_path):
     path = tmp_path / "report.html"
     write(operated.run("report"), path)
     assert Balanced(path.read_text("utf-8")).text == said
+
+
+def test_restores_of_the_site_are_told_and_those_to_elsewhere_are_not(site: Site, tmp_path):
+    site.commit({"page": 1}, {"file": b"x"})
+    operated = Operated(site)
+    operated.backup()
+    operated.restore(to=tmp_path / "copy")
+    assert "the site was restored" not in report(operated.run("report"))
+    operated.restore()
+    assert "1 restore, in UTC" in Balanced(report(operated.run("report"))).text
 
 
 def test_a_report_of_no_backup(site: Site):

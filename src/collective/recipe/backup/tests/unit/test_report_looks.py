@@ -10,7 +10,12 @@ from collective.recipe.backup.tests.browser import browsing
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.needs("chromedriver")]
 
-PAGES = {"eventful": reports.eventful, "empty": reports.empty, "hostile": reports.hostile}
+PAGES = {
+    "eventful": reports.eventful,
+    "young": reports.young,
+    "empty": reports.empty,
+    "hostile": reports.hostile,
+}
 
 OVERFLOWING = """
 const wide = document.documentElement.clientWidth;
@@ -18,6 +23,18 @@ return [...document.querySelectorAll('body *')].filter(each => {
     const box = each.getBoundingClientRect();
     return box.width > 0 && (box.right > wide + 1 || box.left < -1);
 }).map(each => each.outerHTML.slice(0, 200));
+"""
+
+UNDER_EACH_OTHER = """
+const found = [];
+document.querySelectorAll('.dates').forEach(dates => {
+    const boxes = [...dates.children].map(each => [each.getBoundingClientRect(), each.innerText]);
+    boxes.sort((one, two) => one[0].left - two[0].left);
+    boxes.slice(1).forEach(([box, name], number) => {
+        if (box.left < boxes[number][0].right) found.push([boxes[number][1], name]);
+    });
+});
+return found;
 """
 
 CONTRASTS = """
@@ -64,7 +81,7 @@ def path(request, tmp_path):
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1400, 360])
 def test_the_report_can_be_read_everywhere(browser, path, width, dark):
     browser.show(path, width=width, dark=dark)
     assert browser.run("return innerWidth") == width
@@ -72,6 +89,7 @@ def test_the_report_can_be_read_everywhere(browser, path, width, dark):
     assert (sum(map(int, shade[4:-1].split(","))) < 300) is dark
     assert browser.run("return document.documentElement.scrollWidth <= innerWidth") is True
     assert browser.run(OVERFLOWING) == []
+    assert browser.run(UNDER_EACH_OTHER) == []
     contrasts = browser.run(CONTRASTS)
     assert [(ratio, text) for ratio, text in contrasts if ratio < 4.5] == []
     assert len(contrasts) > 5
@@ -100,8 +118,6 @@ def test_what_wants_to_be_markup_is_text(browser, tmp_path):
     path.write_text(page(reports.hostile()), encoding="utf-8")
     browser.show(path, width=1280, dark=False)
     title = browser.run("return document.title")
-    assert (
-        title
-        == "Backups: \"'></script><script>alert(1)</script>&\\u202e\\x1b[31m\\udcff {{7*7}}]]>"
-    )
+    hostile = "\"'></script><script>alert(1)</script>&\\u202e\\x1b[31m\\udcff {{7*7}}]]>"
+    assert title == " ".join(f"{hostile} of /{hostile} on {hostile}".split("\n"))
     assert browser.run("return document.body.innerText").count("<script>alert(1)") > 10
