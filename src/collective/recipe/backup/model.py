@@ -80,6 +80,8 @@ class RestorePoint:
     that of its last transaction unless its tids are not in order.
     *since* is the earliest transaction that it can be cut after: the last one that a pack
     rewrote, or the first of all.  (None for either: unknown, an older tool wrote it.)
+    *holes* are what it cannot tell of after that; *stays* are chains that stay as long as its
+    own is the newest full backup: a restore came from them, or cut their history off.
     *taken* is what the clock said; the stamp may differ, because stamps must increase.
     *blobs* is the name of what holds its blobs (None: it has none), *blob_bytes* how much
     that is in all (None: nobody counted), *stored* the bytes that it added.  *problems*
@@ -94,6 +96,8 @@ class RestorePoint:
     end: int
     tid: Tid | None = None
     since: Tid | None = None
+    holes: tuple[Hole, ...] = ()
+    stays: tuple[str, ...] = ()
     taken: datetime | None = None
     blobs: str | None = None
     blob_bytes: int | None = None

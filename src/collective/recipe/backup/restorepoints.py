@@ -5,6 +5,9 @@ is the next restore point of a chain, cut after the last transaction at or befor
 moment.  A pack ends a chain and rewrites what lies before it: a chain serves no moment
 earlier than the last transaction that a pack rewrote in its full backup.
 
+A restore cuts history off.  The log afterwards tells of the time before, and of the time
+since, but for a hole in between (see lineage).
+
 Transaction ids decide, as long as there are any: they increase even if a clock does not.
 After the last one of a chain, what is known is that nothing was committed until the clock
 of the backup said so.  The stamp may be later than that, so it proves nothing.
@@ -23,7 +26,7 @@ from itertools import groupby
 
 from collective.recipe.backup.errors import NoRestorePoint
 from collective.recipe.backup.model import RestorePoint
-from collective.recipe.backup.times import Tid, moment_of, show_tid, stamp, tid_at
+from collective.recipe.backup.times import Tid, moment_of, show_tid, stamp, tid_at, tid_before
 
 NEAR = 3
 """How many stretches of time on each side a refusal names."""
@@ -42,7 +45,10 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """Moments that one chain serves: whole seconds, first and last included."""
+    """Moments that one chain serves: whole seconds, first and last included.
+
+    A chain has several of them if there is a hole in what it can tell.
+    """
 
     chain: str
     first: datetime
@@ -139,11 +145,12 @@ def passed_over(
 
 
 def ranges(points: Iterable[RestorePoint]) -> list[Range]:
-    """Return the moments that can be had exactly, a range for each chain, oldest first.
+    """Return the moments that can be had exactly, oldest chain first, oldest moment first.
 
     Other stamps can be had as well, each as the restore point that it names.
     """
-    return [_range(chain) for chain in _chains(point for point in points if point.sound)]
+    chains = _chains(point for point in points if point.sound)
+    return [found for chain in chains for found in _ranges(chain)]
 
 
 def spans(points: Iterable[RestorePoint]) -> list[tuple[datetime, datetime]]:
@@ -184,6 +191,13 @@ def _seen(point: RestorePoint) -> datetime:
     return point.moment if point.taken is None else min(point.taken, point.moment)
 
 
+def known_until(choice: Choice) -> Tid:
+    """Return the last tid up to which *choice* is known to be what the site was."""
+    if choice.until is not None:
+        return choice.until
+    return max(_end(choice.point), tid_at(_seen(choice.point)))
+
+
 def _served(point: RestorePoint) -> datetime:
     """Return up to when *point* serves every whole second.
 
@@ -209,14 +223,20 @@ def _cut(chain: Sequence[RestorePoint], tid: Tid) -> Choice | None:
     """Return the next restore point of *chain*, cut at *tid*."""
     if tid < _begin(chain):
         return None
-    return next((Choice(point=point, until=tid) for point in chain if tid <= _end(point)), None)
+    point = next((point for point in chain if tid <= _end(point)), None)
+    return None if point is None or _is_unknown(point, tid) else Choice(point=point, until=tid)
+
+
+def _is_unknown(point: RestorePoint, tid: Tid) -> bool:
+    """Tell whether *point* cannot tell of *tid*."""
+    return any(hole.first <= tid < hole.end for hole in point.holes)
 
 
 def _quiet(chain: Sequence[RestorePoint], tid: Tid) -> Choice | None:
     """Return the newest of *chain* if nothing was committed from its end up to *tid*."""
     last = chain[-1]
     served = max(_begin(chain), _end(last)) <= tid <= tid_at(_seen(last))
-    return Choice(point=last) if served else None
+    return Choice(point=last) if served and not _is_unknown(last, tid) else None
 
 
 def _before(points: Sequence[RestorePoint], when: datetime) -> Choice | None:
@@ -230,17 +250,28 @@ def _before(points: Sequence[RestorePoint], when: datetime) -> Choice | None:
     return Choice(point=nearest) if nearest and nearest.tid is None else None
 
 
-def _range(chain: Sequence[RestorePoint]) -> Range:
-    begin = _begin(chain)
+def _ranges(chain: Sequence[RestorePoint]) -> list[Range]:
+    """Return what *chain* serves."""
+    begin, found = _begin(chain), []
     end = max(tid_at(_served(chain[-1])), *map(_end, chain))
+    for hole in chain[-1].holes:
+        found.append(_range(chain[0].chain, begin, min(end, tid_before(hole.first))))
+        begin = max(begin, hole.end)
+    found.append(_range(chain[0].chain, begin, end))
+    newest = chain[-1].moment
+    # where there is no whole second its stamp still names the newest
+    return [*filter(None, found)] or [Range(chain=chain[0].chain, first=newest, last=newest)]
+
+
+def _range(chain: str, begin: Tid, end: Tid) -> Range | None:
+    """Return the whole seconds from *begin* to *end*, None if there are none."""
     with suppress(ValueError):  # a tid that is no time
         first, last = moment_of(begin).replace(microsecond=0), moment_of(end).replace(microsecond=0)
         first += _SECOND if tid_at(first) < begin else _NOTHING
         last -= _SECOND if tid_at(last) > end else _NOTHING
         if first <= last:
-            return Range(chain=chain[0].chain, first=first, last=last)
-    # no whole second, but its stamp always names the newest
-    return Range(chain=chain[0].chain, first=chain[-1].moment, last=chain[-1].moment)
+            return Range(chain=chain, first=first, last=last)
+    return None
 
 
 def _offer(points: Iterable[RestorePoint], when: datetime | Tid) -> str:

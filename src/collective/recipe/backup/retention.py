@@ -7,13 +7,15 @@ them wants stays.
 
 A restore point is worth nothing without the chain that it stands on, so chains stay or go
 whole.  What decides is when a restore point was made, as chronology finds it: not its name,
-and never the time of a file.  Three rules stand above every policy:
+and never the time of a file.  Four rules stand above every policy:
 
 * The newest restore point that can be restored stays, and so does the newest that lacks
   nothing, if that is another one.
 * What cannot be restored, or was found damaged, takes nobody's place.  It is kept where a
   good one would be, but not counted: it may be about to be completed, or its other half may
   be on a disk that is not mounted today.
+* A chain that the last restore came from, or that it cut off, stays until there is another full
+  backup besides the one that the restore made necessary: it may have been a mistake.
 * Nothing goes on the word of a clock that is in doubt.  On the first day of a doubt nothing
   goes at all; later what depends on no clock goes as ever: ``keep`` only counts.
 """
@@ -24,6 +26,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 
 from collective.recipe.backup.chronology import chronology
 from collective.recipe.backup.model import RestorePoint
@@ -94,16 +97,19 @@ def plan(
     policy: Policy,
     now: datetime,
     *,
-    witnesses: Iterable[datetime] = (),
-    certain: bool = False,
+    spared: Mapping[str, str] | None = None,
+    witnesses: Iterable[datetime] | None = (),
 ) -> Plan:
     """Decide about each of *points*.
 
-    *witnesses* and *certain* are what chronology.judge takes.
+    *spared* are chains that stay for a reason which the points do not tell, each with that
+    reason.  *witnesses* are other readings of the clock (see chronology.judge); None: a human
+    being says that *now* is right.
     """
     points = sorted(points, key=lambda point: point.age)
-    times = chronology(points, now, witnesses, certain=certain)
-    decisions = _decisions(points, policy, times.made, now)
+    times = chronology(points, now, witnesses or (), certain=witnesses is None)
+    wanted = (_wanted(points, policy, times.made, now), _spared(points, spared or {}))
+    decisions = _decisions(points, policy, chain.from_iterable(wanted))
     doubt = times.clock.doubt
     if not (times.clock.sudden or (doubt and policy.by_time)):
         return Plan(decisions=decisions, doubt=doubt, sudden=times.clock.sudden)
@@ -124,12 +130,12 @@ def _removed(decisions: Iterable[Decision]) -> tuple[str, ...]:
 
 
 def _decisions(
-    points: Sequence[RestorePoint], policy: Policy, made: Mapping[str, datetime], now: datetime
+    points: Sequence[RestorePoint], policy: Policy, wanted: Iterable[tuple[RestorePoint, str]]
 ) -> tuple[Decision, ...]:
-    """Decide about each of *points*, which were *made* then, on the word of the clock."""
+    """Decide about each of *points*, of which some are *wanted* for a reason."""
     reasons: dict[RestorePoint, list[str]] = defaultdict(list)
     chains: dict[str, str] = {}
-    for point, reason in _wanted(points, policy, made, now):
+    for point, reason in wanted:
         reasons[point].append(reason)
         chains.setdefault(point.chain, f"its chain stays: {reason}")
     if policy.keep:
@@ -168,6 +174,22 @@ def _wanted(
     for name, period in _PERIODS:
         periods = [(point, period(made[point.stamp])) for point in points]
         yield from _newest_of_each(periods, name, getattr(policy, name))
+
+
+def _spared(
+    points: Sequence[RestorePoint], spared: Mapping[str, str]
+) -> Iterator[tuple[RestorePoint, str]]:
+    """Yield the newest point of each chain that stays whatever the policy says, with the reason.
+
+    Those are *spared*, and those that a restore left behind.
+    """
+    newest = {point.chain: point for point in points}
+    last = next((point.chain for point in reversed(points) if point.sound), "")
+    stays = {stamp for point in points if point.chain == last for stamp in point.stays}
+    for stamp in sorted(stays & newest.keys()):
+        yield newest[stamp], "a restore left it behind, and only one full backup was made since"
+    for stamp in sorted(newest.keys() & spared.keys()):
+        yield newest[stamp], spared[stamp]
 
 
 def _newest_of_each(

@@ -215,6 +215,14 @@ class Table:
         """Return an absolute path, or None."""
         return self._or_none(key, self.path)
 
+    def id(self, key: str) -> bytes:
+        """Return the 8 bytes that 16 hex digits say."""
+        return eight_bytes(self.text(key))
+
+    def id_or_none(self, key: str) -> bytes | None:
+        """Return the 8 bytes that 16 hex digits say, or None."""
+        return self._or_none(key, self.id)
+
     def number(self, key: str) -> int:
         """Return a whole number that fits into 8 bytes."""
         number = self._value(key, int)
@@ -286,6 +294,17 @@ class Table:
             wanted = " or ".join(kind.__name__ for kind in kinds)
             raise UnreadableError(f"{key} should be {wanted}, not {type(value).__name__}")
         return value  # type: ignore[return-value]  # mypy does not see that it is one of them
+
+
+def eight_bytes(text: str) -> bytes:
+    """Return the 8 bytes of an id in hex digits.  Raises UnreadableError."""
+    try:
+        data = bytes.fromhex(text)
+    except ValueError as error:
+        raise UnreadableError(f"no id: {text[:20]!r}") from error
+    if len(data) != 8:
+        raise UnreadableError(f"no id: {text[:20]!r}")
+    return data
 
 
 class Check(NamedTuple):

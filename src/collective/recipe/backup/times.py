@@ -166,6 +166,18 @@ def moment_of(tid: Tid) -> datetime:
     )
 
 
+def tid_after(tid: Tid) -> Tid:
+    """Return the tid that follows *tid*; the last one follows itself."""
+    if tid == LAST_TID:
+        return tid
+    return Tid((int.from_bytes(tid, "big") + 1).to_bytes(8, "big"))
+
+
+def tid_before(tid: Tid) -> Tid:
+    """Return the tid before *tid*; the first one comes before itself."""
+    return Tid(max(0, int.from_bytes(tid, "big") - 1).to_bytes(8, "big"))
+
+
 def show_tid(tid: Tid) -> str:
     """Return *tid* as 16 hex digits."""
     return tid.hex()

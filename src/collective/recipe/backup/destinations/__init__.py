@@ -23,6 +23,7 @@ from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations.room import Need
 from collective.recipe.backup.model import Problem, RestorePoint, Source
 from collective.recipe.backup.restorepoints import Choice
+from collective.recipe.backup.times import Tid
 
 
 class Depth(Enum):
@@ -80,6 +81,7 @@ class Staged:
     all).  *index*: it is to have the staged index, or none; else the live one stays right.
     *difference*: the staged blobs are only what differs from the live ones.  *unverified*: so
     many files of the blobs had no digest to be compared with; *digests*: others had one.
+    *tid* is the last transaction of the filestorage (None: it has none, or is not restored).
     """
 
     keep: int | None = None
@@ -87,6 +89,7 @@ class Staged:
     difference: bool = False
     unverified: int = 0
     digests: bool = True
+    tid: Tid | None = None
 
 
 class Destination(Protocol):

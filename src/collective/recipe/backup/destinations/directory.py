@@ -40,6 +40,7 @@ from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
 from collective.recipe.backup.destinations.blobstyles import Workshop
 from collective.recipe.backup.destinations.blobstyles.trees import EachChain
 from collective.recipe.backup.destinations.manifest import Manifest
+from collective.recipe.backup.destinations.past import Past, ends_in
 from collective.recipe.backup.destinations.points import point_of, restore_points
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
 from collective.recipe.backup.errors import (
@@ -55,7 +56,7 @@ from collective.recipe.backup.model import DEFAULT_LEVEL, Place, Problem, Restor
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo.backup import Orders, Pending, Taken, prepare
 from collective.recipe.backup.repozo.ledger import Chain, read_directory
-from collective.recipe.backup.times import LAST_TID, Tid, show_tid, stamp, tid_at
+from collective.recipe.backup.times import LAST_TID, Tid, show_tid, stamp
 
 if TYPE_CHECKING:
     from collective.recipe.backup.blobs.copied import Copied
@@ -149,7 +150,7 @@ class Directory:
         tids = {tid for point in points for tid in (point.since, point.tid) if tid}
         with TransactionLog(self.source.filestorage) as log:
             # until a pack each is where it was, and nobody need read all of a large log
-            if not tids or any(_ends_in(log, point) for point in reversed(points)):
+            if not tids or any(ends_in(log, point) for point in reversed(points)):
                 return True
             return any(each.tid in tids for each in log.transactions())
 
@@ -164,7 +165,9 @@ class Directory:
         clock = clock or Clock(now=now)
         watch = Stopwatch()
         with ExitStack() as stack:
+            past = Past(self.source.filestorage, self.place.filestorage, self._as_seen, clock)
             with watch.phase("filestorage"):
+                why_full = why_full or past.why_full(self._newest())
                 log, pending = self._prepare_filestorage(stack, clock, why_full)
                 if self._blobs is not None and not self._blobs.can_complete(log, pending.taken):
                     pending.discard()
@@ -178,7 +181,7 @@ class Directory:
                         self._blobs.sweep()
                 else:
                     with watch.phase("blobs"):
-                        written, copied = self._complete(log, taken, known, clock)
+                        written, copied = self._complete(log, taken, known, past)
             pending.publish()
             replaced = () if known else self._replaced(log, taken)
         if written != known:
@@ -194,6 +197,7 @@ class Directory:
                 *(copied.reasons if copied else ()),
                 *_strangely_named(taken, clock),
                 *_not_in_order(taken),
+                *filter(None, [past.problem]),
             ),
         )
 
@@ -251,18 +255,19 @@ class Directory:
         return log, pending
 
     def _complete(
-        self, log: TransactionLog, taken: Taken, known: Manifest | None, clock: Clock
+        self, log: TransactionLog, taken: Taken, known: Manifest | None, past: Past
     ) -> tuple[Manifest, Copied | None]:
         """Add the blobs to a filestorage part; return the manifest that names both."""
         before = known or self._before(taken)
         if before is not None and before.tid is not None:
             # a program tells only of what it has added
             taken = replace(taken, tid=max(taken.tid or before.tid, before.tid))
+        told = past.go_on(log, point_of(before)) if before else past.begin(log, taken)
         name, copied = None, None
         if self._blobs is not None:
             doubted = damage.doubted(self.lock_directory, self.restore_points)
             name, copied = self._blobs.back_up(
-                log, taken, before, clock.name_for(taken.tid), doubted=doubted
+                log, taken, before, past.clock.name_for(taken.tid), doubted=doubted
             )
         stored = (known.stored if known else taken.stored) + (copied.size if copied else 0)
         written = Manifest(
@@ -270,10 +275,10 @@ class Directory:
             chain=taken.chain,
             end=taken.end,
             tid=taken.tid,
-            since=before.since
-            if before
-            else _since(log, taken, self._last_other(taken), clock.now),
-            taken=known.taken if known else clock.now,
+            since=told.since,
+            holes=told.holes,
+            stays=told.stays,
+            taken=known.taken if known else past.clock.now,
             stored=stored,
             blobs=name,
             missing=copied.missing if copied else (),
@@ -304,12 +309,21 @@ class Directory:
 
     def _before(self, taken: Taken) -> Manifest | None:
         """Return the newest manifest of the chain of *taken*."""
-        for chain in read_directory(self.place.filestorage).chains:
-            if chain.stamp == taken.chain:
-                for part in reversed(chain.parts):
-                    found = manifest.read(self.place.filestorage, part.stamp)
-                    if found is not None and found.chain == chain.stamp:
-                        return found
+        chains = read_directory(self.place.filestorage).chains
+        return self._newest_of(chain for chain in chains if chain.stamp == taken.chain)
+
+    def _newest(self) -> RestorePoint | None:
+        """Return the newest restore point of ours, None if there is none."""
+        found = self._newest_of(reversed(read_directory(self.place.filestorage).chains))
+        return point_of(found) if found else None
+
+    def _newest_of(self, chains: Iterable[Chain]) -> Manifest | None:
+        """Return the newest manifest of the first of *chains* that has one."""
+        for chain in chains:
+            for part in reversed(chain.parts):
+                found = manifest.read(self.place.filestorage, part.stamp)
+                if found is not None and found.chain == chain.stamp:
+                    return found
         return None
 
     # restore
@@ -339,8 +353,8 @@ class Directory:
         until = choice.until or choice.point.tid
         if until is None:
             # what an older release made: only the filestorage tells how far its blobs go
-            staged, until = filestorage()
-            with_blobs = blobs(until or LAST_TID)
+            staged, last = filestorage()
+            with_blobs = blobs(last or LAST_TID)
         else:
             (staged, last), with_blobs = progress.run(
                 filestorage, partial(blobs, until), partial(self._write_back, targets)
@@ -351,7 +365,7 @@ class Directory:
                     where=choice.point.stamp,
                     hint="verify the backups, and restore an earlier one",
                 )
-        return replace(with_blobs, keep=staged.keep, index=staged.index)
+        return replace(with_blobs, keep=staged.keep, index=staged.index, tid=last)
 
     def _write_back(self, targets: Targets) -> None:
         """Keep the disk at work while blobs are staged: what is written must be synced at last."""
@@ -493,40 +507,6 @@ def _not_in_order(taken: Taken) -> Iterator[str]:
             "than one before: ZODB opens it all the same, warns of a time-stamp reduction, and "
             "it is backed up whole"
         )
-
-
-def _ends_in(log: TransactionLog, point: RestorePoint) -> bool:
-    """Tell whether *log* has the last transaction of *point* at the same place."""
-    try:
-        last = log.before(point.end)
-    except IntegrityError:
-        return False
-    return last is not None and last.tid == point.tid
-
-
-def _since(
-    log: TransactionLog, taken: Taken, before: RestorePoint | None, now: datetime
-) -> Tid | None:
-    """Return the earliest transaction that the new chain can be cut after, None if unknown.
-
-    *before* is the last restore point of the chain before.  A log that lacks its last
-    transaction was restored to an earlier state since then: what it holds up to there is not
-    what the site was at the time.  Nor is it in any later chain.
-    """
-    if taken.packed is None:
-        return None
-    first = next(log.transactions(), None)
-    if first is None:
-        return None
-    since = max(taken.packed, first.tid)
-    if before is None or before.tid is None:
-        return since
-    since = max(since, before.since or since)
-    last = log.cut(before.tid)
-    if before.tid <= since or last.tid == before.tid:
-        return since
-    after = (each.tid for each in log.transactions(last.offset))
-    return max(since, next(after, tid_at(now)))
 
 
 def _others(known: Manifest | None, name: str | None, copied: Copied | None) -> str:

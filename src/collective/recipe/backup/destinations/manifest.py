@@ -12,6 +12,9 @@ object without it, in the canonical form of ``_canonical``:
     end      bytes of the filestorage        tid     its greatest tid, 16 hex digits; that
                                                      of its last transaction but for odd logs
     since    earliest transaction that it can be cut after, 16 hex digits
+    holes    [first, end] of what it cannot tell after that, because a restore cut history off,
+             16 hex digits each; may be missing
+    stays    stamps of chains that stay as long as this one is the newest; may be missing
     taken    the moment by the clock, ISO 8601 (the stamp may differ: stamps must increase)
     stored   bytes that this restore point added
     blobs    name of the directory that holds its blobs, or null
@@ -35,13 +38,14 @@ from blake3 import blake3
 
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.model import BlobId, Oid
+from collective.recipe.backup.model import BlobId, Hole, Oid
 from collective.recipe.backup.smallfile import (
     Check,
     Form,
     LaterReleaseError,
     Table,
     UnreadableError,
+    eight_bytes,
 )
 from collective.recipe.backup.times import Tid
 
@@ -67,6 +71,8 @@ class Manifest:
     others: str = ""
     left_out: int = 0
     left: str = ""
+    holes: tuple[Hole, ...] = ()
+    stays: tuple[str, ...] = ()
 
     @property
     def all_copied(self) -> bool:
@@ -122,6 +128,8 @@ def _encode(manifest: Manifest) -> dict[str, Any]:
         "end": manifest.end,
         "tid": manifest.tid and manifest.tid.hex(),
         "since": manifest.since and manifest.since.hex(),
+        "holes": [[hole.first.hex(), hole.end.hex()] for hole in manifest.holes],
+        "stays": list(manifest.stays),
         "taken": manifest.taken.isoformat(),
         "stored": manifest.stored,
         "blobs": manifest.blobs,
@@ -139,13 +147,18 @@ def _decode(table: Table) -> Manifest:
         stamp=table.text("stamp"),
         chain=table.text("chain"),
         end=table.number("end"),
-        tid=_tid(table.text_or_none("tid")),
-        since=_tid(table.text_or_none("since")),
+        tid=_tid(table.id_or_none("tid")),
+        since=_tid(table.id_or_none("since")),
+        holes=tuple(
+            Hole(Tid(eight_bytes(first)), Tid(eight_bytes(end)))
+            for first, end in (table.rows("holes", 2) if "holes" in table else ())
+        ),
+        stays=tuple(table.texts("stays")) if "stays" in table else (),
         taken=table.moment("taken"),
         stored=table.number("stored"),
         blobs=table.text_or_none("blobs"),
         missing=tuple(
-            BlobId(Oid(_eight_bytes(oid)), Tid(_eight_bytes(tid)))
+            BlobId(Oid(eight_bytes(oid)), Tid(eight_bytes(tid)))
             for oid, tid in table.rows("missing", 2)
         ),
         lost=table.number("lost"),
@@ -156,15 +169,5 @@ def _decode(table: Table) -> Manifest:
     )
 
 
-def _tid(text: str | None) -> Tid | None:
-    return Tid(_eight_bytes(text)) if text else None
-
-
-def _eight_bytes(text: str) -> bytes:
-    try:
-        data = bytes.fromhex(text)
-    except ValueError as error:
-        raise UnreadableError(f"no id: {text[:20]!r}") from error
-    if len(data) != 8:
-        raise UnreadableError(f"no id: {text[:20]!r}")
-    return data
+def _tid(data: bytes | None) -> Tid | None:
+    return None if data is None else Tid(data)

@@ -62,6 +62,8 @@ def point_of(written: Manifest) -> RestorePoint:
         end=written.end,
         tid=written.tid,
         since=written.since,
+        holes=written.holes,
+        stays=written.stays,
         blobs=written.blobs,
         blob_bytes=written.blob_bytes,
         stored=written.stored,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
-from collective.recipe.backup import locking, retention
+from collective.recipe.backup import locking, restored, retention
 from collective.recipe.backup.destinations import Destination
-from collective.recipe.backup.model import Source
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.model import RestorePoint, Source
 from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.believing import warn_of, witnesses
 from collective.recipe.backup.operations.course import course, let_in
@@ -65,13 +69,33 @@ def prune_one(run: Run, destination: Destination, *, certain: bool = False) -> r
 
 
 def _planned(run: Run, destination: Destination, *, certain: bool) -> retention.Plan:
+    points = destination.restore_points()
     planned = retention.plan(
-        destination.restore_points(),
+        points,
         run.policy,
         run.now,
-        witnesses=witnesses(run),
-        certain=certain,
+        spared=_spared(destination, points),
+        witnesses=None if certain else witnesses(run),
     )
     if planned.withheld:
         warn_of(run, planned.doubt)
     return planned
+
+
+def _spared(destination: Destination, points: Iterable[RestorePoint]) -> dict[str, str]:
+    """Return the chains that the last restore may have come from, if no backup followed it.
+
+    Each comes with the reason why it stays.
+    """
+    try:
+        noted = restored.read(Path(os.path.realpath(destination.source.filestorage)))
+    except IntegrityError as error:
+        logger.warning("%s: nothing is removed (%s)", error, error.hint)
+        return {point.chain: "what the last restore noted cannot be read" for point in points}
+    newest = max(
+        (point for point in points if point.tid), key=lambda point: point.age, default=None
+    )
+    here = os.path.realpath(destination.lock_directory)
+    if noted is None or newest is None or (noted.directory, noted.newest) != (here, newest.stamp):
+        return {}
+    return {noted.chain: "the last restore came from it, and no backup was made since"}

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from collective.recipe.backup import giving_up, locking, swap
+from collective.recipe.backup import giving_up, locking, restored, swap
 from collective.recipe.backup.blobs.layout import refuse_cache
 from collective.recipe.backup.destinations import Staged, Targets
 from collective.recipe.backup.errors import (
@@ -45,6 +45,7 @@ from collective.recipe.backup.operations.announcing import (
 from collective.recipe.backup.operations.caches import Clients, last_tid
 from collective.recipe.backup.operations.choosing import alternative_named, choice_of, warn_of_later
 from collective.recipe.backup.operations.course import Account, course
+from collective.recipe.backup.operations.noting import restored_of
 from collective.recipe.backup.operations.orders import Job, Order
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.operations.targets import (
@@ -105,7 +106,7 @@ def _carry_out(run: Run, order: Order, jobs: Sequence[Job], account: Account) ->
     with _nothing_left_of([way for each in ways for way in each.all], journal, run):
         for job, its_ways in zip(jobs, ways, strict=True):
             with alternative_named(run, job.destination, job.choice, job.points):
-                moves += _stage(run, job, its_ways)
+                moves += _stage(run, job, its_ways, is_noted=order.to is None)
         staged = monotonic()
         account.phases["stage"] = staged - began
         swap.swap(journal, moves, run.files)
@@ -369,7 +370,7 @@ def _ways(run: Run, target: Source, order: Order) -> _Ways:
         )
 
 
-def _stage(run: Run, job: Job, ways: _Ways) -> list[swap.Move]:
+def _stage(run: Run, job: Job, ways: _Ways, *, is_noted: bool) -> list[swap.Move]:
     """Write and verify one source beside what is live; return the moves that make it live."""
     storage = "" if job.target.name == MAIN else f" of storage {job.target.name}"
     logger.info("restoring %s%s", described(job.choice, job.when), storage)
@@ -386,6 +387,9 @@ def _stage(run: Run, job: Job, ways: _Ways) -> list[swap.Move]:
         staged = job.destination.stage(job.choice, _targets_of(filestorage, ways))
         for way in ways.all:
             way.sync(run.files)
+    if is_noted and ways.filestorage is not None:
+        note = restored_of(run, job.destination, job.choice, job.points, staged.tid)
+        restored.write(filestorage, note, run.files)
     if staged.unverified:
         logger.log(
             logging.WARNING if staged.digests else logging.INFO,

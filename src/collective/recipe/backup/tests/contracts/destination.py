@@ -86,21 +86,24 @@ class DestinationContract:
                 operated.backup()
         lived = operated.site.contents()
         operated.restore(NOON)
+        back = operated.site.contents()
         operated.site.commit({"a": "other"}, at=NOON + timedelta(hours=9))
         operated.now = NOON + timedelta(hours=9)
         operated.backup()
 
         assert staged(operated, NOON + timedelta(minutes=3), tmp_path / "before") == lived
-        with pytest.raises(NoRestorePoint):
-            choose(operated.points(), NOON + timedelta(hours=8))
+        assert staged(operated, NOON + timedelta(hours=8), tmp_path / "between") == back
         assert staged(operated, None, tmp_path / "after") == operated.site.contents()
 
         # nor by any chain that begins later, when the first is long gone
         for _number in range(2):
             operated.backup(full=True)
-        for minutes in (3, 8 * 60):
+        for minutes in (1, 3, 110):
             with pytest.raises(NoRestorePoint):
                 choose(operated.points(), NOON + timedelta(minutes=minutes))
+        for hours in (0, 3, 8):
+            to = tmp_path / f"{hours} hours"
+            assert staged(operated, NOON + timedelta(hours=hours), to) == back
         assert staged(operated, None, tmp_path / "much later") == operated.site.contents()
 
     def test_no_change_writes_nothing_but_a_line_of_history(self, operated: Operated) -> None:

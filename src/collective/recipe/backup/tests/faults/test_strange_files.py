@@ -116,6 +116,7 @@ PLACES = (
     f"{BLOBS}/blobstorage.{FIRST}/checksums.added",
     f"{BLOBS}/blobstorage.{FIRST}/blobstorage/.layout",
     f"{LIVE}/Data.fs.restore.json",
+    f"{LIVE}/Data.fs.restored.json",
     f"{LIVE}/Data.fs.lock",
     f"{LIVE}/Data.fs.index",
     "var/blobstorage/.layout",

@@ -5,9 +5,10 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from collective.recipe.backup.errors import NoRestorePoint
-from collective.recipe.backup.model import RestorePoint
+from collective.recipe.backup.model import Hole, RestorePoint
 from collective.recipe.backup.restorepoints import (
     Choice,
+    Range,
     choose,
     newest,
     newest_before,
@@ -419,3 +420,10 @@ def test_ranges_that_overlap_are_one_span():
     again = ours(at("10:00"), last=at("8:00"), since=at("4:00"))
     assert spans([*POINTS, again])[0] == (at("1:00"), at("10:00"))
     assert spans([]) == []
+
+
+def test_no_range_goes_beyond_what_a_chain_serves_because_a_hole_begins_there():
+    # the clock of the restore was right, and that of the backup after it was set back
+    made, hole = at("9:00"), Hole(tid_at(at("8:00:03")), tid_at(at("8:30")))
+    point = ours(made, last=at("8:00"), since=at("8:00"), taken=at("7:00"), holes=(hole,))
+    assert ranges([point]) == [Range(chain=stamp(made), first=at("8:00"), last=at("8:00"))]

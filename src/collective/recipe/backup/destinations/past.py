@@ -1,0 +1,153 @@
+"""What the restore points of a directory can tell of the past, after a restore as well.
+
+See lineage for the rules; here are the log, the restore points and the note of the last restore
+that they are about.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+
+from collective.recipe.backup import restored
+from collective.recipe.backup.chronology import Clock
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.filestorage.log import LogEnd, TransactionLog
+from collective.recipe.backup.lineage import Log, Restored, begun, continued, is_cut_off, of_restore
+from collective.recipe.backup.model import Hole, RestorePoint
+from collective.recipe.backup.repozo.backup import Taken
+from collective.recipe.backup.times import ZERO_TID, Tid, moment_of, stamp
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a restore point is to say of the past; see RestorePoint for the meanings."""
+
+    since: Tid | None
+    holes: tuple[Hole, ...] = ()
+    stays: tuple[str, ...] = ()
+
+
+class Past:
+    """The past of *filestorage*, as far as its log and the restore points in *directory* know it.
+
+    *points* returns these, if they are needed.
+    """
+
+    def __init__(
+        self,
+        filestorage: Path,
+        directory: Path,
+        points: Callable[[], Iterable[RestorePoint]],
+        clock: Clock,
+    ) -> None:
+        self.clock = clock
+        self._filestorage = Path(os.path.realpath(filestorage))
+        self._directory = os.path.realpath(directory)
+        self._points = points
+        self.problem = ""
+        """Why the note of the last restore cannot be used, as far as it was asked for."""
+
+    @cached_property
+    def _noted(self) -> Restored | None:
+        """What the last restore noted, None if nothing can be known of it."""
+        try:
+            noted = restored.read(self._filestorage)
+        except IntegrityError as error:
+            self.problem = f"{error} ({error.hint})"
+            return None
+        if noted is None or noted.directory == self._directory:
+            return noted
+        # of the restore points here only the clock tells whether they were made before
+        return replace(noted, newest="")
+
+    def why_full(self, newest: RestorePoint | None) -> str:
+        """Return why a new chain must follow *newest* if that is because of a restore, else ""."""
+        if newest is None or newest.tid is None:
+            return ""
+        with TransactionLog(self._filestorage) as log:
+            if ends_in(log, newest):
+                return ""
+            cut = _CutLog(log, log.end().packed or ZERO_TID)
+            if not is_cut_off(cut, newest):
+                return ""
+            noted = of_restore(cut, newest, self._noted)
+            if noted is not None:
+                return f"because of the restore at {stamp(noted.when)}"
+            last = cut.last_at(newest.tid)
+        return "because of a restore to an earlier state" + _of(last)
+
+    def begin(self, log: TransactionLog, taken: Taken) -> Told:
+        """Return what a restore point tells that begins a chain: *taken* out of *log*."""
+        known = (point for point in self._points() if point.chain < taken.chain and point.tid)
+        earlier = sorted(known, key=lambda point: point.age)
+        before = earlier[-1] if earlier else None
+        cut = _CutLog(log, taken.packed)
+        shared = partial(_shared, log, earlier)
+        found = begun(cut, before, self._noted, self.clock.now, shared)
+        return Told(
+            since=found.since,
+            holes=found.holes,
+            stays=self._stays(found.restored, before, is_cut=is_cut_off(cut, before)),
+        )
+
+    def go_on(self, log: TransactionLog, before: RestorePoint) -> Told:
+        """Return what the restore point after *before* tells, in the same chain."""
+        holes = continued(_CutLog(log, ZERO_TID), before, self._noted, self.clock.now)
+        return Told(since=before.since, holes=holes, stays=before.stays)
+
+    def _stays(
+        self, noted: Restored | None, before: RestorePoint | None, *, is_cut: bool
+    ) -> tuple[str, ...]:
+        """Return the chains that may be wanted after all, if the restore was a mistake."""
+        chains = []
+        if noted is not None and noted.directory == self._directory:
+            chains.append(noted.chain)
+        if before is not None and is_cut:
+            chains.append(before.chain)
+        return tuple(sorted(set(chains)))
+
+
+def ends_in(log: TransactionLog, point: RestorePoint) -> bool:
+    """Tell whether *log* has the last transaction of *point* at the same place."""
+    try:
+        last = log.before(point.end)
+    except IntegrityError:
+        return False
+    return last is not None and last.tid == point.tid
+
+
+def _shared(log: TransactionLog, points: Sequence[RestorePoint]) -> RestorePoint | None:
+    return next((point for point in reversed(points) if ends_in(log, point)), None)
+
+
+def _of(last: Tid | None) -> str:
+    try:
+        return f", that of {stamp(moment_of(last))}" if last else ""
+    except ValueError:  # a tid that is no time
+        return ""
+
+
+class _CutLog(Log):
+    """A filestorage as lineage asks for it; each walk through it is made once."""
+
+    def __init__(self, log: TransactionLog, packed: Tid | None) -> None:
+        self.packed = packed
+        self._log = log
+        self._cuts: dict[Tid, LogEnd] = {}
+
+    def last_at(self, tid: Tid) -> Tid | None:
+        return self._cut(tid).tid
+
+    def first_after(self, tid: Tid | None) -> Tid | None:
+        start = () if tid is None else (self._cut(tid).offset,)
+        first = next(self._log.transactions(*start), None)
+        return first.tid if first else None
+
+    def _cut(self, tid: Tid) -> LogEnd:
+        if tid not in self._cuts:
+            self._cuts[tid] = self._log.cut(tid)
+        return self._cuts[tid]
