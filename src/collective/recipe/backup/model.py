@@ -88,7 +88,8 @@ class RestorePoint:
     says in sentences what is missing; a restore point without any is whole.  One that is
     not may still be *restorable*: a blob that the site itself had lost cannot be in any
     backup.  *damaged* says that what is stored of it is no longer as it was written, as far
-    as anybody looked: it was a whole one once.
+    as anybody looked: it was a whole one once.  *forgotten* says that it is lost whether
+    anything was found of it.
     """
 
     stamp: str
@@ -105,6 +106,7 @@ class RestorePoint:
     problems: tuple[str, ...] = ()
     restorable: bool = True
     damaged: bool = False
+    forgotten: bool = False
 
     @property
     def moment(self) -> datetime:

@@ -9,17 +9,22 @@ such a file.  One object::
         found      when it was found first, ISO 8601
         inherited  whether it was so in the live site already
         what       the first problem, in a sentence
+    forgotten stamps of restore points of which something may have been found, but it is lost;
+              may be missing
     check     the CRC-32 of the same object without it
 
 A look that reads all of a restore point and finds nothing takes its finding out.  What the
 site itself had is seen only by who loads the records, so only that takes it out.
 
-It is what somebody has seen, and no part of any backup: without the file the next verify
-finds the same again, and a file that cannot be read is none.
+It is what verify has seen, and no part of any backup: without the file the next verify finds
+the same again.  A file that cannot be read is not the same as none, for something was found:
+then each restore point counts as forgotten.  Nothing is removed as long as one is, and nothing
+is added to its chain, until a look has read it.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -33,6 +38,8 @@ NAME = ".backup-damage.json"
 FORM = Form(version=1)
 TEXT_LIMIT = 1000
 """Characters that are kept of a problem."""
+DAMAGED = "damage was found in the newest chain"
+FORGOTTEN = "what verify found of the newest chain cannot be read"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,22 +67,43 @@ class Look:
     loaded: bool = False
 
 
-def read(directory: Path) -> dict[str, Finding]:
-    """Return the findings in *directory* by stamp: none if none are legible."""
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What is remembered: *findings* by stamp.
+
+    *forgotten* are stamps of which it is lost whether anything was found; None: all of them.
+    """
+
+    findings: Mapping[str, Finding]
+    forgotten: Collection[str] | None = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.findings) or self.forgotten is None or bool(self.forgotten)
+
+    def has_forgotten(self, stamp: str) -> bool:
+        """Tell whether it is lost what was found of the restore point *stamp*."""
+        return self.forgotten is None or stamp in self.forgotten
+
+
+def read(directory: Path) -> Memory:
+    """Return what is remembered in *directory*; all is forgotten if that cannot be read."""
     try:
         table = FORM.load(directory / NAME)
-        return {} if table is None else _decode(table)
+        return Memory(findings={}) if table is None else _decode(table)
     except (OSError, UnreadableError):
-        return {}
+        return Memory(findings={}, forgotten=None)
 
 
 def marked(points: Sequence[RestorePoint], directory: Path) -> list[RestorePoint]:
     """Return *points* with what was found of them."""
-    findings = read(directory)
-    return [_marked(point, findings.get(point.stamp)) for point in points]
+    memory = read(directory)
+    return [_marked(point, memory) for point in points]
 
 
-def _marked(point: RestorePoint, finding: Finding | None) -> RestorePoint:
+def _marked(point: RestorePoint, memory: Memory) -> RestorePoint:
+    finding = memory.findings.get(point.stamp)
+    if memory.has_forgotten(point.stamp):
+        point = replace(point, forgotten=True)
     if finding is None:
         return point
     return replace(
@@ -85,9 +113,7 @@ def _marked(point: RestorePoint, finding: Finding | None) -> RestorePoint:
     )
 
 
-def remember(
-    directory: Path, look: Look, stamps: Collection[str], files: Files
-) -> dict[str, Finding]:
+def remember(directory: Path, look: Look, stamps: Collection[str], files: Files) -> Memory:
     """Take over what *look* has shown, of those of *stamps*; return all that is known then.
 
     Nothing is written if that is no news.  Raises OSError.
@@ -95,18 +121,21 @@ def remember(
     before = read(directory)
     known = {
         stamp: finding
-        for stamp, finding in before.items()
+        for stamp, finding in before.findings.items()
         if stamp in stamps and not _is_disproved(stamp, finding, look)
     }
     for stamp, finding in look.findings.items():
         if stamp in stamps:
-            known[stamp] = _joined(before.get(stamp), finding)
+            known[stamp] = _joined(before.findings.get(stamp), finding)
+    seen = {*known, *look.read}
+    forgotten = sorted(it for it in stamps if before.has_forgotten(it) and it not in seen)
+    now = Memory(findings=known, forgotten=tuple(forgotten))
     path = directory / NAME
-    if known and known != before:
-        files.write(path, _encode(known))
-    elif not known and path.exists():
+    if now and now != before:
+        files.write(path, _encode(now))
+    elif not now and os.path.lexists(path):
         files.clear(path)
-    return known
+    return now
 
 
 def _is_disproved(stamp: str, finding: Finding, look: Look) -> bool:
@@ -122,29 +151,42 @@ def _joined(before: Finding | None, now: Finding) -> Finding:
     return replace(now, found=min(before.found, now.found))
 
 
-def in_newest_chain(directory: Path, points: Callable[[], Iterable[RestorePoint]]) -> bool:
-    """Tell whether damage was found in the chain of the newest of *points*.
+def write_anew(directory: Path, points: Iterable[RestorePoint], files: Files) -> None:
+    """Write a memory that cannot be read anew: what was found of *points* is forgotten.
+
+    So what is made from now on has nothing to do with it.  Raises OSError.
+    """
+    if read(directory).forgotten is None:
+        remember(directory, Look(findings={}), {point.stamp for point in points}, files)
+
+
+def why_new_chain(directory: Path, points: Iterable[RestorePoint]) -> str:
+    """Return why nothing may be added to the chain of the newest of *points*, "" if it may.
 
     What the site itself had does not count: a new chain would have the same.
     """
-    stored = {stamp for stamp, finding in read(directory).items() if not finding.inherited}
-    if not stored:
-        return False
-    ordered = sorted(points(), key=lambda point: point.age)
-    return any(point.stamp in stored for point in ordered if point.chain == ordered[-1].chain)
+    memory = read(directory)
+    if not memory:
+        return ""
+    ordered = sorted(points, key=lambda point: point.age)
+    newest = {point.stamp for point in ordered if point.chain == ordered[-1].chain}
+    if any(it in newest and not each.inherited for it, each in memory.findings.items()):
+        return DAMAGED
+    return FORGOTTEN if any(map(memory.has_forgotten, newest)) else ""
 
 
 def doubted(directory: Path, points: Callable[[], Iterable[RestorePoint]]) -> frozenset[str]:
-    """Return the names of what holds the blobs of those *points* of which damage was found."""
+    """Return the names of what holds the blobs of those *points* that may be damaged."""
     if not read(directory):
         return frozenset()
-    return frozenset(point.blobs for point in points() if point.damaged and point.blobs)
+    doubtful = (point for point in points() if point.damaged or point.forgotten)
+    return frozenset(point.blobs for point in doubtful if point.blobs)
 
 
 # the form
 
 
-def _encode(findings: Mapping[str, Finding]) -> bytes:
+def _encode(memory: Memory) -> bytes:
     return FORM.encode(
         {
             "findings": {
@@ -153,15 +195,19 @@ def _encode(findings: Mapping[str, Finding]) -> bytes:
                     "inherited": finding.inherited,
                     "what": finding.what[:TEXT_LIMIT],
                 }
-                for stamp, finding in findings.items()
+                for stamp, finding in memory.findings.items()
             },
+            "forgotten": list(memory.forgotten or ()),
         }
     )
 
 
-def _decode(table: Table) -> dict[str, Finding]:
+def _decode(table: Table) -> Memory:
     findings = table.table("findings")
-    return {stamp: _finding(findings.table(stamp)) for stamp in findings}
+    return Memory(
+        findings={stamp: _finding(findings.table(stamp)) for stamp in findings},
+        forgotten=tuple(table.texts("forgotten")) if "forgotten" in table else (),
+    )
 
 
 def _finding(table: Table) -> Finding:

@@ -35,8 +35,6 @@ from collective.recipe.backup.times import monotonic
 
 logger = logging.getLogger("backup")
 
-_DAMAGED = "damage was found in the newest chain"
-
 
 def back_up(run: Run, *, why_full: str = "") -> list[Outcome]:
     """Make a restore point of every source that changed since its last one.
@@ -144,8 +142,9 @@ def _one(run: Run, destination: Destination, why_full: str) -> Outcome:
     where = "" if name == MAIN else f" of storage {name}"
     logger.info("backing up %s%s", printable(str(destination.source.filestorage)), where)
     points = destination.restore_points()
-    if not why_full and damage.in_newest_chain(destination.lock_directory, lambda: points):
-        why_full = _DAMAGED
+    with in_passing("cannot write what verify found anew"):
+        damage.write_anew(destination.lock_directory, points, run.files)
+    why_full = why_full or damage.why_new_chain(destination.lock_directory, points)
     clock = clock_of(run, points)
     if clock.sudden:
         warn_of(run, clock.doubt)
@@ -158,7 +157,7 @@ def _one(run: Run, destination: Destination, why_full: str) -> Outcome:
         spoilt.add(Problem(where=error.where, what=error.what))
         spoilt.remember()
         logger.warning("%s; nothing can be added to it, so a new chain begins", error)
-        outcome = destination.backup(run.now, clock=clock, why_full=_DAMAGED)
+        outcome = destination.backup(run.now, clock=clock, why_full=damage.DAMAGED)
     for note in outcome.notes:
         logger.warning("%s", note)
     logger.info("%s", outcome.summary)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from collective.recipe.backup.model import RestorePoint, Source
 from collective.recipe.backup.operations import whereabouts
+from collective.recipe.backup.operations.remembering import warn_of_forgotten
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.restorepoints import Range, ranges
 
@@ -28,6 +29,7 @@ def list_points(run: Run) -> list[Listed]:
     listed = []
     for destination in run.destinations():
         points = destination.restore_points()
+        warn_of_forgotten(run, points)
         listed.append(
             Listed(
                 source=destination.source,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from collective.recipe.backup.model import RestorePoint, Source
 from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.believing import warn_of, witnesses
 from collective.recipe.backup.operations.course import course, let_in
+from collective.recipe.backup.operations.remembering import FORGOTTEN, warn_of_forgotten
 from collective.recipe.backup.operations.run import Run
 
 logger = logging.getLogger("backup")
@@ -74,7 +75,7 @@ def _planned(run: Run, destination: Destination, *, certain: bool) -> retention.
         points,
         run.policy,
         run.now,
-        spared=_spared(destination, points),
+        spared=_spared(run, destination, points),
         witnesses=None if certain else witnesses(run),
     )
     if planned.withheld:
@@ -82,11 +83,14 @@ def _planned(run: Run, destination: Destination, *, certain: bool) -> retention.
     return planned
 
 
-def _spared(destination: Destination, points: Iterable[RestorePoint]) -> dict[str, str]:
-    """Return the chains that the last restore may have come from, if no backup followed it.
+def _spared(run: Run, destination: Destination, points: Sequence[RestorePoint]) -> dict[str, str]:
+    """Return the chains that stay whatever the policy says, each with the reason.
 
-    Each comes with the reason why it stays.
+    The last restore may have come from one, and no backup followed it.
     """
+    if any(point.forgotten for point in points):
+        warn_of_forgotten(run, points)
+        return {point.chain: FORGOTTEN for point in points}
     try:
         noted = restored.read(Path(os.path.realpath(destination.source.filestorage)))
     except IntegrityError as error:

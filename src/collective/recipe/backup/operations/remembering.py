@@ -18,6 +18,8 @@ from collective.recipe.backup.operations.run import Run
 
 logger = logging.getLogger("backup")
 
+FORGOTTEN = "what verify found cannot be read"
+
 
 class Spoilt:
     """What problems mean for the restore points of *destination*."""
@@ -73,6 +75,20 @@ class Spoilt:
             logger.warning("%s: the list will not tell", said)
         except BackupError as error:
             logger.warning("cannot remember what was found: %s", error)
+
+
+def warn_of_forgotten(run: Run, points: Iterable[RestorePoint]) -> None:
+    """Warn that it is lost what was found of some of *points*, once in a process."""
+    forgotten = sum(point.forgotten for point in points)
+    if not forgotten or FORGOTTEN in run.told:
+        return
+    run.told.add(FORGOTTEN)
+    logger.warning(
+        "%s of %d restore points: any of them may be damaged, so none is removed, and nothing is "
+        "added to them; verify looks again, and then all is as it was",
+        FORGOTTEN,
+        forgotten,
+    )
 
 
 def read_with(point: RestorePoint, points: Sequence[RestorePoint]) -> list[str]:

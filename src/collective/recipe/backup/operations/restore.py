@@ -47,6 +47,7 @@ from collective.recipe.backup.operations.choosing import alternative_named, choi
 from collective.recipe.backup.operations.course import Account, course
 from collective.recipe.backup.operations.noting import restored_of
 from collective.recipe.backup.operations.orders import Job, Order
+from collective.recipe.backup.operations.remembering import warn_of_forgotten
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.operations.targets import (
     hold_journal,
@@ -236,6 +237,7 @@ def _jobs(run: Run, order: Order, targets: Sequence[Source], locks: ExitStack | 
         if locks is not None and os.access(destination.lock_directory, os.W_OK):
             locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
         points = destination.restore_points()
+        warn_of_forgotten(run, points)
         try:
             choice = choice_of(run, order.when, points)
         except NoRestorePoint as error:

@@ -28,6 +28,7 @@ from collective.recipe.backup.history import FOLLOW, Record
 from collective.recipe.backup.model import MAIN, Place, RestorePoint, Source
 from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.made_good import died, goes_on, is_made_good, kind_of
+from collective.recipe.backup.operations.remembering import FORGOTTEN
 from collective.recipe.backup.operations.run import Run, history_directory
 from collective.recipe.backup.times import stamp
 
@@ -61,7 +62,7 @@ class Storage:
 
     One that was found damaged is not *whole* until somebody finds it whole.  *newest* is the
     newest whole one, *as_of* up to when it is known to be the site's state.  *stamps* are
-    those of all.
+    those of all.  Of *forgotten* ones it is lost whether they were found damaged.
     """
 
     source: Source
@@ -71,6 +72,7 @@ class Storage:
     newest: RestorePoint | None
     as_of: datetime | None
     stamps: Collection[str] = ()
+    forgotten: int = 0
 
     def age(self, now: datetime) -> timedelta | None:
         """Return the age of the newest whole restore point, None if there is none."""
@@ -178,6 +180,7 @@ def _storage(
         newest=newest,
         as_of=_as_of(whole, _found_current(newest, source, records), now) if newest else None,
         stamps={point.stamp for point in points},
+        forgotten=sum(point.forgotten for point in points),
     )
 
 
@@ -314,6 +317,12 @@ def _of_storage(run: Run, storage: Storage) -> Iterator[Finding]:
         yield _critical(
             f"the newest whole restore point{where} is {duration(age.total_seconds())} old, "
             f"more than {limit}"
+        )
+    if storage.forgotten:
+        yield Finding(
+            severity=Severity.WARNING,
+            what=f"{FORGOTTEN}{where}: any of {storage.forgotten} restore points may be damaged, "
+            "and none is removed; run verify, which looks again",
         )
     if storage.whole < options.minimum_restore_points:
         yield _critical(

@@ -75,6 +75,7 @@ def point_as_json(point: RestorePoint, now: datetime) -> dict[str, object]:
         "whole": point.whole,
         "restorable": point.restorable,
         "damaged": point.damaged,
+        "forgotten": point.forgotten,
         "problems": list(point.problems),
     }
 
@@ -136,7 +137,7 @@ def _kind(point: RestorePoint) -> str:
 
 def _state(point: RestorePoint) -> str:
     if point.whole:
-        return "whole"
+        return "whole, as far as known" if point.forgotten else "whole"
     problems = "; ".join(point.problems)
     return problems if point.restorable else f"cannot be restored: {problems}"
 

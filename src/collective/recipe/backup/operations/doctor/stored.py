@@ -8,7 +8,7 @@ from pathlib import Path
 
 from collective.recipe.backup import locking
 from collective.recipe.backup.amounts import duration
-from collective.recipe.backup.destinations import Depth, Destination
+from collective.recipe.backup.destinations import Depth, Destination, damage
 from collective.recipe.backup.destinations.owners import NAME, former_storages
 from collective.recipe.backup.destinations.strangers import (
     among_blobs,
@@ -18,6 +18,7 @@ from collective.recipe.backup.destinations.strangers import (
 from collective.recipe.backup.errors import BackupError, ConfigurationError, printable
 from collective.recipe.backup.model import Place
 from collective.recipe.backup.operations.doctor.findings import Finding, Report
+from collective.recipe.backup.operations.remembering import FORGOTTEN
 from collective.recipe.backup.operations.run import Run
 
 AHEAD = 60
@@ -118,6 +119,12 @@ def _look(run: Run, destination: Destination, report: Report) -> None:
     for problem in destination.verify(Depth.NAMES):
         report.problem(problem.what, problem.where, problem.hint or _HINT)
     where = destination.lock_directory
+    if any(point.forgotten for point in points):
+        report.warning(
+            FORGOTTEN,
+            where / damage.NAME,
+            "run verify, which looks again: until then no restore point is removed",
+        )
     if not report:
         count = "1 restore point" if len(points) == 1 else f"{len(points)} restore points"
         report.ok(f"{count}, and all their files are there", where)

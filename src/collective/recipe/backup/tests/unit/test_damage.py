@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Problem, RestorePoint
 from collective.recipe.backup.operations import rehearse as rehearsal
 from collective.recipe.backup.operations.backup import back_up, merge_now
+from collective.recipe.backup.operations.prune import prune
 from collective.recipe.backup.operations.status import status
 from collective.recipe.backup.operations.verify import Order, verify
 from collective.recipe.backup.progress import PhaseManager, Silent
@@ -78,6 +80,13 @@ def memory(operated: Operated) -> Path:
     return operated.place().filestorage / damage.NAME
 
 
+def kept(operated: Operated, keep: int) -> Operated:
+    """Return the same site with another *keep*."""
+    again = Operated(operated.site, **{**dataclasses.asdict(operated.config.options), "keep": keep})
+    again.now = operated.now
+    return again
+
+
 def backed_up(operated: Operated, caplog) -> tuple[Outcome, str]:
     caplog.clear()
     caplog.set_level("INFO", "backup")
@@ -116,10 +125,10 @@ def test_what_verify_found_is_in_the_list_until_it_is_whole_again(
 def test_a_finding_keeps_its_first_date(operated: Operated) -> None:
     flip(part(operated, 2))
     looked_at(operated)
-    first = damage.read(operated.place().filestorage)
+    first = damage.read(operated.place().filestorage).findings
     written = memory(operated).stat().st_ino
     looked_at(operated)
-    assert damage.read(operated.place().filestorage) == first
+    assert damage.read(operated.place().filestorage).findings == first
     assert memory(operated).stat().st_ino == written
 
 
@@ -238,14 +247,98 @@ def test_nothing_is_paid_where_nothing_is_damaged(operated: Operated) -> None:
     assert damage.NAME not in {path.name for _operation, path in files.changes}
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"7", b'{"format": 1, "findings": {}}'])
-def test_a_memory_that_is_lost_or_damaged_loses_nothing(operated: Operated, content: bytes) -> None:
-    memory(operated).write_bytes(content)
-    assert damaged(operated) == [False] * 4
-    assert not operated.backup().changed
-    flip(part(operated, 3))
+ILLEGIBLE = [b"", b"{", b"[]", b"7", b'{"format": 1, "findings": {}}', bytes(300)]
+
+
+@pytest.mark.parametrize("content", ILLEGIBLE)
+def test_a_memory_that_cannot_be_read_is_a_reason_to_remove_nothing(
+    site: Site, caplog, content: bytes
+) -> None:
+    operated = Operated(site, keep=0)
+    for number in range(2):
+        site.commit({"a": number}, {f"b{number}": b"blob %d" % number})
+        operated.backup(full=True)
+    good, bad = operated.points()
+    flip(part(operated, 1))
     looked_at(operated)
-    assert damaged(operated) == [False, False, False, True]
+    memory(operated).write_bytes(content)
+
+    one = kept(operated, 1)
+    [planned] = prune(one.run("prune"))
+
+    assert planned.plan.removed == ()
+    assert operated.points()[0].stamp == good.stamp
+    assert "what verify found cannot be read of 2 restore points" in caplog.text
+    reasons = {made.point.stamp: made.reasons for made in planned.plan.decisions}
+    assert "what verify found cannot be read" in reasons[good.stamp]
+
+    # verify finds out anew which is the good one, and then that stays
+    looked_at(operated)
+    prune(one.run("prune"))
+    assert [point.sound for point in operated.points()] == [True, False]
+    assert operated.points()[1].stamp == bad.stamp
+
+
+@pytest.mark.parametrize("content", ILLEGIBLE)
+def test_nothing_is_built_on_what_may_have_been_found_damaged(
+    operated: Operated, caplog, content: bytes
+) -> None:
+    flip(part(operated, 2))
+    looked_at(operated)
+    memory(operated).write_bytes(content)
+
+    outcome, said = backed_up(operated, caplog)
+
+    assert outcome.point.full
+    assert "(what verify found of the newest chain cannot be read)" in said
+    # once is enough, and yet nothing goes
+    operated.site.commit({"a": "later"})
+    outcome, _said = backed_up(operated, caplog)
+    assert not outcome.point.full
+    assert [point.forgotten for point in operated.points()] == [True] * 4 + [False] * 2
+    prune(kept(operated, 1).run("prune"))
+    assert len(operated.points()) == 6
+
+
+def test_a_byte_of_the_memory_that_flips_is_met_and_verify_heals_it(operated: Operated) -> None:
+    flip(part(operated, 2))
+    looked_at(operated)
+    flip(memory(operated))
+    assert [point.forgotten for point in operated.points()] == [True] * 4
+    looked_at(operated, depth=Depth.NAMES)
+    looked_at(operated, when=operated.points()[0].moment)
+    assert [point.forgotten for point in operated.points()] == [False, True, True, True]
+    looked_at(operated)
+    assert [point.forgotten for point in operated.points()] == [False] * 4
+    assert damaged(operated) == [False, False, True, True]
+
+
+def test_a_memory_that_is_lost_is_told_by_every_verb_that_goes_by_it(
+    operated: Operated, capsys
+) -> None:
+    memory(operated).write_bytes(b"{")
+    for verb, *arguments in (["list"], ["restore", "--no-prompt"], ["prune", "--dry-run"]):
+        assert main(verb, "standard", operated.config_path, arguments) == 0
+        assert "WARNING: what verify found cannot be read" in capsys.readouterr().err
+    assert main("status", "standard", operated.config_path, ["--nagios"]) == 1
+    assert "what verify found cannot be read" in capsys.readouterr().out
+    main("doctor", "standard", operated.config_path, [])
+    assert "what verify found cannot be read" in capsys.readouterr().out
+    assert main("verify", "standard", operated.config_path, []) == 0
+    assert not memory(operated).exists()
+    capsys.readouterr()
+    assert main("list", "standard", operated.config_path, []) == 0
+    assert "cannot be read" not in capsys.readouterr().err
+
+
+def test_where_the_memory_cannot_be_written_anew_a_backup_is_made_and_it_is_said(
+    operated: Operated, caplog
+) -> None:
+    memory(operated).mkdir()
+    for _number in range(2):
+        outcome, said = backed_up(operated, caplog)
+        assert outcome.point.full
+        assert "cannot write what verify found anew" in said
 
 
 def test_what_cannot_be_remembered_is_said(operated: Operated, caplog) -> None:
@@ -480,9 +573,9 @@ def test_what_the_site_had_is_cleared_only_by_who_loads_it(tmp_path: Path) -> No
     damage.remember(tmp_path, Look(findings={}, read=[OLD]), [OLD], files)
     [point] = damage.marked([made(OLD, OLD)], tmp_path)
     assert (point.whole, point.damaged, point.sound) == (False, False, True)
-    assert not damage.in_newest_chain(tmp_path, lambda: [point])
+    assert not damage.why_new_chain(tmp_path, [point])
     damage.remember(tmp_path, Look(findings={}, read=[OLD], loaded=True), [OLD], files)
-    assert damage.read(tmp_path) == {}
+    assert not damage.read(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -492,7 +585,7 @@ def test_what_is_stored_damaged_weighs_more(tmp_path: Path) -> None:
     stored = Finding(found=NOON + timedelta(days=1), what="damaged gzip")
     for each in inherited, stored, inherited:
         damage.remember(tmp_path, Look(findings={OLD: each}), [OLD, NEW], files)
-    assert damage.read(tmp_path) == {OLD: stored}
+    assert damage.read(tmp_path).findings == {OLD: stored}
     points = [made(OLD, OLD), made(NEW, OLD)]
-    assert damage.in_newest_chain(tmp_path, lambda: points)
-    assert not damage.in_newest_chain(tmp_path, lambda: [made(OLD, OLD), made(NEW, NEW)])
+    assert damage.why_new_chain(tmp_path, points)
+    assert not damage.why_new_chain(tmp_path, [made(OLD, OLD), made(NEW, NEW)])
