@@ -109,6 +109,12 @@ class Destination(Protocol):
         Raises ConfigurationError if they are those of another site.
         """
 
+    def sweep(self) -> Iterator[str]:
+        """Finish what runs that died left half done; yield what was done, in sentences.
+
+        Whatever changes the restore points does so first; the caller holds the lock.
+        """
+
     def backup(self, now: datetime, *, clock: Clock | None = None, why_full: str = "") -> Outcome:
         """Make a restore point of the source's present state, if it changed since the last.
 

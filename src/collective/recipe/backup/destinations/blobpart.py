@@ -153,9 +153,9 @@ class BlobPart:
             total = size_of_blobs(self.source, self._shop.progress)
             yield Need(self.directory, int(least * total), int(most * total))
 
-    def sweep(self) -> None:
-        """Remove what runs that died left half made, or half removed."""
-        self._shop.files.sweep(self.directory)
+    def sweep(self) -> list[Path]:
+        """Remove what runs that died left half made, or half removed; return what that was."""
+        return self._shop.files.sweep(self.directory)
 
     def store(self, demand: Demand) -> tuple[str, Copied]:
         """Store what *demand* says, in the style of this destination."""

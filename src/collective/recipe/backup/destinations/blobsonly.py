@@ -37,6 +37,7 @@ from collective.recipe.backup.destinations.room import Need, check_room
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.model import BlobId, Problem, RestorePoint, Source
+from collective.recipe.backup.repozo.unfinished import about_swept
 from collective.recipe.backup.restorepoints import Choice
 from collective.recipe.backup.times import LAST_TID
 
@@ -74,6 +75,11 @@ class BlobsOnly:
         if newest is None or not first:
             return True
         return len(list(self._part.lacking(newest.name, first))) < len(first)
+
+    def sweep(self) -> Iterator[str]:
+        """Remove what runs that died left half made, or half removed; see Destination."""
+        with explained("cannot remove what a run that died has left", self._shop.directory):
+            yield from map(about_swept, self._part.sweep())
 
     def backup(self, now: datetime, *, clock: Clock | None = None, why_full: str = "") -> Outcome:
         """Add a restore point if there is something new; see Destination."""

@@ -54,6 +54,7 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.model import DEFAULT_LEVEL, Place, Problem, RestorePoint, Source
 from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.repozo import unfinished
 from collective.recipe.backup.repozo.backup import Orders, Pending, Taken, prepare
 from collective.recipe.backup.repozo.ledger import Chain, read_directory
 from collective.recipe.backup.times import LAST_TID, Tid, show_tid, stamp
@@ -159,6 +160,15 @@ class Directory:
         return any(point.blobs and point.restorable for point in self.restore_points())
 
     # backup
+
+    def sweep(self) -> Iterator[str]:
+        """Finish what runs that died left half done; see Destination."""
+        directory, files = self.place.filestorage, self._files
+        with explained("cannot remove what a run that died has left", directory):
+            yield from unfinished.sweep(directory, files)
+            if self._blobs is not None:
+                yield from map(unfinished.about_swept, self._blobs.sweep())
+            yield from unfinished.finish(directory, files, self._remove_unneeded_blobs)
 
     def backup(self, now: datetime, *, clock: Clock | None = None, why_full: str = "") -> Outcome:
         """Add a restore point if there is something new; see Destination."""
@@ -424,8 +434,9 @@ class Directory:
 
     def remove(self, chains: Sequence[str]) -> None:
         """Remove chains: their restore points first, then the data, then the blobs."""
-        from collective.recipe.backup.repozo.prune import remove_chain
+        from collective.recipe.backup.repozo.prune import begin_removal
 
+        journals = []
         with explained("cannot remove old backups", self.place.filestorage):
             there = {chain.stamp: chain for chain in read_directory(self.place.filestorage).chains}
             going = [point for point in self._as_seen() if point.chain in chains]
@@ -435,12 +446,19 @@ class Directory:
                 self._files.sync_directory(self.place.filestorage)
                 # of what is cut off from its data there may be nothing else
                 if stamp in there:
-                    remove_chain(there[stamp], files=self._files)
-            if self._blobs is not None:
-                points = self.restore_points()
-                oldest = min((point.stamp for point in points), default="")
-                for name in self._blobs.remove_unneeded((point.blobs for point in points), oldest):
-                    logger.debug("removed %s", name)
+                    journals.append(begin_removal(there[stamp], self._files))
+            self._remove_unneeded_blobs()
+            for journal in journals:
+                unfinished.forget(journal, self._files)
+
+    def _remove_unneeded_blobs(self) -> None:
+        """Remove blobs that only chains needed which are gone."""
+        if self._blobs is None:
+            return
+        points = self.restore_points()
+        oldest = min((point.stamp for point in points), default="")
+        for name in self._blobs.remove_unneeded((point.blobs for point in points), oldest):
+            logger.debug("removed %s", name)
 
     def merge(self, before: str) -> Iterator[str]:
         """Merge the incremental parts of each hour that ended by the stamp *before*.

@@ -28,7 +28,7 @@ from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.believing import clock_of, warn_of
 from collective.recipe.backup.operations.course import course, let_in, put_down
 from collective.recipe.backup.operations.passing import in_passing
-from collective.recipe.backup.operations.prune import prune_one
+from collective.recipe.backup.operations.prune import prune_one, sweep
 from collective.recipe.backup.operations.remembering import Spoilt
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.times import monotonic
@@ -82,6 +82,7 @@ def _back_up_locked(run: Run, why_full: str = "") -> list[Outcome]:
         for destination in destinations:
             _refuse_mixture(destination)
             destination.claim()
+            sweep(destination)
         outcomes = [_one(run, destination, why_full) for destination in destinations]
         for destination in destinations:
             prune_one(run, destination)
@@ -126,6 +127,7 @@ def merge_now(run: Run, *, before: str) -> None:
         for destination in run.destinations():
             locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
             destination.claim()
+            sweep(destination)
             try:
                 for merged in destination.merge(before):
                     logger.info("merged %s", merged)

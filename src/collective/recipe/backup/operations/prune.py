@@ -51,6 +51,7 @@ def prune(run: Run, *, certain: bool = False) -> list[Pruned]:
             if destination.lock_directory.is_dir():
                 locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
                 destination.claim()
+                sweep(destination)
         pruned = [
             Pruned(source=each.source, plan=prune_one(run, each, certain=certain))
             for each in destinations
@@ -58,6 +59,12 @@ def prune(run: Run, *, certain: bool = False) -> list[Pruned]:
         removed = [made for each in pruned for made in each.plan.decisions if not made.kept]
         account.numbers = {"removed": len(removed)}
     return pruned
+
+
+def sweep(destination: Destination) -> None:
+    """Finish what runs that died have left in *destination*, which is locked; say so."""
+    for sentence in destination.sweep():
+        logger.warning("%s", sentence)
 
 
 def prune_one(run: Run, destination: Destination, *, certain: bool = False) -> retention.Plan:

@@ -14,7 +14,6 @@ The caller holds the lock of the directory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +22,7 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo.ledger import Listing, read_directory, write_ledger
-from collective.recipe.backup.repozo.unfinished import finish
-
-REPOZO_TEMPORARY = "tmp.tmp"
+from collective.recipe.backup.repozo.unfinished import finish, sweep
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ def heal(log: TransactionLog, directory: Path, *, files: Files, progress: Progre
     """Mend *directory*, which holds backups of *log*; nothing is written if it is whole."""
     fresh = ""
     with explained("cannot mend the backups", directory):
-        sentences = [*_sweep(directory, files), *finish(directory, files)]
+        sentences = [*sweep(directory, files), *finish(directory, files)]
         listing = read_directory(directory)
         for chain in listing.chains:
             if chain.unread and chain.mendable:
@@ -60,16 +57,6 @@ def heal(log: TransactionLog, directory: Path, *, files: Files, progress: Progre
             path = directory / name
             sentences.append(adopt_or_set_aside(log, path, files=files, progress=progress))
     return Healed(read_directory(directory) if sentences else listing, tuple(sentences), fresh)
-
-
-def _sweep(directory: Path, files: Files) -> Iterator[str]:
-    swept = files.sweep(directory)
-    temporary = directory / REPOZO_TEMPORARY
-    if temporary.is_file() and not temporary.is_symlink():
-        files.remove(temporary)
-        swept.append(temporary)
-    for path in swept:
-        yield f"removed {path.name}, which a run that died had not finished"
 
 
 def _overlap(directory: Path, orphan: str) -> str:

@@ -6,18 +6,31 @@ unfinished for the rest.  Only what the ledger names is removed, with its index 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.repozo.ledger import MERGING, PRUNED, Chain
-from collective.recipe.backup.repozo.unfinished import finish_merge, finish_removal
+from collective.recipe.backup.repozo.unfinished import finish_merge, forget, remove_data
 
 
 def remove_chain(chain: Chain, files: Files) -> None:
     """Remove *chain* with all its files; the caller holds the lock of the directory."""
+    journal = begin_removal(chain, files)
+    with explained("cannot remove the backups", chain.directory):
+        forget(journal, files)
+
+
+def begin_removal(chain: Chain, files: Files) -> Path:
+    """Remove *chain*, and return the journal of that.
+
+    That goes once nothing is left of what belongs to the chain; the next run would finish it.
+    """
     merging = chain.ledger.with_name(chain.ledger.name + MERGING)
     pruned = chain.ledger.with_name(chain.ledger.name + PRUNED)
     with explained("cannot remove the backups", chain.directory):
         if merging.exists():
             finish_merge(merging, files)
         files.rename(chain.ledger, pruned)
-        finish_removal(pruned, files)
+        remove_data(pruned, files)
+    return pruned

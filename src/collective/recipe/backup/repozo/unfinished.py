@@ -5,12 +5,13 @@
                        of, and that one, last.  The ledger says whether it did
 
 repozo goes by the files alone, so of a chain the newest file goes first: what is left at any
-moment is a chain that repozo can recover.  A journal goes last, when all else is durable.
+moment is a chain that repozo can recover.  A journal goes last, when all else is durable; so
+what else has to go with a chain, its blobs, goes before that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from collective.recipe.backup.files import Files
@@ -25,26 +26,52 @@ from collective.recipe.backup.repozo.ledger import (
     read_ledger,
 )
 
+REPOZO_TEMPORARY = "tmp.tmp"
 
-def finish(directory: Path, files: Files) -> Iterator[str]:
-    """Finish what a run that died had begun; yield what was done, in sentences."""
+
+def sweep(directory: Path, files: Files) -> Iterator[str]:
+    """Remove temporary files of runs that died; yield what was removed, in sentences."""
+    swept = files.sweep(directory)
+    temporary = directory / REPOZO_TEMPORARY
+    if temporary.is_file() and not temporary.is_symlink():
+        files.remove(temporary)
+        swept.append(temporary)
+    yield from map(about_swept, swept)
+
+
+def about_swept(path: Path) -> str:
+    """Return in a sentence that *path* is gone."""
+    return f"removed {path.name}, which a run that died had not finished"
+
+
+def finish(
+    directory: Path, files: Files, and_then: Callable[[], object] | None = None
+) -> Iterator[str]:
+    """Finish what a run that died had begun; yield what was done, in sentences.
+
+    *and_then* removes what else belongs to the chains that are being removed.
+    """
+    removals = []
     for name in read_directory(directory).unfinished:
-        stamp = name[:STAMP_SIZE]
         if name.endswith(PRUNED):
-            finish_removal(directory / name, files)
-            yield f"removed what was left of the chain {stamp}"
+            removals.append(directory / name)
+            remove_data(removals[-1], files)
         else:
             yield finish_merge(directory / name, files)
+    if removals and and_then is not None:
+        and_then()
+    for journal in removals:
+        forget(journal, files)
+        yield f"removed what was left of the chain {journal.name[:STAMP_SIZE]}"
 
 
-def finish_removal(journal: Path, files: Files) -> None:
-    """Remove what *journal* names and no ledger does, then *journal*."""
+def remove_data(journal: Path, files: Files) -> None:
+    """Remove what *journal* names and no ledger does."""
     directory = journal.parent
     entries = _entries(journal)
     named = {name for chain in read_directory(directory).chains for name in chain.names}
     names = {part.name for part in entries} - named
     _remove(directory, names, {name[:STAMP_SIZE] for name in named}, files)
-    _forget(journal, files)
 
 
 def finish_merge(journal: Path, files: Files) -> str:
@@ -63,7 +90,7 @@ def finish_merge(journal: Path, files: Files) -> str:
         files.rename(journal, journal.with_name(journal.name + ASIDE))
         return f"renamed {journal.name}: it does not fit the ledger of its chain"
     _remove(directory, superfluous, {part.stamp for part in named}, files)
-    _forget(journal, files)
+    forget(journal, files)
     return f"removed what a merge in the chain {stamp} had left over"
 
 
@@ -84,7 +111,8 @@ def _remove(
             files.clear(directory / f"{name[:STAMP_SIZE]}.index")
 
 
-def _forget(journal: Path, files: Files) -> None:
+def forget(journal: Path, files: Files) -> None:
+    """Remove *journal*, and only it: what it was about is done."""
     # else a power cut could bring back a file, and not the journal that knows of it
     files.sync_directory(journal.parent)
     files.remove(journal)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from collective.recipe.backup import locking
 from collective.recipe.backup.cli import main
+from collective.recipe.backup.config import SNAPSHOT, STANDARD
 from collective.recipe.backup.errors import InUse
+from collective.recipe.backup.operations.backup import merge_now
 from collective.recipe.backup.operations.prune import plan, prune
 from collective.recipe.backup.retention import Policy
-from collective.recipe.backup.tests.faults.harness import FaultyFiles
-from collective.recipe.backup.tests.runs import NOON, Operated
+from collective.recipe.backup.tests.faults.harness import (
+    Dying,
+    Fault,
+    FaultyFiles,
+    survive_every_fault,
+)
+from collective.recipe.backup.tests.runs import NOON, Operated, copied
 from collective.recipe.backup.tests.samples import Site, contents_of
 
 
@@ -136,3 +146,105 @@ def test_nobody_prunes_what_another_run_writes(site: Site) -> None:
     with locking.one_writer(operated.place().filestorage, "cron"), pytest.raises(InUse):
         prune(operated.run("prune"))
     assert len(stamps(operated)) == 5
+
+
+# a prune that died
+
+STYLES = [
+    {},
+    {"blob_snapshots": "each"},
+    {"archive_blob": True},
+    {"archive_blob": True, "incremental_blobs": True},
+    {"only_blobs": True},
+]
+
+
+def stored(operated: Operated) -> list[str]:
+    """Return what lies in the directories of the backups, but for the history."""
+    place = operated.place()
+    return sorted(
+        str(path.relative_to(operated.site.directory))
+        for directory in (place.filestorage, place.blobstorage)
+        if directory is not None
+        for path in directory.rglob("*")
+        if not path.name.startswith(".backup")
+    )
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_what_a_prune_that_died_had_begun_the_next_one_finishes(
+    site: Site, style: dict, tmp_path: Path
+) -> None:
+    operated = grown(site, 2, keep=1, **style)
+    contents, numbers = site.contents(), itertools.count()
+
+    def make() -> Operated:
+        return copied(operated, tmp_path / f"copy {next(numbers)}")
+
+    whole = make()
+    prune(whole.run("prune"), certain=True)
+
+    def check(world: Operated, _outcome: BaseException | None) -> None:
+        prune(world.run("prune"), certain=True)
+        assert stored(world) == stored(whole)
+        if "only_blobs" in style:
+            return
+        world.site.lose()
+        world.restore()
+        assert contents_of(world.site.filestorage, world.site.blobstorage) == contents
+
+    survive_every_fault(
+        make,
+        lambda world, files: prune(world.run("prune", files=files), certain=True),
+        check,
+        faults=(Fault.BEFORE, Fault.POWER_CUT),
+    )
+
+
+def test_it_says_so(site: Site, caplog) -> None:
+    operated = grown(site, 3, keep=1)
+    [before, *_others] = stamps(operated)
+    for changes in itertools.count():
+        with suppress(KeyboardInterrupt):
+            prune(operated.run("prune", files=Dying(changes)), certain=True)
+        if not list(operated.place().filestorage.glob(f"{before}*.fsz")):
+            break
+    caplog.clear()
+    prune(operated.run("prune"), certain=True)
+    assert f"removed what was left of the chain {before}" in caplog.text
+    assert len(stamps(operated)) == 1
+
+
+@pytest.mark.parametrize("verb", ["backup", "merge", "snapshot"])
+def test_whatever_changes_a_destination_sweeps_first(site: Site, verb: str) -> None:
+    operated = grown(site, 2)
+    destination = SNAPSHOT if verb == "snapshot" else STANDARD
+    place = operated.config.destinations[destination][0]
+    left = [
+        place.filestorage / "2026-01-01-00-00-00.fsz.01234567.partial",
+        place.blobstorage / "blobstorage.2026-01-01-00-00-00.01234567.partial",
+    ]
+    for path in left:
+        path.mkdir(parents=True)
+        (path / "x").write_bytes(b"x")
+    if verb == "merge":
+        merge_now(operated.run("backup"), before="2026-01-01-00-00-00")
+    else:
+        operated.backup(destination=destination)
+    assert not any(path.exists() for path in left)
+
+
+def test_a_full_backup_that_finds_no_room_has_swept_first(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operated = grown(site, 1)
+    debris = operated.place().blobstorage / "blobstorage.2026-01-01-00-00-00.01234567.partial"
+    debris.mkdir()
+    asked = []
+
+    def check_room(_needs) -> None:
+        asked.append(debris.exists())
+
+    monkeypatch.setattr("collective.recipe.backup.destinations.room.check_room", check_room)
+    operated.backup(full=True)
+    assert asked == [False]
