@@ -204,7 +204,8 @@ class _Walk:
             if name in self._unknown:
                 continue
             try:
-                for blob in lacking(name, blobs):
+                # a transaction may name one twice
+                for blob in lacking(name, dict.fromkeys(blobs)):
                     what = f"the blob of {blob}, which {part.name} names, is missing"
                     yield Problem(where=name, what=what, hint=_LOST)
             except BackupError as error:

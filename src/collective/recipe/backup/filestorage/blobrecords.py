@@ -46,11 +46,12 @@ _BLOB = re.compile(
 def blobs(log: Log, start: int, stop: int) -> Iterator[BlobId]:
     """Yield what names the blob file of each blob record between two boundaries of *log*.
 
-    In the order of the log; one may come twice, if a transaction holds it twice.
+    In the order of the log; one that a transaction holds twice, as those of Plone do, comes once.
     """
     reader = RecordReader(log, _HEAD)
     window, match = reader.window, _BLOB.match
     for transaction in log.transactions(start, stop):
+        seen: set[bytes] = set()
         for oid, tid, size, data, index in reader.places(transaction):
             # this is done for each record of a site: all but a few get no further
             if size and window.data[index] != _COMPRESSED[0]:
@@ -58,7 +59,8 @@ def blobs(log: Log, start: int, stop: int) -> Iterator[BlobId]:
             else:
                 record, head = reader.at(transaction, data)
                 found = is_blob(head or (record.backpointer and reader.follow(record)) or b"")
-            if found:
+            if found and oid not in seen:
+                seen.add(oid)
                 yield BlobId(oid, tid)
 
 

@@ -25,7 +25,10 @@ from collective.recipe.backup.times import Tid
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """What was there: current objects, records of all revisions, and blobs with their bytes."""
+    """What was there: current objects, records of all revisions, and blobs with their bytes.
+
+    A blob that a transaction has two records of, as those of Plone do, is one.
+    """
 
     objects: int
     records: int
@@ -61,6 +64,8 @@ class _Opening:
         self._is_blob = is_blob_record
         self._references = referencesf
         self._records = self._blobs = self._blob_bytes = 0
+        self._opened: set[BlobId] = set()
+        """The blobs of one transaction."""
 
     def all(self, progress: Progress, size: int) -> Opened:
         path = Path(self._storage.getName())
@@ -70,6 +75,7 @@ class _Opening:
             closing(self._storage.iterator()) as transactions,
         ):
             for transaction in transactions:
+                self._opened.clear()
                 for record in transaction:
                     self._open(record, path)
                     advance(RECORD.size + len(record.data or b""))
@@ -89,7 +95,8 @@ class _Opening:
             data = decompressed(record.data)
             self._references(data)
             is_blob = self._has_blobs and self._is_blob(data)
-        if is_blob:
+        if is_blob and blob not in self._opened:
+            self._opened.add(blob)
             with _explained(path, f"the blob of {blob} cannot be opened"):
                 with open_regular(self._storage.loadBlob(record.oid, record.tid)) as file:
                     self._blob_bytes += os.fstat(file.fileno()).st_size

@@ -62,6 +62,7 @@ class Order:
 class Rehearsed:
     """How one rehearsal ended: with *opened*, or with a *problem*, or with neither: no time.
 
+    *size* is that of the restored filestorage in bytes, or at most that if it was not restored.
     *seconds* is what a restore takes, *opening* what opening everything took then.
     """
 
@@ -180,7 +181,8 @@ def _rehearse(
             began = monotonic()
             destination.stage(choice, targets)
             staged = monotonic()
-            found = replace(found, seconds=staged - began)
+            size = filestorage.stat().st_size if filestorage.exists() else 0
+            found = replace(found, size=size, seconds=staged - began)
             has_blobs = blobstorage if blobstorage and blobstorage.is_dir() else None
             opened = open_everything(filestorage, has_blobs, timed)
             return replace(found, opened=opened, opening=monotonic() - staged)

@@ -120,6 +120,23 @@ class Site:
                         file.write(data)
             return Tid(db.lastTransaction())
 
+    def commit_blob_twice(self, key: str, data: bytes, *, at: datetime | None = None) -> Tid:
+        """Write a blob anew that is there, with two records in the transaction, as Plone does."""
+        with self._at(at) as db:
+            with db.transaction() as connection:
+                oid = connection.root()["blobs"][key]._p_oid
+            storage = self._storage
+            assert storage is not None
+            record, serial = storage.load(oid)
+            path = self.directory / "twice"
+            path.write_bytes(data)
+            about = TransactionMetaData(description="twice")
+            storage.tpc_begin(about)
+            storage.storeBlob(oid, serial, record, str(path), "", about)
+            storage.store(oid, serial, record, "", about)
+            storage.tpc_vote(about)
+            return Tid(storage.tpc_finish(about))
+
     def undo(self, tid: Tid, *, at: datetime | None = None) -> Tid:
         """Undo the transaction *tid* in a new one; return its tid."""
         with self._at(at) as db:

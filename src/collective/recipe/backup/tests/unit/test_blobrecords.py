@@ -64,6 +64,12 @@ def test_each_blob_file_is_named_by_a_record(site):
     assert len(on_disk(site)) == 8
 
 
+def test_a_blob_with_two_records_in_a_transaction_is_named_once(site):
+    site.commit_blob_twice("changed", b"anew")
+    assert named(site.filestorage) == known_to_zodb(site) == on_disk(site)
+    assert len(on_disk(site)) == 9
+
+
 def test_an_undone_change_of_a_blob_made_a_new_blob_file(site):
     undone = site.undo(site.commit(blobs={"changed": b"wrong"}))
     assert named(site.filestorage) == known_to_zodb(site) == on_disk(site)

@@ -16,6 +16,7 @@ from ZODB.Connection import TransactionMetaData
 from collective.recipe.backup import history, locking
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.errors import BackupError, NoRestorePoint
+from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.operations import rehearse as room
 from collective.recipe.backup.operations.opening import open_everything
 from collective.recipe.backup.operations.rehearse import (
@@ -91,6 +92,24 @@ def test_any_one_each_or_a_moment(operated: Operated) -> None:
     [cut] = rehearsed(operated, when=operated.site.tids()[2])
     assert cut.opened is not None
     assert cut.opened.blobs == 1
+
+
+def test_a_moment_is_as_large_as_that_state_was(operated: Operated) -> None:
+    when = operated.site.tids()[1]
+    [cut] = rehearsed(operated, when=when)
+    with TransactionLog(operated.site.filestorage) as log:
+        assert cut.size == log.cut(when).offset
+    assert cut.size < cut.choice.point.end
+
+
+def test_a_blob_with_two_records_in_a_transaction_is_counted_once(site: Site) -> None:
+    site.commit({}, {"a": b"first", "b": b"second"})
+    site.commit_blob_twice("a", b"the first anew")
+    operated = Operated(site)
+    operated.backup()
+    [done] = rehearsed(operated)
+    assert done.opened is not None
+    assert (done.opened.blobs, done.opened.blob_bytes) == (3, len(b"firstsecondthe first anew"))
 
 
 def test_a_site_without_blobs_is_rehearsed_as_well(site: Site) -> None:

@@ -125,6 +125,17 @@ def test_a_blob_that_the_site_had_lost_is_told_once(site: Site) -> None:
     assert "missing at the source" in problem
 
 
+def test_a_blob_with_two_records_in_a_transaction_is_missed_once(site: Site) -> None:
+    site.commit({}, {"b": b"blob"})
+    site.commit_blob_twice("b", b"anew")
+    operated = Operated(site)
+    operated.backup()
+    path = max(each_blob(operated), key=lambda path: path.name)
+    path.unlink()
+    forget_checksums(path)
+    assert len([each for each in problems(operated) if "the blob of" in each]) == 1
+
+
 def test_one_restore_point_may_be_looked_at_alone(operated: Operated) -> None:
     first, _second, last = operated.points()
     delta = next(operated.place().filestorage.glob(f"{last.stamp}.deltafsz"))
