@@ -100,10 +100,11 @@ def is_stamp(text: str) -> bool:
     return True
 
 
-def parse(text: str) -> datetime | Tid:
+def parse(text: str, *, local: bool = False) -> datetime | Tid:
     """Return the moment or the tid that a user means by *text*; see MOMENT_FORMS.
 
-    Parts that a short date leaves out are zero.  Raises UsageError with a hint.
+    Parts that a short date leaves out are zero.  With *local* what has no time zone is by that
+    of this machine.  Raises UsageError with a hint.
     """
     text = text.strip()
     tid = _TID.fullmatch(text)
@@ -113,12 +114,15 @@ def parse(text: str) -> datetime | Tid:
         if _SHORT.fullmatch(text):
             parts = [int(part) for part in text.split("-")]
             year, month, day, hour, minute, second = parts + [0] * (6 - len(parts))
-            return datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
+            moment = datetime(year, month, day, hour, minute, second)  # noqa: DTZ001  see below
+            return _at_wall_clock(moment, text) if local else moment.replace(tzinfo=timezone.utc)
         # fromisoformat of Python 3.10 does not know the letter
         moment = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text))
     except ValueError as error:
         why = f" ({error})" if _SHORT.fullmatch(text) else ""
         raise UsageError(f"{text!r} is not a moment{why}", hint=f"write {MOMENT_FORMS}") from error
+    if moment.tzinfo is None and local:
+        return _at_wall_clock(moment, text)
     if moment.tzinfo is None:
         raise UsageError(
             f"{text!r} has no time zone",
@@ -130,6 +134,33 @@ def parse(text: str) -> datetime | Tid:
         raise UsageError(
             f"{text!r} is not a moment in UTC", hint=f"write {MOMENT_FORMS}"
         ) from error
+
+
+def wall_clock(moment: datetime) -> datetime:
+    """Return what a clock on the wall of this machine shows at *moment*, without a zone."""
+    return moment.astimezone().replace(tzinfo=None)
+
+
+def show_local(moment: datetime) -> str:
+    """Return *moment* by the time zone of this machine, with the difference to UTC."""
+    return moment.astimezone().isoformat(" ", "seconds")
+
+
+def _at_wall_clock(shown: datetime, text: str) -> datetime:
+    """Return the moment at which a clock on the wall of this machine shows *shown*.
+
+    Raises UsageError where it never does, or twice.
+    """
+    try:
+        tries = [shown.replace(fold=fold).astimezone(timezone.utc) for fold in (0, 1)]
+    except (OverflowError, OSError) as error:  # where the zone would leave the calendar
+        raise UsageError(f"{text!r} is not a moment here", hint=f"write {MOMENT_FORMS}") from error
+    found = sorted({moment for moment in tries if wall_clock(moment) == shown})
+    if len(found) == 1:
+        return found[0]
+    why = "is a moment twice" if found else "is a moment that the clock leaves out"
+    between = " or ".join(moment.astimezone().isoformat() for moment in found or sorted(tries))
+    raise UsageError(f"{text!r} {why} in the time zone of this machine", hint=f"write {between}")
 
 
 def tid_at(moment: datetime) -> Tid:

@@ -29,6 +29,11 @@ standard output.
 
 A moment is ``YYYY-MM-DD[-HH[-MM[-SS]]]`` in UTC, ISO 8601 with a time zone, or a transaction id of
 16 hexadecimal digits.
+It may also be ``2 hours ago`` (seconds, minutes, hours, days or weeks), ``today``, ``yesterday``,
+or one of these with a time: ``yesterday 14:30``.
+A day without a time is its begin, 0:00.
+With ``--local`` all of these are by the time zone of the machine.
+The command says for which moment it takes them.
 The exact stamp of a restore point means that restore point, whole.
 Arguments come in any order.
 
@@ -151,5 +156,6 @@ def _help(action: argparse.Action) -> str:
 
 
 def _sentences(text: str) -> list[str]:
-    """Return *text* with each sentence on a line of its own."""
-    return re.sub(r"(?<=\.)\s+", "\n", " ".join(text.split())).splitlines()
+    """Return *text* with each sentence on a line of its own, as reStructuredText."""
+    plain = " ".join(text.split()).replace("*", r"\*")
+    return re.sub(r"(?<=\.)\s+", "\n", plain).splitlines()

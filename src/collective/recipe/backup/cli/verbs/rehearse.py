@@ -8,9 +8,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collective.recipe.backup import times
 from collective.recipe.backup.amounts import duration, size
-from collective.recipe.backup.cli import messages
+from collective.recipe.backup.cli import messages, moments
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag
 from collective.recipe.backup.cli.verbs.listing import source_as_json
@@ -25,12 +24,7 @@ logger = logging.getLogger("backup")
 
 def _declare(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
-    parser.add_argument(
-        "moment",
-        nargs="?",
-        metavar="MOMENT",
-        help=f"what to rehearse (default: the newest restore point): {times.MOMENT_FORMS}",
-    )
+    moments.declare(parser, "what to rehearse (default: the newest restore point)")
     which.add_argument("--random", action="store_true", help="rehearse any one restore point")
     which.add_argument("--each", action="store_true", help="rehearse all of them, the newest first")
     parser.add_argument(
@@ -63,10 +57,11 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
 
     if namespace.moment and (namespace.random or namespace.each):
         raise UsageError("--random and --each take no moment")
+    when = moments.asked_for(run, namespace)
     which = Which.RANDOM if namespace.random else Which.EACH if namespace.each else Which.NEWEST
     order = Order(
         which=which,
-        when=times.parse(namespace.moment) if namespace.moment else None,
+        when=when,
         scratch=namespace.scratch and namespace.scratch.absolute(),
         seconds=namespace.max_seconds,
         draw=secrets.choice,
@@ -74,7 +69,10 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     done = rehearse(run, order, _tell)
     error = outcome(done, order)
     if namespace.json:
-        answers.document({"good": error is None, "rehearsals": [_as_json(each) for each in done]})
+        rehearsals = [_as_json(each) for each in done]
+        answers.document(
+            {"good": error is None, "moment": moments.as_json(when), "rehearsals": rehearsals}
+        )
     if error is not None:
         messages.report(error)
         return error.exit_code

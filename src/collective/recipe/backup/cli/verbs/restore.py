@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collective.recipe.backup import times
+from collective.recipe.backup.cli import moments
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb
 from collective.recipe.backup.errors import DONE, UsageError
@@ -19,9 +19,7 @@ logger = logging.getLogger("backup")
 
 
 def _declare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "moment", nargs="?", metavar="MOMENT", help=f"what to restore: {times.MOMENT_FORMS}"
-    )
+    moments.declare(parser, "what to restore")
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would happen, and change nothing"
     )
@@ -64,17 +62,17 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.operations import restore
     from collective.recipe.backup.operations.orders import Order
 
-    when = times.parse(namespace.moment) if namespace.moment else None
+    after = namespace.undo or namespace.let_go or namespace.give_up
+    if after and namespace.moment:
+        raise UsageError("--undo, --let-go and --give-up take no moment")
     order = Order(
-        when=when,
+        when=moments.asked_for(run, namespace),
         filestorage=not namespace.only_blobs,
         blobstorage=not namespace.only_filestorage,
         to=namespace.to and namespace.to.absolute(),
         keep_caches=namespace.keep_caches,
     )
-    if namespace.undo or namespace.let_go or namespace.give_up:
-        if namespace.moment:
-            raise UsageError("--undo, --let-go and --give-up take no moment")
+    if after:
         _after_a_restore(run, namespace, answers)
     elif namespace.stdout:
         restore.stream(run, order, answers.write)
@@ -110,7 +108,8 @@ VERB = Verb(
     examples=(
         ("", "bring back the newest restore point, after a question"),
         ("2026-03-01-12-30", "bring back the state at that moment (UTC)"),
-        ("--dry-run 2026-03-01", "say what that would do, and change nothing"),
+        ("--local yesterday 17:00", "that of yesterday at five, by the clock on the wall"),
+        ("--dry-run 2 hours ago", "say what that would do, and change nothing"),
         ("--to /srv/copy", "restore beside the site, which may go on running"),
         ("--undo", "put back what the last restore replaced"),
     ),

@@ -6,8 +6,7 @@ import argparse
 import logging
 from typing import TYPE_CHECKING
 
-from collective.recipe.backup import times
-from collective.recipe.backup.cli import messages
+from collective.recipe.backup.cli import messages, moments
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag
 from collective.recipe.backup.cli.verbs.listing import source_as_json
@@ -25,13 +24,7 @@ logger = logging.getLogger("backup")
 
 
 def _declare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "moment",
-        nargs="?",
-        metavar="MOMENT",
-        help="look only at what this restore point needs (default: at everything): "
-        f"{times.MOMENT_FORMS}",
-    )
+    moments.declare(parser, "look only at what this restore point needs (default: at everything)")
     parser.add_argument(
         "--depth",
         choices=[depth.value for depth in Depth],
@@ -74,7 +67,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
         )
     order = verify.Order(
         depth=depth,
-        when=times.parse(namespace.moment) if namespace.moment else None,
+        when=moments.asked_for(run, namespace),
         share=namespace.sample,
     )
     found: list[dict[str, object]] = []
@@ -97,7 +90,13 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
             for each in verified
         ]
         answers.document(
-            {"depth": depth.value, "good": error is None, "storages": storages, "problems": found}
+            {
+                "depth": depth.value,
+                "moment": moments.as_json(order.when),
+                "good": error is None,
+                "storages": storages,
+                "problems": found,
+            }
         )
     if error is not None:
         messages.report(error)

@@ -1,0 +1,95 @@
+"""The moments that a user may name, exactly or as people say them, and what they are taken for.
+
+Who restores at 3 a.m. is to see which moment was understood before anything is replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from collective.recipe.backup import times
+from collective.recipe.backup.errors import UsageError, printable
+from collective.recipe.backup.times import Tid
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.operations.run import Run
+
+logger = logging.getLogger("backup")
+
+FORMS = f"{times.MOMENT_FORMS}; or '2 hours ago', yesterday, 'yesterday 14:30', 'today 9:00'"
+
+_UNITS = {
+    "second": timedelta(seconds=1),
+    "minute": timedelta(minutes=1),
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=1),
+    "week": timedelta(weeks=1),
+}
+_AGO = re.compile(rf"(an?|\d{{1,9}}) ({'|'.join(_UNITS)})s? ago")
+_DAY = re.compile(r"(today|yesterday)(?: (\d{1,2}):(\d\d)(?::(\d\d))?)?")
+
+
+def declare(parser: argparse.ArgumentParser, what: str) -> None:
+    """Declare the moment, *what* says in a few words what for, and --local."""
+    parser.add_argument("moment", nargs="*", metavar="MOMENT", help=f"{what}: {FORMS}")
+    parser.add_argument(
+        "--local",
+        action="store_true",
+        help="the moment is what the clock on the wall shows here: by the time zone of this "
+        "machine, not in UTC",
+    )
+
+
+def asked_for(run: Run, namespace: argparse.Namespace) -> datetime | Tid | None:
+    """Return the moment that the user asked for, None for none, and say what it was taken for.
+
+    Raises UsageError with a hint.
+    """
+    text = " ".join(namespace.moment).strip()
+    if not text:
+        return None
+    when = understood(text, run.now, local=namespace.local)
+    if isinstance(when, datetime) and text != times.stamp(when):
+        here = f", here {times.show_local(when)}" if namespace.local else ""
+        logger.info("%s is taken for %s%s", printable(text), times.in_words(when), here)
+    return when
+
+
+def as_json(when: datetime | Tid | None) -> str | None:
+    """Return the moment or the tid that was asked for, as it is in JSON."""
+    if when is None:
+        return None
+    return when.isoformat() if isinstance(when, datetime) else times.show_tid(when)
+
+
+def understood(text: str, now: datetime, *, local: bool = False) -> datetime | Tid:
+    """Return the moment or the tid that a user means by *text* at the moment *now*.
+
+    With *local* what says no time zone is by that of this machine.  Raises UsageError.
+    """
+    words = " ".join(text.lower().split())
+    ago, day = _AGO.fullmatch(words), _DAY.fullmatch(words)
+    try:
+        if ago:
+            number = 1 if ago[1].startswith("a") else int(ago[1])
+            return now.replace(microsecond=0) - number * _UNITS[ago[2]]
+        if day:
+            return _on(day, now, local=local)
+        return times.parse(text, local=local)
+    except OverflowError as error:
+        raise UsageError(f"{text!r} is too long ago", hint=f"write {FORMS}") from error
+    except UsageError as error:
+        error.hint = error.hint.replace(times.MOMENT_FORMS, FORMS)
+        raise
+
+
+def _on(day: re.Match[str], now: datetime, *, local: bool) -> datetime | Tid:
+    """Return what is meant by a day, which is its begin, or by a time of it."""
+    hour, minute, second = (int(each or 0) for each in day.groups()[1:])
+    here = times.wall_clock(now) if local else now
+    date = here.date() - timedelta(days=day[1] == "yesterday")
+    return times.parse(f"{date}-{hour}-{minute}-{second}", local=local)
