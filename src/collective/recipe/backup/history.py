@@ -104,12 +104,34 @@ def read(directory: Path) -> list[Record]:
     clock said.  A history that is missing or may not be read is empty.
     """
     try:
-        with open_regular(directory / NAME) as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - 2 * LIMIT))
-            data = file.read(2 * LIMIT)
+        return _runs(_decoded(_lines(directory)))
     except OSError:
         return []
-    return _runs(_decoded(data.splitlines()))
+
+
+def flaw(directory: Path) -> str:
+    """Say why the history in *directory* does not tell how the last run ended, "" if it does.
+
+    One that is missing or empty knows of no run.
+    """
+    try:
+        lines = [line for line in _lines(directory) if line]
+        if lines:
+            _decode(FORM.decode(lines[-1]))
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    except UnreadableError as error:
+        return f"its last line: {error}"
+    return ""
+
+
+def _lines(directory: Path) -> list[bytes]:
+    """Return the last lines of the history, the first of them maybe not whole.  Raises OSError."""
+    with open_regular(directory / NAME) as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - 2 * LIMIT))
+        return file.read(2 * LIMIT).splitlines()
 
 
 def _runs(records: Iterable[Record]) -> list[Record]:

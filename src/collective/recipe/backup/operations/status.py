@@ -23,7 +23,13 @@ from pathlib import Path
 from collective.recipe.backup import history, locking, retention, swap
 from collective.recipe.backup.amounts import duration, size
 from collective.recipe.backup.chronology import committed_of, reading_of
-from collective.recipe.backup.errors import IntegrityError, Interrupted, InUse, explained
+from collective.recipe.backup.errors import (
+    IntegrityError,
+    Interrupted,
+    InUse,
+    explained,
+    printable,
+)
 from collective.recipe.backup.history import FOLLOW, Record
 from collective.recipe.backup.model import MAIN, Place, RestorePoint, Source
 from collective.recipe.backup.operations import whereabouts
@@ -274,6 +280,7 @@ def _findings(run: Run, found: Status) -> Iterator[Finding]:
     for storage in found.storages:
         yield from _of_storage(run, storage)
     yield from _of_rooms(run, found.rooms)
+    yield from _of_history(history_directory(run))
     for record in found.newest.values():
         yield from _of_run(record, found)
     for record in found.died:
@@ -281,6 +288,17 @@ def _findings(run: Run, found: Status) -> Iterator[Finding]:
             severity=_weight(record, exit_code=None),
             what=f"the {record.verb} of {stamp(record.started)} died"
             + (", and none follows since then" if record.verb == FOLLOW else ""),
+        )
+
+
+def _of_history(directory: Path) -> Iterator[Finding]:
+    """Complain of a history that may hide how the last run ended."""
+    flaw = history.flaw(directory)
+    if flaw:
+        yield Finding(
+            severity=Severity.WARNING,
+            what="the history does not say how the last run ended: "
+            f"{printable(str(directory / history.NAME))}: {flaw}",
         )
 
 

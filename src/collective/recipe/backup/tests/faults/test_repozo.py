@@ -617,6 +617,29 @@ def test_a_damaged_journal_of_a_merge_removes_nothing_that_the_ledger_names(stor
     world.check()
 
 
+def test_zeros_over_the_journal_of_a_merge_cost_no_backup(story):
+    """Wherever the merge died."""
+    story.take(1)
+    for commits in range(2, 6):
+        story.take(commits)
+    met = 0
+    for at in itertools.count(1):
+        world = story.world()
+        files = FaultyFiles(Fault.AFTER, at)
+        try:
+            merge(world.chain, world.chain.parts[1:4], files=files, progress=Silent())
+        except Crash:
+            pass
+        else:
+            break
+        for journal in world.directory.glob("*.merging"):
+            journal.write_bytes(bytes(journal.stat().st_size))
+            met += 1
+        world.take()
+        world.check()
+    assert met
+
+
 def test_a_chain_is_removed_without_a_file_that_another_ledger_names(story):
     """Damage, or a program that wrote to the wrong ledger, must not cost the other chain."""
     story.take(1)

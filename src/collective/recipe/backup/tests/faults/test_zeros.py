@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import Iterator
 from datetime import timedelta
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup.destinations import Depth
+from collective.recipe.backup import history, locking
+from collective.recipe.backup.destinations import Depth, owners
 from collective.recipe.backup.errors import BackupError, IntegrityError
+from collective.recipe.backup.operations import sampling, whereabouts
+from collective.recipe.backup.operations.status import status
+from collective.recipe.backup.operations.verify import Order, verify
 from collective.recipe.backup.tests.archived import FIRST, Archived
 from collective.recipe.backup.tests.faults.harness import Hasty
 from collective.recipe.backup.tests.runs import NOON, Operated, copied
@@ -198,3 +204,71 @@ def test_zeros_over_the_journal_of_a_restore_are_told(operated: Operated) -> Non
     for verb in (operated.restore, operated.backup):
         with pytest.raises(IntegrityError, match="journal of a restore is damaged"):
             verb()
+
+
+def beside(operated: Operated) -> list[Path]:
+    """Return what the runs keep beside the backups and the configuration."""
+    place = operated.place()
+    assert place.blobstorage is not None
+    found = {
+        path
+        for directory in (place.filestorage, place.blobstorage)
+        for path in directory.glob(f"{NO_PART_OF_A_BACKUP}*")
+    }
+    return sorted([*found, operated.config_path.with_name(whereabouts.NAME)])
+
+
+def sample(operated: Operated) -> None:
+    """Verify a half, which remembers where the next one is to begin."""
+    order = Order(depth=Depth.CHECKSUMS, share=Fraction(1, 2))
+    [verified] = verify(operated.run("verify"), order, tell=lambda _problem: None)
+    assert not verified.problems
+
+
+def test_zeros_over_what_is_kept_beside_the_backups_are_told_or_do_no_harm(
+    site: Site, tmp_path: Path
+) -> None:
+    operated = Operated(site)
+    site.commit({"a": 1}, {"b": b"blob"}, at=NOON)
+    operated.backup()
+    sample(operated)
+    site.commit({"a": 2}, {"c": b"new"}, at=NOON + timedelta(hours=2))
+    contents = site.contents()
+    numbers = itertools.count()
+    kept = beside(operated)
+    assert {path.name for path in kept} == {
+        owners.NAME,
+        f"{owners.NAME}.blobstorage",
+        locking.LOCK_NAME,
+        history.NAME,
+        sampling.NAME,
+        whereabouts.NAME,
+    }
+    for path in kept:
+        for data in zeroed(path.read_bytes()):
+            twin = copied(operated, tmp_path / str(next(numbers)))
+            there = twin.site.directory / path.relative_to(site.directory)
+            overwrite(there, data)
+            twin.backup(files=Hasty())
+            assert [point.whole for point in twin.points()] == [True, True], path
+            sample(twin)
+            twin.restore(to=tmp_path / "to", files=Hasty())
+            assert contents_of(tmp_path / "to/Data.fs", tmp_path / "to/blobstorage") == contents
+            shutil.rmtree(tmp_path / "to")
+
+
+def test_zeros_over_the_history_hide_no_failure(site: Site) -> None:
+    operated = Operated(site)
+    operated.backup()
+    site.blobstorage.rename(tmp := site.directory / "elsewhere")
+    with pytest.raises(BackupError, match="no blobstorage"):
+        operated.backup()
+    tmp.rename(site.blobstorage)
+    path = operated.place().filestorage / history.NAME
+    whole = path.read_bytes()
+    for data in zeroed(whole):
+        overwrite(path, data)
+        assert status(operated.run("status")).findings, data
+    overwrite(path, bytes(len(whole)))
+    operated.backup()
+    assert status(operated.run("status")).findings == ()

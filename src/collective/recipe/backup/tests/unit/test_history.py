@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from collective.recipe.backup import history
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.history import DONE, LIMIT, NAME, HookRun, Record, append, read
+from collective.recipe.backup.history import DONE, LIMIT, NAME, HookRun, Record, append, flaw, read
 from collective.recipe.backup.tests.faults.harness import Fault, FaultyFiles
 from collective.recipe.backup.tests.lengths import examples
 
@@ -81,6 +81,25 @@ def test_a_full_disk_tears_one_line_and_no_other(tmp_path):
     assert read(tmp_path) == [ended()]
     append(tmp_path, ended(2), Files())
     assert read(tmp_path) == [ended(), ended(2)]
+
+
+def test_a_history_that_hides_the_last_run_has_a_flaw(tmp_path):
+    path = tmp_path / NAME
+    assert flaw(tmp_path) == ""
+    path.touch()
+    assert flaw(tmp_path) == ""
+    append(tmp_path, ended(), Files())
+    whole = path.read_bytes()
+    assert flaw(tmp_path) == ""
+    path.write_bytes(bytes(len(whole)))
+    assert flaw(tmp_path).startswith("its last line: ")
+    path.write_bytes(whole + whole[:-9])
+    assert flaw(tmp_path).startswith("its last line: ")
+    append(tmp_path, ended(1), Files())
+    assert flaw(tmp_path) == ""
+    path.unlink()
+    path.mkdir()
+    assert flaw(tmp_path) == "not a regular file"
 
 
 @pytest.mark.parametrize(
