@@ -8,7 +8,6 @@ import pty
 import re
 import subprocess
 import sys
-import time
 from datetime import timedelta
 
 import pytest
@@ -19,13 +18,12 @@ from collective.recipe.backup.cli.tables import Column, table
 from collective.recipe.backup.cli.verbs import listing
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.operations.listing import list_points
+from collective.recipe.backup.tests.counting import increments
 from collective.recipe.backup.tests.many import add_restore_points
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.tests.scripts import environment
 from collective.recipe.backup.times import moment_of, parse
-
-COUNT = 1000
 
 
 @pytest.fixture
@@ -174,25 +172,14 @@ def test_on_a_terminal_the_list_fits(operated: Operated) -> None:
     assert max(map(len, lines)) < 90
 
 
-def test_a_thousand_restore_points_are_listed_and_verified_by_name_quickly(
-    operated: Operated,
-) -> None:
-    add_restore_points(operated, COUNT)
-
-    listed = least(lambda: text(operated))
-    verified = least(lambda: list(operated.destination().verify(Depth.NAMES)))
-
-    assert len(operated.points()) == COUNT + 2
-    assert list(operated.destination().verify(Depth.NAMES)) == []
-    assert listed < 0.5
-    assert verified < 2
-
-
-def least(work) -> float:
-    """Return the seconds that *work* takes if nobody disturbs it."""
-    spent = []
-    for _number in range(3):
-        began = time.process_time()
-        work()
-        spent.append(time.process_time() - began)
-    return min(spent)
+@pytest.mark.parametrize(
+    "look",
+    [text, lambda operated: list(operated.destination().verify(Depth.NAMES))],
+    ids=["listed", "verified by name"],
+)
+def test_each_restore_point_adds_the_same_to_what_a_look_costs(operated: Operated, look) -> None:
+    look(operated)  # what is imported late is imported now
+    first, second = increments(lambda: look(operated), lambda: add_restore_points(operated, 100))
+    assert len(operated.points()) == 202
+    assert first < 100 * 600
+    assert second < first * 1.05

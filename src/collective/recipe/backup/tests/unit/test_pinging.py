@@ -118,7 +118,7 @@ def test_a_server_that_does_not_answer_costs_little_time():
         took = monotonic() - began
         leave.set()
     assert problem == "http://127.0.0.1: no answer in time"
-    assert took < 5
+    assert took < 15  # of the 20 and more that the server would take
 
 
 def test_a_server_that_answers_a_byte_now_and_then_costs_little_time():
@@ -136,7 +136,7 @@ def test_a_server_that_answers_a_byte_now_and_then_costs_little_time():
         took = monotonic() - began
         leave.set()
     assert problem == "no answer within 1 seconds"
-    assert took < 5
+    assert took < 15  # of the 20 and more that the server would take
 
 
 @pytest.mark.parametrize("garbage", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 yes\r\n\r\n"])

@@ -293,20 +293,6 @@ def test_backups_where_the_lock_lies_are_refused(project: Site, capfd) -> None:
 # the process
 
 
-def test_it_is_quick_to_say_that_nothing_has_changed(project: Site, monkeypatch) -> None:
-    # who may not write what was compiled has to compile it each time
-    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-    assert main(["backup", "-q"]) == DONE
-    spent = []
-    for _ in range(5):
-        before = os.times()
-        process = started("backup", "-q")
-        assert process.communicate() == ("", "")
-        after = os.times()
-        spent.append(sum(after[2:4]) - sum(before[2:4]))
-    assert min(spent) < 0.2
-
-
 def test_it_imports_neither_buildout_nor_zodb(project: Site) -> None:
     script = (
         "import sys; from collective.recipe.backup.sitebackup import main; main(['backup'])\n"
