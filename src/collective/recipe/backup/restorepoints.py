@@ -6,7 +6,8 @@ moment.  A pack ends a chain and rewrites what lies before it: a chain serves no
 earlier than the last transaction that a pack rewrote in its full backup.
 
 A restore cuts history off.  The log afterwards tells of the time before, and of the time
-since, but for a hole in between (see lineage).
+since, but for a hole in between (see lineage).  Tids that are not in order leave holes as well
+(see filestorage.tids).
 
 Transaction ids decide, as long as there are any: they increase even if a clock does not.
 After the last one of a chain, what is known is that nothing was committed until the clock
@@ -224,7 +225,10 @@ def _cut(chain: Sequence[RestorePoint], tid: Tid) -> Choice | None:
     if tid < _begin(chain):
         return None
     point = next((point for point in chain if tid <= _end(point)), None)
-    return None if point is None or _is_unknown(point, tid) else Choice(point=point, until=tid)
+    # what came later may have been earlier by its tid
+    if point is None or _is_unknown(chain[-1], tid):
+        return None
+    return Choice(point=point, until=tid)
 
 
 def _is_unknown(point: RestorePoint, tid: Tid) -> bool:

@@ -52,6 +52,7 @@ from collective.recipe.backup.errors import (
 )
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.tids import joined
 from collective.recipe.backup.model import DEFAULT_LEVEL, Place, Problem, RestorePoint, Source
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo import unfinished
@@ -286,7 +287,7 @@ class Directory:
             end=taken.end,
             tid=taken.tid,
             since=told.since,
-            holes=told.holes,
+            holes=tuple(joined([*told.holes, *taken.holes])),
             stays=told.stays,
             taken=known.taken if known else past.clock.now,
             stored=stored,

@@ -12,8 +12,8 @@ object without it, in the canonical form of ``_canonical``:
     end      bytes of the filestorage        tid     its greatest tid, 16 hex digits; that
                                                      of its last transaction but for odd logs
     since    earliest transaction that it can be cut after, 16 hex digits
-    holes    [first, end] of what it cannot tell after that, because a restore cut history off,
-             16 hex digits each; may be missing
+    holes    [first, end] of what it cannot tell after that, since a restore cut history off or
+             its tids are not in order, 16 hex digits each; may be missing
     stays    stamps of chains that stay as long as this one is the newest; may be missing
     taken    the moment by the clock, ISO 8601 (the stamp may differ: stamps must increase)
     stored   bytes that this restore point added

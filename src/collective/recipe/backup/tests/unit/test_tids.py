@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collective.recipe.backup.destinations import Depth
-from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.filestorage import tids as room
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.tids import Tids
 from collective.recipe.backup.operations.backup import merge_now
 from collective.recipe.backup.operations.doctor import examine
+from collective.recipe.backup.restorepoints import choose, spans
 from collective.recipe.backup.tests import logs
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site, contents_of
@@ -134,6 +135,38 @@ def test_parts_of_an_odd_log_are_merged(odd: Odd, tmp_path: Path) -> None:
     odd.restore(to=tmp_path / "to")
     contents = contents_of(tmp_path / "to" / "Data.fs", tmp_path / "to" / "blobstorage")
     assert contents == odd.site.contents()
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_moment_that_an_odd_log_cannot_tell_is_refused_and_all_others_are_had(
+    site: Site, tmp_path: Path, apart: bool
+) -> None:
+    odd = Odd(site)
+    odd.live(0)
+    if apart:
+        odd.note()
+    before = site.contents()
+    site.commit_out_of_order(*(tid_at(NOON + timedelta(minutes=each)) for each in (10, 80)))
+    odd.live(1)
+    odd.note()
+    odd.live(2)
+    odd.note(full=True)
+
+    for chains in (2, 1):
+        assert len({point.chain for point in odd.points()}) == chains
+        for minutes in (10, 20, 29):
+            with pytest.raises(NoRestorePoint):
+                choose(odd.points(), NOON + timedelta(minutes=minutes))
+        to = tmp_path / f"at first {chains}"
+        odd.restore(NOON + timedelta(minutes=9), to=to)
+        assert "a" not in contents_of(to / "Data.fs", to / "blobstorage")["values"]
+        to = tmp_path / f"later {chains}"
+        odd.restore(NOON + timedelta(minutes=95), to=to)
+        values = contents_of(to / "Data.fs", to / "blobstorage")["values"]
+        assert values == {"a": 1} != before["values"]
+        held = spans(odd.points())
+        assert all(not first <= NOON + timedelta(minutes=20) <= last for first, last in held)
+        odd.destination().remove([odd.points()[0].chain])
 
 
 def test_nothing_new_in_an_odd_log_is_nothing_new(odd: Odd) -> None:
