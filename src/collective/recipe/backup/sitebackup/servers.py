@@ -67,6 +67,8 @@ def is_here(host: str) -> bool | None:
     own = os.uname().nodename.lower()
     if host in _HERE or host in (own, own.partition(".")[0]):
         return True
+    if not host.isprintable():
+        return None  # no name: a zero, or bytes that are no text
     try:
         return _is_own(str(ipaddress.ip_address(host)))
     except ValueError:
@@ -80,7 +82,8 @@ def _is_own(number: str) -> bool:
     try:
         # nothing is sent: the kernel gives no socket an address that is not its own
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.bind((number, 0))
+            # in bytes, since a scope need not be what a name may be
+            probe.bind((number.encode("utf-8"), 0))
     except OSError:
         return False
     return True

@@ -8,6 +8,7 @@ for whoever wants to change them.
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from collective.recipe.backup import history, journal, swap, transplant
+from collective.recipe.backup import giving_up, history, journal, pinging, swap, transplant
 from collective.recipe.backup.blobs.archives.names import Archive, planned
 from collective.recipe.backup.blobs.archives.reading import mark_of, members
 from collective.recipe.backup.blobs.archives.seal import seal, size_of_seal
@@ -25,7 +26,7 @@ from collective.recipe.backup.blobs.checksums import Checksums
 from collective.recipe.backup.blobs.layout import Span, layout_of
 from collective.recipe.backup.blobs.numbered import NumberedSet
 from collective.recipe.backup.blobs.sets import BlobSet
-from collective.recipe.backup.config import load
+from collective.recipe.backup.config import load, zope_parts
 from collective.recipe.backup.config.storages import additional, alternatives
 from collective.recipe.backup.destinations import damage, manifest, owners
 from collective.recipe.backup.destinations.damage import Finding
@@ -37,14 +38,18 @@ from collective.recipe.backup.filestorage.framing import Framing
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.pickles import flaw_of
 from collective.recipe.backup.filestorage.records import records_of
+from collective.recipe.backup.gzipping import BAD_GZIP
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.operations import sampling, whereabouts
 from collective.recipe.backup.options import declarations
 from collective.recipe.backup.options.reading import read
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repozo import blocks, ledger
-from collective.recipe.backup.repozo.ledger import Part
+from collective.recipe.backup.repozo.ledger import Chain, Part
+from collective.recipe.backup.repozo.members import find_members
 from collective.recipe.backup.repozo.reading import pieces
+from collective.recipe.backup.repozo.seekablepart import SeekablePart
+from collective.recipe.backup.seekablegzip import SeekableGzip
 from collective.recipe.backup.sitebackup import collective, zconfig
 from collective.recipe.backup.sitebackup.databases import read_configuration
 from collective.recipe.backup.sitebackup.settings import gathered
@@ -131,6 +136,33 @@ def storage_lines(data: bytes, room: Path) -> object:
 
 
 @parser
+def url_of_a_ping(data: bytes, room: Path) -> object:
+    (room / "url").write_bytes(data)
+    try:
+        url = pinging._looked_up(f"{pinging.FILE}{room / 'url'}", {})
+    except pinging.PingFailed:
+        return None
+    return pinging._request(url, pinging.Event.FAILURE, data.decode("utf-8"))
+
+
+@parser
+def parts_of_a_buildout(data: bytes, _room: Path) -> object:
+    """Lines of options; an empty one ends a part."""
+    text = data.decode("utf-8", "surrogateescape")
+    named = enumerate(text.split("\n\n"))
+    parts = [
+        zope_parts.Part(str(number), dict(_option(line) for line in part.splitlines()))
+        for number, part in named
+    ]
+    return zope_parts.found(parts)
+
+
+def _option(line: str) -> tuple[str, str]:
+    name, _equals, text = line.partition("=")
+    return name.strip(), text
+
+
+@parser
 def stored_configuration(data: bytes, room: Path) -> object:
     (room / "config.json").write_bytes(data)
     return load(room / "config.json")
@@ -154,12 +186,36 @@ def manifest_of_a_restore_point(data: bytes, room: Path) -> object:
 
 @parser
 def digests(data: bytes, room: Path) -> object:
-    part = Part(f"{STAMP}.fsz", 0, 1 << 20, "0" * 32)
+    name = f"{STAMP}.fsz"
+    (room / name).write_bytes(gzip.compress(bytes(3 << 20)))
     for whole in (data, data + blake3(data).digest()):
-        blocks.blocks_path(room, part.name).write_bytes(whole)
+        blocks.blocks_path(room, name).write_bytes(whole)
+        try:
+            claimed = blocks.unpack(whole)
+        except ValueError:
+            claimed = None
+        # what the ledger says of the data file fits its digests, and may be as wrong
+        said = (claimed.start, claimed.end, claimed.checksum) if claimed else (0, 1, "0" * 32)
+        part = Part(name, *said)
         with suppress(BackupError):
             if found := blocks.check_blocks(room, part):
                 list(found.ranges())
+        with suppress(BackupError):
+            seekable = SeekablePart(Chain(room, STAMP, (part,)), part)
+            for place in {part.start, (part.start + part.end) // 2, part.end - 1}:
+                seekable.block(seekable.begin_of_block(place))
+    return None
+
+
+@parser
+def data_file_read_at_a_place(data: bytes, room: Path) -> object:
+    """Without digests: members are looked for."""
+    path = room / f"{STAMP}.fsz"
+    path.write_bytes(data)
+    for size in (1, blocks.BLOCK_SIZE, 3 * blocks.BLOCK_SIZE):
+        find_members(path, size, blocks.BLOCK_SIZE)
+        with suppress(*BAD_GZIP):
+            SeekableGzip(path).read(size // 2, 100)
     return None
 
 
@@ -325,6 +381,8 @@ def journal_of_a_restore(data: bytes, room: Path) -> object:
     swap.replaced(path)
     swap.named(path)
     journal.check_names(path, ())
+    with suppress(BackupError):
+        giving_up.check(path)
     return journal.check_same_files(path)
 
 
@@ -365,6 +423,18 @@ instancehome $INSTANCE
     </zeoclient>
 </zodb_db>
 <empty/>
+"""
+PARTS = b"""\
+recipe = plone.recipe.zope2instance
+zeo-client = on
+zeo-address = [::1]:8100 db1.example.org:8100
+zeo-client-client = one
+zeo-var = ~/var
+blob-storage = $HOME/blobs
+shared-blob = off
+
+recipe = plone.recipe.zeoserver
+file-storage = var/filestorage/Data.fs
 """
 TOML = b"""\
 [tool.sitebackup]
@@ -409,6 +479,8 @@ def examples(directory: Path) -> dict[str, list[bytes]]:
         "settings": [b"keep=3", b"keep_within=4w", b"minimum_free=20GB", b"rsync_options=-a 'b c'"],
         "moment": [b"2026-03-01-12-30", b"2026-03-01T12:30:00+01:00", b"0x03f1a2b3c4d5e6f7"],
         "storage_lines": [b"catalog 'a b' c\nData x y\n", b"1 a b"],
+        "url_of_a_ping": [b"https://user:p%40ss@watch.example:8443/ping/a b?c=d#e\n"],
+        "parts_of_a_buildout": [PARTS],
         "stored_configuration": [operated.config_path.read_bytes()],
         "ledger_of_repozo": those(backups, "*.dat"),
         "manifest_of_a_restore_point": [
@@ -424,6 +496,7 @@ def examples(directory: Path) -> dict[str, list[bytes]]:
         "note_of_mounts": those(operated.config_path.parent, whereabouts.NAME),
         "note_of_samples": [sampling.FORM.encode({"next": 17})],
         "data_file": those(backups, "*.fsz"),
+        "data_file_read_at_a_place": those(backups, "*.fsz"),
         "list_of_blobs": those(trees, "checksums") + those(trees, "checksums.added"),
         "notes_in_a_tree": [b"blob set 1\nforeign 3\n", b"2026-03-01-12-00-00\n", b"bushy"],
         "archive": tars,

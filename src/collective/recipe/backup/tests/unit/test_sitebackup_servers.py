@@ -58,6 +58,13 @@ def test_a_name_that_nobody_knows_cannot_be_told() -> None:
     assert is_here("..") is None
 
 
+@pytest.mark.parametrize("odd", ["\0", "\udcff", "é", "x" * 300, "..", "eth99", " "])
+def test_whatever_stands_in_the_place_of_a_host_is_no_reason_to_fail(odd: str) -> None:
+    for host in (odd, f"a{odd}b", f"fe80::1%{odd}"):
+        assert not is_here(host)
+        assert not is_same(f"[{host}]:8100", "8100")
+
+
 def test_a_network_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     over = Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_it, **_more: [] if over.wait() else [])
