@@ -140,6 +140,17 @@ def test_the_blob_cache_of_a_client_is_passed_over(buildout):
     assert main_source(buildout.make("two", backup_blobs="true")).blobstorage == Path("/var/yes")
 
 
+def test_the_caches_of_clients_are_noted(buildout):
+    client = {"recipe": "plone.recipe.zope2instance", "zeo-client": "on", "zeo-client-client": "c"}
+    buildout.add("one", {**client, "zeo-var": "/srv/var"})
+    buildout.add("two", client)
+    buildout.add("three", {**client, "zeo-client-client": ""})
+    recipe = buildout.make()
+    assert recipe.config.caches == (Path("/srv/var/c-1.zec"), buildout.base / "var" / "c-1.zec")
+    buildout.install(recipe)
+    assert load(recipe.config_path) == recipe.config
+
+
 RELSTORAGE = {"rel-storage": "type postgresql\n dbname site"}
 
 

@@ -103,6 +103,15 @@ def test_a_buildout_with_a_zeo_server_and_two_clients(places: Places) -> None:
     }
 
 
+def test_the_caches_of_the_clients_of_a_server_are_found_once_each(places: Places) -> None:
+    for part, name in (("client1", "one"), ("client2", "two"), ("debug", "two")):
+        named = CLIENT.replace("    server", f"    client {name}\n    var {{base}}/var\n    server")
+        put(places, f"parts/{part}/etc/zope.conf", named)
+    put(places, "parts/zeoserver/etc/zeo.conf", ZEO)
+    var = places.base / "var"
+    assert find(places).caches == (var / "one-1.zec", var / "two-1.zec")
+
+
 def test_two_configurations_that_say_the_same(places: Places) -> None:
     for part in ("one", "two"):
         put(places, f"parts/{part}/etc/zope.conf", ZOPE, data="var/Data.fs", blobs="b")
