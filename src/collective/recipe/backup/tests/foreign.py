@@ -29,7 +29,7 @@ from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.config import load, zope_parts
 from collective.recipe.backup.config.storages import additional, alternatives
 from collective.recipe.backup.destinations import damage, manifest, owners
-from collective.recipe.backup.destinations.damage import Finding
+from collective.recipe.backup.destinations.damage import Finding, Memory
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage import index
@@ -490,7 +490,9 @@ def examples(directory: Path) -> dict[str, list[bytes]]:
         "digests": [data[:-32] for data in those(backups, "*.blocks")],
         "mark_of_the_owner": those(backups, ".backup.owner"),
         "memory_of_damage": [
-            damage._encode({STAMP: Finding(found=NOON, what="a block", inherited=True)})
+            damage._encode(
+                Memory(findings={STAMP: Finding(found=NOON, what="a block", inherited=True)})
+            )
         ],
         "history_of_runs": those(backups, history.NAME),
         "note_of_mounts": those(operated.config_path.parent, whereabouts.NAME),
