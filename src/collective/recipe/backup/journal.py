@@ -4,7 +4,8 @@
 run that dies leaves it as it was before or after::
 
     journal its own path: it is of another place if that is not where it lies
-    state   swapping, undoing: broken off, unless a run is at it; done: it can be undone
+    state   swapping, undoing, reverting: broken off, unless a run is at it (the last two are
+            steps of an undo); done: it can be undone; letting go: what it has replaced is removed
     moves   see Move
     known   once it is done, by what each filestorage is known again: an inode, a size and a
             digest of both ends.  What changed in place can be undone only while it is still
@@ -37,21 +38,27 @@ from collective.recipe.backup.smallfile import (
 
 FORM = Form(version=1, indent=1)
 JOURNAL_SUFFIX = ".restore.json"
-SWAPPING, DONE, UNDOING = "swapping", "done", "undoing"
+SWAPPING, DONE, LETTING_GO = "swapping", "done", "letting go"
+UNDOING, REVERTING = "undoing", "reverting"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Journal:
     """What a journal says; without one there is no *state*, and there are no *moves*."""
 
-    state: str | None = None  # SWAPPING, UNDOING or DONE; None: there is no journal
+    state: str | None = None  # see the docstring of the module; None: there is no journal
     moves: tuple[Move, ...] = ()
     copied_from: Path | None = None  # where it was written; None: where it lies
 
     @property
     def is_pending(self) -> bool:
         """Tell whether what it tells of was broken off."""
-        return self.state in (SWAPPING, UNDOING)
+        return self.state in (SWAPPING, UNDOING, REVERTING)
+
+    @property
+    def is_undo(self) -> bool:
+        """Tell whether what was broken off is an undo."""
+        return self.state in (UNDOING, REVERTING)
 
 
 def journal_path(filestorage: Path) -> Path:
@@ -125,7 +132,7 @@ def _understood(journal: Path) -> Iterator[None]:
 
 def _state(table: Table) -> str:
     state = table.text("state")
-    if state not in (SWAPPING, DONE, UNDOING):
+    if state not in (SWAPPING, DONE, LETTING_GO, UNDOING, REVERTING):
         raise UnreadableError(f"there is no state {state[:20]!r}")
     return state
 

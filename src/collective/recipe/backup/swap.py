@@ -46,6 +46,8 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.graft import graft, save_tail
 from collective.recipe.backup.journal import (
     DONE,
+    LETTING_GO,
+    REVERTING,
     SWAPPING,
     UNDOING,
     check_mounts,
@@ -72,6 +74,8 @@ __all__ = [
     "finish",
     "is_pending",
     "journal_path",
+    "is_undo",
+    "left",
     "let_go",
     "named",
     "replaced",
@@ -114,6 +118,11 @@ def is_pending(journal: Path) -> bool:
     return read(journal).is_pending
 
 
+def is_undo(journal: Path) -> bool:
+    """Tell whether what died between its changes is an undo."""
+    return read(journal).is_undo
+
+
 def finish(journal: Path, files: Files, *, command: str = "bin/restore") -> bool:
     """Finish the changes of a restore that died; False if there was none.
 
@@ -149,9 +158,14 @@ def named(journal: Path) -> list[Move]:
 
 
 def replaced(journal: Path) -> list[Path]:
-    """Return what the last restore replaced and is still there."""
+    """Return what the last restore replaced and is still there, whole."""
+    return left(journal) if read(journal).state == DONE else []
+
+
+def left(journal: Path) -> list[Path]:
+    """Return what the last restore replaced and is still there, partly removed maybe."""
     found = read(journal)
-    if found.state != DONE or found.copied_from is not None:
+    if found.state not in (DONE, LETTING_GO) or found.copied_from is not None:
         return []
     return [path for move in found.moves for path in _replaced(move)]
 
@@ -201,15 +215,21 @@ def let_go(journal: Path, files: Files) -> None:
         return
     if found.is_pending:
         raise BrokenOff(
-            "a restore was broken off here", where=journal, hint="run the restore again"
+            "a restore was broken off here",
+            where=journal,
+            hint="run the undo again" if found.is_undo else "run the restore again",
         )
     going = [] if found.copied_from else [slot.replaced for slot in _slots(found.moves)]
     _check_no_mounts(going)
-    # without the journal nobody takes what is left of it for something to put back
+    if going:
+        # from now on no undo takes what is left of it for something to put back
+        write(journal, LETTING_GO, found.moves, files)
+    for path in going:
+        if _exists(path):
+            files.clear(path)
+            files.sync_directory(path.parent)
     files.remove(journal)
     files.sync_directory(journal.parent)
-    for path in going:
-        files.clear(path)
 
 
 def _check_no_mounts(paths: Iterable[Path]) -> None:
@@ -243,7 +263,7 @@ def _mixture_told(journal: Path) -> Iterator[None]:
 
 _BROKEN_OFF = "broken off in the middle: part of the site is what it was, part is restored"
 _GOING_ON = (
-    "keep it stopped and run the restore again, which finishes it; if that cannot be, "
+    "keep it stopped and run the same command again, which finishes it; if that cannot be, "
     "--give-up sets it aside and says what is where"
 )
 
@@ -388,7 +408,7 @@ def _stage_again(journal: Path, moves: Sequence[Move], files: Files) -> None:
                 files.rename(slot.replaced, slot.staged)
     again = [replace(move, staged=_exists(move.slots[0].staged)) for move in moves]
     _save(again, files)
-    write(journal, SWAPPING, again, files)
+    write(journal, REVERTING, again, files)
     _carry_on(journal, again, files)
 
 

@@ -111,10 +111,11 @@ def _refuse_mixture(destination: Destination) -> None:
     live = Path(os.path.realpath(destination.source.filestorage))
     journal = swap.journal_path(live)
     if swap.is_pending(journal):
+        what = "the undo" if swap.is_undo(journal) else "the restore"
         raise BrokenOff(
             "a restore was broken off here: part of the site is what it was, part is restored",
             where=journal,
-            hint="run the restore again, which finishes it",
+            hint=f"run {what} again, which finishes it",
         )
 
 

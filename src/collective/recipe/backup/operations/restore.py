@@ -155,11 +155,15 @@ def undo(run: Run, *, keep_caches: bool = False) -> bool:
     order = _of_what_there_is(run, Order(keep_caches=keep_caches))
     with one_run(run), ExitStack() as locks:
         targets = lock_targets(run, None, locks)
+        journal = journal_of(targets)
+        # another undo would take back what this one has been asked for
+        is_undone = swap.is_undo(journal)
         clients = _clients(run, order, targets, changed=_finish_earlier(run, targets))
-        what = "This puts back what was live before the last restore:"
-        if not _agreed(run, targets, what, clients.question):
-            return False
-        swap.undo(journal_of(targets), run.files)
+        if not is_undone:
+            what = "This puts back what was live before the last restore:"
+            if not _agreed(run, swap.replaced(journal), what, clients.question):
+                return False
+            swap.undo(journal, run.files)
         clients.settle()
     logger.info("what was live before the last restore is live again")
     clients.advise()
@@ -175,8 +179,9 @@ def let_go(run: Run) -> bool:
         targets = targets_of(run, None)
         hold_journal(targets, locks)
         journal = journal_of(targets)
-        if swap.replaced(journal):
-            if not _agreed(run, targets, "This removes for good what the last restore replaced:"):
+        left = swap.left(journal)
+        if left:
+            if not _agreed(run, left, "This removes for good what the last restore replaced:"):
                 return False
             logger.info("removing what the last restore replaced")
         else:
@@ -207,9 +212,8 @@ def give_up(run: Run) -> list[str] | None:
             return giving_up.give_up(journal, lives, stamp(run.now), run.files)
 
 
-def _agreed(run: Run, targets: Sequence[Source], what: str, more: str = "") -> bool:
+def _agreed(run: Run, replaced: Sequence[Path], what: str, more: str = "") -> bool:
     """Ask before what a restore replaced comes back or goes."""
-    replaced = swap.replaced(journal_of(targets))
     if run.ask is None or not replaced:
         return True
     paths = (f"    {printable(str(path))}" for path in replaced)
@@ -281,9 +285,11 @@ def _state(targets: Sequence[Source], order: Order) -> str:
 
 def _finish_earlier(run: Run, targets: Sequence[Source]) -> bool:
     """Finish a restore that was broken off; False if there was none."""
-    finished = swap.finish(journal_of(targets), run.files, command=run.restore_command)
+    journal = journal_of(targets)
+    what = "an undo" if swap.is_undo(journal) else "a restore"
+    finished = swap.finish(journal, run.files, command=run.restore_command)
     if finished:
-        logger.warning("finished a restore that had been broken off")
+        logger.warning("finished %s that had been broken off", what)
     return finished
 
 

@@ -263,7 +263,8 @@ def _replaced(journal: Path) -> tuple[list[Path], list[Finding]]:
     try:
         if not swap.is_pending(journal):
             return swap.replaced(journal), []
-        what = "a restore was broken off in the middle: run it again, which finishes it"
+        name = "an undo" if swap.is_undo(journal) else "a restore"
+        what = f"{name} was broken off in the middle: run it again, which finishes it"
     except IntegrityError as error:
         what = str(error)
     return [], [Finding(severity=Severity.CRITICAL, what=what)]

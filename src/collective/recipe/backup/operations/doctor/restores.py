@@ -31,12 +31,20 @@ def left_over(run: Run, source: Source) -> Iterator[Finding]:
                 f"it is a mixture: run {command} --give-up, then {command} again",
             )
         elif found.is_pending:
+            command = f"{command} --undo" if found.is_undo else command
             report.problem(
-                "a restore was broken off in the middle",
+                f"{'an undo' if found.is_undo else 'a restore'} was broken off in the middle",
                 journal,
                 f"the site is a mixture: run {command} again, which finishes it",
             )
-        for path in swap.replaced(journal):
+        whole = swap.replaced(journal)
+        for path in [] if whole else swap.left(journal):
+            report.warning(
+                "the removal of what the last restore replaced was broken off",
+                path,
+                f"{run.restore_command} --let-go goes on with it",
+            )
+        for path in whole:
             report.warning(
                 "what the last restore replaced is still there, and takes room",
                 path,

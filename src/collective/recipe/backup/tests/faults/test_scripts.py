@@ -148,7 +148,7 @@ def test_a_restore_that_is_interrupted_among_its_renames_says_so(operated: Opera
         script.process.send_signal(signal.SIGINT)
         assert script.wait() == Interrupted.exit_code
     assert "WARNING: broken off in the middle: part of the site is what it was" in script.output
-    assert "run the restore again, which finishes it" in script.output
+    assert "run the same command again, which finishes it" in script.output
     assert run(operated, "restore") == DONE
     assert operated.site.contents() == live
 

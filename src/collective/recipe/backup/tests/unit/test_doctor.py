@@ -27,7 +27,7 @@ from collective.recipe.backup.cli import main
 from collective.recipe.backup.config import STANDARD, dump
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage.log import TransactionLog
-from collective.recipe.backup.journal import FORM, SWAPPING
+from collective.recipe.backup.journal import FORM, LETTING_GO, REVERTING, SWAPPING
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.operations.doctor import (
     examine,
@@ -334,6 +334,25 @@ def test_a_restore_that_was_broken_off(operated: Operated) -> None:
     journal = swap.journal_path(operated.site.filestorage)
     rewrite(journal, FORM, state=SWAPPING)
     assert "broken off" in the_only(operated, "restores", Severity.PROBLEM)
+
+
+def test_an_undo_that_was_broken_off_is_finished_by_another(operated: Operated) -> None:
+    operated.backup()
+    operated.site.commit({"page": 3}, at=operated.now)
+    operated.restore()
+    rewrite(swap.journal_path(operated.site.filestorage), FORM, state=REVERTING)
+    assert "an undo was broken off" in the_only(operated, "restores", Severity.PROBLEM)
+    [hint] = [it.hint for it in found(operated) if it.severity is Severity.PROBLEM]
+    assert "run bin/restore --undo again" in hint
+
+
+def test_a_removal_of_what_was_replaced_that_was_broken_off(operated: Operated) -> None:
+    operated.backup()
+    operated.site.commit({"page": 3}, at=operated.now)
+    operated.restore()
+    rewrite(swap.journal_path(operated.site.filestorage), FORM, state=LETTING_GO)
+    hints = [it.hint for it in found(operated) if it.severity is Severity.WARNING]
+    assert set(hints) == {"bin/restore --let-go goes on with it"}
 
 
 def test_what_a_restore_left_that_died_early(operated: Operated) -> None:

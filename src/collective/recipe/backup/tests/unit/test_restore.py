@@ -15,7 +15,15 @@ from collective.recipe.backup import locking, swap
 from collective.recipe.backup.errors import BackupError, IntegrityError, InUse, NoRestorePoint
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.index import position
-from collective.recipe.backup.journal import DONE, FORM, SWAPPING, write
+from collective.recipe.backup.journal import (
+    DONE,
+    FORM,
+    LETTING_GO,
+    REVERTING,
+    SWAPPING,
+    UNDOING,
+    write,
+)
 from collective.recipe.backup.operations.announcing import reached
 from collective.recipe.backup.operations.doctor import examine
 from collective.recipe.backup.operations.orders import Order
@@ -238,6 +246,63 @@ def test_what_was_replaced_is_let_go(operated: Operated) -> None:
     assert not list(operated.site.directory.rglob("*.replaced"))
     with pytest.raises(NoRestorePoint, match="nothing to undo"):
         undo(operated.run("restore"))
+
+
+class Ending(Files):
+    """Files that make no change once a journal tells of a *state*."""
+
+    def __init__(self, journal: Path, state: str) -> None:
+        super().__init__()
+        self._journal = journal
+        self._state = state
+
+    def _change(self, *args, **kwargs):
+        if self._journal.exists() and f'"{self._state}"' in self._journal.read_text():
+            raise KeyboardInterrupt
+        return super()._change(*args, **kwargs)
+
+
+@pytest.mark.parametrize("state", [UNDOING, REVERTING])
+def test_an_undo_that_was_broken_off_is_finished_by_another_and_not_taken_back(
+    operated: Operated, state: str
+) -> None:
+    live = operated.site.contents()
+    operated.restore(NOON)
+    journal = swap.journal_path(operated.site.filestorage)
+
+    with pytest.raises(KeyboardInterrupt):
+        undo(operated.run("restore", files=Ending(journal, state)))
+    assert swap.is_undo(journal)
+    assert undo(operated.run("restore"))
+
+    assert operated.site.contents() == live
+    assert undo(operated.run("restore"))
+    assert operated.site.contents() != live
+
+
+def test_an_undo_of_a_restore_that_was_broken_off_finishes_it_first(operated: Operated) -> None:
+    live = operated.site.contents()
+    operated.restore(NOON)
+    broken_off(operated)
+
+    assert undo(operated.run("restore"))
+
+    assert operated.site.contents() == live
+
+
+def test_letting_go_that_was_broken_off_goes_on(operated: Operated, caplog) -> None:
+    operated.restore(NOON)
+    journal = swap.journal_path(operated.site.filestorage)
+    with pytest.raises(KeyboardInterrupt):
+        let_go(operated.run("restore", files=Ending(journal, LETTING_GO)))
+    assert list(operated.site.directory.rglob("*.replaced"))
+    with pytest.raises(NoRestorePoint, match="nothing to undo"):
+        undo(operated.run("restore"))
+
+    assert let_go(operated.run("restore"))
+
+    assert not list(operated.site.directory.rglob("*.replaced"))
+    assert not journal.exists()
 
 
 def test_what_was_replaced_is_let_go_while_the_site_is_running(operated: Operated) -> None:

@@ -214,7 +214,7 @@ def test_an_undo_dies_or_fails_anywhere_and_is_finished(tmp_path: Path, kind: ty
     survive_every_fault(make, act, check)
 
 
-def test_letting_go_dies_anywhere_and_never_offers_half_of_it(tmp_path: Path) -> None:
+def test_letting_go_dies_anywhere_offers_no_half_of_it_and_is_finished(tmp_path: Path) -> None:
     def make() -> Live:
         live = Live(Path(tempfile.mkdtemp(dir=tmp_path)))
         live.swap(Files())
@@ -227,6 +227,10 @@ def test_letting_go_dies_anywhere_and_never_offers_half_of_it(tmp_path: Path) ->
         assert live.content() == NEW
         if swap.replaced(live.journal):
             assert live.content(swap.REPLACED_SUFFIX) == OLD
+        swap.let_go(live.journal, Files())
+        assert live.content() == NEW
+        assert live.content(swap.REPLACED_SUFFIX) == {}
+        assert not live.journal.exists()
 
     survive_every_fault(make, act, check)
 
