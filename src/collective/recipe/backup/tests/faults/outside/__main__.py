@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -30,11 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="processes (%(default)s)")
     parser.add_argument("--scratch", type=Path, help="the directory to work in")
     parser.add_argument("--part", default="", help="only faults whose words contain this")
+    parser.add_argument("--changes", action="store_true", help="none of calls that only read")
+    parser.add_argument("--reads", action="store_true", help="only those of calls that read")
     parser.add_argument("--sample", type=int, help="so many of each verb, by chance")
     parser.add_argument("--seed", type=int, default=0, help="of chance (%(default)s)")
     parser.add_argument("--list", action="store_true", help="show the faults, and do nothing")
     parser.add_argument("verbs", nargs="*", help=f"of {', '.join(VERBS)} (default: all)")
     options = parser.parse_args(arguments)
+    # else the processes that work for this one would outlive it
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     unknown = set(options.verbs) - VERBS.keys()
     if unknown:
         parser.error(f"no such verb: {', '.join(sorted(unknown))}")
@@ -49,6 +54,8 @@ def _faults(scratch: Path, options: argparse.Namespace) -> int:
         found = Trial(VERBS[name], scratch / name).injections()
         calls = len({(each.call, each.when) for each in found})
         chosen = [each for each in found if options.part in str(each)]
+        if options.changes or options.reads:
+            chosen = [each for each in chosen if each.reads == options.reads]
         if options.sample is not None:
             chosen = random.Random(options.seed).sample(chosen, min(options.sample, len(chosen)))
         if options.list:

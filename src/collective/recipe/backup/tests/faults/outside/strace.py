@@ -35,7 +35,7 @@ CHANGING = {
 }
 """Calls that change a disk; openat if it creates, ioctl if it clones."""
 READING = {"openat", "read", "pread64", "getdents64"}
-NEED_NO_ROOM = {"unlink", "unlinkat", "rmdir", "truncate"}
+REMOVING = {"unlink", "unlinkat", "rmdir"}
 OTHER_WAY = {"ioctl", "copy_file_range", "sendfile"}
 """Calls that there is another way for."""
 CONVENIENT = {"chmod", "fchmod", "fchmodat", "chown", "fchown", "fchownat", "lchown", "utimensat"}
@@ -177,7 +177,9 @@ class Manager:
                 if b"READY=1" in data:
                     # the process is a child of strace, and the kernel says which
                     [(_level, _type, sender)] = ancillary
-                    os.kill(struct.unpack("iii", sender)[0], signal.SIGTERM)
+                    # it may have met its fault since
+                    with suppress(ProcessLookupError):
+                        os.kill(struct.unpack("iii", sender)[0], signal.SIGTERM)
                     return
 
 
@@ -239,6 +241,6 @@ def _faults(call: str, arguments: str) -> Iterator[tuple[str, bool]]:
         yield EIO, False
         if call in CONVENIENT:
             yield EPERM, False
-        elif call not in NEED_NO_ROOM:
+        elif call not in {*REMOVING, "truncate"}:
             yield ENOSPC, False
         yield KILL, False

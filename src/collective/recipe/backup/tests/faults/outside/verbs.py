@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from collective.recipe.backup import swap
 from collective.recipe.backup.errors import DONE
 from collective.recipe.backup.operations.backup import merge_now
+from collective.recipe.backup.operations.prune import prune
+from collective.recipe.backup.operations.restore import let_go, undo
 from collective.recipe.backup.tests.faults.outside.strace import (
     CONVENIENT,
     KILL,
     OTHER_WAY,
+    REMOVING,
     Done,
     Injection,
     Script,
@@ -24,7 +28,6 @@ MATTER_LITTLE = {
     ".backup.lock": "what a lock says of its holder",
 }
 """Names of what a run can do without, and why."""
-JOURNAL = "Data.fs.restore.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,7 @@ class Verb:
     name: str
     script: Sequence[str]
     make: Callable[[World], None]  # the site and its backups
+    ready: Callable[[World], None] = lambda world: None  # what a copy of them does not survive
     works: Callable[[World], None]  # raises unless the verb has done its work
     options: dict[str, Any]
     holds: Callable[[World], None] = lambda world: None  # raises unless a failure changed nothing
@@ -54,7 +58,7 @@ class Trial:
 
     def injections(self) -> list[Injection]:
         """Return all faults that the script can meet; without one it must work."""
-        self.world.begin()
+        self._begin()
         done, found = self._script.calls()
         assert done.code == DONE, done.said
         self.verb.works(self.world)
@@ -84,9 +88,13 @@ class Trial:
             return f"{self.verb.name}: {injection}: {type(error).__name__}: {error}\n  {said}"
         return ""
 
+    def _begin(self) -> None:
+        self.world.begin()
+        self.verb.ready(self.world)
+
     def _met(self, injection: Injection) -> Done | None:
         for _attempt in range(ATTEMPTS):
-            self.world.begin()
+            self._begin()
             done = self._script.strike(injection)
             if done.killed or "(INJECTED)" in done.trace:
                 return done
@@ -114,7 +122,9 @@ def told(done: Done, injection: Injection, directory: Path) -> None:
 def matters_little(injection: Injection) -> bool:
     """Tell whether a run may pass over a fault without a word if all the rest is right."""
     other_way = injection.call in CONVENIENT | OTHER_WAY
-    return injection.reads or other_way or injection.name in MATTER_LITTLE
+    # the next run sweeps it
+    removes_partial = injection.call in REMOVING and ".partial" in injection.path
+    return injection.reads or other_way or removes_partial or injection.name in MATTER_LITTLE
 
 
 def _earlier(world: World) -> None:
@@ -183,8 +193,8 @@ def _again(world: World) -> None:
 # restores
 
 
-def _restorable(world: World) -> None:
-    _two_points(world)
+def _journal(world: World) -> Path:
+    return swap.journal_path(world.site.filestorage)
 
 
 def _lost(world: World) -> None:
@@ -205,14 +215,49 @@ def _restored(world: World) -> None:
 def _old_or_new(world: World) -> None:
     """Check that a restore which failed changed nothing, or is to be finished."""
     _all_there(world)
-    journal = world.site.filestorage.with_name(JOURNAL)
     state = world.state()
-    if not journal.exists() and state != _newest(world):
+    if not swap.is_pending(_journal(world)) and state != _newest(world):
         _same(state, world.live, "the live site")
 
 
 def _restore_again(world: World) -> None:
     world.operated.restore()
+
+
+# what a restore has replaced
+
+
+def _replaced(world: World) -> None:
+    """Let the newest restore point be live; the site was further."""
+    world.operated.restore()
+
+
+def _undone(world: World) -> None:
+    _all_there(world)
+    _unchanged(world)
+    assert not swap.is_pending(_journal(world)), "an undo is pending"
+
+
+def _undone_or_not(world: World) -> None:
+    _all_there(world)
+    if not swap.is_pending(_journal(world)):
+        state = world.state()
+        assert state in (world.live, _newest(world)), "the site is a mixture"
+
+
+def _undo_again(world: World) -> None:
+    if swap.is_pending(_journal(world)) or world.state() != world.live:
+        undo(world.operated.run("restore"))
+
+
+def _gone(world: World) -> None:
+    _restored(world)
+    left = list(world.site.directory.rglob("*.replaced"))
+    assert not left, f"what was replaced is still there: {left}"
+
+
+def _let_go_again(world: World) -> None:
+    let_go(world.operated.run("restore"))
 
 
 # what removes and what joins
@@ -237,6 +282,10 @@ def _last_chain(world: World) -> None:
     there = {point.tid for point in world.operated.points() if point.sound}
     assert set(list(world.states)[-2:]) <= there, "the last chain is gone"
     _unchanged(world)
+
+
+def _prune_again(world: World) -> None:
+    prune(world.operated.run("prune"))
 
 
 def _small_deltas(world: World) -> None:
@@ -275,9 +324,29 @@ VERBS = {
         Verb(name="full", script=["backup", "--full"], make=_two_points, options={}, **_BACKUP),
         Verb(name="incremental", script=["backup"], make=_two_points, options={}, **_BACKUP),
         Verb(name="archives", script=["backup"], make=_two_points, options=ARCHIVES, **_BACKUP),
-        Verb(name="restore", script=["restore"], make=_restorable, options={}, **_RESTORE),
+        Verb(name="restore", script=["restore"], make=_two_points, options={}, **_RESTORE),
         Verb(name="restore-lost", script=["restore"], make=_lost, options={}, **_RESTORE),
         Verb(name="restore-archives", script=["restore"], make=_lost, options=ARCHIVES, **_RESTORE),
+        Verb(
+            name="undo",
+            script=["restore", "--undo"],
+            make=_two_points,
+            ready=_replaced,
+            options={},
+            works=_undone,
+            holds=_undone_or_not,
+            heals=_undo_again,
+        ),
+        Verb(
+            name="let-go",
+            script=["restore", "--let-go"],
+            make=_two_points,
+            ready=_replaced,
+            options={},
+            works=_gone,
+            holds=_restored,
+            heals=_let_go_again,
+        ),
         Verb(
             name="prune",
             script=["prune"],
@@ -285,7 +354,7 @@ VERBS = {
             options={},
             works=_pruned,
             holds=_last_chain,
-            heals=_again,
+            heals=_prune_again,
         ),
         Verb(
             name="merge",
