@@ -11,7 +11,7 @@ _TITLES = {
     "standard": "Backups",
     "snapshot": "Snapshots",
     "zip": "Zip backups",
-    "alternative": "Backups of another place",
+    "alternative": "Alternative backups",
 }
 _OUTCOMES = {
     STARTED: "not ended",

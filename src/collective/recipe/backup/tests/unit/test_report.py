@@ -183,7 +183,12 @@ def test_a_key_that_is_not_known_here_is_spelled_out():
 
 @pytest.mark.parametrize(
     ("destination", "title"),
-    [("standard", "Backups of"), ("snapshot", "Snapshots of"), ("zip", "Zip backups of")],
+    [
+        ("standard", "Backups of"),
+        ("snapshot", "Snapshots of"),
+        ("zip", "Zip backups of"),
+        ("alternative", "Alternative backups of"),
+    ],
 )
 def test_the_title_says_what_lies_there(destination, title):
     assert f"<title>{title} /srv/plone/site on db1.example.org</title>" in page(
