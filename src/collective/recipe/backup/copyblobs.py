@@ -43,7 +43,7 @@ from collective.recipe.backup.destinations.blobstyles.archived import (
     NumberedArchives,
 )
 from collective.recipe.backup.destinations.blobstyles.trees import EachBackup, Numbered
-from collective.recipe.backup.destinations.points import what_is_lacking
+from collective.recipe.backup.destinations.points import what_differs, what_is_lacking
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.journal import check_names
@@ -242,7 +242,7 @@ def _younger_than(limit: timedelta, found: list[Holding]) -> list[Holding]:
 
 def _check(copied: Copied) -> None:
     """Raise IntegrityError if the source had what could not be copied; the rest is there."""
-    if problems := list(what_is_lacking(copied)):
+    if problems := [*what_is_lacking(copied), *what_differs(copied)]:
         raise IntegrityError("; ".join([*problems, *copied.reasons]))
 
 

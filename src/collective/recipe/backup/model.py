@@ -89,7 +89,8 @@ class RestorePoint:
     not may still be *restorable*: a blob that the site itself had lost cannot be in any
     backup.  *damaged* says that what is stored of it is no longer as it was written, as far
     as anybody looked: it was a whole one once.  *forgotten* says that it is lost whether
-    anything was found of it.
+    anything was found of it.  *doubts* says in sentences what was wrong in the site when it was
+    made, although nothing is missing here.
     """
 
     stamp: str
@@ -107,6 +108,7 @@ class RestorePoint:
     restorable: bool = True
     damaged: bool = False
     forgotten: bool = False
+    doubts: tuple[str, ...] = ()
 
     @property
     def moment(self) -> datetime:

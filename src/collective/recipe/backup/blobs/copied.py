@@ -32,7 +32,10 @@ class Copied:
 
     *left_out* counts what the source has besides blobs and could not be read or is nothing to
     be copied; *left* is the path of the first below the source, "" if there is none.
-    *reasons* say, of the first few blobs and other things that could not be read, why.
+    *differ* counts the blobs that the source lacks or has otherwise than they were backed up
+    once; *differing* names some of them.  Where the earlier copy was whole, it was taken over.
+    *reasons* say, of the first few blobs and other things that could not be read or are not as
+    they were, why.
     """
 
     files: int = 0
@@ -48,6 +51,8 @@ class Copied:
     others: str = ""
     left_out: int = 0
     left: str = ""
+    differ: int = 0
+    differing: tuple[BlobId, ...] = ()
     reasons: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -76,6 +81,8 @@ class Copied:
             others=self.others or other.others,
             left_out=self.left_out + other.left_out,
             left=self.left or other.left,
+            differ=self.differ + other.differ,
+            differing=(self.differing + other.differing)[:NAMED],
             reasons=tuple(dict.fromkeys(self.reasons + other.reasons))[:REASONS],
         )
 
@@ -98,6 +105,8 @@ class Tally:
         self._foreign = 0
         self._marker: How | None = None
         self._left = Left()
+        self._differ = 0
+        self._differing: list[BlobId] = []
 
     def add(self, done: Done) -> None:
         """Count one."""
@@ -108,20 +117,28 @@ class Tally:
         if done.how is How.LEFT_OUT:
             self._left.add(done.entry, done.why)
             return
+        if done.why is not None:
+            self._note_differing(done.entry, done.why)
         if done.how is How.COPIED and done.checksum:
             self._size += done.checksum.size or 0
-        if done.how is How.LINKED and done.checksum:
+        if done.how in (How.LINKED, How.UPHELD) and done.checksum:
             self._linked_size += done.checksum.size or 0
         if done.entry.kind is Kind.MARKER:
             self._marker = done.how
         if done.entry.foreign and done.how is not How.VANISHED:
             self._foreign += 1
 
+    def _note_differing(self, entry: Entry, why: BackupError) -> None:
+        self._differ += 1
+        self._left.give(why)
+        if (blob := entry.blob) and len(self._differing) < NAMED:
+            self._differing.append(blob)
+
     def sum(self) -> Copied:
         """Return the sum so far."""
         return Copied(
             files=self._numbers[How.COPIED],
-            linked=self._numbers[How.LINKED],
+            linked=self._numbers[How.LINKED] + self._numbers[How.UPHELD],
             vanished=self._numbers[How.VANISHED],
             size=self._size,
             foreign=self._foreign,
@@ -129,12 +146,14 @@ class Tally:
             marker=self._marker,
             left_out=self._left.number,
             left=self._left.first,
+            differ=self._differ,
+            differing=tuple(self._differing),
             reasons=tuple(self._left.reasons),
         )
 
 
 class Left:
-    """Adds up what was left out: *number* and *first* but for blobs, the *reasons* of all."""
+    """Adds up what was left out: *number* and *first* but for blobs; the *reasons* of all."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -146,5 +165,10 @@ class Left:
         if blob_of(entry.path) is None:
             self.number += 1
             self.first = self.first or entry.path
-        if why is not None and len(self.reasons) < REASONS:
-            self.reasons.append(f"not backed up: {why}" + (f" ({why.hint})" if why.hint else ""))
+        if why is not None:
+            self.give(why)
+
+    def give(self, why: BackupError) -> None:
+        """Add a reason."""
+        if len(self.reasons) < REASONS:
+            self.reasons.append(f"{why} ({why.hint})" if why.hint else str(why))

@@ -51,13 +51,15 @@ class How(Enum):
     LINKED = "linked"
     KEPT = "there already"
     VANISHED = "gone before it could be copied"
+    UPHELD = "the earlier copy took its place"
     LEFT_OUT = "there, but it cannot be copied"
 
 
 class Done(NamedTuple):
     """What became of an entry, and what its copy must be from now on.
 
-    *why* says of what was left out what keeps it from being copied.
+    *why* says of what was left out what keeps it from being copied, and of a blob in what it
+    is not as it was backed up once.
     """
 
     entry: Entry
@@ -83,7 +85,8 @@ class Transfer:
     """From *source* to *target*, linking to what *earlier* has unchanged.
 
     Size and time tell what has, for a blob never changes.  With *doubted* they do not: damage
-    was found there, so both are read and compared.
+    was found there, so both are read and compared.  With *upholds* a blob that has changed all
+    the same is not copied: the earlier copy, if it is whole, takes its place.
     """
 
     source: Path
@@ -91,6 +94,7 @@ class Transfer:
     earlier: Path | None
     files: Files
     doubted: bool = False
+    upholds: bool = False
 
     @cached_property
     def _from(self) -> str:
@@ -170,7 +174,7 @@ class Transfer:
             linked = self.earlier and self._link(self.earlier, entry.path, known)
             if linked:
                 return Done(entry, How.LINKED, linked)
-            return Done(entry, How.COPIED, self.copy(entry.path, known))
+            return self.judged(Done(entry, How.COPIED, self.copy(entry.path, known)), known)
         except FileNotFoundError:
             if os.path.lexists(self.source / entry.path):
                 raise
@@ -201,10 +205,70 @@ class Transfer:
         source, target = f"{self._from}/{path}", f"{self._to}/{path}"
         return copied_whole(path, source, partial(self.files.copy, source, target, sync=False))
 
+    def judged(self, done: Done, known: Checksum | None) -> Done:
+        """Return the same for a blob that is as it was, or new; else put the earlier copy there.
+
+        *known* is what the earlier copy must be, None if nobody has noted that.
+        """
+        path, now = done.entry.path, done.checksum
+        is_same = now is None or (known and known[1:] == now[1:])
+        if not self.upholds or not self.earlier or done.entry.kind is not Kind.BLOB or is_same:
+            return done
+        there = _legible(self.earlier, path)
+        if there == now or (there is None and known is None):
+            return done
+        if there is None or not self._is_proven(path, there, known):
+            return done._replace(why=changed(self.source / path, None))
+        why = changed(self.source / path, self.earlier / path)
+        self.files.remove(self.target / path)
+        if not self.files.link(self.earlier / path, self.target / path):
+            self.files.copy(self.earlier / path, self.target / path, sync=False)
+        return Done(done.entry, How.UPHELD, there, why)
+
+    def _is_proven(self, path: str, there: Checksum, known: Checksum | None) -> bool:
+        """Tell whether the earlier copy *there* is what was copied once."""
+        if known is not None:
+            return there == known
+        # nobody has noted its digest; but who writes to the live one changes its time
+        one, other = regular(f"{self._from}/{path}"), regular(f"{self.earlier}/{path}")
+        return bool(one and other and not unchanged(one, other))
+
     def _copy_link(self, path: str) -> Checksum:
         text = text_of(self.source / path)
         self.files.symlink(text, self.target / path)
         return link_checksum(path, text)
+
+
+def changed(live: Path, earlier: Path | None) -> BackupError:
+    """Return what to say of a blob of the site that is not what was backed up once.
+
+    *earlier* is the copy that was taken over in its place, None if none is known to be whole.
+    """
+    hint = f"the earlier copy stays in the backups: {earlier}; put it back, or take over the new "
+    hint += "one with --accept-changed-blobs"
+    if earlier is None:
+        hint = "it was backed up as it is now: look for it in older backups"
+    return BackupError(
+        "a blob never changes, but this one is not as it was backed up once", where=live, hint=hint
+    )
+
+
+def taken_over(what: str, earlier: Path) -> BackupError:
+    """Return what to say of a blob, *what*, that only an earlier backup has."""
+    return BackupError(
+        f"the site has lost {what}, or it cannot be read there: it was taken over from an earlier "
+        "backup",
+        where=earlier,
+    )
+
+
+def _legible(root: Path, path: str) -> Checksum | None:
+    """Return what the file at *path* is, None if there is none that can be read."""
+    if regular(root / path) is None:
+        return None
+    with suppress(OSError):
+        return checksum_of(root, path)
+    return None
 
 
 def attempted(entry: Entry, copy: Callable[[], Done]) -> Done:

@@ -124,8 +124,20 @@ class ByRsync(Transfer):
             self.files.remove(self.target / entry.path)
             return super().carry_out(order)
         if self._linked(entry.path):
-            return Done(entry, How.LINKED, known or checksum_of(self.target, entry.path))
-        return Done(entry, How.COPIED, checksum_of(self.target, entry.path))
+            return self._judged_by_time(
+                Done(entry, How.LINKED, known or checksum_of(self.target, entry.path))
+            )
+        return self.judged(Done(entry, How.COPIED, checksum_of(self.target, entry.path)), known)
+
+    def _judged_by_time(self, done: Done) -> Done:
+        """Return the same, unless the blob is not what rsync, which sees seconds, took it for."""
+        path, known = done.entry.path, done.checksum
+        if not done.entry.blob or not self._must_be_copied(path):
+            return done
+        if known and checksum_of(self.source, path)[1:] == known[1:]:
+            return done
+        self.files.remove(self.target / path)
+        return super().carry_out(Order(done.entry, known))
 
     def _linked(self, path: str) -> bool:
         """Tell whether rsync linked to the earlier copy of a file."""

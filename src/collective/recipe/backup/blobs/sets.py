@@ -35,6 +35,7 @@ from collective.recipe.backup.blobs.copying import (
     Order,
     Transfer,
     attempted,
+    changed,
     in_order,
 )
 from collective.recipe.backup.blobs.digesting import checksum_of, copied_whole
@@ -194,11 +195,13 @@ def begin(  # noqa: PLR0913  the last two come from outside, as everywhere
     files: Files,
     progress: Progress,
     by: Callable[..., Transfer] = Transfer,
+    accept: bool = False,
 ) -> tuple[BlobSet, Copied]:
     """Make the set of *stamp* in *directory*: all of *source* but the blobs later than *until*.
 
     Those belong to transactions that the filestorage part does not hold.  What *previous*
-    has unchanged is hard linked.  Blobs that vanish meanwhile (a pack) are left out and
+    has unchanged is hard linked; blobs that changed since are taken from there as well, unless
+    *accept* is set.  Blobs that vanish meanwhile (a pack) are left out and
     counted, and so is what cannot be read.  *by* makes the Transfer that copies.  Raises
     BackupError when the source as a whole cannot be read.
     """
@@ -213,6 +216,7 @@ def begin(  # noqa: PLR0913  the last two come from outside, as everywhere
             target=partial / source.name,
             earlier=previous.root if previous else None,
             files=files,
+            upholds=not accept,
         )
         known = previous.checksums if previous else None
         with progress.phase("copying the blobs", known.count() if known else 0, "files") as advance:
@@ -342,6 +346,8 @@ class Addition:
         try:
             if kept and kept[1:] == checksum_of(source.parent, source.name)[1:]:
                 return Done(entry, How.KEPT, kept)
+            if kept and kept == self._recorded(entry.path):
+                return Done(entry, How.KEPT, kept, changed(source, self._target / entry.path))
             copy = partial(
                 self._files.publish_copy,
                 source,
@@ -355,15 +361,25 @@ class Addition:
                 raise
             return Done(entry, How.VANISHED)
 
+    def _recorded(self, path: str) -> Checksum | None:
+        """Return what the set notes of a file: None if it came with a run that died."""
+        return next((each for each in self._set.checksums if each.path == path), None)
+
     def _sum(self, blobs: list[BlobId], done: list[Done]) -> Copied:
+        differing = []
         for each in done:
-            if each.why is not None:
+            if each.why is not None and each.checksum and (blob := each.entry.blob):
+                differing.append(blob)
+                self._left.give(each.why)
+            elif each.why is not None:
                 self._left.add(each.entry, each.why)
         stored = {each.entry.blob for each in done if each.checksum}
         copied = [each.checksum for each in done if each.how is How.COPIED]
         return Copied(
             files=len(copied),
             size=sum(checksum.size or 0 for checksum in copied if checksum),
+            differ=len(differing),
+            differing=tuple(differing),
             reasons=tuple(self._left.reasons),
         ).lacking(blob for blob in blobs if blob not in stored)
 
@@ -387,12 +403,12 @@ def _check_places(source: Path, directory: Path) -> None:
 def _orders(entries: Iterable[Entry], known: Iterable[Checksum]) -> Iterator[Order]:
     """Put to each entry what the set before knows of it."""
     things = ((entry.path, entry) for entry in entries)
-    for entry, checksum in side_by_side(things, _as_far_as_legible(known)):
+    for entry, checksum in side_by_side(things, as_far_as_legible(known)):
         if entry:
             yield Order(entry, checksum)
 
 
-def _as_far_as_legible(known: Iterable[Checksum]) -> Iterator[Checksum]:
+def as_far_as_legible(known: Iterable[Checksum]) -> Iterator[Checksum]:
     """Yield checksums up to the first damage.
 
     What has none is compared byte by byte, so that damage to an old set, which verify

@@ -115,12 +115,21 @@ class Destination(Protocol):
         Whatever changes the restore points does so first; the caller holds the lock.
         """
 
-    def backup(self, now: datetime, *, clock: Clock | None = None, why_full: str = "") -> Outcome:
+    def backup(
+        self,
+        now: datetime,
+        *,
+        clock: Clock | None = None,
+        why_full: str = "",
+        accept_changed: bool = False,
+    ) -> Outcome:
         """Make a restore point of the source's present state, if it changed since the last.
 
         It is named after *now*, or as *clock* (None: nothing speaks against *now*) says; what
         the clock said is recorded as it is.
         *why_full* says why it is to begin a new chain, "" if it need not.
+        A blob never changes: of one that differs from what was backed up once, the earlier
+        copy is taken over, unless *accept_changed* is set for a new chain.
         Raises BackupError of the fitting kind; a blob that the source lacks is no error
         but a problem of the restore point.
         """

@@ -7,7 +7,7 @@ How a backup keeps its blobs is a matter of style; see the rooms of ``blobstyles
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -28,7 +28,7 @@ from collective.recipe.backup.blobs.older import disordered
 from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.blobs.snapshots import still_lacks
 from collective.recipe.backup.destinations import Reads, Staged
-from collective.recipe.backup.destinations.blobstyles import Demand, Style, Workshop
+from collective.recipe.backup.destinations.blobstyles import Demand, Style, Trust, Workshop
 from collective.recipe.backup.destinations.blobstyles.trees import EachChain
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.destinations.room import Need, size_of_blobs
@@ -107,13 +107,12 @@ class BlobPart:
         before: Manifest | None,
         now: datetime,
         *,
-        doubted: Collection[str] = (),
+        trust: Trust,
     ) -> tuple[str, Copied]:
         """Store the blobs that records of *log* up to the end of *taken* name.
 
         *before* is the newest restore point of the chain, which may be that of *taken*
-        itself, if that lacks something; *doubted* see Demand.  Returns the name of what
-        holds them.
+        itself, if that lacks something.  Returns the name of what holds them.
         """
         named = partial(blobs, log, MAGIC_SIZE, taken.end)
         new: Callable[[], Iterable[BlobId]] = named
@@ -129,8 +128,9 @@ class BlobPart:
             before=there.name if there else None,
             named=named,
             new=new,
-            doubted=doubted,
+            trust=trust,
             scan=bool(before and before.left_out),
+            differing=before.differing if before else (),
         )
         if there and before and before.stamp == taken.stamp:
             # no name can be used twice: of what is replaced restore points were made

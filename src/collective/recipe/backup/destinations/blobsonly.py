@@ -30,9 +30,9 @@ from collective.recipe.backup.destinations import (
     owners,
 )
 from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
-from collective.recipe.backup.destinations.blobstyles import Demand, Workshop
+from collective.recipe.backup.destinations.blobstyles import Demand, Trust, Workshop
 from collective.recipe.backup.destinations.needing import Needs
-from collective.recipe.backup.destinations.points import what_is_lacking
+from collective.recipe.backup.destinations.points import what_differs, what_is_lacking
 from collective.recipe.backup.destinations.room import Need, check_room
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
 from collective.recipe.backup.errors import BackupError, explained
@@ -81,7 +81,14 @@ class BlobsOnly:
         with explained("cannot remove what a run that died has left", self._shop.directory):
             yield from map(about_swept, self._part.sweep())
 
-    def backup(self, now: datetime, *, clock: Clock | None = None, why_full: str = "") -> Outcome:
+    def backup(
+        self,
+        now: datetime,
+        *,
+        clock: Clock | None = None,
+        why_full: str = "",
+        accept_changed: bool = False,
+    ) -> Outcome:
         """Add a restore point if there is something new; see Destination."""
         watch = Stopwatch()
         named = now if clock is None else clock.name_for(None)
@@ -93,11 +100,15 @@ class BlobsOnly:
             else:
                 if newest is None:
                     self._check_room()
-                name, copied = self._part.store(self._demand(newest, named))
+                name, copied = self._part.store(self._demand(newest, named, accept=accept_changed))
         point = next(each for each in self.restore_points() if each.blobs == name)
         changed = newest is None or name != newest.name
         return Outcome(
-            point=replace(point, problems=(*point.problems, *what_is_lacking(copied))),
+            point=replace(
+                point,
+                problems=(*point.problems, *what_is_lacking(copied)),
+                doubts=tuple(what_differs(copied)),
+            ),
             changed=changed,
             summary=_summary(point, copied, changed=changed),
             phases=watch.seconds,
@@ -131,13 +142,13 @@ class BlobsOnly:
             unread.append(blob)
         return Copied().lacking(unread)
 
-    def _demand(self, newest: Holding | None, now: datetime) -> Demand:
+    def _demand(self, newest: Holding | None, now: datetime, *, accept: bool) -> Demand:
         demand = partial(
             Demand,
             stamp=self._part.unused(now),
             until=LAST_TID,
             named=self._at_source,
-            doubted=damage.doubted(self.lock_directory, self.restore_points),
+            trust=Trust(damage.doubted(self.lock_directory, self.restore_points), accept=accept),
         )
         if not isinstance(newest, Archived):
             return demand()

@@ -37,7 +37,7 @@ from collective.recipe.backup.destinations import (
     owners,
 )
 from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
-from collective.recipe.backup.destinations.blobstyles import Workshop
+from collective.recipe.backup.destinations.blobstyles import Trust, Workshop
 from collective.recipe.backup.destinations.blobstyles.trees import EachChain
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.destinations.past import Past, ends_in
@@ -171,7 +171,14 @@ class Directory:
                 yield from map(unfinished.about_swept, self._blobs.sweep())
             yield from unfinished.finish(directory, files, self._remove_unneeded_blobs)
 
-    def backup(self, now: datetime, *, clock: Clock | None = None, why_full: str = "") -> Outcome:
+    def backup(
+        self,
+        now: datetime,
+        *,
+        clock: Clock | None = None,
+        why_full: str = "",
+        accept_changed: bool = False,
+    ) -> Outcome:
         """Add a restore point if there is something new; see Destination."""
         clock = clock or Clock(now=now)
         watch = Stopwatch()
@@ -186,13 +193,16 @@ class Directory:
             taken = pending.taken
             with _published_if_it_fails(pending):
                 known = manifest.read(self.place.filestorage, taken.stamp)
-                if known is not None and not known.lost and self._has_blobs_of(known):
+                is_settled = known is not None and not known.lost and not known.differ
+                if known is not None and is_settled and self._has_blobs_of(known):
                     written, copied = known, None
                     if self._blobs is not None:
                         self._blobs.sweep()
                 else:
                     with watch.phase("blobs"):
-                        written, copied = self._complete(log, taken, known, past)
+                        written, copied = self._complete(
+                            log, taken, known, past, accept_changed=accept_changed
+                        )
             pending.publish()
             replaced = () if known else self._replaced(log, taken)
         if written != known:
@@ -266,7 +276,13 @@ class Directory:
         return log, pending
 
     def _complete(
-        self, log: TransactionLog, taken: Taken, known: Manifest | None, past: Past
+        self,
+        log: TransactionLog,
+        taken: Taken,
+        known: Manifest | None,
+        past: Past,
+        *,
+        accept_changed: bool,
     ) -> tuple[Manifest, Copied | None]:
         """Add the blobs to a filestorage part; return the manifest that names both."""
         before = known or self._before(taken)
@@ -278,7 +294,11 @@ class Directory:
         if self._blobs is not None:
             doubted = damage.doubted(self.lock_directory, self.restore_points)
             name, copied = self._blobs.back_up(
-                log, taken, before, past.clock.name_for(taken.tid), doubted=doubted
+                log,
+                taken,
+                before,
+                past.clock.name_for(taken.tid),
+                trust=Trust(doubted, accept=accept_changed),
             )
         stored = (known.stored if known else taken.stored) + (copied.size if copied else 0)
         written = Manifest(
@@ -297,6 +317,7 @@ class Directory:
             blob_bytes=_blob_bytes(before, copied),
             others=_others(known, name, copied),
             **_left(before, name, copied),
+            **_differing(before, copied),
         )
         return written, copied
 
@@ -542,6 +563,17 @@ def _left(before: Manifest | None, name: str | None, copied: Copied | None) -> d
     if before is not None and before.blobs == name:
         return {"left_out": before.left_out, "left": before.left}
     return {}
+
+
+def _differing(before: Manifest | None, copied: Copied | None) -> dict[str, Any]:
+    """Return which blobs the source has otherwise than the restore point.
+
+    Of the one *before* those that it names were looked at again, and no others.
+    """
+    if copied is None:
+        return {}
+    unnamed = before.differ - len(before.differing) if before and copied.whole is None else 0
+    return {"differ": copied.differ + unnamed, "differing": copied.differing}
 
 
 def _blob_bytes(before: Manifest | None, copied: Copied | None) -> int | None:

@@ -21,6 +21,9 @@ object without it, in the canonical form of ``_canonical``:
     missing  [oid, tid] of blobs that were missing at the source, or that could not be read
              there, at most 1000 of them
     lost     how many those are in all
+    differing   [oid, tid] of blobs that the source lacked, or had otherwise than they had been
+             backed up, and of which it has earlier copies, at most 1000 of them
+    differ   how many those are in all (0 if this key is not there)
     left_out how much else at the source could not be copied (0 if this key is not there)
     left     the path of the first of it below the blobstorage, "" for none
     blob_bytes   bytes of its blobs in all, or null if nobody counted
@@ -29,6 +32,7 @@ object without it, in the canonical form of ``_canonical``:
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -69,15 +73,12 @@ class Manifest:
     lost: int = 0
     blob_bytes: int | None = None
     others: str = ""
+    differing: tuple[BlobId, ...] = ()
+    differ: int = 0
     left_out: int = 0
     left: str = ""
     holes: tuple[Hole, ...] = ()
     stays: tuple[str, ...] = ()
-
-    @property
-    def all_copied(self) -> bool:
-        """Tell whether the source had nothing that could not be copied."""
-        return not self.lost and not self.left_out
 
 
 def path_of(directory: Path, stamp: str) -> Path:
@@ -133,8 +134,10 @@ def _encode(manifest: Manifest) -> dict[str, Any]:
         "taken": manifest.taken.isoformat(),
         "stored": manifest.stored,
         "blobs": manifest.blobs,
-        "missing": [[blob.oid.hex(), blob.tid.hex()] for blob in manifest.missing],
+        "missing": _rows(manifest.missing),
         "lost": manifest.lost,
+        "differing": _rows(manifest.differing),
+        "differ": manifest.differ,
         "blob_bytes": manifest.blob_bytes,
         "others": manifest.others,
         "left_out": manifest.left_out,
@@ -157,16 +160,23 @@ def _decode(table: Table) -> Manifest:
         taken=table.moment("taken"),
         stored=table.number("stored"),
         blobs=table.text_or_none("blobs"),
-        missing=tuple(
-            BlobId(Oid(eight_bytes(oid)), Tid(eight_bytes(tid)))
-            for oid, tid in table.rows("missing", 2)
-        ),
+        missing=_blobs(table.rows("missing", 2)),
         lost=table.number("lost"),
         blob_bytes=table.number_or_none("blob_bytes"),
         others=table.text_or_none("others") or "",
+        differing=_blobs(table.rows("differing", 2) if "differing" in table else ()),
+        differ=table.number_or_none("differ") or 0,
         left_out=table.number_or_none("left_out") or 0,
         left=table.text_or_none("left") or "",
     )
+
+
+def _rows(blobs: Iterable[BlobId]) -> list[list[str]]:
+    return [[blob.oid.hex(), blob.tid.hex()] for blob in blobs]
+
+
+def _blobs(rows: Iterable[Sequence[str]]) -> tuple[BlobId, ...]:
+    return tuple(BlobId(Oid(eight_bytes(oid)), Tid(eight_bytes(tid))) for oid, tid in rows)
 
 
 def _tid(data: bytes | None) -> Tid | None:

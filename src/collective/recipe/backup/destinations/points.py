@@ -69,6 +69,7 @@ def point_of(written: Manifest) -> RestorePoint:
         stored=written.stored,
         taken=written.taken,
         problems=tuple(what_is_lacking(written)),
+        doubts=tuple(what_differs(written)),
     )
 
 
@@ -81,6 +82,16 @@ def what_is_lacking(found: Manifest | Copied) -> Iterator[str]:
         yield (
             f"besides blobs, {found.left_out} things at the source could not be copied, "
             f"the first: {printable(found.left)}"
+        )
+
+
+def what_differs(found: Manifest | Copied) -> Iterator[str]:
+    """Yield in a sentence what the backup has and the source has not, or otherwise."""
+    if found.differ:
+        first = f", the first: {found.differing[0]}" if found.differing else ""
+        yield (
+            f"{found.differ} blobs of the site are gone, cannot be read or are not as they were "
+            f"backed up once{first}"
         )
 
 

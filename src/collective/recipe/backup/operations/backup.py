@@ -16,6 +16,7 @@ import logging
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from collective.recipe.backup import locking, swap
@@ -36,16 +37,17 @@ from collective.recipe.backup.times import monotonic
 logger = logging.getLogger("backup")
 
 
-def back_up(run: Run, *, why_full: str = "") -> list[Outcome]:
+def back_up(run: Run, *, why_full: str = "", accept_changed: bool = False) -> list[Outcome]:
     """Make a restore point of every source that changed since its last one.
 
-    *why_full* says why all of them are to be full ones, "" if they need not.
+    *why_full* says why all of them are to be full ones, "" if they need not.  With
+    *accept_changed* blobs that differ from earlier copies are taken as they are.
     Raises IntegrityError at the very end if a source lacks blobs that its records name:
     the restore point is there then, and says so, and post_command has run.
     """
     with let_in(run):
         with course(run) as account:
-            outcomes = _back_up_locked(run, why_full)
+            outcomes = _back_up_locked(run, why_full, accept_changed=accept_changed)
             account.backed_up(run.config.sources, outcomes)
             lacking = incomplete(outcomes)
             if lacking is not None:
@@ -63,12 +65,12 @@ def back_up_now(run: Run) -> list[Outcome]:
         if any(outcome.changed for outcome in outcomes):
             put_down(run, outcomes, monotonic() - began)
     for outcome in outcomes:
-        for problem in outcome.point.problems:
+        for problem in (*outcome.point.problems, *outcome.point.doubts):
             logger.warning("%s", problem)
     return outcomes
 
 
-def _back_up_locked(run: Run, why_full: str = "") -> list[Outcome]:
+def _back_up_locked(run: Run, why_full: str = "", *, accept_changed: bool = False) -> list[Outcome]:
     started = monotonic()
     for doubt in run.config.doubts:
         logger.warning("%s", doubt)
@@ -83,7 +85,10 @@ def _back_up_locked(run: Run, why_full: str = "") -> list[Outcome]:
             _refuse_mixture(destination)
             destination.claim()
             sweep(destination)
-        outcomes = [_one(run, destination, why_full) for destination in destinations]
+        outcomes = [
+            _one(run, destination, why_full, accept_changed=accept_changed)
+            for destination in destinations
+        ]
         for destination in destinations:
             prune_one(run, destination)
     with in_passing("cannot note where the backups lie"):
@@ -140,7 +145,7 @@ def merge_now(run: Run, *, before: str) -> None:
                 raise
 
 
-def _one(run: Run, destination: Destination, why_full: str) -> Outcome:
+def _one(run: Run, destination: Destination, why_full: str, *, accept_changed: bool) -> Outcome:
     name = destination.source.name
     where = "" if name == MAIN else f" of storage {name}"
     logger.info("backing up %s%s", printable(str(destination.source.filestorage)), where)
@@ -151,8 +156,9 @@ def _one(run: Run, destination: Destination, why_full: str) -> Outcome:
     clock = clock_of(run, points)
     if clock.sudden:
         warn_of(run, clock.doubt)
+    backup = partial(destination.backup, run.now, clock=clock, accept_changed=accept_changed)
     try:
-        outcome = destination.backup(run.now, clock=clock, why_full=why_full)
+        outcome = backup(why_full=why_full)
     except IntegrityError as error:
         if why_full or not _is_stored(run, error):
             raise
@@ -160,7 +166,7 @@ def _one(run: Run, destination: Destination, why_full: str) -> Outcome:
         spoilt.add(Problem(where=error.where, what=error.what))
         spoilt.remember()
         logger.warning("%s; nothing can be added to it, so a new chain begins", error)
-        outcome = destination.backup(run.now, clock=clock, why_full=damage.DAMAGED)
+        outcome = backup(why_full=damage.DAMAGED)
     for note in outcome.notes:
         logger.warning("%s", note)
     logger.info("%s", outcome.summary)
@@ -186,12 +192,18 @@ def _closing_line(outcomes: Sequence[Outcome], seconds: float) -> str:
 
 
 def incomplete(outcomes: Sequence[Outcome]) -> IntegrityError | None:
-    """Return the error that says what the restore points lack, None if they lack nothing."""
+    """Return the error that says what the restore points lack, or the site; None if nothing."""
     problems = [problem for outcome in outcomes for problem in outcome.point.problems]
-    if not problems:
+    doubts = [doubt for outcome in outcomes for doubt in outcome.point.doubts]
+    if not problems and not doubts:
         return None
-    return IntegrityError(
-        "; ".join(problems),
-        hint="everything else is backed up, and the next backup tries these again: let them be "
-        "readable, or look for them in older backups or in the trash of the site",
+    hint = (
+        "everything else is backed up, and the next backup tries these again: let them be "
+        "readable, or look for them in older backups or in the trash of the site"
     )
+    if not problems:
+        hint = (
+            "the restore point is whole, with these blobs as they were: put them back into the "
+            "site, or let the backups take them as they are now with --accept-changed-blobs"
+        )
+    return IntegrityError("; ".join([*problems, *doubts]), hint=hint)

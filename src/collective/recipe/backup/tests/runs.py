@@ -78,13 +78,18 @@ class Operated:
         )
 
     def backup(
-        self, *, files: Files | None = None, full: bool = False, destination: str = STANDARD
+        self,
+        *,
+        files: Files | None = None,
+        full: bool = False,
+        accept: bool = False,
+        destination: str = STANDARD,
     ) -> Outcome:
         """Back up, an hour after the last time."""
         self.now += timedelta(hours=1)
-        why_full = "a full backup was asked for" if full else ""
+        why_full = "a full backup was asked for" if full or accept else ""
         run = self.run("backup", files=files, destination=destination)
-        [outcome] = back_up(run, why_full=why_full)
+        [outcome] = back_up(run, why_full=why_full, accept_changed=accept)
         return outcome
 
     def restore(

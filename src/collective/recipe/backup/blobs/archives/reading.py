@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -22,11 +22,13 @@ from collective.recipe.backup.blobs.archives.owners import group_id, user_id
 from collective.recipe.backup.blobs.archives.seal import Mark, parse_mark
 from collective.recipe.backup.blobs.archives.stored import (
     PIECE_SIZE,
+    Seeking,
     Stored,
     Stream,
     damaged,
     explaining,
 )
+from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.gzipping import ahead
 from collective.recipe.backup.progress import Advance
 
@@ -74,7 +76,7 @@ class Content:
             piece = self._stream.some(min(self._left, PIECE_SIZE))
             if not piece:
                 # whoever takes the pieces is no part of us, and would not know what to say
-                raise damaged(self._stream.archive, f"{show(self._name)} is cut short")
+                raise self._cut_short()
             self._left -= len(piece)
             yield piece
 
@@ -86,10 +88,14 @@ class Content:
 
     def skip(self) -> None:
         """Pass over what was not taken and what fills the last block."""
-        for _piece in self:
-            pass
+        if not self._stream.skip(self._left):
+            raise self._cut_short()
+        self._left = 0
         self._stream.read(self._padding)
         self._padding = 0
+
+    def _cut_short(self) -> IntegrityError:
+        return damaged(self._stream.archive, f"{show(self._name)} is cut short")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +125,23 @@ def members(archive: Archive, advance: Advance) -> Iterator[Member]:
             yield member
         reader.check_rest()
         stored.check_seal()
+
+
+def glances(archive: Archive) -> Iterator[Member]:
+    """Yield what *archive* holds, without reading more of it than is asked for, if it can be.
+
+    It is not compared with its seal.  Raises as members.
+    """
+    with explaining(archive), ExitStack() as stack:
+        if archive.compressed:
+            stored = stack.enter_context(closing(Stored(archive, lambda _size: None)))
+            stream = Stream(archive, ahead(stored.pieces()))
+        else:
+            stream = Seeking(archive)
+        stack.enter_context(closing(stream))
+        reader = Reader(stream, sealed=True)
+        while member := reader.next():
+            yield member
 
 
 def mark_of(archive: Archive) -> Mark | None:

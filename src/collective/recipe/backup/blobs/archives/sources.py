@@ -53,10 +53,14 @@ class Opened(NamedTuple):
 
 
 class Sources:
-    """Files below several *roots*, of which the first that has one counts."""
+    """Files below several *roots*, of which the first that has one counts.
 
-    def __init__(self, roots: Sequence[Path], *, care: bool) -> None:
+    Where *first* has a file, it comes from there all the same.
+    """
+
+    def __init__(self, roots: Sequence[Path], *, first: Path | None = None, care: bool) -> None:
         self.roots = roots
+        self._places = [first, *roots] if first else roots
         self._care = care
 
     def found(self, path: str) -> tuple[Path, os.stat_result]:
@@ -99,7 +103,7 @@ class Sources:
             raise
 
     def _open(self, entry: Entry) -> tuple[str, int]:
-        for root in self.roots:
+        for root in self._places:
             place = os.path.join(root, entry.path)
             try:
                 return place, os.open(place, _FLAGS)

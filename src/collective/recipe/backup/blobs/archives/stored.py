@@ -18,7 +18,7 @@ from collective.recipe.backup.blobs.archives.seal import sealed, size_of_seal
 from collective.recipe.backup.errors import IntegrityError, from_os_error
 from collective.recipe.backup.gzipping import BAD_GZIP, inflating
 from collective.recipe.backup.progress import Advance
-from collective.recipe.backup.smallfile import regular
+from collective.recipe.backup.smallfile import open_regular, regular
 
 PIECE_SIZE = 1 << 20
 
@@ -106,6 +106,35 @@ class Stream:
             parts.append(bytes(part))
             size -= len(part)
         return b"".join(parts)
+
+    def skip(self, size: int) -> bool:
+        """Pass over *size* bytes; False if there are not so many."""
+        while size and (piece := self.some(min(size, PIECE_SIZE))):
+            size -= len(piece)
+        return not size
+
+
+class Seeking(Stream):
+    """The bytes of an archive that is not compressed; what nobody asks for is not read."""
+
+    def __init__(self, archive: Archive) -> None:
+        """Open *archive*.  Raises OSError."""
+        self.archive = archive
+        self._file = open_regular(archive.path)
+        self._size = os.fstat(self._file.fileno()).st_size
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def some(self, limit: int) -> memoryview:
+        """Return at least one byte and at most *limit*; none at the end."""
+        with explaining(self.archive):
+            return memoryview(self._file.read(min(limit, PIECE_SIZE)))
+
+    def skip(self, size: int) -> bool:
+        """Pass over *size* bytes; False if there are not so many."""
+        return self._file.seek(size, os.SEEK_CUR) <= self._size
 
 
 @contextmanager

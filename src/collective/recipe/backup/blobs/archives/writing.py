@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from blake3 import blake3
 
@@ -30,6 +31,18 @@ from collective.recipe.backup.times import Tid
 _BLOCK_SIZE = 1 << 20
 
 
+class Supply(NamedTuple):
+    """What an archive of all takes that is not at the source.
+
+    Blobs in the directory *first* take the place of those at the source; those in *others* are
+    taken where the source has none.  *also* are blobs of both that the source may not even name.
+    """
+
+    also: Sequence[BlobId] = ()
+    others: Sequence[Path] = ()
+    first: Path | None = None
+
+
 def write_full(  # noqa: PLR0913  files and progress come from outside, as everywhere
     source: Path,
     archive: Archive,
@@ -38,27 +51,27 @@ def write_full(  # noqa: PLR0913  files and progress come from outside, as every
     files: Files,
     progress: Progress,
     stamp: str | None = None,
-    rescued: tuple[Path, Sequence[BlobId]] | None = None,
+    supply: Supply | None = None,
 ) -> Copied:
     """Write all of *source* but the blobs later than *until* to *archive*.
 
     Blobs that vanish meanwhile (a pack) are left out and counted.  *stamp* is noted in it,
-    for an archive that is to be numbered.  *rescued* is another directory with blobs that
-    *source* lacks, and which of them to take.  Blobs that cannot be read are counted as lost,
-    and some are named.  Raises BackupError when the source as a whole cannot be read.
+    for an archive that is to be numbered.  *supply* says what to take from elsewhere.  Blobs
+    that cannot be read are counted as lost, and some are named.  Raises BackupError when the
+    source as a whole cannot be read.
     """
     _check_places(source, archive)
-    other, also = rescued or (source, ())
+    supply = supply or Supply()
 
     def write(sources: Sources, advance: Advance) -> Packing:
         packing = Packing(sources, advance)
         wanted = (entry for entry in walk(source) if not entry.is_later(until))
-        entries = chain(wanted, _entries(source, also))
+        entries = _joined(wanted, _entries(source, supply.also))
         _write(archive, packing.pieces(Mark(None, stamp), entries), files, source)
         return packing
 
     with progress.phase("blobs", 0, "files") as advance:
-        packing = _packed([source, other], advance, write)
+        packing = _packed([source, *supply.others], advance, write, first=supply.first)
     return replace(
         _sum(packing),
         foreign=packing.foreign,
@@ -125,15 +138,19 @@ def _rounds(
 
 
 def _packed(
-    roots: Sequence[Path], advance: Advance, write: Callable[[Sources, Advance], Packing]
+    roots: Sequence[Path],
+    advance: Advance,
+    write: Callable[[Sources, Advance], Packing],
+    *,
+    first: Path | None = None,
 ) -> Packing:
     """Write an archive; once more, with care, if a large file cannot be read to its end."""
     try:
-        return write(Sources(roots, care=False), advance)
+        return write(Sources(roots, first=first, care=False), advance)
     except NotAtOnce:
         pass
     try:
-        return write(Sources(roots, care=True), lambda _number: None)
+        return write(Sources(roots, first=first, care=True), lambda _number: None)
     except NotAtOnce as error:
         raise error.why from error
 
@@ -148,6 +165,15 @@ def _sum(packing: Packing) -> Copied:
         left=packing.left.first,
         reasons=tuple(packing.left.reasons),
     )
+
+
+def _joined(entries: Iterable[Entry], also: Iterable[Entry]) -> Iterator[Entry]:
+    """Yield *entries*, and those of *also*, which are few, that are not among them."""
+    rest = {entry.path: entry for entry in also}
+    for entry in entries:
+        rest.pop(entry.path, None)
+        yield entry
+    yield from rest.values()
 
 
 def _entries(source: Path, ids: Iterable[BlobId]) -> Iterator[Entry]:

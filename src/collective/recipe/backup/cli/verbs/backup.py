@@ -31,6 +31,12 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         "--full", action="store_true", help="make a full backup even if an incremental would do"
     )
     parser.add_argument(
+        "--accept-changed-blobs",
+        action="store_true",
+        help="make a full backup, and take blobs as they are now in the site where they are not "
+        "as they were backed up once",
+    )
+    parser.add_argument(
         "--follow",
         action="store_true",
         help="keep running, and back up whenever the site has changed, until SIGTERM",
@@ -59,7 +65,8 @@ def _act(run: Run, namespace: argparse.Namespace, _answers: Answers) -> int:
     if namespace.follow:
         _follow(run, namespace.every)
     else:
-        back_up(run, why_full=_why_full(run, namespace))
+        accept = namespace.accept_changed_blobs
+        back_up(run, why_full=_why_full(run, namespace), accept_changed=accept)
     return DONE
 
 
@@ -67,6 +74,8 @@ def _why_full(run: Run, namespace: argparse.Namespace) -> str:
     """Return why the backup is to be a full one, "" if it need not."""
     if namespace.full:
         return "a full backup was asked for"
+    if namespace.accept_changed_blobs:
+        return "changed blobs are to be accepted"
     if run.destination in _ALWAYS_FULL:
         return _ALWAYS_FULL[run.destination]
     return "the option full is set" if run.config.options.full else ""
@@ -95,6 +104,7 @@ VERB = Verb(
         ("", "add what is new since the last backup"),
         ("--quiet", "the same from cron: mail comes only if something is wrong"),
         ("--full", "begin a new chain with a full backup"),
+        ("--accept-changed-blobs", "take blobs as they are now that are not as they were"),
         ("--follow --every 60", "keep running, and look each minute whether there is news"),
     ),
     declare=_declare,

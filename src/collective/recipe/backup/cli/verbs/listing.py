@@ -77,6 +77,7 @@ def point_as_json(point: RestorePoint, now: datetime) -> dict[str, object]:
         "damaged": point.damaged,
         "forgotten": point.forgotten,
         "problems": list(point.problems),
+        "doubts": list(point.doubts),
     }
 
 
@@ -137,7 +138,8 @@ def _kind(point: RestorePoint) -> str:
 
 def _state(point: RestorePoint) -> str:
     if point.whole:
-        return "whole, as far as known" if point.forgotten else "whole"
+        whole = "whole, as far as known" if point.forgotten else "whole"
+        return "; ".join([whole, *point.doubts])
     problems = "; ".join(point.problems)
     return problems if point.restorable else f"cannot be restored: {problems}"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.holdings import Holding
@@ -22,6 +22,18 @@ PACKED_AWAY = ".old"
 """What ZODB adds to the name of a blobstorage for the blobs that a pack took out of it."""
 
 
+class Trust(NamedTuple):
+    """What a backup may build upon.
+
+    Of what is called as one of *doubted* damage was found: nothing is linked to a file of theirs
+    that has not been read.  With *accept* blobs that are not as they were backed up once are
+    taken as they are now.
+    """
+
+    doubted: Collection[str] = ()
+    accept: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Demand:
     """The blobs that a restore point is to have.
@@ -29,9 +41,9 @@ class Demand:
     They are those up to the transaction *until*; *stamp* names what is made for them.
     *before* is what holds those of the restore point before it in its chain (None: it
     begins one).  *named* gives the blobs that the records name, *new* those of them that
-    *before* may lack; without a log there is nobody to name any.  Of those *doubted*
-    damage was found: nothing is linked to a file of theirs that has not been read.  *scan*
-    says that no log tells all: something besides blobs could not be copied last time.
+    *before* may lack; without a log there is nobody to name any.  *scan* says that no log tells
+    all: something besides blobs could not be copied last time.  *differing* are blobs that the
+    source lacked then, or had otherwise than they had been backed up.
     """
 
     stamp: str
@@ -39,8 +51,9 @@ class Demand:
     before: str | None = None
     named: Callable[[], Iterable[BlobId]] = tuple
     new: Callable[[], Iterable[BlobId]] = tuple
-    doubted: Collection[str] = ()
     scan: bool = False
+    differing: tuple[BlobId, ...] = ()
+    trust: Trust = Trust()
 
 
 @dataclass(frozen=True, kw_only=True)

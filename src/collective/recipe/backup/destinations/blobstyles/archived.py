@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from collective.recipe.backup.blobs import latest
 from collective.recipe.backup.blobs.archives import verify
+from collective.recipe.backup.blobs.archives.earlier import differing, unpack
 from collective.recipe.backup.blobs.archives.names import (
     Archive,
     find_archives,
     make_room,
     planned,
 )
-from collective.recipe.backup.blobs.archives.writing import write_delta, write_full
-from collective.recipe.backup.blobs.copied import Copied
+from collective.recipe.backup.blobs.archives.writing import Supply, write_delta, write_full
+from collective.recipe.backup.blobs.copied import NAMED, Copied, Left
+from collective.recipe.backup.blobs.copying import changed, taken_over
 from collective.recipe.backup.blobs.digesting import is_legible
 from collective.recipe.backup.blobs.holdings import Archived
 from collective.recipe.backup.blobs.layout import layout_of, walk
 from collective.recipe.backup.destinations.blobstyles import Demand, Found, Workshop
 from collective.recipe.backup.destinations.room import LEAST_SHARE
-from collective.recipe.backup.errors import explained
+from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.model import BlobId
-from collective.recipe.backup.times import stamp_after
+from collective.recipe.backup.times import Tid, stamp_after
 
 
 class FullArchives:
@@ -39,11 +42,24 @@ class FullArchives:
         anew, in the second case only if one of those can be read by now.
         """
         archive = self._planned(demand.stamp)
-        if demand.before == archive.name and not any(map(self._is_legible, demand.new())):
-            return archive.name, Copied().lacking(demand.new())
-        copied = self._write(archive, demand)
+        before = found.get(archive.name)
+        is_whole = demand.before == archive.name and not any(map(self._is_legible, demand.new()))
+        if is_whole and isinstance(before, Archived):
+            return archive.name, self._still_differing(before, demand).lacking(demand.new())
+        earlier = [each for each in found.values() if isinstance(each, Archived)]
+        copied = self._write(archive, demand, earlier[-1].chain if earlier else ())
         self._publish(archive, found)
         return archive.name, copied
+
+    def _still_differing(self, before: Archived, demand: Demand) -> Copied:
+        """Return which of the blobs that were not as in *before* are not so still."""
+        if not demand.differing:
+            return Copied()
+        now = self._unlike(before.chain, demand.until)
+        still = tuple(
+            blob for blob in demand.differing if blob in now or not self._is_legible(blob)
+        )
+        return Copied(differ=len(still), differing=still)
 
     def share(self, found: Found) -> tuple[float, float]:  # noqa: ARG002  nothing is linked
         """Return all, or what gzip leaves of it; see Style."""
@@ -63,15 +79,69 @@ class FullArchives:
         path = layout_of(self._shop.source).path(blob)
         return any(is_legible(source, path) for source in self._sources())
 
-    def _write(self, archive: Archive, demand: Demand) -> Copied:
-        """Write all; check the pair: a record may name what the scan did not find or read."""
-        copied = self._write_full(archive, demand, [])
-        lacking = list(verify.missing([archive], self._absent(demand, copied)))
-        rescued = [blob for blob in lacking if self._is_legible(blob)]
-        if rescued:
-            copied = self._write_full(archive, demand, rescued)
-            lacking = list(verify.missing([archive], lacking))
-        return copied.lacking(lacking)
+    def _write(self, archive: Archive, demand: Demand, earlier: Sequence[Archive]) -> Copied:
+        """Write all; check the pair: a record may name what the scan did not find or read.
+
+        Of blobs that the source has lost, or otherwise than *earlier* has them, the copy that
+        was made first is taken, unless they are to be accepted as they are.
+        """
+        if demand.trust.accept:
+            earlier = ()
+        with self._aside() as aside:
+            upheld = self._taken(
+                differing(earlier, self._shop.source, demand.until), earlier, aside
+            )
+            copied = self._write_full(archive, demand, Supply(first=aside if upheld else None))
+            lacking = list(verify.missing([archive], self._absent(demand, copied)))
+            here = [blob for blob in lacking if self._is_legible(blob)]
+            kept = self._taken(set(lacking).difference(here), earlier, aside)
+            if here or kept:
+                also = [*here, *kept]
+                supply = Supply(also, [self._shop.packed_away], aside if upheld or kept else None)
+                copied = self._write_full(archive, demand, supply)
+                lacking = list(verify.missing([archive], lacking))
+        return self._told(copied, upheld, kept, earlier).lacking(lacking)
+
+    def _unlike(self, earlier: Sequence[Archive], until: Tid) -> Collection[BlobId]:
+        """Return the blobs that the source has otherwise than *earlier* archives."""
+        with suppress(BackupError):  # damage to those is told by verify, and nothing is taken
+            return set(differing(earlier, self._shop.source, until))
+        return ()
+
+    @contextmanager
+    def _aside(self) -> Iterator[Path]:
+        """Give a name for a directory, which is gone after the body."""
+        files = self._shop.files
+        directory = files.partial_name(self._shop.directory / "earlier")
+        try:
+            yield directory
+        finally:
+            files.clear(directory)
+
+    def _taken(
+        self, blobs: Collection[BlobId], earlier: Sequence[Archive], aside: Path
+    ) -> list[BlobId]:
+        """Put those of *blobs* aside that *earlier* has; return which these are."""
+        if not blobs or not earlier:
+            return []
+        return unpack(earlier, blobs, self._shop.source, aside, self._shop.files)
+
+    def _told(
+        self,
+        copied: Copied,
+        upheld: Sequence[BlobId],
+        kept: Sequence[BlobId],
+        earlier: Sequence[Archive],
+    ) -> Copied:
+        """Return *copied* with what was taken from *earlier* archives."""
+        layout, left = layout_of(self._shop.source), Left()
+        for blob in upheld:
+            left.give(changed(self._shop.source / layout.path(blob), earlier[-1].path))
+        for blob in kept:
+            left.give(taken_over(f"{blob}", earlier[-1].path))
+        blobs = (*upheld, *kept)
+        more = Copied(differ=len(blobs), differing=blobs[:NAMED], reasons=tuple(left.reasons))
+        return copied + more
 
     def _absent(self, demand: Demand, copied: Copied) -> Iterable[BlobId]:
         """Yield the named blobs that an archive of all may lack; *copied* tells of that."""
@@ -84,8 +154,7 @@ class FullArchives:
             if blob in noted or not (root / layout.path(blob)).is_file():
                 yield blob
 
-    def _write_full(self, archive: Archive, demand: Demand, rescued: list[BlobId]) -> Copied:
-        old = self._shop.packed_away
+    def _write_full(self, archive: Archive, demand: Demand, supply: Supply) -> Copied:
         return write_full(
             self._shop.source,
             archive,
@@ -93,7 +162,7 @@ class FullArchives:
             files=self._shop.files,
             progress=self._shop.progress,
             stamp=demand.stamp,
-            rescued=(old, rescued) if rescued and old.is_dir() else None,
+            supply=supply,
         )
 
     def _publish(self, archive: Archive, found: Found) -> None:  # noqa: ARG002  for the numbered
@@ -137,8 +206,9 @@ class IncrementalArchives(FullArchives):
         if demand.scan or any(entry.foreign for entry in walk(self._shop.source)):
             # no log says when such a thing changes
             return super().back_up(demand, found)
+        still = self._still_differing(before, demand)
         if before.stamp == demand.stamp and not any(map(self._is_legible, demand.new())):
-            return before.name, Copied().lacking(demand.new())
+            return before.name, still.lacking(demand.new())
         copied = write_delta(
             self._sources(),
             archive,
@@ -146,7 +216,7 @@ class IncrementalArchives(FullArchives):
             files=self._shop.files,
             progress=self._shop.progress,
         )
-        return (before.name, Copied()) if copied is None else (archive.name, copied)
+        return (before.name, still) if copied is None else (archive.name, still + copied)
 
     def _can_be_built_on(self, before: Archived, archive: Archive) -> bool:
         """Tell whether *before* is ours and the newest but for *archive* itself.

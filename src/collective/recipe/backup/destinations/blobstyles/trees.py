@@ -11,7 +11,8 @@ from collective.recipe.backup.blobs.copying import Transfer
 from collective.recipe.backup.blobs.holdings import Tree
 from collective.recipe.backup.blobs.numbered import NumberedSet, rotate_in
 from collective.recipe.backup.blobs.sets import BlobSet
-from collective.recipe.backup.blobs.snapshots import carry_over
+from collective.recipe.backup.blobs.snapshots import still_differing
+from collective.recipe.backup.blobs.taking_over import carry_over, rescue
 from collective.recipe.backup.destinations.blobstyles import Demand, Found, Workshop
 from collective.recipe.backup.model import BlobId
 
@@ -34,7 +35,7 @@ class EachBackup:
         if isinstance(begun, Tree):
             if not begun.ours:
                 return name, copied
-            blob_set = begun.blob_set
+            blob_set, copied = begun.blob_set, self._differing(begun.blob_set, demand)
         else:
             blob_set, copied = self._begin(demand, found)
         before, wanted = found.get(demand.before or ""), demand.named()
@@ -45,7 +46,23 @@ class EachBackup:
                     before.blob_set, blob_set, until=demand.until, files=self._shop.files
                 )
         copied += self.extend(blob_set, sets.missing(blob_set, wanted))
+        if copied.lost and not demand.trust.accept:
+            copied = self._rescued(copied, blob_set, demand, found)
         return self.publish(blob_set), copied
+
+    def _differing(self, blob_set: BlobSet, demand: Demand) -> Copied:
+        """Return which of the blobs that were not as in the set are not so still."""
+        still = tuple(still_differing(blob_set, self._shop.source, demand.differing))
+        return Copied(differ=len(still), differing=still)
+
+    def _rescued(self, copied: Copied, blob_set: BlobSet, demand: Demand, found: Found) -> Copied:
+        """Take from earlier trees, the newest first, what is lost; return the sum of all."""
+        named = demand.new if demand.before == blob_set.name else demand.named
+        for each in reversed(list(found.values())):
+            if isinstance(each, Tree) and each.name != blob_set.name:
+                lost = sets.missing(blob_set, named())
+                copied += rescue(each.blob_set, blob_set, lost, self._shop.files)
+        return copied.lacking(sets.missing(blob_set, named()))
 
     def share(self, found: Found) -> tuple[float, float]:
         """Return nothing where there are blobs to link to; see Style."""
@@ -61,7 +78,7 @@ class EachBackup:
     def _begin(self, demand: Demand, found: Found) -> tuple[BlobSet, Copied]:
         trees = [each for each in found.values() if isinstance(each, Tree)]
         by = self._by
-        if trees and trees[-1].name in demand.doubted:
+        if trees and trees[-1].name in demand.trust.doubted:
             by = partial(by, doubted=True)
         return sets.begin(
             self._shop.source,
@@ -72,6 +89,7 @@ class EachBackup:
             files=self._shop.files,
             progress=self._shop.progress,
             by=by,
+            accept=demand.trust.accept,
         )
 
     def extend(self, blob_set: BlobSet, wanted: Iterable[BlobId]) -> Copied:
@@ -98,7 +116,8 @@ class EachChain(EachBackup):
         """Extend what the restore point before has, or begin; see Style."""
         before = found.get(demand.before or "")
         if isinstance(before, Tree) and before.blob_set.plain and not demand.scan:
-            return before.name, self.extend(before.blob_set, demand.new())
+            differing = self._differing(before.blob_set, demand)
+            return before.name, differing + self.extend(before.blob_set, demand.new())
         return super().back_up(demand, found)
 
 

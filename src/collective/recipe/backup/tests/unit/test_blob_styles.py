@@ -162,15 +162,16 @@ def test_blobs_that_a_pack_removes_meanwhile_stay_in_the_chain_or_are_named(
     blobs[0].unlink()
 
     if options.get("archive_blob") and not options.get("incremental_blobs"):
-        with pytest.raises(IntegrityError, match="1 blobs were missing"):
+        with pytest.raises(IntegrityError, match="1 blobs of the site are gone"):
             operated.backup()
-        assert not operated.points()[-1].whole
+        assert operated.points()[-1].whole
         blobs[0].write_bytes(data)
         operated.backup()
     else:
         operated.backup()
 
     assert operated.points()[-1].whole
+    assert operated.points()[-1].doubts == ()
     assert staged(operated, None, tmp_path / "to") == contents
 
 
@@ -234,6 +235,121 @@ def test_a_new_blob_that_cannot_be_read_is_named_and_all_else_is_added(options) 
         assert operated.backup().point.whole
         assert staged(operated, None, directory / "with") == contents
         assert list(operated.destination().verify(Depth.RECORDS)) == []
+
+
+def spoil(path: Path, data: bytes) -> bytes:
+    """Let a blob of the site have other bytes; return those that it had."""
+    before, time = path.read_bytes(), path.stat().st_mtime
+    path.chmod(0o600)
+    path.write_bytes(data)
+    os.utime(path, (time + 2, time + 2))  # rsync sees whole seconds
+    return before
+
+
+def blobs_of(operated: Operated) -> list[Path]:
+    return sorted(operated.site.blobstorage.rglob("*.blob"), key=lambda path: path.name)
+
+
+LINKED = ("linked-first", "rsync-numbered")
+"""Styles whose first backup shares its bytes with the site, and what happens to them."""
+
+changed_styles = parametrized(
+    {"chain": {}, **{name: more for name, more in STYLES.items() if name not in LINKED}}
+)
+
+
+@pytest.mark.parametrize("data", [b"", b"FIRST", b"longer than it was"])
+@changed_styles
+def test_a_blob_that_is_not_as_it_was_backed_up_is_named_and_the_first_copy_stays(
+    site, tmp_path, options, data
+) -> None:
+    operated = Operated(site, **{"keep": 1, **options})
+    site.commit({"a": 1}, {"a": b"first", "b": b"other"})
+    operated.backup()
+    contents = site.contents()
+    sick, _other = blobs_of(operated)
+    first = spoil(sick, data)
+
+    for number in range(3):
+        with pytest.raises(IntegrityError, match="1 blobs of the site.*not as they were") as caught:
+            operated.backup(full=number < 2)
+        assert sick.stem in str(caught.value)
+        assert "--accept-changed-blobs" in caught.value.hint
+
+    [point] = operated.points()
+    assert point.whole
+    assert sick.stem in point.doubts[0]
+    assert staged(operated, None, tmp_path / "kept") == contents
+    assert list(operated.destination().verify(Depth.RECORDS)) == []
+    site.commit({"a": 2})
+    with pytest.raises(IntegrityError, match="1 blobs of the site.*not as they were"):
+        operated.backup()
+
+    # put back, it is well again
+    sick.write_bytes(first)
+    assert operated.backup().point.doubts == ()
+    assert not operated.backup().changed
+
+    # the user may want the new one
+    spoil(sick, data)
+    outcome = operated.backup(accept=True)
+    assert outcome.point.doubts == ()
+    assert staged(operated, None, tmp_path / "accepted") == site.contents()
+    assert operated.backup(full=True).point.doubts == ()
+
+
+@changed_styles
+def test_a_blob_that_the_site_has_lost_is_taken_over_from_an_earlier_chain(
+    site, tmp_path, options
+) -> None:
+    operated = Operated(site, **{"keep": 1, **options})
+    site.commit({"a": 1}, {"a": b"first", "b": b"other"})
+    operated.backup()
+    contents = site.contents()
+    gone, _other = blobs_of(operated)
+    data = gone.read_bytes()
+    gone.unlink()
+
+    for number in range(3):
+        with pytest.raises(IntegrityError, match="1 blobs of the site are gone"):
+            operated.backup(full=number < 2)
+
+    [point] = operated.points()
+    assert point.whole
+    assert staged(operated, None, tmp_path / "kept") == contents
+    assert list(operated.destination().verify(Depth.RECORDS)) == []
+    gone.write_bytes(data)
+    assert operated.backup().point.doubts == ()
+
+
+@changed_styles
+def test_a_blob_whose_time_alone_has_changed_is_no_other_one(site, options) -> None:
+    operated = Operated(site, **options)
+    site.commit({"a": 1}, {"a": b"first", "b": b"other"})
+    operated.backup()
+    for blob in blobs_of(operated):
+        os.utime(blob, (0, 0))
+    assert operated.backup(full=True).point.doubts == ()
+
+
+@changed_styles
+def test_a_blob_that_is_damaged_in_the_backup_does_not_take_the_place_of_a_good_one(
+    site, tmp_path, options
+) -> None:
+    operated = Operated(site, **options)
+    site.commit({"a": 1}, {"a": b"first" * 100, "b": b"other"})
+    operated.backup()
+    contents = site.contents()
+    for stored in operated.place().blobstorage.rglob("*"):
+        if stored.is_file() and not stored.is_symlink() and b"first" in stored.read_bytes():
+            stored.chmod(0o600)
+            stored.write_bytes(stored.read_bytes().replace(b"firstfirst", b"wrongwrong"))
+    for blob in blobs_of(operated):
+        os.utime(blob, (0, 0))  # so that size and time do not make them the same
+
+    operated.backup(full=True)
+
+    assert staged(operated, None, tmp_path / "to") == contents
 
 
 def blobs_restored(operated: Operated, directory: Path) -> set[str]:

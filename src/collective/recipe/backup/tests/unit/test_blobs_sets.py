@@ -291,7 +291,7 @@ class TestBegin:
             blob_set, copied = shelf.begin()
             assert (copied.files, copied.left_out, copied.left) == (2, 1, "secret")
             assert [reason.partition(": /")[0] for reason in copied.reasons] == [
-                "not backed up: cannot be read: Permission denied"
+                "cannot be read: Permission denied"
             ] * 2
             assert list(sets.missing(blob_set, [blob_id(1, 1), blob_id(2, 2)])) == [blob_id(1, 1)]
             assert sound(blob_set)
@@ -453,9 +453,7 @@ class TestExtend:
         with failing_reads(path):
             copied = shelf.extend(blob_set, blob, other)
         assert (copied.files, copied.lost, copied.missing) == (1, 1, (blob,))
-        assert copied.reasons[0].startswith(
-            f"not backed up: cannot be read: Input/output error: {path}"
-        )
+        assert copied.reasons[0].startswith(f"cannot be read: Input/output error: {path}")
         assert sound(blob_set)
         # it is healthy again
         assert shelf.extend(blob_set, blob).files == 1

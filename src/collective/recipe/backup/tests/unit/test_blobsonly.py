@@ -258,3 +258,35 @@ def test_what_cannot_be_read_is_named_and_all_else_is_backed_up(options) -> None
         assert operated.backup().changed
         assert staged(operated, None, directory / "with") == state
         assert not operated.backup().changed
+
+
+@each_style
+def test_a_blob_that_is_not_as_it_was_backed_up_is_named_and_the_first_copy_stays(
+    operated, tmp_path
+) -> None:
+    state = commit(operated, 1)
+    operated.backup()
+    sick = sorted(operated.site.blobstorage.rglob("*.blob"))[0]
+    sick.chmod(0o600)
+    sick.write_bytes(b"")
+    commit(operated, 2)
+    for _again in range(2):
+        with pytest.raises(IntegrityError, match="1 blobs of the site.*not as they were"):
+            operated.backup(full=True)
+    path = str(sick.relative_to(operated.site.blobstorage))
+    assert staged(operated, None, tmp_path / "kept")[path] == state[path]
+    assert operated.backup(accept=True).point.doubts == ()
+    assert staged(operated, None, tmp_path / "accepted")[path] == b""
+
+
+@pytest.mark.parametrize("options", [{}, {"blob_timestamps": False}])
+def test_a_blob_of_another_size_is_named_also_while_nothing_is_new(operated) -> None:
+    commit(operated, 1)
+    operated.backup()
+    sick = sorted(operated.site.blobstorage.rglob("*.blob"))[0]
+    sick.chmod(0o600)
+    sick.write_bytes(b"")
+    for _again in range(2):
+        with pytest.raises(IntegrityError, match="1 blobs of the site.*not as they were"):
+            operated.backup()
+    assert len(operated.points()) == 1

@@ -131,3 +131,21 @@ def test_success_is_0(site):
     site.commit({"page": 1}, {"file": b"data"})
     scripts = Scripts(site)
     assert [scripts(verb).returncode for verb in ("backup", "list", "restore")] == [DONE] * 3
+
+
+def test_a_changed_blob_is_3_until_it_is_accepted(site):
+    site.commit({"page": 1}, {"file": b"data"})
+    scripts = Scripts(site)
+    assert scripts("backup").returncode == DONE
+    [blob] = site.blobstorage.rglob("*.blob")
+    blob.chmod(0o600)
+    blob.write_bytes(b"")
+    for arguments in (["--full"], []):
+        done = scripts("backup", "-q", *arguments)
+        assert done.returncode == IntegrityError.exit_code
+        assert "not as they were backed up once" in done.stderr
+        assert "--accept-changed-blobs" in done.stderr
+    listed = scripts("list")
+    assert "whole; 1 blobs of the site" in listed.stdout
+    assert scripts("backup", "--accept-changed-blobs").returncode == DONE
+    assert scripts("backup", "--full").returncode == DONE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,8 @@ from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.blobs.rsync import ByRsync
 from collective.recipe.backup.blobs.sets import BlobSet
-from collective.recipe.backup.blobs.snapshots import (
-    LinkedFirst,
-    carry_over,
-    still_lacks,
-)
+from collective.recipe.backup.blobs.snapshots import LinkedFirst, still_lacks
+from collective.recipe.backup.blobs.taking_over import carry_over, rescue
 from collective.recipe.backup.blobs.verify import verify_contents
 from collective.recipe.backup.errors import CommandFailed
 from collective.recipe.backup.progress import Silent
@@ -130,8 +128,62 @@ def test_damage_is_not_taken_over_as_if_it_was_sound(shelf) -> None:
     second, _copied = shelf.begin(SECOND, first)
     copied = carry_over(first, second, until=LAST_TID, files=NoLinks())
     assert (copied.files, copied.lost, copied.missing) == (0, 1, (A,))
-    assert copied.reasons == (f"not backed up: a blob of an earlier backup is damaged: {damaged}",)
+    assert copied.reasons == (f"a blob of an earlier backup is damaged: {damaged}",)
     assert sound(second)
+
+
+def test_what_the_source_has_lost_is_rescued_and_told(shelf) -> None:
+    first, _copied = shelf.begin(FIRST)
+    shelf.lose(A)
+    second, _copied = shelf.begin(SECOND, first)
+    copied = rescue(first, second, [A, C], Hasty())
+    assert (copied.files, copied.lost) == (0, 0)
+    assert (copied.differ, copied.differing) == (1, (A,))
+    assert str(first.root / Layout.BUSHY.path(A)) in copied.reasons[0]
+    assert sound(second)
+    assert list(sets.missing(second, [A, B, C])) == [C]
+
+
+def test_what_is_damaged_is_not_rescued(shelf) -> None:
+    first, _copied = shelf.begin(FIRST)
+    damaged = first.root / Layout.BUSHY.path(A)
+    damaged.chmod(0o600)
+    damaged.write_bytes(b"damage")
+    shelf.lose(A)
+    second, _copied = shelf.begin(SECOND, first)
+    copied = rescue(first, second, [A], Hasty())
+    assert (copied.differ, copied.lost) == (0, 0)
+    assert "damaged" in copied.reasons[0]
+    assert list(sets.missing(second, [A])) == [A]
+
+
+def test_what_an_older_release_has_kept_is_rescued_too(shelf, tmp_path) -> None:
+    theirs = BlobSet(shelf.directory / f"blobstorage.{FIRST}", "blobstorage")
+    shutil.copytree(shelf.source, theirs.root)
+    shelf.lose(A)
+    second, _copied = shelf.begin(SECOND, theirs)
+    assert rescue(theirs, second, [A], Hasty()).differing == (A,)
+    assert sound(second)
+
+
+@pytest.mark.parametrize("touched", [True, False])
+def test_without_a_digest_it_is_the_time_that_tells_which_of_two_has_changed(
+    shelf, touched
+) -> None:
+    theirs = BlobSet(shelf.directory / f"blobstorage.{FIRST}", "blobstorage")
+    shutil.copytree(shelf.source, theirs.root)
+    live, stored = (root / Layout.BUSHY.path(A) for root in (shelf.source, theirs.root))
+    before, status = live.read_bytes(), live.stat()
+    live.chmod(0o600)
+    live.write_bytes(b"X" + before[1:])
+    if not touched:
+        os.utime(live, ns=(status.st_atime_ns, status.st_mtime_ns))
+    second, copied = shelf.begin(SECOND, theirs)
+    assert (copied.differ, copied.differing) == (1, (A,))
+    assert (second.root / Layout.BUSHY.path(A)).read_bytes() == (
+        stored if touched else live
+    ).read_bytes()
+    assert ("stays in the backups" in copied.reasons[0]) is touched
 
 
 def test_a_storage_that_was_migrated_in_between_is_not_doubled(tmp_path) -> None:
@@ -197,6 +249,7 @@ def foreign(shelf: Shelf, text: str) -> None:
         (lambda shelf: (shelf.source / "link").unlink(), False, False),
         (lambda shelf: Hasty().symlink("elsewhere", shelf.source / "link"), False, False),
         (lambda shelf: (shelf.source / "tmp").mkdir(), True, True),
+        (lambda shelf: put(shelf.source, A, b"cut").chmod(0o400), False, True),
     ],
 )
 def test_what_changed_is_seen(shelf, change, current, besides_blobs) -> None:

@@ -1,0 +1,105 @@
+"""What archives made earlier hold of blobs that the source has lost or changed since.
+
+A blob never changes, so the copy that was made of it first is the right one.  An archive has
+no list of digests: what it holds is compared by size and time, as its headers have them, and
+by its bytes where these differ.  Bytes that are to take the place of others come from an
+archive that was read to its seal.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from collective.recipe.backup.blobs.archives.names import Archive
+from collective.recipe.backup.blobs.archives.reading import Content, Member, What, glances, members
+from collective.recipe.backup.blobs.digesting import regular, unchanged
+from collective.recipe.backup.blobs.layout import blob_of, layout_of
+from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.model import BlobId
+from collective.recipe.backup.times import Tid
+
+
+def differing(chain: Sequence[Archive], source: Path, until: Tid) -> list[BlobId]:
+    """Return the blobs up to *until* that *source* has otherwise than *chain*, a whole one.
+
+    What it lacks, or what cannot be read there, is none of them.
+    """
+    layout = layout_of(source)
+    found: dict[BlobId, None] = {}
+    for archive in chain:
+        for blob, member in _blobs(glances(archive)):
+            there = None if blob.tid > until else regular(source / layout.path(blob))
+            if there is None:
+                continue
+            found.pop(blob, None)
+            if not unchanged(there, member.status) and _differs(
+                source / layout.path(blob), member.content
+            ):
+                found[blob] = None
+    return list(found)
+
+
+def _blobs(found: Iterator[Member]) -> Iterator[tuple[BlobId, Member]]:
+    for member in found:
+        blob = blob_of(member.path) if member.what is What.FILE else None
+        if blob is not None:
+            yield blob, member
+
+
+def _differs(path: Path, content: Content) -> bool:
+    """Tell whether the file at *path* can be read and has other bytes than *content*."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        with suppress(OSError):
+            return not _is_same(descriptor, content)
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _is_same(descriptor: int, content: Content) -> bool:
+    offset = 0
+    for piece in content:
+        if os.pread(descriptor, len(piece), offset) != piece:
+            return False
+        offset += len(piece)
+    return not os.pread(descriptor, 1, offset)
+
+
+def unpack(
+    chain: Sequence[Archive], wanted: Collection[BlobId], source: Path, target: Path, files: Files
+) -> list[BlobId]:
+    """Write those of *wanted* that *chain* holds to *target*, each at its path in *source*.
+
+    Returns which these are.  What an archive holds that is damaged does not count.
+    """
+    layout, got = layout_of(source), set[BlobId]()
+    for archive in chain:
+        new: set[BlobId] = set()
+        try:
+            for blob, member in _blobs(members(archive, lambda _size: None)):
+                if blob in wanted:
+                    _write(member, target / layout.path(blob), files)
+                    new.add(blob)
+        except BackupError:  # verify tells
+            for blob in new:
+                files.clear(target / layout.path(blob))
+            got -= new
+        else:
+            got |= new
+    return [blob for blob in wanted if blob in got]
+
+
+def _write(member: Member, place: Path, files: Files) -> None:
+    files.make_directories(place.parent)
+    files.clear(place)
+    with files.filling(place, member.status) as writer:
+        for piece in member.content:
+            writer.write(piece)
