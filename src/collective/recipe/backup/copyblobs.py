@@ -31,7 +31,8 @@ from collective.recipe.backup.blobs import holdings
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.copying import Transfer
 from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
-from collective.recipe.backup.blobs.layout import refuse_cache, walk
+from collective.recipe.backup.blobs.layout import walk
+from collective.recipe.backup.blobs.marker import refuse_cache
 from collective.recipe.backup.blobs.rsync import PROGRAM, ByRsync
 from collective.recipe.backup.blobs.snapshots import LinkedFirst
 from collective.recipe.backup.chronology import judge

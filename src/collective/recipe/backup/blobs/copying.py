@@ -253,6 +253,15 @@ def changed(live: Path, earlier: Path | None) -> BackupError:
     )
 
 
+def misplaced(live: Path) -> BackupError:
+    """Return what to say of a blob that lies where ZODB does not look for it."""
+    return BackupError(
+        "this blob lies where the layout of the blobstorage has none, so ZODB does not find it",
+        where=live,
+        hint="it was backed up as it should be: restore the blobs, or correct the file .layout",
+    )
+
+
 def taken_over(what: str, earlier: Path) -> BackupError:
     """Return what to say of a blob, *what*, that only an earlier backup has."""
     return BackupError(

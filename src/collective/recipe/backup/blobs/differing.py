@@ -14,7 +14,7 @@ from pathlib import Path
 from collective.recipe.backup.blobs.comparing import Task, TooDifferent, compare
 from collective.recipe.backup.blobs.copied import Copied, Tally
 from collective.recipe.backup.blobs.copying import How
-from collective.recipe.backup.blobs.layout import layout_of
+from collective.recipe.backup.blobs.marker import layout_of, marked
 from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.blobs.staging import Restoration, missing
 from collective.recipe.backup.errors import BackupError, explained
@@ -67,7 +67,8 @@ def stage_difference(  # noqa: PLR0913  files and progress come from outside, as
 def _is_fit(blob_set: BlobSet, live: Path, target: Path) -> bool:
     """Tell whether the files of *live* can be changed one by one."""
     try:
-        same_layout = live.is_dir() and layout_of(live) is layout_of(blob_set.root)
+        has_marker = marked(blob_set.root) is not None  # else a restore writes one
+        same_layout = has_marker and live.is_dir() and layout_of(live) is marked(blob_set.root)
     except BackupError:
         return False
     return same_layout and _is_on_one_disk(live, target)

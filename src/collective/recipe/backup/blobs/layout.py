@@ -23,20 +23,11 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
-from collective.recipe.backup.errors import ConfigurationError, IntegrityError
 from collective.recipe.backup.model import BlobId, Oid
-from collective.recipe.backup.smallfile import UnfitError, read_small
 from collective.recipe.backup.times import Tid
 from collective.recipe.backup.unreadable import CannotReadError, unreadable
 
 MARKER = ".layout"
-_MARKER_SIZE = 1000
-_OF_A_CACHE = b"zeocache"
-_CACHE_HINT = (
-    "set blob_storage to the directory that the ZEO server writes to (blob-dir in its zeo.conf), "
-    "and back up on the machine where that is"
-)
-WHAT_A_CACHE_IS = "the blob cache of a ZEO client, and no blobstorage"
 
 _BYTE = "[0-9a-f]{2}"
 _NUMBER = f"(?:00|(?!00){_BYTE}(?:{_BYTE}){{0,7}})"  # ZODB finds it under no other spelling
@@ -108,54 +99,6 @@ class Layout(Enum):
         return f"{place}/0x{_shown(blob.tid)}.blob"
 
 
-def is_cache(root: Path) -> bool:
-    """Tell whether the directory *root* is one in which a ZEO client caches blobs.
-
-    ZEO says so in the marker.  It removes what was not used for long, and what the server has
-    besides was never there.
-    """
-    try:
-        data = read_small(root / MARKER, _MARKER_SIZE)
-    except OSError:
-        return False
-    return data is not None and data.strip() == _OF_A_CACHE
-
-
-def refuse_cache(root: Path) -> None:
-    """Raise ConfigurationError if the directory *root* is the blob cache of a ZEO client."""
-    if is_cache(root):
-        raise ConfigurationError(f"this is {WHAT_A_CACHE_IS}", where=root, hint=_CACHE_HINT)
-
-
-def layout_of(root: Path) -> Layout:
-    """Return the layout of the blobstorage at *root*.
-
-    Without a marker that can be read what is there decides, and for an empty directory ZODB's
-    default, bushy.  Raises IntegrityError when the marker names a layout that no blobstorage
-    has, or is no file that could.
-    """
-    try:
-        data = read_small(root / MARKER, _MARKER_SIZE)
-    except UnfitError as error:
-        what = f"cannot tell the layout of the blobstorage: {error.strerror}"
-        raise IntegrityError(what, where=root / MARKER, hint=error.hint) from error
-    except OSError:
-        data = None
-    if data is None:
-        blobs = (entry.path for entry in walk(root) if entry.blob)
-        first = next(blobs, None)
-        return Layout.LAWN if first and _LAWN.fullmatch(first) else Layout.BUSHY
-    name = data.strip().decode("utf-8", "replace")
-    try:
-        return Layout(name)
-    except ValueError:
-        hint = "blob_storage must be the directory that the ZEO server or the instance writes to"
-        what = f"no blobstorage has the layout {name[:40]!r}"
-        if data.strip() == _OF_A_CACHE:
-            what, hint = f"this is {WHAT_A_CACHE_IS}", _CACHE_HINT
-        raise IntegrityError(what, where=root / MARKER, hint=hint) from None
-
-
 def blob_of(path: str) -> BlobId | None:
     """Return which blob lies at *path* below a root, None if that is no place for one."""
     found = _match(path)
@@ -164,6 +107,15 @@ def blob_of(path: str) -> BlobId | None:
     oid = bytes.fromhex(found[1].replace("0x", "").replace("/", ""))
     tid = bytes.fromhex(found[2])
     return BlobId(Oid(oid.rjust(8, b"\0")), Tid(tid.rjust(8, b"\0")))
+
+
+def layout_at(path: str) -> Layout | None:
+    """Return the layout that has a blob at *path* below a root, None if none has."""
+    if not path.endswith(".blob"):
+        return None
+    if _BUSHY.fullmatch(path):
+        return Layout.BUSHY
+    return Layout.LAWN if _LAWN.fullmatch(path) else None
 
 
 def _match(path: str) -> re.Match[str] | None:

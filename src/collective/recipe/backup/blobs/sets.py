@@ -37,9 +37,16 @@ from collective.recipe.backup.blobs.copying import (
     attempted,
     changed,
     in_order,
+    misplaced,
 )
 from collective.recipe.backup.blobs.digesting import checksum_of, copied_whole
-from collective.recipe.backup.blobs.layout import Entry, Kind, layout_of, walk
+from collective.recipe.backup.blobs.layout import MARKER, Entry, Kind, Layout, order, walk
+from collective.recipe.backup.blobs.marker import (
+    laid_out,
+    layout_of,
+    missing_marker,
+    place_of,
+)
 from collective.recipe.backup.blobs.refusing import refusal
 from collective.recipe.backup.errors import (
     BackupError,
@@ -210,7 +217,9 @@ def begin(  # noqa: PLR0913  the last two come from outside, as everywhere
     if os.path.lexists(blob_set.path):
         raise BackupError("there is a blob set of this stamp already", where=blob_set.path)
     with explained("cannot back up the blobs", source), files.staging(blob_set.path) as partial:
-        wanted = (entry for entry in walk(source) if not entry.is_later(until))
+        marker = missing_marker(source)
+        entries = walk(source) if marker is None else _without_marker(source)
+        wanted = (entry for entry in entries if not entry.is_later(until))
         transfer = by(
             source=source,
             target=partial / source.name,
@@ -223,6 +232,8 @@ def begin(  # noqa: PLR0913  the last two come from outside, as everywhere
             tally = Tally(advance)
             with files.writing(partial / checksums.NAME) as writer:
                 done = transfer.run(_orders(wanted, known or ()))
+                if marker is not None:
+                    done = _with_marker(done, partial / source.name, marker, files)
                 checksums.write(_counted(done, tally), writer)
         copied = tally.sum()
         about = f"blob set 1\nforeign {copied.foreign}\n"
@@ -275,7 +286,7 @@ class Addition:
     def __init__(self, source: Path, blob_set: BlobSet, files: Files) -> None:
         self._source, self._target = source, blob_set.root
         # they differ when the storage was migrated since; ZODB knows both
-        self._source_layout, self._target_layout = layout_of(source), layout_of(blob_set.root)
+        self._source_layout, self._target_layout = laid_out(source), layout_of(blob_set.root)
         self._set = blob_set
         self._files = files
         self._touched: dict[Path, None] = {}
@@ -308,7 +319,7 @@ class Addition:
     def _originals(self, blob: BlobId) -> list[os.stat_result] | None:
         """Return what the directories of *blob* at the source are, None if it cannot be had."""
         path, found = "", []
-        for name in self._source_layout.path(blob).split("/"):
+        for name in place_of(self._source, self._source_layout, blob).split("/"):
             path = f"{path}/{name}" if path else name
             try:
                 status = (self._source / path).lstat()
@@ -342,10 +353,12 @@ class Addition:
         return None
 
     def _published(self, blob: BlobId, entry: Entry, kept: Checksum | None) -> Done:
-        source = self._source / self._source_layout.path(blob)
+        place = place_of(self._source, self._source_layout, blob)
+        source = self._source / place
+        lost = None if place == self._source_layout.path(blob) else misplaced(source)
         try:
             if kept and kept[1:] == checksum_of(source.parent, source.name)[1:]:
-                return Done(entry, How.KEPT, kept)
+                return Done(entry, How.KEPT, kept, lost)
             if kept and kept == self._recorded(entry.path):
                 return Done(entry, How.KEPT, kept, changed(source, self._target / entry.path))
             copy = partial(
@@ -355,7 +368,7 @@ class Addition:
                 room=self._set.room,
                 sync=False,
             )
-            return Done(entry, How.COPIED, copied_whole(entry.path, source, copy))
+            return Done(entry, How.COPIED, copied_whole(entry.path, source, copy), lost)
         except FileNotFoundError:
             if os.path.lexists(source):
                 raise
@@ -416,6 +429,28 @@ def as_far_as_legible(known: Iterable[Checksum]) -> Iterator[Checksum]:
     """
     with suppress(IntegrityError):
         yield from known
+
+
+def _without_marker(source: Path) -> Iterator[Entry]:
+    return (entry for entry in walk(source) if entry.path != MARKER)
+
+
+def _with_marker(done: Iterable[Done], root: Path, layout: Layout, files: Files) -> Iterator[Done]:
+    """Yield the same, and in its order the marker that the source lacks; write that."""
+    rest = iter(done)
+    for each in rest:
+        if order(each.entry.path) > order(MARKER):
+            yield _write_marker(root, layout, files)
+            yield each
+            break
+        yield each
+    yield from rest
+
+
+def _write_marker(root: Path, layout: Layout, files: Files) -> Done:
+    files.clear(root / MARKER)  # rsync may have made of it what the source has
+    files.write(root / MARKER, layout.value.encode("ascii"))
+    return Done(Entry(MARKER, Kind.MARKER), How.COPIED, checksum_of(root, MARKER))
 
 
 def _counted(done: Iterable[Done], tally: Tally) -> Iterator[Checksum]:

@@ -16,7 +16,8 @@ from collective.recipe.backup.blobs.digesting import (
     regular,
     unchanged,
 )
-from collective.recipe.backup.blobs.layout import Entry, Kind, blob_of, layout_of, walk
+from collective.recipe.backup.blobs.layout import MARKER, Entry, Kind, blob_of, walk
+from collective.recipe.backup.blobs.marker import laid_out
 from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.blobs.taking_over import digests_in
 from collective.recipe.backup.model import BlobId
@@ -43,11 +44,8 @@ def still_lacks(blob_set: BlobSet, source: Path, *, blobs: bool) -> Copied | Non
     *blobs* only what ZODB does not know is looked at, of which no log says that it changed.
     """
     left, lacking, differing = Left(), [], []
-    for entry, checksum in _beside(blob_set, source):
-        is_blob = entry.kind is Kind.BLOB if entry else checksum and blob_of(checksum.path)
-        if is_blob and not blobs:
-            continue
-        if is_blob and entry and checksum:
+    for entry, checksum in _beside(blob_set, source, blobs=blobs):
+        if entry and entry.kind is Kind.BLOB and checksum:
             if not _has_size(source, checksum) and (blob := entry.blob):
                 differing.append(blob)
                 left.give(changed(source / entry.path, blob_set.root / entry.path))
@@ -83,9 +81,16 @@ def _is_lacking(entry: Entry, checksum: Checksum | None) -> bool:
 Pair = tuple[Entry | None, Checksum | None]
 
 
-def _beside(blob_set: BlobSet, source: Path) -> Iterator[Pair]:
+def _beside(blob_set: BlobSet, source: Path, *, blobs: bool) -> Iterator[Pair]:
+    """Yield what *source* has beside what a set has of it, *blobs* only if they are asked for.
+
+    A set has a marker that is right, whatever the source has: that is passed over.
+    """
     entries = ((entry.path, entry) for entry in walk(source))
-    return side_by_side(entries, blob_set.checksums)
+    for entry, checksum in side_by_side(entries, blob_set.checksums):
+        path = entry.path if entry else checksum.path if checksum else MARKER
+        if path != MARKER and (blobs or not blob_of(path)):
+            yield entry, checksum
 
 
 def _same(blob_set: BlobSet, source: Path, pair: Pair) -> bool:
@@ -106,7 +111,7 @@ def _same(blob_set: BlobSet, source: Path, pair: Pair) -> bool:
 
 def still_differing(blob_set: BlobSet, source: Path, ids: Iterable[BlobId]) -> list[BlobId]:
     """Return those of *ids* that *source* still lacks, or has otherwise than the set."""
-    layout = layout_of(source)
+    layout = laid_out(source)
     return [
         blob
         for blob, known in digests_in(blob_set, ids).items()

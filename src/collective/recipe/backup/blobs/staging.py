@@ -18,6 +18,7 @@ from collective.recipe.backup.blobs.copied import Copied, Tally
 from collective.recipe.backup.blobs.copying import Done, How, Order, Transfer
 from collective.recipe.backup.blobs.digesting import checksum_of, regular, unchanged
 from collective.recipe.backup.blobs.layout import ALL, MARKER, Kind, Span, named, walk
+from collective.recipe.backup.blobs.marker import settle
 from collective.recipe.backup.blobs.readahead import Task, reading_ahead
 from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.contents import laid_out_in
@@ -70,6 +71,7 @@ def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
             for done in _all_files(blob_set, restoration.run(wanted(blob_set, until, size))):
                 tally.add(done)
                 unverified += done.checksum is None and done.entry.kind is not Kind.DIRECTORY
+        settle(target, files)
         files.sync_tree(target)
     return tally.sum() + Copied(unverified=unverified)
 

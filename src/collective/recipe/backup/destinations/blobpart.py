@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -23,6 +24,7 @@ from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.differing import stage_difference
 from collective.recipe.backup.blobs.foreign import foreign_of
 from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
+from collective.recipe.backup.blobs.marker import flaw_of
 from collective.recipe.backup.blobs.numbered import NumberedSet
 from collective.recipe.backup.blobs.older import disordered
 from collective.recipe.backup.blobs.sets import BlobSet
@@ -99,6 +101,12 @@ class BlobPart:
             return holding is not None
         now_lacking = still_lacks(holding.blob_set, self.source, blobs=False)
         return now_lacking is not None and now_lacking.left_out == known.left_out
+
+    def doubts(self) -> Iterator[str]:
+        """Yield in a sentence what keeps ZODB from finding the blobs of the site."""
+        flaw = flaw_of(self.source)
+        if flaw is not None:
+            yield f"{flaw} ({flaw.hint})"
 
     def back_up(
         self,
@@ -241,6 +249,7 @@ class BlobPart:
             yield from _untold(found.values())
 
     def _verify_tree(self, tree: Tree, until: Tid, reads: Reads | None) -> Iterator[Problem]:
+        yield from _misread(tree)
         if isinstance(tree.blob_set, NumberedSet):
             yield from tree.blob_set.verify_stamp()
         if reads is None:
@@ -314,6 +323,15 @@ def _is_held(blob_set: BlobSet) -> bool:
         )
         return True
     return False
+
+
+def _misread(tree: Tree) -> Iterator[Problem]:
+    """Yield what would keep ZODB from finding the blobs, if the tree was copied as it is."""
+    with suppress(OSError):  # told of the tree itself
+        flaw = flaw_of(tree.blob_set.root)
+        if flaw is not None:
+            hint = "a restore writes the one that belongs to the blobs; a copy of the tree needs it"
+            yield Problem(where=flaw.where, what=flaw.what, hint=hint, harmless=True)
 
 
 def _since(before: Manifest, log: TransactionLog, end: int) -> Iterator[BlobId]:

@@ -16,7 +16,8 @@ from itertools import islice
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.digesting import is_legible
 from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
-from collective.recipe.backup.blobs.layout import layout_of, walk
+from collective.recipe.backup.blobs.layout import walk
+from collective.recipe.backup.blobs.marker import laid_out, place_of
 from collective.recipe.backup.blobs.older import disordered
 from collective.recipe.backup.blobs.snapshots import still_lacks
 from collective.recipe.backup.chronology import Clock
@@ -107,7 +108,7 @@ class BlobsOnly:
             point=replace(
                 point,
                 problems=(*point.problems, *what_is_lacking(copied)),
-                doubts=tuple(what_differs(copied)),
+                doubts=(*what_differs(copied), *self._part.doubts()),
             ),
             changed=changed,
             summary=_summary(point, copied, changed=changed),
@@ -135,9 +136,9 @@ class BlobsOnly:
             return still_lacks(holding.blob_set, source, blobs=True)
         if any(entry.foreign for entry in walk(source)):
             return None
-        layout, unread = layout_of(source), []
+        layout, unread = laid_out(source), []
         for blob in self._part.lacking(holding.name, self._at_source()):
-            if is_legible(source, layout.path(blob)):
+            if is_legible(source, place_of(source, layout, blob)):
                 return None
             unread.append(blob)
         return Copied().lacking(unread)

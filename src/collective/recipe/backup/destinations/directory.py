@@ -207,8 +207,11 @@ class Directory:
             replaced = () if known else self._replaced(log, taken)
         if written != known:
             manifest.write(self.place.filestorage, written, self._files)
+        point = point_of(written)
+        if self._blobs is not None:
+            point = replace(point, doubts=(*point.doubts, *self._blobs.doubts()))
         return Outcome(
-            point=point_of(written),
+            point=point,
             changed=written != known,
             summary=_summary(taken, copied),
             phases=watch.seconds,

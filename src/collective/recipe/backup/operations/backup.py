@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from collective.recipe.backup import locking, swap
-from collective.recipe.backup.blobs.layout import refuse_cache
+from collective.recipe.backup.blobs.marker import refuse_cache
 from collective.recipe.backup.destinations import Destination, Outcome, damage
 from collective.recipe.backup.errors import BrokenOff, IntegrityError, printable
 from collective.recipe.backup.history import INCOMPLETE
@@ -203,7 +203,8 @@ def incomplete(outcomes: Sequence[Outcome]) -> IntegrityError | None:
     )
     if not problems:
         hint = (
-            "the restore point is whole, with these blobs as they were: put them back into the "
-            "site, or let the backups take them as they are now with --accept-changed-blobs"
+            "the restore point is whole, with all blobs as they were: correct the site, as the "
+            "messages say, or restore the blobs; --accept-changed-blobs takes changed ones as "
+            "they are now"
         )
     return IntegrityError("; ".join([*problems, *doubts]), hint=hint)

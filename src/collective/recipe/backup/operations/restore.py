@@ -22,7 +22,7 @@ from datetime import datetime
 from pathlib import Path
 
 from collective.recipe.backup import giving_up, locking, restored, swap
-from collective.recipe.backup.blobs.layout import refuse_cache
+from collective.recipe.backup.blobs.marker import refuse_cache
 from collective.recipe.backup.destinations import Staged, Targets
 from collective.recipe.backup.errors import (
     BackupError,

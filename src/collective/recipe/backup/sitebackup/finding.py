@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from collective.recipe.backup.blobs.layout import WHAT_A_CACHE_IS, is_cache
+from collective.recipe.backup.blobs.marker import WHAT_A_CACHE_IS, is_cache
 from collective.recipe.backup.config.resolve import absolute, directory_names
 from collective.recipe.backup.errors import ConfigurationError, printable
 from collective.recipe.backup.model import MAIN, Source

@@ -23,7 +23,8 @@ from collective.recipe.backup.blobs.archives.reading import mark_of, members
 from collective.recipe.backup.blobs.archives.seal import seal, size_of_seal
 from collective.recipe.backup.blobs.archives.staging import stage
 from collective.recipe.backup.blobs.checksums import Checksums
-from collective.recipe.backup.blobs.layout import Span, layout_of
+from collective.recipe.backup.blobs.layout import Span
+from collective.recipe.backup.blobs.marker import layout_of
 from collective.recipe.backup.blobs.numbered import NumberedSet
 from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.config import load, zope_parts

@@ -16,7 +16,8 @@ from pathlib import Path
 from collective.recipe.backup.blobs.archives.names import Archive
 from collective.recipe.backup.blobs.archives.reading import Content, Member, What, glances, members
 from collective.recipe.backup.blobs.digesting import regular, unchanged
-from collective.recipe.backup.blobs.layout import blob_of, layout_of
+from collective.recipe.backup.blobs.layout import blob_of
+from collective.recipe.backup.blobs.marker import laid_out, place_of
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import BlobId
@@ -28,17 +29,16 @@ def differing(chain: Sequence[Archive], source: Path, until: Tid) -> list[BlobId
 
     What it lacks, or what cannot be read there, is none of them.
     """
-    layout = layout_of(source)
+    layout = laid_out(source)
     found: dict[BlobId, None] = {}
     for archive in chain:
         for blob, member in _blobs(glances(archive)):
-            there = None if blob.tid > until else regular(source / layout.path(blob))
+            path = source / place_of(source, layout, blob)
+            there = None if blob.tid > until else regular(path)
             if there is None:
                 continue
             found.pop(blob, None)
-            if not unchanged(there, member.status) and _differs(
-                source / layout.path(blob), member.content
-            ):
+            if not unchanged(there, member.status) and _differs(path, member.content):
                 found[blob] = None
     return list(found)
 
@@ -80,17 +80,17 @@ def unpack(
 
     Returns which these are.  What an archive holds that is damaged does not count.
     """
-    layout, got = layout_of(source), set[BlobId]()
+    layout, got = laid_out(source), set[BlobId]()
     for archive in chain:
         new: set[BlobId] = set()
         try:
             for blob, member in _blobs(members(archive, lambda _size: None)):
                 if blob in wanted:
-                    _write(member, target / layout.path(blob), files)
+                    _write(member, target / place_of(source, layout, blob), files)
                     new.add(blob)
         except BackupError:  # verify tells
             for blob in new:
-                files.clear(target / layout.path(blob))
+                files.clear(target / place_of(source, layout, blob))
             got -= new
         else:
             got |= new

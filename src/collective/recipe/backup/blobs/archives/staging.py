@@ -12,7 +12,7 @@ from collective.recipe.backup.blobs.archives.reading import mark_of, members
 from collective.recipe.backup.blobs.archives.stored import damaged, other_size
 from collective.recipe.backup.blobs.archives.unpacking import Unpacking
 from collective.recipe.backup.blobs.copied import Copied
-from collective.recipe.backup.blobs.layout import layout_of
+from collective.recipe.backup.blobs.marker import laid_out, settle
 from collective.recipe.backup.contents import laid_out_in
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.files import Files
@@ -50,13 +50,16 @@ def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
         stored = sum(archive.path.stat().st_size for archive in archives)
         with progress.phase("blobs", stored) as advance:
             for archive in archives:
+                if not archive.delta and mark_of(archive):
+                    unpacking.begin_full()
                 if archive.delta:
                     # the storage may have been migrated to another layout since the full one
-                    unpacking.begin_delta(layout_of(target) if mark_of(archive) else None)
+                    unpacking.begin_delta(laid_out(target) if mark_of(archive) else None)
                 _unpack(archive, unpacking, advance)
         copied = unpacking.sum()
         if size is not None and copied.whole != size:
             raise other_size(archives, found=copied.whole, expected=size)
+        settle(target, files)
         files.sync_tree(target)
     return copied
 

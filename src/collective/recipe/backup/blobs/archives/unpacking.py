@@ -17,7 +17,8 @@ from collective.recipe.backup.blobs.archives.increment import Increment
 from collective.recipe.backup.blobs.archives.reading import Member, What
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.digesting import regular, unchanged
-from collective.recipe.backup.blobs.layout import Kind, Layout, blob_of, walk
+from collective.recipe.backup.blobs.layout import MARKER, Kind, Layout, blob_of, walk
+from collective.recipe.backup.blobs.marker import marked
 from collective.recipe.backup.blobs.refusing import leads_out
 from collective.recipe.backup.errors import BackupError, naming
 from collective.recipe.backup.files import Files
@@ -42,8 +43,14 @@ class Unpacking:
         self._increment = Increment(self._ground, until, files)
         self._placed: set[int] | None = None
         self._layout: Layout | None = None
+        self._follows_marker = False
+        self._elsewhere: set[int] = set()
         self._moved = self._links = False
         self._written = self._linked = self._size = self._foreign = self._held = 0
+
+    def begin_full(self) -> None:
+        """Expect a full archive of ours, which says early what layout its blobs are to have."""
+        self._follows_marker = True
 
     def begin_delta(self, layout: Layout | None) -> None:
         """Expect an incremental archive, which may replace what earlier ones brought.
@@ -66,14 +73,25 @@ class Unpacking:
         if blob and self._layout:
             path = self._layout.path(blob)
         self._ground.enter(os.path.dirname(path))
+        if path != member.path:
+            # ZODB did not find it where it lay; what it did find comes first
+            if self._placed is None and self._ground.holds(path):
+                return
+            self._elsewhere.add(hash(path))
         self._make_way(path)
+        self._put(path, member, is_blob=blob is not None)
+        if self._follows_marker and path == MARKER:
+            self._layout = marked(self._target)
+
+    def _put(self, path: str, member: Member, *, is_blob: bool) -> None:
+        """Write or link what is no directory to *path*, which is free."""
         if member.what is What.HARD_LINK:
             self._add_hard_link(path, member.link)
         elif member.what is What.SYMBOLIC_LINK:
             self._add_symbolic_link(path, member.link)
-        elif not (blob and self._live and self._take_live(self._live / path, path, member)):
+        elif not (is_blob and self._live and self._take_live(self._live / path, path, member)):
             self._write(path, member.status, member.content)
-        self._foreign += not blob
+        self._foreign += not is_blob
 
     def end_archive(self) -> None:
         """See whether the tree is as it should be after an archive; raises Refused."""
@@ -106,7 +124,8 @@ class Unpacking:
         """See to it that *path*, whose directory is there, is free."""
         key = hash(path)
         if self._ground.holds(path):
-            if self._placed is None or key in self._placed:
+            is_second = self._placed is None or key in self._placed
+            if is_second and key not in self._elsewhere:
                 raise Refused(f"it holds {shown(path)} twice")
             if self._ground.directory(path):
                 raise Refused(f"{shown(path)} is a directory in an earlier archive")

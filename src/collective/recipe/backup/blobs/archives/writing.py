@@ -20,7 +20,8 @@ from collective.recipe.backup.blobs.archives.seal import Mark, seal
 from collective.recipe.backup.blobs.archives.sources import NotAtOnce, Sources
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.copying import How
-from collective.recipe.backup.blobs.layout import Entry, Kind, layout_of, walk
+from collective.recipe.backup.blobs.layout import MARKER, Entry, Kind, walk
+from collective.recipe.backup.blobs.marker import laid_out, place_of
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.gzipping import compressed
@@ -36,11 +37,13 @@ class Supply(NamedTuple):
 
     Blobs in the directory *first* take the place of those at the source; those in *others* are
     taken where the source has none.  *also* are blobs of both that the source may not even name.
+    With *marker* the directory *first* has the marker of the layout, which the source lacks.
     """
 
     also: Sequence[BlobId] = ()
     others: Sequence[Path] = ()
     first: Path | None = None
+    marker: bool = False
 
 
 def write_full(  # noqa: PLR0913  files and progress come from outside, as everywhere
@@ -67,6 +70,9 @@ def write_full(  # noqa: PLR0913  files and progress come from outside, as every
         packing = Packing(sources, advance)
         wanted = (entry for entry in walk(source) if not entry.is_later(until))
         entries = _joined(wanted, _entries(source, supply.also))
+        if supply.marker:
+            marker = Entry(MARKER, Kind.MARKER)
+            entries = chain([marker], (entry for entry in entries if entry.path != MARKER))
         _write(archive, packing.pieces(Mark(None, stamp), entries), files, source)
         return packing
 
@@ -178,13 +184,13 @@ def _joined(entries: Iterable[Entry], also: Iterable[Entry]) -> Iterator[Entry]:
 
 def _entries(source: Path, ids: Iterable[BlobId]) -> Iterator[Entry]:
     """Yield an entry for each of *ids*, once."""
-    layout = layout_of(source)
+    layout = laid_out(source)
     seen: set[int] = set()  # numbers are a fifth of what ids take
     for blob in ids:
         key = int.from_bytes(blob.oid + blob.tid, "big")
         if key not in seen:
             seen.add(key)
-            yield Entry(layout.path(blob), Kind.BLOB)
+            yield Entry(place_of(source, layout, blob), Kind.BLOB)
 
 
 def _write(archive: Archive, pieces: Iterator[bytes], files: Files, source: Path) -> None:

@@ -20,7 +20,8 @@ from collective.recipe.backup.blobs.copied import NAMED, Copied, Left
 from collective.recipe.backup.blobs.copying import changed, taken_over
 from collective.recipe.backup.blobs.digesting import is_legible
 from collective.recipe.backup.blobs.holdings import Archived
-from collective.recipe.backup.blobs.layout import layout_of, walk
+from collective.recipe.backup.blobs.layout import MARKER, walk
+from collective.recipe.backup.blobs.marker import laid_out, missing_marker, place_of
 from collective.recipe.backup.destinations.blobstyles import Demand, Found, Workshop
 from collective.recipe.backup.destinations.room import LEAST_SHARE
 from collective.recipe.backup.errors import BackupError, explained
@@ -76,8 +77,8 @@ class FullArchives:
         return [self._shop.source, self._shop.packed_away]
 
     def _is_legible(self, blob: BlobId) -> bool:
-        path = layout_of(self._shop.source).path(blob)
-        return any(is_legible(source, path) for source in self._sources())
+        layout = laid_out(self._shop.source)
+        return any(is_legible(root, place_of(root, layout, blob)) for root in self._sources())
 
     def _write(self, archive: Archive, demand: Demand, earlier: Sequence[Archive]) -> Copied:
         """Write all; check the pair: a record may name what the scan did not find or read.
@@ -88,16 +89,16 @@ class FullArchives:
         if demand.trust.accept:
             earlier = ()
         with self._aside() as aside:
-            upheld = self._taken(
-                differing(earlier, self._shop.source, demand.until), earlier, aside
-            )
-            copied = self._write_full(archive, demand, Supply(first=aside if upheld else None))
+            marker = self._put_marker(aside)
+            upheld = self._taken(self._unlike(earlier, demand.until), earlier, aside)
+            supply = Supply(first=aside, marker=marker)
+            copied = self._write_full(archive, demand, supply)
             lacking = list(verify.missing([archive], self._absent(demand, copied)))
             here = [blob for blob in lacking if self._is_legible(blob)]
             kept = self._taken(set(lacking).difference(here), earlier, aside)
             if here or kept:
-                also = [*here, *kept]
-                supply = Supply(also, [self._shop.packed_away], aside if upheld or kept else None)
+                also, others = [*here, *kept], [self._shop.packed_away]
+                supply = supply._replace(also=also, others=others)
                 copied = self._write_full(archive, demand, supply)
                 lacking = list(verify.missing([archive], lacking))
         return self._told(copied, upheld, kept, earlier).lacking(lacking)
@@ -107,6 +108,14 @@ class FullArchives:
         with suppress(BackupError):  # damage to those is told by verify, and nothing is taken
             return set(differing(earlier, self._shop.source, until))
         return ()
+
+    def _put_marker(self, aside: Path) -> bool:
+        """Put the marker aside that the source lacks; False if it lacks none."""
+        layout, files = missing_marker(self._shop.source), self._shop.files
+        if layout is not None:
+            files.make_directory(aside)
+            files.write(aside / MARKER, layout.value.encode("ascii"))
+        return layout is not None
 
     @contextmanager
     def _aside(self) -> Iterator[Path]:
@@ -134,7 +143,7 @@ class FullArchives:
         earlier: Sequence[Archive],
     ) -> Copied:
         """Return *copied* with what was taken from *earlier* archives."""
-        layout, left = layout_of(self._shop.source), Left()
+        layout, left = laid_out(self._shop.source), Left()
         for blob in upheld:
             left.give(changed(self._shop.source / layout.path(blob), earlier[-1].path))
         for blob in kept:
@@ -148,10 +157,10 @@ class FullArchives:
         if copied.lost + copied.vanished > len(copied.missing):
             yield from demand.named()  # not all of them were noted
             return
-        root, layout = self._shop.source, layout_of(self._shop.source)
+        root, layout = self._shop.source, laid_out(self._shop.source)
         noted = set(copied.missing)
         for blob in demand.named():
-            if blob in noted or not (root / layout.path(blob)).is_file():
+            if blob in noted or not (root / place_of(root, layout, blob)).is_file():
                 yield blob
 
     def _write_full(self, archive: Archive, demand: Demand, supply: Supply) -> Copied:

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from collective.recipe.backup.amounts import size
-from collective.recipe.backup.blobs.layout import layout_of
+from collective.recipe.backup.blobs.marker import flaw_of, laid_out, refuse_cache
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage import index, tail
 from collective.recipe.backup.filestorage.blobrecords import blobs
@@ -130,7 +130,10 @@ def blobstorage(run: Run, source: Source) -> Iterator[Finding]:
     if root is not None:
         with report.looking(root), TransactionLog(source.filestorage) as log:
             os.listdir(root)
-            layout = layout_of(root)
+            refuse_cache(root)
+            flaw, layout = flaw_of(root), laid_out(root)
+            if flaw is not None:
+                report.problem(flaw.what, Path(flaw.where), flaw.hint)
             end = log.end(_known_boundary(run, source, log)).offset
             begin, _count = _back(log, end)
             sample = list(islice(blobs(log, begin, end), SAMPLE))

@@ -12,7 +12,7 @@ import ZODB
 from ZEO.ClientStorage import ClientStorage
 
 from collective.recipe.backup import copyblobs
-from collective.recipe.backup.blobs.layout import is_cache
+from collective.recipe.backup.blobs.marker import is_cache
 from collective.recipe.backup.config import dump
 from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.operations.doctor import examine
@@ -70,7 +70,7 @@ def test_it_is_refused_by_its_live_path_before_anything_is_written(site: Site, c
 def test_the_doctor_says_so(site: Site, cache: Path) -> None:
     operated = with_blobs_in(Operated(site), cache)
     [(severity, what, where)] = not_well(operated)
-    assert (severity, where) == (Severity.PROBLEM, str(cache / ".layout"))
+    assert (severity, where) == (Severity.PROBLEM, str(cache))
     assert what == "this is the blob cache of a ZEO client, and no blobstorage"
 
 

@@ -352,6 +352,71 @@ def test_a_blob_that_is_damaged_in_the_backup_does_not_take_the_place_of_a_good_
     assert staged(operated, None, tmp_path / "to") == contents
 
 
+@pytest.mark.parametrize("marker", [None, "", "\0" * 5, "meadow"])
+@each_style_and_the_usual_one
+def test_without_its_marker_a_blobstorage_is_told_and_restored_with_it(
+    site, tmp_path, options, marker
+) -> None:
+    site.commit({"a": 1}, {"a": b"first", "b": b"other"})
+    contents = site.contents()
+    path = site.blobstorage / ".layout"
+    path.unlink()
+    if marker is not None:
+        path.write_text(marker)
+    operated = Operated(site, **options)
+
+    for number in range(3):
+        with pytest.raises(IntegrityError, match=r"/\.layout .*write the word bushy"):
+            operated.backup(full=number == 1)
+
+    assert staged(operated, None, tmp_path / "without") == contents
+    assert list(operated.destination().verify(Depth.RECORDS)) == []
+
+    path.write_text("bushy")
+    operated.backup()
+    assert not operated.backup().changed
+    site.commit({"a": 2}, {"a": b"second"})
+    operated.backup()
+    assert staged(operated, None, tmp_path / "with") == site.contents()
+
+
+def test_verify_says_what_zodb_would_make_of_a_tree_without_its_marker(site) -> None:
+    """As older releases have copied it from a site that had lost it."""
+    site.commit({"a": 1}, {"a": b"first"})
+    operated = Operated(site)
+    operated.backup()
+    [holding] = holdings.find(operated.place().blobstorage, "blobstorage")
+    for name in ("about", "checksums", "blobstorage/.layout"):
+        (holding.blob_set.path / name).unlink()
+
+    [problem] = operated.destination().verify(Depth.RECORDS)
+
+    assert problem.harmless
+    assert "ZODB takes the layout for lawn" in problem.what
+    assert problem.where == str(holding.blob_set.root / ".layout")
+
+
+@each_style_and_the_usual_one
+def test_blobs_where_zodb_does_not_look_come_where_it_does(site, tmp_path, options) -> None:
+    """As after a start without the marker: ZODB has written another one, and new blobs there."""
+    site.commit({"a": 1}, {"a": b"first", "b": b"other"})
+    contents = site.contents()
+    (site.blobstorage / ".layout").write_text("lawn")
+    operated = Operated(site, **options)
+
+    with pytest.raises(IntegrityError, match="this says lawn"):
+        operated.backup()
+    assert staged(operated, None, tmp_path / "first") == contents
+
+    site.commit({"a": 2}, {"c": b"third"})
+    third = max(site.blobstorage.glob("*/*.blob"), key=lambda path: path.name)
+    with pytest.raises(IntegrityError, match="this says lawn"):
+        operated.backup()
+    restored = staged(operated, None, tmp_path / "second")
+    assert set(restored["blobs"]) == {"a", "b", "c"}
+    assert third.read_bytes() == b"third"
+
+
 def blobs_restored(operated: Operated, directory: Path) -> set[str]:
     """Return the names of the blobs that the newest restore point has."""
     directory.mkdir()

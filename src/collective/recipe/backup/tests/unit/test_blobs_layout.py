@@ -9,16 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ZODB.blob import LAYOUTS
 
-from collective.recipe.backup.blobs.layout import (
-    Entry,
-    Kind,
-    Layout,
-    Span,
-    blob_of,
-    layout_of,
-    order,
-    walk,
-)
+from collective.recipe.backup.blobs.layout import Entry, Kind, Layout, Span, blob_of, order, walk
+from collective.recipe.backup.blobs.marker import layout_of
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.model import BlobId, Oid
 from collective.recipe.backup.tests.blobtrees import ODD_NAMES, blob_id, nobody, put, tid

@@ -211,6 +211,12 @@ def test_a_blob_that_may_not_be_read() -> None:
         assert finding.where == str(sick)
 
 
+def test_a_blobstorage_without_its_marker(operated: Operated) -> None:
+    (operated.site.blobstorage / ".layout").unlink()
+    said = the_only(operated, "blobstorage", Severity.PROBLEM)
+    assert "ZODB takes the layout for lawn, and does not find the blobs" in said
+
+
 def test_a_blobstorage_that_is_missing(operated: Operated) -> None:
     shutil.rmtree(operated.site.blobstorage)
     assert the_only(operated, "blobstorage", Severity.PROBLEM)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collective.recipe.backup import history, locking
+from collective.recipe.backup.blobs.layout import MARKER
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import NoRestorePoint
@@ -72,7 +73,11 @@ def test_one_flipped_byte_is_found_by_checksums_and_named(operated: Operated) ->
     for path in data_files(operated):
         before = path.read_bytes()
         flip(path)
-        assert found(operated, depth=Depth.NAMES) == []
+        seen = found(operated, depth=Depth.NAMES)
+        if path.name == MARKER:  # what ZODB makes of it is told at any depth
+            assert {Path(problem.where).name for problem in seen} == {MARKER}
+        else:
+            assert seen == []
         problems = found(operated)
         assert path.name in {Path(problem.where).name for problem in problems}
         assert all(problem.what and problem.hint for problem in problems)
