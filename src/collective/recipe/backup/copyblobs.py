@@ -184,6 +184,7 @@ class _Call:
             files=self._files,
             progress=Silent(),
         )
+        self._files.limit(self._shop.directory, self._shop.source)
         self._part = BlobPart(self._shop, style)
 
     def back_up(self, stamp: str | None, *, anew: bool = False) -> Copied:

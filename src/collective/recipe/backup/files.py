@@ -27,6 +27,7 @@ from itertools import islice
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from collective.recipe.backup.audience import audience_of
 from collective.recipe.backup.errors import names_a_path, naming
 from collective.recipe.backup.smallfile import NotRegularError, regular
 from collective.recipe.backup.unreadable import CannotReadError, CutShortError, unreadable
@@ -70,6 +71,9 @@ Observe = Callable[[memoryview], object]
 """Called with the bytes of a file, piece by piece, while they are copied."""
 
 
+_OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
 class Writer:
     """An open file under its temporary name."""
 
@@ -102,6 +106,26 @@ class Files:
         """Take *token*, which returns 8 hex digits that were not used before."""
         self._token = token
         self._unclonable: set[tuple[int, int]] = set()
+        self._sources: dict[str, set[str]] = {}
+
+    def limit(self, directory: StrPath, source: StrPath) -> None:
+        """Open to no more users than *source* what comes to be at *directory* and below.
+
+        That goes for all files and directories of ours there; copies of single files keep the
+        permissions of what they are copies of.  While there is no *source*, they are open to
+        their owner alone.
+        """
+        self._sources.setdefault(os.fspath(directory), set()).add(os.fspath(source))
+
+    def _limited(self, path: StrPath, mode: int) -> int:
+        """Return what is left of *mode* for a new file or directory at *path*."""
+        text = os.fspath(path)
+        for directory, sources in self._sources.items():
+            if text == directory or text.startswith(f"{directory}/"):
+                group = _group_in(os.path.dirname(text))
+                for source in sources:
+                    mode &= audience_of(source, beside=text).mask(group)
+        return mode
 
     def _change(
         self,
@@ -140,6 +164,10 @@ class Files:
             raise
         return True
 
+    def denied_in(self, directory: Path) -> int:
+        """Return the permission bits that nothing new in *directory* may have; see limit."""
+        return _OF_OTHERS & ~self._limited(directory / PROBE, 0o777)
+
     # files
 
     @contextmanager
@@ -161,6 +189,7 @@ class Files:
         """
         partial = self.partial_name(final)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        mode = self._limited(final, mode)
         descriptor = self._change("create", partial, os.open, partial, flags, mode)
         try:
             try:
@@ -219,7 +248,8 @@ class Files:
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         new = not path.exists()
-        descriptor = self._change("create", path, regular, path, flags)
+        mode = self._limited(path, 0o666) if new else 0o666
+        descriptor = self._change("create", path, regular, path, flags, mode)
         try:
             if new:
                 self._hand_over(path, descriptor)
@@ -327,13 +357,27 @@ class Files:
         self, target: StrPath, descriptor: int, like: os.stat_result, made: os.stat_result
     ) -> None:
         """Give a file that was *made* so what it lacks to be *like* another one."""
-        owner = like.st_uid, like.st_gid
-        if (made.st_uid, made.st_gid) != owner and os.geteuid() == 0:
-            self._try("chown", target, os.fchown, descriptor, *owner)
-        if stat.S_IMODE(made.st_mode) != stat.S_IMODE(like.st_mode):
-            self._try("chmod", target, os.fchmod, descriptor, stat.S_IMODE(like.st_mode))
+        mode = self._adopted(target, descriptor, like, made)
+        if stat.S_IMODE(made.st_mode) != mode:
+            self._try("chmod", target, os.fchmod, descriptor, mode)
         times = (like.st_atime_ns, like.st_mtime_ns)
         self._try("utime", target, os.utime, descriptor, ns=times)
+
+    def _adopted(
+        self, path: StrPath, at: StrPath | int, like: os.stat_result, made: os.stat_result
+    ) -> int:
+        """Give what was *made* the group and, for root, the owner of another one.
+
+        Returns the mode that it may have.  Where it cannot have the group, members of its own
+        get no more than others have.
+        """
+        mode, uid = stat.S_IMODE(like.st_mode), like.st_uid if os.geteuid() == 0 else -1
+        same = made.st_gid == like.st_gid
+        if (not same or uid not in {-1, made.st_uid}) and not self._try(
+            "chown", path, os.chown, at, uid, like.st_gid
+        ):
+            return mode if same else mode & ~stat.S_IRWXG | (mode & stat.S_IRWXO) << 3
+        return mode
 
     def _hand_over(self, path: Path, descriptor: int | None = None) -> None:
         """Give what root has just made to the owner of its directory, who must go on with it.
@@ -507,9 +551,7 @@ class Files:
 
     def make_like(self, path: Path, original: os.stat_result) -> None:
         """Give *path* the mode and, for root, the owner of *original*, whose place it takes."""
-        if os.geteuid() == 0:
-            self._try("chown", path, os.chown, path, original.st_uid, original.st_gid)
-        self.chmod(path, stat.S_IMODE(original.st_mode))
+        self.chmod(path, self._adopted(path, path, original, path.stat()))
 
     # directories
 
@@ -527,7 +569,7 @@ class Files:
 
     def make_directory(self, path: Path, mode: int = 0o777) -> None:
         """Make one directory; not durable before its tree or its parent is synced."""
-        if self._make_directory(path, mode):
+        if self._make_directory(path, self._limited(path, mode)):
             self._hand_over(path)
 
     def _make_directory(self, path: StrPath, mode: int) -> bool:
@@ -547,12 +589,9 @@ class Files:
         Its own user may enter and change it, whatever the original says, so that it can be
         filled.
         """
-        mode = stat.S_IMODE(original.st_mode) | stat.S_IRWXU
-        self._make_directory(path, mode)
+        self._make_directory(path, stat.S_IMODE(original.st_mode) & ~_OF_OTHERS | stat.S_IRWXU)
         made = os.lstat(path)
-        owner = original.st_uid, original.st_gid
-        if (made.st_uid, made.st_gid) != owner and os.geteuid() == 0:
-            self._try("chown", path, os.chown, path, *owner)
+        mode = self._adopted(path, path, original, made) | stat.S_IRWXU
         if stat.S_IMODE(made.st_mode) != mode:
             self.chmod(path, mode)
 
@@ -683,6 +722,13 @@ def is_partial(name: str, *, of: str = "") -> bool:
     """
     match = _PARTIAL.fullmatch(name)
     return match is not None and of in {"", match[1]}
+
+
+def _group_in(directory: str) -> int:
+    """Return the id of the group that gets what we make in *directory*."""
+    status = os.stat(directory)
+    handed_over = os.geteuid() == 0 and status.st_uid
+    return status.st_gid if handed_over or status.st_mode & stat.S_ISGID else os.getegid()
 
 
 def _some_entries(directory: Path) -> tuple[list[Path], list[Path]]:

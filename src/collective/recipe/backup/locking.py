@@ -160,7 +160,8 @@ def _open(path: Path, flags: int) -> int:
     Raises NotRegularError for what is no regular file, which nobody could write a name into.
     """
     try:
-        descriptor = regular(path, flags | os.O_EXCL)
+        # whoever may change the directory is to be able to lock it, and others need not
+        descriptor = regular(path, flags | os.O_EXCL, path.parent.stat().st_mode & 0o666)
     except FileExistsError:
         return regular(path, flags)
     if os.geteuid() == 0:

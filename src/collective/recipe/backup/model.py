@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, NewType
 
+from collective.recipe.backup.rights import Rights
 from collective.recipe.backup.times import Tid, from_stamp
 
 Oid = NewType("Oid", bytes)
@@ -14,6 +16,8 @@ Oid = NewType("Oid", bytes)
 
 DEFAULT_LEVEL = 2
 """How hard gzip compresses, of the levels 0 to 3 that ISA-L has."""
+FILESTORAGE, DIRECTORY, BLOBSTORAGE = "filestorage", "directory", "blobstorage"
+"""What a restore point knows the rights of: a file, the directory that it lies in, a directory."""
 MAIN = "1"
 """The name of a site's main storage, as ``alternative_restore_source`` spells it."""
 
@@ -90,7 +94,8 @@ class RestorePoint:
     backup.  *damaged* says that what is stored of it is no longer as it was written, as far
     as anybody looked: it was a whole one once.  *forgotten* says that it is lost whether
     anything was found of it.  *doubts* says in sentences what was wrong in the site when it was
-    made, although nothing is missing here.
+    made, although nothing is missing here.  *rights* are those of the FILESTORAGE, its DIRECTORY
+    and the BLOBSTORAGE when they were backed up, as far as known.
     """
 
     stamp: str
@@ -109,6 +114,7 @@ class RestorePoint:
     damaged: bool = False
     forgotten: bool = False
     doubts: tuple[str, ...] = ()
+    rights: Mapping[str, Rights] = field(default_factory=dict, hash=False, compare=False)
 
     @property
     def moment(self) -> datetime:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from collective.recipe.backup.errors import CommandFailed
+from collective.recipe.backup.rights import umask
 
 if TYPE_CHECKING:
     from subprocess import Popen
@@ -36,8 +37,11 @@ def run(
     what: str,
     good: Collection[int] = (0,),
     hints: Mapping[int, str] | None = None,
+    denied: int = 0,
 ) -> int:
     """Run a program, its output passed through to our stderr; return its exit status.
+
+    What it makes lacks the permission bits *denied*, besides those of our umask.
 
     No shell is involved.  Raises CommandFailed with the status if that is not a *good* one,
     or when there is no such program; *what* says in words what it was to do, *hints* what can
@@ -49,7 +53,11 @@ def run(
     shown = shlex.join(os.fspath(argument) for argument in arguments)
     try:
         done = subprocess.run(
-            list(arguments), stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False
+            list(arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+            check=False,
+            umask=umask() | denied,
         )
     except OSError as error:
         raise CommandFailed(

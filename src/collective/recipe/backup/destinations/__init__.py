@@ -57,8 +57,7 @@ class Outcome:
 class Targets:
     """Where to restore to: temporary names that the caller publishes (None: not that part).
 
-    *index* is for an index of the filestorage, *mode* what a filestorage is made with: it must
-    never be open to more users than what it replaces.
+    *index* is for an index of the filestorage.  Both are made open to their owner alone.
     *live_filestorage* and *live_blobstorage* are what is there now (None: nothing, or it must
     not be built upon).  If the filestorage begins as it shall, only the rest is staged; the
     same goes for the blobs, and if all of them are staged, those that are right already are
@@ -70,7 +69,6 @@ class Targets:
     blobstorage: Path | None
     live_filestorage: Path | None = None
     live_blobstorage: Path | None = None
-    mode: int = 0o666
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +80,7 @@ class Staged:
     *difference*: the staged blobs are only what differs from the live ones.  *unverified*: so
     many files of the blobs had no digest to be compared with; *digests*: others had one.
     *tid* is the last transaction of the filestorage (None: it has none, or is not restored).
+    *mode*: the permissions of what the filestorage came from.
     """
 
     keep: int | None = None
@@ -90,6 +89,7 @@ class Staged:
     unverified: int = 0
     digests: bool = True
     tid: Tid | None = None
+    mode: int = 0o600
 
 
 class Destination(Protocol):

@@ -47,6 +47,9 @@ class Configured:
     def destination(self, source: Source, place: Place) -> Destination:
         """Return the restore points of *source* in *place*."""
         options, style = self._options, style_for(self._options, self._kind)
+        self._files.limit(place.filestorage, source.filestorage)
+        if source.blobstorage and place.blobstorage:
+            self._files.limit(place.blobstorage, source.blobstorage)
         named = _named(source, place) if self._kind == ALTERNATIVE else None
         if options.only_blobs and source.blobstorage and place.blobstorage:
             workshop = Workshop(
@@ -59,13 +62,19 @@ class Configured:
             from collective.recipe.backup.destinations.blobsonly import BlobsOnly
 
             return BlobsOnly(source, workshop, style)
+        level = int(options.gzip_level) if options.gzip or self._kind == ZIP else None
         program = None
         if options.repozo is not None:
             from collective.recipe.backup.destinations.program import Repozo
 
-            program = Repozo(program=options.repozo, verbose=options.debug)
+            program = Repozo(
+                program=options.repozo,
+                verbose=options.debug,
+                quick=options.quick,
+                gzip=level is not None,
+            )
         settings = Settings(
-            level=int(options.gzip_level) if options.gzip or self._kind == ZIP else None,
+            level=level,
             merged_later=self._following,
             strict=not options.quick,
             repozo=program,

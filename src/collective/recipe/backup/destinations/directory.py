@@ -17,12 +17,14 @@ Most runs have nothing to add, and are over in a moment.  So a method imports wh
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collective.recipe.backup.chronology import Clock
@@ -53,11 +55,21 @@ from collective.recipe.backup.errors import (
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.tids import joined
-from collective.recipe.backup.model import DEFAULT_LEVEL, Place, Problem, RestorePoint, Source
+from collective.recipe.backup.model import (
+    BLOBSTORAGE,
+    DEFAULT_LEVEL,
+    DIRECTORY,
+    FILESTORAGE,
+    Place,
+    Problem,
+    RestorePoint,
+    Source,
+)
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo import unfinished
 from collective.recipe.backup.repozo.backup import Orders, Pending, Taken, prepare
 from collective.recipe.backup.repozo.ledger import Chain, read_directory
+from collective.recipe.backup.rights import Rights, rights_of
 from collective.recipe.backup.times import LAST_TID, Tid, show_tid, stamp
 
 if TYPE_CHECKING:
@@ -205,6 +217,8 @@ class Directory:
                         )
             pending.publish()
             replaced = () if known else self._replaced(log, taken)
+        changed = known is None or replace(written, rights=known.rights) != known
+        written = replace(written, rights=self._rights())
         if written != known:
             manifest.write(self.place.filestorage, written, self._files)
         point = point_of(written)
@@ -212,7 +226,7 @@ class Directory:
             point = replace(point, doubts=(*point.doubts, *self._blobs.doubts()))
         return Outcome(
             point=point,
-            changed=written != known,
+            changed=changed,
             summary=_summary(taken, copied),
             phases=watch.seconds,
             notes=(
@@ -256,11 +270,11 @@ class Directory:
         if settings.repozo is not None:
             chains = read_directory(directory).chains
             before = chains[-1].last.stamp if chains else ""
-            gzip, quick = settings.level is not None, not settings.strict
             if why_full or not chains:
                 self._check_room()
+            denied = self._files.denied_in(directory)
             settings.repozo.back_up(
-                self.source.filestorage, directory, full=bool(why_full), quick=quick, gzip=gzip
+                self.source.filestorage, directory, full=bool(why_full), denied=denied
             )
             log = stack.enter_context(TransactionLog(self.source.filestorage))
             return log, Pending(settings.repozo.taken(log, directory, before))
@@ -323,6 +337,16 @@ class Directory:
             **_differing(before, copied),
         )
         return written, copied
+
+    def _rights(self) -> dict[str, Rights]:
+        """Return the rights of what is backed up, which may change while nothing else does."""
+        source = self.source
+        filestorage = Path(os.path.realpath(source.filestorage))
+        with explained("cannot look at the permissions", filestorage):
+            found = {FILESTORAGE: rights_of(filestorage), DIRECTORY: rights_of(filestorage.parent)}
+            if self._blobs is not None:
+                found[BLOBSTORAGE] = rights_of(self._blobs.source)
+        return found
 
     def _last_other(self, taken: Taken) -> RestorePoint | None:
         """Return the last restore point of ours before the chain of *taken*."""
@@ -400,7 +424,9 @@ class Directory:
                     where=choice.point.stamp,
                     hint="verify the backups, and restore an earlier one",
                 )
-        return replace(with_blobs, keep=staged.keep, index=staged.index, tid=last)
+        return replace(
+            with_blobs, keep=staged.keep, index=staged.index, tid=last, mode=staged.mode
+        )
 
     def _write_back(self, targets: Targets) -> None:
         """Keep the disk at work while blobs are staged: what is written must be synced at last."""
@@ -413,8 +439,11 @@ class Directory:
         """Return how it becomes live and its last tid, None if there is none."""
         if targets.filestorage is None:
             return Staged(), choice.until or choice.point.tid
-        staged, recovered = self._recovery(choice, progress).stage(targets.filestorage, targets)
-        return staged, recovered.tid
+        recovery = self._recovery(choice, progress)
+        staged, recovered = recovery.stage(targets.filestorage, targets)
+        part = recovery.chain.up_to(choice.point.stamp)[-1]
+        mode = recovery.chain.path(part).stat().st_mode & 0o777
+        return replace(staged, mode=mode), recovered.tid
 
     def _stage_blobs(
         self, point: RestorePoint, targets: Targets, progress: Progress, until: Tid

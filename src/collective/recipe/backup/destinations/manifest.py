@@ -27,13 +27,15 @@ object without it, in the canonical form of ``_canonical``:
     left_out how much else at the source could not be copied (0 if this key is not there)
     left     the path of the first of it below the blobstorage, "" for none
     blob_bytes   bytes of its blobs in all, or null if nobody counted
+    rights   what Data.fs, its directory and the blobstorage were like, as far as they were there:
+             a list of texts each, which of them and its ``rights`` (none if the key is not there)
     others   by what the files are known again that are no blobs, if they are in an archive
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,7 @@ from blake3 import blake3
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import BlobId, Hole, Oid
+from collective.recipe.backup.rights import WIDTH, Rights, understood, written
 from collective.recipe.backup.smallfile import (
     Check,
     Form,
@@ -79,6 +82,7 @@ class Manifest:
     left: str = ""
     holes: tuple[Hole, ...] = ()
     stays: tuple[str, ...] = ()
+    rights: Mapping[str, Rights] = field(default_factory=dict)
 
 
 def path_of(directory: Path, stamp: str) -> Path:
@@ -142,6 +146,7 @@ def _encode(manifest: Manifest) -> dict[str, Any]:
         "others": manifest.others,
         "left_out": manifest.left_out,
         "left": manifest.left,
+        "rights": [[what, *written(it)] for what, it in sorted(manifest.rights.items())],
     }
 
 
@@ -168,6 +173,7 @@ def _decode(table: Table) -> Manifest:
         differ=table.number_or_none("differ") or 0,
         left_out=table.number_or_none("left_out") or 0,
         left=table.text_or_none("left") or "",
+        rights=_rights(table.rows("rights", 1 + WIDTH) if "rights" in table else ()),
     )
 
 
@@ -177,6 +183,13 @@ def _rows(blobs: Iterable[BlobId]) -> list[list[str]]:
 
 def _blobs(rows: Iterable[Sequence[str]]) -> tuple[BlobId, ...]:
     return tuple(BlobId(Oid(eight_bytes(oid)), Tid(eight_bytes(tid))) for oid, tid in rows)
+
+
+def _rights(rows: Iterable[list[str]]) -> dict[str, Rights]:
+    try:
+        return {what: understood(texts) for what, *texts in rows}
+    except ValueError as error:
+        raise UnreadableError(str(error)) from error
 
 
 def _tid(data: bytes | None) -> Tid | None:

@@ -68,6 +68,7 @@ def point_of(written: Manifest) -> RestorePoint:
         blob_bytes=written.blob_bytes,
         stored=written.stored,
         taken=written.taken,
+        rights=written.rights,
         problems=tuple(what_is_lacking(written)),
         doubts=tuple(what_differs(written)),
     )

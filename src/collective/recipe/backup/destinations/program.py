@@ -18,6 +18,9 @@ from collective.recipe.backup.repozo.ledger import Chain, read_directory
 from collective.recipe.backup.repozo.recover import Recovered
 from collective.recipe.backup.times import LAST_TID, ZERO_TID
 
+_TO_OTHERS = 0o077
+"""The permissions of all but the owner."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Repozo:
@@ -25,21 +28,24 @@ class Repozo:
 
     program: Path
     verbose: bool = False
+    quick: bool = True  # look at no more of the filestorage than its end
+    gzip: bool = True
 
-    def back_up(
-        self, filestorage: Path, directory: Path, *, full: bool, quick: bool, gzip: bool
-    ) -> None:
-        """Let it back up *filestorage*.  Raises CommandFailed if it fails."""
+    def back_up(self, filestorage: Path, directory: Path, *, full: bool, denied: int) -> None:
+        """Let it back up *filestorage*.  Raises CommandFailed if it fails.
+
+        What it makes lacks the permission bits *denied*.
+        """
         arguments = ["--backup", "-f", str(filestorage), "-r", str(directory)]
         if full:
             arguments.append("-F")
-        elif quick:
+        elif self.quick:
             arguments.append("--quick")
         if self.verbose:
             arguments.append("--verbose")
-        if gzip:
+        if self.gzip:
             arguments.append("--gzip")
-        process.run([self.program, *arguments], what="backing up the filestorage")
+        process.run([self.program, *arguments], what="backing up the filestorage", denied=denied)
 
     def taken(self, log: TransactionLog, directory: Path, before: str) -> Taken:
         """Return what came of it; *before* is the newest stamp that there was.
@@ -74,7 +80,7 @@ class Repozo:
         arguments = ["--recover", "-o", str(target), "-r", str(chain.directory), "-D", stamp]
         if self.verbose:
             arguments.append("--verbose")
-        process.run([self.program, *arguments], what="restoring the filestorage")
+        process.run([self.program, *arguments], what="restoring the filestorage", denied=_TO_OTHERS)
         end = chain.up_to(stamp)[-1].end
         with TransactionLog(target) as log:
             found = log.end()

@@ -29,6 +29,8 @@ from collective.recipe.backup.restorepoints import Choice
 
 logger = logging.getLogger("backup")
 
+PRIVATE = 0o600
+"""What a filestorage is made with, before it gets the permissions of what it replaces."""
 QUICKLY_READ = 64_000_000
 """Bytes of a log after its index that a FileStorage reads in no time when it is opened."""
 
@@ -69,7 +71,7 @@ class Recovery:
             recovered = self.repozo.recover(self.chain, self.choice.point.stamp, filestorage)
             self._checked(recovered)
         else:
-            with self.files.writing(filestorage, targets.mode) as writer:
+            with self.files.writing(filestorage, PRIVATE) as writer:
                 recovered = self.stream(writer.write)
         if not self._copy_index(index, recovered.end, within=QUICKLY_READ):
             build_index(filestorage, index, files=self.files, progress=self.progress)
@@ -89,7 +91,7 @@ class Recovery:
             keep = intact(log, self.chain, through, self.progress)
             if keep < MAGIC_SIZE:
                 return None
-            with self.files.writing(filestorage, targets.mode) as writer:
+            with self.files.writing(filestorage, PRIVATE) as writer:
                 keep, recovered = recover_rest(
                     log,
                     self.chain,

@@ -119,7 +119,7 @@ class IndexBuilder:
         """Write the index of a log that ends at *end*, whole and durable."""
         with (
             explained("cannot write the index of the filestorage", self._final),
-            self._files.writing(self._final) as writer,
+            self._files.writing(self._final, 0o600) as writer,
         ):
             waiting = bytearray(pickle.dumps(end, _PROTOCOL))
             for piece in _pickled(self._merged()):

@@ -31,7 +31,13 @@ from collective.recipe.backup.errors import (
     explained,
     printable,
 )
-from collective.recipe.backup.model import MAIN, Source
+from collective.recipe.backup.model import (
+    BLOBSTORAGE,
+    DIRECTORY,
+    FILESTORAGE,
+    MAIN,
+    Source,
+)
 from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.announcing import (
     announced,
@@ -58,6 +64,7 @@ from collective.recipe.backup.operations.targets import (
     targets_of,
 )
 from collective.recipe.backup.restorepoints import Choice
+from collective.recipe.backup.rights import Rights, rights_of, umask
 from collective.recipe.backup.times import monotonic, stamp
 from collective.recipe.backup.ways import Way, way_of
 
@@ -66,7 +73,7 @@ logger = logging.getLogger("backup")
 ELSEWHERE = "elsewhere"
 """A number of the history: 1 if the live site was left alone."""
 
-_PRIVATE, _USUAL = 0o600, 0o666
+_PRIVATE = 0o600
 
 
 def restore(run: Run, order: Order) -> bool:
@@ -387,6 +394,7 @@ def _stage(run: Run, job: Job, ways: _Ways, *, is_noted: bool) -> list[swap.Move
     filestorage = job.target.filestorage
     with explained("cannot restore beside what is there", filestorage.parent):
         # the journal lies beside the filestorage, whatever is restored
+        _make_like(run, filestorage.parent, job.choice.point.rights.get(DIRECTORY))
         for directory in dict.fromkeys([filestorage.parent, *(it.live.parent for it in ways.all)]):
             run.files.make_directories(directory)
             run.files.sweep(directory)
@@ -406,7 +414,15 @@ def _stage(run: Run, job: Job, ways: _Ways, *, is_noted: bool) -> list[swap.Move
             staged.unverified,
             "" if staged.digests else ", for an older release made it",
         )
-    return list(_moves(run, ways, staged, filestorage))
+    with explained("cannot set the permissions of what is restored", filestorage.parent):
+        return list(_moves(run, job, ways, staged))
+
+
+def _make_like(run: Run, directory: Path, rights: Rights | None) -> None:
+    """Make the directory of a filestorage that is gone what it was; one that is there stays."""
+    if rights is not None and not os.path.lexists(directory):
+        run.files.make_directories(directory.parent)
+        run.files.make_directory_like(directory, rights.as_status())
 
 
 def _targets_of(filestorage: Path, ways: _Ways) -> Targets:
@@ -417,20 +433,39 @@ def _targets_of(filestorage: Path, ways: _Ways) -> Targets:
         blobstorage=blobs.staged if blobs else None,
         live_filestorage=_buildable(filestorage),
         live_blobstorage=blobs.live if blobs and blobs.live.is_dir() else None,
-        mode=_PRIVATE if filestorage.is_file() else _USUAL,
     )
 
 
-def _moves(run: Run, ways: _Ways, staged: Staged, filestorage: Path) -> Iterator[swap.Move]:
+def _like(job: Job, made: Path, mode: int) -> os.stat_result:
+    """Return what a staged file is to be like: the live filestorage, or what that was.
+
+    *mode* is that of the data file that it was made from.
+    """
+    live, point = job.target.filestorage, job.choice.point
+    if live.is_file():
+        return live.stat()
+    rights = point.rights.get(FILESTORAGE)
+    if rights is None:
+        # what older releases made tells no more; its owner may always write it
+        rights = replace(rights_of(made), mode=mode & 0o666 & ~umask() | _PRIVATE)
+    return rights.as_status()
+
+
+def _moves(run: Run, job: Job, ways: _Ways, staged: Staged) -> Iterator[swap.Move]:
     """Yield what makes live what is *staged*."""
+    filestorage = job.target.filestorage
     if ways.blobstorage is not None:
+        rights = job.choice.point.rights.get(BLOBSTORAGE)
+        if rights is not None and not os.path.lexists(ways.blobstorage.live):
+            run.files.make_directory_like(ways.blobstorage.staged, rights.as_status())
         yield ways.blobstorage.move(difference=staged.difference, filestorage=filestorage)
     if ways.filestorage is not None:
         keep = staged.keep
         if keep is None and ways.filestorage.in_place:
             keep = 0  # all of it is written over
-        if keep is None and filestorage.is_file():
-            # the user that the site runs as is to open it, and nobody else who could not before
-            run.files.make_like(swap.staged_path(filestorage), filestorage.stat())
         companion = index_of(filestorage) if staged.index else None
+        # the user that the site runs as is to open it, and nobody else who could not before
+        for path in (filestorage if keep is None else None, companion):
+            if path is not None and (made := swap.staged_path(path)).is_file():
+                run.files.make_like(made, _like(job, made, staged.mode))
         yield swap.Move(live=filestorage, companion=companion, keep=keep)

@@ -122,6 +122,7 @@ def _backup(options: _Options, repository: Path, say: Say) -> int:
         level=DEFAULT_LEVEL if options.gzip else None,
         strict=not options.quick,
     )
+    files.limit(repository, options.file)
     with one_writer(repository, f"repozo --backup, process {os.getpid()}"):
         with TransactionLog(options.file) as log:
             taken = back_up(
@@ -163,7 +164,8 @@ def _recover(options: _Options, repository: Path, say: Say) -> int:
     # through a symbolic link, since it tells on which disk the data is to be
     output = options.output.resolve()
     with explained("cannot write the filestorage", output), ExitStack() as stack:
-        mode = 0o666
+        # as open as what it comes from, and its owner may write it
+        mode = chain.path(chain.up_to(through)[-1]).stat().st_mode & 0o666 | 0o600
         if output.exists():
             stack.enter_context(closed_filestorage(output))
             mode = output.stat().st_mode & 0o777

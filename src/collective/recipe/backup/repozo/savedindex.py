@@ -16,6 +16,9 @@ from collective.recipe.backup.filestorage.index import fits, position
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.repozo.blocks import read_blocks, stored_as
 from collective.recipe.backup.repozo.ledger import Chain, Part
+from collective.recipe.backup.smallfile import open_regular
+
+_PIECE = 1 << 20
 
 
 def index_path(directory: Path, stamp: str) -> Path:
@@ -37,7 +40,9 @@ def copy_index(
     partial = files.partial_name(target)
     with explained("cannot copy the index", target):
         try:
-            files.copy(source, partial)
+            with files.writing(partial, log.mode & 0o666) as writer, open_regular(source) as file:
+                while piece := file.read(_PIECE):
+                    writer.write(piece)
         except FileNotFoundError:
             # a pack removed it just now
             return None

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from collective.recipe.backup.operations.doctor import (
     places,
+    privacy,
     requirements,
     restores,
     sites,
@@ -40,6 +41,7 @@ def _found(run: Run) -> Iterator[Finding]:
     yield from restores.caches(run)
     yield from places.directories(run)
     yield from stored.owners(run)
+    yield from privacy.readers(run)
     yield from places.room(run)
     yield from requirements.programs(run.config.options)
     yield from requirements.places_of_options(run.config.options)

@@ -1,0 +1,57 @@
+"""Who may read the backups: users who may not read the site should not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from collective.recipe.backup import locking
+from collective.recipe.backup.audience import audience_of
+from collective.recipe.backup.operations.doctor.findings import Finding, Report
+from collective.recipe.backup.operations.run import Run
+
+
+def readers(run: Run) -> Iterator[Finding]:
+    """Look for what an older release, or another program, has made more open than the site."""
+    report = Report("privacy")
+    places = {place.name: place for place in run.config.destinations[run.destination]}
+    for source in run.config.sources:
+        place = places[source.name]
+        for live, directory in (
+            (source.filestorage, place.filestorage),
+            (source.blobstorage, place.blobstorage),
+        ):
+            if live is not None and directory is not None and os.path.exists(live):
+                with report.looking(directory):
+                    _judge(report, live, directory)
+    yield from report
+
+
+def _judge(report: Report, live: Path, directory: Path) -> None:
+    allowed = audience_of(live, beside=directory)
+    if not directory.is_dir():
+        return
+    found = [path for path in _stored(directory) if audience_of(path, live).exceeds(allowed)]
+    if found:
+        closed = "o-rwx" if allowed.groups else "go-rwx"
+        more = f" and {len(found) - 1:,} more here" if found[1:] else ""
+        report.warning(
+            f"users who may not read {live} may read this{more}: an older release or another "
+            "program made it",
+            found[0],
+            f"chmod {closed} {directory} keeps them out of all that is in it",
+        )
+
+
+def _stored(directory: Path) -> Iterator[Path]:
+    """Yield what tells of the site: files, files in directories there, and trees of blobs."""
+    for path in sorted(directory.iterdir()):
+        if path.is_symlink() or path.name == locking.LOCK_NAME:
+            continue
+        if path.is_file():
+            yield path
+        elif path.is_dir():
+            with suppress(PermissionError):
+                yield from (it for it in sorted(path.iterdir()) if not it.is_symlink())
