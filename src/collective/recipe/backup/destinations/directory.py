@@ -424,9 +424,7 @@ class Directory:
                     where=choice.point.stamp,
                     hint="verify the backups, and restore an earlier one",
                 )
-        return replace(
-            with_blobs, keep=staged.keep, index=staged.index, tid=last, mode=staged.mode
-        )
+        return replace(with_blobs, keep=staged.keep, index=staged.index, tid=last, mode=staged.mode)
 
     def _write_back(self, targets: Targets) -> None:
         """Keep the disk at work while blobs are staged: what is written must be synced at last."""

@@ -19,6 +19,7 @@ from collective.recipe.backup.errors import (
     explained,
 )
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.filestorage.believing import Read, is_believed, joined, reader_of
 from collective.recipe.backup.filestorage.index import build_index, position
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
 from collective.recipe.backup.progress import Progress
@@ -26,6 +27,7 @@ from collective.recipe.backup.repozo.ledger import Chain
 from collective.recipe.backup.repozo.recover import Recovered, Write, index_for, recover
 from collective.recipe.backup.repozo.rest import intact, recover_rest
 from collective.recipe.backup.restorepoints import Choice
+from collective.recipe.backup.smallfile import open_regular
 
 logger = logging.getLogger("backup")
 
@@ -73,7 +75,9 @@ class Recovery:
         else:
             with self.files.writing(filestorage, PRIVATE) as writer:
                 recovered = self.stream(writer.write)
-        if not self._copy_index(index, recovered.end, within=QUICKLY_READ):
+        with open_regular(filestorage) as log:
+            copied = self._copy_index(index, recovered.end, reader_of(log), within=QUICKLY_READ)
+        if not copied:
             build_index(filestorage, index, files=self.files, progress=self.progress)
         return recovered
 
@@ -100,16 +104,18 @@ class Recovery:
                     until=self.choice.until,
                     keep=keep,
                 )
-        indexed = position(live.with_name(f"{live.name}.index"))
-        stays = indexed is not None and indexed <= keep
-        if not stays:
-            self._copy_index(targets.index, recovered.end)
+            stays = _serves(live.with_name(f"{live.name}.index"), log, keep)
+            if not stays:
+                with open_regular(filestorage) as rest:
+                    read = joined(log.read_at, keep, reader_of(rest))
+                    self._copy_index(targets.index, recovered.end, read)
         return Staged(keep=keep, index=not stays), self._checked(recovered)
 
-    def _copy_index(self, target: Path, end: int, *, within: int | None = None) -> bool:
+    def _copy_index(self, target: Path, end: int, read: Read, *, within: int | None = None) -> bool:
         """Copy the index that serves up to *end*, if there is one that can be read.
 
-        It is to be of the last *within* bytes.  One that cannot be read is only warned of:
+        It is to be of the last *within* bytes, and one that ZODB believes for the filestorage
+        that *read* gives.  One that cannot be read is only warned of:
         what it says is in the filestorage as well.
         """
         try:
@@ -117,6 +123,8 @@ class Recovery:
             if saved is None or (within is not None and end - (position(saved) or 0) > within):
                 return False
             with explained("cannot copy the index", saved):
+                if not is_believed(saved, read):
+                    return False
                 self.files.publish_copy(saved, target)
         except BackupError as error:
             logger.warning("%s: the index is made anew from the filestorage", error)
@@ -139,3 +147,12 @@ class Recovery:
                 hint="ask for the stamp of a restore point (see the list)",
             )
         return recovered
+
+
+def _serves(index: Path, log: TransactionLog, end: int) -> bool:
+    """Tell whether the live *index* of *log* stays right if that stays as it is up to *end*."""
+    indexed = position(index)
+    if indexed is None or indexed > end:
+        return False
+    with explained("cannot read the index", index):
+        return is_believed(index, log.read_at)

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files, Writer
@@ -36,7 +37,8 @@ _PROTOCOL = 3
 _END = pickle.dumps(None, _PROTOCOL)
 _INTEGERS = {b"K": 1, b"M": 2, b"J": 4}
 
-_PREFIX = 6
+PREFIX = 6
+"""How many bytes of an oid those have in common that are stored together."""
 _ENTRY = struct.Struct(">8sQ")
 # no check of input, but of the line above
 assert _ENTRY.size == 16  # noqa: S101
@@ -52,16 +54,26 @@ def position(path: Path) -> int | None:
     """Return the position of the index at *path*; None if there is none that is whole."""
     try:
         with open_regular(path) as file:
-            data = file.read(16)
+            found = start_of_entries(file)
             file.seek(-len(_END), os.SEEK_END)
             whole = file.read() == _END
     except OSError:
         # missing, unreadable or shorter than an end: it cannot be used, whatever the reason
         return None
-    start, size = (4, data[3]) if data[2:3] == b"\x8a" else (3, _INTEGERS.get(data[2:3], 0))
-    if not (whole and size and data[:1] == b"\x80" and data[start + size :][:1] == b"."):
+    return found if whole else None
+
+
+def start_of_entries(file: IO[bytes]) -> int | None:
+    """Return the position of an index that is open at its begin, None if it says none.
+
+    The entries begin where the file stands then.
+    """
+    head = file.read(3)
+    size = ord(file.read(1) or b"\0") if head[2:] == b"\x8a" else _INTEGERS.get(head[2:], 0)
+    number = file.read(size)
+    if len(number) != size or not size or head[:1] != b"\x80" or file.read(1) != b".":
         return None
-    return int.from_bytes(data[start : start + size], "little")
+    return int.from_bytes(number, "little")
 
 
 def fits(path: Path, log: TransactionLog, end: int) -> bool:
@@ -180,13 +192,13 @@ def _pickled(entries: Iterator[bytes]) -> Iterator[bytes]:
     prefix, last, suffixes, offsets = b"", b"", bytearray(), bytearray()
     for entry in entries:
         oid = entry[:8]
-        if oid[:_PREFIX] != prefix:
+        if oid[:PREFIX] != prefix:
             if suffixes:
                 yield _pair(prefix, bytes(suffixes + offsets))
-            prefix, suffixes, offsets = oid[:_PREFIX], bytearray(), bytearray()
+            prefix, suffixes, offsets = oid[:PREFIX], bytearray(), bytearray()
         elif oid == last:
             del suffixes[-2:], offsets[-6:]
-        suffixes += oid[_PREFIX:]
+        suffixes += oid[PREFIX:]
         offsets += entry[-6:]
         last = oid
     if suffixes:

@@ -7,6 +7,7 @@ pickle without them, which it does to find the references for a pack.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -21,6 +22,8 @@ from collective.recipe.backup.model import BlobId, Oid
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.smallfile import open_regular
 from collective.recipe.backup.times import Tid
+
+logger = logging.getLogger("backup")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +44,12 @@ def open_everything(filestorage: Path, blobstorage: Path | None, progress: Progr
 
     Raises IntegrityError that says which cannot be.
     """
-    with _explained(filestorage, "the filestorage cannot be opened"):
+    with _explained(filestorage, "the filestorage cannot be opened"), _heard():
         from ZODB.FileStorage import FileStorage
 
         blobs = os.fspath(blobstorage) if blobstorage else None
         storage = FileStorage(os.fspath(filestorage), read_only=True, blob_dir=blobs)
-    with closing(storage):
+    with closing(storage), _heard():
         return _Opening(storage, has_blobs=blobstorage is not None).all(
             progress, filestorage.stat().st_size
         )
@@ -101,6 +104,26 @@ class _Opening:
                 with open_regular(self._storage.loadBlob(record.oid, record.tid)) as file:
                     self._blob_bytes += os.fstat(file.fileno()).st_size
                 self._blobs += 1
+
+
+class _Hearing(logging.Handler):
+    """Says as a message of ours what ZODB says to its own logger."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logger.info("ZODB: %s", record.getMessage())
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    """Let nobody else say what ZODB says: without a handler Python would print it."""
+    theirs, hearing = logging.getLogger("ZODB"), _Hearing(logging.WARNING)
+    before, theirs.propagate = theirs.propagate, False
+    theirs.addHandler(hearing)
+    try:
+        yield
+    finally:
+        theirs.removeHandler(hearing)
+        theirs.propagate = before
 
 
 @contextmanager

@@ -34,6 +34,7 @@ from collective.recipe.backup.errors import (
     printable,
 )
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.filestorage.believing import is_believed, reader_of
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.locking import closed_filestorage, one_writer
 from collective.recipe.backup.model import DEFAULT_LEVEL
@@ -43,6 +44,7 @@ from collective.recipe.backup.repozo.ledger import Chain, Listing, read_director
 from collective.recipe.backup.repozo.prune import remove_chain
 from collective.recipe.backup.repozo.recover import Write, index_for, recover
 from collective.recipe.backup.repozo.verify import verify_contents, verify_names
+from collective.recipe.backup.smallfile import open_regular
 
 Say = Callable[[str], None]
 
@@ -183,9 +185,14 @@ def _replace(output: Path, mode: int, chain: Chain, through: str) -> int:
         # last of all before the rename: an index of other data is worse than none
         files.clear(index)
     saved = index_for(chain, through, end)
-    if saved is not None:
+    if saved is not None and _serves(saved, output):
         files.publish_copy(saved, index)
     return end
+
+
+def _serves(index: Path, output: Path) -> bool:
+    with open_regular(output) as file:
+        return is_believed(index, reader_of(file))
 
 
 def _recovered(chain: Chain, through: str, write: Write) -> int:

@@ -8,10 +8,12 @@ opens the filestorage scans what comes after the position of the index.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.filestorage.believing import is_believed
 from collective.recipe.backup.filestorage.index import fits, position
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.repozo.blocks import read_blocks, stored_as
@@ -31,7 +33,8 @@ def copy_index(
 ) -> tuple[Path, bytes] | None:
     """Copy the index of *log*, which is to be *target*; return its temporary name, and BLAKE3.
 
-    None, and nothing is left, if there is none of this log as it was at *end* or before.
+    None, and nothing is left, if there is none of this log as it was at *end* or before, or
+    ZODB would not believe it.
     """
     # resolved, for the filestorage may be reached by a symbolic link, or its index be one
     source = log.path.with_name(f"{log.path.name}.index").resolve()
@@ -49,11 +52,17 @@ def copy_index(
         except BaseException:
             files.discard(partial)
             raise
-        if not fits(partial, log, end) or not _is_in_place(log):
-            # another one was put in its place meanwhile
+        if not (fits(partial, log, end) and _is_of_use(partial, log) and _is_in_place(log)):
+            # another one was put in its place meanwhile, or it is of no use
             files.remove(partial)
             return None
         return partial, stored_as(partial)[1]
+
+
+def _is_of_use(index: Path, log: TransactionLog) -> bool:
+    with suppress(OSError):
+        return is_believed(index, log.read_at)
+    return False
 
 
 def _is_in_place(log: TransactionLog) -> bool:

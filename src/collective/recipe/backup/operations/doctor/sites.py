@@ -16,6 +16,7 @@ from collective.recipe.backup.amounts import size
 from collective.recipe.backup.blobs.marker import flaw_of, laid_out, refuse_cache
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage import index, tail
+from collective.recipe.backup.filestorage.believing import is_believed
 from collective.recipe.backup.filestorage.blobrecords import blobs
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
 from collective.recipe.backup.filestorage.records import records_of
@@ -110,7 +111,10 @@ def _look_at_index(report: Report, path: Path, log: TransactionLog, end: int) ->
     if not os.path.lexists(there):
         report.ok("there is no index: opening the filestorage reads all of it, once", there)
     elif index.fits(there, log, end):
-        report.ok("the index fits", there)
+        if is_believed(there, log.read_at):
+            report.ok("the index fits", there)
+        else:
+            report.ok("ZODB puts this index aside: opening the filestorage reads all of it", there)
     else:
         report.warning(
             "the index is not one of this filestorage",

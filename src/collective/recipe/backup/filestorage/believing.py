@@ -1,0 +1,141 @@
+"""Whether a FileStorage believes an index, or puts it aside and reads the whole log.
+
+The rule is that of ``_check_sanity`` in ZODB: the index must be of a place behind the first 100
+bytes, and name the data records of the last transaction before that place which has some and
+was not undone, the first 5 of them, each at its own offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.filestorage.format import (
+    COMPLETE,
+    LENGTH,
+    MAGIC_SIZE,
+    RECORD,
+    TRANSACTION,
+    UNDONE,
+    Header,
+    Record,
+)
+from collective.recipe.backup.filestorage.index import PREFIX, start_of_entries
+from collective.recipe.backup.model import Oid
+from collective.recipe.backup.smallfile import open_regular
+
+Read = Callable[[int, int], bytes]
+"""Takes an offset and a size and returns those bytes of a log, fewer only where it ends."""
+
+_LEAST = 100
+"""Bytes of a log below which ZODB believes no index."""
+_CHECKED = 5
+_PICKLE = b"\x80\x03"
+_PAIR = b"\x86."
+_LONGEST = 8 << 16
+"""Bytes of the entries of one prefix, which has 2 bytes of each oid left."""
+
+
+def is_believed(index: Path, read: Read) -> bool:
+    """Tell whether ZODB believes *index* for the log that *read* gives the bytes of.
+
+    False as well for one that is not as ZODB 5 and later write it.  Raises OSError.
+    """
+    try:
+        with open_regular(index) as file:
+            end = start_of_entries(file)
+            if end is None or end < _LEAST:
+                return False
+            wanted = list(_last_records(read, end))
+            found = _entries(file, {oid[:PREFIX] for oid, _offset in wanted})
+            places = {(oid, offset) for oid, offset in found if any(oid == it[0] for it in wanted)}
+    except (IntegrityError, _UnbelievableError):
+        return False
+    return places.issuperset(wanted)
+
+
+def reader_of(file: IO[bytes]) -> Read:
+    """Return what reads from an open file."""
+
+    def read(offset: int, size: int) -> bytes:
+        file.seek(offset)
+        return file.read(size)
+
+    return read
+
+
+def joined(first: Read, keep: int, rest: Read) -> Read:
+    """Return what reads the first *keep* bytes of one, and then the other."""
+
+    def read(offset: int, size: int) -> bytes:
+        data = first(offset, min(size, keep - offset)) if offset < keep else b""
+        if len(data) < size:
+            data += rest(offset + len(data) - keep, size - len(data))
+        return data
+
+    return read
+
+
+class _UnbelievableError(Exception):
+    """Something is not as it must be."""
+
+
+def _last_records(read: Read, end: int) -> Iterator[tuple[Oid, int]]:
+    """Yield which data records ZODB looks at, and where they are."""
+    while True:
+        [length] = LENGTH.unpack(_exactly(read, end - LENGTH.size, LENGTH.size))
+        begin = end - length - LENGTH.size
+        if begin < MAGIC_SIZE:
+            raise _UnbelievableError
+        header = Header.unpack(_exactly(read, begin, TRANSACTION.size))
+        if header.length != length or header.status not in COMPLETE or not header.fits:
+            raise _UnbelievableError
+        last, end = end - LENGTH.size, begin
+        offset = begin + TRANSACTION.size + header.texts
+        if header.status == UNDONE or offset == last:
+            continue
+        for _number in range(_CHECKED):
+            record = Record.unpack(_exactly(read, offset, RECORD.size), offset)
+            if not record.fits(begin, last):
+                raise _UnbelievableError
+            yield record.oid, offset
+            offset = record.data + (record.size or LENGTH.size)
+            if offset >= last:
+                break
+        return
+
+
+def _entries(file: IO[bytes], prefixes: set[bytes]) -> Iterator[tuple[Oid, int]]:
+    """Yield the oids that begin with one of *prefixes*, and their places in the log."""
+    while (begin := file.read(3)) == _PICKLE + b"C":
+        prefix = _bytes(file, begin[2:])
+        places = _bytes(file, file.read(1))
+        if file.read(len(_PAIR)) != _PAIR or len(prefix) != PREFIX or len(places) % 8:
+            raise _UnbelievableError
+        if prefix in prefixes:
+            count = len(places) // 8
+            for number in range(count):
+                suffix = places[2 * number :][:2]
+                offset = places[2 * count + 6 * number :][:6]
+                yield Oid(prefix + suffix), int.from_bytes(offset, "big")
+    if begin != _PICKLE + b"N":
+        raise _UnbelievableError
+
+
+def _bytes(file: IO[bytes], kind: bytes) -> bytes:
+    """Return bytes as pickled after the *kind* of their length."""
+    width = {b"C": 1, b"B": 4}.get(kind, 0)
+    size = int.from_bytes(file.read(width), "little")
+    data = file.read(min(size, _LONGEST + 1))
+    if not width or len(data) != size or size > _LONGEST:
+        raise _UnbelievableError
+    return data
+
+
+def _exactly(read: Read, offset: int, size: int) -> bytes:
+    data = read(offset, size) if offset >= 0 else b""
+    if len(data) != size:
+        raise _UnbelievableError
+    return data
