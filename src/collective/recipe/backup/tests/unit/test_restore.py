@@ -803,7 +803,9 @@ def test_a_restore_to_a_new_place_asks_nothing_unless_there_is_something_to_say(
     assert not restore(operated.run("restore", ask=no), Order(to=aside))
     assert f"This will replace:\n    {aside / 'Data.fs'}\n" in asked.pop()
 
-    [blob] = [it for it in operated.site.blobstorage.rglob("*.blob") if it.stat().st_size == 5]
+    # one that no earlier backup has
+    operated.site.commit({}, {"lost": b"lost at once"})
+    [blob] = [it for it in operated.site.blobstorage.rglob("*.blob") if it.stat().st_size == 12]
     blob.unlink()
     with suppress(BackupError):
         operated.backup(full=True)
