@@ -202,6 +202,26 @@ def test_a_restore_that_finishes_a_broken_one_removes_the_caches(operated, cache
     assert caplog.messages[-1].startswith(ADVICE)
 
 
+def test_wherever_a_restore_dies_the_next_one_leaves_no_cache_that_is_ahead(
+    operated: Operated, cache: Path
+) -> None:
+    """Also after the last change of the site, where there is nothing to finish."""
+    deaths, changes = 0, 0
+    while True:
+        ahead = operated.site.commit({"a": changes}, at=NOON + timedelta(hours=2, seconds=changes))
+        make_cache(cache, ahead)
+        changes += 2
+        try:
+            operated.restore(files=Dying(changes))
+        except KeyboardInterrupt:
+            deaths += 1
+        else:
+            break
+        operated.restore()
+        assert not cache.exists(), f"after {changes} changes"
+    assert deaths > 10
+
+
 # where they are looked for
 
 
