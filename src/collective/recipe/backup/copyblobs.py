@@ -64,8 +64,8 @@ def backup_blobs(
     destination: AnyPath,
     full: bool = False,
     use_rsync: bool = True,
-    keep: int = 0,
-    keep_blob_days: int = 0,
+    keep: int | str = 0,
+    keep_blob_days: int | str = 0,
     archive_blob: bool = False,
     rsync_options: str = "",
     timestamps: bool = False,
@@ -100,14 +100,14 @@ def backup_blobs(
     style = partial(EachBackup if timestamps else Numbered, by=by)
     call = _Call(source, destination, style)
     copied = call.back_up(_stamp_of(fs_backup_location) if timestamps else None)
-    call.prune(fs_backup_location, keep=keep, days=0 if full else keep_blob_days)
+    call.prune(fs_backup_location, keep=int(keep), days=0 if full else int(keep_blob_days))
     _check(copied)
 
 
 def backup_blobs_archive(
     source: AnyPath,
     destination: AnyPath,
-    keep: int = 0,
+    keep: int | str = 0,
     timestamps: bool = False,
     fs_backup_location: AnyPath | None = None,
     compress_blob: bool = False,
@@ -125,11 +125,11 @@ def backup_blobs_archive(
     call = _Call(source, destination, partial(archives, compressed=compress_blob))
     stamped = timestamps or incremental_blobs
     copied = call.back_up(_stamp_of(fs_backup_location) if stamped else None, anew=full)
-    call.prune(fs_backup_location, keep=keep, days=0)
+    call.prune(fs_backup_location, keep=int(keep), days=0)
     _check(copied)
 
 
-def backup_blobs_gzip(source: AnyPath, destination: AnyPath, keep: int = 0) -> None:
+def backup_blobs_gzip(source: AnyPath, destination: AnyPath, keep: int | str = 0) -> None:
     """Put the blobstorage *source* into a compressed archive with the number 0."""
     backup_blobs_archive(source, destination, keep=keep, compress_blob=True)
 

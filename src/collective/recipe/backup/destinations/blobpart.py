@@ -139,6 +139,7 @@ class BlobPart:
             trust=trust,
             scan=bool(before and before.left_out),
             differing=before.differing if before else (),
+            others=before.others if before else "",
         )
         if there and before and before.stamp == taken.stamp:
             # no name can be used twice: of what is replaced restore points were made

@@ -48,8 +48,12 @@ _A_FEW = 100
 class BlobsOnly:
     """The restore points of the blobs of one source; see Destination."""
 
-    def __init__(self, source: Source, workshop: Workshop, style: MakeStyle) -> None:
+    def __init__(
+        self, source: Source, workshop: Workshop, style: MakeStyle, *, always: bool = False
+    ) -> None:
+        """Make restore points in *style*; with *always* also if nothing is new."""
         self.source = source
+        self._always = always
         self.lock_directory = workshop.directory
         self._shop = workshop
         self._part = BlobPart(workshop, style)
@@ -95,7 +99,7 @@ class BlobsOnly:
         named = now if clock is None else clock.name_for(None)
         with watch.phase("blobs"):
             newest = None if why_full else self._newest()
-            lacking = self._still_lacks(newest) if newest is not None else None
+            lacking = None if newest is None or self._always else self._still_lacks(newest)
             if newest is not None and lacking is not None:
                 name, copied = newest.name, lacking
             else:

@@ -61,7 +61,8 @@ class Configured:
             )
             from collective.recipe.backup.destinations.blobsonly import BlobsOnly
 
-            return BlobsOnly(source, workshop, style)
+            always = options.blob_snapshots == "each" and not options.archive_blob
+            return BlobsOnly(source, workshop, style, always=always)
         level = int(options.gzip_level) if options.gzip or self._kind == ZIP else None
         program = None
         if options.repozo is not None:

@@ -43,7 +43,8 @@ class Demand:
     begins one).  *named* gives the blobs that the records name, *new* those of them that
     *before* may lack; without a log there is nobody to name any.  *scan* says that no log tells
     all: something besides blobs could not be copied last time.  *differing* are blobs that the
-    source lacked then, or had otherwise than they had been backed up.
+    source lacked then, or had otherwise than they had been backed up.  *others* is by what the
+    files that are no blobs are known again, if *before* is an archive ("": there were none).
     """
 
     stamp: str
@@ -53,6 +54,7 @@ class Demand:
     new: Callable[[], Iterable[BlobId]] = tuple
     scan: bool = False
     differing: tuple[BlobId, ...] = ()
+    others: str = ""
     trust: Trust = Trust()
 
 

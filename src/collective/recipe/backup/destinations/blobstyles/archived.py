@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from collective.recipe.backup.blobs import latest
@@ -19,8 +20,9 @@ from collective.recipe.backup.blobs.archives.writing import Supply, write_delta,
 from collective.recipe.backup.blobs.copied import NAMED, Copied, Left
 from collective.recipe.backup.blobs.copying import changed, taken_over
 from collective.recipe.backup.blobs.digesting import is_legible
+from collective.recipe.backup.blobs.foreign import foreign_of
 from collective.recipe.backup.blobs.holdings import Archived
-from collective.recipe.backup.blobs.layout import MARKER, walk
+from collective.recipe.backup.blobs.layout import MARKER
 from collective.recipe.backup.blobs.marker import laid_out, missing_marker, place_of
 from collective.recipe.backup.destinations.blobstyles import Demand, Found, Workshop
 from collective.recipe.backup.destinations.room import LEAST_SHARE
@@ -212,7 +214,7 @@ class IncrementalArchives(FullArchives):
         archive = self._next(demand.stamp, before)
         if not self._can_be_built_on(before, archive):
             return super().back_up(demand, found)
-        if demand.scan or any(entry.foreign for entry in walk(self._shop.source)):
+        if demand.scan or foreign_of(self._shop.source, read=False) != (demand.others, 0):
             # no log says when such a thing changes
             return super().back_up(demand, found)
         still = self._still_differing(before, demand)
@@ -225,7 +227,9 @@ class IncrementalArchives(FullArchives):
             files=self._shop.files,
             progress=self._shop.progress,
         )
-        return (before.name, still) if copied is None else (archive.name, still + copied)
+        if copied is None:
+            return before.name, still
+        return archive.name, replace(still + copied, others=demand.others)
 
     def _can_be_built_on(self, before: Archived, archive: Archive) -> bool:
         """Tell whether *before* is ours and the newest but for *archive* itself.

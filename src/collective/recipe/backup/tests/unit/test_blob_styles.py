@@ -693,3 +693,33 @@ def test_more_blobs_than_can_be_named_are_not_forgotten(site, monkeypatch, optio
     operated.backup()
 
     assert operated.points()[-1].whole
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_file_that_is_no_blob_does_not_make_each_incremental_archive_a_full_one(
+    site, tmp_path, compressed
+) -> None:
+    options = {"archive_blob": True, "incremental_blobs": True, "compress_blob": compressed}
+    operated = Operated(site, **options)
+    (site.blobstorage / "Thumbs.db").write_bytes(b"of a file manager")
+    for number in range(4):
+        site.commit({"a": number}, {f"b{number}": b"blob"})
+        if number == 3:
+            (site.blobstorage / "Thumbs.db").write_bytes(b"another one")
+        operated.backup()
+
+    full, second, third, changed = [point.blobs for point in operated.points()]
+    assert [".delta." in name for name in (full, second, third, changed)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    contents = site.contents()
+    site.lose()
+    operated.restore()
+    assert site.contents() == contents
+    assert (site.blobstorage / "Thumbs.db").read_bytes() == b"another one"
+    operated.restore(operated.points()[2].moment)
+    assert (site.blobstorage / "Thumbs.db").read_bytes() == b"of a file manager"
+    assert list(operated.destination().verify(Depth.RECORDS)) == []

@@ -290,3 +290,20 @@ def test_a_blob_of_another_size_is_named_also_while_nothing_is_new(operated) -> 
         with pytest.raises(IntegrityError, match="1 blobs of the site.*not as they were"):
             operated.backup()
     assert len(operated.points()) == 1
+
+
+def test_each_backup_has_a_directory_of_its_own_where_that_is_wanted(site: Site) -> None:
+    operated = Operated(site, only_blobs=True, blob_snapshots="each", keep=2, keep_blob_days=0)
+    state = commit(operated, 1)
+    for _number in range(3):
+        assert operated.backup().changed
+    place = operated.place().blobstorage
+    assert place is not None
+    names = sorted(path.name for path in place.glob("blobstorage.*"))
+    assert names == [point.blobs for point in operated.points()]
+    assert len(names) == 2
+    assert (place / "latest").readlink() == Path(names[-1])
+    assert {it.stat().st_nlink for it in (place / names[0]).rglob("*.blob")} == {2}
+    operated.site.lose()
+    operated.restore()
+    assert blobs(site.blobstorage) == state

@@ -137,7 +137,7 @@ def test_without_rsync_our_own_copier_does_it(no_rsync) -> None:
     assert content(Path("backups/blobs.0/blobs")) == content(Path("blobs"))
 
 
-@pytest.mark.parametrize("keep", [0, 1, 2])
+@pytest.mark.parametrize("keep", [0, 1, 2, "0", "2"])
 @pytest.mark.parametrize("gzip", [False, True])
 def test_so_many_are_kept(no_rsync, keep, gzip) -> None:
     for number in range(4):
@@ -147,14 +147,14 @@ def test_so_many_are_kept(no_rsync, keep, gzip) -> None:
         else:
             backup_blobs("blobs", "backups", keep=keep)
     ending = ".tar.gz" if gzip else ""
-    assert names() == [f"blobs.{number}{ending}" for number in range(keep or 4)]
+    assert names() == [f"blobs.{number}{ending}" for number in range(int(keep) or 4)]
 
 
 def test_days_count_unless_the_backup_is_full(no_rsync, monkeypatch) -> None:
     now = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
     for day in range(4):
         monkeypatch.setattr(times, "utcnow", lambda day=day: now + timedelta(days=day))
-        backup_blobs("blobs", "backups", timestamps=True, keep=1, keep_blob_days=2)
+        backup_blobs("blobs", "backups", timestamps=True, keep=1, keep_blob_days="2")
     assert len(names()) == 4  # of two days, and latest: the youngest is two days younger
     backup_blobs("blobs", "backups", timestamps=True, keep=1, keep_blob_days=2, full=True)
     assert names() == ["blobs.2026-03-04-12-00-01", "latest"]
