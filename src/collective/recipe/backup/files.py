@@ -507,7 +507,7 @@ class Files:
         Nothing moves: the new name is that of a directory that is not empty, which no
         rename may replace, and the other reasons against a rename come before that one.
         For a file one reason remains untold: something that is mounted on it.  Raises
-        OSError if nothing can be made in *room*.
+        OSError if nothing can be made in *room*, or nothing removed.
         """
         probe = self.partial_name(room / PROBE)
         try:
@@ -519,8 +519,10 @@ class Files:
             raise OSError(error.errno, error.strerror, os.fspath(room)) from error
         try:
             yield functools.partial(self._refusal, probe=probe)
-        finally:
+        except BaseException:
             self.discard(probe)
+            raise
+        self.clear(probe)
 
     def _refusal(self, path: Path, probe: Path) -> OSError | None:
         try:

@@ -768,6 +768,18 @@ def test_an_error_of_the_disk_is_no_refusal(tmp_path, room):
     assert os.listdir(room) == []
 
 
+def test_a_disk_that_removes_nothing_is_no_place_to_rename_in(tmp_path, room):
+    class Broken(Files):
+        def _change(self, operation, path, function, *args, **kwargs):
+            if operation == "rmdir":
+                raise OSError(errno.EIO, "I/O error", str(path))
+            return super()._change(operation, path, function, *args, **kwargs)
+
+    with pytest.raises(OSError, match="I/O error") as caught, Broken().trying_renames(room):
+        pass
+    assert Path(caught.value.filename).is_relative_to(room)
+
+
 def test_where_a_rename_succeeds_that_cannot_it_is_taken_back(tmp_path, room):
     """No file system does so; one that did would have moved live data."""
 
