@@ -31,6 +31,7 @@ from collective.recipe.backup.errors import (
     explained,
     printable,
 )
+from collective.recipe.backup.files import PROBE
 from collective.recipe.backup.model import (
     BLOBSTORAGE,
     DIRECTORY,
@@ -163,6 +164,7 @@ def undo(run: Run, *, keep_caches: bool = False) -> bool:
     with one_run(run), ExitStack() as locks:
         targets = lock_targets(run, None, locks)
         journal = journal_of(targets)
+        _sweep(run, targets)
         # another undo would take back what this one has been asked for
         is_undone = swap.is_undo(journal)
         clients = _clients(run, order, targets, changed=_finish_earlier(run, targets))
@@ -186,6 +188,7 @@ def let_go(run: Run) -> bool:
         targets = targets_of(run, None)
         hold_journal(targets, locks)
         journal = journal_of(targets)
+        _sweep(run, targets)
         left = swap.left(journal)
         if left:
             if not _agreed(run, left, "This removes for good what the last restore replaced:"):
@@ -217,6 +220,17 @@ def give_up(run: Run) -> list[str] | None:
         lives = [live for target in targets for live in lives_of(target)]
         with explained("cannot give up the restore that was broken off"):
             return giving_up.give_up(journal, lives, stamp(run.now), run.files)
+
+
+def _sweep(run: Run, targets: Sequence[Source]) -> None:
+    """Remove the temporary names of an undo, or of a removal, that died."""
+    journal = journal_of(targets)
+    names = {journal, journal.with_name(PROBE)}
+    for live in (live for target in targets for live in lives_of(target)):
+        names |= {swap.replaced_path(live), swap.staged_path(live), live.with_name(PROBE)}
+    with explained("cannot remove what a run that died has left", journal.parent):
+        for path in sorted(names):
+            run.files.sweep(path.parent, of=path.name)
 
 
 def _agreed(run: Run, replaced: Sequence[Path], what: str, more: str = "") -> bool:

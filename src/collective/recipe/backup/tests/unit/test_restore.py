@@ -305,6 +305,24 @@ def test_letting_go_that_was_broken_off_goes_on(operated: Operated, caplog) -> N
     assert not journal.exists()
 
 
+@pytest.mark.parametrize("verb", [undo, let_go])
+def test_temporary_names_of_one_that_died_are_gone_after_the_next(operated: Operated, verb) -> None:
+    operated.restore(NOON)
+    journal = swap.journal_path(operated.site.filestorage)
+    left = [
+        journal.with_name(f"{journal.name}.0123abcd.partial"),
+        operated.site.filestorage.parent / ".backup.0123abcd.partial",
+        operated.site.filestorage.parent / "Data.fs.replaced.0123abcd.partial",
+        operated.site.blobstorage.parent / ".backup.0123abcd.partial",
+    ]
+    for path in left:
+        path.mkdir()
+
+    assert verb(operated.run("restore"))
+
+    assert not any(path.exists() for path in left)
+
+
 def test_what_was_replaced_is_let_go_while_the_site_is_running(operated: Operated) -> None:
     operated.restore(NOON)
 
