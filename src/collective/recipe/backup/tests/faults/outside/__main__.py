@@ -12,8 +12,10 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from collective.recipe.backup.tests.faults.outside.strace import Injection
@@ -51,7 +53,8 @@ def _faults(scratch: Path, options: argparse.Namespace) -> int:
     table = [("verb", "calls", "injections", "missed", "wrong")]
     wrong = 0
     for name in options.verbs or VERBS:
-        found = Trial(VERBS[name], scratch / name).injections()
+        trial = Trial(VERBS[name], scratch / name)
+        found = trial.injections()
         calls = len({(each.call, each.when) for each in found})
         chosen = [each for each in found if options.part in str(each)]
         if options.changes or options.reads:
@@ -61,7 +64,8 @@ def _faults(scratch: Path, options: argparse.Namespace) -> int:
         if options.list:
             print(*chosen, sep="\n")
             continue
-        met, missed, failed = _strike_all(name, chosen, scratch, options.jobs)
+        strike = partial(strike_share, name, trial.world.founded)
+        met, missed, failed = _strike_all(strike, chosen, scratch / name, options.jobs)
         table.append((name, str(calls), str(met), str(missed), str(failed)))
         wrong += failed or missed * MISSED_AT_MOST > len(chosen)
     for row in table:
@@ -70,28 +74,33 @@ def _faults(scratch: Path, options: argparse.Namespace) -> int:
 
 
 def _strike_all(
-    name: str, injections: Sequence[Injection], scratch: Path, jobs: int
+    strike: Callable[[Sequence[Injection], Path], list[str | None]],
+    injections: Sequence[Injection],
+    room: Path,
+    jobs: int,
 ) -> tuple[int, int, int]:
     """Return how many *injections* met their call, how many missed it, and what was wrong."""
     shares = [injections[start : start + SHARE] for start in range(0, len(injections), SHARE)]
-    rooms = [scratch / f"{name}-{number}" for number in range(len(shares))]
+    rooms = [room.with_name(f"{room.name}-{number}") for number in range(len(shares))]
     met = missed = wrong = 0
     begun = time.monotonic()
     with ProcessPoolExecutor(jobs) as pool:
-        for said in pool.map(strike_share, [name] * len(shares), shares, rooms):
+        for said in pool.map(strike, shares, rooms):
             met += len(said) - said.count(None)
             missed += said.count(None)
             for each in filter(None, said):
                 wrong += 1
                 print(f"WRONG {each}", flush=True)
             seconds = time.monotonic() - begun
-            print(f"{name}: {met + missed} of {len(injections)}, {seconds:.0f} s", flush=True)
+            print(f"{room.name}: {met + missed} of {len(injections)}, {seconds:.0f} s", flush=True)
     return met, missed, wrong
 
 
-def strike_share(name: str, injections: Sequence[Injection], room: Path) -> list[str | None]:
+def strike_share(
+    name: str, founded: datetime, injections: Sequence[Injection], room: Path
+) -> list[str | None]:
     """Return what is wrong after each of the *injections*."""
-    trial = Trial(VERBS[name], room)
+    trial = Trial(VERBS[name], room, founded)
     return [trial.strike(each) for each in injections]
 
 

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import shutil
 import subprocess
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +27,20 @@ class World:
     """A site in ``site`` of *directory*, with the options *options*.
 
     ``states`` is what each moment of it has to be restored to, by the last transaction;
-    ``live`` what the live site has to be.
+    ``live`` what the live site has to be.  *founded* is the beginning of an hour, which names
+    depend on (None: HOURS ago).
     """
 
-    def __init__(self, directory: Path, **options: Any) -> None:
+    def __init__(self, directory: Path, founded: datetime | None = None, **options: Any) -> None:
         self.directory = directory
         self.states: dict[Tid, State] = {}
         self.live: State = {}
         self._options = options
         self._saved = directory / "saved"
         self._numbers = itertools.count()
-        now = utcnow()
-        self._hour = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS)
-        self.site = Site(directory / "site", founded=self._hour)
+        now = utcnow().replace(minute=0, second=0, microsecond=0)
+        self.founded = founded or now - timedelta(hours=HOURS)
+        self.site = Site(directory / "site", founded=self.founded)
         self.operated = Operated(self.site, **options)
 
     # what makes it
@@ -49,14 +50,14 @@ class World:
 
         No two blobs are of one transaction, and so of one name: see strace.py.
         """
-        at = self._hour + timedelta(minutes=minutes)
+        at = self.founded + timedelta(minutes=minutes)
         self.site.commit({"count": minutes}, {name: f"blob {name} ".encode() * 300}, at=at)
         self.site.commit({"long": f"{minutes}" * 3000}, {"changing": b"%d" % minutes}, at=at)
         self.live = self.state()
 
     def back_up(self, minutes: int, *, full: bool = False) -> None:
         """Back up, so many *minutes* after the site was founded."""
-        self.operated.now = self._hour + timedelta(minutes=minutes) - timedelta(hours=1)
+        self.operated.now = self.founded + timedelta(minutes=minutes) - timedelta(hours=1)
         outcome = self.operated.backup(full=full)
         self.states[outcome.point.tid] = self.live
 
