@@ -591,7 +591,10 @@ class Files:
         Its own user may enter and change it, whatever the original says, so that it can be
         filled.
         """
-        self._make_directory(path, stat.S_IMODE(original.st_mode) & ~_OF_OTHERS | stat.S_IRWXU)
+        mode = stat.S_IMODE(original.st_mode) | stat.S_IRWXU
+        if original.st_gid != os.getegid():
+            mode &= ~_OF_OTHERS  # it would be another group that has these
+        self._make_directory(path, mode)
         made = os.lstat(path)
         mode = self._adopted(path, path, original, made) | stat.S_IRWXU
         if stat.S_IMODE(made.st_mode) != mode:
