@@ -8,6 +8,10 @@ which the next run sweeps away.
 
 Each single change goes through ``Files._change``; the fault tests put their hand there.
 
+Root changes nothing outside of the directories that it was told of, whatever their owner
+does meanwhile: names are those of a directory that is held (see held), and owners, modes and
+times are given to what is open.
+
 What nobody needs to restore anything (modes, owners, times, the sync of a directory, a link
 for convenience) is done as far as the file system lets us: see ``Files._try``.  FAT, SMB and
 FUSE refuse some of it.
@@ -23,12 +27,14 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from collective.recipe.backup import held
 from collective.recipe.backup.audience import audience_of
+from collective.recipe.backup.descent import Descent
 from collective.recipe.backup.errors import names_a_path, naming
+from collective.recipe.backup.held import StrPath
 from collective.recipe.backup.smallfile import NotRegularError, regular
 from collective.recipe.backup.unreadable import CannotReadError, CutShortError, unreadable
 
@@ -40,7 +46,6 @@ PROBE = ".backup"
 
 _PARTIAL = re.compile(r"(.+)\.[0-9a-f]{8}\.partial", re.DOTALL)
 _COPY_SIZE = 1 << 20
-_MANY_ENTRIES = 1000
 _FICLONE = 0x40049409  # from linux/fs.h; Python names it from 3.12 on
 _REFUSED = {
     errno.EPERM,
@@ -52,6 +57,7 @@ _REFUSED = {
     errno.EOVERFLOW,  # an owner that this user namespace does not know
 }
 """What a file system says that cannot do something at all, or not for us."""
+_OF_DATA = 0o777
 _NEVER_CLONE = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTTY}
 # which of the two files EIO is of, only a read and a write can tell
 _NO_CLONE = {*_NEVER_CLONE, errno.EINVAL, errno.EPERM, errno.EIO}
@@ -64,14 +70,17 @@ _NO_RENAME = {errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM}
 _IN_THE_WAY = {errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR, errno.ENOTDIR}
 
 
-StrPath = str | os.PathLike[str]
-"""A path.  Who has thousands of them takes strings, which cost a fraction of Path objects."""
-
 Observe = Callable[[memoryview], object]
 """Called with the bytes of a file, piece by piece, while they are copied."""
 
 
 _OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+class ExchangedError(OSError):
+    """What lies at a path is not what was made there: its directory belongs to somebody else."""
+
+    hint = "find out which program changes this directory, and stop it; then run the command again"
 
 
 class Writer:
@@ -188,12 +197,10 @@ class Files:
         It keeps its temporary name, the *path* of the Writer, until it is given to ``name``.
         """
         partial = self.partial_name(final)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        mode = self._limited(final, mode)
-        descriptor = self._change("create", partial, os.open, partial, flags, mode)
+        descriptor, directory = self._create(partial, self._limited(final, mode))
         try:
             try:
-                self._hand_over(partial, descriptor)
+                self._hand_over(partial, descriptor, directory)
                 yield Writer(self, partial, descriptor)
                 self._change("fsync", partial, os.fsync, descriptor)
             finally:
@@ -217,13 +224,21 @@ class Files:
         The file lies beside *final* and is gone after the body.
         """
         partial = self.partial_name(final)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        descriptor = self._change("create", partial, os.open, partial, flags, 0o600)
+        descriptor, _directory = self._create(partial, 0o600, os.O_RDWR)
         try:
             yield Writer(self, partial, descriptor)
         finally:
             os.close(descriptor)
             self.discard(partial)
+
+    def _create(
+        self, path: StrPath, mode: int, flags: int = os.O_WRONLY
+    ) -> tuple[int, os.stat_result]:
+        """Make a file that must not be there; return a descriptor, and what its directory is."""
+        with held.place(path) as at:
+            directory = at.directory_status()
+            flags |= os.O_CREAT | os.O_EXCL
+            return self._change("create", path, at.open, flags, mode), directory
 
     def write(self, final: Path, data: bytes, mode: int = 0o666) -> None:
         """Make *final* hold *data*, in one step for all who read it."""
@@ -233,10 +248,10 @@ class Files:
     def publish(self, path: Path, data: bytes, mode: int = 0o666) -> None:
         """Make the file that a user has named hold *data*, in one step.
 
-        A symbolic link is followed.  Raises NotRegularError for what is no file: a device or
-        a pipe would be gone, and others use it.
+        A symbolic link is followed, by root as held says.  Raises NotRegularError for what is
+        no file: a device or a pipe would be gone, and others use it.
         """
-        final = Path(os.path.realpath(path))
+        final = Path(held.real(path))
         if os.path.lexists(final) and not final.is_file():
             raise NotRegularError(errno.EINVAL, "not a regular file", os.fspath(path))
         self.write(final, data, mode)
@@ -246,31 +261,34 @@ class Files:
 
         A symbolic link is not followed but an error: it could lead to live data.
         """
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-        new = not path.exists()
-        mode = self._limited(path, 0o666) if new else 0o666
-        descriptor = self._change("create", path, regular, path, flags, mode)
+        flags = os.O_WRONLY | os.O_APPEND
+        directory = None
+        if os.path.lexists(path):
+            descriptor = self._change("create", path, regular, path, flags | os.O_NOFOLLOW)
+        else:
+            descriptor, directory = self._create(path, self._limited(path, 0o666), flags)
         try:
-            if new:
-                self._hand_over(path, descriptor)
+            if directory is not None:
+                self._hand_over(path, descriptor, directory)
             Writer(self, path, descriptor).write(data)
             self._change("fsync", path, os.fsync, descriptor)
         finally:
             os.close(descriptor)
-        if new:
+        if directory is not None:
             self.sync_directory(path.parent)
 
     def check_writable(self, path: Path) -> None:
         """Raise OSError if this user may not write into *path*, or it is no regular file."""
-        os.close(self._change("try", path, regular, path, os.O_WRONLY))
+        os.close(self._change("try", path, regular, path, os.O_WRONLY | os.O_NOFOLLOW))
 
     @contextmanager
     def overwriting(self, path: Path, offset: int) -> Iterator[Writer]:
         """Yield a Writer into *path* from *offset* on; what is written last is its end.
 
-        Not made in one step: only under a journal that can do it again.
+        Not made in one step: only under a journal that can do it again.  A symbolic link is
+        not followed but an error.
         """
-        descriptor = regular(path, os.O_WRONLY)
+        descriptor = regular(path, os.O_WRONLY | os.O_NOFOLLOW)
         try:
             os.lseek(descriptor, offset, os.SEEK_SET)
             writer = Writer(self, path, descriptor)
@@ -307,10 +325,8 @@ class Files:
             raise unreadable(error, source) from error
         try:
             status = os.fstat(reader)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             # what its owner may do with it then, for whom alone it is until it is whole
-            mode = status.st_mode & stat.S_IRWXU
-            descriptor = self._change("create", target, os.open, target, flags, mode)
+            descriptor, _directory = self._create(target, status.st_mode & stat.S_IRWXU)
             try:
                 made = os.fstat(descriptor)
                 writer = Writer(self, target, descriptor)
@@ -345,8 +361,7 @@ class Files:
 
         As with copy it must not exist and must lie in a staged tree, which the caller syncs.
         """
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        descriptor = self._change("create", target, os.open, target, flags, 0o600)
+        descriptor, _directory = self._create(target, 0o600)
         try:
             yield Writer(self, target, descriptor)
             self._keep_status(target, descriptor, like, os.fstat(descriptor))
@@ -357,14 +372,25 @@ class Files:
         self, target: StrPath, descriptor: int, like: os.stat_result, made: os.stat_result
     ) -> None:
         """Give a file that was *made* so what it lacks to be *like* another one."""
-        mode = self._adopted(target, descriptor, like, made)
-        if stat.S_IMODE(made.st_mode) != mode:
-            self._try("chmod", target, os.fchmod, descriptor, mode)
+        self._keep_rights(target, descriptor, like, made)
         times = (like.st_atime_ns, like.st_mtime_ns)
         self._try("utime", target, os.utime, descriptor, ns=times)
 
+    def _keep_rights(
+        self, target: StrPath, descriptor: int, like: os.stat_result, made: os.stat_result
+    ) -> None:
+        """Give what was *made* so the mode, the group and, for root, the owner of another one.
+
+        No file gets a bit that lends its owner's rights to who executes it: no data needs
+        it, and others may have written what root restores.  A directory stays open to its owner.
+        """
+        mode = self._adopted(target, descriptor, like, made)
+        mode = mode | stat.S_IRWXU if stat.S_ISDIR(made.st_mode) else mode & _OF_DATA
+        if stat.S_IMODE(made.st_mode) != mode:
+            self._try("chmod", target, os.fchmod, descriptor, mode)
+
     def _adopted(
-        self, path: StrPath, at: StrPath | int, like: os.stat_result, made: os.stat_result
+        self, path: StrPath, descriptor: int, like: os.stat_result, made: os.stat_result
     ) -> int:
         """Give what was *made* the group and, for root, the owner of another one.
 
@@ -374,21 +400,18 @@ class Files:
         mode, uid = stat.S_IMODE(like.st_mode), like.st_uid if os.geteuid() == 0 else -1
         same = made.st_gid == like.st_gid
         if (not same or uid not in {-1, made.st_uid}) and not self._try(
-            "chown", path, os.chown, at, uid, like.st_gid
+            "chown", path, os.fchown, descriptor, uid, like.st_gid
         ):
             return mode if same else mode & ~stat.S_IRWXG | (mode & stat.S_IRWXO) << 3
         return mode
 
-    def _hand_over(self, path: Path, descriptor: int | None = None) -> None:
-        """Give what root has just made to the owner of its directory, who must go on with it.
+    def _hand_over(self, path: StrPath, descriptor: int, directory: os.stat_result) -> None:
+        """Give what root has just made to the owner of its *directory*, who must go on with it.
 
         Who once runs a command as root is not to stop those of the site's own user.
         """
-        if os.geteuid() == 0 and (owner := path.parent.stat()).st_uid:
-            if descriptor is not None:
-                self._try("chown", path, os.fchown, descriptor, owner.st_uid, owner.st_gid)
-            else:
-                self._try("chown", path, os.lchown, path, owner.st_uid, owner.st_gid)
+        if os.geteuid() == 0 and directory.st_uid:
+            self._try("chown", path, os.fchown, descriptor, directory.st_uid, directory.st_gid)
 
     def _fill(self, reader: int, writer: Writer, observe: Observe | None) -> int:
         """Copy the bytes from *reader* up to its end; return the size."""
@@ -462,7 +485,7 @@ class Files:
     def link(self, source: StrPath, target: StrPath) -> bool:
         """Hard link *target* to *source*; False where the file system cannot."""
         try:
-            self._change("link", target, os.link, source, target, follow_symlinks=False)
+            self._change("link", target, held.link, source, target)
         except OSError as error:
             if error.errno in _NO_LINK:
                 return False
@@ -472,7 +495,7 @@ class Files:
     def symlink(self, text: str, final: Path) -> None:
         """Make *final* a symbolic link to *text*, in one step even if it is one already."""
         partial = self.partial_name(final)
-        self._change("symlink", partial, os.symlink, text, partial)
+        self._change("symlink", partial, held.symlink, text, partial)
         try:
             self.rename(partial, final)
         except BaseException:
@@ -491,14 +514,14 @@ class Files:
 
     def rename(self, source: Path, target: Path) -> None:
         """Rename within a file system and make both directories durable."""
-        self._change("rename", target, os.rename, source, target)
+        self._change("rename", target, held.rename, source, target)
         self.sync_directory(target.parent)
         if source.parent != target.parent:
             self.sync_directory(source.parent)
 
     def move(self, source: Path, target: Path) -> None:
         """Rename within a file system; not durable before the trees of both are synced."""
-        self._change("rename", target, os.rename, source, target)
+        self._change("rename", target, held.rename, source, target)
 
     @contextmanager
     def trying_renames(self, room: Path) -> Iterator[Callable[[Path], OSError | None]]:
@@ -526,7 +549,7 @@ class Files:
 
     def _refusal(self, path: Path, probe: Path) -> OSError | None:
         try:
-            self._change("try", path, os.rename, path, probe)
+            self._change("try", path, held.rename, path, probe)
         except OSError as error:
             if error.errno in _NO_RENAME:
                 return OSError(error.errno, error.strerror, os.fspath(path))
@@ -538,22 +561,32 @@ class Files:
 
     def remove(self, path: Path) -> None:
         """Remove one file or symbolic link."""
-        self._change("unlink", path, os.unlink, path)
+        self._change("unlink", path, held.unlink, path)
 
     def touch(self, path: Path, times: tuple[int, int]) -> bool:
         """Set access and modification time of *path*, in nanoseconds since 1970.
 
         False where the file system refuses.
         """
-        return self._try("utime", path, os.utime, path, ns=times)
+        return self._try("utime", path, held.utime, path, times)
 
     def chmod(self, path: StrPath, mode: int) -> bool:
         """Set the permission bits of *path*; False where the file system refuses."""
-        return self._try("chmod", path, os.chmod, path, mode)
+        return self._try("chmod", path, held.chmod, path, mode)
 
     def make_like(self, path: Path, original: os.stat_result) -> None:
-        """Give *path* the mode and, for root, the owner of *original*, whose place it takes."""
-        self.chmod(path, self._adopted(path, path, original, path.stat()))
+        """Give a staged file the mode, the group and, for root, the owner of *original*.
+
+        Raises ExchangedError if it has another name, which no staged file has.
+        """
+        descriptor = regular(path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            made = os.fstat(descriptor)
+            if made.st_nlink != 1:
+                raise _exchanged(path)
+            self._keep_rights(path, descriptor, original, made)
+        finally:
+            os.close(descriptor)
 
     # directories
 
@@ -571,13 +604,17 @@ class Files:
 
     def make_directory(self, path: Path, mode: int = 0o777) -> None:
         """Make one directory; not durable before its tree or its parent is synced."""
-        if self._make_directory(path, self._limited(path, mode)):
-            self._hand_over(path)
+        mode = self._limited(path, mode)
+        with held.place(path) as at:
+            directory = at.directory_status()
+            if self._make_directory(path, at, mode) and os.geteuid() == 0 and directory.st_uid:
+                with _opened(at, new=True) as descriptor:
+                    self._hand_over(path, descriptor, directory)
 
-    def _make_directory(self, path: StrPath, mode: int) -> bool:
+    def _make_directory(self, path: StrPath, at: held.Place, mode: int) -> bool:
         """Make one directory; False if it is there."""
         try:
-            self._change("mkdir", path, os.mkdir, path, mode)
+            self._change("mkdir", path, at.make_directory, mode)
         except FileExistsError:
             if os.path.isdir(path):
                 return False
@@ -589,16 +626,20 @@ class Files:
         """Make one directory with the mode and, for root, the owner of *original*.
 
         Its own user may enter and change it, whatever the original says, so that it can be
-        filled.
+        filled.  A link to a directory that was there stays as it is.  So does a directory that
+        may be another one of root's, which the owner of the directory around it has put there.
         """
         mode = stat.S_IMODE(original.st_mode) | stat.S_IRWXU
         if original.st_gid != os.getegid():
             mode &= ~_OF_OTHERS  # it would be another group that has these
-        self._make_directory(path, mode)
-        made = os.lstat(path)
-        mode = self._adopted(path, path, original, made) | stat.S_IRWXU
-        if stat.S_IMODE(made.st_mode) != mode:
-            self.chmod(path, mode)
+        with held.place(path) as at:
+            new = self._make_directory(path, at, mode)
+            if not new and os.path.islink(path):
+                return
+            with _opened(at, new=new) as descriptor:
+                made = os.fstat(descriptor)
+                if new or os.geteuid() or not _is_perhaps_of_root(at, descriptor, made):
+                    self._keep_rights(path, descriptor, original, made)
 
     @contextmanager
     def staging(self, final: Path) -> Iterator[Path]:
@@ -618,23 +659,47 @@ class Files:
 
     def remove_tree(self, path: Path) -> None:
         """Remove a directory with all in it.  Symbolic links are removed, never followed."""
-        if path.is_symlink():
-            self.remove(path)  # to list it would follow it
+        try:
+            descent = Descent(path)
+        except NotADirectoryError:
+            self.remove(path)
             return
-        places = [path]
-        while places:
-            directories, others = _some_entries(places[-1])
-            for entry in others:
-                self.remove(entry)
-            places += directories
-            if not directories and not others:
-                place = places.pop()
-                self._change("rmdir", place, os.rmdir, place)
+        with descent:
+            self._empty(descent)
+        self._change("rmdir", path, held.rmdir, path)
+
+    def _empty(self, here: Descent) -> None:
+        """Remove all that is in a directory."""
+        waiting: list[list[str]] = [[]]  # directories of each one from the top down
+        while waiting:
+            if not waiting[-1]:
+                waiting[-1], others = here.some_entries()
+                for name in others:
+                    self._remove_at(here, "unlink", os.unlink, name)
+                if others and not waiting[-1]:
+                    continue  # there may be more
+            if waiting[-1]:
+                here.down(waiting[-1].pop())
+                waiting.append([])
+                continue
+            waiting.pop()
+            if waiting:
+                self._remove_at(here, "rmdir", os.rmdir, here.up())
+
+    def _remove_at(
+        self, here: Descent, operation: str, function: Callable[..., None], name: str
+    ) -> None:
+        path = here.path / name
+        try:
+            self._change(operation, path, function, name, dir_fd=here.descriptor)
+        except OSError as error:
+            error.filename = os.fspath(path)
+            raise
 
     def remove_empty(self, path: Path) -> bool:
         """Remove a directory if it is empty; False if it is not, or not there."""
         try:
-            self._change("rmdir", path, os.rmdir, path)
+            self._change("rmdir", path, held.rmdir, path)
         except OSError as error:
             if error.errno in _NOT_EMPTY:
                 return False
@@ -736,14 +801,25 @@ def _group_in(directory: str) -> int:
     return status.st_gid if handed_over or status.st_mode & stat.S_ISGID else os.getegid()
 
 
-def _some_entries(directory: Path) -> tuple[list[Path], list[Path]]:
-    """Return directories and others in *directory*, not more of them than memory should hold."""
-    directories: list[Path] = []
-    others: list[Path] = []
-    with os.scandir(directory) as entries:
-        for entry in islice(entries, _MANY_ENTRIES):
-            (directories if entry.is_dir(follow_symlinks=False) else others).append(Path(entry))
-    return directories, others
+@contextmanager
+def _opened(at: held.Place, *, new: bool) -> Iterator[int]:
+    """Yield a descriptor of a directory; one that is *new* must be empty."""
+    descriptor = at.open_directory()
+    try:
+        if new and os.geteuid() == 0 and os.listdir(descriptor):
+            raise _exchanged(at.path)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _is_perhaps_of_root(at: held.Place, descriptor: int, found: os.stat_result) -> bool:
+    """Tell whether a directory that was there has something of root, for another user to move."""
+    return not found.st_uid and at.directory_status().st_uid != 0 and bool(os.listdir(descriptor))
+
+
+def _exchanged(path: StrPath) -> ExchangedError:
+    return ExchangedError(errno.ESTALE, "something else was put in its place", os.fspath(path))
 
 
 def _read_through(reader: int, observe: Observe | None, writer: Writer | None = None) -> int:

@@ -28,7 +28,7 @@ _PAGE = 4096
 def save_tail(live: Path, keep: int, saved: Path, files: Files) -> None:
     """Copy what *live* has after its first *keep* bytes to *saved*."""
     mode = live.stat().st_mode & 0o666
-    with open_regular(live) as file, files.writing(saved, mode) as writer:
+    with open_regular(live, follow=False) as file, files.writing(saved, mode) as writer:
         file.seek(keep)
         for piece in _pieces(file):
             writer.write(piece)
@@ -57,7 +57,7 @@ def graft(live: Path, keep: int, new: Path, old: Path, files: Files) -> None:
     else, and then changes nothing.
     """
     _check(live, keep, new, old)
-    with open_regular(new) as tail, files.overwriting(live, keep) as writer:
+    with open_regular(new, follow=False) as tail, files.overwriting(live, keep) as writer:
         for piece in _pieces(tail):
             writer.write(piece)
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from collective.recipe.backup import held
 from collective.recipe.backup.errors import InUse, explained, printable
 from collective.recipe.backup.smallfile import regular
 from collective.recipe.backup.times import pause
@@ -34,7 +35,7 @@ def one_writer(directory: Path, holder: str) -> Iterator[None]:
     # what a link leads to would be overwritten, and could be live data
     what = "cannot lock the backups"
     with ExitStack() as locks:
-        descriptor, other = locks.enter_context(_lock_file(path, what, os.O_NOFOLLOW))
+        descriptor, other = locks.enter_context(_lock_file(path, what))
         if other is None:
             other = locks.enter_context(_lock_directory(directory, what))
         if other is not None:
@@ -116,7 +117,9 @@ def closed_cache(cache: Path) -> Iterator[None]:
 
 @contextmanager
 def _closed(file: Path, what: str, hint: str) -> Iterator[None]:
-    path = file.with_name(f"{file.name}.lock")
+    with explained(f"cannot lock {what}", file):
+        # who has it open follows a link there
+        path = Path(held.real(file.with_name(f"{file.name}.lock")))
     with _lock_file(path, f"cannot lock {what}") as (_descriptor, other):
         if other is not None:
             process = f" by process {printable(other.split()[0])}" if other else ""
@@ -141,10 +144,10 @@ def one_restore(directory: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _lock_file(path: Path, what: str, flags: int = 0) -> Iterator[tuple[int, str | None]]:
+def _lock_file(path: Path, what: str) -> Iterator[tuple[int, str | None]]:
     """Yield a descriptor of *path*, and what its holder says if we did not get the lock."""
     with explained(what, path):
-        descriptor = _open(path, os.O_RDWR | os.O_CREAT | flags)
+        descriptor = _open(path)
     try:
         with explained(what, path):
             locked = _flock(descriptor, fcntl.LOCK_EX, attempts=3)
@@ -154,20 +157,22 @@ def _lock_file(path: Path, what: str, flags: int = 0) -> Iterator[tuple[int, str
         os.close(descriptor)
 
 
-def _open(path: Path, flags: int) -> int:
+def _open(path: Path) -> int:
     """Open a lock file; the owner of its directory gets what root makes, and can lock it too.
 
     Raises NotRegularError for what is no regular file, which nobody could write a name into.
     """
-    try:
-        # whoever may change the directory is to be able to lock it, and others need not
-        descriptor = regular(path, flags | os.O_EXCL, path.parent.stat().st_mode & 0o666)
-    except FileExistsError:
-        return regular(path, flags)
-    if os.geteuid() == 0:
-        owner = path.parent.stat()
-        with suppress(PermissionError):
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+    with held.place(path) as at:
+        owner = at.directory_status()
+        try:
+            # whoever may change the directory is to be able to lock it, and others need not
+            descriptor = at.open(flags | os.O_EXCL, owner.st_mode & 0o666)
+        except FileExistsError:
+            return regular(path, flags)
+        if os.geteuid() == 0:
+            with suppress(PermissionError):
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
     return descriptor
 
 

@@ -29,6 +29,7 @@ from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
+from collective.recipe.backup import held
 from collective.recipe.backup.errors import naming
 
 if TYPE_CHECKING:
@@ -71,10 +72,11 @@ def regular(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
     """Open *path*, which must be a regular file; anything else is not waited for.
 
     For the *opener* of ``open``.  *mode* is that of a file which *flags* allow to be made.
+    With O_NOFOLLOW no link is followed that its owner could have put there: see held.
     Raises NotRegularError, or another OSError.
     """
     try:
-        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, mode)
+        descriptor = _opened(path, flags | os.O_NONBLOCK, mode)
     except OSError as error:
         if error.errno == errno.ENXIO:  # a socket, or a pipe that nobody reads
             raise _not_regular(path) from error
@@ -88,12 +90,24 @@ def regular(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
     return descriptor
 
 
-def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
+def _opened(path: str | os.PathLike[str], flags: int, mode: int) -> int:
+    if not flags & os.O_NOFOLLOW:
+        return os.open(path, flags | os.O_CLOEXEC, mode)
+    with held.place(path) as at:
+        return at.open(flags, mode)
+
+
+def open_regular(path: str | os.PathLike[str], *, follow: bool = True) -> BufferedReader:
     """Return the regular file at *path*, open for reading.  Raises as regular does.
 
-    Errors of reading it name it too.
+    Errors of reading it name it too.  With *follow* false, a link is not followed: for what
+    others will be able to read in another file.
     """
-    return BufferedReader(_Named(path, opener=regular))
+    return BufferedReader(_Named(path, opener=regular if follow else _itself))
+
+
+def _itself(path: str, flags: int) -> int:
+    return regular(path, flags | os.O_NOFOLLOW)
 
 
 class _Named(FileIO):

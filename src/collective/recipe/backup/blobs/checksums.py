@@ -76,7 +76,7 @@ def parse(line: bytes) -> Checksum:
     """Return what a line says.  Raises ValueError if it is none."""
     found = _LINE.fullmatch(line)
     if not found:
-        raise ValueError(f"not a line of checksums: {line[:200]!r}")
+        raise ValueError("not a line of checksums")
     path = found[3]
     if b"\\" in path:
         path = re.sub(rb"\\(.)", lambda escape: _escaped(escape[1]), path)

@@ -68,7 +68,8 @@ def layout_of(root: Path) -> Layout:
         return Layout(name)
     except ValueError:
         hint = "blob_storage must be the directory that the ZEO server or the instance writes to"
-        what = f"no blobstorage has the layout {name[:40]!r}"
+        # which is not quoted: a link may have led root to what its user must not see
+        what = "no blobstorage has the layout that this names"
         if data.strip() == _OF_A_CACHE:
             what, hint = f"this is {WHAT_A_CACHE_IS}", _CACHE_HINT
         raise IntegrityError(what, where=root / MARKER, hint=hint) from None

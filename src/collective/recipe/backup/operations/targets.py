@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from collective.recipe.backup import locking, swap
+from collective.recipe.backup import held, locking, swap
+from collective.recipe.backup.errors import explained
 from collective.recipe.backup.journal import check_names
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.operations.elsewhere import refuse_used
@@ -19,13 +19,14 @@ INDEX_SUFFIX = ".index"
 def targets_of(run: Run, to: Path | None) -> list[Source]:
     """Return where to restore each source to: below the directory *to*, None: the live site.
 
-    A symbolic link stays what it is; what it points to is replaced.
+    A symbolic link stays what it is; what it points to is replaced.  Raises BackupError for
+    a link that root does not follow: see held.
     """
     targets = [
         Source(
             name=source.name,
-            filestorage=Path(os.path.realpath(filestorage)),
-            blobstorage=Path(os.path.realpath(blobs)) if blobs else None,
+            filestorage=_real(filestorage),
+            blobstorage=_real(blobs) if blobs else None,
         )
         for source, (filestorage, blobs) in zip(run.config.sources, _places(run, to), strict=True)
     ]
@@ -71,14 +72,19 @@ def lock_targets(run: Run, to: Path | None, locks: ExitStack) -> list[Source]:
     """
     names: list[Path] = []
     for filestorage, _blobs in _places(run, to):
-        names.append(Path(os.path.realpath(filestorage.parent)) / filestorage.name)
-        names.append(Path(os.path.realpath(filestorage)))
+        names.append(_real(filestorage.parent) / filestorage.name)
+        names.append(_real(filestorage))
     _lock(names, locks)
     targets = targets_of(run, to)
     hold_journal(targets, locks)
     others = [move.filestorage or move.live for move in swap.named(journal_of(targets))]
     _lock([path for path in others if path not in names], locks)
     return targets
+
+
+def _real(path: Path) -> Path:
+    with explained("cannot tell what this is a link to", path):
+        return Path(held.real(path))
 
 
 def _lock(names: Sequence[Path], locks: ExitStack) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from collective.recipe.backup import swap
+from collective.recipe.backup import held, swap
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.journal import read
 from collective.recipe.backup.model import Source
@@ -77,10 +77,10 @@ def way_back(run: Run, source: Source) -> Iterator[Finding]:
         check_can_make(journal.parent, run.files)
         for lock in filter(os.path.lexists, _locks(source)):
             with explained("neither a restore nor a server can lock this", lock):
-                run.files.check_writable(lock)
+                run.files.check_writable(Path(held.real(lock)))
     for path in filter(None, _replaced(run, source)):
-        live = Path(os.path.realpath(path))
-        with report.looking(live):
+        with report.looking(path):
+            live = Path(held.real(path))
             way = way_of(live, run.files)
             if way.inside is not None:
                 report.ok(f"{way.why}: a restore exchanges what lies in it", live)

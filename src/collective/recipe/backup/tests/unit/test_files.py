@@ -346,7 +346,7 @@ class TestCopy:
             assert (tmp_path / f"target{number}").read_bytes() == b"data"
         assert before - files.times == tried
 
-    @pytest.mark.parametrize("mode", [0o400, 0o444, 0o600, 0o640, 0o755, 0o4755, 0o044])
+    @pytest.mark.parametrize("mode", [0o400, 0o444, 0o600, 0o640, 0o755, 0o044])
     def test_only_what_a_copy_lacks_is_given_to_it(self, tmp_path, mode):
         (tmp_path / "source").write_bytes(b"data")
         with Files().filling(tmp_path / "target", _with((tmp_path / "source").stat(), mode=mode)):
@@ -358,6 +358,21 @@ class TestCopy:
         assert stat.S_IMODE((tmp_path / "copy").stat().st_mode) == mode | 0o400
         asked = set(files.operations()) & {"chown", "chmod"}
         assert asked == ({"chmod"} if mode & ~0o700 else set())
+
+    @pytest.mark.parametrize("bit", [stat.S_ISUID, stat.S_ISGID])
+    def test_no_file_lends_the_rights_of_its_owner(self, tmp_path, bit):
+        """Others may have written what root restores, and an archive says what it likes."""
+        (tmp_path / "source").write_bytes(b"data")
+        (tmp_path / "source").chmod(0o755 | bit)
+        like = (tmp_path / "source").stat()
+        assert like.st_mode & bit
+        with Files().filling(tmp_path / "filled", like):
+            pass
+        (tmp_path / "staged").touch()
+        Files().make_like(tmp_path / "staged", like)
+        Files().copy(tmp_path / "source", tmp_path / "copied")
+        for name in ("filled", "staged", "copied"):
+            assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o755
 
     def test_only_root_keeps_the_owner_and_only_as_far_as_it_may(self, tmp_path, monkeypatch):
         (tmp_path / "source").write_bytes(b"data")
@@ -518,7 +533,7 @@ class TestDirectories:
         assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == mode | 0o700
 
     def test_a_tree_of_any_size_and_depth_is_removed(self, tmp_path, files, monkeypatch):
-        monkeypatch.setattr("collective.recipe.backup.files._MANY_ENTRIES", 3)
+        monkeypatch.setattr("collective.recipe.backup.descent._MANY_ENTRIES", 3)
         for number in range(10):
             (tmp_path / "tree" / str(number)).mkdir(parents=True)
             (tmp_path / "tree" / f"file {number}").touch()

@@ -37,6 +37,7 @@ WRITE_FLAGS = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND", "O_EXCL"}
 
 MAY_CHANGE_A_DISK = {
     "files.py": "the room that does",
+    "held.py": "the calls that it does so by",
     "locking.py": "a lock is a file that its holder writes its name into, and no data of anybody",
 }
 MAY_OPEN_ANYTHING = {
@@ -44,6 +45,7 @@ MAY_OPEN_ANYTHING = {
     "mounts.py": "likewise",
     "process.py": "likewise",
     "locking.py": "likewise",
+    "held.py": "it opens for others, and directories for itself",
 }
 MAY_IMPORT = {
     "recipe.py": (r"zc\.", "the door that buildout opens"),
