@@ -26,9 +26,9 @@ def test_a_script_survives_what_its_system_calls_meet(tmp_path: Path, name: str)
 
 @pytest.fixture
 def killed() -> Injection:
-    """A backup that is killed before the line of the ledger which gives it its name."""
+    """A backup that is killed before the manifest, which makes it a restore point, has its name."""
     return Injection(
-        call="rename",
+        call="fsync",
         path="var/backups/{stamp}.json.00000000.partial",
         when=1,
         fault=KILL,
