@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-import tarfile
+import subprocess
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -171,6 +171,7 @@ def test_no_backup_goes_because_of_its_age_where_the_clock_has_leapt(
     assert "the clock has leapt by 3648 days" in caplog.text
 
 
+@pytest.mark.needs("tar")
 @pytest.mark.parametrize("compress", [False, True])
 def test_archives_are_numbered_and_plain_tar_reads_them(compress) -> None:
     old = content(Path("blobs"))
@@ -180,8 +181,8 @@ def test_archives_are_numbered_and_plain_tar_reads_them(compress) -> None:
 
     ending = ".tar.gz" if compress else ".tar"
     assert names() == [f"blobs.0{ending}", f"blobs.1{ending}"]
-    with tarfile.open(f"backups/blobs.1{ending}") as archive:
-        archive.extractall("plain", filter="data")
+    Path("plain").mkdir()
+    subprocess.run(["tar", "-C", "plain", "-xf", f"backups/blobs.1{ending}"], check=True)
     assert content(Path("plain")) == old
 
 
