@@ -4,12 +4,15 @@
 run that dies leaves it as it was before or after::
 
     journal its own path: it is of another place if that is not where it lies
-    state   swapping, undoing, reverting: broken off, unless a run is at it (the last two are
-            steps of an undo); done: it can be undone; letting go: what it has replaced is removed
+    state   swapping, taking back, undoing, reverting: broken off, unless a run is at it (the last
+            three are steps of an undo); done: it can be undone; letting go: what it has replaced
+            is removed
     moves   see Move
+    chosen  what is restored, until the run of it has come to its end (see Chosen)
     known   once it is done, by what each filestorage is known again: an inode, a size and a
             digest of both ends.  What changed in place can be undone only while it is still
             the same, grown maybe: a pack makes another file, ``cp`` writes over this one.
+            ``length`` and ``time`` (of its last change) tell whether it has changed at all.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from collective.recipe.backup.errors import (
@@ -39,7 +42,18 @@ from collective.recipe.backup.smallfile import (
 FORM = Form(version=1, indent=1)
 JOURNAL_SUFFIX = ".restore.json"
 SWAPPING, DONE, LETTING_GO = "swapping", "done", "letting go"
-UNDOING, REVERTING = "undoing", "reverting"
+TAKING_BACK, UNDOING, REVERTING = "taking back", "undoing", "reverting"
+_PENDING_UNDO = (TAKING_BACK, UNDOING, REVERTING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """What a restore puts in the place of one filestorage, its blobs, or both."""
+
+    directory: str  # where the backups lie
+    point: str  # the stamp of the restore point
+    until: str | None  # the last transaction to take from it, 16 hex digits; None: all of them
+    lives: tuple[str, ...]  # the paths of what gives way
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,17 +62,23 @@ class Journal:
 
     state: str | None = None  # see the docstring of the module; None: there is no journal
     moves: tuple[Move, ...] = ()
+    chosen: tuple[Chosen, ...] | None = None  # None: not known, or the restore came to its end
     copied_from: Path | None = None  # where it was written; None: where it lies
 
     @property
     def is_pending(self) -> bool:
         """Tell whether what it tells of was broken off."""
-        return self.state in (SWAPPING, UNDOING, REVERTING)
+        return self.state in (SWAPPING, *_PENDING_UNDO)
 
     @property
     def is_undo(self) -> bool:
         """Tell whether what was broken off is an undo."""
-        return self.state in (UNDOING, REVERTING)
+        return self.state in _PENDING_UNDO
+
+    @property
+    def has_not_ended(self) -> bool:
+        """Tell whether the run of a restore died, though all names may have changed by then."""
+        return self.state == SWAPPING or (self.state == DONE and self.chosen is not None)
 
 
 def journal_path(filestorage: Path) -> Path:
@@ -66,7 +86,14 @@ def journal_path(filestorage: Path) -> Path:
     return filestorage.with_name(filestorage.name + JOURNAL_SUFFIX)
 
 
-def write(journal: Path, state: str, moves: Sequence[Move], files: Files) -> None:
+def write(
+    journal: Path,
+    state: str,
+    moves: Sequence[Move],
+    files: Files,
+    *,
+    chosen: Sequence[Chosen] | None = None,
+) -> None:
     """Let the *journal* say this, in one step."""
     content = {
         "state": state,
@@ -85,8 +112,21 @@ def write(journal: Path, state: str, moves: Sequence[Move], files: Files) -> Non
             }
             for move in moves
         ],
+        "chosen": None if chosen is None else [asdict(each) for each in chosen],
     }
     files.write(journal, FORM.encode(content))
+
+
+def end(journal: Path, files: Files) -> None:
+    """Note that the run of a restore has come to its end, and the site may be used.
+
+    What the journal knows of live files stays: the site may be running already.
+    """
+    with _understood(journal):
+        table = _load(journal)
+    if table is not None and table.value("chosen") is not None:
+        content = {key: table.value(key) for key in table}
+        files.write(journal, FORM.encode({**content, "chosen": None}))
 
 
 def read(journal: Path) -> Journal:
@@ -102,6 +142,7 @@ def read(journal: Path) -> Journal:
         return Journal(
             state=_state(table),
             moves=tuple(_moves(table)),
+            chosen=_chosen(table),
             copied_from=None if written == journal else written,
         )
 
@@ -132,7 +173,7 @@ def _understood(journal: Path) -> Iterator[None]:
 
 def _state(table: Table) -> str:
     state = table.text("state")
-    if state not in (SWAPPING, DONE, LETTING_GO, UNDOING, REVERTING):
+    if state not in (SWAPPING, DONE, LETTING_GO, *_PENDING_UNDO):
         raise UnreadableError(f"there is no state {state[:20]!r}")
     return state
 
@@ -151,6 +192,20 @@ def _moves(table: Table) -> list[Move]:
         )
         for move in table.tables("moves")
     ]
+
+
+def _chosen(table: Table) -> tuple[Chosen, ...] | None:
+    if table.value("chosen") is None:
+        return None
+    return tuple(
+        Chosen(
+            directory=each.text("directory"),
+            point=each.text("point"),
+            until=each.text_or_none("until"),
+            lives=tuple(each.texts("lives")),
+        )
+        for each in table.tables("chosen")
+    )
 
 
 def _inside(move: Table) -> tuple[str, ...] | None:
@@ -178,6 +233,8 @@ def _known(journal: Path, moves: Sequence[Move]) -> dict[str, dict[str, str | in
                 "inode": status.st_ino,
                 "size": size,
                 "ends": digest_of_ends(live, size),
+                "length": status.st_size,
+                "time": status.st_mtime_ns,
             }
     return known
 
@@ -226,6 +283,24 @@ def check_mounts(moves: Sequence[Move]) -> None:
                 where=where,
                 hint=f"{hint}, then run the command again",
             )
+
+
+def is_as_left(journal: Path) -> bool:
+    """Tell whether no live file has changed in any way since the restore left it."""
+    with _understood(journal):
+        table = _load(journal)
+        known = Table({}) if table is None else table.table("known")
+        was = {
+            Path(name): (it.number("inode"), it.number_or_none("length"), it.number_or_none("time"))
+            for name in known
+            for it in [known.table(name)]
+        }
+    return all(live.is_file() and _status(live) == status for live, status in was.items())
+
+
+def _status(live: Path) -> tuple[int, int, int]:
+    status = live.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def check_same_files(journal: Path) -> None:

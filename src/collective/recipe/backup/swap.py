@@ -19,6 +19,8 @@ other, each in one of four ways:
     die after them                        the same; nothing is left to change
     done                                  the journal says ``done`` and stays as long as
                                           the replaced data does: *undo* reads it
+    die before the run came to its end    the journal still says what was restored: what
+                                          is live has not been used
 
 Undoing is a swap as well: what was replaced is staged again, so it can be undone in turn.
 A live file never vanishes in between: its second name is made before the first is given
@@ -49,9 +51,13 @@ from collective.recipe.backup.journal import (
     LETTING_GO,
     REVERTING,
     SWAPPING,
+    TAKING_BACK,
     UNDOING,
+    Chosen,
+    Journal,
     check_mounts,
     check_same_files,
+    is_as_left,
     journal_path,
     read,
     write,
@@ -71,6 +77,7 @@ __all__ = [
     "REPLACED_SUFFIX",
     "STAGED_SUFFIX",
     "Move",
+    "broken_off",
     "finish",
     "is_pending",
     "journal_path",
@@ -82,6 +89,7 @@ __all__ = [
     "replaced_path",
     "staged_path",
     "swap",
+    "take_back",
     "undo",
 ]
 
@@ -89,8 +97,17 @@ __all__ = [
 logger = logging.getLogger("backup")
 
 
-def swap(journal: Path, moves: Sequence[Move], files: Files) -> None:
+def swap(
+    journal: Path,
+    moves: Sequence[Move],
+    files: Files,
+    *,
+    chosen: Sequence[Chosen] | None = None,
+) -> None:
     """Make what is staged live, in the order of *moves*; keep what it replaces.
+
+    What was *chosen* to be live stands in the journal until the run has come to its end; None:
+    that is now.
 
     The caller has staged and verified everything and holds the filestorage's lock.  What
     an earlier restore replaced is let go first.  Raises BackupError if something cannot
@@ -109,8 +126,8 @@ def swap(journal: Path, moves: Sequence[Move], files: Files) -> None:
         _save(moves, files)
         noted = [replace(move, mounts=move.now_mounted) for move in moves]
         with _mixture_told(journal):
-            write(journal, SWAPPING, noted, files)
-            _carry_on(journal, noted, files)
+            write(journal, SWAPPING, noted, files, chosen=chosen)
+            _carry_on(journal, noted, files, chosen)
 
 
 def is_pending(journal: Path) -> bool:
@@ -123,14 +140,17 @@ def is_undo(journal: Path) -> bool:
     return read(journal).is_undo
 
 
-def finish(journal: Path, files: Files, *, command: str = "bin/restore") -> bool:
-    """Finish the changes of a restore that died; False if there was none.
+def broken_off(journal: Path, *, command: str = "bin/restore") -> Journal:
+    """Return what *journal* says if a restore or an undo died, else what an empty one does.
 
-    *command* is how the user calls the restore.  Raises IntegrityError in a copy of a site.
+    That is also a restore that died with all its names changed, if what it restored is as it
+    left it.  *command* is how the user calls the restore.  Raises IntegrityError in a copy of
+    a site.
     """
     found = read(journal)
     if not found.is_pending:
-        return False
+        is_left = found.has_not_ended and found.copied_from is None and is_as_left(journal)
+        return found if is_left else Journal()
     if found.copied_from is not None:
         raise IntegrityError(
             f"this site is a copy of the one in {found.copied_from.parent}, made while a restore "
@@ -139,6 +159,17 @@ def finish(journal: Path, files: Files, *, command: str = "bin/restore") -> bool
             hint=f"run {command} --give-up, which sets aside what that restore left here and "
             f"removes nothing, then {command} again, which restores this copy",
         )
+    return found
+
+
+def finish(journal: Path, files: Files, *, command: str = "bin/restore") -> bool:
+    """Finish the changes of a restore that died; False if there was none.
+
+    *command* is how the user calls the restore.  Raises IntegrityError in a copy of a site.
+    """
+    found = broken_off(journal, command=command)
+    if not found.is_pending:
+        return False
     with (
         _mixture_told(journal),
         explained("cannot finish the restore that was broken off", journal),
@@ -146,9 +177,27 @@ def finish(journal: Path, files: Files, *, command: str = "bin/restore") -> bool
         check_mounts(found.moves)
         if found.state == UNDOING:
             _stage_again(journal, found.moves, files)
+        elif found.state == TAKING_BACK:
+            _carry_on_and_back(journal, found.moves, files)
         else:
-            _carry_on(journal, found.moves, files)
+            _carry_on(journal, found.moves, files, found.chosen)
     return True
+
+
+def take_back(journal: Path, files: Files) -> None:
+    """Put back what was live before a restore that was broken_off, if that is there.
+
+    What the restore has put in its place has never been used, so an undo could bring back
+    nothing worse: it gives way to what the next restore is to replace.
+    """
+    found = read(journal)
+    if found.state == DONE:
+        if _can_be_undone(found.moves):
+            undo(journal, files)
+        return
+    with explained("cannot take back the restore that was broken off", journal):
+        write(journal, TAKING_BACK, found.moves, files)
+    finish(journal, files)
 
 
 def named(journal: Path) -> list[Move]:
@@ -293,10 +342,34 @@ def _replaced(move: Move) -> Iterator[Path]:
         yield from (slot.replaced for slot in move.slots if _exists(slot.replaced))
 
 
-def _carry_on(journal: Path, moves: Sequence[Move], files: Files) -> None:
+def _carry_on(
+    journal: Path,
+    moves: Sequence[Move],
+    files: Files,
+    chosen: Sequence[Chosen] | None = None,
+) -> None:
     for move in moves:
         _carry_out(move, files)
-    write(journal, DONE, moves, files)
+    write(journal, DONE, moves, files, chosen=chosen)
+
+
+def _carry_on_and_back(journal: Path, moves: Sequence[Move], files: Files) -> None:
+    """Finish, since from the middle there is no way back, and undo that."""
+    for move in moves:
+        _carry_out(move, files)
+    if _can_be_undone(moves):
+        write(journal, UNDOING, moves, files)
+        _stage_again(journal, moves, files)
+    else:
+        write(journal, DONE, moves, files)
+
+
+def _can_be_undone(moves: Sequence[Move]) -> bool:
+    """Tell whether *moves* have replaced something, and all of what they need to put it back."""
+    is_whole = all(
+        _exists(move.slots[0].replaced) and _exists(move.live) for move in moves if move.in_place
+    )
+    return is_whole and any(True for move in moves for _path in _replaced(move))
 
 
 def _carry_out(move: Move, files: Files) -> None:

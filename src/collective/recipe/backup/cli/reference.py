@@ -42,7 +42,7 @@ so every 30 seconds.
 
 Ctrl-C, ``SIGTERM`` and ``SIGHUP`` end every command with exit code 130; what was half done is taken
 back.
-A restore that is just then putting data in place says so, and the next one finishes it.
+A restore that is just then putting data in place says so, and the same command again finishes it.
 A reader of standard output that leaves early, as ``head`` does, changes nothing.
 """
 

@@ -91,16 +91,16 @@ def _transaction(tid: Tid) -> str:
 def _replaced(target: Source, order: Order) -> Iterator[str]:
     """Yield in lines what *order* replaces of *target*."""
     yield "This will replace" + (f" (storage {target.name}):" if target.name != MAIN else ":")
-    for path in _live(target, order):
+    for path in live_of(target, order):
         missing = "" if os.path.lexists(path) else "  (there is none now)"
         yield f"    {printable(str(path))}{missing}"
 
 
 def _is_anything_there(targets: Iterable[Source], order: Order) -> bool:
-    return any(os.path.lexists(it) for each in targets for it in _live(each, order))
+    return any(os.path.lexists(it) for each in targets for it in live_of(each, order))
 
 
-def _live(target: Source, order: Order) -> Iterator[Path]:
+def live_of(target: Source, order: Order) -> Iterator[Path]:
     """Yield what *order* replaces of *target*."""
     if order.filestorage:
         yield target.filestorage

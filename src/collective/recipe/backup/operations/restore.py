@@ -32,6 +32,7 @@ from collective.recipe.backup.errors import (
     printable,
 )
 from collective.recipe.backup.files import PROBE
+from collective.recipe.backup.journal import end
 from collective.recipe.backup.model import (
     BLOBSTORAGE,
     DIRECTORY,
@@ -52,6 +53,13 @@ from collective.recipe.backup.operations.announcing import (
 from collective.recipe.backup.operations.caches import Clients, last_tid
 from collective.recipe.backup.operations.choosing import alternative_named, choice_of, warn_of_later
 from collective.recipe.backup.operations.course import Account, course
+from collective.recipe.backup.operations.going_on import (
+    Earlier,
+    chosen_of,
+    earlier,
+    finish,
+    go_on,
+)
 from collective.recipe.backup.operations.noting import restored_of
 from collective.recipe.backup.operations.orders import Job, Order
 from collective.recipe.backup.operations.remembering import warn_of_forgotten
@@ -86,11 +94,14 @@ def restore(run: Run, order: Order) -> bool:
     order = _of_what_there_is(run, order)
     with one_run(run), ExitStack() as closed, ExitStack() as held:
         targets = lock_targets(run, order.to, closed)
-        clients = _clients(run, order, targets, changed=_finish_earlier(run, targets))
+        journal = journal_of(targets)
+        is_left = earlier(run, journal, ()) is not Earlier.NOTHING
+        clients = _clients(run, order, targets, changed=is_left)
         _refuse_caches(targets, order)
         jobs = [] if _come_with_pre_command(run) else _jobs(run, order, targets, held)
         what = announced(jobs, order) if jobs else announced_early(targets, order)
-        question = f"{what}{kept(targets, order)}{clients.question}"
+        before = earlier(run, journal, chosen_of(jobs, order))
+        question = f"{what}{_kept(before, targets, order)}{clients.question}"
         if run.ask is not None and needs_consent(jobs, targets, order) and not run.ask(question):
             return False
         started = monotonic()
@@ -99,11 +110,24 @@ def restore(run: Run, order: Order) -> bool:
             jobs = jobs or _jobs(run, order, targets, held)
             account.points = {job.target.name: job.choice.point.stamp for job in jobs}
             account.numbers = {ELSEWHERE: int(order.to is not None)}
-            _carry_out(run, order, jobs, account)
+            before = earlier(run, journal, chosen_of(jobs, order))
+            if not go_on(run, journal, before):
+                _carry_out(run, order, jobs, account)
             clients.settle()  # post_command may start the site
-    logger.info("restored in %.1f s%s", monotonic() - started, _state(targets, order))
+        with explained("cannot note that the restore is done", journal):
+            end(journal, run.files)
+    if before is Earlier.SAME:
+        logger.info("nothing else was left to do: --undo brings back what was live before it")
+    else:
+        logger.info("restored in %.1f s%s", monotonic() - started, _state(targets, order))
     clients.advise()
     return True
+
+
+def _kept(before: Earlier, targets: Sequence[Source], order: Order) -> str:
+    """Return in words what becomes of what is there, and of what was broken off *before*."""
+    replaced_now = before in (Earlier.NOTHING, Earlier.UNDO)
+    return before.value + (kept(targets, order) if replaced_now else "")
 
 
 def _carry_out(run: Run, order: Order, jobs: Sequence[Job], account: Account) -> None:
@@ -118,7 +142,7 @@ def _carry_out(run: Run, order: Order, jobs: Sequence[Job], account: Account) ->
                 moves += _stage(run, job, its_ways, is_noted=order.to is None)
         staged = monotonic()
         account.phases["stage"] = staged - began
-        swap.swap(journal, moves, run.files)
+        swap.swap(journal, moves, run.files, chosen=chosen_of(jobs, order))
     account.phases["swap"] = monotonic() - staged
 
 
@@ -141,8 +165,9 @@ def describe(run: Run, order: Order) -> str:
     """
     order = _of_what_there_is(run, order)
     targets = targets_of(run, order.to)
-    what = announced(_jobs(run, order, targets, None), order)
-    return f"{what}{_clients(run, order, targets).question}"
+    jobs = _jobs(run, order, targets, None)
+    before = earlier(run, journal_of(targets), chosen_of(jobs, order))
+    return f"{announced(jobs, order)}{before.value}{_clients(run, order, targets).question}"
 
 
 def stream(run: Run, order: Order, write: Callable[[bytes], object]) -> None:
@@ -167,7 +192,9 @@ def undo(run: Run, *, keep_caches: bool = False) -> bool:
         _sweep(run, targets)
         # another undo would take back what this one has been asked for
         is_undone = swap.is_undo(journal)
-        clients = _clients(run, order, targets, changed=_finish_earlier(run, targets))
+        is_left = earlier(run, journal, ()) is not Earlier.NOTHING
+        finish(run, journal)
+        clients = _clients(run, order, targets, changed=is_left)
         if not is_undone:
             what = "This puts back what was live before the last restore:"
             if not _agreed(run, swap.replaced(journal), what, clients.question):
@@ -283,9 +310,9 @@ def _jobs(run: Run, order: Order, targets: Sequence[Source], locks: ExitStack | 
                 newer=newer,
             )
         )
-    if order.filestorage:
-        for job in jobs:
-            _check_room(job)
+    is_there = earlier(run, journal_of(targets), chosen_of(jobs, order)) is Earlier.SAME
+    for job in jobs if order.filestorage and not is_there else ():
+        _check_room(job)
     return jobs
 
 
@@ -302,16 +329,6 @@ def _state(targets: Sequence[Source], order: Order) -> str:
     if order.when is None or not order.filestorage:
         return ""
     return reached([last_tid(target.filestorage) for target in targets], order.when)
-
-
-def _finish_earlier(run: Run, targets: Sequence[Source]) -> bool:
-    """Finish a restore that was broken off; False if there was none."""
-    journal = journal_of(targets)
-    what = "an undo" if swap.is_undo(journal) else "a restore"
-    finished = swap.finish(journal, run.files, command=run.restore_command)
-    if finished:
-        logger.warning("finished %s that had been broken off", what)
-    return finished
 
 
 def _refuse_caches(targets: Sequence[Source], order: Order) -> None:

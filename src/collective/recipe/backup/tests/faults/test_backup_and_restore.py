@@ -11,6 +11,9 @@ import pytest
 from collective.recipe.backup import swap
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import BackupError, BrokenOff, NoRestorePoint
+from collective.recipe.backup.journal import DONE, read
+from collective.recipe.backup.operations.restore import undo
+from collective.recipe.backup.tests.blobtrees import content
 from collective.recipe.backup.tests.faults.harness import Fault, FaultyFiles, survive_every_fault
 from collective.recipe.backup.tests.runs import NOON, Operated, copied
 from collective.recipe.backup.tests.samples import Site
@@ -151,3 +154,42 @@ def test_a_full_disk_leaves_nothing_half_and_says_so(site: Site, worlds) -> None
 def test_no_backup_is_no_restore_point(site: Site) -> None:
     with pytest.raises(NoRestorePoint, match="no restore point yet"):
         Operated(site).restore()
+
+
+@pytest.mark.parametrize("in_place", [True, False], ids=["in place", "by name"])
+@pytest.mark.parametrize("again", ["the same", "another"])
+def test_wherever_a_restore_dies_an_undo_after_the_next_brings_back_the_site_before(
+    site: Site, worlds, again: str, in_place: bool
+) -> None:
+    first = Operated(site)
+    site.commit({"a": 1}, {"b": b"blob"}, at=NOON)
+    first.backup()
+    older = first.points()[-1].moment
+    site.commit({"a": 2}, {"c": b"new"}, at=NOON + timedelta(minutes=90))
+    first.backup()
+    site.commit({"a": 3}, {"b": b"changed"}, at=NOON + timedelta(minutes=150))
+    if not in_place:  # what begins otherwise than the backups do gives way as a whole
+        site.filestorage.write_bytes(b"no log at all")
+    before = live_bytes(first)
+    moment = older if again == "another" else None
+
+    def check(operated: Operated, outcome: BaseException | None) -> None:
+        found = read(swap.journal_path(operated.site.filestorage))
+        if outcome is None or (found.state == DONE and found.chosen is None):
+            return  # it came to its end
+        operated.restore(moment)
+        assert operated.site.contents()["values"]["a"] == (1 if moment else 2)
+        undo(operated.run("restore"))
+        assert live_bytes(operated) == before
+
+    survive_every_fault(
+        lambda: worlds(first),
+        lambda it, files: it.restore(files=files),
+        check,
+        faults=(Fault.AFTER, Fault.POWER_CUT),
+    )
+
+
+def live_bytes(operated: Operated) -> tuple[bytes, dict]:
+    """Return what is live, each byte of it."""
+    return operated.site.filestorage.read_bytes(), content(operated.site.blobstorage)

@@ -15,6 +15,7 @@ from collective.recipe.backup import contents, swap
 from collective.recipe.backup.contents import laid_out_in, lay_out, places_of
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.journal import SWAPPING, read
 from collective.recipe.backup.swap import Move
 from collective.recipe.backup.tests.faults.harness import (
     Dying,
@@ -194,6 +195,30 @@ def test_finishing_dies_or_fails_anywhere_as_well(make) -> None:
         assert world.state() == AFTER
 
     survive_every_fault(died, lambda world, files: swap.finish(world.journal, files), check)
+
+
+def test_one_that_died_is_taken_back_whatever_dies_meanwhile(make) -> None:
+    total = FaultyFiles()
+    make().swap(total)
+
+    def died() -> World:
+        world = make()
+        with pytest.raises(KeyboardInterrupt):
+            world.swap(Dying(len(total.changes) // 2))
+        return world
+
+    def check(world: World, outcome: BaseException | None) -> None:
+        if read(world.journal).state == SWAPPING:
+            swap.take_back(world.journal, Hasty())
+        swap.finish(world.journal, Hasty())
+        assert world.state() == BEFORE
+
+    survive_every_fault(
+        died,
+        lambda world, files: swap.take_back(world.journal, files),
+        check,
+        faults=(Fault.POWER_CUT, Fault.EIO),
+    )
 
 
 def test_what_has_left_is_durable_before_anything_comes(tmp_path: Path) -> None:

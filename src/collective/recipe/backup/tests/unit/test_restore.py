@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -705,6 +705,131 @@ def test_root_does_not_change_what_the_writer_of_the_journal_could_not(
         verb(operated.run("restore"), *([Order()] if verb is restore else []))
 
     assert (content(var), sorted(tmp_path.rglob("precious*"))) == before
+
+
+def died(operated: Operated, when: datetime | None = None) -> None:
+    """Let a restore die while names are changing."""
+    journal = swap.journal_path(operated.site.filestorage)
+    with pytest.raises(KeyboardInterrupt):
+        operated.restore(when, files=Ending(journal, SWAPPING))
+    assert swap.is_pending(journal)
+
+
+def live_content(operated: Operated) -> tuple[bytes, dict]:
+    return operated.site.filestorage.read_bytes(), content(operated.site.blobstorage)
+
+
+def test_the_same_restore_again_finishes_it_and_does_no_more(operated: Operated, caplog) -> None:
+    caplog.set_level("INFO", "backup")
+    before = live_content(operated)
+    died(operated, NOON)
+    files = Measured()
+    asked: list[str] = []
+
+    def yes(question: str) -> bool:
+        asked.append(question)
+        return True
+
+    run = operated.run("restore", files=files, ask=yes)
+    assert restore(run, Order(when=NOON))
+
+    assert "This restore was broken off here, and is finished." in asked[0]
+    assert operated.site.contents()["values"].keys() == {"large"}
+    assert "finished a restore that had been broken off" in caplog.messages
+    assert any(message.startswith("nothing else was left to do") for message in caplog.messages)
+    assert files.written < 50_000
+    undo(operated.run("restore"))
+    assert live_content(operated) == before
+
+
+def test_a_restore_of_another_state_takes_back_one_that_was_broken_off(
+    operated: Operated, caplog
+) -> None:
+    before = live_content(operated)
+    died(operated, NOON)
+    asked: list[str] = []
+
+    def no(question: str) -> bool:
+        asked.append(question)
+        return False
+
+    assert not restore(operated.run("restore", ask=no), Order())
+    assert "A restore of another state was broken off here, and is taken back" in asked[0]
+    assert swap.is_pending(swap.journal_path(operated.site.filestorage))
+    assert "A restore of another state" in describe(operated.run("restore"), Order())
+
+    operated.restore()
+
+    assert operated.site.contents()["values"].keys() == {"large", "a"}
+    assert any("took back a restore of another state" in message for message in caplog.messages)
+    undo(operated.run("restore"))
+    assert live_content(operated) == before
+
+
+def test_other_parts_of_the_site_are_another_state(operated: Operated) -> None:
+    before = live_content(operated)
+    died(operated, NOON)
+
+    operated.restore(NOON, blobstorage=False)
+
+    assert operated.site.contents()["values"].keys() == {"large"}
+    assert content(operated.site.blobstorage) == before[1]
+
+
+def test_the_journal_of_the_release_before_does_not_say_what_it_restores(
+    operated: Operated,
+) -> None:
+    before = live_content(operated)
+    died(operated, NOON)
+    journal = swap.journal_path(operated.site.filestorage)
+    rewrite(journal, FORM, chosen=None)
+
+    operated.restore(NOON)
+
+    assert operated.site.contents()["values"].keys() == {"large"}
+    undo(operated.run("restore"))
+    assert live_content(operated) == before
+
+
+def test_a_restore_that_died_after_its_last_change_is_not_done_again(operated: Operated) -> None:
+    before = live_content(operated)
+    journal = swap.journal_path(operated.site.filestorage)
+    with pytest.raises(KeyboardInterrupt):
+        operated.restore(NOON, files=Ending(journal, DONE))
+    assert not swap.is_pending(journal)
+
+    operated.restore()
+
+    assert operated.site.contents()["values"].keys() == {"large", "a"}
+    undo(operated.run("restore"))
+    assert live_content(operated) == before
+
+
+def test_what_was_used_since_a_restore_died_is_what_an_undo_brings_back(
+    operated: Operated,
+) -> None:
+    journal = swap.journal_path(operated.site.filestorage)
+    with pytest.raises(KeyboardInterrupt):
+        operated.restore(NOON, files=Ending(journal, DONE))
+    operated.site.commit({"since": 1}, at=NOON + timedelta(hours=9))
+    before = live_content(operated)
+
+    operated.restore()
+
+    undo(operated.run("restore"))
+    assert live_content(operated) == before
+
+
+def test_a_second_restore_is_another_one_once_the_first_came_to_its_end(
+    operated: Operated,
+) -> None:
+    operated.restore(NOON)
+    before = live_content(operated)
+
+    operated.restore()
+
+    undo(operated.run("restore"))
+    assert live_content(operated) == before
 
 
 def test_an_undo_asks(operated: Operated) -> None:

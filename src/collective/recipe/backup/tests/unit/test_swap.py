@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ import pytest
 from collective.recipe.backup import journal, swap
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.journal import read
 from collective.recipe.backup.swap import Move
-from collective.recipe.backup.tests.faults.harness import FaultyFiles, survive_every_fault
+from collective.recipe.backup.tests.faults.harness import Dying, FaultyFiles, survive_every_fault
 from collective.recipe.backup.tests.namespaces import mounted, tmpfs
 from collective.recipe.backup.tests.smallfiles import of_later_release, rewrite
 
@@ -212,6 +214,53 @@ def test_an_undo_dies_or_fails_anywhere_and_is_finished(tmp_path: Path, kind: ty
         assert live.content() == kind.new
 
     survive_every_fault(make, act, check)
+
+
+def test_one_that_died_is_taken_back_whatever_dies_meanwhile(
+    tmp_path: Path, kind: type[Live]
+) -> None:
+    total = FaultyFiles()
+    kind(Path(tempfile.mkdtemp(dir=tmp_path))).swap(total)
+    deaths = itertools.cycle(range(len(total.changes) + 1))
+
+    def died() -> Live:
+        while True:
+            live = kind(Path(tempfile.mkdtemp(dir=tmp_path)))
+            with suppress(KeyboardInterrupt):
+                live.swap(Dying(next(deaths)))
+            if swap.is_pending(live.journal):
+                return live
+
+    def act(live: Live, files: FaultyFiles) -> None:
+        swap.take_back(live.journal, files)
+
+    def check(live: Live, outcome: BaseException | None) -> None:
+        if outcome is not None and read(live.journal).state == journal.SWAPPING:
+            swap.take_back(live.journal, Files())
+        swap.finish(live.journal, Files())
+        assert live.content() == OLD
+
+    survive_every_fault(died, act, check)
+
+
+def test_one_that_died_where_nothing_was_is_finished_in_the_place_of_being_taken_back(
+    tmp_path: Path,
+) -> None:
+    """Nothing would be left of a site that is lost."""
+    live = Live(tmp_path)
+    for path in (tmp_path / "Data.fs", tmp_path / "Data.fs.index", tmp_path / "blobs/1"):
+        path.unlink()
+    (tmp_path / "blobs").rmdir()
+    changes = 0
+    while not swap.is_pending(live.journal):
+        changes += 1
+        with suppress(KeyboardInterrupt):
+            live.swap(Dying(changes))
+
+    swap.take_back(live.journal, Files())
+
+    assert live.content() == NEW
+    assert not swap.is_pending(live.journal)
 
 
 def test_letting_go_dies_anywhere_offers_no_half_of_it_and_is_finished(tmp_path: Path) -> None:

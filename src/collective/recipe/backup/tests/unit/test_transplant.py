@@ -12,6 +12,7 @@ import pytest
 from collective.recipe.backup import swap
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.journal import SWAPPING, read
 from collective.recipe.backup.swap import Move
 from collective.recipe.backup.tests.faults.harness import (
     Dying,
@@ -201,6 +202,32 @@ def test_finishing_dies_or_fails_anywhere_as_well(tmp_path: Path) -> None:
         assert world.state() == new
 
     survive_every_fault(died, lambda world, files: swap.finish(world.journal, files), check)
+
+
+def test_one_that_died_is_taken_back_whatever_dies_meanwhile(tmp_path: Path) -> None:
+    make = maker(tmp_path)
+    old, _new = states_of(make())
+    total = FaultyFiles()
+    make().swap(total)
+
+    def died() -> World:
+        world = make()
+        with pytest.raises(KeyboardInterrupt):
+            world.swap(Dying(len(total.changes) // 2))
+        return world
+
+    def check(world: World, outcome: BaseException | None) -> None:
+        if read(world.journal).state == SWAPPING:
+            swap.take_back(world.journal, Hasty())
+        swap.finish(world.journal, Hasty())
+        assert world.state() == old
+
+    survive_every_fault(
+        died,
+        lambda world, files: swap.take_back(world.journal, files),
+        check,
+        faults=(Fault.POWER_CUT, Fault.EIO),
+    )
 
 
 def test_what_has_left_is_durable_before_anything_comes(world: World) -> None:

@@ -1,0 +1,92 @@
+"""What a restore makes of an earlier one that was broken off.
+
+    of the same state     it is finished, and that is all there is to do
+    of another state      it is taken back: it never went live, and what was live before it is
+                          what an undo must bring back, whichever restore comes to its end
+    an undo               it is finished: what was live before is live again
+
+The journal of an older release does not say of which state it is, so that is another one.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from collective.recipe.backup import swap
+from collective.recipe.backup.journal import Chosen
+from collective.recipe.backup.operations.announcing import live_of
+from collective.recipe.backup.operations.orders import Job, Order
+from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.times import show_tid
+
+logger = logging.getLogger("backup")
+
+
+class Earlier(enum.Enum):
+    """What was broken off here, and in words what becomes of it."""
+
+    NOTHING = ""
+    UNDO = "\nAn undo was broken off here, and is finished first."
+    SAME = (
+        "\nThis restore was broken off here, and is finished."
+        "\nWhat was there before it is kept, and --undo puts it back."
+    )
+    OTHER = (
+        "\nA restore of another state was broken off here, and is taken back first."
+        "\nWhat was there before it is kept, and --undo puts it back."
+    )
+    UNKNOWN = (
+        "\nA restore was broken off here. If it was this one it is finished, else taken back first."
+        "\nWhat was there before it is kept, and --undo puts it back."
+    )
+
+
+def chosen_of(jobs: Sequence[Job], order: Order) -> tuple[Chosen, ...]:
+    """Return what the journal is to say of *jobs*."""
+    return tuple(
+        Chosen(
+            directory=str(job.destination.lock_directory),
+            point=job.choice.point.stamp,
+            until=show_tid(job.choice.until) if job.choice.until else None,
+            lives=tuple(map(str, live_of(job.target, order))),
+        )
+        for job in jobs
+    )
+
+
+def earlier(run: Run, journal: Path, chosen: Sequence[Chosen]) -> Earlier:
+    """Return what was broken off, compared with what is *chosen* now (empty: not known yet).
+
+    Raises IntegrityError in a copy of a site.
+    """
+    found = swap.broken_off(journal, command=run.restore_command)
+    if found.state is None:
+        return Earlier.NOTHING
+    if found.is_undo:
+        return Earlier.UNDO
+    if not chosen:
+        return Earlier.UNKNOWN
+    return Earlier.SAME if found.chosen == tuple(chosen) else Earlier.OTHER
+
+
+def go_on(run: Run, journal: Path, what: Earlier) -> bool:
+    """Finish or take back *what* was broken off; True if nothing is left to restore."""
+    if what is Earlier.OTHER:
+        swap.take_back(journal, run.files)
+        logger.warning(
+            "took back a restore of another state that had been broken off: what was live before "
+            "it is what --undo brings back"
+        )
+    elif what is not Earlier.NOTHING:
+        finish(run, journal)
+    return what is Earlier.SAME
+
+
+def finish(run: Run, journal: Path) -> None:
+    """Finish a restore or an undo that was broken off, if there is one."""
+    what = "an undo" if swap.is_undo(journal) else "a restore"
+    if swap.finish(journal, run.files, command=run.restore_command):
+        logger.warning("finished %s that had been broken off", what)
