@@ -14,6 +14,8 @@ HEADER = (
     "ratio",
     "to reach",
     "reached",
+    "processor",
+    "against",
     "memory",
     "against",
     "added",
@@ -46,6 +48,8 @@ def _cells(row: Row, *, calls: bool) -> list[str]:
         f"{ratio:.1f}",
         _wanted(row.work.goal),
         "yes" if is_reached(row) else "no",
+        _number(cpu(ours)),
+        _number(cpu(theirs)),
         f"{memory(ours) / 1e6:.0f} MB",
         f"{memory(theirs) / 1e6:.0f} MB",
         f"{ours.size / 1e6:.1f} MB",
@@ -63,6 +67,11 @@ def seconds(result: Result) -> float:
     return median(taken.seconds for taken in result.taken)
 
 
+def cpu(result: Result) -> float:
+    """Return the median of the seconds of processor time, of all processes together."""
+    return median(taken.cpu for taken in result.taken)
+
+
 def memory(result: Result) -> int:
     """Return the most bytes of memory that any round took."""
     return max(taken.memory for taken in result.taken)
@@ -75,6 +84,7 @@ def is_reached(row: Row) -> bool:
     return (
         (goal.times is None or seconds(theirs) >= goal.times * seconds(ours))
         and (goal.seconds is None or seconds(ours) <= goal.seconds)
+        and (goal.cpu is None or cpu(ours) <= goal.cpu)
         and (goal.megabytes is None or memory(ours) <= goal.megabytes * 1_000_000)
         and (goal.inodes is None or ours.inodes <= goal.inodes)
         and (goal.added is None or ours.size <= goal.added)
@@ -87,6 +97,8 @@ def _wanted(goal: Goal) -> str:
         words.append(f"{goal.times:g} times")
     if goal.seconds is not None:
         words.append(f"{goal.seconds:g} s")
+    if goal.cpu is not None:
+        words.append(f"{goal.cpu:g} s of processor")
     if goal.inodes is not None:
         words.append(f"{goal.inodes:,} inodes")
     if goal.added is not None:

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from collective.recipe.backup import process
+from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.checksums import side_by_side
 from collective.recipe.backup.blobs.copying import Order
 from collective.recipe.backup.blobs.digesting import regular, unchanged
 from collective.recipe.backup.blobs.layout import ALL, Entry, Kind, Span, walk
-from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.blobs.staging import (
     Restoration,
     listed,

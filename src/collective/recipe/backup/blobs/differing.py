@@ -11,11 +11,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.comparing import Task, TooDifferent, compare
 from collective.recipe.backup.blobs.copied import Copied, Tally
 from collective.recipe.backup.blobs.copying import How
 from collective.recipe.backup.blobs.marker import layout_of, marked
-from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.blobs.staging import Restoration, missing
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.files import Files

@@ -18,20 +18,19 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from collective.recipe.backup.blobs import staging
 from collective.recipe.backup.blobs.archives import names
-from collective.recipe.backup.blobs.archives import staging as unpacking
 from collective.recipe.backup.blobs.archives.names import Archive, find_archives, find_chains
-from collective.recipe.backup.blobs.archives.reading import mark_of
-from collective.recipe.backup.blobs.copied import Copied
+from collective.recipe.backup.blobs.blobset import BlobSet, find_sets
 from collective.recipe.backup.blobs.numbered import NumberedSet, find_numbered, stamp_of
-from collective.recipe.backup.blobs.sets import BlobSet, find_sets
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.times import Tid
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.blobs.copied import Copied
 
 _HOLDING = re.compile(
     r"(.+)\.(?:[0-9]+|[0-9]{4}(?:-[0-9]{2}){5})(?:(?:\.delta)?\.tar(?:\.gz)?)?", re.DOTALL
@@ -109,6 +108,8 @@ class Tree:
         size: int | None = None,
     ) -> Copied:
         """Copy or link its blobs."""
+        from collective.recipe.backup.blobs import staging
+
         return staging.stage(
             self.blob_set,
             target,
@@ -138,6 +139,8 @@ class Archived:
     @property
     def ours(self) -> bool:
         """Tell whether it has our mark."""
+        from collective.recipe.backup.blobs.archives.reading import mark_of
+
         return mark_of(self.archive) is not None
 
     def stage(  # noqa: PLR0913  see Holding
@@ -151,7 +154,9 @@ class Archived:
         size: int | None = None,
     ) -> Copied:
         """Unpack the chain."""
-        return unpacking.stage(
+        from collective.recipe.backup.blobs.archives import staging
+
+        return staging.stage(
             self.chain, target, live=live, until=until, files=files, progress=progress, size=size
         )
 
@@ -218,6 +223,8 @@ def _archived(archive: Archive, chain: tuple[Archive, ...]) -> Archived:
 
 def _recorded(archive: Archive) -> str | None:
     """Return the stamp that a numbered archive of ours was made for."""
+    from collective.recipe.backup.blobs.archives.reading import mark_of
+
     try:
         mark = mark_of(archive)
     except IntegrityError:  # verify says so

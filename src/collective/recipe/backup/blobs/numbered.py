@@ -27,7 +27,7 @@ from datetime import datetime, timezone
 from itertools import count, takewhile
 from pathlib import Path
 
-from collective.recipe.backup.blobs.sets import BlobSet
+from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Problem

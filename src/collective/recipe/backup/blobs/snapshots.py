@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.checksums import Checksum, side_by_side
 from collective.recipe.backup.blobs.copied import NAMED, Copied, Left
 from collective.recipe.backup.blobs.copying import Transfer, changed
@@ -18,7 +19,6 @@ from collective.recipe.backup.blobs.digesting import (
 )
 from collective.recipe.backup.blobs.layout import MARKER, Entry, Kind, blob_of, walk
 from collective.recipe.backup.blobs.marker import laid_out
-from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.blobs.taking_over import digests_in
 from collective.recipe.backup.model import BlobId
 

@@ -13,6 +13,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.checksums import Checksum, side_by_side
 from collective.recipe.backup.blobs.copied import Copied, Tally
 from collective.recipe.backup.blobs.copying import Done, How, Order, Transfer
@@ -20,7 +21,6 @@ from collective.recipe.backup.blobs.digesting import checksum_of, regular, uncha
 from collective.recipe.backup.blobs.layout import ALL, MARKER, Kind, Span, named, walk
 from collective.recipe.backup.blobs.marker import settle
 from collective.recipe.backup.blobs.readahead import Task, reading_ahead
-from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.contents import laid_out_in
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.files import Files

@@ -12,13 +12,14 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.checksums import Checksum, side_by_side
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.copying import Done, How, attempted, taken_over
 from collective.recipe.backup.blobs.digesting import checksum_of, copied_whole
 from collective.recipe.backup.blobs.layout import Entry, Kind, blob_of
 from collective.recipe.backup.blobs.marker import layout_of
-from collective.recipe.backup.blobs.sets import Addition, BlobSet, as_far_as_legible
+from collective.recipe.backup.blobs.sets import Addition, as_far_as_legible
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import BlobId

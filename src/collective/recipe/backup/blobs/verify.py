@@ -11,12 +11,12 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.checksums import Checksum, side_by_side
 from collective.recipe.backup.blobs.copying import LARGE, in_order
 from collective.recipe.backup.blobs.digesting import checksum_of
 from collective.recipe.backup.blobs.layout import Entry, Kind, is_foreign, walk
 from collective.recipe.backup.blobs.refusing import refusal
-from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.errors import BackupError, IntegrityError, from_os_error
 from collective.recipe.backup.model import Problem
 from collective.recipe.backup.progress import Progress

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from collective.recipe.backup.config import Config
+    from collective.recipe.backup.progress import Progress
 
 __all__ = ["carry_out", "guarded", "main"]
 
@@ -108,7 +109,6 @@ def carry_out(
 ) -> int:
     """Do what *namespace* says, for its destination, with the configuration *loaded*."""
     from collective.recipe.backup import times
-    from collective.recipe.backup.cli.bars import progress_on
     from collective.recipe.backup.cli.questions import ask
     from collective.recipe.backup.cli.verbs import VERBS
     from collective.recipe.backup.files import Files
@@ -127,8 +127,19 @@ def carry_out(
         destination=namespace.destination,
         now=times.utcnow(),
         files=Files(),
-        progress=progress_on(answers.screen, quiet=namespace.quiet),
+        progress=_progress(answers.screen, quiet=namespace.quiet),
         ask=None if namespace.no_prompt else ask,
         restore_command=namespace.restore_command,
     )
     return VERBS[verb].act(run, namespace, answers)
+
+
+def _progress(screen: Screen, *, quiet: bool) -> Progress:
+    """Return what long work reports to."""
+    if quiet:
+        from collective.recipe.backup.progress import Silent
+
+        return Silent()
+    from collective.recipe.backup.cli.bars import progress_on
+
+    return progress_on(screen)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from collective.recipe.backup.amounts import amount, duration
 from collective.recipe.backup.cli.screen import Screen
 from collective.recipe.backup.errors import printable
-from collective.recipe.backup.progress import Advance, PhaseManager, Progress, Silent
+from collective.recipe.backup.progress import Advance, PhaseManager, Progress
 from collective.recipe.backup.times import monotonic
 
 logger = logging.getLogger("backup")
@@ -38,10 +38,8 @@ ON_A_TERMINAL = Rhythm(first=2.0, every=0.2)
 IN_A_LOG = Rhythm(first=30.0, every=30.0)
 
 
-def progress_on(screen: Screen, *, quiet: bool) -> Progress:
+def progress_on(screen: Screen) -> Progress:
     """Return the Progress that suits *screen*."""
-    if quiet:
-        return Silent()
     if screen.changes:
         return Told(lambda state: screen.show(bar(state, screen.width)), ON_A_TERMINAL)
     return Told(_log, IN_A_LOG)

@@ -17,13 +17,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from collective.recipe.backup.chronology import Clock
-from collective.recipe.backup.destinations.room import Need
 from collective.recipe.backup.model import Problem, RestorePoint, Source
-from collective.recipe.backup.restorepoints import Choice
 from collective.recipe.backup.times import Tid
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.chronology import Clock
+    from collective.recipe.backup.destinations.room import Need
+    from collective.recipe.backup.restorepoints import Choice
 
 
 class Depth(Enum):

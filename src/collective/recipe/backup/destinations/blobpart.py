@@ -2,6 +2,8 @@
 
 Everything that lies in the directory can be restored, whichever release or option made it.
 How a backup keeps its blobs is a matter of style; see the rooms of ``blobstyles``.
+
+Most runs have no blobs to add, and are over in a moment.  So a method imports what only it needs.
 """
 
 from __future__ import annotations
@@ -11,52 +13,59 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from collective.recipe.backup import times
-from collective.recipe.backup.blobs import holdings, sets, verify
+from collective.recipe.backup.blobs import blobset, holdings
 from collective.recipe.backup.blobs.archives import names
-from collective.recipe.backup.blobs.archives import verify as verify_archives
-from collective.recipe.backup.blobs.archives.building import broken
-from collective.recipe.backup.blobs.copied import Copied
-from collective.recipe.backup.blobs.differing import stage_difference
-from collective.recipe.backup.blobs.foreign import foreign_of
 from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
 from collective.recipe.backup.blobs.marker import flaw_of
 from collective.recipe.backup.blobs.numbered import NumberedSet
 from collective.recipe.backup.blobs.older import disordered
-from collective.recipe.backup.blobs.sets import BlobSet
-from collective.recipe.backup.blobs.snapshots import still_lacks
 from collective.recipe.backup.destinations import Reads, Staged
 from collective.recipe.backup.destinations.blobstyles import Demand, Style, Trust, Workshop
-from collective.recipe.backup.destinations.blobstyles.trees import EachChain
 from collective.recipe.backup.destinations.manifest import Manifest
-from collective.recipe.backup.destinations.room import Need, size_of_blobs
 from collective.recipe.backup.errors import BackupError, IntegrityError
-from collective.recipe.backup.filestorage.blobrecords import blobs
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
 from collective.recipe.backup.model import BlobId, Problem
 from collective.recipe.backup.mounts import mounts_in
 from collective.recipe.backup.progress import Progress
-from collective.recipe.backup.repozo.backup import Taken
 from collective.recipe.backup.times import ZERO_TID, Tid
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.blobs.blobset import BlobSet
+    from collective.recipe.backup.blobs.copied import Copied
+    from collective.recipe.backup.destinations.room import Need
+    from collective.recipe.backup.repozo.orders import Taken
 
 logger = logging.getLogger("backup")
 
 MakeStyle = Callable[[Workshop], Style]
 
 
+def each_chain(workshop: Workshop) -> Style:
+    """Return the style that there is if no other is asked for: a tree for each chain."""
+    from collective.recipe.backup.destinations.blobstyles.trees import EachChain
+
+    return EachChain(workshop)
+
+
 class BlobPart:
     """The blobs of one source in one directory."""
 
-    def __init__(self, workshop: Workshop, style: MakeStyle = EachChain) -> None:
+    def __init__(self, workshop: Workshop, style: MakeStyle = each_chain) -> None:
         self.source = workshop.source
         self.directory = workshop.directory
         self.storage = workshop.storage
         self._shop = workshop
-        self._style = style(workshop)
+        self._make_style = style
+
+    @cached_property
+    def _style(self) -> Style:
+        return self._make_style(self._shop)
 
     def found(self) -> Mapping[str, Holding]:
         """Return what there is, by name, oldest first."""
@@ -65,8 +74,13 @@ class BlobPart:
 
     def flaws(self) -> Mapping[str, str]:
         """Return why some of it cannot be restored, by name, as far as a quick look tells."""
+        archives = names.find_archives(self.directory, self._shop.storage)
+        if not archives:
+            return {}
+        from collective.recipe.backup.blobs.archives.building import broken
+
         found = {}
-        for together in names.find_chains(names.find_archives(self.directory, self._shop.storage)):
+        for together in names.find_chains(archives):
             if next(broken(together), None) is None:
                 continue
             for number, archive in enumerate(together, 1):
@@ -87,18 +101,22 @@ class BlobPart:
             if each.certain and each.stamp == taken.stamp and not _is_ours(each):
                 if not isinstance(each, Tree):
                     return False
-                named = blobs(log, MAGIC_SIZE, taken.end)
-                return next(sets.missing(each.blob_set, named), None) is None
+                named = _blobs(log, MAGIC_SIZE, taken.end)
+                return next(blobset.missing(each.blob_set, named), None) is None
         return True
 
     def is_current(self, known: Manifest) -> bool:
         """Tell whether the blobs of *known* are there, and what no log tells of is the same."""
         holding = self.found().get(known.blobs or "")
         if isinstance(holding, Archived) and (known.others or known.left_out):
+            from collective.recipe.backup.blobs.foreign import foreign_of
+
             now = foreign_of(self.source, read=known.left_out > 0)
             return now == (known.others, known.left_out)
         if not isinstance(holding, Tree) or not (known.left_out or _has_foreign(holding)):
             return holding is not None
+        from collective.recipe.backup.blobs.snapshots import still_lacks
+
         now_lacking = still_lacks(holding.blob_set, self.source, blobs=False)
         return now_lacking is not None and now_lacking.left_out == known.left_out
 
@@ -122,7 +140,7 @@ class BlobPart:
         *before* is the newest restore point of the chain, which may be that of *taken*
         itself, if that lacks something.  Returns the name of what holds them.
         """
-        named = partial(blobs, log, MAGIC_SIZE, taken.end)
+        named = partial(_blobs, log, MAGIC_SIZE, taken.end)
         new: Callable[[], Iterable[BlobId]] = named
         there = self.found().get(before.blobs or "") if before else None
         if before and there:
@@ -159,6 +177,8 @@ class BlobPart:
         """Yield the room that the blobs of a full backup take.  Raises OSError or BackupError."""
         least, most = self._style.share(self.found())
         if most:
+            from collective.recipe.backup.destinations.room import Need, size_of_blobs
+
             total = size_of_blobs(self.source, self._shop.progress)
             yield Need(self.directory, int(least * total), int(most * total))
 
@@ -198,6 +218,8 @@ class BlobPart:
             )
         files, progress = self._shop.files, progress or self._shop.progress
         if live is not None and isinstance(holding, Tree):
+            from collective.recipe.backup.blobs.differing import stage_difference
+
             difference = stage_difference(
                 holding.blob_set,
                 target,
@@ -221,9 +243,11 @@ class BlobPart:
         """Yield those of *ids* whose blobs *name* does not hold; all if there is no such name."""
         holding = self.found().get(name)
         if isinstance(holding, Tree):
-            return sets.missing(holding.blob_set, ids)
+            return blobset.missing(holding.blob_set, ids)
         if isinstance(holding, Archived):
-            return verify_archives.missing(holding.chain, ids)
+            from collective.recipe.backup.blobs.archives import verify
+
+            return verify.missing(holding.chain, ids)
         return iter(ids)
 
     def verify(
@@ -250,6 +274,8 @@ class BlobPart:
             yield from _untold(found.values())
 
     def _verify_tree(self, tree: Tree, until: Tid, reads: Reads | None) -> Iterator[Problem]:
+        from collective.recipe.backup.blobs import verify
+
         yield from _misread(tree)
         if isinstance(tree.blob_set, NumberedSet):
             yield from tree.blob_set.verify_stamp()
@@ -264,14 +290,16 @@ class BlobPart:
     def _verify_archives(
         self, looked_at: Iterable[Holding], reads: Reads | None, sizes: Mapping[str, int]
     ) -> Iterator[Problem]:
+        from collective.recipe.backup.blobs.archives import verify
+
         archived = [each for each in looked_at if isinstance(each, Archived)]
         # each with what it builds on, which is another's chain as well
         together = {archive: each for each in archived for archive in each.chain}
         ordered = sorted(together, key=lambda archive: archive.age)
         if reads is None:
-            yield from verify_archives.verify_names(ordered)
+            yield from verify.verify_names(ordered)
             return
-        yield from verify_archives.verify_contents(
+        yield from verify.verify_contents(
             ordered,
             progress=self._shop.progress,
             wants=lambda archive: reads(archive.name),
@@ -298,7 +326,7 @@ class BlobPart:
             if isinstance(each, Tree):
                 if _is_held(each.blob_set):
                     continue
-                sets.remove(each.blob_set, self._shop.files)
+                blobset.remove(each.blob_set, self._shop.files)
             elif isinstance(each, Archived):
                 names.remove(each.archive, self._shop.files)
             yield each.name
@@ -337,7 +365,14 @@ def _misread(tree: Tree) -> Iterator[Problem]:
 
 def _since(before: Manifest, log: TransactionLog, end: int) -> Iterator[BlobId]:
     """Yield the blobs that *before* lacks, and those of the records after it."""
-    return chain(before.missing, blobs(log, before.end, end))
+    return chain(before.missing, _blobs(log, before.end, end))
+
+
+def _blobs(log: TransactionLog, start: int, stop: int) -> Iterator[BlobId]:
+    """Yield the blobs that the records between two boundaries name."""
+    from collective.recipe.backup.filestorage.blobrecords import blobs
+
+    return blobs(log, start, stop)
 
 
 def _is_ours(holding: Holding) -> bool:

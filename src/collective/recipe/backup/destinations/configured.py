@@ -11,8 +11,7 @@ from collective.recipe.backup.blobs import holdings
 from collective.recipe.backup.config import ALTERNATIVE, SNAPSHOT, STANDARD, ZIP
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.blobpart import MakeStyle
-from collective.recipe.backup.destinations.blobstyles import Workshop
-from collective.recipe.backup.destinations.blobstyles.trees import EachBackup, EachChain, Numbered
+from collective.recipe.backup.destinations.blobstyles import Style, Workshop
 from collective.recipe.backup.destinations.directory import Directory, Settings
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
@@ -124,16 +123,29 @@ def policy_for(options: Options, kind: str) -> Policy:
 
 
 def style_for(options: Options, kind: str) -> MakeStyle:
-    """Return what makes the style in which a destination of *kind* keeps blobs."""
+    """Return what makes the style in which a destination of *kind* keeps blobs.
+
+    It imports that style, which only a run needs that has blobs to add.
+    """
+    return partial(_style, options, kind)
+
+
+def _style(options: Options, kind: str, workshop: Workshop) -> Style:
     if kind == ZIP or options.archive_blob:
-        return partial(_archives(options, kind), compressed=options.compress_blob)
+        return _archives(options, kind)(workshop, compressed=options.compress_blob)
+    from collective.recipe.backup.destinations.blobstyles.trees import (
+        EachBackup,
+        EachChain,
+        Numbered,
+    )
+
     by = _transfer(options)
     if not options.blob_timestamps:
-        return partial(Numbered, by=by)
+        return Numbered(workshop, by)
     # rsync makes a whole tree: it does not know which blobs a log names
     if options.blob_snapshots == "each" or options.use_rsync:
-        return partial(EachBackup, by=by)
-    return partial(EachChain, by=by)
+        return EachBackup(workshop, by)
+    return EachChain(workshop, by)
 
 
 def _archives(options: Options, kind: str) -> type[FullArchives]:

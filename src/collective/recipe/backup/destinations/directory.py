@@ -38,9 +38,8 @@ from collective.recipe.backup.destinations import (
     manifest,
     owners,
 )
-from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
+from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle, each_chain
 from collective.recipe.backup.destinations.blobstyles import Trust, Workshop
-from collective.recipe.backup.destinations.blobstyles.trees import EachChain
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.destinations.past import Past, ends_in
 from collective.recipe.backup.destinations.points import point_of, restore_points
@@ -101,7 +100,7 @@ class Settings:
     strict: bool = False
     merged_later: bool = False
     repozo: Repozo | None = None
-    blobs: MakeStyle = EachChain
+    blobs: MakeStyle = each_chain
     named: str | None = None
 
 

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.holdings import Archived, Holding
 from collective.recipe.backup.blobs.older import Belongings
 from collective.recipe.backup.destinations import manifest
@@ -26,6 +26,9 @@ from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained, printable
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.repozo.ledger import Chain, Part, read_directory
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.blobs.copied import Copied
 
 _STAMPED = re.compile(r"\.\d{4}(?:-\d\d){5}")
 """What follows the name of the blobstorage in the name of its backups."""

@@ -19,11 +19,12 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from collective.recipe.backup import locking, swap
+from collective.recipe.backup import locking
 from collective.recipe.backup.blobs.marker import refuse_cache
 from collective.recipe.backup.destinations import Destination, Outcome, damage
 from collective.recipe.backup.errors import BrokenOff, IntegrityError, printable
 from collective.recipe.backup.history import INCOMPLETE
+from collective.recipe.backup.journal import journal_path, read
 from collective.recipe.backup.model import MAIN, Problem
 from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.believing import clock_of, warn_of
@@ -114,9 +115,10 @@ def _refuse_caches(run: Run) -> None:
 
 def _refuse_mixture(destination: Destination) -> None:
     live = Path(os.path.realpath(destination.source.filestorage))
-    journal = swap.journal_path(live)
-    if swap.is_pending(journal):
-        what = "the undo" if swap.is_undo(journal) else "the restore"
+    journal = journal_path(live)
+    found = read(journal)
+    if found.is_pending:
+        what = "the undo" if found.is_undo else "the restore"
         raise BrokenOff(
             "a restore was broken off here: part of the site is what it was, part is restored",
             where=journal,

@@ -25,6 +25,7 @@ from collective.recipe.backup.history import BEAT, FOLLOW
 from collective.recipe.backup.operations.backup import back_up_now, merge_now
 from collective.recipe.backup.operations.course import beat, course, goes_on
 from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.operations.staying import import_all_rooms
 
 logger = logging.getLogger("backup")
 
@@ -48,6 +49,7 @@ def follow(run: Run, pace: Pace, *, tell: Callable[[str], None]) -> None:
     *tell* is told when following has begun, and each restore point that it makes.
     """
     run = replace(run, verb=FOLLOW)
+    import_all_rooms()
     with course(run):
         following = _Following(run, tell)
         tell("following")

@@ -14,15 +14,17 @@ from __future__ import annotations
 
 import logging
 import math
-from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
 from collective.recipe.backup.errors import from_os_error
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.smallfile import Form, UnreadableError
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 logger = logging.getLogger("backup")
 

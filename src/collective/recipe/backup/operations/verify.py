@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from collective.recipe.backup import locking
 from collective.recipe.backup.destinations import Depth, Destination
@@ -18,6 +18,9 @@ from collective.recipe.backup.operations.remembering import Spoilt, read_with
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.times import Tid
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 logger = logging.getLogger("backup")
 

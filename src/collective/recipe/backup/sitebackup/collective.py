@@ -9,7 +9,6 @@ does not know is false.
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -46,6 +45,8 @@ def understood(
         if problem:
             problems.append(f"{origin}: {name} {problem}")
         elif name == "repozo" and text.strip() and "/" not in text:
+            import shutil
+
             # there a bare name is looked up, here it would be a file of the site
             found[name] = shutil.which(text.strip()) or text
         else:

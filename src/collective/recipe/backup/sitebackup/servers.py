@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import socket
 import threading
 from typing import NamedTuple
 
@@ -78,6 +77,8 @@ def is_here(host: str) -> bool | None:
 
 def _is_own(number: str) -> bool:
     """Tell whether an interface of this machine has the address *number*."""
+    import socket  # only for addresses that are not plainly those of this machine
+
     family = socket.AF_INET6 if ":" in number else socket.AF_INET
     try:
         # nothing is sent: the kernel gives no socket an address that is not its own
@@ -91,6 +92,8 @@ def _is_own(number: str) -> bool:
 
 def _looked_up(host: str, seconds: float = LOOKED_UP) -> list[str]:
     """Return the addresses of *host*, none if they are not known in time."""
+    import socket
+
     found: list[str] = []
 
     def look_up() -> None:

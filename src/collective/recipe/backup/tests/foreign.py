@@ -22,11 +22,11 @@ from collective.recipe.backup.blobs.archives.names import Archive, planned
 from collective.recipe.backup.blobs.archives.reading import mark_of, members
 from collective.recipe.backup.blobs.archives.seal import seal, size_of_seal
 from collective.recipe.backup.blobs.archives.staging import stage
+from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.checksums import Checksums
 from collective.recipe.backup.blobs.layout import Span
 from collective.recipe.backup.blobs.marker import layout_of
 from collective.recipe.backup.blobs.numbered import NumberedSet
-from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.config import load, zope_parts
 from collective.recipe.backup.config.storages import additional, alternatives
 from collective.recipe.backup.destinations import damage, manifest, owners

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.holdings import Holding
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.times import Tid
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.blobs.copied import Copied
 
 PACKED_AWAY = ".old"
 """What ZODB adds to the name of a blobstorage for the blobs that a pack took out of it."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from collective.recipe.backup.blobs import latest, sets
+from collective.recipe.backup.blobs import blobset, latest, sets
+from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.copying import Transfer
 from collective.recipe.backup.blobs.holdings import Tree
 from collective.recipe.backup.blobs.numbered import NumberedSet, rotate_in
-from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.blobs.snapshots import still_differing
 from collective.recipe.backup.blobs.taking_over import carry_over, rescue
 from collective.recipe.backup.destinations.blobstyles import Demand, Found, Workshop
@@ -45,7 +45,7 @@ class EachBackup:
                 copied += carry_over(
                     before.blob_set, blob_set, until=demand.until, files=self._shop.files
                 )
-        copied += self.extend(blob_set, sets.missing(blob_set, wanted))
+        copied += self.extend(blob_set, blobset.missing(blob_set, wanted))
         if copied.lost and not demand.trust.accept:
             copied = self._rescued(copied, blob_set, demand, found)
         return self.publish(blob_set), copied
@@ -60,9 +60,9 @@ class EachBackup:
         named = demand.new if demand.before == blob_set.name else demand.named
         for each in reversed(list(found.values())):
             if isinstance(each, Tree) and each.name != blob_set.name:
-                lost = sets.missing(blob_set, named())
+                lost = blobset.missing(blob_set, named())
                 copied += rescue(each.blob_set, blob_set, lost, self._shop.files)
-        return copied.lacking(sets.missing(blob_set, named()))
+        return copied.lacking(blobset.missing(blob_set, named()))
 
     def share(self, found: Found) -> tuple[float, float]:
         """Return nothing where there are blobs to link to; see Style."""

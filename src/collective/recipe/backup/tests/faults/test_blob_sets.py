@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup.blobs import checksums, sets
+from collective.recipe.backup.blobs import blobset, checksums, sets
+from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.layout import Layout
-from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.blobs.staging import stage
 from collective.recipe.backup.blobs.verify import verify_contents
 from collective.recipe.backup.errors import BackupError, IntegrityError
@@ -54,7 +54,7 @@ class World:
         return self.root / "backups"
 
     def sets(self) -> list[BlobSet]:
-        return sets.find_sets(self.directory, "blobstorage")
+        return blobset.find_sets(self.directory, "blobstorage")
 
     def begin(self, stamp: str, files: Files, *, until=LAST_TID) -> Copied:
         """Begin a set as the next run does: after a sweep, and not if it is there already."""
@@ -209,13 +209,13 @@ def test_a_removal_dies_or_fails_anywhere(world, copy):
         assert len(found) == 1 or outcome is not None
         Hasty().sweep(world.directory)
         for blob_set in world.sets()[:-1]:
-            sets.remove(blob_set, Hasty())
+            blobset.remove(blob_set, Hasty())
         assert sorted(os.listdir(world.directory)) == [found[-1].name, "latest"]
         assert world.restored(found[-1]) == expected
         assert world.sound(LAST_TID)
 
     def remove(world: World, files: FaultyFiles) -> None:
-        sets.remove(world.sets()[0], files)
+        blobset.remove(world.sets()[0], files)
 
     survive_every_fault(copy, remove, check)
 

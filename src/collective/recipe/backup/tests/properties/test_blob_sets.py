@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from collective.recipe.backup.blobs import checksums, sets
+from collective.recipe.backup.blobs import blobset, checksums, sets
 from collective.recipe.backup.blobs.checksums import Checksum, Checksums, parse, side_by_side
 from collective.recipe.backup.blobs.layout import Layout, blob_of, order, walk
 from collective.recipe.backup.blobs.staging import stage
@@ -128,7 +128,7 @@ class BlobStorage(RuleBasedStateMachine):
     @rule()
     def full_backup(self):
         self.chains += 1
-        found = sets.find_sets(self.place, "blobstorage")
+        found = blobset.find_sets(self.place, "blobstorage")
         sets.begin(
             self.source,
             self.place,
@@ -144,7 +144,7 @@ class BlobStorage(RuleBasedStateMachine):
     @rule(part=st.integers(0, 3), died=st.booleans())
     def incremental_backup(self, part, died):
         """The run before may have died when it had added only some."""
-        newest = sets.find_sets(self.place, "blobstorage")[-1]
+        newest = blobset.find_sets(self.place, "blobstorage")[-1]
         if died:
             sets.extend(self.source, newest, self.new[:part], files=Hasty(), progress=Silent())
             self.kept.update(
@@ -159,7 +159,7 @@ class BlobStorage(RuleBasedStateMachine):
     @precondition(lambda self: self.kept is not None)
     @rule(over=st.booleans(), back=st.integers(0, 3))
     def restore(self, over, back):
-        newest = sets.find_sets(self.place, "blobstorage")[-1]
+        newest = blobset.find_sets(self.place, "blobstorage")[-1]
         until = max(self.until - back, 0)
         target = self.place / "restored"
         stage(
@@ -180,7 +180,7 @@ class BlobStorage(RuleBasedStateMachine):
 
     @invariant()
     def every_set_is_sound(self):
-        for found in sets.find_sets(self.place, "blobstorage"):
+        for found in blobset.find_sets(self.place, "blobstorage"):
             assert list(verify_contents(found, until=LAST_TID, progress=Silent())) == []
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from collective.recipe.backup import process, swap
 from collective.recipe.backup.blobs import checksums, comparing, sets
+from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.differing import stage_difference
 from collective.recipe.backup.blobs.layout import Layout
-from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from collective.recipe.backup.blobs import sets
+from collective.recipe.backup.blobs import blobset, sets
+from collective.recipe.backup.blobs.blobset import BlobSet, find_sets
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.layout import Layout
-from collective.recipe.backup.blobs.sets import BlobSet, find_sets
 from collective.recipe.backup.blobs.verify import verify_contents
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
@@ -293,7 +293,9 @@ class TestBegin:
             assert [reason.partition(": /")[0] for reason in copied.reasons] == [
                 "cannot be read: Permission denied"
             ] * 2
-            assert list(sets.missing(blob_set, [blob_id(1, 1), blob_id(2, 2)])) == [blob_id(1, 1)]
+            assert list(blobset.missing(blob_set, [blob_id(1, 1), blob_id(2, 2)])) == [
+                blob_id(1, 1)
+            ]
             assert sound(blob_set)
 
     def test_a_blobstorage_that_cannot_be_read_is_an_error_and_leaves_nothing(self):
@@ -520,7 +522,7 @@ class TestMissing:
         blob_set, _copied = shelf.begin()
         new = shelf.put(7, 8)
         ids = [blob_id(0, 1), new, blob_id(1200, 5), blob_id(1200, 6)]
-        assert list(sets.missing(blob_set, ids)) == [new, blob_id(1200, 6)]
+        assert list(blobset.missing(blob_set, ids)) == [new, blob_id(1200, 6)]
 
     def test_a_real_site_is_complete(self, site, tmp_path):
         for day in range(5):
@@ -535,7 +537,7 @@ class TestMissing:
         with TransactionLog(site.filestorage) as log:
             ids = list(blobs(log, MAGIC_SIZE, log.size))
         assert len(ids) == copied.files - 1 == 10
-        assert list(sets.missing(blob_set, ids)) == []
+        assert list(blobset.missing(blob_set, ids)) == []
         assert copied.foreign == 0
 
 
@@ -543,7 +545,7 @@ class TestRemove:
     def test_a_set_goes_and_the_others_stay(self, shelf):
         first, _copied = shelf.begin()
         second, _copied = shelf.begin(SECOND, previous=first)
-        sets.remove(first, Files())
+        blobset.remove(first, Files())
         assert shelf.sets() == [second]
         assert sorted(os.listdir(shelf.directory)) == [second.name, "latest"]
         assert sound(second)

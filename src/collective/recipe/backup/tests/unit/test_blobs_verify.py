@@ -7,9 +7,9 @@ from functools import partial
 import pytest
 
 from collective.recipe.backup.blobs import sets
+from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.copying import Transfer
 from collective.recipe.backup.blobs.layout import Layout
-from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.blobs.verify import verify_contents, verify_names
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent

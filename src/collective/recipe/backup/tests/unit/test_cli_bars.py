@@ -15,6 +15,7 @@ import time
 
 import pytest
 
+from collective.recipe.backup import cli
 from collective.recipe.backup.cli import bars, messages
 from collective.recipe.backup.cli.bars import Rhythm, State, Told, bar, progress_on
 from collective.recipe.backup.cli.screen import Screen
@@ -130,7 +131,7 @@ def test_any_thread_may_advance():
     assert told[-2].done == 80_000
 
 
-def test_a_hundred_thousand_calls_cost_next_to_nothing():
+def test_to_count_is_one_call_and_all_else_is_done_by_another_thread():
     with Told(lambda _state: None, bars.ON_A_TERMINAL).phase("copying", 0) as advance:
         cost = calls(lambda: [advance(1) for _number in range(100_000)])
     assert cost < 100_000 * 3
@@ -147,7 +148,7 @@ def test_the_rate_is_that_of_the_last_seconds():
 
 
 def test_quiet_is_silent_and_a_log_gets_lines(capsys, caplog):
-    assert isinstance(progress_on(Screen(Terminal()), quiet=True), Silent)
+    assert isinstance(cli._progress(Screen(Terminal()), quiet=True), Silent)
     caplog.set_level(logging.INFO, "backup")
     bars._log(state())
     assert caplog.messages == ["copying: 25%, 25 files of 100 files, 5 files/s, 15 s left"]
@@ -155,11 +156,11 @@ def test_quiet_is_silent_and_a_log_gets_lines(capsys, caplog):
 
 def test_a_terminal_gets_bars_and_what_is_none_a_line_each_half_minute(monkeypatch):
     monkeypatch.delenv("TERM", raising=False)
-    assert progress_on(Screen(Terminal()), quiet=False)._rhythm == bars.ON_A_TERMINAL
+    assert progress_on(Screen(Terminal()))._rhythm == bars.ON_A_TERMINAL
     for stream in (io.StringIO(), None):
-        assert progress_on(Screen(stream), quiet=False)._rhythm == bars.IN_A_LOG
+        assert progress_on(Screen(stream))._rhythm == bars.IN_A_LOG
     monkeypatch.setenv("TERM", "dumb")
-    assert progress_on(Screen(Terminal()), quiet=False)._rhythm == bars.IN_A_LOG
+    assert progress_on(Screen(Terminal()))._rhythm == bars.IN_A_LOG
 
 
 # the screen
@@ -227,7 +228,7 @@ bars.ON_A_TERMINAL = bars.Rhythm(first=0.1, every=0.02)
 screen = Screen(sys.stderr)
 messages.set_up(screen)
 answers = Answers(sys.stdout, screen, json=False)
-with bars.progress_on(screen, quiet=False).phase("copying the blobs", 50, "files") as advance:
+with bars.progress_on(screen).phase("copying the blobs", 50, "files") as advance:
     for number in range(50):
         advance(1)
         time.sleep(0.01)

@@ -12,9 +12,9 @@ from collective.recipe.backup import times
 from collective.recipe.backup.blobs import holdings
 from collective.recipe.backup.blobs.archives.names import planned
 from collective.recipe.backup.blobs.archives.writing import write_delta, write_full
+from collective.recipe.backup.blobs.blobset import find_sets
 from collective.recipe.backup.blobs.numbered import STAMP_NAME, NumberedSet, rotate_in
 from collective.recipe.backup.blobs.older import Belongings, disordered
-from collective.recipe.backup.blobs.sets import find_sets
 from collective.recipe.backup.destinations.blobpart import BlobPart
 from collective.recipe.backup.destinations.blobstyles import Demand, Workshop
 from collective.recipe.backup.destinations.blobstyles.trees import EachBackup, Numbered

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup.blobs import sets
+from collective.recipe.backup.blobs import blobset, sets
+from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.blobs.rsync import ByRsync
-from collective.recipe.backup.blobs.sets import BlobSet
 from collective.recipe.backup.blobs.snapshots import LinkedFirst, still_lacks
 from collective.recipe.backup.blobs.taking_over import carry_over, rescue
 from collective.recipe.backup.blobs.verify import verify_contents
@@ -89,7 +89,7 @@ def test_what_the_source_has_lost_is_taken_over_by_links(shelf) -> None:
     path = Layout.BUSHY.path(A)
     assert inode(second.root, path) == inode(first.root, path)
     assert sound(second)
-    assert not list(sets.missing(second, [A, B, C]))
+    assert not list(blobset.missing(second, [A, B, C]))
 
 
 def test_nothing_later_than_the_restore_point_is_taken_over(shelf) -> None:
@@ -97,7 +97,7 @@ def test_nothing_later_than_the_restore_point_is_taken_over(shelf) -> None:
     shelf.lose(A, B)
     second, _copied = shelf.begin(SECOND, first)
     carry_over(first, second, until=tid(3), files=Hasty())
-    assert list(sets.missing(second, [A, B])) == [B]
+    assert list(blobset.missing(second, [A, B])) == [B]
 
 
 def test_taking_over_twice_is_taking_over_once(shelf) -> None:
@@ -141,7 +141,7 @@ def test_what_the_source_has_lost_is_rescued_and_told(shelf) -> None:
     assert (copied.differ, copied.differing) == (1, (A,))
     assert str(first.root / Layout.BUSHY.path(A)) in copied.reasons[0]
     assert sound(second)
-    assert list(sets.missing(second, [A, B, C])) == [C]
+    assert list(blobset.missing(second, [A, B, C])) == [C]
 
 
 def test_what_is_damaged_is_not_rescued(shelf) -> None:
@@ -154,7 +154,7 @@ def test_what_is_damaged_is_not_rescued(shelf) -> None:
     copied = rescue(first, second, [A], Hasty())
     assert (copied.differ, copied.lost) == (0, 0)
     assert "damaged" in copied.reasons[0]
-    assert list(sets.missing(second, [A])) == [A]
+    assert list(blobset.missing(second, [A])) == [A]
 
 
 def test_what_an_older_release_has_kept_is_rescued_too(shelf, tmp_path) -> None:
@@ -336,7 +336,7 @@ def test_what_rsync_is_told_to_leave_out_is_left_out_unless_it_is_a_blob(shelf) 
 
     first, _copied = shelf.begin(FIRST, by=leaving_out)
     assert not (first.root / "foreign").exists()
-    assert not list(sets.missing(first, [A, B]))
+    assert not list(blobset.missing(first, [A, B]))
     assert sound(first)
 
 
@@ -375,7 +375,7 @@ def program(tmp_path, monkeypatch):
 def test_files_that_vanish_while_rsync_looks_are_no_failure(shelf, program) -> None:
     program("exit 24")
     first, _copied = shelf.begin(FIRST, by=ByRsync)
-    assert not list(sets.missing(first, [A, B]))
+    assert not list(blobset.missing(first, [A, B]))
 
 
 def test_what_rsync_could_not_copy_is_copied_by_us(shelf, program) -> None:
