@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from collective.recipe.backup.frozen import dataclass
 
 _READ, _PASS = 4, 1  # of the three bits for each of owner, group and others
 

@@ -20,10 +20,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import groupby, pairwise
 
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.times import Tid, moment_of, stamp
 

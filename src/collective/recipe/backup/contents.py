@@ -26,11 +26,11 @@ import errno
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import PROBE, Files, is_partial
+from collective.recipe.backup.frozen import dataclass
 
 logger = logging.getLogger("backup")
 

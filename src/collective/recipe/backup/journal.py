@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from collective.recipe.backup.errors import (
@@ -30,6 +30,7 @@ from collective.recipe.backup.errors import (
     explained,
 )
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.graft import digest_of_ends
 from collective.recipe.backup.moves import Move
 from collective.recipe.backup.smallfile import (

@@ -19,10 +19,10 @@ the past as far as a restore point proves it, or else not at all.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import Hole, RestorePoint
 from collective.recipe.backup.times import ZERO_TID, Tid, tid_after, tid_at
 

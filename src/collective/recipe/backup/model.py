@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, NewType
 
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.rights import Rights
 from collective.recipe.backup.times import Tid, from_stamp
 

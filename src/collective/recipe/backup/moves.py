@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from collective.recipe.backup.contents import STAGED, Place, places_of
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.mounts import mount_of, mounts_in
 
 STAGED_SUFFIX = ".restoring"

@@ -21,11 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 
 from collective.recipe.backup.errors import NoRestorePoint
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.times import Tid, moment_of, show_tid, stamp, tid_at, tid_before
 

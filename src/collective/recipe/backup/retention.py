@@ -24,11 +24,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain
 
 from collective.recipe.backup.chronology import chronology
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import RestorePoint
 
 

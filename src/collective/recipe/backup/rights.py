@@ -11,7 +11,8 @@ import os
 import pwd
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
+
+from collective.recipe.backup.frozen import dataclass
 
 WIDTH = 5
 """How many texts describe the rights of one thing."""

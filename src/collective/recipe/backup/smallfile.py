@@ -23,7 +23,6 @@ import re
 import stat
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from io import BufferedReader, FileIO
 from pathlib import Path
@@ -31,6 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from collective.recipe.backup import held
 from collective.recipe.backup.errors import naming
+from collective.recipe.backup.frozen import dataclass
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

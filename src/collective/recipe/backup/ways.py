@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from collective.recipe.backup import contents
 from collective.recipe.backup.errors import BackupError, explained, from_os_error
 from collective.recipe.backup.files import Files, nearest
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.mounts import mounts_in
 from collective.recipe.backup.moves import Move, staged_path
 

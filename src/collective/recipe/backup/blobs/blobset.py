@@ -16,13 +16,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from collective.recipe.backup.blobs.checksums import Checksums
 from collective.recipe.backup.blobs.marker import layout_of
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.smallfile import UnfitError, read_small
 from collective.recipe.backup.times import is_stamp

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 
 from collective.recipe.backup.blobs.copying import Done, How
 from collective.recipe.backup.blobs.layout import Entry, Kind, blob_of
 from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.progress import Advance
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,6 +25,7 @@ from collective.recipe.backup.blobs.blobset import BlobSet, find_sets
 from collective.recipe.backup.blobs.numbered import NumberedSet, find_numbered, stamp_of
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.times import Tid
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import count, takewhile
 from pathlib import Path
@@ -30,6 +29,7 @@ from pathlib import Path
 from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import Problem
 from collective.recipe.backup.mounts import mounts_in
 from collective.recipe.backup.smallfile import UnfitError, read_small

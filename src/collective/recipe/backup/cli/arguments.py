@@ -7,12 +7,12 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from collective.recipe.backup import config
 from collective.recipe.backup.cli.screen import columns
 from collective.recipe.backup.errors import UsageError
+from collective.recipe.backup.frozen import dataclass
 
 if TYPE_CHECKING:
     from collective.recipe.backup.cli.answers import Answers

@@ -12,11 +12,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from collective.recipe.backup.amounts import amount, duration
 from collective.recipe.backup.cli.screen import Screen
 from collective.recipe.backup.errors import printable
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.progress import Advance, PhaseManager, Progress
 from collective.recipe.backup.times import monotonic
 

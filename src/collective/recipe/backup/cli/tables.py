@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from collective.recipe.backup.frozen import dataclass
 
 GAP = "  "
 

@@ -20,11 +20,11 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from collective.recipe.backup.errors import ConfigurationError
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import Place, Source
 from collective.recipe.backup.options import Options, declarations
 from collective.recipe.backup.smallfile import (

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from collective.recipe.backup.frozen import dataclass
 
 
 @dataclass(frozen=True)

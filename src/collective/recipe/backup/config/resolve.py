@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from collective.recipe.backup.config import ALTERNATIVE, PART, SNAPSHOT, STANDAR
 from collective.recipe.backup.config.overlaps import Layout, Named, overlaps
 from collective.recipe.backup.config.storages import additional, alternatives
 from collective.recipe.backup.errors import ConfigurationError
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import MAIN, Place, Source
 from collective.recipe.backup.options import Options
 from collective.recipe.backup.options.reading import Reading

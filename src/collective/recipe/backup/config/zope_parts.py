@@ -10,9 +10,9 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.options.kinds import expanded
 
 SERVERS = {"plone.recipe.zeoserver", "plone.recipe.zope2zeoserver"}

@@ -13,12 +13,12 @@ Every destination promises:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import Problem, RestorePoint, Source
 from collective.recipe.backup.times import Tid
 

@@ -20,7 +20,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import groupby
@@ -54,6 +54,7 @@ from collective.recipe.backup.errors import (
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.tids import joined
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import (
     BLOBSTORAGE,
     DEFAULT_LEVEL,

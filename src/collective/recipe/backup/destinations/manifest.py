@@ -35,7 +35,7 @@ object without it, in the canonical form of ``_canonical``:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ from blake3 import blake3
 
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import BlobId, Hole, Oid
 from collective.recipe.backup.rights import WIDTH, Rights, understood, written
 from collective.recipe.backup.smallfile import (

@@ -25,7 +25,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from blake3 import blake3
@@ -38,6 +38,7 @@ from collective.recipe.backup.errors import (
     printable,
 )
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import Source
 from collective.recipe.backup.smallfile import (
     Form,

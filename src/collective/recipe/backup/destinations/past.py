@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from collective.recipe.backup import restored
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.log import LogEnd, TransactionLog
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.lineage import Log, Restored, begun, continued, is_cut_off, of_restore
 from collective.recipe.backup.model import Hole, RestorePoint
 from collective.recipe.backup.repozo.backup import Taken

@@ -7,12 +7,12 @@ restore it is given a name beside the live one, since repozo deletes what it wri
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from collective.recipe.backup import process
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.repozo.backup import Taken
 from collective.recipe.backup.repozo.ledger import Chain, read_directory
 from collective.recipe.backup.repozo.recover import Recovered

@@ -7,7 +7,6 @@ makes it live.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 from collective.recipe.backup.destinations import Staged, Targets
@@ -22,6 +21,7 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.believing import Read, is_believed, joined, reader_of
 from collective.recipe.backup.filestorage.index import build_index, position
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo.ledger import Chain
 from collective.recipe.backup.repozo.recover import Recovered, Write, index_for, recover

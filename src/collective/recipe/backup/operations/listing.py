@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import RestorePoint, Source
 from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.remembering import warn_of_forgotten

@@ -11,13 +11,13 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage.format import RECORD
 from collective.recipe.backup.filestorage.pickles import decompressed
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import BlobId, Oid
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.smallfile import open_regular

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from collective.recipe.backup.destinations import Destination
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import RestorePoint, Source
 from collective.recipe.backup.restorepoints import Choice
 from collective.recipe.backup.times import Tid

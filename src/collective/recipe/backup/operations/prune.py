@@ -6,12 +6,12 @@ import logging
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from collective.recipe.backup import locking, restored, retention
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import RestorePoint, Source
 from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.believing import warn_of, witnesses

@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
@@ -19,6 +19,7 @@ from collective.recipe.backup import locking
 from collective.recipe.backup.destinations import Destination, Targets
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import Problem, RestorePoint, Source
 from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.course import Account, course

@@ -17,7 +17,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from collective.recipe.backup.errors import (
     printable,
 )
 from collective.recipe.backup.files import PROBE
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.journal import end
 from collective.recipe.backup.model import (
     BLOBSTORAGE,

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from collective.recipe.backup.config import STANDARD, Config
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.configured import Configured, policy_for
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.retention import Policy
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from collective.recipe.backup.errors import (
     explained,
     printable,
 )
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.history import FOLLOW, Record
 from collective.recipe.backup.model import MAIN, Place, RestorePoint, Source
 from collective.recipe.backup.operations import whereabouts

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup import locking
 from collective.recipe.backup.destinations import Depth, Destination
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import Problem, RestorePoint, Source
 from collective.recipe.backup.operations import sampling, whereabouts
 from collective.recipe.backup.operations.course import course

@@ -12,12 +12,13 @@ A path that is None is derived from the others when a configuration is resolved.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, field, fields
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.options.kinds import (
     ARGUMENTS,
     DURATION,

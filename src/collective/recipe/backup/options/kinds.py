@@ -11,10 +11,11 @@ import os
 import re
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from collective.recipe.backup.frozen import dataclass
 
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")

@@ -15,10 +15,10 @@ Nothing here looks at a disk or a clock: ``Facts`` say it all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.history import Record
 from collective.recipe.backup.model import RestorePoint, Source
 from collective.recipe.backup.restorepoints import Range

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from collective.recipe.backup.amounts import size
+from collective.recipe.backup.frozen import dataclass
 
 MOST_NAMES, MOST_HOURS = 5, 4
 """As many dates as a phone has room for, and as many with their hours, a line below the day."""

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.progress import Advance, Progress
 from collective.recipe.backup.repozo.blocks import (
     Blocks,

@@ -34,7 +34,6 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +42,7 @@ from blake3 import blake3
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import Log, LogEnd
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.repozo.ledger import STAMP_SIZE, Chain, Part, write_ledger
 from collective.recipe.backup.smallfile import read_small, regular
 from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid

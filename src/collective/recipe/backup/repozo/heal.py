@@ -14,12 +14,12 @@ The caller holds the lock of the directory.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo.ledger import Listing, read_directory, write_ledger
 from collective.recipe.backup.repozo.unfinished import finish, sweep

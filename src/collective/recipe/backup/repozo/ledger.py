@@ -19,7 +19,6 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import NamedTuple
 
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import Problem
 from collective.recipe.backup.smallfile import read_small
 from collective.recipe.backup.times import is_stamp

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import DEFAULT_LEVEL, Hole
 from collective.recipe.backup.times import Tid
 

@@ -8,10 +8,10 @@ writes the bytes away may rely on them only once ``recover`` has returned.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.filestorage.framing import Framing
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo.ledger import Chain, Part
 from collective.recipe.backup.repozo.reading import checked

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from collective.recipe.backup.config.resolve import absolute
 from collective.recipe.backup.errors import ConfigurationError, printable
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.sitebackup.servers import UNKNOWN
 from collective.recipe.backup.sitebackup.zconfig import Section, read

@@ -18,13 +18,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 from collective.recipe.backup.blobs.marker import WHAT_A_CACHE_IS, is_cache
 from collective.recipe.backup.config.resolve import absolute, directory_names
 from collective.recipe.backup.errors import ConfigurationError, printable
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.sitebackup.agreeing import (
     ELSEWHERE_HINT,

@@ -19,11 +19,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from collective.recipe.backup.errors import ConfigurationError
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.options import declarations
 from collective.recipe.backup.options.kinds import PATH
 from collective.recipe.backup.sitebackup import collective, toml

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.times import is_stamp
 
 _STAMP = "[0-9]{4}(?:-[0-9]{2}){5}"

@@ -13,13 +13,13 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from collective.recipe.backup.blobs.layout import Entry, Kind
 from collective.recipe.backup.blobs.refusing import refusal
 from collective.recipe.backup.errors import BackupError, from_os_error
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.unreadable import CannotReadError, CutShortError, unreadable
 
 SMALL = 1 << 20

@@ -7,12 +7,12 @@ only decides what a backup adds.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from collective.recipe.backup.blobs.holdings import Holding
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.times import Tid

@@ -6,9 +6,10 @@ import enum
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from collective.recipe.backup.errors import BackupError, from_os_error
+from collective.recipe.backup.frozen import dataclass
 
 
 class Severity(enum.Enum):

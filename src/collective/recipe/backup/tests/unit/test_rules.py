@@ -51,6 +51,14 @@ MAY_IMPORT = {
     "recipe.py": (r"zc\.", "the door that buildout opens"),
     "operations/opening.py": (r"ZODB\.", "a rehearsal opens a site as Zope does, in a function"),
 }
+COMPILED = {
+    "blobs/archives/reading.py": "a member of an archive is made for each blob",
+    "blobs/copying.py": "a Transfer, of which others inherit",
+    "blobs/rsync.py": "a Transfer",
+    "blobs/snapshots.py": "a Transfer",
+    "blobs/staging.py": "a Transfer",
+}
+"""Rooms with frozen dataclasses of the standard library; only a run with work to do needs them."""
 MAY_PRINT = {
     "cli/": "the door that the user opens",
     "repozo/command.py": "the door for those who type repozo",
@@ -208,6 +216,14 @@ def test_only_the_recipe_imports_buildout_and_only_a_rehearsal_zodb(path):
     found = sorted(name for name in imported(parsed(path)) if foreign.match(name))
     allowed, _reason = MAY_IMPORT.get(path.relative_to(PACKAGE).as_posix(), ("(?!)", ""))
     assert [name for name in found if not re.match(allowed, name)] == []
+
+
+@each_room
+def test_a_frozen_dataclass_is_one_that_costs_little(path):
+    """Those of the standard library are compiled whenever a script starts."""
+    compiled = "dataclasses.dataclass" in set(imported(parsed(path)))
+    if compiled and re.search(r"^@dataclass\(frozen=True", path.read_text("utf-8"), re.M):
+        assert str(path.relative_to(PACKAGE)) in COMPILED
 
 
 @each_room
