@@ -20,7 +20,7 @@ import logging
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby
@@ -30,8 +30,8 @@ from collective.recipe.backup import locking, swap, times
 from collective.recipe.backup.blobs import holdings
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.copying import Transfer
-from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
-from collective.recipe.backup.blobs.layout import walk
+from collective.recipe.backup.blobs.holdings import Holding, Holdings
+from collective.recipe.backup.blobs.layout import blobs_in
 from collective.recipe.backup.blobs.marker import refuse_cache
 from collective.recipe.backup.blobs.rsync import PROGRAM, ByRsync
 from collective.recipe.backup.blobs.snapshots import LinkedFirst
@@ -48,7 +48,6 @@ from collective.recipe.backup.destinations.points import what_differs, what_is_l
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.journal import check_names
-from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repozo.ledger import is_data_file
 from collective.recipe.backup.times import LAST_TID
@@ -152,8 +151,8 @@ def restore_blobs(
     with *archive_blob*, the others where there is none of these.  With *only_check* nothing
     is done.  Raises NoRestorePoint if there is none.
     """
-    wanted = Archived if archive_blob or gzip_blob else Tree
-    _restore(source, destination, date, wanted, only_check=only_check)
+    archived = archive_blob or gzip_blob
+    _restore(source, destination, date, archived=archived, only_check=only_check)
 
 
 def restore_blobs_archive(
@@ -193,26 +192,22 @@ class _Call:
         with explained("cannot back up the blobs", self._shop.directory):
             self._files.make_directories(self._shop.directory)
             with locking.alone(self._shop.directory):
-                found = list(self._part.found().values())
-                if stamp is None or not any(each.stamp == stamp for each in found):
+                found = self._part.found()
+                if stamp is None or not any(each.stamp == stamp for each in found.values()):
                     return self._part.store(self._demand(stamp, found, anew=anew))[1]
         return Copied()
 
-    def _demand(self, stamp: str | None, found: Sequence[Holding], *, anew: bool) -> Demand:
+    def _demand(self, stamp: str | None, found: Holdings, *, anew: bool) -> Demand:
         demand = partial(
             Demand,
             stamp=stamp or self._part.unused(times.utcnow()),
             until=LAST_TID,
-            named=self._at_source,
+            named=partial(blobs_in, self._shop.source),
         )
-        newest = found[-1] if found else None
-        if anew or not isinstance(newest, Archived) or not newest.ours:
+        before = found.archives.get(found.newest.name) if found.newest else None
+        if anew or before is None or not before.ours:
             return demand()
-        new = partial(self._part.lacking, newest.name)
-        return demand(before=newest.name, new=lambda: new(self._at_source()))
-
-    def _at_source(self) -> Iterator[BlobId]:
-        return (blob for entry in walk(self._shop.source) if (blob := entry.blob))
+        return demand(before=before.name, new=lambda: before.lacking(blobs_in(self._shop.source)))
 
     def prune(self, beside: AnyPath | None, *, keep: int, days: int) -> None:
         """Remove what need not stay any longer."""
@@ -250,24 +245,20 @@ def _check(copied: Copied) -> None:
 
 def _newest(found: Sequence[Holding], keep: int) -> Iterable[Holding]:
     """Return the newest *keep*, counting a chain of archives as one; all for 0."""
-    chains = [list(chain) for _begin, chain in groupby(found, _begin_of)]
+    chains = [list(chain) for _first, chain in groupby(found, lambda each: each.paths[0])]
     return [each for chain in chains[-keep:] for each in chain]
-
-
-def _begin_of(holding: Holding) -> str:
-    return holding.chain[0].name if isinstance(holding, Archived) else holding.name
 
 
 def _restore(
     source: AnyPath,
     destination: AnyPath,
     date: str | None,
-    wanted: type[Tree | Archived],
     *,
+    archived: bool,
     only_check: bool,
 ) -> None:
     target, files = _plain(destination), Files()
-    holding = _chosen(_plain(source), target.name, date, wanted)
+    holding = _chosen(_plain(source), target.name, date, archived=archived)
     if only_check:
         return
     journal = swap.journal_path(target)
@@ -284,21 +275,20 @@ def _restore(
         swap.let_go(journal, files)
 
 
-def _chosen(
-    directory: Path, storage: str, date: str | None, wanted: type[Tree | Archived]
-) -> Holding:
-    """Return the newest backup at or before *date*, one that is *wanted* before all others."""
+def _chosen(directory: Path, storage: str, date: str | None, *, archived: bool) -> Holding:
+    """Return the newest backup at or before *date*; of the kind asked for, if there is one."""
     found = holdings.find(directory, storage)
     others = holdings.storages(directory)
     if not found and len(others) == 1:
         # the site that made these calls its blobstorage otherwise
         found = holdings.find(directory, others.pop())
     until = None if date is None else _stamp_until(date)
-    fitting = [each for each in found if until is None or each.stamp <= until]
+    fitting = [each for each in found.values() if until is None or each.stamp <= until]
     if not fitting:
         when = f" at or before {date}" if date else ""
         raise NoRestorePoint(f"there is no backup of blobs{when}", where=directory)
-    of_kind = [each for each in fitting if isinstance(each, wanted)]
+    kind: Mapping[str, Holding] = found.archives if archived else found.trees
+    of_kind = [each for each in fitting if each.name in kind]
     return (of_kind or fitting)[-1]
 
 

@@ -23,7 +23,7 @@ from collective.recipe.backup.blobs.marker import layout_of
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
-from collective.recipe.backup.model import BlobId
+from collective.recipe.backup.model import BlobId, Problem
 from collective.recipe.backup.smallfile import UnfitError, read_small
 from collective.recipe.backup.times import is_stamp
 
@@ -49,6 +49,15 @@ class BlobSet:
     def stamp(self) -> str:
         """The stamp of the chain that it was begun for."""
         return self.name[len(self.storage) + 1 :]
+
+    @property
+    def number(self) -> int | None:
+        """Its place in a rotation, None since it has a stamp in its name (see numbered)."""
+        return None
+
+    def verify_stamp(self) -> Iterator[Problem]:
+        """Yield nothing: the stamp is in the name."""
+        return iter(())
 
     @property
     def root(self) -> Path:

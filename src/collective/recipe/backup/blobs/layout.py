@@ -179,6 +179,11 @@ def walk(root: Path, span: Span = ALL) -> Iterator[Entry]:
             yield entry
 
 
+def blobs_in(root: Path) -> Iterator[BlobId]:
+    """Yield the blobs that have a file below *root*; raises as ``walk`` does."""
+    return (blob for entry in walk(root) if (blob := entry.blob))
+
+
 def _found(top: str, span: Span) -> Iterator[tuple[str, str]]:
     """Yield path and letter of all but ZODB's own directories."""
     waiting = _listed(top, "")

@@ -10,20 +10,19 @@ them, and nothing is done to them.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
-from itertools import groupby, pairwise
+from itertools import pairwise
 
-from collective.recipe.backup.blobs.holdings import Holding
+from collective.recipe.backup.blobs.holdings import Holding, Holdings
 
 
 class Belongings:
     """Which of some *holdings* was made for which filestorage backup."""
 
-    def __init__(self, holdings: Iterable[Holding]) -> None:
-        holdings = list(holdings)
+    def __init__(self, holdings: Holdings) -> None:
         untold = {each.name for each in disordered(holdings)}
-        self._of = {each.stamp: each for each in reversed(holdings) if each.certain}
-        guessed = (each for each in holdings if not each.certain and each.name not in untold)
+        found = list(holdings.values())
+        self._of = {each.stamp: each for each in reversed(found) if each.certain}
+        guessed = (each for each in found if not each.certain and each.name not in untold)
         self._guessed = sorted(guessed, key=lambda each: each.stamp)
 
     def of(self, stamp: str, before: str | None) -> Holding | None:
@@ -39,13 +38,12 @@ class Belongings:
         return later[0]
 
 
-def disordered(holdings: Iterable[Holding]) -> list[Holding]:
+def disordered(holdings: Holdings) -> list[Holding]:
     """Return the numbered holdings of older releases whose times say nothing."""
-    guessed = [each for each in holdings if not each.certain]
-    guessed.sort(key=lambda each: (type(each).__name__, each.number or 0))
     untold: list[Holding] = []
-    for _kind, numbered in groupby(guessed, type):
-        together = list(numbered)
-        if any(newer.stamp <= older.stamp for newer, older in pairwise(together)):
-            untold += together
+    for kind in (holdings.archives, holdings.trees):
+        guessed = (each for each in kind.values() if not each.certain)
+        numbered = sorted(guessed, key=lambda each: each.number or 0)
+        if any(newer.stamp <= older.stamp for newer, older in pairwise(numbered)):
+            untold += numbered
     return untold

@@ -8,9 +8,7 @@ Most runs have no blobs to add, and are over in a moment.  So a method imports w
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -19,11 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup import times
-from collective.recipe.backup.blobs import blobset, holdings
+from collective.recipe.backup.blobs import holdings
 from collective.recipe.backup.blobs.archives import names
-from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
+from collective.recipe.backup.blobs.holdings import Holding, Holdings, archived
 from collective.recipe.backup.blobs.marker import flaw_of
-from collective.recipe.backup.blobs.numbered import NumberedSet
 from collective.recipe.backup.blobs.older import disordered
 from collective.recipe.backup.destinations import Reads, Staged
 from collective.recipe.backup.destinations.blobstyles import Demand, Style, Trust, Workshop
@@ -31,17 +28,13 @@ from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
 from collective.recipe.backup.model import BlobId, Problem
-from collective.recipe.backup.mounts import mounts_in
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.times import ZERO_TID, Tid
 
 if TYPE_CHECKING:
-    from collective.recipe.backup.blobs.blobset import BlobSet
     from collective.recipe.backup.blobs.copied import Copied
     from collective.recipe.backup.destinations.room import Need
     from collective.recipe.backup.repozo.orders import Taken
-
-logger = logging.getLogger("backup")
 
 MakeStyle = Callable[[Workshop], Style]
 
@@ -67,10 +60,9 @@ class BlobPart:
     def _style(self) -> Style:
         return self._make_style(self._shop)
 
-    def found(self) -> Mapping[str, Holding]:
-        """Return what there is, by name, oldest first."""
-        found = holdings.find(self.directory, self._shop.storage)
-        return {each.name: each for each in found}
+    def found(self) -> Holdings:
+        """Return what there is."""
+        return holdings.find(self.directory, self._shop.storage)
 
     def flaws(self) -> Mapping[str, str]:
         """Return why some of it cannot be restored, by name, as far as a quick look tells."""
@@ -97,28 +89,19 @@ class BlobPart:
         It cannot if an older release left something of its stamp that may lack blobs: that
         release may have died, and nothing can be added to what has no digests.
         """
-        for each in self.found().values():
+        found = self.found()
+        for each in found.values():
             if each.certain and each.stamp == taken.stamp and not _is_ours(each):
-                if not isinstance(each, Tree):
-                    return False
                 named = _blobs(log, MAGIC_SIZE, taken.end)
-                return next(blobset.missing(each.blob_set, named), None) is None
+                return each.name in found.trees and next(each.lacking(named), None) is None
         return True
 
     def is_current(self, known: Manifest) -> bool:
         """Tell whether the blobs of *known* are there, and what no log tells of is the same."""
         holding = self.found().get(known.blobs or "")
-        if isinstance(holding, Archived) and (known.others or known.left_out):
-            from collective.recipe.backup.blobs.foreign import foreign_of
-
-            now = foreign_of(self.source, read=known.left_out > 0)
-            return now == (known.others, known.left_out)
-        if not isinstance(holding, Tree) or not (known.left_out or _has_foreign(holding)):
-            return holding is not None
-        from collective.recipe.backup.blobs.snapshots import still_lacks
-
-        now_lacking = still_lacks(holding.blob_set, self.source, blobs=False)
-        return now_lacking is not None and now_lacking.left_out == known.left_out
+        if holding is None:
+            return False
+        return holding.has_foreign_of(self.source, known.others, known.left_out)
 
     def doubts(self) -> Iterator[str]:
         """Yield in a sentence what keeps ZODB from finding the blobs of the site."""
@@ -209,7 +192,8 @@ class BlobPart:
         that is staged (see transplant).
         Raises BackupError if they are gone, IntegrityError if they are damaged.
         """
-        holding = self.found().get(name)
+        found = self.found()
+        holding, tree = found.get(name), found.trees.get(name)
         if holding is None:
             raise BackupError(
                 "the blobs of this restore point are gone",
@@ -217,11 +201,11 @@ class BlobPart:
                 hint="a backup may have removed them just now: look at the list again",
             )
         files, progress = self._shop.files, progress or self._shop.progress
-        if live is not None and isinstance(holding, Tree):
+        if live is not None and tree is not None:
             from collective.recipe.backup.blobs.differing import stage_difference
 
             difference = stage_difference(
-                holding.blob_set,
+                tree.blob_set,
                 target,
                 live=live,
                 until=until,
@@ -242,13 +226,7 @@ class BlobPart:
     def lacking(self, name: str, ids: Iterable[BlobId]) -> Iterator[BlobId]:
         """Yield those of *ids* whose blobs *name* does not hold; all if there is no such name."""
         holding = self.found().get(name)
-        if isinstance(holding, Tree):
-            return blobset.missing(holding.blob_set, ids)
-        if isinstance(holding, Archived):
-            from collective.recipe.backup.blobs.archives import verify
-
-            return verify.missing(holding.chain, ids)
-        return iter(ids)
+        return holding.lacking(ids) if holding else iter(ids)
 
     def verify(
         self,
@@ -264,47 +242,15 @@ class BlobPart:
         files some of them hold; with *only* nothing else is looked at.  *reads* tells which
         files to read, None: none of them.
         """
-        found = self.found()
-        looked_at = [each for each in found.values() if each.name in needed or not only]
-        for each in looked_at:
-            if isinstance(each, Tree):
-                yield from self._verify_tree(each, needed.get(each.name, ZERO_TID), reads)
-        yield from self._verify_archives(looked_at, reads, sizes or {})
+        found, progress = self.found(), self._shop.progress
+        for name, tree in found.trees.items():
+            if name in needed or not only:
+                until = needed.get(name, ZERO_TID)
+                yield from tree.verify(until=until, reads=reads, progress=progress)
+        looked_at = [each for each in found.archives.values() if each.name in needed or not only]
+        yield from archived.verify(looked_at, sizes=sizes or {}, reads=reads, progress=progress)
         if not only:
-            yield from _untold(found.values())
-
-    def _verify_tree(self, tree: Tree, until: Tid, reads: Reads | None) -> Iterator[Problem]:
-        from collective.recipe.backup.blobs import verify
-
-        yield from _misread(tree)
-        if isinstance(tree.blob_set, NumberedSet):
-            yield from tree.blob_set.verify_stamp()
-        if reads is None:
-            yield from verify.verify_names(tree.blob_set, until=until)
-            return
-        asked = partial(_asked, reads, tree.name)
-        yield from verify.verify_contents(
-            tree.blob_set, until=until, progress=self._shop.progress, wants=asked
-        )
-
-    def _verify_archives(
-        self, looked_at: Iterable[Holding], reads: Reads | None, sizes: Mapping[str, int]
-    ) -> Iterator[Problem]:
-        from collective.recipe.backup.blobs.archives import verify
-
-        archived = [each for each in looked_at if isinstance(each, Archived)]
-        # each with what it builds on, which is another's chain as well
-        together = {archive: each for each in archived for archive in each.chain}
-        ordered = sorted(together, key=lambda archive: archive.age)
-        if reads is None:
-            yield from verify.verify_names(ordered)
-            return
-        yield from verify.verify_contents(
-            ordered,
-            progress=self._shop.progress,
-            wants=lambda archive: reads(archive.name),
-            sizes={each.chain: sizes[each.name] for each in archived if each.name in sizes},
-        )
+            yield from _untold(found)
 
     def remove_unneeded(self, needed: Iterable[str | None], oldest: str) -> Iterator[str]:
         """Remove what is not *needed* and older than *oldest*; yield the names.
@@ -313,54 +259,18 @@ class BlobPart:
         stays too: nobody knows what needs it.
         """
         found, names_needed = self.found(), set(needed)
-        untold = disordered(found.values())
+        untold = disordered(found)
         kept = [
             each
             for each in found.values()
             if each.name in names_needed or each.stamp >= oldest or each in untold
         ]
-        built_on = {path for each in kept for path in _paths(each)}
-        going = [each for each in found.values() if not built_on.intersection(_paths(each)[-1:])]
+        built_on = {path for each in kept for path in each.paths}
+        going = [each for each in found.values() if each.paths[-1] not in built_on]
         # the last of a chain of archives first: what is left can be restored at any time
         for each in sorted(going, key=_age, reverse=True):
-            if isinstance(each, Tree):
-                if _is_held(each.blob_set):
-                    continue
-                blobset.remove(each.blob_set, self._shop.files)
-            elif isinstance(each, Archived):
-                names.remove(each.archive, self._shop.files)
-            yield each.name
-
-
-def _is_held(blob_set: BlobSet) -> bool:
-    """Tell whether a disk is mounted in a set, which would be emptied with it; say so.
-
-    Of a set that lies elsewhere only the link goes, which is said as well.
-    """
-    if blob_set.elsewhere is not None:
-        logger.warning(
-            "%s is not needed any longer: the link to it goes, remove %s by hand",
-            blob_set.name,
-            blob_set.elsewhere,
-        )
-        return False
-    for mount in mounts_in(blob_set.path):
-        logger.warning(
-            "%s is not needed any longer and stays, since a disk is mounted at %s: unmount it",
-            blob_set.name,
-            mount,
-        )
-        return True
-    return False
-
-
-def _misread(tree: Tree) -> Iterator[Problem]:
-    """Yield what would keep ZODB from finding the blobs, if the tree was copied as it is."""
-    with suppress(OSError):  # told of the tree itself
-        flaw = flaw_of(tree.blob_set.root)
-        if flaw is not None:
-            hint = "a restore writes the one that belongs to the blobs; a copy of the tree needs it"
-            yield Problem(where=flaw.where, what=flaw.what, hint=hint, harmless=True)
+            if each.remove(self._shop.files):
+                yield each.name
 
 
 def _since(before: Manifest, log: TransactionLog, end: int) -> Iterator[BlobId]:
@@ -387,32 +297,14 @@ def _staged(holding: Holding, copied: Copied, *, difference: bool = False) -> St
     return Staged(difference=difference, unverified=copied.unverified, digests=_is_ours(holding))
 
 
-def _has_foreign(tree: Tree) -> bool:
-    try:
-        return bool(tree.blob_set.foreign)
-    except IntegrityError:
-        return False
-
-
-def _asked(reads: Reads, name: str, path: str) -> bool:
-    return reads(f"{name}/{path}")
-
-
-def _paths(holding: Holding) -> list[Path]:
-    """Return what a holding needs, itself last."""
-    if isinstance(holding, Archived):
-        return [archive.path for archive in holding.chain]
-    return [holding.blob_set.path] if isinstance(holding, Tree) else []
-
-
 def _age(holding: Holding) -> tuple[str, int]:
-    return holding.stamp, len(_paths(holding))
+    return holding.stamp, len(holding.paths)
 
 
-def _untold(found: Iterable[Holding]) -> Iterator[Problem]:
+def _untold(found: Holdings) -> Iterator[Problem]:
     for each in disordered(found):
         yield Problem(
-            where=str(_paths(each)[-1]),
+            where=str(each.paths[-1]),
             what="the times of these numbered backups do not fall from number to number, so that "
             "nobody can tell what they belong to",
             hint="they were copied without their times: copy them again (cp -a), or remove them",

@@ -14,12 +14,9 @@ from functools import partial
 from itertools import islice
 
 from collective.recipe.backup.blobs.copied import Copied
-from collective.recipe.backup.blobs.digesting import is_legible
-from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
-from collective.recipe.backup.blobs.layout import walk
-from collective.recipe.backup.blobs.marker import laid_out, place_of
+from collective.recipe.backup.blobs.holdings import Holding, Holdings
+from collective.recipe.backup.blobs.layout import blobs_in
 from collective.recipe.backup.blobs.older import disordered
-from collective.recipe.backup.blobs.snapshots import still_lacks
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations import (
     Depth,
@@ -37,7 +34,7 @@ from collective.recipe.backup.destinations.points import what_differs, what_is_l
 from collective.recipe.backup.destinations.room import Need, check_room
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
 from collective.recipe.backup.errors import BackupError, explained
-from collective.recipe.backup.model import BlobId, Problem, RestorePoint, Source
+from collective.recipe.backup.model import Problem, RestorePoint, Source
 from collective.recipe.backup.repozo.unfinished import about_swept
 from collective.recipe.backup.restorepoints import Choice
 from collective.recipe.backup.times import LAST_TID
@@ -76,10 +73,11 @@ class BlobsOnly:
 
     def _is_known(self) -> bool:
         """Tell whether the newest backup holds one of the first blobs of the source."""
-        newest, first = self._newest(), list(islice(self._at_source(), _A_FEW))
+        newest = _newest(self._part.found())
+        first = list(islice(blobs_in(self._shop.source), _A_FEW))
         if newest is None or not first:
             return True
-        return len(list(self._part.lacking(newest.name, first))) < len(first)
+        return len(list(newest.lacking(first))) < len(first)
 
     def sweep(self) -> Iterator[str]:
         """Remove what runs that died left half made, or half removed; see Destination."""
@@ -98,14 +96,17 @@ class BlobsOnly:
         watch = Stopwatch()
         named = now if clock is None else clock.name_for(None)
         with watch.phase("blobs"):
-            newest = None if why_full else self._newest()
-            lacking = None if newest is None or self._always else self._still_lacks(newest)
+            found = self._part.found()
+            newest, lacking = None if why_full else _newest(found), None
+            if newest is not None and not self._always:
+                lacking = newest.still_lacks(self._shop.source)
             if newest is not None and lacking is not None:
                 name, copied = newest.name, lacking
             else:
                 if newest is None:
                     self._check_room()
-                name, copied = self._part.store(self._demand(newest, named, accept=accept_changed))
+                before = None if newest is None else found.archives.get(newest.name)
+                name, copied = self._part.store(self._demand(before, named, accept=accept_changed))
         point = next(each for each in self.restore_points() if each.blobs == name)
         changed = newest is None or name != newest.name
         return Outcome(
@@ -124,46 +125,21 @@ class BlobsOnly:
         """Return the room that the blobs take; see Destination."""
         return self._part.needs()
 
-    def _newest(self) -> Holding | None:
-        """Return what the last backup left, if we made that."""
-        found = list(self._part.found().values())
-        return found[-1] if found and found[-1].certain and found[-1].ours else None
-
     def _check_room(self) -> None:
         with explained("cannot look for room", self._shop.directory):
             check_room(self.room_for_full())
 
-    def _still_lacks(self, holding: Holding) -> Copied | None:
-        """Return what cannot be copied, if *holding* has all the rest; None if it has not."""
-        source = self._shop.source
-        if isinstance(holding, Tree):
-            return still_lacks(holding.blob_set, source, blobs=True)
-        if any(entry.foreign for entry in walk(source)):
-            return None
-        layout, unread = laid_out(source), []
-        for blob in self._part.lacking(holding.name, self._at_source()):
-            if is_legible(source, place_of(source, layout, blob)):
-                return None
-            unread.append(blob)
-        return Copied().lacking(unread)
-
-    def _demand(self, newest: Holding | None, now: datetime, *, accept: bool) -> Demand:
+    def _demand(self, before: Holding | None, now: datetime, *, accept: bool) -> Demand:
         demand = partial(
             Demand,
             stamp=self._part.unused(now),
             until=LAST_TID,
-            named=self._at_source,
+            named=partial(blobs_in, self._shop.source),
             trust=Trust(damage.doubted(self.lock_directory, self.restore_points), accept=accept),
         )
-        if not isinstance(newest, Archived):
+        if before is None:
             return demand()
-        return demand(
-            before=newest.name,
-            new=lambda: self._part.lacking(newest.name, self._at_source()),
-        )
-
-    def _at_source(self) -> Iterator[BlobId]:
-        return (blob for entry in walk(self._shop.source) if (blob := entry.blob))
+        return demand(before=before.name, new=lambda: before.lacking(blobs_in(self._shop.source)))
 
     # restore
 
@@ -178,11 +154,11 @@ class BlobsOnly:
     def _as_seen(self) -> list[RestorePoint]:
         """Return the restore points as a quick look shows them."""
         with explained("cannot look at the backups", self._shop.directory):
-            found = list(self._part.found().values())
+            found = self._part.found()
             untold = {each.name for each in disordered(found)}
             flaws = self._part.flaws()
             points = [
-                _point(each, flaws.get(each.name), untold=each.name in untold) for each in found
+                _point(each, flaws.get(name), untold=name in untold) for name, each in found.items()
             ]
         return sorted(points, key=lambda point: point.age)
 
@@ -236,26 +212,25 @@ class BlobsOnly:
             yield from self._part.verify(needed, only=only is not None, reads=read)
 
 
+def _newest(found: Holdings) -> Holding | None:
+    """Return what the last backup left, None if nothing, or if it was not ours."""
+    newest = found.newest
+    return newest if newest and newest.certain and newest.ours else None
+
+
 def _point(holding: Holding, flaw: str | None, *, untold: bool) -> RestorePoint:
     problems = [flaw] if flaw else []
     if untold:
         problems.append("nobody can tell when it was made: it was copied without its time")
     return RestorePoint(
         stamp=holding.stamp,
-        chain=_chain(holding),
+        chain=holding.begins,
         end=0,
         blobs=holding.name,
-        stored=holding.archive.path.stat().st_size if isinstance(holding, Archived) else 0,
+        stored=holding.stored,
         problems=tuple(problems),
         restorable=flaw is None,
     )
-
-
-def _chain(holding: Holding) -> str:
-    """Return the stamp of what a holding builds on, its own if on nothing."""
-    if isinstance(holding, Archived) and holding.archive.delta:
-        return holding.chain[0].stamp or holding.stamp
-    return holding.stamp
 
 
 def _summary(point: RestorePoint, copied: Copied, *, changed: bool) -> str:

@@ -10,8 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from collective.recipe.backup.blobs.holdings import Archived, Holding, Tree
-from collective.recipe.backup.blobs.layout import blob_of
+from collective.recipe.backup.blobs.holdings import Holding
 from collective.recipe.backup.model import BlobId, RestorePoint
 from collective.recipe.backup.repozo.ledger import Chain, Part
 
@@ -31,13 +30,10 @@ class Needs:
             chain.path(part): (chain, part) for chain in chains for part in chain.parts
         }
         self._names = set(holdings)
-        self._holders: dict[Path, list[str]] = defaultdict(list)
-        self._roots: dict[Path, Path] = {}
-        for name, holding in holdings.items():
-            for path in _paths(holding):
-                self._holders[path].append(name)
-            if isinstance(holding, Tree):
-                self._roots[holding.blob_set.path] = holding.blob_set.root
+        self._holders: dict[Path, list[Holding]] = defaultdict(list)
+        for holding in holdings.values():
+            for path in holding.paths:
+                self._holders[path].append(holding)
 
     def of(self, where: str) -> Iterator[str]:
         """Yield the stamps of the restore points that need what lies at *where*.
@@ -60,24 +56,15 @@ class Needs:
         """Yield those that need an archive, or something in a tree."""
         for path in (where, *where.parents):
             if path in self._holders:
-                root = self._roots.get(path)
-                blob = None
-                if root is not None and where.is_relative_to(root):
-                    blob = blob_of(where.relative_to(root).as_posix())
-                yield from self._holding(self._holders[path], blob)
+                holders = self._holders[path]
+                blob = holders[0].blob_at(where)  # if it is a file in a tree, that is the only one
+                yield from self._holding([each.name for each in holders], blob)
                 return
 
     def _holding(self, names: Sequence[str], blob: BlobId | None) -> Iterator[str]:
         for point in self._points:
             if point.blobs in names and not _is_later(blob, point):
                 yield point.stamp
-
-
-def _paths(holding: Holding) -> list[Path]:
-    """Return what a holding needs."""
-    if isinstance(holding, Archived):
-        return [archive.path for archive in holding.chain]
-    return [holding.blob_set.path] if isinstance(holding, Tree) else []
 
 
 def _is_later(blob: BlobId | None, point: RestorePoint) -> bool:

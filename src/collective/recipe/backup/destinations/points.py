@@ -17,7 +17,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collective.recipe.backup.blobs.holdings import Archived, Holding
+from collective.recipe.backup.blobs.holdings import Holding, Holdings
 from collective.recipe.backup.blobs.older import Belongings
 from collective.recipe.backup.destinations import manifest
 from collective.recipe.backup.destinations.blobpart import BlobPart
@@ -36,10 +36,10 @@ _STAMPED = re.compile(r"\.\d{4}(?:-\d\d){5}")
 
 def restore_points(directory: Path, blobs: BlobPart | None) -> list[RestorePoint]:
     """Return the restore points of *directory* and of *blobs*, oldest first."""
-    found, flaws = (blobs.found(), blobs.flaws()) if blobs else ({}, {})
+    found, flaws = (blobs.found(), blobs.flaws()) if blobs else (Holdings(), {})
     with explained("cannot look at the backups", directory):
         listing = read_directory(directory)
-    belongings = Belongings(found.values())
+    belongings = Belongings(found)
     parts = sorted(
         ((chain, part) for chain in listing.chains for part in chain.parts),
         key=lambda pair: pair[1].stamp,
@@ -151,13 +151,8 @@ def _without_manifest(
         chain=chain.stamp,
         end=part.end,
         blobs=blobs.name if blobs else None,
-        stored=chain.path(part).stat().st_size + _size_of(blobs),
+        stored=chain.path(part).stat().st_size + (blobs.stored if blobs else 0),
     )
-
-
-def _size_of(blobs: Holding | None) -> int:
-    """Return the bytes of an archive; nobody counted those of a tree."""
-    return blobs.archive.path.stat().st_size if isinstance(blobs, Archived) else 0
 
 
 def _unusable(chain: Chain, part: Part, problem: str) -> RestorePoint:

@@ -6,11 +6,11 @@ only decides what a backup adds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from collective.recipe.backup.blobs.holdings import Holding
+from collective.recipe.backup.blobs.holdings import Holdings
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import BlobId
@@ -84,10 +84,6 @@ class Workshop:
         return self.source.with_name(self.source.name + PACKED_AWAY)
 
 
-Found = Mapping[str, Holding]
-"""What is there already, by name, oldest first."""
-
-
 class Style(Protocol):
     """One way to keep blobs.
 
@@ -95,13 +91,13 @@ class Style(Protocol):
     nothing that could be taken for whole and is not; the next one begins again or goes on.
     """
 
-    def back_up(self, demand: Demand, found: Found) -> tuple[str, Copied]:
+    def back_up(self, demand: Demand, found: Holdings) -> tuple[str, Copied]:
         """Store what is wanted; return the name of what holds it now.
 
         Blobs that the source does not have are counted and named, no error.
         """
 
-    def share(self, found: Found) -> tuple[float, float]:
+    def share(self, found: Holdings) -> tuple[float, float]:
         """Return what the first backup of a chain stores of all blobs, at least and at most.
 
         Both are shares of their bytes: 1.0 stands for all.

@@ -21,10 +21,11 @@ from collective.recipe.backup.blobs.copied import NAMED, Copied, Left
 from collective.recipe.backup.blobs.copying import changed, taken_over
 from collective.recipe.backup.blobs.digesting import is_legible
 from collective.recipe.backup.blobs.foreign import foreign_of
-from collective.recipe.backup.blobs.holdings import Archived
+from collective.recipe.backup.blobs.holdings import Holdings
+from collective.recipe.backup.blobs.holdings.archived import Archived
 from collective.recipe.backup.blobs.layout import MARKER
 from collective.recipe.backup.blobs.marker import laid_out, missing_marker, place_of
-from collective.recipe.backup.destinations.blobstyles import Demand, Found, Workshop
+from collective.recipe.backup.destinations.blobstyles import Demand, Workshop
 from collective.recipe.backup.destinations.room import LEAST_SHARE
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.model import BlobId
@@ -38,18 +39,18 @@ class FullArchives:
         self._shop = workshop
         self._compressed = compressed
 
-    def back_up(self, demand: Demand, found: Found) -> tuple[str, Copied]:
+    def back_up(self, demand: Demand, found: Holdings) -> tuple[str, Copied]:
         """Write an archive; see Style.
 
         One of this stamp was written by a run that died, or lacks blobs.  It is written
         anew, in the second case only if one of those can be read by now.
         """
         archive = self._planned(demand.stamp)
-        before = found.get(archive.name)
+        before = found.archives.get(archive.name)
         is_whole = demand.before == archive.name and not any(map(self._is_legible, demand.new()))
-        if is_whole and isinstance(before, Archived):
+        if is_whole and before is not None:
             return archive.name, self._still_differing(before, demand).lacking(demand.new())
-        earlier = [each for each in found.values() if isinstance(each, Archived)]
+        earlier = list(found.archives.values())
         copied = self._write(archive, demand, earlier[-1].chain if earlier else ())
         self._publish(archive, found)
         return archive.name, copied
@@ -64,7 +65,7 @@ class FullArchives:
         )
         return Copied(differ=len(still), differing=still)
 
-    def share(self, found: Found) -> tuple[float, float]:  # noqa: ARG002  nothing is linked
+    def share(self, found: Holdings) -> tuple[float, float]:  # noqa: ARG002  nothing is linked
         """Return all, or what gzip leaves of it; see Style."""
         return (LEAST_SHARE if self._compressed else 1.0), 1.0
 
@@ -176,7 +177,7 @@ class FullArchives:
             supply=supply,
         )
 
-    def _publish(self, archive: Archive, found: Found) -> None:  # noqa: ARG002  for the numbered
+    def _publish(self, archive: Archive, found: Holdings) -> None:  # noqa: ARG002  for the numbered
         """Make a whole archive the newest."""
         latest.renew(self._shop.directory, archive.name, self._shop.files)
 
@@ -188,10 +189,10 @@ class NumberedArchives(FullArchives):
     move up, and it becomes number 0.
     """
 
-    def _publish(self, archive: Archive, found: Found) -> None:
+    def _publish(self, archive: Archive, found: Holdings) -> None:
         shop = self._shop
-        before = found.get(archive.name)
-        if isinstance(before, Archived) and before.number is not None:
+        before = found.archives.get(archive.name)
+        if before is not None and before.number is not None:
             number = before.number
         else:
             number = 0
@@ -206,10 +207,10 @@ class NumberedArchives(FullArchives):
 class IncrementalArchives(FullArchives):
     """A full archive for each chain, and one with the new blobs of each backup after it."""
 
-    def back_up(self, demand: Demand, found: Found) -> tuple[str, Copied]:
+    def back_up(self, demand: Demand, found: Holdings) -> tuple[str, Copied]:
         """Write what is new, if anything is, or all; see Style."""
-        before = found.get(demand.before or "")
-        if not isinstance(before, Archived):
+        before = found.archives.get(demand.before or "")
+        if before is None:
             return super().back_up(demand, found)
         archive = self._next(demand.stamp, before)
         if not self._can_be_built_on(before, archive):
@@ -248,6 +249,6 @@ class IncrementalArchives(FullArchives):
             archive = self._planned(wanted, delta=True)
         return archive
 
-    def _publish(self, archive: Archive, found: Found) -> None:
+    def _publish(self, archive: Archive, found: Holdings) -> None:
         # a link to one archive of several that belong together misleads
         latest.forget(self._shop.directory, self._shop.files)

@@ -9,11 +9,11 @@ from collective.recipe.backup.blobs import blobset, latest, sets
 from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.copying import Transfer
-from collective.recipe.backup.blobs.holdings import Tree
-from collective.recipe.backup.blobs.numbered import NumberedSet, rotate_in
+from collective.recipe.backup.blobs.holdings import Holdings
+from collective.recipe.backup.blobs.numbered import rotate_in
 from collective.recipe.backup.blobs.snapshots import still_differing
 from collective.recipe.backup.blobs.taking_over import carry_over, rescue
-from collective.recipe.backup.destinations.blobstyles import Demand, Found, Workshop
+from collective.recipe.backup.destinations.blobstyles import Demand, Workshop
 from collective.recipe.backup.model import BlobId
 
 
@@ -25,21 +25,21 @@ class EachBackup:
         self._shop = workshop
         self._by = by
 
-    def back_up(self, demand: Demand, found: Found) -> tuple[str, Copied]:
+    def back_up(self, demand: Demand, found: Holdings) -> tuple[str, Copied]:
         """Make a tree, unless a run that died has made it; see Style.
 
         The pair is checked: a record may name what the scan did not find.
         """
         name = f"{self._shop.storage}.{demand.stamp}"
-        begun, copied = found.get(name), Copied()
-        if isinstance(begun, Tree):
+        begun, copied = found.trees.get(name), Copied()
+        if begun is not None:
             if not begun.ours:
                 return name, copied
             blob_set, copied = begun.blob_set, self._differing(begun.blob_set, demand)
         else:
             blob_set, copied = self._begin(demand, found)
-        before, wanted = found.get(demand.before or ""), demand.named()
-        if isinstance(before, Tree) and before.ours:
+        before, wanted = found.trees.get(demand.before or ""), demand.named()
+        if before is not None and before.ours:
             wanted = demand.new()
             if before.name != name:
                 copied += carry_over(
@@ -55,18 +55,20 @@ class EachBackup:
         still = tuple(still_differing(blob_set, self._shop.source, demand.differing))
         return Copied(differ=len(still), differing=still)
 
-    def _rescued(self, copied: Copied, blob_set: BlobSet, demand: Demand, found: Found) -> Copied:
+    def _rescued(
+        self, copied: Copied, blob_set: BlobSet, demand: Demand, found: Holdings
+    ) -> Copied:
         """Take from earlier trees, the newest first, what is lost; return the sum of all."""
         named = demand.new if demand.before == blob_set.name else demand.named
-        for each in reversed(list(found.values())):
-            if isinstance(each, Tree) and each.name != blob_set.name:
+        for each in reversed(list(found.trees.values())):
+            if each.name != blob_set.name:
                 lost = blobset.missing(blob_set, named())
                 copied += rescue(each.blob_set, blob_set, lost, self._shop.files)
         return copied.lacking(blobset.missing(blob_set, named()))
 
-    def share(self, found: Found) -> tuple[float, float]:
+    def share(self, found: Holdings) -> tuple[float, float]:
         """Return nothing where there are blobs to link to; see Style."""
-        if any(isinstance(each, Tree) for each in found.values()):
+        if found.trees:
             return 0.0, 0.0
         # others may link to the source, or leave something out
         return (1.0 if self._by is Transfer else 0.0), 1.0
@@ -75,8 +77,8 @@ class EachBackup:
         """Return the name of a set that is whole."""
         return blob_set.name
 
-    def _begin(self, demand: Demand, found: Found) -> tuple[BlobSet, Copied]:
-        trees = [each for each in found.values() if isinstance(each, Tree)]
+    def _begin(self, demand: Demand, found: Holdings) -> tuple[BlobSet, Copied]:
+        trees = list(found.trees.values())
         by = self._by
         if trees and trees[-1].name in demand.trust.doubted:
             by = partial(by, doubted=True)
@@ -112,10 +114,10 @@ class EachChain(EachBackup):
     scan and so a tree of its own.
     """
 
-    def back_up(self, demand: Demand, found: Found) -> tuple[str, Copied]:
+    def back_up(self, demand: Demand, found: Holdings) -> tuple[str, Copied]:
         """Extend what the restore point before has, or begin; see Style."""
-        before = found.get(demand.before or "")
-        if isinstance(before, Tree) and before.blob_set.plain and not demand.scan:
+        before = found.trees.get(demand.before or "")
+        if before is not None and before.blob_set.plain and not demand.scan:
             differing = self._differing(before.blob_set, demand)
             return before.name, differing + self.extend(before.blob_set, demand.new())
         return super().back_up(demand, found)
@@ -127,7 +129,7 @@ class Numbered(EachBackup):
     def publish(self, blob_set: BlobSet) -> str:
         """Rotate the set in, unless it is there; return the name that its stamp gives it."""
         name = f"{blob_set.storage}.{blob_set.stamp}"
-        if not isinstance(blob_set, NumberedSet):
+        if blob_set.number is None:
             rotate_in(blob_set, self._shop.files)
         # it would lead to another one after the next backup
         latest.forget(self._shop.directory, self._shop.files)

@@ -124,9 +124,11 @@ def test_only_what_a_kept_restore_point_needs_stays(site, tmp_path, options) -> 
     assert len(points) == 4  # of the full ones 3 and 6
     needed = {point.blobs for point in points}
     place = operated.place().blobstorage
-    kept = {each.name for each in holdings.find(place, "blobstorage")}
+    kept = {each.name for each in holdings.find(place, "blobstorage").values()}
     assert needed <= kept
-    assert min(each.stamp for each in holdings.find(place, "blobstorage")) >= points[0].stamp
+    assert (
+        min(each.stamp for each in holdings.find(place, "blobstorage").values()) >= points[0].stamp
+    )
     for number, point in enumerate(points):
         assert staged(operated, point.moment, tmp_path / str(number)) == contents[point.moment]
 
@@ -385,7 +387,7 @@ def test_verify_says_what_zodb_would_make_of_a_tree_without_its_marker(site) -> 
     site.commit({"a": 1}, {"a": b"first"})
     operated = Operated(site)
     operated.backup()
-    [holding] = holdings.find(operated.place().blobstorage, "blobstorage")
+    [holding] = holdings.find(operated.place().blobstorage, "blobstorage").values()
     for name in ("about", "checksums", "blobstorage/.layout"):
         (holding.blob_set.path / name).unlink()
 

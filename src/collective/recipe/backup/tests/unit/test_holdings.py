@@ -10,9 +10,11 @@ import pytest
 
 from collective.recipe.backup import times
 from collective.recipe.backup.blobs import holdings
-from collective.recipe.backup.blobs.archives.names import planned
+from collective.recipe.backup.blobs.archives.names import Archive, planned
 from collective.recipe.backup.blobs.archives.writing import write_delta, write_full
 from collective.recipe.backup.blobs.blobset import find_sets
+from collective.recipe.backup.blobs.holdings import Holding
+from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.blobs.numbered import STAMP_NAME, NumberedSet, rotate_in
 from collective.recipe.backup.blobs.older import Belongings, disordered
 from collective.recipe.backup.destinations.blobpart import BlobPart
@@ -23,7 +25,7 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.tests.blobtrees import ODD_NAMES, blob_id, content, put, tid
 from collective.recipe.backup.tests.faults.harness import Hasty
-from collective.recipe.backup.times import LAST_TID
+from collective.recipe.backup.times import LAST_TID, Tid
 
 FIRST, SECOND, THIRD = (f"2026-03-0{day}-12-00-00" for day in (1, 2, 3))
 
@@ -70,7 +72,9 @@ def part(source: Path, directory: Path, style=EachBackup, files: Files | None = 
 
 
 def found(directory: Path, storage: str = "blobs") -> list[tuple]:
-    return [(each.name, each.stamp, each.certain) for each in holdings.find(directory, storage)]
+    return [
+        (each.name, each.stamp, each.certain) for each in holdings.find(directory, storage).values()
+    ]
 
 
 # finding
@@ -144,8 +148,63 @@ def test_a_directory_called_like_an_increment_makes_none(source, tmp_path) -> No
     directory.mkdir()
     tarred(source, directory, f"blobs.{FIRST}.tar")
     tarred(source, directory, f"blobs.{SECOND}.tar")
-    chains = [len(each.chain) for each in holdings.find(directory, "blobs")]
+    chains = [len(each.chain) for each in holdings.find(directory, "blobs").archives.values()]
     assert chains == [1, 1]
+
+
+# what each can do, whatever its kind
+
+
+def kept(source: Path, directory: Path) -> dict[str, Holding]:
+    """Return a tree, an archive and one that builds on it, with one blob each but for the last."""
+    part(source, directory).store(Demand(stamp=FIRST, until=LAST_TID))
+    for stamp, write, ending in ((SECOND, write_full, ""), (THIRD, _write_more, ".delta")):
+        archive = planned(directory, "blobs", stamp, delta=bool(ending))
+        write(source, archive, until=LAST_TID, files=Hasty(), progress=Silent())
+    return {each.stamp: each for each in holdings.find(directory, "blobs").values()}
+
+
+def _write_more(source: Path, archive: Archive, *, until: Tid, files: Files, progress) -> None:
+    put(source, blob_id(2, 2))
+    assert write_delta([source], archive, lambda: [blob_id(2, 2)], files=files, progress=progress)
+
+
+def test_a_holding_names_what_it_needs_itself_last(source, directory) -> None:
+    tree, full, more = kept(source, directory).values()
+    whole, incremental = (directory / f"blobs.{SECOND}.tar", directory / f"blobs.{THIRD}.delta.tar")
+    assert tree.paths == [directory / f"blobs.{FIRST}"]
+    assert (full.paths, more.paths) == ([whole], [whole, incremental])
+    assert [each.begins for each in (tree, full, more)] == [FIRST, SECOND, SECOND]
+    assert [each.stored for each in (tree, full, more)] == [
+        0,
+        whole.stat().st_size,
+        incremental.stat().st_size,
+    ]
+
+
+def test_a_holding_lacks_the_blobs_that_neither_it_nor_what_it_builds_on_has(
+    source, directory
+) -> None:
+    wanted = [blob_id(1, 1), blob_id(2, 2), blob_id(3, 3)]
+    lacking = [list(each.lacking(wanted)) for each in kept(source, directory).values()]
+    assert lacking == [wanted[1:], wanted[1:], wanted[2:]]
+
+
+def test_only_in_a_tree_a_blob_has_a_file(source, directory) -> None:
+    tree, full, _more = kept(source, directory).values()
+    root = directory / f"blobs.{FIRST}" / "blobs"
+    path = root / Layout.BUSHY.path(blob_id(1, 1))
+    assert tree.blob_at(path) == blob_id(1, 1)
+    assert tree.blob_at(root) is tree.blob_at(root.parent / "checksums") is None
+    assert full.blob_at(full.paths[-1]) is None
+
+
+def test_a_holding_that_goes_leaves_what_it_builds_on(source, directory) -> None:
+    for stamp, holding in reversed(kept(source, directory).items()):
+        assert holding.remove(Hasty())
+        left = [name for name, _stamp, _certain in found(directory)]
+        assert left == [name for name in left if stamp not in name]
+        assert len(left) == [FIRST, SECOND, THIRD].index(stamp)
 
 
 # numbers

@@ -1,0 +1,173 @@
+"""What holds blobs in a directory of backups: trees and archives, ours and of older releases.
+
+::
+
+    NAME.STAMP/NAME      NAME.NUMBER/NAME           trees
+    NAME.STAMP.tar[.gz]  NAME.NUMBER.tar[.gz]       archives
+    NAME.STAMP.delta.tar[.gz]                       incremental ones
+    latest  NAME.STAMP.snar  *.partial  and so on   no holdings
+
+They may lie mixed in one directory, as an option was changed over the years.  A holding is
+known by the name that it would have with its stamp, whatever its number is just now.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from collective.recipe.backup.blobs.holdings.archived import Archived, find_archived
+from collective.recipe.backup.blobs.holdings.trees import Tree, find_trees
+from collective.recipe.backup.errors import explained
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.model import BlobId
+from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.times import Tid
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.blobs.copied import Copied
+
+_HOLDING = re.compile(
+    r"(.+)\.(?:[0-9]+|[0-9]{4}(?:-[0-9]{2}){5})(?:(?:\.delta)?\.tar(?:\.gz)?)?", re.DOTALL
+)
+"""What the name of a holding looks like: the storage's name and an ending."""
+
+
+class Holding(Protocol):
+    """Blobs that were backed up together.
+
+    *certain* tells whether the stamp is its own; where not, it is the modification time of
+    something that an older release has numbered.
+    """
+
+    @property
+    def name(self) -> str:
+        """What restore points call it."""
+
+    @property
+    def stamp(self) -> str:
+        """When it was made, or begun."""
+
+    @property
+    def certain(self) -> bool:
+        """Tell whether the stamp was recorded."""
+
+    @property
+    def number(self) -> int | None:
+        """Its present place in a rotation, 0 the newest; None if it is not in one."""
+
+    @property
+    def ours(self) -> bool:
+        """Tell whether we made it.  Raises IntegrityError if it is too damaged to tell."""
+
+    @property
+    def paths(self) -> list[Path]:
+        """What lies on the disk that a restore of it needs, itself last."""
+
+    @property
+    def begins(self) -> str:
+        """The stamp of the first of what it needs: its own, if it builds on nothing."""
+
+    @property
+    def stored(self) -> int:
+        """The bytes that it takes itself; 0 for a tree, whose files nobody has counted.
+
+        Raises OSError.
+        """
+
+    def blob_at(self, path: Path) -> BlobId | None:
+        """Return the blob whose file is at *path*, None if none has a file of its own there."""
+
+    def lacking(self, ids: Iterable[BlobId]) -> Iterator[BlobId]:
+        """Yield those of *ids* whose blobs it does not hold.
+
+        Of an archive all is read for it: ask for few.  Raises IntegrityError.
+        """
+
+    def still_lacks(self, source: Path) -> Copied | None:
+        """Return what *source* has and cannot be copied; None if it has anything else that is new.
+
+        Raises BackupError if either of them cannot be read.
+        """
+
+    def has_foreign_of(self, source: Path, others: str, left_out: int) -> bool:
+        """Tell whether what *source* has besides blobs is as it was; no log tells of that.
+
+        *others* and *left_out* are what its restore point says (see Manifest).
+        """
+
+    def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
+        self,
+        target: Path,
+        *,
+        live: Path | None,
+        until: Tid,
+        files: Files,
+        progress: Progress,
+        size: int | None = None,
+    ) -> Copied:
+        """Write its blobs up to *until* to *target* and verify them; *size*: see staging."""
+
+    def remove(self, files: Files) -> bool:
+        """Remove it, but not what it builds on; False if it has to stay, which is logged."""
+
+
+Some = TypeVar("Some", bound=Holding)
+
+
+class Holdings(Mapping[str, Holding]):
+    """Holdings by name, oldest first: all of them, the *trees* and the *archives*.
+
+    Whoever asks for one of a kind finds none where something of the other kind has the name.
+    """
+
+    def __init__(self, trees: Iterable[Tree] = (), archives: Iterable[Archived] = ()) -> None:
+        self.trees = _by_name(trees)
+        self.archives = _by_name(archives)
+        self._all: dict[str, Holding] = _by_name([*self.trees.values(), *self.archives.values()])
+
+    @property
+    def newest(self) -> Holding | None:
+        """The last of all, None if there is none."""
+        return next(reversed(self._all.values()), None)
+
+    def __getitem__(self, name: str) -> Holding:
+        return self._all[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+
+def _by_name(found: Iterable[Some]) -> dict[str, Some]:
+    return {each.name: each for each in sorted(found, key=_age)}
+
+
+def _age(holding: Holding) -> tuple[str, bool, int, str]:
+    """Return what sorts holdings; of two with one name the one whose own it is comes last."""
+    return holding.stamp, holding.certain, -(holding.number or 0), holding.name
+
+
+def find(directory: Path, storage: str) -> Holdings:
+    """Return what holds blobs of the storage *storage* in *directory*.
+
+    A directory that is not there holds none.
+    """
+    return Holdings(find_trees(directory, storage), find_archived(directory, storage))
+
+
+def storages(directory: Path) -> set[str]:
+    """Return the names of the storages whose blobs something in *directory* holds.
+
+    A directory that is not there holds none.
+    """
+    if not directory.exists():
+        return set()
+    with explained("cannot look for blobs", directory), os.scandir(directory) as entries:
+        named = {found[1] for entry in entries if (found := _HOLDING.fullmatch(entry.name))}
+    return {each for each in named if find(directory, each)}
