@@ -4,7 +4,8 @@ Order of writes is design.  A file comes to be in four steps: written under a te
 name in the directory of its final one, fsynced, renamed, the directory fsynced.  A tree
 comes to be the same way, with one sync of its file system in place of thousands.  Whoever
 dies in between leaves a ``*.partial`` behind, which nobody takes for anything else and
-which the next run sweeps away.
+which the next run sweeps away.  Whoever lives holds a lock on the file under its temporary
+name until that is final, so what a writer without the lock of a run is at is not swept away.
 
 Each single change goes through ``Files._change``; the fault tests put their hand there.
 
@@ -186,9 +187,10 @@ class Files:
         A *final* that exists is replaced at that moment, not before.  When the body
         fails, nothing is left.
         """
-        with self.unnamed(final, mode) as writer:
+        with self._making(final, mode) as writer:
             yield writer
-        self.name(Path(writer.path), final)
+            self._change("fsync", writer.path, os.fsync, writer.descriptor)
+            self.rename(Path(writer.path), final)
 
     @contextmanager
     def unnamed(self, final: Path, mode: int = 0o666) -> Iterator[Writer]:
@@ -196,18 +198,29 @@ class Files:
 
         It keeps its temporary name, the *path* of the Writer, until it is given to ``name``.
         """
-        partial = self.partial_name(final)
-        descriptor, directory = self._create(partial, self._limited(final, mode))
-        try:
+        with self._making(final, mode) as writer:
+            yield writer
+            self._change("fsync", writer.path, os.fsync, writer.descriptor)
+
+    @contextmanager
+    def _making(self, final: Path, mode: int) -> Iterator[Writer]:
+        """Yield a Writer under a temporary name, which is locked; if the body fails it is gone."""
+        while True:
+            partial = self.partial_name(final)
+            descriptor, directory = self._create(partial, self._limited(final, mode))
             try:
+                if not _is_held(descriptor, partial):
+                    # a sweep came before the lock
+                    self.discard(partial)
+                    continue
                 self._hand_over(partial, descriptor, directory)
                 yield Writer(self, partial, descriptor)
-                self._change("fsync", partial, os.fsync, descriptor)
+                return
+            except BaseException:
+                self.discard(partial)
+                raise
             finally:
                 os.close(descriptor)
-        except BaseException:
-            self.discard(partial)
-            raise
 
     def name(self, partial: Path, final: Path) -> None:
         """Let what is whole under a temporary name be *final*; if that fails it is gone."""
@@ -254,6 +267,9 @@ class Files:
         final = Path(held.real(path))
         if os.path.lexists(final) and not final.is_file():
             raise NotRegularError(errno.EINVAL, "not a regular file", os.fspath(path))
+        # what a run that was killed has left here, as far as this user may look for it
+        with suppress(OSError):
+            self.sweep(final.parent, of=final.name, alone=False)
         self.write(final, data, mode)
 
     def append(self, path: Path, data: bytes) -> None:
@@ -755,22 +771,34 @@ class Files:
         """Return a temporary name beside *final* that no other run uses."""
         return final.with_name(f"{final.name}.{self._token()}.partial")
 
-    def sweep(self, directory: Path, *, of: str = "") -> list[Path]:
-        """Remove what died runs left in *directory*; the caller holds the lock.
+    def sweep(self, directory: Path, *, of: str = "", alone: bool = True) -> list[Path]:
+        """Remove what died runs left in *directory*, but no file that a living writer is at.
 
-        *of* is the final name of what is removed, "": every name of ours.
+        *of* is the final name of what is removed, "": every name of ours.  *alone* tells that
+        the caller holds a lock against other runs; who does not removes only what no writer
+        can be at: files that can be locked.
         Returns what was removed.  A directory that does not exist holds nothing.
         """
         try:
             found = [entry for entry in os.scandir(directory) if is_partial(entry.name, of=of)]
         except FileNotFoundError:
             return []
-        for entry in found:
-            if entry.is_dir(follow_symlinks=False):
-                self.remove_tree(Path(entry))
-            else:
-                self.remove(Path(entry))
-        return [Path(entry) for entry in found]
+        return [Path(entry) for entry in found if self._swept(entry, alone=alone)]
+
+    def _swept(self, entry: os.DirEntry[str], *, alone: bool) -> bool:
+        """Remove *entry*, a temporary name; False if a writer lives, or may live."""
+        path = Path(entry)
+        if entry.is_dir(follow_symlinks=False):
+            if alone:
+                self.remove_tree(path)
+            return alone
+        with _trying_lock(path) as is_dead:
+            may_go = alone if is_dead is None else is_dead
+            if may_go:
+                # its writer may have given it its name meanwhile
+                with suppress(FileNotFoundError):
+                    self.remove(path)
+        return may_go
 
     def discard(self, partial: Path) -> None:
         """Remove *partial* on the way out; an error under way is worth more than ours."""
@@ -792,6 +820,45 @@ def is_partial(name: str, *, of: str = "") -> bool:
     """
     match = _PARTIAL.fullmatch(name)
     return match is not None and of in {"", match[1]}
+
+
+def _is_held(descriptor: int, partial: Path) -> bool:
+    """Lock the new file *partial*; False if a sweep has removed it, or is about to.
+
+    Where the file system has no locks, it counts as held.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return os.path.lexists(partial)
+
+
+@contextmanager
+def _trying_lock(path: Path) -> Iterator[bool | None]:
+    """Yield whether no writer has the file *path* locked, None if that cannot be told."""
+    try:
+        # NFS lets only who may write lock for writing
+        descriptor = regular(path, os.O_RDWR | os.O_NOFOLLOW)
+    except OSError:
+        yield None
+        return
+    try:
+        yield _is_lockable(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_lockable(descriptor: int) -> bool | None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def _group_in(directory: str) -> int:

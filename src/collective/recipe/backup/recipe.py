@@ -200,8 +200,8 @@ class Recipe:
         files = Files()
         with explained("cannot store the configuration", self.config_path):
             files.make_directories(self.config_path.parent)
-            # what a buildout that was killed has left
-            files.sweep(self.config_path.parent, of=self.config_path.name)
+            # what a buildout that was killed has left; another one may be running
+            files.sweep(self.config_path.parent, of=self.config_path.name, alone=False)
             files.write(self.config_path, dump(self.config))
         for script in scripts:
             created(str(self.bin / script.name(self.name)))

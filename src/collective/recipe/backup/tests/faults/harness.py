@@ -286,6 +286,8 @@ class Unsynced:
         self._entries.clear()
         for descriptor, size in self._sizes.values():
             os.ftruncate(descriptor, size)
+            os.close(descriptor)  # it would hold the locks of the dead
+        self._sizes.clear()
 
     def _remember_size(self, descriptor: int) -> None:
         status = os.fstat(descriptor)

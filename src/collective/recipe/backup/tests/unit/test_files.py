@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import resource
 import stat
@@ -668,6 +669,73 @@ class TestDebris:
             (tmp_path / f"{name}.0123abcd.partial").touch()
         assert files.sweep(tmp_path, of="a.json") == [tmp_path / "a.json.0123abcd.partial"]
         assert len(below(tmp_path)) == 3
+
+    @pytest.mark.parametrize("alone", [True, False])
+    def test_a_sweep_leaves_what_a_living_writer_is_at(self, tmp_path, files, alone):
+        with files.writing(tmp_path / "metrics") as writer:
+            writer.write(b"whole")
+            assert Files().sweep(tmp_path, alone=alone) == []
+        assert (tmp_path / "metrics").read_bytes() == b"whole"
+        assert below(tmp_path) == ["metrics"]
+
+    def test_a_writer_is_alive_until_its_file_has_its_name(self, tmp_path):
+        swept = []
+
+        class Sweeping(Files):
+            def _change(self, operation, path, function, *args, **kwargs):
+                if operation == "rename":
+                    swept.extend(Files().sweep(tmp_path))
+                return super()._change(operation, path, function, *args, **kwargs)
+
+        Sweeping().write(tmp_path / "metrics", b"whole")
+
+        assert swept == []
+        assert below(tmp_path) == ["metrics"]
+
+    def test_a_sweep_that_comes_before_the_lock_of_a_new_file_costs_nothing(self, tmp_path):
+        swept = []
+
+        class Swept(Files):
+            def _change(self, operation, path, function, *args, **kwargs):
+                result = super()._change(operation, path, function, *args, **kwargs)
+                if operation == "create" and not swept:
+                    swept.extend(Files().sweep(tmp_path))
+                return result
+
+        Swept().write(tmp_path / "metrics", b"whole")
+
+        assert len(swept) == 1
+        assert (tmp_path / "metrics").read_bytes() == b"whole"
+        assert below(tmp_path) == ["metrics"]
+
+    def test_who_has_no_lock_sweeps_only_files_that_can_be_locked(self, tmp_path, files):
+        dead, tree, link = (tmp_path / f"{name}.0123abcd.partial" for name in ("a", "b", "c"))
+        dead.touch()
+        tree.mkdir()
+        link.symlink_to(tmp_path)
+        assert files.sweep(tmp_path, alone=False) == [dead]
+        assert below(tmp_path) == [tree.name, link.name]
+
+    def test_where_there_are_no_locks_only_who_is_alone_sweeps(self, tmp_path, files, monkeypatch):
+        def refused(*_args):
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+        monkeypatch.setattr(fcntl, "flock", refused)
+        files.write(tmp_path / "metrics", b"whole")
+        left = tmp_path / "a.0123abcd.partial"
+        left.touch()
+        assert files.sweep(tmp_path, alone=False) == []
+        assert files.sweep(tmp_path) == [left]
+        assert below(tmp_path) == ["metrics"]
+
+    def test_what_a_user_named_is_published_without_what_a_dead_writer_left(self, tmp_path, files):
+        for name in ("report.html", "other.html"):
+            (tmp_path / f"{name}.0123abcd.partial").touch()
+        with Files().writing(tmp_path / "report.html") as other:
+            other.write(b"earlier")
+            files.publish(tmp_path / "report.html", b"later")
+        assert (tmp_path / "report.html").read_bytes() == b"earlier"
+        assert below(tmp_path) == ["other.html.0123abcd.partial", "report.html"]
 
     def test_a_directory_that_is_not_there_holds_no_debris(self, tmp_path, files):
         assert files.sweep(tmp_path / "missing") == []
