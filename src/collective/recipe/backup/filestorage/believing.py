@@ -117,8 +117,8 @@ def _entries(file: IO[bytes], prefixes: set[bytes]) -> Iterator[tuple[Oid, int]]
         if prefix in prefixes:
             count = len(places) // 8
             for number in range(count):
-                suffix = places[2 * number :][:2]
-                offset = places[2 * count + 6 * number :][:6]
+                suffix = places[2 * number : 2 * number + 2]
+                offset = places[2 * count + 6 * number : 2 * count + 6 * number + 6]
                 yield Oid(prefix + suffix), int.from_bytes(offset, "big")
     if begin != _PICKLE + b"N":
         raise _UnbelievableError
