@@ -26,6 +26,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from typing import NamedTuple
 
 StrPath = str | os.PathLike[str]
@@ -42,16 +43,44 @@ class StrangeLinkError(OSError):
 
 
 class Place(NamedTuple):
-    """A name in a directory that is held."""
+    """A name in a directory that is held, until the body of a ``with`` ends.
+
+    It stands for its path wherever one is asked for.
+    """
 
     path: str  # the whole of it, for messages
     name: str  # relative to the directory
     directory: int | None  # a descriptor of it; None: it is not held, and *name* is the path
+    lent: bool = False  # the directory is held by a Trail, and longer than any body
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        if self.directory is not None and not self.lent:
+            os.close(self.directory)
+
+    def __fspath__(self) -> str:
+        return self.path
+
+    def __str__(self) -> str:
+        return self.path
 
     def open(self, flags: int, mode: int = 0o666) -> int:
         """Open what has the name; return a descriptor that no other program inherits."""
-        with _naming(self.path):
+        try:
             return os.open(self.name, flags | os.O_CLOEXEC, mode, dir_fd=self.directory)
+        except OSError as error:
+            _name(error, self.path)
+            raise
+
+    def status(self) -> os.stat_result:
+        """Return the status of what has the name; no link is followed."""
+        try:
+            return os.stat(self.name, dir_fd=self.directory, follow_symlinks=False)
+        except OSError as error:
+            _name(error, self.path)
+            raise
 
     def directory_status(self) -> os.stat_result:
         """Return the status of the directory itself."""
@@ -65,27 +94,104 @@ class Place(NamedTuple):
 
     def make_directory(self, mode: int) -> None:
         """Make a directory of that name."""
-        with _naming(self.path):
+        try:
             os.mkdir(self.name, mode, dir_fd=self.directory)
+        except OSError as error:
+            _name(error, self.path)
+            raise
 
 
-@contextmanager
-def place(path: StrPath) -> Iterator[Place]:
-    """Hold the directory of *path* in the body, against whoever would exchange it.
+def place(path: StrPath) -> Place:
+    """Hold the directory of *path* until the body ends, against whoever would exchange it.
 
-    Raises StrangeLinkError, or another OSError if there is no such directory.
+    A Place that a Trail has lent stays what it is.  Raises StrangeLinkError, or another
+    OSError if there is no such directory.
     """
+    if isinstance(path, Place):
+        return path
     text = os.fspath(path)
     if os.geteuid():
-        yield Place(text, text, None)
-        return
+        return Place(text, text, None)
     parent, name = os.path.split(text)
     with _naming(text):
-        directory = _hold(parent)
-    try:
-        yield Place(text, name, directory)
-    finally:
-        os.close(directory)
+        return Place(text, name, _hold(parent))
+
+
+class Trail:
+    """Lends root places below *top*, and holds the directories that one shares with the next.
+
+    So who goes through a tree takes a step for each directory, not the whole way for each file.
+    Nothing is held but in the body of a ``with``, for the thread of that body; anybody else gets
+    places of their own.
+    """
+
+    def __init__(self, top: str) -> None:
+        """Hold nothing yet."""
+        self._top = top
+        self._held: list[tuple[str, int]] = []  # path and descriptor, from *top* down
+        self._thread: int | None = None  # that places are lent to, None: to none
+
+    def __enter__(self) -> Trail:
+        if os.geteuid() == 0:
+            self._thread = get_ident()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._thread = None
+        while self._held:
+            os.close(self._held.pop()[1])
+
+    def place(self, path: str) -> Place:
+        """Return the place of *path*, which lies below the top.
+
+        It may be used until the next one is asked for.  Raises as ``place`` does.
+        """
+        if get_ident() != self._thread:
+            return place(path)
+        parent, _slash, name = path.rpartition("/")
+        try:
+            return Place(path, name, self._directory(parent), lent=True)
+        except OSError as error:
+            _name(error, path)
+            raise
+
+    def directory_status(self, path: str) -> os.stat_result:
+        """Return the status of the directory at *path*, which is the top or lies below it."""
+        if get_ident() != self._thread:
+            return os.lstat(path)
+        try:
+            return os.fstat(self._directory(path))
+        except OSError as error:
+            _name(error, path)
+            raise
+
+    def _directory(self, path: str) -> int:
+        """Return a descriptor of the directory at *path*."""
+        if self._held and self._held[-1][0] == path:
+            return self._held[-1][1]
+        if not self._held:
+            self._held.append((self._top, _hold(self._top)))
+        while not _is_at_or_below(path, here := self._held[-1][0]):
+            os.close(self._held.pop()[1])
+        for name in path[len(here) + 1 :].split("/") if path != here else ():
+            here, descriptor = self._step(name)
+            self._held.append((here, descriptor))
+        return self._held[-1][1]
+
+    def _step(self, name: str) -> tuple[str, int]:
+        """Return path and descriptor of a directory of the last one."""
+        above, holder = self._held[-1]
+        path = f"{above}/{name}"
+        try:
+            return path, os.open(name, _PLACE | os.O_NOFOLLOW, dir_fd=holder)
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                raise
+            return path, _hold(path)  # a link, maybe one that may be followed
+
+
+def _is_at_or_below(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(f"{directory}/")
 
 
 def real(path: StrPath) -> str:
@@ -272,9 +378,13 @@ def _naming(path: str) -> Iterator[None]:
     """Let an error of the body name the whole *path*, but for one that names a link."""
     try:
         yield
-    except StrangeLinkError:
-        raise
     except OSError as error:
+        _name(error, path)
+        raise
+
+
+def _name(error: OSError, path: str) -> None:
+    """Let *error* name the whole *path*, unless it names a link."""
+    if not isinstance(error, StrangeLinkError):
         error.filename = path
         del error.filename2
-        raise

@@ -26,13 +26,15 @@ from collective.recipe.backup.blobs.digesting import (
     copied_whole,
     link_checksum,
     regular,
+    size_to_come,
     unchanged,
 )
 from collective.recipe.backup.blobs.layout import MARKER, Entry, Kind
 from collective.recipe.backup.blobs.refusing import refusal, text_of
 from collective.recipe.backup.errors import BackupError, from_os_error
-from collective.recipe.backup.files import Files
-from collective.recipe.backup.unreadable import CannotReadError
+from collective.recipe.backup.files import Files, Observe
+from collective.recipe.backup.held import Trail
+from collective.recipe.backup.unreadable import CannotReadError, unreadable
 
 THREADS = 2
 AHEAD = 256
@@ -104,6 +106,14 @@ class Transfer:
     def _to(self) -> str:
         return os.fspath(self.target)
 
+    @cached_property
+    def _there(self) -> Trail:
+        return Trail(self._from)
+
+    @cached_property
+    def _here(self) -> Trail:
+        return Trail(self._to)
+
     def run(self, orders: Iterable[Order]) -> Iterator[Done]:
         """Carry out *orders*, which come in the order of the walk; yield what became of each.
 
@@ -112,7 +122,11 @@ class Transfer:
         OSError.
         """
         self.files.make_directory_like(self.target, self.source.stat())
-        return in_order(self.attempt, self.on_made_ground(orders), self.is_long)
+        return self._carried_out(orders)
+
+    def _carried_out(self, orders: Iterable[Order]) -> Iterator[Done]:
+        with self._there, self._here:
+            yield from in_order(self.attempt, self.on_made_ground(orders), self.is_long)
 
     def attempt(self, order: Order) -> Done:
         """Carry out *order*; leave out what cannot be read or copied, and say why."""
@@ -142,11 +156,11 @@ class Transfer:
     def _make_directory(self, path: str) -> None:
         target = f"{self._to}/{path}"
         try:
-            original = os.lstat(f"{self._from}/{path}")
+            original = self._there.directory_status(f"{self._from}/{path}")
         except OSError:  # what was in it will be found to be gone, or not to be read, as well
             self.files.make_directory(Path(target))
         else:
-            self.files.make_directory_like(target, original)
+            self.files.make_directory_like(self._here.place(target), original)
 
     def is_long(self, order: Order) -> bool:
         """Tell whether it takes long to carry out an order, as far as is known."""
@@ -202,8 +216,19 @@ class Transfer:
 
     def copy(self, path: str, known: Checksum | None) -> Checksum:  # noqa: ARG002  for a restore
         """Copy the file at *path*; return what the copy is."""
-        source, target = f"{self._from}/{path}", f"{self._to}/{path}"
-        return copied_whole(path, source, partial(self.files.copy, source, target, sync=False))
+        return self._copied(path, size_to_come(path, f"{self._from}/{path}"))
+
+    def _copied(self, path: str, size: int | None) -> Checksum:
+        """Copy the file at *path*, of that *size* if it never changes."""
+        return copied_whole(path, size, partial(self._copy, path))
+
+    def _copy(self, path: str, observe: Observe, size: int | None) -> int:
+        try:
+            source = self._there.place(f"{self._from}/{path}")
+        except OSError as error:
+            raise unreadable(error, f"{self._from}/{path}") from error
+        target = self._here.place(f"{self._to}/{path}")
+        return self.files.copy(source, target, sync=False, observe=observe, size=size)
 
     def judged(self, done: Done, known: Checksum | None) -> Done:
         """Return the same for a blob that is as it was, or new; else put the earlier copy there.

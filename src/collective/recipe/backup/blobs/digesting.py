@@ -105,14 +105,12 @@ def link_checksum(path: str, text: str) -> Checksum:
     return Checksum(path, None, blake3(os.fsencode(text)).hexdigest())
 
 
-def copied_whole(path: str, source: StrPath, copy: Callable[..., int]) -> Checksum:
-    """Copy the file *source*, known as *path*; return what the copy is.
+def copied_whole(path: str, size: int | None, copy: Callable[..., int]) -> Checksum:
+    """Copy the file known as *path*; return what the copy is.
 
-    *copy* takes the keywords of Files.copy.  What ends early is read once more: a network may
-    have stumbled.  A blob never changes, so all of the size that it had at first must come.
-    Raises CannotReadError.
+    *copy* takes the keywords of Files.copy, *size* is one of them.  What ends early is read
+    once more: a network may have stumbled.  Raises CannotReadError.
     """
-    size = _size_of(source) if blob_of(path) else None
     try:
         return _copied(path, copy, size)
     except CutShortError:
@@ -125,8 +123,14 @@ def _copied(path: str, copy: Callable[..., int], size: int | None) -> Checksum:
     return Checksum(path, copied, digest.hexdigest())
 
 
-def _size_of(path: StrPath) -> int:
+def size_to_come(path: str, source: StrPath) -> int | None:
+    """Return the size in bytes that a copy of *source*, known as *path*, must have.
+
+    None: any, for only a blob never changes.  Raises CannotReadError.
+    """
+    if blob_of(path) is None:
+        return None
     try:
-        return os.lstat(path).st_size
+        return os.lstat(source).st_size
     except OSError as error:
-        raise unreadable(error, path) from error
+        raise unreadable(error, source) from error

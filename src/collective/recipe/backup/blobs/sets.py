@@ -29,7 +29,7 @@ from collective.recipe.backup.blobs.copying import (
     in_order,
     misplaced,
 )
-from collective.recipe.backup.blobs.digesting import checksum_of, copied_whole
+from collective.recipe.backup.blobs.digesting import checksum_of, copied_whole, size_to_come
 from collective.recipe.backup.blobs.layout import MARKER, Entry, Kind, Layout, order, walk
 from collective.recipe.backup.blobs.marker import (
     laid_out,
@@ -221,6 +221,7 @@ class Addition:
                 return Done(entry, How.KEPT, kept, lost)
             if kept and kept == self._recorded(entry.path):
                 return Done(entry, How.KEPT, kept, changed(source, self._target / entry.path))
+            size = size_to_come(entry.path, source)
             copy = partial(
                 self._files.publish_copy,
                 source,
@@ -228,7 +229,7 @@ class Addition:
                 room=self._set.room,
                 sync=False,
             )
-            return Done(entry, How.COPIED, copied_whole(entry.path, source, copy), lost)
+            return Done(entry, How.COPIED, copied_whole(entry.path, size, copy), lost)
         except FileNotFoundError:
             if os.path.lexists(source):
                 raise

@@ -16,7 +16,7 @@ from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.checksums import Checksum, side_by_side
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.copying import Done, How, attempted, taken_over
-from collective.recipe.backup.blobs.digesting import checksum_of, copied_whole
+from collective.recipe.backup.blobs.digesting import checksum_of, copied_whole, size_to_come
 from collective.recipe.backup.blobs.layout import Entry, Kind, blob_of
 from collective.recipe.backup.blobs.marker import layout_of
 from collective.recipe.backup.blobs.sets import Addition, as_far_as_legible
@@ -73,7 +73,7 @@ class CarryOver(Addition):
         if self._files.link(source, target):
             return Done(entry, How.LINKED, expected)
         copy = partial(self._files.publish_copy, source, target)
-        if copied_whole(entry.path, source, copy) == expected:
+        if copied_whole(entry.path, size_to_come(entry.path, source), copy) == expected:
             return Done(entry, How.COPIED, expected)
         self._files.remove(target)
         return Done(entry, How.LEFT_OUT, why=_damaged(source))

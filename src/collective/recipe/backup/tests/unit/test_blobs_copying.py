@@ -57,6 +57,10 @@ def hows(done):
     return {each.how for each in done}
 
 
+def open_descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
 def status(path):
     found = path.lstat()
     return found.st_mode, found.st_mtime_ns, found.st_size, found.st_uid, found.st_gid
@@ -126,6 +130,21 @@ class TestInOrder:
 
 
 class TestTransfer:
+    def test_no_directory_stays_open_wherever_it_ends(self, source, tmp_path):
+        (source / "a directory").mkdir()
+        orders = [Order(entry) for entry in walk(source)]
+        before = open_descriptors()
+        for number in range(len(orders) + 1):
+            target = tmp_path / f"target {number}"
+            done = Transfer(source=source, target=target, earlier=None, files=Files()).run(orders)
+            assert target.is_dir()
+            for _each in zip(range(number), done, strict=False):
+                # the directories on the way to a blob, in both trees
+                assert open_descriptors() <= before + 2 * 9
+            done.close()
+            assert open_descriptors() == before
+            assert len([*target.rglob("*.blob")]) <= number
+
     def test_a_tree_is_copied_with_what_it_is(self, source, tmp_path, run):
         for name in ODD_NAMES:
             (source / name).mkdir()

@@ -9,6 +9,7 @@ import stat
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -58,7 +59,7 @@ def land(tmp_path: Path) -> Land:
 def reached(path: Path) -> Path:
     """Return where that is which root calls *path*."""
     with held.place(path) as at:
-        return Path(os.readlink(f"/proc/self/fd/{at.directory}")) / at.name
+        return where(at)
 
 
 def without_atime(path: Path) -> tuple[int, ...]:
@@ -170,6 +171,82 @@ class TestLinksOnTheWay:
                 with suppress(OSError):
                     function(land.user / name)
         assert len(os.listdir("/proc/self/fd")) == before
+
+
+@as_root
+class TestTrail:
+    @pytest.fixture
+    def deep(self, land) -> Path:
+        for name in ("a/b/c", "a/b/d", "e"):
+            (land.root / name).mkdir(parents=True)
+        return land.root
+
+    def test_what_lies_side_by_side_is_in_one_directory_that_is_held(self, deep):
+        with held.Trail(str(deep)) as trail:
+            one, other = trail.place(f"{deep}/a/b/c/x"), trail.place(f"{deep}/a/b/c/y")
+            assert one.directory == other.directory
+            assert where(other) == deep / "a/b/c/y"
+
+    def test_places_are_where_their_paths_say_in_any_order(self, deep):
+        with held.Trail(str(deep)) as trail:
+            for name in ("a/b/c/x", "a/b/x", "e/x", "x", "a/x", "a/b/d/x", "a/b/c/x"):
+                at = trail.place(f"{deep}/{name}")
+                assert (where(at), os.fspath(at)) == (deep / name, f"{deep}/{name}")
+            assert trail.directory_status(str(deep / "e")).st_ino == (deep / "e").stat().st_ino
+            assert trail.directory_status(str(deep)).st_ino == deep.stat().st_ino
+
+    def test_no_more_is_held_than_the_way_down_and_nothing_at_the_end(self, deep):
+        before = len(os.listdir("/proc/self/fd"))
+        with held.Trail(str(deep)) as trail:
+            for name in ("a/b/c", "a/b/d", "e", "nowhere/x", "file/x", "a/b/c"):
+                with suppress(OSError):
+                    trail.place(f"{deep}/{name}/x")
+                assert len(os.listdir("/proc/self/fd")) <= before + 1 + 3
+        assert len(os.listdir("/proc/self/fd")) == before
+        with trail.place(f"{deep}/a/b/c/x") as at:  # it is over: a place of its own
+            assert where(at) == deep / "a/b/c/x"
+        assert len(os.listdir("/proc/self/fd")) == before
+
+    def test_another_thread_gets_places_of_its_own(self, deep):
+        def other() -> None:
+            with trail.place(f"{deep}/e/x") as at:
+                found.append((at.directory, where(at), trail.directory_status(str(deep)).st_ino))
+
+        found: list[tuple[int | None, Path, int]] = []
+        with held.Trail(str(deep)) as trail:
+            ours = trail.place(f"{deep}/e/x")
+            thread = Thread(target=other)
+            thread.start()
+            thread.join()
+            assert where(ours) == deep / "e/x"
+        [(descriptor, path, inode)] = found
+        assert descriptor != ours.directory
+        assert (path, inode) == (deep / "e/x", deep.stat().st_ino)
+
+    def test_a_link_is_followed_where_it_would_be_on_any_way(self, land):
+        land.link(land.user, "in", "sub", USER)
+        out = land.link(land.user, "out", land.root, USER)
+        with held.Trail(str(land.user)) as trail:
+            assert where(trail.place(f"{land.user}/in/x")) == land.user / "sub/x"
+            with pytest.raises(held.StrangeLinkError) as caught:
+                trail.place(f"{out}/x")
+            assert caught.value.filename == str(out)
+            assert where(trail.place(f"{land.user}/sub/x")) == land.user / "sub/x"
+
+    def test_a_directory_that_is_exchanged_meanwhile_does_not_lead_out(self, land):
+        with held.Trail(str(land.user)) as trail:
+            trail.place(f"{land.user}/sub/x")
+            (land.user / "sub").rename(land.user / "was sub")
+            land.link(land.user, "sub", land.root, USER)
+            assert where(trail.place(f"{land.user}/sub/y")) == land.user / "was sub/y"
+            trail.place(f"{land.user}/x")
+            with pytest.raises(held.StrangeLinkError):
+                trail.place(f"{land.user}/sub/y")
+
+
+def where(at: held.Place) -> Path:
+    """Return where *at* leads to."""
+    return Path(os.readlink(f"/proc/self/fd/{at.directory}")) / at.name
 
 
 @as_root
