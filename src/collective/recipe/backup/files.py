@@ -650,7 +650,7 @@ class Files:
             mode &= ~_OF_OTHERS  # it would be another group that has these
         with held.place(path) as at:
             new = self._make_directory(path, at, mode)
-            if not new and os.path.islink(path):
+            if (not new and os.path.islink(path)) or (new and _is_like(at.status(), original)):
                 return
             with _opened(at, new=new) as descriptor:
                 made = os.fstat(descriptor)
@@ -878,6 +878,13 @@ def _opened(at: held.Place, *, new: bool) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _is_like(made: os.stat_result, original: os.stat_result) -> bool:
+    """Tell whether what was just made is a directory with all the rights of *original*."""
+    mode = stat.S_IFDIR | stat.S_IMODE(original.st_mode) | stat.S_IRWXU
+    owner = original.st_uid if os.geteuid() == 0 else made.st_uid
+    return (made.st_mode, made.st_uid, made.st_gid) == (mode, owner, original.st_gid)
 
 
 def _is_perhaps_of_root(at: held.Place, descriptor: int, found: os.stat_result) -> bool:
