@@ -27,7 +27,7 @@ from itertools import groupby
 from collective.recipe.backup.errors import NoRestorePoint
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import RestorePoint
-from collective.recipe.backup.times import Tid, moment_of, show_tid, stamp, tid_at, tid_before
+from collective.recipe.backup.times import Tid, When, moment_of, show_tid, stamp, tid_at, tid_before
 
 NEAR = 3
 """How many stretches of time on each side a refusal names."""
@@ -73,7 +73,7 @@ def newest(points: Iterable[RestorePoint]) -> RestorePoint:
     )
 
 
-def choose(points: Sequence[RestorePoint], when: datetime | Tid | None) -> Choice:
+def choose(points: Sequence[RestorePoint], when: When | None) -> Choice:
     """Return what gives the state at *when*; None is the newest state there is.
 
     The exact moment of a stamp means that restore point, whole.  A moment later than all
@@ -105,7 +105,7 @@ def choose(points: Sequence[RestorePoint], when: datetime | Tid | None) -> Choic
     return found
 
 
-def newest_before(points: Sequence[RestorePoint], when: datetime | Tid | None) -> Choice:
+def newest_before(points: Sequence[RestorePoint], when: When | None) -> Choice:
     """Return the newest restore point at or before *when*, whole: the rule of repozo.
 
     One that is damaged must be named.  Raises NoRestorePoint if all are later, or *when* is
@@ -125,7 +125,7 @@ def newest_before(points: Sequence[RestorePoint], when: datetime | Tid | None) -
 
 
 def passed_over(
-    points: Iterable[RestorePoint], when: datetime | Tid | None, choice: Choice
+    points: Iterable[RestorePoint], when: When | None, choice: Choice
 ) -> list[RestorePoint]:
     """Return the damaged restore points, oldest first, in whose place *choice* is.
 
@@ -209,7 +209,7 @@ def _served(point: RestorePoint) -> datetime:
     return max(_seen(point), point.moment) if point.moment - seen <= _SECOND else seen
 
 
-def _from_chains(points: Iterable[RestorePoint], when: datetime | Tid) -> Choice | None:
+def _from_chains(points: Iterable[RestorePoint], when: When) -> Choice | None:
     """Return what the oldest chain has that serves *when*, None if none does."""
     chains = _chains(points)
     if isinstance(when, datetime):
@@ -278,7 +278,7 @@ def _range(chain: str, begin: Tid, end: Tid) -> Range | None:
     return None
 
 
-def _offer(points: Iterable[RestorePoint], when: datetime | Tid) -> str:
+def _offer(points: Iterable[RestorePoint], when: When) -> str:
     """Return in words which moments near *when* can be had."""
     tid = tid_at(when) if isinstance(when, datetime) else when
     found = spans(points)
@@ -293,7 +293,7 @@ def _offer(points: Iterable[RestorePoint], when: datetime | Tid) -> str:
     return f"what can be had: {'; '.join(words)}"
 
 
-def _shown(when: datetime | Tid) -> str:
+def _shown(when: When) -> str:
     if not isinstance(when, datetime):
         return f"tid {show_tid(when)}"
     return when.isoformat() if when.microsecond else stamp(when)

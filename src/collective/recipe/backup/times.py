@@ -16,17 +16,24 @@ from __future__ import annotations
 import re
 import time
 from datetime import datetime, timedelta, timezone
-from typing import NewType
+from typing import NewType, TypeAlias
 
 from collective.recipe.backup.errors import UsageError
 
 Tid = NewType("Tid", bytes)
 """A transaction id: 8 bytes, big-endian, shown as 16 hex digits."""
 
+When: TypeAlias = datetime | Tid
+"""Which state of a site: that of a moment, or that after a transaction.
+
+Where None may stand in its place, it is the newest that there is.
+"""
+
 ZERO_TID = Tid(bytes(8))
 LAST_TID = Tid(b"\xff" * 8)
 
-_STAMP = re.compile(r"\d{4}(?:-\d\d){5}", re.ASCII)
+STAMP = "[0-9]{4}(?:-[0-9]{2}){5}"
+"""What a stamp looks like: a pattern without groups, for what has a stamp in its name."""
 _SHORT = re.compile(r"\d{4}-\d{1,2}-\d{1,2}(?:-\d{1,2}){0,3}", re.ASCII)
 _TID = re.compile(r"(?:0x)?([0-9a-fA-F]{16})")
 
@@ -64,7 +71,7 @@ def in_words(moment: datetime) -> str:
 
 def from_stamp(text: str) -> datetime:
     """Return the moment of a stamp.  Raises ValueError if *text* is not exactly one."""
-    if not _STAMP.fullmatch(text):
+    if not re.fullmatch(STAMP, text):
         raise ValueError(f"not a stamp: {text!r}")
     year, month, day, hour, minute, second = map(int, text.split("-"))
     return datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
@@ -100,7 +107,7 @@ def is_stamp(text: str) -> bool:
     return True
 
 
-def parse(text: str, *, local: bool = False) -> datetime | Tid:
+def parse(text: str, *, local: bool = False) -> When:
     """Return the moment or the tid that a user means by *text*; see MOMENT_FORMS.
 
     Parts that a short date leaves out are zero.  With *local* what has no time zone is by that

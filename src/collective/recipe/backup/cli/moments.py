@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from collective.recipe.backup import times
 from collective.recipe.backup.errors import UsageError, printable
-from collective.recipe.backup.times import Tid
+from collective.recipe.backup.times import When
 
 if TYPE_CHECKING:
     from collective.recipe.backup.operations.run import Run
@@ -44,7 +44,7 @@ def declare(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
-def asked_for(run: Run, namespace: argparse.Namespace) -> datetime | Tid | None:
+def asked_for(run: Run, namespace: argparse.Namespace) -> When | None:
     """Return the moment that the user asked for, None for none, and say what it was taken for.
 
     Raises UsageError with a hint.
@@ -59,14 +59,14 @@ def asked_for(run: Run, namespace: argparse.Namespace) -> datetime | Tid | None:
     return when
 
 
-def as_json(when: datetime | Tid | None) -> str | None:
+def as_json(when: When | None) -> str | None:
     """Return the moment or the tid that was asked for, as it is in JSON."""
     if when is None:
         return None
     return when.isoformat() if isinstance(when, datetime) else times.show_tid(when)
 
 
-def understood(text: str, now: datetime, *, local: bool = False) -> datetime | Tid:
+def understood(text: str, now: datetime, *, local: bool = False) -> When:
     """Return the moment or the tid that a user means by *text* at the moment *now*.
 
     With *local* what says no time zone is by that of this machine.  Raises UsageError.
@@ -87,7 +87,7 @@ def understood(text: str, now: datetime, *, local: bool = False) -> datetime | T
         raise
 
 
-def _on(day: re.Match[str], now: datetime, *, local: bool) -> datetime | Tid:
+def _on(day: re.Match[str], now: datetime, *, local: bool) -> When:
     """Return what is meant by a day, which is its begin, or by a time of it."""
     hour, minute, second = (int(each or 0) for each in day.groups()[1:])
     here = times.wall_clock(now) if local else now

@@ -26,11 +26,12 @@ from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained, printable
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.repozo.ledger import Chain, Part, read_directory
+from collective.recipe.backup.times import STAMP
 
 if TYPE_CHECKING:
     from collective.recipe.backup.blobs.copied import Copied
 
-_STAMPED = re.compile(r"\.\d{4}(?:-\d\d){5}")
+_STAMPED = re.compile(rf"\.{STAMP}")
 """What follows the name of the blobstorage in the name of its backups."""
 
 

@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-_STAMP = r"\d{4}(?:-\d\d){5}"
+from collective.recipe.backup.times import STAMP
+
 _ANYWHERE = r"\.backup.*|.*\.partial|\.nfs.*|lost\+found"
 _FILESTORAGE = re.compile(
-    rf"{_STAMP}\.(?:(?:delta)?fsz?|dat|index|blocks|json|dat\.pruned|dat\.merging)"
+    rf"{STAMP}\.(?:(?:delta)?fsz?|dat|index|blocks|json|dat\.pruned|dat\.merging)"
     rf"|.*\.orphan|{_ANYWHERE}",
     re.DOTALL,
 )
@@ -39,7 +40,7 @@ def of_storage(directory: Path, storage: str) -> list[str]:
 
 def _of_storage(storage: str) -> str:
     name = re.escape(storage)
-    return rf"{name}\.(?:{_STAMP}|\d+)(?:(?:\.delta)?\.tar(?:\.gz)?|\.snar)?"
+    return rf"{name}\.(?:{STAMP}|[0-9]+)(?:(?:\.delta)?\.tar(?:\.gz)?|\.snar)?"
 
 
 def _others(directory: Path, ours: re.Pattern[str]) -> Iterator[str]:

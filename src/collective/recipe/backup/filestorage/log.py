@@ -40,7 +40,7 @@ from collective.recipe.backup.filestorage.format import (
 )
 from collective.recipe.backup.filestorage.tids import Tids
 from collective.recipe.backup.filestorage.window import SIZE, Window
-from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
+from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid, When
 
 __all__ = ["MAGIC_SIZE", "Log", "LogEnd", "Transaction", "TransactionLog"]
 
@@ -167,7 +167,7 @@ class Log(ABC):
         """Return the end of the last complete transaction; walks from the boundary *start* on."""
         return self.cut(LAST_TID, start)
 
-    def cut(self, when: datetime | Tid, start: int = MAGIC_SIZE, stop: int | None = None) -> LogEnd:
+    def cut(self, when: When, start: int = MAGIC_SIZE, stop: int | None = None) -> LogEnd:
         """Return where the first transaction later than *when* begins, at most *stop*.
 
         It walks from the boundary *start* on, or from the begin if *when* is earlier.

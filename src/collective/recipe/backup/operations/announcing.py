@@ -11,7 +11,7 @@ from collective.recipe.backup.errors import printable
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.operations.orders import Job, Order
 from collective.recipe.backup.restorepoints import Choice
-from collective.recipe.backup.times import Tid, in_words, moment_of, show_tid, tid_at
+from collective.recipe.backup.times import Tid, When, in_words, moment_of, show_tid, tid_at
 
 _KEPT = "\nWhat is there now is kept, and --undo puts it back."
 
@@ -44,7 +44,7 @@ def needs_consent(jobs: Iterable[Job], targets: Iterable[Source], order: Order) 
     return any(True for job in jobs for _note in _notes(job))
 
 
-def described(choice: Choice, when: datetime | Tid | None) -> str:
+def described(choice: Choice, when: When | None) -> str:
     """Return in words what *choice* restores for a user who asked for *when*."""
     point = choice.point
     if choice.until is None:
@@ -53,7 +53,7 @@ def described(choice: Choice, when: datetime | Tid | None) -> str:
     return f"the state at {state}, from the restore point {point.stamp}"
 
 
-def reached(last: Iterable[Tid | None], when: datetime | Tid) -> str:
+def reached(last: Iterable[Tid | None], when: When) -> str:
     """Return in words the state that a restore to *when* has come to.
 
     *last* are the last transactions of what was restored; None: it cannot be told.  Returns

@@ -18,12 +18,12 @@ from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.restorepoints import Choice, choose, newest_before, passed_over
-from collective.recipe.backup.times import Tid
+from collective.recipe.backup.times import When
 
 logger = logging.getLogger("backup")
 
 
-def choice_of(run: Run, when: datetime | Tid | None, points: Sequence[RestorePoint]) -> Choice:
+def choice_of(run: Run, when: When | None, points: Sequence[RestorePoint]) -> Choice:
     """Return what gives the state at *when*, None for the newest.
 
     Raises NoRestorePoint; or IntegrityError if it is older than what was asked for because
@@ -44,7 +44,7 @@ def choice_of(run: Run, when: datetime | Tid | None, points: Sequence[RestorePoi
     )
 
 
-def warn_of_later(choice: Choice, when: datetime | Tid | None, filestorage: Path) -> None:
+def warn_of_later(choice: Choice, when: When | None, filestorage: Path) -> None:
     """Warn that *filestorage*, if it can be read, knows more of *when* than the backups.
 
     Who wants the state just before a mistake of today would get that of last night.

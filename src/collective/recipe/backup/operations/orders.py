@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import RestorePoint, Source
 from collective.recipe.backup.restorepoints import Choice
-from collective.recipe.backup.times import Tid
+from collective.recipe.backup.times import When
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
     """What is to be restored, which parts of it, and where to."""
 
-    when: datetime | Tid | None = None  # the moment, or the last transaction; None: the newest
+    when: When | None = None  # the moment, or the last transaction; None: the newest
     filestorage: bool = True
     blobstorage: bool = True
     to: Path | None = None  # a directory; None: the live site
@@ -31,6 +30,6 @@ class Job:
     destination: Destination
     choice: Choice
     target: Source
-    when: datetime | Tid | None = None  # what was asked for, as in Order
+    when: When | None = None  # what was asked for, as in Order
     points: Sequence[RestorePoint] = ()  # all that there are
     newer: Sequence[RestorePoint] = ()  # what runs that died left after it: no restore points yet

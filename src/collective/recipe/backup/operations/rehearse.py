@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from collective.recipe.backup.operations.remembering import Spoilt, read_with
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.progress import Advance, PhaseManager, Progress
 from collective.recipe.backup.restorepoints import Choice, choose, newest
-from collective.recipe.backup.times import Tid, monotonic
+from collective.recipe.backup.times import When, monotonic
 
 logger = logging.getLogger("backup")
 
@@ -53,7 +52,7 @@ class Order:
     """
 
     which: Which = Which.NEWEST
-    when: datetime | Tid | None = None
+    when: When | None = None
     scratch: Path | None = None
     seconds: float | None = None
     draw: Callable[[Sequence[RestorePoint]], RestorePoint]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup import locking
@@ -17,7 +16,7 @@ from collective.recipe.backup.operations.course import course
 from collective.recipe.backup.operations.remembering import Spoilt, read_with
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.restorepoints import choose
-from collective.recipe.backup.times import Tid
+from collective.recipe.backup.times import When
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -36,7 +35,7 @@ class Order:
     """
 
     depth: Depth = Depth.CHECKSUMS
-    when: datetime | Tid | None = None
+    when: When | None = None
     share: Fraction | None = None
 
 

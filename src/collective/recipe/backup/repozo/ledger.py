@@ -29,20 +29,20 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import Problem
 from collective.recipe.backup.smallfile import read_small
-from collective.recipe.backup.times import is_stamp
+from collective.recipe.backup.times import STAMP, is_stamp
 
 LIMIT = 64 << 20
 """Bytes that a ledger may have: those of 700,000 data files."""
 STAMP_SIZE = len("YYYY-MM-DD-HH-MM-SS")
 
-_NAME = r"\d{4}(?:-\d\d){5}\.(?:delta)?fsz?"
+_NAME = rf"{STAMP}\.(?:delta)?fsz?"
 _DATA_FILE = re.compile(_NAME)
 _ENTRY = re.compile(
     rb"(?P<name>" + _NAME.encode() + rb")"
     rb"[ \t]+(?P<start>\d{1,19})[ \t]+(?P<end>\d{1,19})[ \t]+(?P<checksum>[0-9a-f]{32})"
 )
-_STAMPED = re.compile(r"(\d{4}(?:-\d\d){5})\.(?:(?:delta)?fsz?|dat)(?:\.\w+)?")
-_LEDGER = re.compile(r"(?P<stamp>\d{4}(?:-\d\d){5})\.dat(?P<unfinished>\.pruned|\.merging)?")
+_STAMPED = re.compile(rf"({STAMP})\.(?:(?:delta)?fsz?|dat)(?:\.\w+)?")
+_LEDGER = re.compile(rf"(?P<stamp>{STAMP})\.dat(?P<unfinished>\.pruned|\.merging)?")
 
 PRUNED = ".pruned"
 """Added to the name of the ledger of a chain that is being removed."""

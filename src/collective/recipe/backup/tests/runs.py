@@ -19,7 +19,7 @@ from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.options import Options
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.tests.samples import Site
-from collective.recipe.backup.times import Tid
+from collective.recipe.backup.times import When
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
@@ -92,9 +92,7 @@ class Operated:
         [outcome] = back_up(run, why_full=why_full, accept_changed=accept)
         return outcome
 
-    def restore(
-        self, when: datetime | Tid | None = None, *, files: Files | None = None, **more: Any
-    ) -> None:
+    def restore(self, when: When | None = None, *, files: Files | None = None, **more: Any) -> None:
         """Restore without a question."""
         assert restore(self.run("restore", files=files), Order(when=when, **more))
 

@@ -11,11 +11,10 @@ from pathlib import Path
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
-from collective.recipe.backup.times import is_stamp
+from collective.recipe.backup.times import STAMP, is_stamp
 
-_STAMP = "[0-9]{4}(?:-[0-9]{2}){5}"
-_ENDING = re.compile(rf"(?:({_STAMP})(\.delta)?|(0|[1-9][0-9]*))\.tar(\.gz)?")
-_SNAR = re.compile(rf"({_STAMP})\.snar")
+_ENDING = re.compile(rf"(?:({STAMP})(\.delta)?|(0|[1-9][0-9]*))\.tar(\.gz)?")
+_SNAR = re.compile(rf"({STAMP})\.snar")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,14 +25,12 @@ from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.progress import Progress
-from collective.recipe.backup.times import Tid
+from collective.recipe.backup.times import STAMP, Tid
 
 if TYPE_CHECKING:
     from collective.recipe.backup.blobs.copied import Copied
 
-_HOLDING = re.compile(
-    r"(.+)\.(?:[0-9]+|[0-9]{4}(?:-[0-9]{2}){5})(?:(?:\.delta)?\.tar(?:\.gz)?)?", re.DOTALL
-)
+_HOLDING = re.compile(rf"(.+)\.(?:[0-9]+|{STAMP})(?:(?:\.delta)?\.tar(?:\.gz)?)?", re.DOTALL)
 """What the name of a holding looks like: the storage's name and an ending."""
 
 

@@ -637,6 +637,10 @@ def test_a_file_that_is_missing(operated: Operated) -> None:
     assert ("backups", Severity.PROBLEM) in [it[:2] for it in bad(operated)]
 
 
+ARABIC = "2026-03-01-12-00-00".translate({ord("0") + it: 0x660 + it for it in range(10)})
+"""What would be a stamp, in digits that no release writes."""
+
+
 @pytest.mark.parametrize("style", [{}, {"archive_blob": True}, {"blob_timestamps": False}])
 def test_what_is_not_ours_is_mentioned(operated: Operated, style: dict[str, Any]) -> None:
     operated = Operated(operated.site, **style)
@@ -648,8 +652,8 @@ def test_what_is_not_ours_is_mentioned(operated: Operated, style: dict[str, Any]
 
     place = operated.place()
     for directory, names in (
-        (place.filestorage, ["README", "2026-03-01-12-00-00.fsz.old"]),
-        (place.blobstorage, ["b.tar", "blobstorage.old", *(f"n{it}" for it in range(7))]),
+        (place.filestorage, ["README", "2026-03-01-12-00-00.fsz.old", f"{ARABIC}.fsz"]),
+        (place.blobstorage, [f"blobstorage.{ARABIC}", "a.tar", *(f"n{it}" for it in range(7))]),
     ):
         for name in names:
             (directory / name).write_text("mine")
@@ -657,12 +661,14 @@ def test_what_is_not_ours_is_mentioned(operated: Operated, style: dict[str, Any]
     assert said == [
         (
             Severity.OK,
-            "not ours, so it stays here for ever: 2026-03-01-12-00-00.fsz.old, README",
+            "not ours, so it stays here for ever: "
+            f"2026-03-01-12-00-00.fsz.old, README, {ARABIC}.fsz",
             str(place.filestorage),
         ),
         (
             Severity.OK,
-            "not ours, so it stays here for ever: b.tar, blobstorage.old, n0, n1, n2 and 4 more",
+            f"not ours, so it stays here for ever: a.tar, blobstorage.{ARABIC}, n0, n1, n2 "
+            "and 4 more",
             str(place.blobstorage),
         ),
     ]
