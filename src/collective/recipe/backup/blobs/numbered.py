@@ -23,10 +23,10 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
-from itertools import count, takewhile
 from pathlib import Path
 
 from collective.recipe.backup.blobs.blobset import BlobSet
+from collective.recipe.backup.blobs.rotation import moving
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
@@ -119,11 +119,10 @@ def rotate_in(blob_set: BlobSet, files: Files) -> NumberedSet:
     newest = directory / f"{storage}.0"
     with explained("cannot number the blob backups", directory):
         files.write(blob_set.path / STAMP_NAME, f"{blob_set.stamp}\n".encode("ascii"))
-        used = set(_numbers(directory, storage))
-        moving = len(list(takewhile(used.__contains__, count())))
-        _check_free(directory / f"{storage}.{moving}")
-        _check_mounts([directory / f"{storage}.{number}" for number in range(moving)])
-        for number in reversed(range(moving)):
+        going = moving(_numbers(directory, storage))
+        _check_free(directory / f"{storage}.{len(going)}")
+        _check_mounts([directory / f"{storage}.{number}" for number in reversed(going)])
+        for number in going:
             place = directory / f"{storage}.{number}"
             files.rename(place, directory / f"{storage}.{number + 1}")
         files.rename(blob_set.path, newest)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from itertools import takewhile
+from collections.abc import Sequence
 from pathlib import Path
 
+from collective.recipe.backup.blobs.rotation import moving
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
@@ -151,20 +151,15 @@ def remove(archive: Archive, files: Files) -> None:
 
 
 def make_room(archives: Sequence[Archive], files: Files) -> None:
-    """Free the number 0: each numbered archive gets the next number.
-
-    Whoever dies on the way leaves a gap; the next run moves only those before it.
-    """
-    numbered = {archive.number: archive for archive in archives if archive.number is not None}
-    moving = list(takewhile(numbered.__contains__, range(len(numbered))))
-    for archive in _of_numbers(archives, moving):
-        number = (archive.number or 0) + 1
-        new = planned(archive.path.parent, archive.storage, number, compressed=archive.compressed)
-        with explained("cannot rename an archive", archive.path):
-            files.rename(archive.path, new.path)
+    """Free the number 0: each archive below the first free number gets the next one."""
+    numbers = (archive.number for archive in archives if archive.number is not None)
+    for number in moving(numbers):
+        for archive in archives:
+            if archive.number == number:
+                _renumber(archive, number + 1, files)
 
 
-def _of_numbers(archives: Sequence[Archive], numbers: Sequence[int]) -> Iterator[Archive]:
-    """Yield the archives with these numbers, the largest first."""
-    found = [archive for archive in archives if archive.number in numbers]
-    return iter(sorted(found, key=lambda archive: -(archive.number or 0)))
+def _renumber(archive: Archive, number: int, files: Files) -> None:
+    new = planned(archive.path.parent, archive.storage, number, compressed=archive.compressed)
+    with explained("cannot rename an archive", archive.path):
+        files.rename(archive.path, new.path)
