@@ -31,6 +31,7 @@ from typing import NamedTuple
 
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.pathlines import escaped, in_blocks, path_of
 from collective.recipe.backup.smallfile import open_regular
 
 FILES = "files"
@@ -41,7 +42,6 @@ CARRIED_OUT = "carried-out"
 _ROOM = "made"
 
 _LINE = re.compile(rb"(-|\d+:-?\d+) (-|\d+:-?\d+) (.+)\n", re.DOTALL)
-_BLOCK_SIZE = 1 << 16
 
 
 class Status(NamedTuple):
@@ -80,13 +80,8 @@ def status_of(path: Path) -> Status | None:
 def write_changes(difference: Path, changes: Iterable[Change], files: Files) -> None:
     """Write the list of the *difference*, durably."""
     with files.writing(difference / CHANGES) as writer:
-        block = bytearray()
-        for change in changes:
-            block += _line(change)
-            if len(block) > _BLOCK_SIZE:
-                writer.write(block)
-                block = bytearray()
-        writer.write(block)
+        for block in in_blocks(map(_line, changes)):
+            writer.write(block)
 
 
 def read_changes(difference: Path) -> Iterator[Change]:
@@ -96,8 +91,7 @@ def read_changes(difference: Path) -> Iterator[Change]:
             found = _LINE.fullmatch(line)
             if not found:
                 raise IntegrityError("the list of a restore is damaged", where=difference / CHANGES)
-            path = os.fsdecode(re.sub(rb"\\(.)", _unescaped, found[3]))
-            yield Change(path, _parsed(found[1]), _parsed(found[2]))
+            yield Change(path_of(found[3]), _parsed(found[1]), _parsed(found[2]))
 
 
 def try_out(live: Path, difference: Path, files: Files) -> None:
@@ -214,8 +208,7 @@ def _remove_emptied(live: Path, path: str, files: Files) -> None:
 
 
 def _line(change: Change) -> bytes:
-    path = os.fsencode(change.path).replace(b"\\", rb"\\").replace(b"\n", rb"\n")
-    return b"%s %s %s\n" % (_shown(change.leaves), _shown(change.comes), path)
+    return b"%s %s %s\n" % (_shown(change.leaves), _shown(change.comes), escaped(change.path))
 
 
 def _shown(status: Status | None) -> bytes:
@@ -227,7 +220,3 @@ def _parsed(text: bytes) -> Status | None:
         return None
     size, _colon, time = text.partition(b":")
     return Status(int(size), int(time))
-
-
-def _unescaped(escape: re.Match[bytes]) -> bytes:
-    return b"\n" if escape[1] == b"n" else escape[1]

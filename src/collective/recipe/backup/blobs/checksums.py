@@ -29,6 +29,7 @@ from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 from collective.recipe.backup.blobs.layout import ALL, Span, order
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files, Writer
+from collective.recipe.backup.pathlines import escaped, in_blocks, path_of
 from collective.recipe.backup.smallfile import open_regular
 
 NAME = "checksums"
@@ -67,9 +68,8 @@ class Checksum(NamedTuple):
 
     def line(self) -> bytes:
         """Return the line that says so."""
-        path = os.fsencode(self.path).replace(b"\\", rb"\\").replace(b"\n", rb"\n")
         size = "link" if self.size is None else str(self.size)
-        return f"{self.digest} {size} ".encode("ascii") + path + b"\n"
+        return f"{self.digest} {size} ".encode("ascii") + escaped(self.path) + b"\n"
 
 
 def parse(line: bytes) -> Checksum:
@@ -77,15 +77,8 @@ def parse(line: bytes) -> Checksum:
     found = _LINE.fullmatch(line)
     if not found:
         raise ValueError("not a line of checksums")
-    path = found[3]
-    if b"\\" in path:
-        path = re.sub(rb"\\(.)", lambda escape: _escaped(escape[1]), path)
     size = None if found[2] == b"link" else int(found[2])
-    return Checksum(os.fsdecode(path), size, found[1].decode("ascii"))
-
-
-def _escaped(letter: bytes) -> bytes:
-    return b"\n" if letter == b"n" else letter
+    return Checksum(path_of(found[3]), size, found[1].decode("ascii"))
 
 
 class Checksums:
@@ -241,13 +234,8 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 def write(checksums: Iterable[Checksum], writer: Writer) -> None:
     """Write *checksums*, which come in their order."""
-    block = bytearray()
-    for checksum in checksums:
-        block += checksum.line()
-        if len(block) > _BLOCK_SIZE:
-            writer.write(block)
-            block = bytearray()
-    writer.write(block)
+    for block in in_blocks(checksum.line() for checksum in checksums):
+        writer.write(block)
 
 
 def _merged(keyed: Iterable[Key], added: Sequence[Key]) -> Iterator[Key]:

@@ -37,6 +37,7 @@ from collective.recipe.backup.blobs.marker import (
     missing_marker,
     place_of,
 )
+from collective.recipe.backup.blobs.places import check_places
 from collective.recipe.backup.blobs.refusing import refusal
 from collective.recipe.backup.errors import (
     BackupError,
@@ -72,7 +73,7 @@ def begin(  # noqa: PLR0913  the last two come from outside, as everywhere
     counted, and so is what cannot be read.  *by* makes the Transfer that copies.  Raises
     BackupError when the source as a whole cannot be read.
     """
-    _check_places(source, directory)
+    check_places(source, directory)
     blob_set = BlobSet(directory / f"{source.name}.{stamp}", source.name)
     if os.path.lexists(blob_set.path):
         raise BackupError("there is a blob set of this stamp already", where=blob_set.path)
@@ -117,7 +118,7 @@ def extend(  # noqa: PLR0913  the last two come from outside, as everywhere
     differ.  Those that can be read neither at the source nor in *also*, a blobstorage that may
     only come to be meanwhile, are counted and named, no error.
     """
-    _check_places(source, blob_set.path.parent)
+    check_places(source, blob_set.path.parent)
     if not blob_set.ours:
         raise BackupError(
             "an older release made this blob set, so nothing can be added to it",
@@ -256,22 +257,6 @@ class Addition:
             differing=tuple(differing),
             reasons=tuple(self._left.reasons),
         ).lacking(blob for blob in blobs if blob not in stored)
-
-
-def _check_places(source: Path, directory: Path) -> None:
-    """Raise BackupError unless *source* can be copied to *directory*."""
-    if not source.is_dir():
-        raise BackupError(
-            "there is no blobstorage here",
-            where=source,
-            hint="is blob_storage right, and is its disk mounted?",
-        )
-    if Path(os.path.realpath(directory)).is_relative_to(os.path.realpath(source)):
-        raise BackupError(
-            "the backups would lie in the blobstorage that they are of",
-            where=directory,
-            hint="choose a directory elsewhere, on another disk if there is one",
-        )
 
 
 def _orders(entries: Iterable[Entry], known: Iterable[Checksum]) -> Iterator[Order]:

@@ -22,10 +22,12 @@ from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.copying import How
 from collective.recipe.backup.blobs.layout import MARKER, Entry, Kind, walk
 from collective.recipe.backup.blobs.marker import laid_out, place_of
+from collective.recipe.backup.blobs.places import check_places
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.gzipping import compressed
 from collective.recipe.backup.model import DEFAULT_LEVEL, BlobId
+from collective.recipe.backup.pathlines import in_blocks
 from collective.recipe.backup.progress import Advance, Progress, counted
 from collective.recipe.backup.times import Tid
 
@@ -63,7 +65,7 @@ def write_full(  # noqa: PLR0913  files and progress come from outside, as every
     that cannot be read are counted as lost, and some are named.  Raises BackupError when the
     source as a whole cannot be read.
     """
-    _check_places(source, archive)
+    check_places(source, archive.path.parent)
     supply = supply or Supply()
 
     def write(sources: Sources, advance: Advance) -> Packing:
@@ -105,7 +107,7 @@ def write_delta(
     cannot be read, are counted and named, no error.  Raises BackupError if there is nothing to
     build on.
     """
-    _check_places(sources[0], archive)
+    check_places(sources[0], archive.path.parent)
     before = [
         each
         for each in find_archives(archive.path.parent, archive.storage)
@@ -198,7 +200,7 @@ def _write(archive: Archive, pieces: Iterator[bytes], files: Files, source: Path
     with explained("cannot look at the blobs", source):
         mode = source.stat().st_mode & 0o666
     digest = blake3()
-    blocks = _blocks(pieces)
+    blocks = in_blocks(pieces, _BLOCK_SIZE)
     with (
         explained("cannot write the archive", archive.path),
         files.writing(archive.path, mode) as writer,
@@ -207,31 +209,3 @@ def _write(archive: Archive, pieces: Iterator[bytes], files: Files, source: Path
             digest.update(data)
             writer.write(data)
         writer.write(seal(digest.hexdigest(), compressed=archive.compressed))
-
-
-def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the same bytes in blocks of about _BLOCK_SIZE."""
-    block = bytearray()
-    for piece in pieces:
-        block += piece
-        if len(block) >= _BLOCK_SIZE:
-            yield bytes(block)
-            block.clear()
-    if block:
-        yield bytes(block)
-
-
-def _check_places(source: Path, archive: Archive) -> None:
-    """Raise BackupError unless *source* can be put into *archive*."""
-    if not source.is_dir():
-        raise BackupError(
-            "there is no blobstorage here",
-            where=source,
-            hint="is blob_storage right, and is its disk mounted?",
-        )
-    if archive.path.resolve().is_relative_to(source.resolve()):
-        raise BackupError(
-            "the archive would lie in the blobstorage that it is of",
-            where=archive.path,
-            hint="choose a directory elsewhere, on another disk if there is one",
-        )
