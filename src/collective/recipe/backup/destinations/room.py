@@ -1,8 +1,8 @@
-"""Is there room for a full backup?  Asked before anything of it is written.
+"""Is there room?  Asked before anything is written.
 
-What it takes is known only roughly.  gzip makes of a filestorage what it makes, and some file
-systems compress what they store, or share the blocks of a copy with the original.  So there
-is a least and a most.  A backup is refused if not even the least fits, on a file system of
+What a full backup takes is known only roughly.  gzip makes of a filestorage what it makes, and
+some file systems compress what they store, or share the blocks of a copy with the original.  So
+there is a least and a most.  A backup is refused if not even the least fits, on a file system of
 which it is known that each byte takes a byte; in all other cases of doubt it is warned.
 """
 
@@ -65,6 +65,21 @@ def rooms(needs: Iterable[Need]) -> list[Room]:
             least=before.least + need.least, most=before.most + need.most
         )
     return list(found.values())
+
+
+def check_free(directory: Path, needed: int, *, hint: str) -> None:
+    """Raise BackupError unless *needed* bytes are free in *directory*, or where it will be.
+
+    Raises OSError if that cannot be looked at.
+    """
+    there = nearest(directory)
+    free = _free(there)
+    if free < needed:
+        raise BackupError(
+            f"there is not enough room: {free} bytes are free, {needed} are needed",
+            where=there,
+            hint=hint,
+        )
 
 
 def check_room(needs: Iterable[Need]) -> None:

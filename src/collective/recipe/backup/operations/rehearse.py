@@ -16,6 +16,7 @@ from pathlib import Path
 
 from collective.recipe.backup import locking
 from collective.recipe.backup.destinations import Destination, Targets
+from collective.recipe.backup.destinations.room import check_free
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
@@ -33,6 +34,7 @@ logger = logging.getLogger("backup")
 
 MARK = ".rehearsal."
 """In the name of each scratch directory, before the number of the process."""
+_HINT = "free some room, or rehearse on another disk with --scratch"
 
 
 class Which(Enum):
@@ -171,7 +173,7 @@ def _rehearse(
     try:
         with _scratch(run, beside, destination.lock_directory.name) as scratch:
             timed.check()
-            _check_room(scratch, choice.point.end)
+            check_free(beside, choice.point.end, hint=_HINT)
             filestorage = scratch / source.filestorage.name
             blobstorage = source.blobstorage and scratch / "blobs" / source.blobstorage.name
             if blobstorage:
@@ -243,18 +245,6 @@ def _sweep(files: Files, beside: Path, name: str) -> None:
         if is_ours and (path / locking.LOCK_NAME).exists() and locking.holder_of(path) is None:
             logger.info("removing what a rehearsal that died left: %s", path)
             files.remove_tree(path)
-
-
-def _check_room(directory: Path, needed: int) -> None:
-    """Refuse if the filestorage alone cannot fit."""
-    status = os.statvfs(directory)
-    free = status.f_bavail * status.f_frsize
-    if free < needed:
-        raise BackupError(
-            f"there is not enough room: {free} bytes are free, {needed} are needed",
-            where=directory.parent,
-            hint="free some room, or rehearse on another disk with --scratch",
-        )
 
 
 # time

@@ -24,6 +24,7 @@ from pathlib import Path
 from collective.recipe.backup import giving_up, locking, restored, swap
 from collective.recipe.backup.blobs.marker import refuse_cache
 from collective.recipe.backup.destinations import Staged, Targets
+from collective.recipe.backup.destinations.room import check_free
 from collective.recipe.backup.errors import (
     BackupError,
     NoRestorePoint,
@@ -341,18 +342,12 @@ def _refuse_caches(targets: Sequence[Source], order: Order) -> None:
 
 def _check_room(job: Job) -> None:
     """Refuse before anything is written if the filestorage cannot fit beside the live one."""
-    directory = job.target.filestorage.parent
-    while not directory.is_dir():
-        directory = directory.parent
-    with explained("cannot look at the place to restore to", directory):
-        status = os.statvfs(directory)
     live = _buildable(job.target.filestorage)
-    free = status.f_bavail * status.f_frsize
-    needed = job.choice.point.end - (live.stat().st_size if live else 0)
-    if free < needed:
-        raise BackupError(
-            f"there is not enough room: {free} bytes are free, {needed} are needed",
-            where=directory,
+    directory = job.target.filestorage.parent
+    with explained("cannot look at the place to restore to", directory):
+        check_free(
+            directory,
+            job.choice.point.end - (live.stat().st_size if live else 0),
             hint="the live data stays until its replacement is whole, so both must fit; "
             "free some room, or restore to another disk with --to",
         )

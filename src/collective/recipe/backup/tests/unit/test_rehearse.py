@@ -237,7 +237,7 @@ def test_scratch_must_be_there_and_have_room(
         rehearsed(operated, scratch=tmp_path / "not there")
 
     class Full:
-        f_bavail, f_frsize = 1, 1
+        f_bavail, f_bfree, f_frsize = 1, 1, 1
 
     monkeypatch.setattr(os, "statvfs", lambda _path: Full)
     with pytest.raises(BackupError, match="not enough room") as caught:

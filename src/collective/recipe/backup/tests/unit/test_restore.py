@@ -506,7 +506,7 @@ def test_without_room_nothing_is_begun(operated: Operated, monkeypatch) -> None:
 
     def full(path):
         status = list(real(path))
-        status[4] = 0  # f_bavail
+        status[3] = status[4] = 0  # f_bfree and f_bavail
         return os.statvfs_result(status)
 
     monkeypatch.setattr(os, "statvfs", full)

@@ -10,6 +10,7 @@ import pytest
 from collective.recipe.backup.destinations.room import (
     LEAST_SHARE,
     Need,
+    check_free,
     check_room,
     rooms,
     share_of_gzip,
@@ -68,6 +69,13 @@ def test_what_surely_does_not_fit_is_refused(tmp_path: Path) -> None:
         check_room([Need(tmp_path, HUGE, HUGE)])
     assert caught.value.where == str(tmp_path)
     assert "keep" in caught.value.hint
+
+
+def test_what_is_written_as_it_is_must_fit_where_it_will_be(tmp_path: Path) -> None:
+    check_free(tmp_path / "missing", 1, hint="more")
+    with pytest.raises(BackupError, match=f"not enough room.* {HUGE} are needed") as caught:
+        check_free(tmp_path / "missing" / "below", HUGE, hint="more")
+    assert (caught.value.where, caught.value.hint) == (str(tmp_path), "more")
 
 
 def test_a_file_system_that_may_share_blocks_is_given_a_try(
