@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from collective.recipe.backup import times
 from collective.recipe.backup.blobs import holdings
-from collective.recipe.backup.blobs.archives import names
 from collective.recipe.backup.blobs.holdings import Holding, Holdings, archived
 from collective.recipe.backup.blobs.marker import flaw_of
 from collective.recipe.backup.blobs.older import disordered
@@ -63,23 +62,6 @@ class BlobPart:
     def found(self) -> Holdings:
         """Return what there is."""
         return holdings.find(self.directory, self._shop.storage)
-
-    def flaws(self) -> Mapping[str, str]:
-        """Return why some of it cannot be restored, by name, as far as a quick look tells."""
-        archives = names.find_archives(self.directory, self._shop.storage)
-        if not archives:
-            return {}
-        from collective.recipe.backup.blobs.archives.building import broken
-
-        found = {}
-        for together in names.find_chains(archives):
-            if next(broken(together), None) is None:
-                continue
-            for number, archive in enumerate(together, 1):
-                error = next(broken(together[:number]), None)
-                if error:
-                    found[archive.name] = error.what
-        return found
 
     # backup
 

@@ -156,7 +156,7 @@ class BlobsOnly:
         with explained("cannot look at the backups", self._shop.directory):
             found = self._part.found()
             untold = {each.name for each in disordered(found)}
-            flaws = self._part.flaws()
+            flaws = found.flaws()
             points = [
                 _point(each, flaws.get(name), untold=name in untold) for name, each in found.items()
             ]

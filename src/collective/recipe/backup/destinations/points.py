@@ -37,7 +37,8 @@ _STAMPED = re.compile(rf"\.{STAMP}")
 
 def restore_points(directory: Path, blobs: BlobPart | None) -> list[RestorePoint]:
     """Return the restore points of *directory* and of *blobs*, oldest first."""
-    found, flaws = (blobs.found(), blobs.flaws()) if blobs else (Holdings(), {})
+    found = blobs.found() if blobs else Holdings()
+    flaws = found.flaws()
     with explained("cannot look at the backups", directory):
         listing = read_directory(directory)
     belongings = Belongings(found)

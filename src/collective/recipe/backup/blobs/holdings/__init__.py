@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from collective.recipe.backup.blobs.holdings.archived import Archived, find_archived
+from collective.recipe.backup.blobs.holdings.archived import Archived, find_archived, flaws
 from collective.recipe.backup.blobs.holdings.trees import Tree, find_trees
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
@@ -131,6 +131,10 @@ class Holdings(Mapping[str, Holding]):
     def newest(self) -> Holding | None:
         """The last of all, None if there is none."""
         return next(reversed(self._all.values()), None)
+
+    def flaws(self) -> Mapping[str, str]:
+        """Return why some cannot be restored, by name, as far as a quick look tells."""
+        return flaws(self.archives.values())
 
     def __getitem__(self, name: str) -> Holding:
         return self._all[name]

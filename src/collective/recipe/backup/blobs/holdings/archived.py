@@ -146,6 +146,29 @@ def verify(
     )
 
 
+def flaws(archived: Iterable[Archived]) -> dict[str, str]:
+    """Return why some of *archived* cannot be restored, by name, as far as a quick look tells.
+
+    Only the beginnings of archives are read; where they come oldest first, once for each chain
+    that is whole.
+    """
+    archived = list(archived)
+    if not archived:
+        return {}
+    from collective.recipe.backup.blobs.archives.building import broken
+
+    found, sound = {}, set[Archive]()
+    for each in reversed(archived):
+        if each.archive in sound:
+            continue
+        error = next(broken(each.chain), None)
+        if error is None:
+            sound.update(each.chain)
+        else:
+            found[each.name] = error.what
+    return found
+
+
 def find_archived(directory: Path, storage: str) -> Iterator[Archived]:
     """Yield the archives of the storage *storage* in *directory*."""
     for chain in find_chains(find_archives(directory, storage)):

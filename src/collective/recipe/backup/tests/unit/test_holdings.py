@@ -369,7 +369,7 @@ def test_an_increment_of_gnu_tar_without_its_base_is_flawed(source, directory, d
     snar.write_text("state")
     tarred(source, directory, f"blobs.{SECOND}.delta.tar")
     kept = part(source, directory)
-    assert kept.flaws() == {}
+    assert kept.found().flaws() == {}
     if damage == "no snar":
         snar.unlink()
     elif damage == "empty snar":
@@ -377,7 +377,7 @@ def test_an_increment_of_gnu_tar_without_its_base_is_flawed(source, directory, d
     else:
         (directory / f"blobs.{FIRST}.tar").unlink()
 
-    assert list(kept.flaws()) == [f"blobs.{SECOND}.delta.tar"]
+    assert list(kept.found().flaws()) == [f"blobs.{SECOND}.delta.tar"]
     assert list(kept.verify({}, only=False, reads=None))
     with pytest.raises(IntegrityError):
         kept.stage(f"blobs.{SECOND}.delta.tar", directory / "to", live=None, until=LAST_TID)
