@@ -31,13 +31,13 @@ from collective.recipe.backup.blobs import holdings
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.copying import Transfer
 from collective.recipe.backup.blobs.holdings import Holding, Holdings
-from collective.recipe.backup.blobs.layout import blobs_in
+from collective.recipe.backup.blobs.holdings.archived import Archived
 from collective.recipe.backup.blobs.marker import refuse_cache
 from collective.recipe.backup.blobs.rsync import PROGRAM, ByRsync
 from collective.recipe.backup.blobs.snapshots import LinkedFirst
 from collective.recipe.backup.chronology import judge
 from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
-from collective.recipe.backup.destinations.blobstyles import Demand, Workshop
+from collective.recipe.backup.destinations.blobstyles import Trust, Workshop
 from collective.recipe.backup.destinations.blobstyles.archived import (
     FullArchives,
     IncrementalArchives,
@@ -194,20 +194,10 @@ class _Call:
             with locking.alone(self._shop.directory):
                 found = self._part.found()
                 if stamp is None or not any(each.stamp == stamp for each in found.values()):
-                    return self._part.store(self._demand(stamp, found, anew=anew))[1]
+                    stamp = stamp or self._part.unused(times.utcnow())
+                    before = None if anew else _to_build_on(found)
+                    return self._part.back_up_all(stamp, before=before, trust=Trust())[1]
         return Copied()
-
-    def _demand(self, stamp: str | None, found: Holdings, *, anew: bool) -> Demand:
-        demand = partial(
-            Demand,
-            stamp=stamp or self._part.unused(times.utcnow()),
-            until=LAST_TID,
-            named=partial(blobs_in, self._shop.source),
-        )
-        before = found.archives.get(found.newest.name) if found.newest else None
-        if anew or before is None or not before.ours:
-            return demand()
-        return demand(before=before.name, new=lambda: before.lacking(blobs_in(self._shop.source)))
 
     def prune(self, beside: AnyPath | None, *, keep: int, days: int) -> None:
         """Remove what need not stay any longer."""
@@ -224,6 +214,12 @@ class _Call:
             with locking.alone(self._shop.directory):
                 for _name in self._part.remove_unneeded(names, "~"):
                     pass
+
+
+def _to_build_on(found: Holdings) -> Archived | None:
+    """Return the newest of *found* if it is an archive of ours, None if it is anything else."""
+    newest = found.archives.get(found.newest.name) if found.newest else None
+    return newest if newest and newest.ours else None
 
 
 def _younger_than(limit: timedelta, found: list[Holding]) -> list[Holding]:

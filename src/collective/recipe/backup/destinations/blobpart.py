@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 from collective.recipe.backup import times
 from collective.recipe.backup.blobs import holdings
 from collective.recipe.backup.blobs.holdings import Holding, Holdings, archived
+from collective.recipe.backup.blobs.holdings.archived import Archived
+from collective.recipe.backup.blobs.layout import blobs_in
 from collective.recipe.backup.blobs.marker import flaw_of
 from collective.recipe.backup.blobs.older import disordered
 from collective.recipe.backup.destinations import Reads, Staged
@@ -28,7 +30,7 @@ from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
 from collective.recipe.backup.model import BlobId, Problem
 from collective.recipe.backup.progress import Progress
-from collective.recipe.backup.times import ZERO_TID, Tid
+from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
 
 if TYPE_CHECKING:
     from collective.recipe.backup.blobs.copied import Copied
@@ -132,6 +134,19 @@ class BlobPart:
 
     def _lacking_now(self, name: str, named: Callable[[], Iterable[BlobId]]) -> Iterator[BlobId]:
         return self.lacking(name, named())
+
+    def back_up_all(
+        self, stamp: str, *, before: Archived | None, trust: Trust
+    ) -> tuple[str, Copied]:
+        """Store all blobs that the source has: no log says which of them are new.
+
+        If *before* is given, an archive may build on it.  Returns the name of what holds them.
+        """
+        named = partial(blobs_in, self.source)
+        demand = Demand(stamp=stamp, until=LAST_TID, named=named, trust=trust)
+        if before is not None:
+            demand = replace(demand, before=before.name, new=lambda: before.lacking(named()))
+        return self.store(demand)
 
     def unused(self, now: datetime) -> str:
         """Return the stamp of *now*, a later one if that is not the newest then."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from itertools import islice
 
 from collective.recipe.backup.blobs.copied import Copied
@@ -28,7 +27,7 @@ from collective.recipe.backup.destinations import (
     owners,
 )
 from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
-from collective.recipe.backup.destinations.blobstyles import Demand, Trust, Workshop
+from collective.recipe.backup.destinations.blobstyles import Trust, Workshop
 from collective.recipe.backup.destinations.needing import Needs
 from collective.recipe.backup.destinations.points import what_differs, what_is_lacking
 from collective.recipe.backup.destinations.room import Need, check_room
@@ -105,8 +104,12 @@ class BlobsOnly:
             else:
                 if newest is None:
                     self._check_room()
-                before = None if newest is None else found.archives.get(newest.name)
-                name, copied = self._part.store(self._demand(before, named, accept=accept_changed))
+                doubted = damage.doubted(self.lock_directory, self.restore_points)
+                name, copied = self._part.back_up_all(
+                    self._part.unused(named),
+                    before=found.archives.get(newest.name) if newest else None,
+                    trust=Trust(doubted, accept=accept_changed),
+                )
         point = next(each for each in self.restore_points() if each.blobs == name)
         changed = newest is None or name != newest.name
         return Outcome(
@@ -128,18 +131,6 @@ class BlobsOnly:
     def _check_room(self) -> None:
         with explained("cannot look for room", self._shop.directory):
             check_room(self.room_for_full())
-
-    def _demand(self, before: Holding | None, now: datetime, *, accept: bool) -> Demand:
-        demand = partial(
-            Demand,
-            stamp=self._part.unused(now),
-            until=LAST_TID,
-            named=partial(blobs_in, self._shop.source),
-            trust=Trust(damage.doubted(self.lock_directory, self.restore_points), accept=accept),
-        )
-        if before is None:
-            return demand()
-        return demand(before=before.name, new=lambda: before.lacking(blobs_in(self._shop.source)))
 
     # restore
 
