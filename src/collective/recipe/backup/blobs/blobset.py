@@ -82,9 +82,12 @@ class BlobSet:
         A link to another disk counts as what it leads to: an administrator has moved it there.
         One that leads nowhere, or to a directory that holds the set, is no tree.
         """
-        if not self.root.is_dir():
+        root = self.root
+        if not root.is_dir():
             return False
-        return not Path(os.path.realpath(self.path)).is_relative_to(os.path.realpath(self.root))
+        if not root.is_symlink():
+            return True
+        return not Path(os.path.realpath(self.path)).is_relative_to(os.path.realpath(root))
 
     @property
     def checksums(self) -> Checksums:

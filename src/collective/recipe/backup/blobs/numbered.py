@@ -105,12 +105,14 @@ def _numbers(directory: Path, name: str) -> list[int]:
     """Return the numbers that are in use, the highest first."""
     prefix = f"{name}."
     try:
-        # a link to another disk counts, as in find_sets
-        names = [each for each in os.listdir(directory) if os.path.isdir(directory / each)]
+        names = os.listdir(directory)
     except FileNotFoundError:
         return []
     rest = (each[len(prefix) :] for each in names if each.startswith(prefix))
-    return sorted((int(each) for each in rest if _NUMBER.fullmatch(each)), reverse=True)
+    found = [int(each) for each in rest if _NUMBER.fullmatch(each)]
+    # a link to another disk counts, as in find_sets
+    there = (each for each in found if os.path.isdir(directory / f"{prefix}{each}"))
+    return sorted(there, reverse=True)
 
 
 def rotate_in(blob_set: BlobSet, files: Files) -> NumberedSet:
