@@ -7,6 +7,7 @@ ratios and the goals beside them::
     site.py          the site: years of small commits, a catalog, blobs
     states.py        the site as it was yesterday, as it is today, and packed
     contestants.py   ours, collective.recipe.backup 6.0.0, ZODB's repozo
+    small.py         many small blobs alone, against rsync
     works.py         what is measured: how it is prepared, what is run, what to reach
     measuring.py     time, memory, bytes and inodes of a process and what it leaves
     tables.py        the tables

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import contestants
+from benchmarks.small import SmallBlobs
 from benchmarks.states import States
 from benchmarks.tables import is_reached, table
 from benchmarks.works import Plan, Works
@@ -41,7 +42,9 @@ def main() -> int:
     namespace = parser.parse_args()
     scratch = namespace.scratch.resolve()
     states = _site(scratch, namespace.size, namespace.blobs)
-    states.trash.empty()
+    small = SmallBlobs(scratch / "small")
+    for each in (states, small):
+        each.trash.empty()
     (scratch / "logs").mkdir(exist_ok=True)
     plan = Plan(
         only=namespace.only,
@@ -56,12 +59,14 @@ def main() -> int:
     for title, planned in (
         ("The filestorage alone", works.filestorage(ours, contestants.repozo(scratch))),
         ("Filestorage and blobs", works.site(ours, contestants.peer(scratch, states))),
+        ("Small blobs alone", small.works()),
     ):
         rows = list(plan.carry_out(planned))
         if rows:
             print(table(title, rows, calls=namespace.calls), flush=True)
         reached = reached and all(map(is_reached, rows))
-    states.trash.empty()
+    for each in (states, small):
+        each.trash.empty()
     if namespace.clean:
         shutil.rmtree(scratch)
     return 0 if reached else 1
