@@ -33,6 +33,8 @@ TEXT_LIMIT = 4_000
 
 FOLLOW = "follow"
 """The verb of a whole time of following; hooks are told it as well."""
+UNDO = "undo"
+"""The verb of a restore that puts back what another one replaced; no hooks run around it."""
 BEAT = timedelta(minutes=5)
 """How often a time of following says that all is well."""
 

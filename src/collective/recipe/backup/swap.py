@@ -78,6 +78,7 @@ __all__ = [
     "STAGED_SUFFIX",
     "Move",
     "broken_off",
+    "check_undo",
     "finish",
     "is_pending",
     "journal_path",
@@ -219,10 +220,9 @@ def left(journal: Path) -> list[Path]:
     return [path for move in found.moves for path in _replaced(move)]
 
 
-def undo(journal: Path, files: Files) -> None:
-    """Put back what the last restore replaced.  Raises NoRestorePoint if it is not there."""
+def check_undo(journal: Path) -> None:
+    """Raise NoRestorePoint if what the last restore replaced is not there, or fits no more."""
     found = read(journal)
-    moves = found.moves
     if not replaced(journal):
         origin = found.copied_from
         copied = f": this site is a copy of the one in {origin.parent}" if origin else ""
@@ -231,8 +231,8 @@ def undo(journal: Path, files: Files) -> None:
             where=journal.parent,
             hint="only the data that the last restore here replaced can be put back",
         )
-    check_mounts(moves)
-    for move in moves:
+    check_mounts(found.moves)
+    for move in found.moves:
         if move.in_place and not (_exists(move.slots[0].replaced) and _exists(move.live)):
             raise NoRestorePoint(
                 "what was replaced is no longer whole",
@@ -240,8 +240,14 @@ def undo(journal: Path, files: Files) -> None:
                 hint="the restore changed live data in place, and only both together make it "
                 "what it was; restore from a backup",
             )
-    if any(move.in_place for move in moves):
+    if any(move.in_place for move in found.moves):
         check_same_files(journal)
+
+
+def undo(journal: Path, files: Files) -> None:
+    """Put back what the last restore replaced.  Raises as check_undo."""
+    check_undo(journal)
+    moves = read(journal).moves
     with explained("cannot put back what was replaced", journal.parent):
         _try(moves, files, undo=True)
         for slot in _slots(moves):

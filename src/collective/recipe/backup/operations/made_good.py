@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from collective.recipe.backup import history
-from collective.recipe.backup.history import BEAT, FOLLOW, Record
+from collective.recipe.backup.history import BEAT, FOLLOW, UNDO, Record
 from collective.recipe.backup.process import is_running
 
 
@@ -62,5 +62,5 @@ def goes_on(record: Record) -> bool:
 
 
 def kind_of(record: Record) -> str:
-    """Return the verb of a run; a time of following is a backup."""
-    return "backup" if record.verb == FOLLOW else record.verb
+    """Return the verb of a run; a time of following is a backup, an undo is a restore."""
+    return {FOLLOW: "backup", UNDO: "restore"}.get(record.verb, record.verb)

@@ -34,6 +34,7 @@ from collective.recipe.backup.errors import (
 )
 from collective.recipe.backup.files import PROBE
 from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.history import UNDO
 from collective.recipe.backup.journal import end
 from collective.recipe.backup.model import (
     BLOBSTORAGE,
@@ -195,17 +196,26 @@ def undo(run: Run, *, keep_caches: bool = False) -> bool:
         # another undo would take back what this one has been asked for
         is_undone = swap.is_undo(journal)
         is_left = earlier(run, journal, ()) is not Earlier.NOTHING
-        finish(run, journal)
         clients = _clients(run, order, targets, changed=is_left)
-        if not is_undone:
-            what = "This puts back what was live before the last restore:"
-            if not _agreed(run, swap.replaced(journal), what, clients.question):
-                return False
-            swap.undo(journal, run.files)
-        clients.settle()
+        if not swap.is_pending(journal):
+            swap.check_undo(journal)
+        what = "This puts back what was live before the last restore:"
+        paths = [] if is_undone else swap.replaced(journal) or _named(journal)
+        if not _agreed(run, paths, what, clients.question):
+            return False
+        with course(replace(run, verb=UNDO)):
+            finish(run, journal)
+            if not is_undone:
+                swap.undo(journal, run.files)
+            clients.settle()
     logger.info("what was live before the last restore is live again")
     clients.advise()
     return True
+
+
+def _named(journal: Path) -> list[Path]:
+    """Return what a restore that was broken off was about to replace."""
+    return [move.live for move in swap.named(journal)]
 
 
 def let_go(run: Run) -> bool:

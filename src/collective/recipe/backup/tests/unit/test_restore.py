@@ -11,8 +11,14 @@ from typing import Any
 
 import pytest
 
-from collective.recipe.backup import locking, swap
-from collective.recipe.backup.errors import BackupError, IntegrityError, InUse, NoRestorePoint
+from collective.recipe.backup import history, locking, swap
+from collective.recipe.backup.errors import (
+    BackupError,
+    CommandFailed,
+    IntegrityError,
+    InUse,
+    NoRestorePoint,
+)
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.index import position
 from collective.recipe.backup.journal import (
@@ -35,6 +41,7 @@ from collective.recipe.backup.operations.restore import (
     stream,
     undo,
 )
+from collective.recipe.backup.operations.status import status
 from collective.recipe.backup.tests.blobtrees import content
 from collective.recipe.backup.tests.faults.harness import Dying
 from collective.recipe.backup.tests.runs import NOON, Operated, copied
@@ -830,6 +837,49 @@ def test_a_second_restore_is_another_one_once_the_first_came_to_its_end(
 
     undo(operated.run("restore"))
     assert live_content(operated) == before
+
+
+def test_an_undo_is_in_the_history_and_no_command_runs_around_it(
+    site: Site, tmp_path: Path
+) -> None:
+    operated = Operated(site, pre_command=f"touch {tmp_path}/ran")
+    site.commit({"a": 1}, at=NOON)
+    operated.backup()
+    operated.restore()
+    (tmp_path / "ran").unlink()
+
+    undo(operated.run("restore"))
+
+    last = history.read(operated.place().filestorage)[-1]
+    assert (last.verb, last.outcome, last.exit_code) == ("undo", history.DONE, 0)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_undo_makes_a_restore_good_that_failed(operated: Operated) -> None:
+    with pytest.raises(CommandFailed):
+        Operated(operated.site, post_command="false").restore()
+    assert any("the restore of" in it.what for it in status(operated.run("status")).findings)
+
+    undo(operated.run("restore"))
+
+    assert not any("the restore of" in it.what for it in status(operated.run("status")).findings)
+
+
+def test_an_undo_that_was_not_agreed_to_leaves_a_broken_off_restore_as_it_is(
+    operated: Operated,
+) -> None:
+    died(operated, NOON)
+    asked: list[str] = []
+
+    def no(question: str) -> bool:
+        asked.append(question)
+        return False
+
+    before = content(operated.site.directory / "var")
+    assert not undo(operated.run("restore", ask=no))
+
+    assert str(operated.site.blobstorage) in asked[0]
+    assert content(operated.site.directory / "var") == before
 
 
 def test_an_undo_asks(operated: Operated) -> None:
