@@ -258,9 +258,11 @@ class Files:
         with self.writing(final, mode) as writer:
             writer.write(data)
 
-    def publish(self, path: Path, data: bytes, mode: int = 0o666) -> None:
+    def publish(self, path: Path, data: bytes, mode: int | None = None) -> None:
         """Make the file that a user has named hold *data*, in one step.
 
+        It gets just this *mode*, whatever the umask (None: that of the file whose place it
+        takes; if there is none, the umask and the limit say which).
         A symbolic link is followed, by root as held says.  Raises NotRegularError for what is
         no file: a device or a pipe would be gone, and others use it.
         """
@@ -270,7 +272,12 @@ class Files:
         # what a run that was killed has left here, as far as this user may look for it
         with suppress(OSError):
             self.sweep(final.parent, of=final.name, alone=False)
-        self.write(final, data, mode)
+        if mode is None and final.exists():
+            mode = final.stat().st_mode & 0o666
+        with self.writing(final, 0o666 if mode is None else mode) as writer:
+            writer.write(data)
+            if mode is not None:
+                self._try("chmod", writer.path, os.fchmod, writer.descriptor, mode)
 
     def append(self, path: Path, data: bytes) -> None:
         """Add *data* at the end of *path* and fsync it.  Not atomic: for logs only.

@@ -9,7 +9,7 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-from collective.recipe.backup import history, retention
+from collective.recipe.backup import held, history, retention
 from collective.recipe.backup.amounts import age, duration, size
 from collective.recipe.backup.config import STANDARD
 from collective.recipe.backup.destinations import Destination
@@ -57,9 +57,14 @@ def _is_of_the_site(restored: Record) -> bool:
 
 
 def write(run: Run, path: Path) -> None:
-    """Write the page to *path*, in one step."""
+    """Write the page to *path*, in one step.
+
+    It tells much of the site, so a new file is open to no more users than the site.
+    """
     data = report(run).encode("utf-8")
     with explained("cannot write the report", path):
+        for source in run.config.sources:
+            run.files.limit(held.real(path), source.filestorage)
         run.files.publish(path, data)
 
 

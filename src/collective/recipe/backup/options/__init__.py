@@ -438,7 +438,8 @@ class Options:
         None,
         "Write metrics to this file after each run, for the textfile collector of "
         "Prometheus.  Its directory must be there.  A relative path starts at the directory "
-        "of the buildout.",
+        "of the buildout.  The file is open to everybody, whatever the umask, since another "
+        "program reads it; its directory can say who may.",
         unset="no metrics are written",
     )
     ping_url: str = _option(

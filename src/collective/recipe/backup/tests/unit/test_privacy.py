@@ -16,6 +16,7 @@ from collective.recipe.backup.audience import Audience, audience_of
 from collective.recipe.backup.blobs.layout import MARKER
 from collective.recipe.backup.destinations import manifest
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.operations import report
 from collective.recipe.backup.operations.doctor import examine
 from collective.recipe.backup.operations.doctor.findings import Severity
 from collective.recipe.backup.repozo.command import main as repozo
@@ -86,6 +87,38 @@ def test_all_that_backups_of_a_private_site_make_is_private(site: Site, options:
 
     assert len(paths) > 6
     assert [path for path in paths if bits(path) & 0o077] == []
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
+def test_a_new_report_is_open_to_no_more_users_than_the_site(
+    site: Site, tmp_path: Path, mode: int
+) -> None:
+    os.umask(0o022)
+    site.filestorage.chmod(mode)
+    path = tmp_path / "report.html"
+    report.write(Operated(site).run("report"), path)
+    assert bits(path) == mode
+
+
+def test_a_report_that_is_there_stays_as_open_as_it_is(site: Site, tmp_path: Path) -> None:
+    os.umask(0o077)
+    site.filestorage.chmod(0o600)
+    path = tmp_path / "report.html"
+    path.touch()
+    path.chmod(0o644)
+    report.write(Operated(site).run("report"), path)
+    assert bits(path) == 0o644
+    path.chmod(0o600)
+    report.write(Operated(site).run("report"), path)
+    assert bits(path) == 0o600
+
+
+def test_metrics_are_for_everybody_whatever_the_umask(site: Site, tmp_path: Path) -> None:
+    os.umask(0o077)
+    site.filestorage.chmod(0o600)
+    path = tmp_path / "backup.prom"
+    Operated(site, metrics_file=path).backup()
+    assert bits(path) == 0o644
 
 
 def test_what_others_may_read_stays_open_to_them(site: Site) -> None:
