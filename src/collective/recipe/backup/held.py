@@ -138,6 +138,17 @@ class Trail:
 
     def __exit__(self, *_exception: object) -> None:
         self._thread = None
+        self._let_go()
+
+    def forget(self) -> None:
+        """Hold nothing: the next place is looked for from the top on.
+
+        A directory that is held may have been removed, and another one made in its place.
+        """
+        if get_ident() == self._thread:
+            self._let_go()
+
+    def _let_go(self) -> None:
         while self._held:
             os.close(self._held.pop()[1])
 
@@ -169,6 +180,14 @@ class Trail:
         """Return a descriptor of the directory at *path*."""
         if self._held and self._held[-1][0] == path:
             return self._held[-1][1]
+        try:
+            return self._go_to(path)
+        except FileNotFoundError:
+            self.forget()
+            return self._go_to(path)
+
+    def _go_to(self, path: str) -> int:
+        """Hold the directory at *path* and those above it; return a descriptor of it."""
         if not self._held:
             self._held.append((self._top, _hold(self._top)))
         while not _is_at_or_below(path, here := self._held[-1][0]):

@@ -224,6 +224,13 @@ class Transfer:
 
     def _copy(self, path: str, observe: Observe, size: int | None) -> int:
         try:
+            return self._copy_once(path, observe, size)
+        except FileNotFoundError:
+            self._there.forget()
+            return self._copy_once(path, observe, size)
+
+    def _copy_once(self, path: str, observe: Observe, size: int | None) -> int:
+        try:
             source = self._there.place(f"{self._from}/{path}")
         except OSError as error:
             raise unreadable(error, f"{self._from}/{path}") from error

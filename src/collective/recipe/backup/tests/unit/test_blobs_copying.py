@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 
 import pytest
@@ -248,6 +249,25 @@ class TestTransfer:
         done = run(earlier=earlier, known=known, files=Refusing("link", number))
         assert hows(done) == {How.COPIED}
         assert tree(tmp_path / "target") == tree(source)
+
+    def test_a_directory_that_is_made_anew_meanwhile_is_copied_on(self, source, tmp_path, run):
+        class MadeAnew(Files):
+            def _change(self, operation, path, function, *args, **kwargs):
+                if operation == "create" and str(path).endswith("/theme/a"):
+                    shutil.rmtree(source / "theme")
+                    fill("new")
+                return super()._change(operation, path, function, *args, **kwargs)
+
+        def fill(text):
+            (source / "theme" / "sub").mkdir(parents=True)
+            for name in ("a", "b", "sub/c"):
+                (source / "theme" / name).write_text(text)
+
+        fill("old")
+        assert hows(run(files=MadeAnew())) == {How.COPIED}
+        copied = tmp_path / "target" / "theme"
+        texts = [(copied / name).read_text() for name in ("a", "b", "sub/c")]
+        assert texts == ["old", "new", "new"]
 
     def test_a_blob_that_vanishes_is_left_out_and_said_so(self, source, tmp_path, run):
         entries = list(walk(source))
