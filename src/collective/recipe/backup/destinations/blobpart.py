@@ -143,7 +143,7 @@ class BlobPart:
         If *before* is given, an archive may build on it.  Returns the name of what holds them.
         """
         named = partial(blobs_in, self.source)
-        demand = Demand(stamp=stamp, until=LAST_TID, named=named, trust=trust)
+        demand = Demand(stamp=stamp, until=LAST_TID, named=named, others=None, trust=trust)
         if before is not None:
             demand = replace(demand, before=before.name, new=lambda: before.lacking(named()))
         return self.store(demand)

@@ -70,14 +70,36 @@ class Archived:
 
         return verify.missing(self.chain, ids)
 
+    def foreign(self) -> str:
+        """Return by what the files that are no blobs are known again; see the room foreign.
+
+        Deltas hold blobs alone, so the headers of the first archive tell, and all are read.
+        Raises IntegrityError.
+        """
+        from collective.recipe.backup.blobs.archives.reading import What, glances
+        from collective.recipe.backup.blobs.foreign import Foreign
+        from collective.recipe.backup.blobs.layout import MARKER, blob_of
+
+        found = Foreign()
+        for member in glances(self.chain[0]):
+            if member.path == MARKER or blob_of(member.path):
+                continue
+            if member.what is What.FILE:
+                found.add_file(member.path, member.status)
+            elif member.what is What.SYMBOLIC_LINK:
+                found.add_link(member.path, member.link)
+        return str(found)
+
     def still_lacks(self, source: Path) -> Copied | None:
-        """Look for each blob in the chain; nobody compares what is no blob; see Holding."""
+        """Look for each blob in the chain, and compare digests of what is no blob; see Holding."""
         from collective.recipe.backup.blobs.copied import Copied
         from collective.recipe.backup.blobs.digesting import is_legible
-        from collective.recipe.backup.blobs.layout import blobs_in, walk
+        from collective.recipe.backup.blobs.foreign import foreign_of
+        from collective.recipe.backup.blobs.layout import blobs_in
         from collective.recipe.backup.blobs.marker import laid_out, place_of
 
-        if any(entry.foreign for entry in walk(source)):
+        others, left_out = foreign_of(source, read=False)
+        if left_out or (others and others != self.foreign()):
             return None
         layout, unread = laid_out(source), []
         for blob in self.lacking(blobs_in(source)):

@@ -46,7 +46,8 @@ class Demand:
     *before* may lack; without a log there is nobody to name any.  *scan* says that no log tells
     all: something besides blobs could not be copied last time.  *differing* are blobs that the
     source lacked then, or had otherwise than they had been backed up.  *others* is by what the
-    files that are no blobs are known again, if *before* is an archive ("": there were none).
+    files that are no blobs are known again, if *before* is an archive ("": there were none; None:
+    only the archive itself can tell).
     """
 
     stamp: str
@@ -56,7 +57,7 @@ class Demand:
     new: Callable[[], Iterable[BlobId]] = tuple
     scan: bool = False
     differing: tuple[BlobId, ...] = ()
-    others: str = ""
+    others: str | None = ""
     trust: Trust = Trust()
 
 

@@ -215,7 +215,11 @@ class IncrementalArchives(FullArchives):
         archive = self._next(demand.stamp, before)
         if not self._can_be_built_on(before, archive):
             return super().back_up(demand, found)
-        if demand.scan or foreign_of(self._shop.source, read=False) != (demand.others, 0):
+        others, left_out = foreign_of(self._shop.source, read=False)
+        known = demand.others
+        if known is None:
+            known = before.foreign() if others else ""
+        if demand.scan or left_out or others != known:
             # no log says when such a thing changes
             return super().back_up(demand, found)
         still = self._still_differing(before, demand)
@@ -230,7 +234,7 @@ class IncrementalArchives(FullArchives):
         )
         if copied is None:
             return before.name, still
-        return archive.name, replace(still + copied, others=demand.others)
+        return archive.name, replace(still + copied, others=known)
 
     def _can_be_built_on(self, before: Archived, archive: Archive) -> bool:
         """Tell whether *before* is ours and the newest but for *archive* itself.

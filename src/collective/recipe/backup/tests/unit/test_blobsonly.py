@@ -237,6 +237,44 @@ def test_what_zodb_does_not_know_is_backed_up_as_well(site, tmp_path, name) -> N
         assert (tmp_path / str(number) / "a.txt").read_text() == f"{number}"
 
 
+@pytest.mark.parametrize("name", ["archives", "compressed", "incremental"])
+def test_an_archive_tells_what_zodb_does_not_know_and_has_not_changed(site, name) -> None:
+    operated = Operated(site, only_blobs=True, **STYLES[name])
+    commit(operated, 1)
+    (site.blobstorage / "notes").mkdir()
+    (site.blobstorage / "notes" / "a.txt").write_text("mine")
+    (site.blobstorage / "link").symlink_to("notes")
+    operated.backup()
+
+    assert not operated.backup().changed
+
+    (site.blobstorage / "notes" / "a.txt").write_text("changed")
+    assert operated.backup().changed
+    assert not operated.backup().changed
+
+
+def test_an_archive_of_what_is_new_follows_one_with_what_zodb_does_not_know(site, tmp_path) -> None:
+    operated = Operated(site, only_blobs=True, **STYLES["incremental"])
+    commit(operated, 1)
+    foreign = site.blobstorage / "a.txt"
+    foreign.write_text("mine")
+    operated.backup()
+    for number in (2, 3):
+        commit(operated, number)
+        operated.backup()
+    assert len({point.chain for point in operated.points()}) == 1
+    staged(operated, None, tmp_path / "to")
+    assert (tmp_path / "to" / "a.txt").read_text() == "mine"
+
+    foreign.write_text("changed")
+    commit(operated, 4)
+    operated.backup()
+
+    assert len({point.chain for point in operated.points()}) == 2
+    staged(operated, None, tmp_path / "again")
+    assert (tmp_path / "again" / "a.txt").read_text() == "changed"
+
+
 @each_style
 def test_what_cannot_be_read_is_named_and_all_else_is_backed_up(options) -> None:
     with nobody() as directory:
