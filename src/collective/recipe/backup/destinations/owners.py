@@ -61,7 +61,7 @@ Knows = Callable[[], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mark:
+class OwnerMark:
     """What a mark says; see the module for the meanings."""
 
     key: str
@@ -73,7 +73,7 @@ class Mark:
     backups: str | None = None
 
 
-def claim(directory: Path, source: Source, knows: Knows, files: Files | None) -> Mark:
+def claim(directory: Path, source: Source, knows: Knows, files: Files | None) -> OwnerMark:
     """Make the filestorage backups in *directory* those of *source*, as the mark now says.
 
     Raises ConfigurationError if they are those of another site.
@@ -94,7 +94,7 @@ def claim_blobs(  # noqa: PLR0913  the last two come from outside
     directory: Path,
     storage: str,
     source: Source,
-    backups: Mark,
+    backups: OwnerMark,
     *,
     knows: Knows,
     files: Files | None,
@@ -163,7 +163,7 @@ def _path(directory: Path, storage: str) -> Path:
     return directory / f"{NAME}.{storage}"
 
 
-def _mark(directory: Path, source: Source) -> Mark:
+def _mark(directory: Path, source: Source) -> OwnerMark:
     """Return the mark of *source* in *directory*, with a key that no other directory has."""
     with explained("cannot look at the backups", directory):
         # who only asks may ask before the first backup has made it
@@ -171,7 +171,7 @@ def _mark(directory: Path, source: Source) -> Mark:
     host, place = os.uname().nodename, os.path.realpath(directory)
     filestorage, blobs = os.path.realpath(source.filestorage), source.blobstorage
     told = "\0".join([host, place, str(inode), filestorage]).encode("utf-8", "surrogateescape")
-    return Mark(
+    return OwnerMark(
         key=blake3(told).hexdigest(_KEY_SIZE),
         host=host,
         filestorage=filestorage,
@@ -181,7 +181,7 @@ def _mark(directory: Path, source: Source) -> Mark:
     )
 
 
-def _still_there(path: Path, knows: Knows) -> Mark | None:
+def _still_there(path: Path, knows: Knows) -> OwnerMark | None:
     """Return the mark at *path*, None if it came here with a copy, or if there is none.
 
     A damaged one is none to who knows what is there.
@@ -199,7 +199,7 @@ def _still_there(path: Path, knows: Knows) -> Mark | None:
     return mark if same and not _is_other(mark, mark.directory, path.parent) else None
 
 
-def _is_claimed(mark: Mark, source: Source) -> bool:
+def _is_claimed(mark: OwnerMark, source: Source) -> bool:
     """Tell whether somebody still needs the blobs of *mark*, as far as can be seen from here."""
     if mark.backups is None:
         return _is_other(mark, mark.blobstorage, source.blobstorage)
@@ -213,7 +213,7 @@ def _is_claimed(mark: Mark, source: Source) -> bool:
     return theirs is not None and theirs.key == mark.key
 
 
-def _is_other(mark: Mark, named: str | None, ours: Path | None) -> bool:
+def _is_other(mark: OwnerMark, named: str | None, ours: Path | None) -> bool:
     """Tell whether what *mark* has *named* is there, and is not *ours*."""
     if named is None or ours is None or mark.host != os.uname().nodename:
         return False
@@ -232,7 +232,7 @@ _BLOBS_HINT = (
 )
 
 
-def _refusal(path: Path, what: str, mark: Mark, hint: str = _HINT) -> BackupError:
+def _refusal(path: Path, what: str, mark: OwnerMark, hint: str = _HINT) -> BackupError:
     return ConfigurationError(
         f"this directory holds {printable(what)} on {printable(mark.host)}",
         where=path.parent,
@@ -240,7 +240,7 @@ def _refusal(path: Path, what: str, mark: Mark, hint: str = _HINT) -> BackupErro
     )
 
 
-def _write(path: Path, mark: Mark, files: Files | None) -> None:
+def _write(path: Path, mark: OwnerMark, files: Files | None) -> None:
     if files is None:
         return
     data = FORM.encode(asdict(mark))
@@ -257,7 +257,7 @@ def _bytes_of(path: Path) -> bytes | None:
         return None
 
 
-def _read(path: Path) -> Mark | None:
+def _read(path: Path) -> OwnerMark | None:
     """Return what the mark at *path* says, None if there is none.
 
     Raises UnreadableError; see _illegible.
@@ -279,8 +279,8 @@ def _illegible(path: Path, error: UnreadableError) -> IntegrityError:
     return IntegrityError(what, where=path, hint=hint)
 
 
-def _decode(table: Table) -> Mark:
-    return Mark(
+def _decode(table: Table) -> OwnerMark:
+    return OwnerMark(
         key=table.text("key"),
         host=table.text("host"),
         filestorage=str(table.path("filestorage")),

@@ -19,8 +19,8 @@ from collective.recipe.backup.filestorage.format import (
     RECORD,
     TRANSACTION,
     UNDONE,
-    Header,
     Record,
+    TransactionHeader,
 )
 from collective.recipe.backup.filestorage.index import PREFIX, start_of_entries
 from collective.recipe.backup.model import Oid
@@ -89,7 +89,7 @@ def _last_records(read: Read, end: int) -> Iterator[tuple[Oid, int]]:
         begin = end - length - LENGTH.size
         if begin < MAGIC_SIZE:
             raise _UnbelievableError
-        header = Header.unpack(_exactly(read, begin, TRANSACTION.size))
+        header = TransactionHeader.unpack(_exactly(read, begin, TRANSACTION.size))
         if header.length != length or header.status not in COMPLETE or not header.fits:
             raise _UnbelievableError
         last, end = end - LENGTH.size, begin

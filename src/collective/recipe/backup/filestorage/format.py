@@ -117,7 +117,7 @@ class Record(NamedTuple):
         return self.transaction == begin and self.data + (self.size or LENGTH.size) <= end
 
 
-class Header(NamedTuple):
+class TransactionHeader(NamedTuple):
     """The fields of a transaction's first 23 bytes; *texts* is the length of the three texts."""
 
     tid: Tid
@@ -126,7 +126,7 @@ class Header(NamedTuple):
     texts: int
 
     @classmethod
-    def unpack(cls, data: bytes | memoryview) -> Header:
+    def unpack(cls, data: bytes | memoryview) -> TransactionHeader:
         """Return the header at the begin of *data*."""
         tid, length, status, *texts = TRANSACTION.unpack_from(data)
         return cls(tid, length, status, sum(texts))

@@ -20,8 +20,8 @@ from collective.recipe.backup.filestorage.format import (
     RECORD,
     TRANSACTION,
     UNDONE,
-    Header,
     Record,
+    TransactionHeader,
     repetition,
 )
 from collective.recipe.backup.times import ZERO_TID, Tid
@@ -68,7 +68,7 @@ class Framing:
         self._size = MAGIC_SIZE  # of what comes next
         self._read: Callable[[memoryview, int], None] = self._magic  # what reads it
         self._in_order = True  # or proved to be no damage; see tids
-        self._header: Header
+        self._header: TransactionHeader
         self._current: Record
 
     def resume(self, end: int, tid: Tid | None) -> None:
@@ -117,7 +117,7 @@ class Framing:
         self._expect(TRANSACTION.size, self._transaction)
 
     def _transaction(self, data: memoryview, offset: int) -> None:
-        self._header = header = Header.unpack(data)
+        self._header = header = TransactionHeader.unpack(data)
         if header.flaw:
             raise self._damaged(offset, header.flaw)
         if self.tid is not None and header.tid <= self.tid:

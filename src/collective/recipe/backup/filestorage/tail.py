@@ -25,7 +25,7 @@ from collective.recipe.backup.filestorage.format import (
     RECORD,
     SMALLEST,
     TRANSACTION,
-    Header,
+    TransactionHeader,
 )
 from collective.recipe.backup.times import Tid
 
@@ -39,7 +39,7 @@ DAMAGE_HINT = (
 )
 
 _SECOND_LOOK = 0.05
-_ZEROS = Header.unpack(bytes(TRANSACTION.size))
+_ZEROS = TransactionHeader.unpack(bytes(TRANSACTION.size))
 _STEP = 1 << 20
 _TID_SIZE = 8
 # a length below 2 ** 40; only what follows its first byte is looked ahead at, as it may be a
@@ -77,7 +77,7 @@ def _look(descriptor: int, begin: int, after: Tid) -> str | None:
     start = os.pread(descriptor, TRANSACTION.size, begin)
     if size - begin < SMALLEST or len(start) < TRANSACTION.size:
         return NONE if size == begin else CUT_SHORT
-    header = Header.unpack(start)
+    header = TransactionHeader.unpack(start)
     end = begin + header.length + LENGTH.size
     if header.fits and _length_at(descriptor, end - LENGTH.size) == header.length:
         return _after_whole(descriptor, header, begin, after)
@@ -86,7 +86,7 @@ def _look(descriptor: int, begin: int, after: Tid) -> str | None:
     return WRITING if header.status == BEING_WRITTEN else CUT_SHORT
 
 
-def _after_whole(descriptor: int, header: Header, begin: int, after: Tid) -> str | None:
+def _after_whole(descriptor: int, header: TransactionHeader, begin: int, after: Tid) -> str | None:
     """Judge a transaction that has all its bytes."""
     if header.status != BEING_WRITTEN:
         if header.flaw:
@@ -96,7 +96,7 @@ def _after_whole(descriptor: int, header: Header, begin: int, after: Tid) -> str
     return WRITING
 
 
-def _refuse_last(descriptor: int, header: Header, begin: int) -> None:
+def _refuse_last(descriptor: int, header: TransactionHeader, begin: int) -> None:
     """Raise _Damage if the last transaction began here and was written to its end.
 
     Zeros do not say so: after a power cut they stand where nothing had reached the disk.
@@ -134,7 +134,9 @@ def _candidates(descriptor: int, begin: int) -> Iterator[int]:
 
 def _is_complete(descriptor: int, begin: int, after: bytes) -> bool:
     """Tell whether a whole transaction with a data record of its own stands at *begin*."""
-    header = Header.unpack(os.pread(descriptor, TRANSACTION.size, begin).ljust(23, b"\0"))
+    header = TransactionHeader.unpack(
+        os.pread(descriptor, TRANSACTION.size, begin).ljust(23, b"\0")
+    )
     return (
         header.flaw == ""
         and header.tid > after
@@ -143,7 +145,7 @@ def _is_complete(descriptor: int, begin: int, after: bytes) -> bool:
     )
 
 
-def _first_record_agrees(descriptor: int, header: Header, begin: int) -> bool | None:
+def _first_record_agrees(descriptor: int, header: TransactionHeader, begin: int) -> bool | None:
     """Tell whether the first data record has the tid of the transaction; None if there is none.
 
     Its offset is not compared: bytes may have been lost or put in somewhere before.

@@ -27,7 +27,7 @@ logger = logging.getLogger("backup")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
+class OpenedSite:
     """What was there: current objects, records of all revisions, and blobs with their bytes.
 
     A blob that a transaction has two records of, as those of Plone do, is one.
@@ -39,7 +39,7 @@ class Opened:
     blob_bytes: int
 
 
-def open_everything(filestorage: Path, blobstorage: Path | None, progress: Progress) -> Opened:
+def open_everything(filestorage: Path, blobstorage: Path | None, progress: Progress) -> OpenedSite:
     """Load every record and open every blob that one names.
 
     Raises IntegrityError that says which cannot be.
@@ -70,7 +70,7 @@ class _Opening:
         self._opened: set[BlobId] = set()
         """The blobs of one transaction."""
 
-    def all(self, progress: Progress, size: int) -> Opened:
+    def all(self, progress: Progress, size: int) -> OpenedSite:
         path = Path(self._storage.getName())
         with (
             progress.phase("opening every record", size) as advance,
@@ -82,7 +82,7 @@ class _Opening:
                 for record in transaction:
                     self._open(record, path)
                     advance(RECORD.size + len(record.data or b""))
-        return Opened(
+        return OpenedSite(
             objects=len(self._storage),
             records=self._records,
             blobs=self._blobs,

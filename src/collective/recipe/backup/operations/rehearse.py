@@ -23,7 +23,7 @@ from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import Problem, RestorePoint, Source
 from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.course import Account, course
-from collective.recipe.backup.operations.opening import Opened, open_everything
+from collective.recipe.backup.operations.opening import OpenedSite, open_everything
 from collective.recipe.backup.operations.remembering import Spoilt, read_with
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.progress import Advance, PhaseManager, Progress
@@ -71,7 +71,7 @@ class Rehearsed:
     source: Source
     choice: Choice
     size: int = 0
-    opened: Opened | None = None
+    opened: OpenedSite | None = None
     problem: IntegrityError | None = None
     seconds: float = 0.0
     opening: float = 0.0

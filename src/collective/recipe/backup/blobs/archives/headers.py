@@ -62,7 +62,7 @@ class Type(Enum):
     GNU_LABEL = b"V"
 
 
-class Header(NamedTuple):
+class TarHeader(NamedTuple):
     """One header; *mtime* is in seconds."""
 
     type: Type
@@ -106,7 +106,7 @@ class Header(NamedTuple):
         return b"%b%06o\0 %b" % (block[:148], sum(block), block[156:])
 
 
-def decode(block: bytes) -> Header:
+def decode(block: bytes) -> TarHeader:
     """Return what a block says.  Raises ValueError if it is no header."""
     if len(block) != BLOCK_SIZE:
         raise ValueError("it is cut short")
@@ -124,7 +124,7 @@ def decode(block: bytes) -> Header:
         raise ValueError(f"a member of the unknown type {kind!r}") from None
     if found is Type.OLD_FILE and name.endswith(b"/"):
         found = Type.DIRECTORY
-    return Header(
+    return TarHeader(
         type=found,
         name=name,
         size=_size(size),
@@ -146,12 +146,12 @@ def extended(records: Mapping[bytes, bytes], kind: Type = Type.EXTENDED) -> byte
 
 @lru_cache(maxsize=8)  # nearly all have records of the same length
 def _extended_header(kind: Type, size: int) -> bytes:
-    return Header(kind, b"././@PaxHeader", size).encode()
+    return TarHeader(kind, b"././@PaxHeader", size).encode()
 
 
 def _long_name(kind: Type, name: bytes) -> bytes:
     data = name + b"\0"
-    return Header(kind, b"././@LongLink", len(data)).encode() + data + padding(len(data))
+    return TarHeader(kind, b"././@LongLink", len(data)).encode() + data + padding(len(data))
 
 
 def _record(key: bytes, value: bytes) -> bytes:

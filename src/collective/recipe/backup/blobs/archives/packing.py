@@ -9,14 +9,14 @@ from pathlib import Path
 
 from collective.recipe.backup.blobs.archives.headers import (
     BLOCK_SIZE,
-    Header,
+    TarHeader,
     Type,
     extended,
     padding,
     show_time,
 )
 from collective.recipe.backup.blobs.archives.owners import group_name, user_name
-from collective.recipe.backup.blobs.archives.seal import Mark
+from collective.recipe.backup.blobs.archives.seal import ArchiveMark
 from collective.recipe.backup.blobs.archives.sources import LeftOut, Sources
 from collective.recipe.backup.blobs.copied import NAMED, Left
 from collective.recipe.backup.blobs.foreign import Foreign
@@ -51,7 +51,7 @@ class Packing:
         self._advance = advance
         self._made: list[str] = []
 
-    def pieces(self, mark: Mark, entries: Iterable[Entry]) -> Iterator[bytes]:
+    def pieces(self, mark: ArchiveMark, entries: Iterable[Entry]) -> Iterator[bytes]:
         """Yield an archive of *entries*, without its seal.  Raises NotAtOnce: see Sources."""
         yield extended({b"comment": mark.encode()}, Type.GLOBAL)
         yield _header("", Type.DIRECTORY, self._sources.roots[0].stat())
@@ -139,7 +139,7 @@ def _header(path: str, kind: Type, status: os.stat_result, link: str = "") -> by
     if kind is Type.DIRECTORY and path:
         name += b"/"
     seconds, rest = divmod(status.st_mtime_ns, _SECOND)
-    header = Header(
+    header = TarHeader(
         type=kind,
         name=name,
         size=status.st_size if kind is Type.FILE else 0,

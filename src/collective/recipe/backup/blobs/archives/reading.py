@@ -16,10 +16,10 @@ from enum import Enum
 
 from collective.recipe.backup.blobs.archives import gnu, headers
 from collective.recipe.backup.blobs.archives.gnu import Dumpdir, show
-from collective.recipe.backup.blobs.archives.headers import BLOCK_SIZE, Header, Type
+from collective.recipe.backup.blobs.archives.headers import BLOCK_SIZE, TarHeader, Type
 from collective.recipe.backup.blobs.archives.names import Archive
 from collective.recipe.backup.blobs.archives.owners import group_id, user_id
-from collective.recipe.backup.blobs.archives.seal import Mark, parse_mark
+from collective.recipe.backup.blobs.archives.seal import ArchiveMark, parse_mark
 from collective.recipe.backup.blobs.archives.stored import (
     PIECE_SIZE,
     Seeking,
@@ -144,7 +144,7 @@ def glances(archive: Archive) -> Iterator[Member]:
             yield member
 
 
-def mark_of(archive: Archive) -> Mark | None:
+def mark_of(archive: Archive) -> ArchiveMark | None:
     """Return what the begin of *archive* says, None if it is not ours; raises as members."""
     with (
         explaining(archive),
@@ -182,7 +182,7 @@ class Reader:
 
     def __init__(self, stream: Stream, *, sealed: bool) -> None:
         self.stream = stream
-        self.mark: Mark | None = None
+        self.mark: ArchiveMark | None = None
         self._is_empty = True
         self._sealed = sealed
         self._content = Content(stream, b"", 0)
@@ -206,7 +206,7 @@ class Reader:
             if not self._take(header, extras):
                 return self._member(header, extras)
 
-    def _header(self) -> Header | None:
+    def _header(self) -> TarHeader | None:
         block = self.stream.read(BLOCK_SIZE)
         if not block:
             raise ValueError("its end is missing")
@@ -229,7 +229,7 @@ class Reader:
             if size > allowed or any(piece):
                 raise ValueError("something follows its end, so it was no end")
 
-    def _take(self, header: Header, extras: Extras) -> bool:
+    def _take(self, header: TarHeader, extras: Extras) -> bool:
         """Note what belongs to the next header; False if this is the header of a member."""
         if header.type is Type.EXTENDED:
             limit = gnu.SIZE_LIMIT  # GNU tar's POSIX format puts lists of directories there
@@ -250,7 +250,7 @@ class Reader:
         if self.mark and not self._sealed:
             raise ValueError("its seal is missing or damaged")
 
-    def _member(self, header: Header, extras: Extras) -> Member:
+    def _member(self, header: TarHeader, extras: Extras) -> Member:
         records = extras.records
         name = records.get(_PATH, extras.name or header.name)
         what = _WHAT.get(header.type)
@@ -293,7 +293,9 @@ def _link(what: What, text: bytes) -> str:
     return os.fsdecode(text) if what is What.SYMBOLIC_LINK else ""
 
 
-def _status(header: Header, records: dict[bytes, bytes], what: What, size: int) -> os.stat_result:
+def _status(
+    header: TarHeader, records: dict[bytes, bytes], what: What, size: int
+) -> os.stat_result:
     """Return what os.stat would say of the member; its owner is the one that is meant here."""
     time = headers.parse_time(records[_TIME]) if _TIME in records else header.mtime * _SECOND
     seconds = time // _SECOND

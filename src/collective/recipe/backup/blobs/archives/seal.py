@@ -20,7 +20,7 @@ _MARK = re.compile(
 _GZIP = b"\x1f\x8b\x08\x10\0\0\0\0\0\xff", b"\0\x03\0" + bytes(8)
 
 
-class Mark(NamedTuple):
+class ArchiveMark(NamedTuple):
     """What the begin of an archive of ours says: *after* which one it is to be unpacked.
 
     *stamp* is that of a full archive whose name may become a number.
@@ -36,13 +36,13 @@ class Mark(NamedTuple):
         return f"collective.recipe.backup 1 {rest}".encode("ascii")
 
 
-def parse_mark(comment: bytes) -> Mark | None:
+def parse_mark(comment: bytes) -> ArchiveMark | None:
     """Return the mark that a comment is, None if it is another's."""
     found = _MARK.fullmatch(comment)
     if not found:
         return None
     stamp, after = (each.decode("ascii") if each else None for each in found.groups())
-    return Mark(after, stamp)
+    return ArchiveMark(after, stamp)
 
 
 def seal(digest: str, *, compressed: bool) -> bytes:

@@ -44,7 +44,7 @@ class NotAtOnce(Exception):  # noqa: N818  likewise
         self.why = why
 
 
-class Opened(NamedTuple):
+class OpenFile(NamedTuple):
     """An open file: its *descriptor*, its *status*, and its bytes in *pieces*, once."""
 
     descriptor: int
@@ -73,7 +73,7 @@ class Sources:
                 return root, _looked_at(root, path)
         return self.roots[-1], _looked_at(self.roots[-1], path)
 
-    def opened(self, entry: Entry) -> Opened:
+    def opened(self, entry: Entry) -> OpenFile:
         """Open the file of *entry*; who gets it closes it.  Links are not followed.
 
         Its bytes are all there as far as can be known now.  What ends early is looked at once
@@ -88,7 +88,7 @@ class Sources:
         except CannotReadError as error:
             raise LeftOut(from_os_error(error, "cannot be read", entry.path)) from error
 
-    def _opened(self, entry: Entry, size: int | None) -> Opened:
+    def _opened(self, entry: Entry, size: int | None) -> OpenFile:
         place, descriptor = self._open(entry)
         try:
             status = os.fstat(descriptor)
@@ -97,7 +97,7 @@ class Sources:
             if size is not None and size != status.st_size and entry.kind is Kind.BLOB:
                 raise CutShortError.of(place, size, status.st_size)
             reading = _Reading(descriptor, place, status.st_size, entry.kind is Kind.BLOB)
-            return Opened(descriptor, status, self._pieces(reading))
+            return OpenFile(descriptor, status, self._pieces(reading))
         except BaseException:
             os.close(descriptor)
             raise

@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from collective.recipe.backup.blobs.archives.names import Archive, find_archives
 from collective.recipe.backup.blobs.archives.packing import Packing
-from collective.recipe.backup.blobs.archives.seal import Mark, seal
+from collective.recipe.backup.blobs.archives.seal import ArchiveMark, seal
 from collective.recipe.backup.blobs.archives.sources import NotAtOnce, Sources
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.copying import How
@@ -75,7 +75,7 @@ def write_full(  # noqa: PLR0913  files and progress come from outside, as every
         if supply.marker:
             marker = Entry(MARKER, Kind.MARKER)
             entries = chain([marker], (entry for entry in entries if entry.path != MARKER))
-        _write(archive, packing.pieces(Mark(None, stamp), entries), files, source)
+        _write(archive, packing.pieces(ArchiveMark(None, stamp), entries), files, source)
         return packing
 
     with progress.phase("blobs", 0, "files") as advance:
@@ -127,7 +127,7 @@ def write_delta(
     def write(sources: Sources, advance: Advance) -> Packing:
         packing = Packing(sources, advance)
         wanted = _entries(sources.roots[0], next(rounds))
-        pieces = packing.pieces(Mark(before[-1].key), wanted)
+        pieces = packing.pieces(ArchiveMark(before[-1].key), wanted)
         _write(archive, pieces, files, sources.roots[0])
         return packing
 

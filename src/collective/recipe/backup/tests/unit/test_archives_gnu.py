@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from collective.recipe.backup.blobs.archives.gnu import Dumpdir
-from collective.recipe.backup.blobs.archives.headers import Header, Type, padding
+from collective.recipe.backup.blobs.archives.headers import TarHeader, Type, padding
 from collective.recipe.backup.blobs.archives.verify import is_ours, missing
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.tests.archived import (
@@ -324,7 +324,9 @@ def archive(*members):
     for kind, name, data in members:
         link = data if kind is Type.SYMBOLIC_LINK else b""
         body = b"" if link else data
-        parts.append(Header(kind, name, len(body), link=link).encode() + body + padding(len(body)))
+        parts.append(
+            TarHeader(kind, name, len(body), link=link).encode() + body + padding(len(body))
+        )
     return b"".join(parts) + bytes(1024)
 
 

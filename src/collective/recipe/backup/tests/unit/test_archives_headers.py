@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from collective.recipe.backup.blobs.archives.headers import (
     BLOCK_SIZE,
     NAME_SIZE,
-    Header,
+    TarHeader,
     Type,
     decode,
     extended,
@@ -25,7 +25,7 @@ NAMES = st.binary(min_size=1, max_size=NAME_SIZE).filter(lambda name: b"\0" not 
 
 @given(
     st.builds(
-        Header,
+        TarHeader,
         type=st.sampled_from([Type.FILE, Type.DIRECTORY, Type.SYMBOLIC_LINK, Type.HARD_LINK]),
         name=NAMES,
         size=NUMBERS,
@@ -46,7 +46,7 @@ def test_a_header_is_read_as_it_was_written(header):
 
 @given(
     st.builds(
-        Header,
+        TarHeader,
         type=st.just(Type.FILE),
         name=NAMES,
         size=NUMBERS,
@@ -66,7 +66,7 @@ def test_python_reads_the_same(header):
 
 
 def test_a_name_that_is_too_long_comes_before():
-    blocks = Header(Type.SYMBOLIC_LINK, b"n" * 101, link=b"l" * 300).encode()
+    blocks = TarHeader(Type.SYMBOLIC_LINK, b"n" * 101, link=b"l" * 300).encode()
     assert len(blocks) == 5 * BLOCK_SIZE
     assert decode(blocks[:512]).type is Type.GNU_LONG_NAME
     assert blocks[512:1024].rstrip(b"\0") == b"n" * 101
@@ -77,7 +77,7 @@ def test_a_name_that_is_too_long_comes_before():
 def test_a_prefix_is_part_of_the_name_but_not_where_gnu_keeps_times():
     theirs = tarfile.TarInfo("d" * 90 + "/" + "f" * 90)
     assert decode(theirs.tobuf(tarfile.USTAR_FORMAT)).name == theirs.name.encode()
-    block = bytearray(Header(Type.FILE, b"name").encode())
+    block = bytearray(TarHeader(Type.FILE, b"name").encode())
     block[257:265] = b"ustar  \0"
     block[345:357] = b"15300655253\0"
     block[148:156] = b" " * 8
@@ -86,13 +86,13 @@ def test_a_prefix_is_part_of_the_name_but_not_where_gnu_keeps_times():
 
 
 def test_before_there_were_types_a_directory_was_a_name_with_a_slash():
-    assert decode(Header(Type.OLD_FILE, b"./a/").encode()).type is Type.DIRECTORY
-    assert decode(Header(Type.OLD_FILE, b"./a").encode()).type is Type.OLD_FILE
+    assert decode(TarHeader(Type.OLD_FILE, b"./a/").encode()).type is Type.DIRECTORY
+    assert decode(TarHeader(Type.OLD_FILE, b"./a").encode()).type is Type.OLD_FILE
 
 
 @pytest.mark.parametrize("offset", range(0, BLOCK_SIZE, 7))
 def test_a_damaged_header_is_no_header(offset):
-    block = bytearray(Header(Type.FILE, b"name", 7, user=b"user").encode())
+    block = bytearray(TarHeader(Type.FILE, b"name", 7, user=b"user").encode())
     block[offset] ^= 0x11
     with pytest.raises(ValueError, match=r"checksum|number"):
         decode(bytes(block))
@@ -101,8 +101,8 @@ def test_a_damaged_header_is_no_header(offset):
 @pytest.mark.parametrize(
     ("header", "why"),
     [
-        (Header(Type.FILE, b"name", -1), "negative"),
-        (Header(Type.FILE, b"name")._replace(size=-(2**40)), "negative"),
+        (TarHeader(Type.FILE, b"name", -1), "negative"),
+        (TarHeader(Type.FILE, b"name")._replace(size=-(2**40)), "negative"),
     ],
 )
 def test_what_cannot_be_is_damage(header, why):
@@ -112,7 +112,7 @@ def test_what_cannot_be_is_damage(header, why):
 
 def test_a_block_that_is_cut_short_is_damage():
     with pytest.raises(ValueError, match="cut short"):
-        decode(Header(Type.FILE, b"name").encode()[:511])
+        decode(TarHeader(Type.FILE, b"name").encode()[:511])
 
 
 KEYS = st.binary(min_size=1, max_size=30).filter(lambda key: not set(key) & set(b"=\n"))

@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from collective.recipe.backup.blobs.archives.headers import Header, Type, extended, padding
+from collective.recipe.backup.blobs.archives.headers import TarHeader, Type, extended, padding
 from collective.recipe.backup.blobs.archives.verify import is_ours, missing
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.errors import BackupError, IntegrityError
@@ -317,7 +317,7 @@ FILE = Type.FILE
 
 
 def member(name: bytes, data: bytes = b"", kind: Type = FILE, link: bytes = b"") -> bytes:
-    return Header(kind, name, len(data), link=link).encode() + data + padding(len(data))
+    return TarHeader(kind, name, len(data), link=link).encode() + data + padding(len(data))
 
 
 class TestHostile:
@@ -433,12 +433,12 @@ class TestHostile:
         self.refused(hostile, "'b'", member(b"a"), member(b"b", b"data", Type.HARD_LINK, link=b"a"))
 
     def test_sizes_beyond_the_end(self, hostile):
-        self.refused(hostile, "'a' is cut short", Header(FILE, b"a", 2**50).encode())
-        self.refused(hostile, "a", Header(Type.EXTENDED, b"a", 2**50).encode())
-        self.refused(hostile, "a", Header(Type.GNU_LONG_NAME, b"a", 2**50).encode())
+        self.refused(hostile, "'a' is cut short", TarHeader(FILE, b"a", 2**50).encode())
+        self.refused(hostile, "a", TarHeader(Type.EXTENDED, b"a", 2**50).encode())
+        self.refused(hostile, "a", TarHeader(Type.GNU_LONG_NAME, b"a", 2**50).encode())
 
     def test_privileges_are_not_restored(self, hostile):
-        archive = Header(FILE, b"a", mode=0o6755).encode() + bytes(1024)
+        archive = TarHeader(FILE, b"a", mode=0o6755).encode() + bytes(1024)
         hostile.planned(FIRST).path.write_bytes(archive)
         target, _copied = hostile.restored()
         assert (target / "a").stat().st_mode & 0o7777 == 0o755
