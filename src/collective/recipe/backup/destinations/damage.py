@@ -44,7 +44,7 @@ FORGOTTEN = "what verify found of the newest chain cannot be read"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class DamageFinding:
     """What was found of one restore point, and when."""
 
     found: datetime
@@ -63,7 +63,7 @@ class Look:
     *loaded* tells whether the records of those were loaded as well.
     """
 
-    findings: Mapping[str, Finding]
+    findings: Mapping[str, DamageFinding]
     read: Collection[str] = ()
     loaded: bool = False
 
@@ -75,7 +75,7 @@ class Memory:
     *forgotten* are stamps of which it is lost whether anything was found; None: all of them.
     """
 
-    findings: Mapping[str, Finding]
+    findings: Mapping[str, DamageFinding]
     forgotten: Collection[str] | None = ()
 
     def __bool__(self) -> bool:
@@ -139,11 +139,11 @@ def remember(directory: Path, look: Look, stamps: Collection[str], files: Files)
     return now
 
 
-def _is_disproved(stamp: str, finding: Finding, look: Look) -> bool:
+def _is_disproved(stamp: str, finding: DamageFinding, look: Look) -> bool:
     return stamp in look.read and (look.loaded or not finding.inherited)
 
 
-def _joined(before: Finding | None, now: Finding) -> Finding:
+def _joined(before: DamageFinding | None, now: DamageFinding) -> DamageFinding:
     """Return what is known after *now*; what is stored damaged weighs more."""
     if before is None or (before.inherited and not now.inherited):
         return now
@@ -211,8 +211,8 @@ def _decode(table: Table) -> Memory:
     )
 
 
-def _finding(table: Table) -> Finding:
-    return Finding(
+def _finding(table: Table) -> DamageFinding:
+    return DamageFinding(
         found=table.moment("found"),
         inherited=table.flag("inherited"),
         what=table.text("what"),

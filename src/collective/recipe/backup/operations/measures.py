@@ -10,7 +10,7 @@ from collective.recipe.backup.config import Config
 from collective.recipe.backup.metrics import Sample, render
 from collective.recipe.backup.operations.passing import in_passing
 from collective.recipe.backup.operations.run import Run
-from collective.recipe.backup.operations.status import Severity, Status
+from collective.recipe.backup.operations.status import Status, StatusSeverity
 
 _Value = tuple[str, dict[str, str], float]
 """A metric, the labels besides the part, and the value."""
@@ -63,6 +63,6 @@ def _of_the_rest(status: Status) -> Iterator[_Value]:
     for room in status.rooms:
         yield "free_bytes", {"path": str(room.path)}, room.free
         yield "size_bytes", {"path": str(room.path)}, room.size
-    for severity in (Severity.WARNING, Severity.CRITICAL):
+    for severity in (StatusSeverity.WARNING, StatusSeverity.CRITICAL):
         count = sum(finding.severity is severity for finding in status.findings)
         yield "findings", {"severity": severity.name.lower()}, count

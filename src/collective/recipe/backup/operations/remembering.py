@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from collective.recipe.backup.destinations import Destination, damage
-from collective.recipe.backup.destinations.damage import Finding, Look
+from collective.recipe.backup.destinations.damage import DamageFinding, Look
 from collective.recipe.backup.errors import BackupError, from_os_error, printable
 from collective.recipe.backup.model import Problem, RestorePoint
 from collective.recipe.backup.operations.run import Run
@@ -28,7 +28,7 @@ class Spoilt:
         self._run = run
         self._destination = destination
         self._needs: Callable[[str], Iterable[str]] | None = None
-        self._findings: dict[str, Finding] = {}
+        self._findings: dict[str, DamageFinding] = {}
         self._concerned: set[str] = set()
         self._others = False
 
@@ -51,7 +51,7 @@ class Spoilt:
             return
         where = Path(problem.where).name
         for stamp in stamps:
-            finding = Finding(
+            finding = DamageFinding(
                 found=self._run.now,
                 what=printable(problem.what if where == stamp else f"{where}: {problem.what}"),
                 inherited=problem.inherited,

@@ -46,7 +46,7 @@ PROOFS = ("verify", "rehearse")
 """Verbs that look whether restore points are whole."""
 
 
-class Severity(enum.IntEnum):
+class StatusSeverity(enum.IntEnum):
     """How bad a finding is, as Nagios counts."""
 
     OK = 0
@@ -56,10 +56,10 @@ class Severity(enum.IntEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class StatusFinding:
     """Something to complain of."""
 
-    severity: Severity
+    severity: StatusSeverity
     what: str
 
 
@@ -115,7 +115,7 @@ class Status:
     died: Sequence[Record] = ()
     replaced: Sequence[Path] = ()
     withheld: str = ""
-    findings: Sequence[Finding] = field(default=())
+    findings: Sequence[StatusFinding] = field(default=())
 
     @property
     def ended(self) -> Sequence[Record]:
@@ -133,9 +133,9 @@ class Status:
         return {record.verb: record for record in self.ended if record.outcome == history.DONE}
 
     @property
-    def severity(self) -> Severity:
+    def severity(self) -> StatusSeverity:
         """The worst of the findings."""
-        return max((finding.severity for finding in self.findings), default=Severity.OK)
+        return max((finding.severity for finding in self.findings), default=StatusSeverity.OK)
 
     def after(self, record: Record) -> Status:
         """Return the same with one more run, which has ended."""
@@ -259,7 +259,7 @@ def _under_way(run: Run, records: Iterable[Record]) -> str:
     return ""
 
 
-def _replaced(journal: Path) -> tuple[list[Path], list[Finding]]:
+def _replaced(journal: Path) -> tuple[list[Path], list[StatusFinding]]:
     """Return what a restore replaced, and what is wrong about that."""
     try:
         if not swap.is_pending(journal):
@@ -268,13 +268,13 @@ def _replaced(journal: Path) -> tuple[list[Path], list[Finding]]:
         what = f"{name} was broken off in the middle: run it again, which finishes it"
     except IntegrityError as error:
         what = str(error)
-    return [], [Finding(severity=Severity.CRITICAL, what=what)]
+    return [], [StatusFinding(severity=StatusSeverity.CRITICAL, what=what)]
 
 
 # what is wrong about it
 
 
-def _findings(run: Run, found: Status) -> Iterator[Finding]:
+def _findings(run: Run, found: Status) -> Iterator[StatusFinding]:
     yield from _of_clocks(found)
     for lost in whereabouts.gone(run):
         if lost.unmounted:
@@ -286,25 +286,25 @@ def _findings(run: Run, found: Status) -> Iterator[Finding]:
     for record in found.newest.values():
         yield from _of_run(record, found)
     for record in found.died:
-        yield Finding(
+        yield StatusFinding(
             severity=_weight(record, exit_code=None),
             what=f"the {record.verb} of {stamp(record.started)} died"
             + (", and none follows since then" if record.verb == FOLLOW else ""),
         )
 
 
-def _of_history(directory: Path) -> Iterator[Finding]:
+def _of_history(directory: Path) -> Iterator[StatusFinding]:
     """Complain of a history that may hide how the last run ended."""
     flaw = history.flaw(directory)
     if flaw:
-        yield Finding(
-            severity=Severity.WARNING,
+        yield StatusFinding(
+            severity=StatusSeverity.WARNING,
             what="the history does not say how the last run ended: "
             f"{printable(str(directory / history.NAME))}: {flaw}",
         )
 
 
-def _of_clocks(found: Status) -> Iterator[Finding]:
+def _of_clocks(found: Status) -> Iterator[StatusFinding]:
     """Complain of a time that is later than now, and of what stays because of such a doubt."""
     told = [(record.started, f"the {record.verb}") for record in found.newest.values()]
     told += [
@@ -314,19 +314,19 @@ def _of_clocks(found: Status) -> Iterator[Finding]:
     ]
     latest, what = max(told, default=(found.now, ""))
     if latest > found.now + DIFFERENT_CLOCKS:
-        yield Finding(
-            severity=Severity.WARNING,
+        yield StatusFinding(
+            severity=StatusSeverity.WARNING,
             what=f"{what} of {stamp(latest)} is later than now: the clock was ahead then, "
             "or is behind",
         )
     if found.withheld:
-        yield Finding(
-            severity=Severity.WARNING,
+        yield StatusFinding(
+            severity=StatusSeverity.WARNING,
             what=f"{found.withheld}: restore points stay that would go otherwise",
         )
 
 
-def _of_storage(run: Run, storage: Storage) -> Iterator[Finding]:
+def _of_storage(run: Run, storage: Storage) -> Iterator[StatusFinding]:
     options = run.config.options
     where = "" if storage.source.name == MAIN else f" of storage {storage.source.name}"
     age = storage.age(run.now)
@@ -339,8 +339,8 @@ def _of_storage(run: Run, storage: Storage) -> Iterator[Finding]:
             f"more than {limit}"
         )
     if storage.forgotten:
-        yield Finding(
-            severity=Severity.WARNING,
+        yield StatusFinding(
+            severity=StatusSeverity.WARNING,
             what=f"{FORGOTTEN}{where}: any of {storage.forgotten} restore points may be damaged, "
             "and none is removed; run verify, which looks again",
         )
@@ -351,14 +351,14 @@ def _of_storage(run: Run, storage: Storage) -> Iterator[Finding]:
         )
 
 
-def _of_rooms(run: Run, rooms: Iterable[DiskRoom]) -> Iterator[Finding]:
+def _of_rooms(run: Run, rooms: Iterable[DiskRoom]) -> Iterator[StatusFinding]:
     for room in rooms:
         wanted = run.config.options.minimum_free.of(room.size)
         if room.free < wanted:
             yield _critical(f"{size(room.free)} are free at {room.path}, less than {size(wanted)}")
 
 
-def _of_run(record: Record, found: Status) -> Iterator[Finding]:
+def _of_run(record: Record, found: Status) -> Iterator[StatusFinding]:
     """Complain of the newest run of a verb, unless it was made good."""
     if record.outcome == history.DONE:
         return
@@ -367,8 +367,8 @@ def _of_run(record: Record, found: Status) -> Iterator[Finding]:
         return
     severity = _weight(record, record.exit_code)
     if record.outcome == history.INCOMPLETE:
-        severity = Severity.WARNING
-    yield Finding(
+        severity = StatusSeverity.WARNING
+    yield StatusFinding(
         severity=severity, what=f"the {record.verb} of {stamp(record.started)}: {record.error}"
     )
 
@@ -386,13 +386,13 @@ def _is_gone(record: Record, found: Status) -> bool:
     )
 
 
-def _weight(record: Record, exit_code: int | None) -> Severity:
+def _weight(record: Record, exit_code: int | None) -> StatusSeverity:
     """Return how bad it is that a run failed."""
     if exit_code in (Interrupted.exit_code, InUse.exit_code):
-        return Severity.WARNING
+        return StatusSeverity.WARNING
     critical = kind_of(record) == "backup" or exit_code == IntegrityError.exit_code
-    return Severity.CRITICAL if critical else Severity.WARNING
+    return StatusSeverity.CRITICAL if critical else StatusSeverity.WARNING
 
 
-def _critical(what: str) -> Finding:
-    return Finding(severity=Severity.CRITICAL, what=what)
+def _critical(what: str) -> StatusFinding:
+    return StatusFinding(severity=StatusSeverity.CRITICAL, what=what)

@@ -30,7 +30,7 @@ from collective.recipe.backup.blobs.numbered import NumberedSet
 from collective.recipe.backup.config import load, zope_parts
 from collective.recipe.backup.config.storages import additional, alternatives
 from collective.recipe.backup.destinations import damage, manifest, owners
-from collective.recipe.backup.destinations.damage import Finding, Memory
+from collective.recipe.backup.destinations.damage import DamageFinding, Memory
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage import index
@@ -492,7 +492,7 @@ def examples(directory: Path) -> dict[str, list[bytes]]:
         "mark_of_the_owner": those(backups, ".backup.owner"),
         "memory_of_damage": [
             damage._encode(
-                Memory(findings={STAMP: Finding(found=NOON, what="a block", inherited=True)})
+                Memory(findings={STAMP: DamageFinding(found=NOON, what="a block", inherited=True)})
             )
         ],
         "history_of_runs": those(backups, history.NAME),

@@ -13,7 +13,7 @@ from collective.recipe.backup.errors import DONE, IntegrityError, printable
 from collective.recipe.backup.operations.run import Run
 
 if TYPE_CHECKING:
-    from collective.recipe.backup.operations.doctor.findings import Finding
+    from collective.recipe.backup.operations.doctor.findings import DoctorFinding
 
 
 def _declare(parser: argparse.ArgumentParser) -> None:
@@ -23,15 +23,15 @@ def _declare(parser: argparse.ArgumentParser) -> None:
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.operations.doctor import examine
-    from collective.recipe.backup.operations.doctor.findings import Severity
+    from collective.recipe.backup.operations.doctor.findings import DoctorSeverity
 
     found = []
     for finding in examine(run):
         found.append(finding)
-        if not namespace.json and not (namespace.quiet and finding.severity is Severity.OK):
+        if not namespace.json and not (namespace.quiet and finding.severity is DoctorSeverity.OK):
             for line in _as_text(finding):
                 answers.say(line)
-    problems = sum(finding.severity is Severity.PROBLEM for finding in found)
+    problems = sum(finding.severity is DoctorSeverity.PROBLEM for finding in found)
     if namespace.json:
         answers.document({"good": not problems, "findings": [_as_json(it) for it in found]})
     if not problems:
@@ -42,14 +42,14 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     return error.exit_code
 
 
-def _as_text(finding: Finding) -> Iterator[str]:
+def _as_text(finding: DoctorFinding) -> Iterator[str]:
     where = f": {printable(finding.where)}" if finding.where else ""
     yield f"{finding.severity.value:<8} {finding.subject:<12} {printable(finding.what)}{where}"
     if finding.hint:
         yield f"{'':<21} {printable(finding.hint)}"
 
 
-def _as_json(finding: Finding) -> dict[str, object]:
+def _as_json(finding: DoctorFinding) -> dict[str, object]:
     return {
         "subject": finding.subject,
         "severity": finding.severity.value,

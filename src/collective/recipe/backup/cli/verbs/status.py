@@ -34,7 +34,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.operations import measures
-    from collective.recipe.backup.operations.status import Severity, status
+    from collective.recipe.backup.operations.status import StatusSeverity, status
 
     found = status(run)
     measures.write(run, found)
@@ -46,7 +46,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     else:
         for line in _as_text(found, run.restore_command):
             answers.say(line)
-    return IntegrityError.exit_code if found.severity is Severity.CRITICAL else DONE
+    return IntegrityError.exit_code if found.severity is StatusSeverity.CRITICAL else DONE
 
 
 # for people

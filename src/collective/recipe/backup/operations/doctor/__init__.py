@@ -19,18 +19,18 @@ from collective.recipe.backup.operations.doctor import (
     users,
     writers,
 )
-from collective.recipe.backup.operations.doctor.findings import Finding
+from collective.recipe.backup.operations.doctor.findings import DoctorFinding
 from collective.recipe.backup.operations.run import Run
 
 __all__ = ["examine"]
 
 
-def examine(run: Run) -> Iterator[Finding]:
+def examine(run: Run) -> Iterator[DoctorFinding]:
     """Yield what there is to say of the site and of the destination of *run*, each thing once."""
     return users.once(_found(run))
 
 
-def _found(run: Run) -> Iterator[Finding]:
+def _found(run: Run) -> Iterator[DoctorFinding]:
     yield from users.whose(run)
     for source in run.config.sources:
         yield from sites.filestorage(run, source)

@@ -12,7 +12,7 @@ from collective.recipe.backup.errors import BackupError, from_os_error
 from collective.recipe.backup.frozen import dataclass
 
 
-class Severity(enum.Enum):
+class DoctorSeverity(enum.Enum):
     """How bad a finding is: a problem is what a backup or a restore would fail at."""
 
     OK = "ok"
@@ -21,22 +21,22 @@ class Severity(enum.Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class DoctorFinding:
     """One thing that was looked at."""
 
     subject: str  # in a word or two
-    severity: Severity
+    severity: DoctorSeverity
     what: str
     where: str = ""  # a path; "": it has no place
     hint: str = ""  # how to mend it; "": nothing needs to be
     denied: bool = False  # whether it is that this user may not look or write there
 
-    def with_hint(self, hint: str) -> Finding:
+    def with_hint(self, hint: str) -> DoctorFinding:
         """Return the same with another *hint*."""
         return replace(self, hint=hint)
 
 
-class Report(list[Finding]):
+class Report(list[DoctorFinding]):
     """The findings of one subject, in the making."""
 
     def __init__(self, subject: str) -> None:
@@ -45,19 +45,19 @@ class Report(list[Finding]):
 
     def ok(self, what: str, where: str | os.PathLike[str] = "") -> None:
         """Find that something is as it should be."""
-        self._add(Severity.OK, what, where, "")
+        self._add(DoctorSeverity.OK, what, where, "")
 
     def warning(self, what: str, where: str | os.PathLike[str] = "", hint: str = "") -> None:
         """Find something that may be meant, or may become a problem."""
-        self._add(Severity.WARNING, what, where, hint)
+        self._add(DoctorSeverity.WARNING, what, where, hint)
 
     def problem(self, what: str, where: str | os.PathLike[str] = "", hint: str = "") -> None:
         """Find something that a backup or a restore fails at."""
-        self._add(Severity.PROBLEM, what, where, hint)
+        self._add(DoctorSeverity.PROBLEM, what, where, hint)
 
     def error(self, error: BackupError, where: str | os.PathLike[str] = "") -> None:
         """Find what *error* says, which *where* is of if it has no place of its own."""
-        self._add(Severity.PROBLEM, error.what, error.where or where, error.hint)
+        self._add(DoctorSeverity.PROBLEM, error.what, error.where or where, error.hint)
         if _is_denied(error):
             self[-1] = replace(self[-1], denied=True)
 
@@ -73,9 +73,11 @@ class Report(list[Finding]):
             found.__cause__ = error
             self.error(found, where)
 
-    def _add(self, severity: Severity, what: str, where: str | os.PathLike[str], hint: str) -> None:
+    def _add(
+        self, severity: DoctorSeverity, what: str, where: str | os.PathLike[str], hint: str
+    ) -> None:
         self.append(
-            Finding(
+            DoctorFinding(
                 subject=self._subject,
                 severity=severity,
                 what=what,

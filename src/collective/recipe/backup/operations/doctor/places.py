@@ -13,14 +13,14 @@ from collective.recipe.backup.files import Files, nearest
 from collective.recipe.backup.model import Place
 from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.doctor.abilities import lacking
-from collective.recipe.backup.operations.doctor.findings import Finding, Report
+from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
 from collective.recipe.backup.operations.run import Run
 
 PROBE = ".backup-doctor"
 _TRY_BY_HAND = "find out why this user cannot make and rename a file there"
 
 
-def directories(run: Run) -> Iterator[Finding]:
+def directories(run: Run) -> Iterator[DoctorFinding]:
     """Try in each directory of backups what a backup does there."""
     report = Report("places")
     lost = {each.directory: each for each in whereabouts.gone(run)}
@@ -83,7 +83,7 @@ def _try_out(report: Report, directory: Path, there: Path, files: Files) -> None
         )
 
 
-def room(run: Run) -> Iterator[Finding]:
+def room(run: Run) -> Iterator[DoctorFinding]:
     """Compare the room that is left with what a full backup takes."""
     report = Report("room")
     needs: list[Need] = []

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from collective.recipe.backup import locking
 from collective.recipe.backup.audience import audience_of
-from collective.recipe.backup.operations.doctor.findings import Finding, Report
+from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
 from collective.recipe.backup.operations.run import Run
 
 
-def readers(run: Run) -> Iterator[Finding]:
+def readers(run: Run) -> Iterator[DoctorFinding]:
     """Look for what an older release, or another program, has made more open than the site."""
     report = Report("privacy")
     places = {place.name: place for place in run.config.destinations[run.destination]}

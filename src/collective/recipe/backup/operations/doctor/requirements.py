@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 from collective.recipe.backup import process
 from collective.recipe.backup.errors import BackupError
-from collective.recipe.backup.operations.doctor.findings import Finding, Report
+from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
 from collective.recipe.backup.options import Options
 
 HOOKS = ("pre_command", "post_command", "failure_command")
 
 
-def programs(options: Options) -> Iterator[Finding]:
+def programs(options: Options) -> Iterator[DoctorFinding]:
     """Look for the programs that *options* need, and whether a shell understands the hooks."""
     report = Report("programs")
     if options.use_rsync:
@@ -48,7 +48,7 @@ def _look_at_hook(report: Report, name: str, command: str) -> None:
         report.ok(f"the shell understands {name}")
 
 
-def places_of_options(options: Options) -> Iterator[Finding]:
+def places_of_options(options: Options) -> Iterator[DoctorFinding]:
     """Look at the files and variables that *options* name."""
     report = Report("options")
     if options.metrics_file is not None:

@@ -11,13 +11,13 @@ from collective.recipe.backup.errors import explained
 from collective.recipe.backup.journal import read
 from collective.recipe.backup.model import Source
 from collective.recipe.backup.operations.caches import existing_caches
-from collective.recipe.backup.operations.doctor.findings import Finding, Report
+from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
 from collective.recipe.backup.operations.doctor.writers import LOCK_SUFFIX
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.ways import check_can_make, way_of
 
 
-def left_over(run: Run, source: Source) -> Iterator[Finding]:
+def left_over(run: Run, source: Source) -> Iterator[DoctorFinding]:
     """Look for a restore that was broken off, and for data that one has replaced."""
     report = Report("restores")
     journal = swap.journal_path(Path(os.path.realpath(source.filestorage)))
@@ -61,7 +61,7 @@ def left_over(run: Run, source: Source) -> Iterator[Finding]:
     yield from report
 
 
-def way_back(run: Run, source: Source) -> Iterator[Finding]:
+def way_back(run: Run, source: Source) -> Iterator[DoctorFinding]:
     """Find out whether a restore could put something in the place of what is live, and how."""
     report = Report("restores")
     if _only_read(source.filestorage):
@@ -93,7 +93,7 @@ def way_back(run: Run, source: Source) -> Iterator[Finding]:
     yield from report
 
 
-def caches(run: Run) -> Iterator[Finding]:
+def caches(run: Run) -> Iterator[DoctorFinding]:
     """Find the caches of ZEO clients, with which no client works after a restore back in time."""
     report = Report("restores")
     for path in sorted({*run.config.caches, *existing_caches(run)}):

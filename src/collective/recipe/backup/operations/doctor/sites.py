@@ -21,7 +21,7 @@ from collective.recipe.backup.filestorage.blobrecords import blobs
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
 from collective.recipe.backup.filestorage.records import records_of
 from collective.recipe.backup.model import BlobId, Source
-from collective.recipe.backup.operations.doctor.findings import Finding, Report
+from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.times import moment_of, stamp
 
@@ -33,7 +33,7 @@ AHEAD = 300
 """Seconds that clocks may differ."""
 
 
-def filestorage(run: Run, source: Source) -> Iterator[Finding]:
+def filestorage(run: Run, source: Source) -> Iterator[DoctorFinding]:
     """Look at the filestorage of *source*: its last part, its end and its index."""
     report = Report("filestorage")
     path = source.filestorage
@@ -127,7 +127,7 @@ def _index(path: Path) -> Path:
     return path.with_name(f"{path.name}.index")
 
 
-def blobstorage(run: Run, source: Source) -> Iterator[Finding]:
+def blobstorage(run: Run, source: Source) -> Iterator[DoctorFinding]:
     """Look whether the blobs of the last transactions of *source* are there."""
     report = Report("blobstorage")
     root = source.blobstorage

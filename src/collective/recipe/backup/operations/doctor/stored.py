@@ -17,7 +17,7 @@ from collective.recipe.backup.destinations.strangers import (
 )
 from collective.recipe.backup.errors import BackupError, ConfigurationError, printable
 from collective.recipe.backup.model import Place
-from collective.recipe.backup.operations.doctor.findings import Finding, Report
+from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
 from collective.recipe.backup.operations.remembering import FORGOTTEN
 from collective.recipe.backup.operations.run import Run
 
@@ -30,7 +30,7 @@ _NAMED = 5
 _HINT = "a full backup begins anew without it: backup --full makes one now"
 
 
-def locks(run: Run) -> Iterator[Finding]:
+def locks(run: Run) -> Iterator[DoctorFinding]:
     """Look who is at work."""
     report = Report("locks")
     directories = [run.config_path.parent, *(it.lock_directory for it in run.destinations())]
@@ -47,7 +47,7 @@ def locks(run: Run) -> Iterator[Finding]:
     yield from report
 
 
-def owners(run: Run) -> Iterator[Finding]:
+def owners(run: Run) -> Iterator[DoctorFinding]:
     """Ask whether a backup may write there, or is refused since the backups are another site's."""
     report = Report("owner")
     for destination in run.destinations():
@@ -62,7 +62,7 @@ def owners(run: Run) -> Iterator[Finding]:
     yield from report
 
 
-def restore_points(run: Run) -> Iterator[Finding]:
+def restore_points(run: Run) -> Iterator[DoctorFinding]:
     """Look at the names and sizes of what is stored, and at its stamps."""
     for destination in run.destinations():
         report = Report("backups")
@@ -75,7 +75,7 @@ def restore_points(run: Run) -> Iterator[Finding]:
         yield from report
 
 
-def not_ours(run: Run) -> Iterator[Finding]:
+def not_ours(run: Run) -> Iterator[DoctorFinding]:
     """Mention what lies among the backups and is never removed, since it is not ours."""
     report = Report("backups")
     places = run.config.destinations[run.destination]

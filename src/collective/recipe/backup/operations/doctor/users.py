@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from collective.recipe.backup.errors import printable
-from collective.recipe.backup.operations.doctor.findings import Finding, Report
+from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
 from collective.recipe.backup.operations.run import Run
 
 
@@ -25,7 +25,7 @@ def user(number: int) -> str:
         return str(number)
 
 
-def whose(run: Run) -> Iterator[Finding]:
+def whose(run: Run) -> Iterator[DoctorFinding]:
     """Say who runs this, and whose the site and its backups are."""
     report = Report("users")
     me, owners = os.geteuid(), dict(_owners(run))
@@ -60,7 +60,7 @@ def _owners(run: Run) -> Iterator[tuple[int, list[str]]]:
     yield from ((owner, list(of)) for owner, of in owners.items())
 
 
-def once(findings: Iterator[Finding]) -> Iterator[Finding]:
+def once(findings: Iterator[DoctorFinding]) -> Iterator[DoctorFinding]:
     """Yield *findings*, but each thing once: what several looks have met in common.
 
     Where this user may not look, all that lies behind that is one thing.
@@ -82,7 +82,7 @@ def _barrier(path: Path) -> Path:
     return path
 
 
-def _with_owner(finding: Finding, place: Path) -> Finding:
+def _with_owner(finding: DoctorFinding, place: Path) -> DoctorFinding:
     """Return *finding* with a hint that names who runs, and who owns *place*."""
     me = user(os.geteuid())
     try:

@@ -23,7 +23,7 @@ from pathlib import Path
 from collective.recipe.backup.errors import printable
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE, MAGICS
 from collective.recipe.backup.model import Source
-from collective.recipe.backup.operations.doctor.findings import Finding, Report
+from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
 from collective.recipe.backup.operations.doctor.users import user
 from collective.recipe.backup.smallfile import open_regular
 from collective.recipe.backup.times import pause
@@ -37,7 +37,7 @@ _SECOND_LOOK = 0.3
 """Seconds after which a file that gave way to another is closed: a pack opens the new one."""
 
 
-def at_work(source: Source, proc: Path = PROC) -> Iterator[Finding]:
+def at_work(source: Source, proc: Path = PROC) -> Iterator[DoctorFinding]:
     """Look for processes that write where *source* was, or hold its lock and write elsewhere."""
     report = Report("writers")
     place = _Place(Path(os.path.realpath(source.filestorage)))

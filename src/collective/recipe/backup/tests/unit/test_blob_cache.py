@@ -16,7 +16,7 @@ from collective.recipe.backup.blobs.marker import is_cache
 from collective.recipe.backup.config import dump
 from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.operations.doctor import examine
-from collective.recipe.backup.operations.doctor.findings import Severity
+from collective.recipe.backup.operations.doctor.findings import DoctorSeverity
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.tests.zeo import Zeo
@@ -46,9 +46,11 @@ def with_blobs_in(operated: Operated, directory: Path) -> Operated:
     return operated
 
 
-def not_well(operated: Operated) -> list[tuple[Severity, str, str]]:
+def not_well(operated: Operated) -> list[tuple[DoctorSeverity, str, str]]:
     findings = examine(operated.run("doctor"))
-    return [(it.severity, it.what, it.where) for it in findings if it.severity is not Severity.OK]
+    return [
+        (it.severity, it.what, it.where) for it in findings if it.severity is not DoctorSeverity.OK
+    ]
 
 
 def test_a_real_client_says_that_it_is_a_cache(site: Site, cache: Path) -> None:
@@ -70,7 +72,7 @@ def test_it_is_refused_by_its_live_path_before_anything_is_written(site: Site, c
 def test_the_doctor_says_so(site: Site, cache: Path) -> None:
     operated = with_blobs_in(Operated(site), cache)
     [(severity, what, where)] = not_well(operated)
-    assert (severity, where) == (Severity.PROBLEM, str(cache))
+    assert (severity, where) == (DoctorSeverity.PROBLEM, str(cache))
     assert what == "this is the blob cache of a ZEO client, and no blobstorage"
 
 
@@ -101,7 +103,7 @@ def test_what_a_configuration_of_before_has_left_among_the_blobs_is_found(site: 
 
     # beside the restore point of that time, whose blobs are not looked for under that name
     [_point, (severity, what, where)] = not_well(operated)
-    assert (severity, where) == (Severity.WARNING, str(operated.place().blobstorage))
+    assert (severity, where) == (DoctorSeverity.WARNING, str(operated.place().blobstorage))
     assert what == (
         "1 backups of blobs are from when blob_storage was a directory called blobcache; "
         "nothing removes them"

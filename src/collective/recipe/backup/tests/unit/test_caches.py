@@ -16,7 +16,7 @@ from collective.recipe.backup.cli import main
 from collective.recipe.backup.config import STANDARD, dump
 from collective.recipe.backup.config.zope_parts import Part
 from collective.recipe.backup.operations.doctor import examine
-from collective.recipe.backup.operations.doctor.findings import Severity
+from collective.recipe.backup.operations.doctor.findings import DoctorSeverity
 from collective.recipe.backup.operations.orders import Order
 from collective.recipe.backup.operations.restore import describe, restore, undo
 from collective.recipe.backup.sitebackup.databases import read_configuration
@@ -59,7 +59,7 @@ def configured(operated: Operated, *caches: Path) -> None:
     operated.config_path.write_bytes(dump(operated.config))
 
 
-def findings(operated: Operated, where: Path) -> list[tuple[Severity, str]]:
+def findings(operated: Operated, where: Path) -> list[tuple[DoctorSeverity, str]]:
     found = examine(operated.run("doctor"))
     return [(it.severity, it.what) for it in found if it.where == str(where)]
 
@@ -319,5 +319,5 @@ def test_the_doctor_names_the_caches_that_there_are_and_will_be(
     configured(operated, missing)
     for path in (cache, missing):
         [(severity, what)] = findings(operated, path)
-        assert severity is Severity.OK
+        assert severity is DoctorSeverity.OK
         assert "a ZEO client keeps its cache here" in what

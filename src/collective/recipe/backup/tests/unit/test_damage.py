@@ -16,7 +16,7 @@ import pytest
 
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.destinations import Depth, Outcome, damage
-from collective.recipe.backup.destinations.damage import Finding, Look
+from collective.recipe.backup.destinations.damage import DamageFinding, Look
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Problem, RestorePoint
@@ -568,7 +568,7 @@ OLD, NEW = "2026-03-01-12-00-00", "2026-03-02-12-00-00"
 
 def test_what_the_site_had_is_cleared_only_by_who_loads_it(tmp_path: Path) -> None:
     files = Files()
-    inherited = Finding(found=NOON, what="it does not load", inherited=True)
+    inherited = DamageFinding(found=NOON, what="it does not load", inherited=True)
     damage.remember(tmp_path, Look(findings={OLD: inherited}), [OLD], files)
     damage.remember(tmp_path, Look(findings={}, read=[OLD]), [OLD], files)
     [point] = damage.marked([made(OLD, OLD)], tmp_path)
@@ -581,8 +581,8 @@ def test_what_the_site_had_is_cleared_only_by_who_loads_it(tmp_path: Path) -> No
 
 def test_what_is_stored_damaged_weighs_more(tmp_path: Path) -> None:
     files = Files()
-    inherited = Finding(found=NOON, what="it does not load", inherited=True)
-    stored = Finding(found=NOON + timedelta(days=1), what="damaged gzip")
+    inherited = DamageFinding(found=NOON, what="it does not load", inherited=True)
+    stored = DamageFinding(found=NOON + timedelta(days=1), what="damaged gzip")
     for each in inherited, stored, inherited:
         damage.remember(tmp_path, Look(findings={OLD: each}), [OLD, NEW], files)
     assert damage.read(tmp_path).findings == {OLD: stored}

@@ -36,7 +36,7 @@ from collective.recipe.backup.operations.doctor import (
     users,
     writers,
 )
-from collective.recipe.backup.operations.doctor.findings import Finding, Severity
+from collective.recipe.backup.operations.doctor.findings import DoctorFinding, DoctorSeverity
 from collective.recipe.backup.tests.blobtrees import nobody
 from collective.recipe.backup.tests.namespaces import bind, mounted
 from collective.recipe.backup.tests.runs import NOON, Operated
@@ -52,18 +52,18 @@ def operated(site: Site) -> Operated:
     return Operated(site)
 
 
-def found(operated: Operated, **more: Any) -> list[Finding]:
+def found(operated: Operated, **more: Any) -> list[DoctorFinding]:
     return list(examine(operated.run("doctor", **more)))
 
 
-def bad(operated: Operated, **more: Any) -> list[tuple[str, Severity, str]]:
+def bad(operated: Operated, **more: Any) -> list[tuple[str, DoctorSeverity, str]]:
     """Return what is not well, and insist that each has a hint."""
-    findings = [it for it in found(operated, **more) if it.severity is not Severity.OK]
+    findings = [it for it in found(operated, **more) if it.severity is not DoctorSeverity.OK]
     assert [it for it in findings if not it.hint] == []
     return [(it.subject, it.severity, it.what) for it in findings]
 
 
-def the_only(operated: Operated, subject: str, severity: Severity, **more: Any) -> str:
+def the_only(operated: Operated, subject: str, severity: DoctorSeverity, **more: Any) -> str:
     [(its_subject, its_severity, what)] = bad(operated, **more)
     assert (its_subject, its_severity) == (subject, severity)
     return what
@@ -121,7 +121,7 @@ def test_a_site_that_may_be_elsewhere_is_doubted_by_the_doctor_and_each_backup(
     operated: Operated, caplog: pytest.LogCaptureFixture
 ) -> None:
     operated.config = replace(operated.config, doubts=("part instance is elsewhere: go there",))
-    what = the_only(operated, "filestorage", Severity.WARNING)
+    what = the_only(operated, "filestorage", DoctorSeverity.WARNING)
     assert what == "part instance is elsewhere"
     operated.backup()
     assert "part instance is elsewhere" in caplog.text
@@ -130,7 +130,7 @@ def test_a_site_that_may_be_elsewhere_is_doubted_by_the_doctor_and_each_backup(
 def test_a_lost_filestorage_is_told_once(operated: Operated) -> None:
     operated.site.filestorage.unlink()
     subjects = [(subject, severity) for subject, severity, _what in bad(operated)]
-    assert subjects == [("filestorage", Severity.PROBLEM)]
+    assert subjects == [("filestorage", DoctorSeverity.PROBLEM)]
 
 
 def test_a_transaction_that_was_cut_short(operated: Operated) -> None:
@@ -139,7 +139,7 @@ def test_a_transaction_that_was_cut_short(operated: Operated) -> None:
         begin = log.read(last.begin, 40)
     with operated.site.filestorage.open("ab") as file:
         file.write(begin)
-    what = the_only(operated, "filestorage", Severity.WARNING)
+    what = the_only(operated, "filestorage", DoctorSeverity.WARNING)
     assert what == "its last 40 bytes are no whole transaction"
 
 
@@ -154,7 +154,7 @@ def test_damage_in_the_last_part(operated: Operated, indexed: bool) -> None:
         file.seek(transaction.records + 24)  # where its first record says that it begins
         file.write(b"\xff" * 8)
     severities = {subject: severity for subject, severity, _what in bad(operated)}
-    assert severities["filestorage"] is Severity.PROBLEM
+    assert severities["filestorage"] is DoctorSeverity.PROBLEM
 
 
 def test_only_the_last_part_is_looked_into(operated: Operated, monkeypatch) -> None:
@@ -177,20 +177,20 @@ def test_an_index_of_another_filestorage(operated: Operated, tmp_path: Path) -> 
     for number in range(5):
         other.commit({"page": "x" * 100 * number})
     shutil.copy(f"{other.filestorage}.index", f"{operated.site.filestorage}.index")
-    what = the_only(operated, "filestorage", Severity.WARNING)
+    what = the_only(operated, "filestorage", DoctorSeverity.WARNING)
     assert what == "the index is not one of this filestorage"
 
 
 def test_a_transaction_of_the_future(operated: Operated) -> None:
     operated.site.commit({"page": 3}, at=operated.now + timedelta(days=400))
     operated.now += timedelta(days=370)
-    assert "in the future" in the_only(operated, "filestorage", Severity.WARNING)
+    assert "in the future" in the_only(operated, "filestorage", DoctorSeverity.WARNING)
 
 
 def test_a_blob_that_is_missing(operated: Operated) -> None:
     [blob, *_] = operated.site.blobstorage.rglob("*.blob")
     blob.unlink()
-    what = the_only(operated, "blobstorage", Severity.PROBLEM)
+    what = the_only(operated, "blobstorage", DoctorSeverity.PROBLEM)
     assert what.startswith("1 of 2 blobs of the last transactions are missing, the first is oid 0x")
 
 
@@ -204,22 +204,22 @@ def test_a_blob_that_may_not_be_read() -> None:
         [finding] = [
             it
             for it in found(operated)
-            if it.subject == "blobstorage" and it.severity is not Severity.OK
+            if it.subject == "blobstorage" and it.severity is not DoctorSeverity.OK
         ]
-        assert finding.severity is Severity.PROBLEM
+        assert finding.severity is DoctorSeverity.PROBLEM
         assert finding.what == "1 blobs of the last transactions may not be read by this user"
         assert finding.where == str(sick)
 
 
 def test_a_blobstorage_without_its_marker(operated: Operated) -> None:
     (operated.site.blobstorage / ".layout").unlink()
-    said = the_only(operated, "blobstorage", Severity.PROBLEM)
+    said = the_only(operated, "blobstorage", DoctorSeverity.PROBLEM)
     assert "ZODB takes the layout for lawn, and does not find the blobs" in said
 
 
 def test_a_blobstorage_that_is_missing(operated: Operated) -> None:
     shutil.rmtree(operated.site.blobstorage)
-    assert the_only(operated, "blobstorage", Severity.PROBLEM)
+    assert the_only(operated, "blobstorage", DoctorSeverity.PROBLEM)
 
 
 def test_a_server_at_work_is_no_finding(operated: Operated) -> None:
@@ -227,7 +227,9 @@ def test_a_server_at_work_is_no_finding(operated: Operated) -> None:
     try:
         assert bad(operated) == []
         storage.pack(time.time(), lambda *_arguments: [])
-        assert [it for it in found(operated) if it.subject == "writers"][0].severity is Severity.OK
+        assert [it for it in found(operated) if it.subject == "writers"][
+            0
+        ].severity is DoctorSeverity.OK
     finally:
         storage.close()
 
@@ -242,7 +244,7 @@ def test_a_server_whose_file_has_no_name_any_more(operated: Operated, name: str)
         path.rename(path.with_name(name))
         path.with_name("copy").rename(path)
         path.with_name("Data.fs.old").unlink(missing_ok=True)
-        what = the_only(operated, "writers", Severity.PROBLEM)
+        what = the_only(operated, "writers", DoctorSeverity.PROBLEM)
     finally:
         storage.close()
     assert f"process {os.getpid()} (" in what
@@ -258,7 +260,7 @@ def test_a_server_whose_file_has_another_name_now(operated: Operated) -> None:
         shutil.copy(path, path.with_name("copy"))
         path.rename(path.with_name("Data.fs.before"))
         path.with_name("copy").rename(path)
-        what = the_only(operated, "writers", Severity.PROBLEM)
+        what = the_only(operated, "writers", DoctorSeverity.PROBLEM)
     finally:
         storage.close()
     assert f"writes to another file: {path}.before" in what
@@ -268,7 +270,7 @@ def test_a_server_whose_lock_was_removed(operated: Operated) -> None:
     storage = FileStorage(str(operated.site.filestorage))
     try:
         operated.site.filestorage.with_name("Data.fs.lock").unlink()
-        what = the_only(operated, "writers", Severity.PROBLEM)
+        what = the_only(operated, "writers", DoctorSeverity.PROBLEM)
     finally:
         storage.close()
     assert "holds a lock that was removed: nothing keeps a second server" in what
@@ -283,7 +285,7 @@ def test_a_server_of_several_filestorages_has_each_of_them_open(operated: Operat
         shutil.copy(path, path.with_name("copy"))
         path.rename(path.with_name("Data.fs.before"))
         path.with_name("copy").rename(path)
-        assert "Data.fs.before" in the_only(operated, "writers", Severity.PROBLEM)
+        assert "Data.fs.before" in the_only(operated, "writers", DoctorSeverity.PROBLEM)
     finally:
         for storage in storages:
             storage.close()
@@ -313,11 +315,11 @@ def test_processes_that_hide_what_they_have_open(operated: Operated, tmp_path: P
     (tmp_path / "2" / "fd" / "3").symlink_to(f"{operated.site.filestorage} (deleted)")
     [source] = operated.config.sources
     [finding] = writers.at_work(source, tmp_path)
-    assert finding.severity is Severity.PROBLEM
+    assert finding.severity is DoctorSeverity.PROBLEM
     assert "process 2 (it has ended)" in finding.what
     assert f"cp {tmp_path}/2/fd/3 elsewhere" in finding.hint
     [finding] = writers.at_work(source, tmp_path / "nowhere")
-    assert finding.severity is Severity.OK
+    assert finding.severity is DoctorSeverity.OK
 
 
 # restores
@@ -328,8 +330,8 @@ def test_what_a_restore_replaced(operated: Operated) -> None:
     operated.site.commit({"page": 3}, at=operated.now)
     operated.restore()
     severities = {(subject, severity) for subject, severity, _what in bad(operated)}
-    assert severities == {("restores", Severity.WARNING)}
-    hints = [it.hint for it in found(operated) if it.severity is Severity.WARNING]
+    assert severities == {("restores", DoctorSeverity.WARNING)}
+    hints = [it.hint for it in found(operated) if it.severity is DoctorSeverity.WARNING]
     assert set(hints) == {"bin/restore --let-go removes it, bin/restore --undo puts it back"}
 
 
@@ -339,7 +341,7 @@ def test_a_restore_that_was_broken_off(operated: Operated) -> None:
     operated.restore()
     journal = swap.journal_path(operated.site.filestorage)
     rewrite(journal, FORM, state=SWAPPING)
-    assert "broken off" in the_only(operated, "restores", Severity.PROBLEM)
+    assert "broken off" in the_only(operated, "restores", DoctorSeverity.PROBLEM)
 
 
 def test_an_undo_that_was_broken_off_is_finished_by_another(operated: Operated) -> None:
@@ -347,8 +349,8 @@ def test_an_undo_that_was_broken_off_is_finished_by_another(operated: Operated) 
     operated.site.commit({"page": 3}, at=operated.now)
     operated.restore()
     rewrite(swap.journal_path(operated.site.filestorage), FORM, state=REVERTING)
-    assert "an undo was broken off" in the_only(operated, "restores", Severity.PROBLEM)
-    [hint] = [it.hint for it in found(operated) if it.severity is Severity.PROBLEM]
+    assert "an undo was broken off" in the_only(operated, "restores", DoctorSeverity.PROBLEM)
+    [hint] = [it.hint for it in found(operated) if it.severity is DoctorSeverity.PROBLEM]
     assert "run bin/restore --undo again" in hint
 
 
@@ -357,19 +359,19 @@ def test_a_removal_of_what_was_replaced_that_was_broken_off(operated: Operated) 
     operated.site.commit({"page": 3}, at=operated.now)
     operated.restore()
     rewrite(swap.journal_path(operated.site.filestorage), FORM, state=LETTING_GO)
-    hints = [it.hint for it in found(operated) if it.severity is Severity.WARNING]
+    hints = [it.hint for it in found(operated) if it.severity is DoctorSeverity.WARNING]
     assert set(hints) == {"bin/restore --let-go goes on with it"}
 
 
 def test_what_a_restore_left_that_died_early(operated: Operated) -> None:
     swap.staged_path(operated.site.filestorage).write_bytes(b"half")
-    assert "before it was done" in the_only(operated, "restores", Severity.WARNING)
+    assert "before it was done" in the_only(operated, "restores", DoctorSeverity.WARNING)
 
 
 def ways_back(operated: Operated) -> list[str]:
     """Return what is said of the ways in which a restore could replace what is live."""
     said = [it for it in found(operated) if it.subject == "restores"]
-    assert {it.severity for it in said} == {Severity.OK}
+    assert {it.severity for it in said} == {DoctorSeverity.OK}
     return [f"{Path(it.where).name}: {it.what}" for it in said]
 
 
@@ -406,7 +408,7 @@ def test_where_no_restore_could_replace_what_is_live(operated: Operated) -> None
         for path in (disk, disk / "blobs"):
             path.chmod(0o755)
 
-    assert finding.severity is Severity.PROBLEM
+    assert finding.severity is DoctorSeverity.PROBLEM
     assert "and nothing can be made in it: Permission denied" in finding.what
     assert finding.where == str(disk / "blobs")
 
@@ -418,7 +420,7 @@ def test_what_is_no_file_in_the_place_of_the_lock_is_told_and_not_waited_for(
     lock.unlink(missing_ok=True)
     os.mkfifo(lock)
     said = "neither a restore nor a server can lock this: not a regular file"
-    assert the_only(operated, "restores", Severity.PROBLEM) == said
+    assert the_only(operated, "restores", DoctorSeverity.PROBLEM) == said
 
 
 @pytest.mark.parametrize(
@@ -470,7 +472,7 @@ def test_the_doctor_knows_whether_this_user_could_restore(
             if shut is not None and shut.exists():
                 shut.chmod(0o755)
 
-    assert [it.severity for it in told] == [Severity.PROBLEM] * len(told)
+    assert [it.severity for it in told] == [DoctorSeverity.PROBLEM] * len(told)
     assert bool(told) == (refused is not None), (told, refused)
 
 
@@ -495,8 +497,10 @@ class Refusing(files.Files):
 def test_a_disk_that_cannot_do_what_a_backup_does(operated: Operated, operation: str) -> None:
     before = contents(operated.site.directory)
     refusing = Refusing(operation, errno.EIO)
-    findings = [it for it in found(operated, files=refusing) if it.severity is not Severity.OK]
-    said = ("places", Severity.PROBLEM, "a backup cannot write here: Input/output error")
+    findings = [
+        it for it in found(operated, files=refusing) if it.severity is not DoctorSeverity.OK
+    ]
+    said = ("places", DoctorSeverity.PROBLEM, "a backup cannot write here: Input/output error")
     assert [(it.subject, it.severity, it.what) for it in findings] == [said]
     # not the name of the probe
     assert {it.where for it in findings} == {str(operated.site.directory / "var")}
@@ -520,8 +524,10 @@ def test_what_a_disk_cannot_do_is_told_with_what_is_lost(
 ) -> None:
     before = contents(operated.site.directory)
     refusing = Refusing(operation, number)
-    findings = [it for it in found(operated, files=refusing) if it.severity is not Severity.OK]
-    said = ("places", Severity.WARNING, f"the file system {what}")
+    findings = [
+        it for it in found(operated, files=refusing) if it.severity is not DoctorSeverity.OK
+    ]
+    said = ("places", DoctorSeverity.WARNING, f"the file system {what}")
     assert [(it.subject, it.severity, it.what) for it in findings] == [said]
     assert all(it.hint for it in findings)
     assert contents(operated.site.directory) == before
@@ -544,19 +550,20 @@ def test_a_disk_without_locks(operated: Operated, monkeypatch) -> None:
 
     monkeypatch.setattr(fcntl, "flock", refused)
     findings = bad(operated)
-    assert findings == [("places", Severity.PROBLEM, "the file system has no locks")]
+    assert findings == [("places", DoctorSeverity.PROBLEM, "the file system has no locks")]
 
 
 def test_something_in_the_way(operated: Operated) -> None:
     operated.place().filestorage.write_text("a file")
-    assert ("places", Severity.PROBLEM) in [it[:2] for it in bad(operated)]
+    assert ("places", DoctorSeverity.PROBLEM) in [it[:2] for it in bad(operated)]
 
 
 @pytest.mark.parametrize(
-    ("free", "severity"), [(100, Severity.PROBLEM), (1200, Severity.WARNING), (10**6, None)]
+    ("free", "severity"),
+    [(100, DoctorSeverity.PROBLEM), (1200, DoctorSeverity.WARNING), (10**6, None)],
 )
 def test_room_for_a_full_backup(
-    operated: Operated, monkeypatch, free: int, severity: Severity | None
+    operated: Operated, monkeypatch, free: int, severity: DoctorSeverity | None
 ) -> None:
     def statvfs(_path: Path) -> SimpleNamespace:
         return SimpleNamespace(f_bavail=free, f_bfree=free, f_frsize=1, f_blocks=10**9)
@@ -594,7 +601,7 @@ def test_what_an_option_lacks(
     site: Site, tmp_path: Path, monkeypatch, options: dict[str, Any], subject: str, says: str
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert says in the_only(Operated(site, **options), subject, Severity.PROBLEM)
+    assert says in the_only(Operated(site, **options), subject, DoctorSeverity.PROBLEM)
 
 
 def test_what_an_option_has(site: Site, tmp_path: Path, monkeypatch) -> None:
@@ -626,7 +633,7 @@ def test_a_run_at_work(operated: Operated, which: str) -> None:
         operated.config_path.parent if which == "run" else operated.destination().lock_directory
     )
     with locking.one_writer(directory, "somebody"):
-        what = the_only(operated, "locks", Severity.WARNING)
+        what = the_only(operated, "locks", DoctorSeverity.WARNING)
     assert what == "a run is at work (somebody)"
 
 
@@ -634,7 +641,7 @@ def test_a_file_that_is_missing(operated: Operated) -> None:
     operated.backup()
     [part] = operated.place().filestorage.glob("*.fsz")
     part.unlink()
-    assert ("backups", Severity.PROBLEM) in [it[:2] for it in bad(operated)]
+    assert ("backups", DoctorSeverity.PROBLEM) in [it[:2] for it in bad(operated)]
 
 
 ARABIC = "2026-03-01-12-00-00".translate({ord("0") + it: 0x660 + it for it in range(10)})
@@ -660,13 +667,13 @@ def test_what_is_not_ours_is_mentioned(operated: Operated, style: dict[str, Any]
     said = [(it.severity, it.what, it.where) for it in found(operated) if "not ours" in it.what]
     assert said == [
         (
-            Severity.OK,
+            DoctorSeverity.OK,
             "not ours, so it stays here for ever: "
             f"2026-03-01-12-00-00.fsz.old, README, {ARABIC}.fsz",
             str(place.filestorage),
         ),
         (
-            Severity.OK,
+            DoctorSeverity.OK,
             f"not ours, so it stays here for ever: a.tar, blobstorage.{ARABIC}, n0, n1, n2 "
             "and 4 more",
             str(place.blobstorage),
@@ -678,7 +685,7 @@ def test_what_is_not_ours_is_mentioned(operated: Operated, style: dict[str, Any]
 def test_stamps_of_the_future(operated: Operated) -> None:
     operated.backup()
     operated.now -= timedelta(hours=12)
-    assert the_only(operated, "backups", Severity.WARNING) == (
+    assert the_only(operated, "backups", DoctorSeverity.WARNING) == (
         "the newest restore point is 12 h 0 min in the future"
     )
 
@@ -774,7 +781,7 @@ def test_root_may_look_after_the_site_of_another_user(operated: Operated) -> Non
         pytest.skip("root is not installed")
     os.chown(operated.site.filestorage, 65534, 65534)
     [finding] = [it for it in found(operated) if it.subject == "users"]
-    assert finding.severity is Severity.OK
+    assert finding.severity is DoctorSeverity.OK
     assert f"{users.user(65534)} owns the filestorage" in finding.what
 
 
@@ -786,6 +793,10 @@ def test_the_owner_is_named_once(operated: Operated) -> None:
 
 
 def test_the_same_finding_of_two_looks_is_one() -> None:
-    one = Finding(subject="a", severity=Severity.PROBLEM, what="it is gone", where="/srv", hint="h")
-    other = Finding(subject="b", severity=Severity.PROBLEM, what="it is gone", where="/srv")
+    one = DoctorFinding(
+        subject="a", severity=DoctorSeverity.PROBLEM, what="it is gone", where="/srv", hint="h"
+    )
+    other = DoctorFinding(
+        subject="b", severity=DoctorSeverity.PROBLEM, what="it is gone", where="/srv"
+    )
     assert list(users.once(iter([one, other, one]))) == [one]

@@ -19,7 +19,7 @@ from collective.recipe.backup.errors import BackupError, from_os_error
 from collective.recipe.backup.files import ExchangedError, Files
 from collective.recipe.backup.locking import closed_filestorage, one_writer
 from collective.recipe.backup.operations.doctor import examine
-from collective.recipe.backup.operations.doctor.findings import Severity
+from collective.recipe.backup.operations.doctor.findings import DoctorSeverity
 from collective.recipe.backup.operations.targets import targets_of
 from collective.recipe.backup.smallfile import open_regular
 from collective.recipe.backup.tests.blobtrees import nobody
@@ -368,7 +368,7 @@ class TestWhatIsThere:
         assert caught.value.where == str(live)
         assert "into the configuration" in caught.value.hint
         found = [it for it in examine(operated.run("doctor")) if "user 1234" in it.what]
-        assert {it.severity for it in found} == {Severity.PROBLEM}
+        assert {it.severity for it in found} == {DoctorSeverity.PROBLEM}
         land.link(land.root, live.name, live.parent / "other", 0)
         operated.config = replace(
             operated.config,

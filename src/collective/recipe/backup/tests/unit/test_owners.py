@@ -17,7 +17,7 @@ from collective.recipe.backup.destinations import Depth, owners
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError
 from collective.recipe.backup.operations.backup import merge_now
 from collective.recipe.backup.operations.doctor import examine
-from collective.recipe.backup.operations.doctor.findings import Severity
+from collective.recipe.backup.operations.doctor.findings import DoctorSeverity
 from collective.recipe.backup.operations.prune import prune
 from collective.recipe.backup.tests.runs import NOON, Operated, copied
 from collective.recipe.backup.tests.samples import Site
@@ -104,9 +104,9 @@ def test_the_doctor_finds_it_before_the_first_night(first: Operated, tmp_path: P
     for asked in (second, first):
         refused = [it for it in examine(asked.run("doctor")) if it.subject == "owner"]
         assert [(it.severity, it.where) for it in refused] == (
-            [(Severity.PROBLEM, str(first.place().blobstorage))]
+            [(DoctorSeverity.PROBLEM, str(first.place().blobstorage))]
             if asked is second
-            else [(Severity.OK, "")]
+            else [(DoctorSeverity.OK, "")]
         )
 
     assert (
@@ -130,7 +130,7 @@ def test_and_two_sites_in_one_directory(tmp_path: Path, options: dict[str, Any])
 
     [finding] = [it for it in examine(second.run("doctor")) if it.subject == "owner"]
 
-    assert finding.severity is Severity.PROBLEM
+    assert finding.severity is DoctorSeverity.PROBLEM
     with pytest.raises(ConfigurationError) as caught:
         second.backup()
     error = caught.value

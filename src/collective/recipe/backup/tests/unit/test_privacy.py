@@ -18,7 +18,7 @@ from collective.recipe.backup.destinations import manifest
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.operations import report
 from collective.recipe.backup.operations.doctor import examine
-from collective.recipe.backup.operations.doctor.findings import Severity
+from collective.recipe.backup.operations.doctor.findings import DoctorSeverity
 from collective.recipe.backup.repozo.command import main as repozo
 from collective.recipe.backup.rights import Rights, rights_of, understood, written
 from collective.recipe.backup.tests.runs import NOON, Operated
@@ -318,7 +318,7 @@ class TestDoctor:
 
         first, second = self.found(operated)
 
-        assert first.severity is Severity.WARNING
+        assert first.severity is DoctorSeverity.WARNING
         assert f"users who may not read {site.filestorage} may read this and" in first.what
         assert Path(first.where).parent == operated.place().filestorage
         assert first.hint.startswith(f"chmod go-rwx {operated.place().filestorage} keeps")

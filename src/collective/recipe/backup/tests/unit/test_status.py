@@ -25,7 +25,7 @@ from collective.recipe.backup.journal import FORM, SWAPPING
 from collective.recipe.backup.metrics import METRICS, PREFIX, render
 from collective.recipe.backup.operations.course import course
 from collective.recipe.backup.operations.measures import samples
-from collective.recipe.backup.operations.status import Severity, Status, status
+from collective.recipe.backup.operations.status import Status, StatusSeverity, status
 from collective.recipe.backup.options.kinds import Room
 from collective.recipe.backup.process import birth_of, run_hook
 from collective.recipe.backup.sitebackup import main as sitebackup
@@ -71,7 +71,7 @@ def test_a_site_that_is_backed_up_is_well(site: Site):
     point = operated.backup().point
     got = found(operated, later=5 * HOUR)
     assert got.findings == ()
-    assert got.severity is Severity.OK
+    assert got.severity is StatusSeverity.OK
     [storage] = got.storages
     assert (storage.count, storage.whole, storage.stored) == (1, 1, point.stored)
     assert storage.newest == point
@@ -317,10 +317,10 @@ def test_a_backup_with_a_clock_ahead_makes_nothing_young(site: Site):
     got = found(operated)
     assert got.storages[0].age(got.now) == HOUR - timedelta(seconds=1)
     [finding] = got.findings
-    assert finding.severity is Severity.WARNING
+    assert finding.severity is StatusSeverity.WARNING
     assert finding.what.endswith("is later than now: the clock was ahead then, or is behind")
     late = found(operated, later=timedelta(days=40))
-    assert late.severity is Severity.CRITICAL
+    assert late.severity is StatusSeverity.CRITICAL
     assert "the newest whole restore point is 40 d" in late.findings[0].what
 
 
@@ -359,7 +359,7 @@ def test_a_site_all_of_whose_restore_points_are_in_the_future_is_a_warning(site:
     operated.now -= timedelta(days=9000)
     got = found(operated)
     assert got.storages[0].age(got.now) == timedelta(0)
-    assert [finding.severity for finding in got.findings] == [Severity.WARNING]
+    assert [finding.severity for finding in got.findings] == [StatusSeverity.WARNING]
 
 
 def test_restore_points_that_stay_because_of_a_doubt_are_a_warning(site: Site):
@@ -499,7 +499,7 @@ NAGIOS = re.compile(
 def test_nagios_gets_one_line_and_its_exit_code(command, options, backup, code):
     got, out = command("--nagios", backup=backup, **options)
     assert got == code
-    assert NAGIOS.fullmatch(out)[1] == Severity(code).name
+    assert NAGIOS.fullmatch(out)[1] == StatusSeverity(code).name
     assert re.search(r"'restore_points'=\d", out)
 
 

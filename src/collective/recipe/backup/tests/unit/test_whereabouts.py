@@ -19,7 +19,7 @@ from collective.recipe.backup.model import MAIN, Place
 from collective.recipe.backup.mounts import mount_of
 from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.doctor import examine
-from collective.recipe.backup.operations.doctor.findings import Severity
+from collective.recipe.backup.operations.doctor.findings import DoctorSeverity
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.tests.smallfiles import rewrite
@@ -189,7 +189,7 @@ def test_the_doctor_finds_it(shelved, disk):
     shelved.backup()
     shelved.unmount(empty=True)
     found = [it for it in examine(shelved.run("doctor")) if it.subject == "places"]
-    assert [it.severity for it in found] == [Severity.PROBLEM] * 2
+    assert [it.severity for it in found] == [DoctorSeverity.PROBLEM] * 2
     assert [it.where for it in found] == [
         str(shelved.shelf / "backups"),
         str(shelved.shelf / "blobs"),
@@ -201,8 +201,8 @@ def test_the_doctor_finds_what_was_removed(shelved):
     shelved.backup()
     shutil.rmtree(shelved.shelf)
     found = [it for it in examine(shelved.run("doctor")) if it.subject == "places"]
-    assert [(it.severity, it.what) for it in found if it.severity is not Severity.OK] == [
-        (Severity.WARNING, "the backups that were here at the last run are gone")
+    assert [(it.severity, it.what) for it in found if it.severity is not DoctorSeverity.OK] == [
+        (DoctorSeverity.WARNING, "the backups that were here at the last run are gone")
     ] * 2
 
 
