@@ -3,7 +3,7 @@
 ``.backup-history.jsonl`` lies beside the restore points.  A run appends a line when it
 starts and one when it has ended; of several lines of one run the last counts, so a run
 whose last line says ``started`` is under way or died.  A line is ASCII, an object with the
-keys of ``Record`` and ``check``, the CRC-32 of the same object without it.
+keys of ``RunRecord`` and ``check``, the CRC-32 of the same object without it.
 
 Nothing but reports is made from it: losing it loses no backup.  So a line that is torn or
 damaged is skipped, and a file that has grown too long is written anew with the newest runs
@@ -54,7 +54,7 @@ class HookRun:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class RunRecord:
     """What is known of one run.
 
     *points* has the stamp of the restore point that was made, restored or looked at, by
@@ -88,7 +88,7 @@ class Record:
         return self.outcome == DONE
 
 
-def append(directory: Path, record: Record, files: Files) -> None:
+def append(directory: Path, record: RunRecord, files: Files) -> None:
     """Add a line about *record* to the history in *directory*.  Raises OSError."""
     path = directory / NAME
     line = _encode(record)
@@ -100,7 +100,7 @@ def append(directory: Path, record: Record, files: Files) -> None:
         files.append(path, b"\n" + line if torn else line)
 
 
-def read(directory: Path) -> list[Record]:
+def read(directory: Path) -> list[RunRecord]:
     """Return the runs that the history in *directory* knows, in the order of its lines.
 
     So they come as they ended, and those that have not ended as they began, whatever the
@@ -137,9 +137,9 @@ def _lines(directory: Path) -> list[bytes]:
         return file.read(2 * LIMIT).splitlines()
 
 
-def _runs(records: Iterable[Record]) -> list[Record]:
+def _runs(records: Iterable[RunRecord]) -> list[RunRecord]:
     """Return the last of *records* of each run, in their order."""
-    runs: dict[tuple[object, ...], Record] = {}
+    runs: dict[tuple[object, ...], RunRecord] = {}
     for record in records:
         runs.pop(record.key, None)
         runs[record.key] = record
@@ -157,7 +157,7 @@ def _end(path: Path) -> tuple[int, bool]:
         return 0, False
 
 
-def _shortened(records: Sequence[Record]) -> list[Record]:
+def _shortened(records: Sequence[RunRecord]) -> list[RunRecord]:
     """Return the last runs of each verb, in half of the room, shared by the verbs.
 
     So a verb that runs every minute does not make us forget one that runs every month.
@@ -165,7 +165,7 @@ def _shortened(records: Sequence[Record]) -> list[Record]:
     verbs = {record.verb for record in records}
     left = dict.fromkeys(verbs, LIMIT // 2 // len(verbs))
     first = dict.fromkeys(verbs, True)
-    kept: list[Record] = []
+    kept: list[RunRecord] = []
     for record in reversed(records):
         left[record.verb] -= len(_encode(record))
         if left[record.verb] >= 0 or first[record.verb]:
@@ -177,7 +177,7 @@ def _shortened(records: Sequence[Record]) -> list[Record]:
 # the form of a line
 
 
-def _encode(record: Record) -> bytes:
+def _encode(record: RunRecord) -> bytes:
     return FORM.encode(
         {
             "verb": record.verb,
@@ -206,18 +206,18 @@ def _encode(record: Record) -> bytes:
     )
 
 
-def _decoded(lines: Iterable[bytes]) -> Iterator[Record]:
+def _decoded(lines: Iterable[bytes]) -> Iterator[RunRecord]:
     for line in lines:
         with suppress(UnreadableError):
             yield _decode(FORM.decode(line))
 
 
-def _decode(table: Table) -> Record:
+def _decode(table: Table) -> RunRecord:
     outcome = table.text("outcome")
     if outcome not in OUTCOMES:
         raise UnreadableError("not a run of ours")
     phases, points, numbers = (table.table(key) for key in ("phases", "points", "numbers"))
-    return Record(
+    return RunRecord(
         verb=table.text("verb"),
         destination=table.text("destination"),
         started=table.moment("started"),

@@ -31,7 +31,7 @@ from collective.recipe.backup.config import (
     dump,
 )
 from collective.recipe.backup.config.neighbours import clashes, neighbours
-from collective.recipe.backup.config.resolve import Facts, absolute, resolve
+from collective.recipe.backup.config.resolve import SiteFacts, absolute, resolve
 from collective.recipe.backup.config.surroundings import unusable, unwritable
 from collective.recipe.backup.config.zope_parts import RECIPES, Part, found
 from collective.recipe.backup.errors import ConfigurationError, explained
@@ -159,7 +159,7 @@ class Recipe:
         misfits = tuple(unusable(name, (base, self.bin, self.parts), sys.executable))
         reading = reading._replace(problems=misfits + reading.problems)
         site = found(_zope_parts(buildout, name))
-        facts = Facts(
+        facts = SiteFacts(
             part=name,
             base=base,
             is_zope=site.is_zope,

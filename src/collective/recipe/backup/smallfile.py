@@ -321,7 +321,7 @@ def eight_bytes(text: str) -> bytes:
     return data
 
 
-class Check(NamedTuple):
+class DigestCheck(NamedTuple):
     """How damage of an object is found: *key* has the *digest* of the rest of it.
 
     That is the digest of the object without the key, in ASCII, with sorted keys.
@@ -335,7 +335,7 @@ def _crc_32(data: bytes) -> str:
     return f"{zlib.crc32(data):08x}"
 
 
-CRC_32 = Check("check", _crc_32)
+CRC_32 = DigestCheck("check", _crc_32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -347,7 +347,7 @@ class Form:
     """
 
     version: int | None = None  # of the format; None: objects of this kind have no version
-    check: Check | None = CRC_32  # None: nothing in the object finds its damage
+    check: DigestCheck | None = CRC_32  # None: nothing in the object finds its damage
     indent: int | None = None  # columns by which each level is indented; None: all on one line
     is_sorted: bool = True  # whether keys are sorted, or stand as they were given
 

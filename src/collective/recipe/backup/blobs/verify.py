@@ -48,7 +48,7 @@ def verify_names(blob_set: BlobSet, *, until: Tid) -> Iterator[Problem]:
     A blob later than *until*, the last transaction of the restore points that need the
     set, is not missed in the checksums: the run that brought it died, or is under way.
     """
-    check = Check(blob_set, until)
+    check = SetCheck(blob_set, until)
     return (problem for pair in check.pairs() for problem in check.names(pair))
 
 
@@ -59,7 +59,7 @@ def verify_contents(
 
     Only those files are read whose path *wants*.
     """
-    check = Check(blob_set, until, wants)
+    check = SetCheck(blob_set, until, wants)
     with progress.phase("verifying the blobs", blob_set.checksums.count(), "files") as advance:
         for problems in in_order(check.contents, check.pairs(), _is_long):
             advance(1)
@@ -73,7 +73,7 @@ def _is_long(pair: Pair | BackupError) -> bool:
     return checksum is None or (checksum.size or 0) >= LARGE
 
 
-class Check:
+class SetCheck:
     """What is wrong with one set."""
 
     def __init__(self, blob_set: BlobSet, until: Tid, wants: Wants = everything) -> None:

@@ -41,8 +41,8 @@ IN_A_LOG = Rhythm(first=30.0, every=30.0)
 def progress_on(screen: Screen) -> Progress:
     """Return the Progress that suits *screen*."""
     if screen.changes:
-        return Told(lambda state: screen.show(bar(state, screen.width)), ON_A_TERMINAL)
-    return Told(_log, IN_A_LOG)
+        return PhaseTelling(lambda state: screen.show(bar(state, screen.width)), ON_A_TERMINAL)
+    return PhaseTelling(_log, IN_A_LOG)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class State:
         return words
 
 
-class Told:
+class PhaseTelling:
     """A Progress that gives *tell* the state of a phase, None when the phase is over.
 
     Of several at a time it is the one that began first.

@@ -47,7 +47,7 @@ A reader of standard output that leaves early, as ``head`` does, changes nothing
 """
 
 
-class Script(Protocol):
+class DescribedScript(Protocol):
     """One script that buildout may make."""
 
     @property
@@ -74,7 +74,7 @@ _WORDS = {
 """What to say of scripts that are more than their verb."""
 
 
-def render(scripts: Sequence[Script]) -> str:
+def render(scripts: Sequence[DescribedScript]) -> str:
     """Return the page about *scripts*."""
     lines = [_HEAD, *_table(scripts), "", _TAIL, *_section("All commands", _general())]
     for name in VERBS:
@@ -84,7 +84,7 @@ def render(scripts: Sequence[Script]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _table(scripts: Iterable[Script]) -> Iterator[str]:
+def _table(scripts: Iterable[DescribedScript]) -> Iterator[str]:
     rows = [
         (
             f"``{script.own_name}``",

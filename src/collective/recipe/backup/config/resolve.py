@@ -44,7 +44,7 @@ _SUFFIXES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class SiteFacts:
     """What is found out about a site.
 
     *base* is where relative paths start and is absolute; *var* and the two storages are
@@ -81,7 +81,7 @@ def directory_names(part: str) -> Mapping[str, str]:
     return {option: f"{part}{suffix}" for option, suffix in _SUFFIXES.items()}
 
 
-def resolve(facts: Facts, reading: Reading) -> Resolved:
+def resolve(facts: SiteFacts, reading: Reading) -> Resolved:
     """Return the configuration of a part.
 
     Raises ConfigurationError that names every problem, those of *reading* included.
@@ -135,7 +135,7 @@ def absolute(base: Path, path: Path) -> Path:
     return Path(plain if os.path.realpath(plain) == real else real)
 
 
-def _located(facts: Facts, options: Options) -> Options:
+def _located(facts: SiteFacts, options: Options) -> Options:
     """Return *options* with every path absolute, and derived where it was not set."""
     var = absolute(facts.base, facts.var or Path("var"))
     prefix = absolute(facts.base, options.locationprefix or var)
@@ -159,7 +159,7 @@ def _located(facts: Facts, options: Options) -> Options:
 
 
 def _sources(
-    facts: Facts, options: Options, problems: list[str]
+    facts: SiteFacts, options: Options, problems: list[str]
 ) -> tuple[tuple[Source, ...], list[str]]:
     """Return all storages, the main one last, and what is to be warned of."""
     assert options.datafs is not None  # noqa: S101  _located has seen to it
@@ -215,7 +215,7 @@ def _with_blobs_alone(config: Config) -> Config:
 
 
 def _layout(
-    facts: Facts, options: Options, sources: Sequence[Source], origins: Sequence[Place]
+    facts: SiteFacts, options: Options, sources: Sequence[Source], origins: Sequence[Place]
 ) -> Layout:
     """Return all places by the names that a user knows them by."""
     return Layout(

@@ -12,7 +12,7 @@ from collective.recipe.backup.config import ALTERNATIVE, SNAPSHOT, STANDARD, ZIP
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.blobpart import MakeStyle
 from collective.recipe.backup.destinations.blobstyles import Style, Workshop
-from collective.recipe.backup.destinations.directory import Directory, Settings
+from collective.recipe.backup.destinations.directory import Directory, DirectorySettings
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Place, Source
@@ -73,7 +73,7 @@ class Configured:
                 quick=options.quick,
                 gzip=level is not None,
             )
-        settings = Settings(
+        settings = DirectorySettings(
             level=level,
             merged_later=self._following,
             strict=not options.quick,

@@ -87,7 +87,7 @@ _LEFT_BY_OLDER = "nothing can be added to the blobs that an older release left"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class DirectorySettings:
     """How to write: gzip *level* (None: do not compress), *strict* comparison of the whole.
 
     *merged_later*: incremental parts are small and will be merged, which compresses them.
@@ -109,7 +109,13 @@ class Directory:
     """The restore points of one source in a place on a file system."""
 
     def __init__(
-        self, source: Source, place: Place, settings: Settings, *, files: Files, progress: Progress
+        self,
+        source: Source,
+        place: Place,
+        settings: DirectorySettings,
+        *,
+        files: Files,
+        progress: Progress,
     ) -> None:
         self.source = source
         self.place = place

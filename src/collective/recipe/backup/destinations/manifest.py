@@ -48,7 +48,7 @@ from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import BlobId, Hole, Oid
 from collective.recipe.backup.rights import WIDTH, Rights, understood, written
 from collective.recipe.backup.smallfile import (
-    Check,
+    DigestCheck,
     Form,
     LaterReleaseError,
     Table,
@@ -57,7 +57,7 @@ from collective.recipe.backup.smallfile import (
 )
 from collective.recipe.backup.times import Tid
 
-FORM = Form(version=1, check=Check("checksum", lambda data: blake3(data).hexdigest()))
+FORM = Form(version=1, check=DigestCheck("checksum", lambda data: blake3(data).hexdigest()))
 SUFFIX = ".json"
 
 

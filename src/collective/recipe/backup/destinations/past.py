@@ -24,7 +24,7 @@ from collective.recipe.backup.times import ZERO_TID, Tid, moment_of, stamp
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class PastOfPoint:
     """What a restore point is to say of the past; see RestorePoint for the meanings."""
 
     since: Tid | None
@@ -81,7 +81,7 @@ class Past:
             last = cut.last_at(newest.tid)
         return "because of a restore to an earlier state" + _of(last)
 
-    def begin(self, log: TransactionLog, taken: Taken) -> Told:
+    def begin(self, log: TransactionLog, taken: Taken) -> PastOfPoint:
         """Return what a restore point tells that begins a chain: *taken* out of *log*."""
         known = (point for point in self._points() if point.chain < taken.chain and point.tid)
         earlier = sorted(known, key=lambda point: point.age)
@@ -89,16 +89,16 @@ class Past:
         cut = _CutLog(log, taken.packed)
         shared = partial(_shared, log, earlier)
         found = begun(cut, before, self._noted, self.clock.now, shared)
-        return Told(
+        return PastOfPoint(
             since=found.since,
             holes=found.holes,
             stays=self._stays(found.restored, before, is_cut=is_cut_off(cut, before)),
         )
 
-    def go_on(self, log: TransactionLog, before: RestorePoint) -> Told:
+    def go_on(self, log: TransactionLog, before: RestorePoint) -> PastOfPoint:
         """Return what the restore point after *before* tells, in the same chain."""
         holes = continued(_CutLog(log, ZERO_TID), before, self._noted, self.clock.now)
-        return Told(since=before.since, holes=holes, stays=before.stays)
+        return PastOfPoint(since=before.since, holes=holes, stays=before.stays)
 
     def _stays(
         self, noted: Restored | None, before: RestorePoint | None, *, is_cut: bool

@@ -18,7 +18,7 @@ from itertools import islice
 
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.filestorage.blobrecords import is_blob
-from collective.recipe.backup.filestorage.format import Record
+from collective.recipe.backup.filestorage.format import DataRecord
 from collective.recipe.backup.filestorage.framing import Framing
 from collective.recipe.backup.filestorage.pickles import flaw_of
 from collective.recipe.backup.model import BlobId, Problem, RestorePoint
@@ -122,7 +122,7 @@ class _Walk:
     def __init__(self, chain: Chain, advance: Advance) -> None:
         self.chain = chain
         self._advance = advance
-        self._pending: deque[Record] = deque()
+        self._pending: deque[DataRecord] = deque()
         self._framing = Framing(on_record=self._pending.append)
         self._blob_records = array("Q")
         self._unknown: set[str] = set()
@@ -161,7 +161,7 @@ class _Walk:
             self._resume(part.end)
         yield from self._lost(blobs, part, names, lacking)
 
-    def _loaded(self, part: Part) -> Iterator[tuple[Record, bytes]]:
+    def _loaded(self, part: Part) -> Iterator[tuple[DataRecord, bytes]]:
         """Yield each record with its data, of the largest only the head."""
         path = self.chain.path(part)
         with explained("cannot be read", path), Digested(path) as file:
@@ -170,7 +170,7 @@ class _Walk:
         self._framing.finish()
         self.flaws = list(stored_problems(self.chain, part, stored))
 
-    def _records(self, part: Part, pieces: Iterator[bytes]) -> Iterator[tuple[Record, bytes]]:
+    def _records(self, part: Part, pieces: Iterator[bytes]) -> Iterator[tuple[DataRecord, bytes]]:
         """Yield the records in *pieces*; where these make no log, what they are wins."""
         held, begin = b"", part.start
         for piece in pieces:
@@ -188,7 +188,7 @@ class _Walk:
             keep = min(self._pending[0].data, end) if self._pending else end
             held, begin = held[keep - begin :], keep
 
-    def _is_blob(self, record: Record, data: bytes) -> bool:
+    def _is_blob(self, record: DataRecord, data: bytes) -> bool:
         if record.size:
             return is_blob(data[:_HEAD])
         at = bisect_left(self._blob_records, record.backpointer)
@@ -213,6 +213,6 @@ class _Walk:
                 yield Problem(where=error.where, what=error.what, hint=error.hint)
 
 
-def _stop(record: Record) -> int:
+def _stop(record: DataRecord) -> int:
     """Return where what we want of the data of *record* ends."""
     return record.data + (record.size if record.size <= _LARGEST else _HEAD)

@@ -19,7 +19,7 @@ from collective.recipe.backup.filestorage.format import (
     RECORD,
     TRANSACTION,
     UNDONE,
-    Record,
+    DataRecord,
     TransactionHeader,
 )
 from collective.recipe.backup.filestorage.index import PREFIX, start_of_entries
@@ -97,7 +97,7 @@ def _last_records(read: Read, end: int) -> Iterator[tuple[Oid, int]]:
         if header.status == UNDONE or offset == last:
             continue
         for _number in range(_CHECKED):
-            record = Record.unpack(_exactly(read, offset, RECORD.size), offset)
+            record = DataRecord.unpack(_exactly(read, offset, RECORD.size), offset)
             if not record.fits(begin, last):
                 raise _UnbelievableError
             yield record.oid, offset

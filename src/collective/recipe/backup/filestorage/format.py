@@ -78,7 +78,7 @@ class Transaction(NamedTuple):
     records: int
 
 
-class Record(NamedTuple):
+class DataRecord(NamedTuple):
     """One data record: *size* bytes of data at *data*, or a *backpointer* if *size* is 0.
 
     *previous*, *transaction* and *backpointer* are offsets; 0 stands for none.
@@ -98,7 +98,7 @@ class Record(NamedTuple):
         return self.data - RECORD.size
 
     @classmethod
-    def unpack(cls, data: bytes | memoryview, offset: int) -> Record:
+    def unpack(cls, data: bytes | memoryview, offset: int) -> DataRecord:
         """Return the one that begins with *data* and stands at *offset*; see *backpointer*.
 
         That is 0 for now: its 8 bytes follow.

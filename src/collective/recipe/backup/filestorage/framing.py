@@ -20,7 +20,7 @@ from collective.recipe.backup.filestorage.format import (
     RECORD,
     TRANSACTION,
     UNDONE,
-    Record,
+    DataRecord,
     TransactionHeader,
     repetition,
 )
@@ -46,7 +46,7 @@ class Framing:
         *,
         until: Tid | None = None,
         where: str | os.PathLike[str] = "",
-        on_record: Callable[[Record], object] | None = None,
+        on_record: Callable[[DataRecord], object] | None = None,
     ) -> None:
         """Stop before the first transaction later than *until*; errors name *where*.
 
@@ -69,7 +69,7 @@ class Framing:
         self._read: Callable[[memoryview, int], None] = self._magic  # what reads it
         self._in_order = True  # or proved to be no damage; see tids
         self._header: TransactionHeader
-        self._current: Record
+        self._current: DataRecord
 
     def resume(self, end: int, tid: Tid | None) -> None:
         """Take the first bytes for what follows at *end*; *tid* is the greatest up to there."""
@@ -143,7 +143,7 @@ class Framing:
 
     def _record(self, data: memoryview, offset: int) -> None:
         end = self.end + self._header.length
-        self._current = record = Record.unpack(data, offset)
+        self._current = record = DataRecord.unpack(data, offset)
         if not self._in_order and record.transaction != self.end:
             raise self._damaged(self.end, repetition(self._header.tid, self.tid or ZERO_TID))
         self._in_order = True

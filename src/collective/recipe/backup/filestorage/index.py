@@ -26,7 +26,7 @@ from typing import IO
 
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files, Writer
-from collective.recipe.backup.filestorage.format import Record
+from collective.recipe.backup.filestorage.format import DataRecord
 from collective.recipe.backup.filestorage.framing import Framing
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.model import Oid
@@ -121,7 +121,7 @@ class IndexBuilder:
     ) -> None:
         self._open.close()
 
-    def add(self, record: Record) -> None:
+    def add(self, record: DataRecord) -> None:
         """Take the place of one data record; they come in the order of the log."""
         self._places[record.oid] = record.offset
         if len(self._places) >= self._objects:

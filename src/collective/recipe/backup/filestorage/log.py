@@ -34,7 +34,7 @@ from collective.recipe.backup.filestorage.format import (
     SMALLEST,
     TRANSACTION,
     UNDONE,
-    Record,
+    DataRecord,
     Transaction,
     repetition,
 )
@@ -242,11 +242,11 @@ class Log(ABC):
             )
         return True
 
-    def _first_record(self, transaction: Transaction) -> Record | None:
+    def _first_record(self, transaction: Transaction) -> DataRecord | None:
         """Return the first data record of *transaction*, None if it has none."""
         room = transaction.end - LENGTH.size - transaction.records
         data = self.read_at(transaction.records, RECORD.size) if room >= RECORD.size else b""
-        return Record.unpack(data, transaction.records) if len(data) == RECORD.size else None
+        return DataRecord.unpack(data, transaction.records) if len(data) == RECORD.size else None
 
     def _damaged(self, transaction: Transaction, why: str) -> IntegrityError:
         return IntegrityError(

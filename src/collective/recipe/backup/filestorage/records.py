@@ -9,7 +9,7 @@ from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.format import (
     LENGTH,
     RECORD,
-    Record,
+    DataRecord,
     Transaction,
 )
 from collective.recipe.backup.filestorage.log import Log
@@ -21,7 +21,7 @@ Place: TypeAlias = tuple[Oid, Tid, int, int, int]
 """Oid, tid and size of a record, the offset of its data in the log, and in the window now."""
 
 
-def records_of(log: Log, transaction: Transaction) -> Iterator[Record]:
+def records_of(log: Log, transaction: Transaction) -> Iterator[DataRecord]:
     """Yield the data records of *transaction*, none if it was undone.
 
     Raises IntegrityError where something stands that is no data record.
@@ -43,7 +43,7 @@ class RecordReader:
         self._elsewhere = log.window(RECORD.size + head)
         self._head = head
 
-    def records(self, transaction: Transaction) -> Iterator[tuple[Record, bytes]]:
+    def records(self, transaction: Transaction) -> Iterator[tuple[DataRecord, bytes]]:
         """Yield each data record and the begin of its data, empty if it has a backpointer.
 
         Those of an undone transaction do not count and are not yielded.
@@ -68,11 +68,11 @@ class RecordReader:
                 raise self._damaged(data - RECORD.size)
             yield oid, tid, size, data, index + RECORD.size
 
-    def at(self, transaction: Transaction, data: int) -> tuple[Record, bytes]:
+    def at(self, transaction: Transaction, data: int) -> tuple[DataRecord, bytes]:
         """Return the data record whose data are at *data*, and their begin, as records() does."""
         return self._at(self.window, data - RECORD.size, _end(transaction))
 
-    def follow(self, record: Record) -> bytes:
+    def follow(self, record: DataRecord) -> bytes:
         """Return the begin of the data that the backpointer of *record* leads to.
 
         It is empty if that leads nowhere: the object is gone.
@@ -85,13 +85,13 @@ class RecordReader:
             record, head = self._at(self._elsewhere, record.backpointer, record.offset)
         return head
 
-    def _at(self, window: Window, offset: int, end: int) -> tuple[Record, bytes]:
+    def _at(self, window: Window, offset: int, end: int) -> tuple[DataRecord, bytes]:
         """Return the data record at *offset* and the begin of its data, nothing from *end* on."""
         index = window.at(offset, min(RECORD.size + self._head, end - offset))
         if index < 0 or offset + RECORD.size > end:
             raise self._damaged(offset)
         data = index + RECORD.size
-        record = Record.unpack(window.data[index:data], offset)
+        record = DataRecord.unpack(window.data[index:data], offset)
         if record.size:
             return record, window.data[data : data + min(record.size, self._head)]
         pointer = window.data[data : data + LENGTH.size].ljust(LENGTH.size, b"\0")

@@ -37,7 +37,7 @@ from collective.recipe.backup.errors import (
     from_os_error,
     printable,
 )
-from collective.recipe.backup.history import FOLLOW, HookRun, Record
+from collective.recipe.backup.history import FOLLOW, HookRun, RunRecord
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.operations.passing import in_passing
 from collective.recipe.backup.operations.run import Run, history_directory, one_run
@@ -59,7 +59,7 @@ ERROR_LIMIT = 2000
 
 @dataclass
 class Account:
-    """What a verb tells of its run while it goes on; see Record for the meanings."""
+    """What a verb tells of its run while it goes on; see RunRecord for the meanings."""
 
     phases: dict[str, float] = field(default_factory=dict)
     points: dict[str, str] = field(default_factory=dict)
@@ -177,7 +177,7 @@ class _Telling:
         self._unpinged = False
         self._status: Status | None = None
 
-    def record(self, seconds: float | None = None) -> Record:
+    def record(self, seconds: float | None = None) -> RunRecord:
         """Return what the history is to say of a run that has ended."""
         account = self.account
         return replace(
@@ -193,9 +193,9 @@ class _Telling:
         )
 
     @property
-    def _first(self) -> Record:
+    def _first(self) -> RunRecord:
         run = self._run
-        return Record(
+        return RunRecord(
             verb=run.verb,
             destination=run.destination,
             started=run.now,
@@ -243,7 +243,7 @@ class _Telling:
 
     # whom
 
-    def write(self, record: Record) -> None:
+    def write(self, record: RunRecord) -> None:
         directory = history_directory(self._run)
         path = directory / history.NAME
         if self._unwritable or not (path.exists() or (self.may_begin and directory.is_dir())):

@@ -33,7 +33,7 @@ Look = tuple[tuple[int, int, int], ...]
 """Device, inode and size of each filestorage."""
 
 
-class Pace(Protocol):
+class FollowClock(Protocol):
     """The clock of following, and its end."""
 
     def now(self) -> datetime:
@@ -43,7 +43,7 @@ class Pace(Protocol):
         """Wait for one interval; return False as soon as following is to end."""
 
 
-def follow(run: Run, pace: Pace, *, tell: Callable[[str], None]) -> None:
+def follow(run: Run, pace: FollowClock, *, tell: Callable[[str], None]) -> None:
     """Back up whenever a source has changed, until *pace* ends.
 
     *tell* is told when following has begun, and each restore point that it makes.

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from collective.recipe.backup import history
-from collective.recipe.backup.history import BEAT, FOLLOW, UNDO, Record
+from collective.recipe.backup.history import BEAT, FOLLOW, UNDO, RunRecord
 from collective.recipe.backup.process import is_running
 
 
-def died(records: Sequence[Record], now: datetime) -> list[Record]:
+def died(records: Sequence[RunRecord], now: datetime) -> list[RunRecord]:
     """Return the runs that began, are gone, and that no later one of their kind made good."""
     return [
         record
@@ -26,7 +26,7 @@ def died(records: Sequence[Record], now: datetime) -> list[Record]:
     ]
 
 
-def is_made_good(record: Record, later: Sequence[Record], now: datetime) -> bool:
+def is_made_good(record: RunRecord, later: Sequence[RunRecord], now: datetime) -> bool:
     """Tell whether a run that died or failed was made good by one of those *later* ended."""
     if record.verb == FOLLOW:
         return any(_follows(other, later, now) for other in later)
@@ -36,7 +36,7 @@ def is_made_good(record: Record, later: Sequence[Record], now: datetime) -> bool
     return any(other.outcome in good and kind_of(other) == kind_of(record) for other in later)
 
 
-def _follows(record: Record, later: Sequence[Record], now: datetime) -> bool:
+def _follows(record: RunRecord, later: Sequence[RunRecord], now: datetime) -> bool:
     """Tell whether *record* is of a time of following that goes well, or has ended well.
 
     No other backup takes its place: whoever follows expects to lose no more than seconds.  It
@@ -56,11 +56,11 @@ def _follows(record: Record, later: Sequence[Record], now: datetime) -> bool:
     return has_backed_up or not timedelta(0) <= now - record.started < BEAT
 
 
-def goes_on(record: Record) -> bool:
+def goes_on(record: RunRecord) -> bool:
     """Tell whether the process of a run is still there; elsewhere only its lock can tell."""
     return record.host == os.uname().nodename and is_running(record.process, record.birth)
 
 
-def kind_of(record: Record) -> str:
+def kind_of(record: RunRecord) -> str:
     """Return the verb of a run; a time of following is a backup, an undo is a restore."""
     return {FOLLOW: "backup", UNDO: "restore"}.get(record.verb, record.verb)

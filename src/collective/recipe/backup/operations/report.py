@@ -14,13 +14,13 @@ from collective.recipe.backup.amounts import age, duration, size
 from collective.recipe.backup.config import STANDARD
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.errors import explained
-from collective.recipe.backup.history import Record
+from collective.recipe.backup.history import RunRecord
 from collective.recipe.backup.model import MAIN, RestorePoint
 from collective.recipe.backup.operations.believing import witnesses
 from collective.recipe.backup.operations.restore import ELSEWHERE
 from collective.recipe.backup.operations.run import Run, history_directory
 from collective.recipe.backup.operations.status import Status, status
-from collective.recipe.backup.report import Facts, Tale, Tile, words
+from collective.recipe.backup.report import PageFacts, Tale, Tile, words
 from collective.recipe.backup.report.page import page
 from collective.recipe.backup.restorepoints import ranges
 from collective.recipe.backup.times import stamp
@@ -31,7 +31,7 @@ def report(run: Run) -> str:
     found = status(run)
     records = history.read(history_directory(run))
     return page(
-        Facts(
+        PageFacts(
             host=os.uname().nodename,
             site=_site(run.config.sources[-1].filestorage),
             part=run.config.part,
@@ -52,7 +52,7 @@ def _site(filestorage: Path) -> Path:
     return directory.parents[1] if directory.parts[-2:] == ("var", "filestorage") else directory
 
 
-def _is_of_the_site(restored: Record) -> bool:
+def _is_of_the_site(restored: RunRecord) -> bool:
     return restored.proves and not restored.numbers.get(ELSEWHERE)
 
 
@@ -123,7 +123,7 @@ def _of_proofs(found: Status) -> list[Tile]:
     ]
 
 
-def _of_proof(found: Status, name: str, record: Record | None) -> Tile:
+def _of_proof(found: Status, name: str, record: RunRecord | None) -> Tile:
     if record is None:
         return Tile(name=name, value="never")
     old = f"{age((found.now - record.started).total_seconds())} ago"

@@ -31,7 +31,7 @@ from collective.recipe.backup.errors import (
     printable,
 )
 from collective.recipe.backup.frozen import dataclass
-from collective.recipe.backup.history import FOLLOW, Record
+from collective.recipe.backup.history import FOLLOW, RunRecord
 from collective.recipe.backup.model import MAIN, Place, RestorePoint, Source
 from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.made_good import died, goes_on, is_made_good, kind_of
@@ -110,25 +110,25 @@ class Status:
     now: datetime
     storages: Sequence[Storage]
     rooms: Sequence[DiskRoom]
-    records: Sequence[Record] = ()
+    records: Sequence[RunRecord] = ()
     under_way: str = ""
-    died: Sequence[Record] = ()
+    died: Sequence[RunRecord] = ()
     replaced: Sequence[Path] = ()
     withheld: str = ""
     findings: Sequence[StatusFinding] = field(default=())
 
     @property
-    def ended(self) -> Sequence[Record]:
+    def ended(self) -> Sequence[RunRecord]:
         """The runs that have ended, in that order."""
         return [record for record in self.records if record.outcome != history.STARTED]
 
     @property
-    def newest(self) -> Mapping[str, Record]:
+    def newest(self) -> Mapping[str, RunRecord]:
         """The run of each verb that ended last."""
         return {record.verb: record for record in self.ended}
 
     @property
-    def newest_good(self) -> Mapping[str, Record]:
+    def newest_good(self) -> Mapping[str, RunRecord]:
         """The run of each verb that ended last of those that went well."""
         return {record.verb: record for record in self.ended if record.outcome == history.DONE}
 
@@ -137,7 +137,7 @@ class Status:
         """The worst of the findings."""
         return max((finding.severity for finding in self.findings), default=StatusSeverity.OK)
 
-    def after(self, record: Record) -> Status:
+    def after(self, record: RunRecord) -> Status:
         """Return the same with one more run, which has ended."""
         others = (other for other in self.records if other.key != record.key)
         return replace(self, records=(*others, record), under_way="")
@@ -175,7 +175,7 @@ def status(run: Run) -> Status:
 
 
 def _storage(
-    source: Source, points: Sequence[RestorePoint], records: Sequence[Record], now: datetime
+    source: Source, points: Sequence[RestorePoint], records: Sequence[RunRecord], now: datetime
 ) -> Storage:
     whole = [point for point in points if point.whole and point.restorable]
     newest = max(whole, key=lambda point: point.age, default=None)
@@ -210,7 +210,7 @@ def _as_of(
 
 
 def _found_current(
-    newest: RestorePoint, source: Source, records: Sequence[Record]
+    newest: RestorePoint, source: Source, records: Sequence[RunRecord]
 ) -> Iterator[datetime]:
     """Yield when runs began that found *newest* to be the state of *source*, the last first."""
     for record in reversed(records):
@@ -219,7 +219,9 @@ def _found_current(
             yield record.started
 
 
-def _withheld(run: Run, points: Iterable[Sequence[RestorePoint]], records: Iterable[Record]) -> str:
+def _withheld(
+    run: Run, points: Iterable[Sequence[RestorePoint]], records: Iterable[RunRecord]
+) -> str:
     """Return why restore points stay that would go otherwise, "" if none do.
 
     That the clock says so for the first time just now is no reason yet to complain.
@@ -246,7 +248,7 @@ def _rooms(places: Iterable[Place]) -> Iterator[DiskRoom]:
             yield DiskRoom(path=path, free=found.f_bavail * unit, size=found.f_blocks * unit)
 
 
-def _under_way(run: Run, records: Iterable[Record]) -> str:
+def _under_way(run: Run, records: Iterable[RunRecord]) -> str:
     """Return what the run that is at work says of itself, "" if there is none."""
     directories = (each.lock_directory for each in run.destinations())
     for directory in (run.config_path.parent, *directories):
@@ -358,7 +360,7 @@ def _of_rooms(run: Run, rooms: Iterable[DiskRoom]) -> Iterator[StatusFinding]:
             yield _critical(f"{size(room.free)} are free at {room.path}, less than {size(wanted)}")
 
 
-def _of_run(record: Record, found: Status) -> Iterator[StatusFinding]:
+def _of_run(record: RunRecord, found: Status) -> Iterator[StatusFinding]:
     """Complain of the newest run of a verb, unless it was made good."""
     if record.outcome == history.DONE:
         return
@@ -373,7 +375,7 @@ def _of_run(record: Record, found: Status) -> Iterator[StatusFinding]:
     )
 
 
-def _is_gone(record: Record, found: Status) -> bool:
+def _is_gone(record: RunRecord, found: Status) -> bool:
     """Tell whether nothing is left of what a verify or a rehearsal has found.
 
     Its record has the newest restore points that are concerned; the older ones went earlier.
@@ -386,7 +388,7 @@ def _is_gone(record: Record, found: Status) -> bool:
     )
 
 
-def _weight(record: Record, exit_code: int | None) -> StatusSeverity:
+def _weight(record: RunRecord, exit_code: int | None) -> StatusSeverity:
     """Return how bad it is that a run failed."""
     if exit_code in (Interrupted.exit_code, InUse.exit_code):
         return StatusSeverity.WARNING

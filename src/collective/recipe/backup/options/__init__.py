@@ -30,7 +30,7 @@ from collective.recipe.backup.options.kinds import (
     TEXT,
     URL,
     Kind,
-    Room,
+    SizeOrPercent,
     choice,
 )
 
@@ -425,10 +425,10 @@ class Options:
         0,
         "``backup-status`` complains if a storage has fewer restore points that are whole.",
     )
-    minimum_free: Room = _option(
+    minimum_free: SizeOrPercent = _option(
         ROOM,
         Group.WATCHING,
-        Room(),
+        SizeOrPercent(),
         "``backup-status`` complains if less room is left where the backups lie.",
         unset="no limit",
     )

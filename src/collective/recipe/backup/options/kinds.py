@@ -103,7 +103,7 @@ def _parse_arguments(text: str) -> tuple[str, ...]:
         raise ValueError(f"cannot be split into arguments ({error}): {text.strip()!r}") from error
 
 
-class Room(NamedTuple):
+class SizeOrPercent(NamedTuple):
     """Room on a disk: so many bytes, or a part of it in percent."""
 
     size: int = 0
@@ -114,16 +114,16 @@ class Room(NamedTuple):
         return self.size or whole * self.percent // 100
 
 
-def _parse_room(text: str) -> Room:
+def _parse_room(text: str) -> SizeOrPercent:
     found = _ROOM.fullmatch(text.strip())
     if found is None or (found[2] and int(found[1]) > 100):
         raise ValueError(f"must be like 10%, 500MB or 20GB, not {text.strip()!r}")
     if found[2]:
-        return Room(percent=int(found[1]))
-    return Room(size=int(found[1]) * 1000 ** ("kMGT".index(found[3]) + 1))
+        return SizeOrPercent(percent=int(found[1]))
+    return SizeOrPercent(size=int(found[1]) * 1000 ** ("kMGT".index(found[3]) + 1))
 
 
-def _show_room(value: Room) -> str:
+def _show_room(value: SizeOrPercent) -> str:
     if value.percent or not value.size:
         return f"{value.percent}%" if value.percent else ""
     thousands, unit = value.size // 1000, 0
@@ -194,11 +194,11 @@ DURATION = Kind(
 
 ROOM = Kind(
     says="A number of percent (``10%``) or of ``kB``, ``MB``, ``GB`` or ``TB``.",
-    parse=lambda text: _parse_room(text) if text.strip() else Room(),
+    parse=lambda text: _parse_room(text) if text.strip() else SizeOrPercent(),
     show=_show_room,
     stored_as=str,
     store=_show_room,
-    fetch=lambda stored: _parse_room(stored) if stored else Room(),
+    fetch=lambda stored: _parse_room(stored) if stored else SizeOrPercent(),
 )
 URL = Kind(
     says="A URL, ``env:NAME`` or ``file:PATH``.",

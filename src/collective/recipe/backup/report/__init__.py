@@ -9,7 +9,7 @@ It needs no network and no script, so it can be mailed, or lie anywhere::
     words   for what the history calls by a key
     style   how it looks: light and dark, on a desk and on a phone
 
-Nothing here looks at a disk or a clock: ``Facts`` say it all.
+Nothing here looks at a disk or a clock: ``PageFacts`` say it all.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from collective.recipe.backup.frozen import dataclass
-from collective.recipe.backup.history import Record
+from collective.recipe.backup.history import RunRecord
 from collective.recipe.backup.model import RestorePoint, Source
 from collective.recipe.backup.restorepoints import Range
 from collective.recipe.backup.retention import Decision
@@ -50,7 +50,7 @@ class Tile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class PageFacts:
     """All that the page says."""
 
     host: str  # on which the page was made
@@ -61,5 +61,5 @@ class Facts:
     tiles: Sequence[Tile]
     findings: Sequence[tuple[str, str]]  # a word for how bad it is, and the words
     tales: Sequence[Tale]
-    records: Sequence[Record]  # the runs with this destination, oldest first
-    restores: Sequence[Record] = ()  # of the live site, from whatever destination, oldest first
+    records: Sequence[RunRecord]  # the runs with this destination, oldest first
+    restores: Sequence[RunRecord] = ()  # of the live site, from whatever destination, oldest first

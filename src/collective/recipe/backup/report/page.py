@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from collective.recipe.backup.amounts import duration, size
-from collective.recipe.backup.history import DONE, INCOMPLETE, STARTED, Record
+from collective.recipe.backup.history import DONE, INCOMPLETE, STARTED, RunRecord
 from collective.recipe.backup.model import MAIN, RestorePoint
-from collective.recipe.backup.report import Facts, Tale, plots, words
+from collective.recipe.backup.report import PageFacts, Tale, plots, words
 from collective.recipe.backup.report.markup import (
     Markup,
     document,
@@ -29,7 +29,7 @@ PROOFS = ("verify", "rehearse")
 _Cell = str | Markup
 
 
-def page(facts: Facts) -> str:
+def page(facts: PageFacts) -> str:
     """Return the whole page."""
     title = _title(facts)
     head = element(
@@ -54,11 +54,11 @@ def page(facts: Facts) -> str:
     return document("en", head, element("body", element("main", *sections)))
 
 
-def _title(facts: Facts) -> str:
+def _title(facts: PageFacts) -> str:
     return f"{words.title(facts.destination)} of {facts.site} on {facts.host}"
 
 
-def _top(facts: Facts) -> Markup:
+def _top(facts: PageFacts) -> Markup:
     """Return the heading, what is wrong, and the few facts that matter most."""
     worst = facts.findings[0][0] if facts.findings else "ok"
     advice = {"ok": "all is well", "warning": "look at this", "critical": "act now"}
@@ -95,7 +95,7 @@ def _top(facts: Facts) -> Markup:
     )
 
 
-def _of_storage(tale: Tale, facts: Facts) -> Iterator[Markup]:
+def _of_storage(tale: Tale, facts: PageFacts) -> Iterator[Markup]:
     """Yield what can be restored, and how it grew."""
     of = "" if tale.source.name == MAIN else f" of storage {tale.source.name}"
     path = element("p", str(tale.source.filestorage), class_="small soft")
@@ -139,7 +139,7 @@ def _folded(lines: Sequence[str], one: str, many: str) -> Markup:
     return element("details", element("summary", summary, class_="small"), element("ul", *items))
 
 
-def _runs(records: Sequence[Record]) -> Iterator[Markup]:
+def _runs(records: Sequence[RunRecord]) -> Iterator[Markup]:
     """Yield how long backups took, what was proved, and what the hooks said."""
     backups = [each for each in records if each.verb == "backup" and each.outcome != STARTED]
     if backups:
@@ -154,7 +154,7 @@ def _runs(records: Sequence[Record]) -> Iterator[Markup]:
         yield _card("Your commands", *(_hooks(record) for record in reversed(talked)))
 
 
-def _proof(record: Record) -> list[_Cell]:
+def _proof(record: RunRecord) -> list[_Cell]:
     return [
         words.moment(record.started),
         words.verb(record.verb),
@@ -164,7 +164,7 @@ def _proof(record: Record) -> list[_Cell]:
     ]
 
 
-def _hooks(record: Record) -> Markup:
+def _hooks(record: RunRecord) -> Markup:
     """Return what the commands of one run said, folded."""
     names = ", ".join(
         f"{hook.name} {'ok' if hook.exit_code == 0 else f'failed ({hook.exit_code})'}"
@@ -225,7 +225,7 @@ def _kind(point: RestorePoint) -> str:
     return "full" if point.full else "incremental"
 
 
-def _outcome(record: Record) -> Markup:
+def _outcome(record: RunRecord) -> Markup:
     severity = {DONE: "ok", STARTED: "plain", INCOMPLETE: "warning"}.get(record.outcome, "critical")
     return _pill(severity, words.outcome(record))
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from collective.recipe.backup.amounts import duration, size
-from collective.recipe.backup.history import DONE, INCOMPLETE, Record
+from collective.recipe.backup.history import DONE, INCOMPLETE, RunRecord
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.report.axes import AmountAxis, TimeAxis, day, hour
 from collective.recipe.backup.report.markup import Markup, element, join
@@ -35,7 +35,7 @@ def time_line(
     points: Sequence[RestorePoint],
     ranges: Sequence[Range],
     now: datetime,
-    restores: Sequence[Record] = (),
+    restores: Sequence[RunRecord] = (),
 ) -> Markup:
     """Return restore points on a line of time, over the ranges that can be restored.
 
@@ -72,7 +72,7 @@ def growth(points: Sequence[RestorePoint], now: datetime) -> Markup:
     return join(_legend(names), _plot(drawn, 160, words, axis, list(amounts.byte_names())))
 
 
-def durations(records: Sequence[Record]) -> Markup:
+def durations(records: Sequence[RunRecord]) -> Markup:
     """Return how long each phase of the newest backups took, a column for each run."""
     shown = list(records)[-COLUMNS:]
     phases = list(dict.fromkeys(phase for record in shown for phase in record.phases))
@@ -154,7 +154,7 @@ def _mark(point: RestorePoint, axis: TimeAxis, height: int) -> Markup:
     )
 
 
-def _restored(record: Record, axis: TimeAxis, height: int) -> Markup:
+def _restored(record: RunRecord, axis: TimeAxis, height: int) -> Markup:
     place = axis.at(record.started) * WIDTH
     return element(
         "line",
@@ -211,7 +211,7 @@ def _line(
 
 
 def _column(
-    record: Record, left: float, width: float, phases: Sequence[str], amounts: AmountAxis
+    record: RunRecord, left: float, width: float, phases: Sequence[str], amounts: AmountAxis
 ) -> Markup:
     height = 160.0
     parts = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from collective.recipe.backup.history import DONE, FAILED, INCOMPLETE, STARTED, Record
+from collective.recipe.backup.history import DONE, FAILED, INCOMPLETE, STARTED, RunRecord
 
 _TITLES = {
     "standard": "Backups",
@@ -39,7 +39,7 @@ def verb(name: str) -> str:
     return _VERBS.get(name, _spelled(name))
 
 
-def outcome(record: Record) -> str:
+def outcome(record: RunRecord) -> str:
     """Return how a run ended."""
     words = _OUTCOMES.get(record.outcome, _spelled(record.outcome))
     return f"{words}, exit code {record.exit_code}" if record.exit_code else words
@@ -50,7 +50,7 @@ def moment(when: datetime) -> str:
     return f"{when:%Y-%m-%d %H:%M}"
 
 
-def restored(record: Record) -> str:
+def restored(record: RunRecord) -> str:
     """Return when was restored, and from where."""
     points = ", ".join(dict.fromkeys(record.points.values()))
     return f"restored {moment(record.started)}{f' from {points}' if points else ''}"

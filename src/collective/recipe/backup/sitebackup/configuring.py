@@ -6,17 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from collective.recipe.backup.config import PART, Config
-from collective.recipe.backup.config.resolve import Facts, Resolved, absolute, resolve
+from collective.recipe.backup.config.resolve import Resolved, SiteFacts, absolute, resolve
 from collective.recipe.backup.errors import ConfigurationError, printable
 from collective.recipe.backup.options.kinds import expanded, one_line
 from collective.recipe.backup.options.reading import Reading, read
 from collective.recipe.backup.sitebackup.finding import Places, Site, find
-from collective.recipe.backup.sitebackup.settings import OF_THE_SITE, Settings
+from collective.recipe.backup.sitebackup.settings import OF_THE_SITE, SiteSettings
 
 RUN_DIRECTORY = ".sitebackup"
 
 
-def configured(settings: Settings) -> Resolved:
+def configured(settings: SiteSettings) -> Resolved:
     """Return the configuration that *settings* mean for the site that they lead to.
 
     Raises ConfigurationError that names every problem.
@@ -60,8 +60,8 @@ def _absent(filestorage: Path) -> tuple[str, ...]:
     return (f"there is no filestorage {printable(str(filestorage))}: is datafs right?",)
 
 
-def _facts(part: str, base: Path, site: Site) -> Facts:
-    return Facts(
+def _facts(part: str, base: Path, site: Site) -> SiteFacts:
+    return SiteFacts(
         part=part,
         base=base,
         var=site.var,
@@ -78,7 +78,7 @@ def _placed(reading: Reading, site: Site) -> Reading:
     return reading._replace(options=replace(reading.options, locationprefix=site.prefix))
 
 
-def _path(settings: Settings, name: str) -> Path | None:
+def _path(settings: SiteSettings, name: str) -> Path | None:
     text = one_line(settings.texts.get(name, ""))
     return expanded(text) if text else None
 
@@ -93,7 +93,7 @@ def _check_run_directory(config: Config) -> None:
                 )
 
 
-def _unusable(problems: tuple[str, ...], settings: Settings) -> ConfigurationError:
+def _unusable(problems: tuple[str, ...], settings: SiteSettings) -> ConfigurationError:
     origins = "; ".join(settings.origins)
     return ConfigurationError(
         "this site cannot be backed up as it is configured",

@@ -47,7 +47,7 @@ PATHS_OF_THE_SITE = ("base_dir", "var_dir", "zope_conf", "zeo_conf")
 
 
 @dataclass(frozen=True)
-class Settings:
+class SiteSettings:
     """All that is set: texts by name, and sentences about it.
 
     *directory* is where the configuration lies, *origins* are all places where something
@@ -78,7 +78,7 @@ class Settings:
 
 def gathered(
     config: Path | None, given: Sequence[tuple[str, str]], environment: Mapping[str, str]
-) -> Settings:
+) -> SiteSettings:
     """Return all settings; *given* are those of the command line, in their order.
 
     Raises ConfigurationError if *config*, or a file that is there, cannot be read.
@@ -87,7 +87,7 @@ def gathered(
         config = Path(environment[CONFIG_VARIABLE])
     working = _working_directory()
     directory = (working / config).parent if config else working
-    settings = Settings(directory)
+    settings = SiteSettings(directory)
     _add_files(settings, working / config if config else None)
     _add_variables(settings, environment)
     settings.add(dict(given), "the command line")
@@ -101,7 +101,7 @@ def known_names() -> frozenset[str]:
     return frozenset({*options, *aliases, *OF_THE_SITE})
 
 
-def _add_files(settings: Settings, config: Path | None) -> None:
+def _add_files(settings: SiteSettings, config: Path | None) -> None:
     """Add the files; *config* must be there, what lies in its usual place need not."""
     pyproject = settings.directory / PYPROJECT
     is_pyproject = config is not None and config.name == PYPROJECT
@@ -124,17 +124,17 @@ def _document(path: Path, *, required: bool) -> Mapping[str, Any]:
     return document
 
 
-def _add_table(settings: Settings, table: Mapping[str, Any], origin: str) -> None:
+def _add_table(settings: SiteSettings, table: Mapping[str, Any], origin: str) -> None:
     settings.add(dict(toml.texts(table, settings.problems, origin)), origin)
 
 
-def _add_collective(settings: Settings, document: Mapping[str, Any], origin: str) -> None:
+def _add_collective(settings: SiteSettings, document: Mapping[str, Any], origin: str) -> None:
     table = toml.table(document, "tool", collective.TABLE) or {}
     texts = {name.lower(): text for name, text in toml.texts(table, settings.problems, origin)}
     settings.add(collective.understood(texts, origin, settings.problems, settings.notes), origin)
 
 
-def _add_variables(settings: Settings, environment: Mapping[str, str]) -> None:
+def _add_variables(settings: SiteSettings, environment: Mapping[str, str]) -> None:
     path = settings.directory / collective.ENV_FILE
     in_file = collective.env_file(path) if os.path.isfile(path) else {}
     for variables, origin in ((in_file, str(path)), (environment, "the environment")):

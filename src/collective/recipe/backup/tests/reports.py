@@ -7,9 +7,9 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from collective.recipe.backup import history, retention
-from collective.recipe.backup.history import HookRun, Record
+from collective.recipe.backup.history import HookRun, RunRecord
 from collective.recipe.backup.model import MAIN, RestorePoint, Source
-from collective.recipe.backup.report import Facts, Tale, Tile
+from collective.recipe.backup.report import PageFacts, Tale, Tile
 from collective.recipe.backup.restorepoints import ranges
 from collective.recipe.backup.times import stamp, tid_at
 
@@ -42,12 +42,12 @@ def points(days: int = 28, *, chain: int = 7) -> list[RestorePoint]:
     return found
 
 
-def records(days: int = 28) -> list[Record]:
+def records(days: int = 28) -> list[RunRecord]:
     """Return the runs of that time."""
     found = []
     for day in range(days):
         started = NOW.replace(hour=3, minute=0) - timedelta(days=days - 1 - day)
-        run = Record(
+        run = RunRecord(
             verb="backup",
             destination="standard",
             started=started,
@@ -97,7 +97,7 @@ def records(days: int = 28) -> list[Record]:
     return found
 
 
-def restored(like: Record, point: str) -> Record:
+def restored(like: RunRecord, point: str) -> RunRecord:
     """Return a run that restored a *point* some hours after the one it is *like*."""
     return replace(
         like,
@@ -110,18 +110,18 @@ def restored(like: Record, point: str) -> Record:
     )
 
 
-def eventful() -> Facts:
+def eventful() -> PageFacts:
     """Return the facts of a month in which something happened."""
     return _facts(points(), records(), keep=retention.Policy(keep=3))
 
 
-def empty() -> Facts:
+def empty() -> PageFacts:
     """Return the facts of a site that was never backed up."""
     found = _facts([], [], keep=retention.Policy())
     return replace(found, findings=[("critical", "there is no whole restore point")])
 
 
-def young() -> Facts:
+def young() -> PageFacts:
     """Return the facts of a site that is a day old, and was restored once."""
     first = NOW.replace(hour=3, minute=0) - timedelta(hours=18)
     moments = [first + timedelta(hours=hours) for hours in (0, 4, 9, 14, 18)]
@@ -142,7 +142,7 @@ def young() -> Facts:
     return _facts(found, runs, keep=retention.Policy())
 
 
-def hostile() -> Facts:
+def hostile() -> PageFacts:
     """Return facts with names and texts that want to be markup."""
     found = eventful()
     [tale] = found.tales
@@ -177,10 +177,10 @@ def hostile() -> Facts:
 
 
 def _facts(
-    restore_points: list[RestorePoint], runs: list[Record], *, keep: retention.Policy
-) -> Facts:
+    restore_points: list[RestorePoint], runs: list[RunRecord], *, keep: retention.Policy
+) -> PageFacts:
     decisions = retention.plan(restore_points, keep, NOW).decisions
-    return Facts(
+    return PageFacts(
         host="db1.example.org",
         site=Path("/srv/plone/site"),
         part="backup",

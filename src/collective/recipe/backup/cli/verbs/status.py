@@ -12,7 +12,7 @@ from collective.recipe.backup.cli.answers import Answers, for_nagios
 from collective.recipe.backup.cli.arguments import Verb, destination_flag
 from collective.recipe.backup.cli.verbs.listing import source_as_json
 from collective.recipe.backup.errors import DONE, IntegrityError, printable
-from collective.recipe.backup.history import Record
+from collective.recipe.backup.history import RunRecord
 from collective.recipe.backup.model import MAIN
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _rows(found: Status, restore: str) -> Iterator[tuple[str, str]]:
         yield "replaced by a restore", f"{path} ({restore} --let-go removes it)"
 
 
-def _told(record: Record | None, found: Status) -> str:
+def _told(record: RunRecord | None, found: Status) -> str:
     if record is None:
         return "never"
     old = f"{age((found.now - record.started).total_seconds())} ago"
@@ -158,7 +158,7 @@ def _storage_as_json(storage: Storage, found: Status) -> dict[str, object]:
     }
 
 
-def _record_as_json(record: Record) -> dict[str, object]:
+def _record_as_json(record: RunRecord) -> dict[str, object]:
     return {
         "verb": record.verb,
         "started": record.started.isoformat(),

@@ -195,7 +195,7 @@ def archived_and_lost(directory: Path) -> Operated:
 
 def told(operated: Operated, files: Files) -> None:
     """Write what a run writes about itself."""
-    record = history.Record(
+    record = history.RunRecord(
         verb="backup",
         destination="standard",
         started=operated.now,

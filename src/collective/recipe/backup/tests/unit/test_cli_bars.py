@@ -17,7 +17,7 @@ import pytest
 
 from collective.recipe.backup import cli
 from collective.recipe.backup.cli import bars, messages
-from collective.recipe.backup.cli.bars import Rhythm, State, Told, bar, progress_on
+from collective.recipe.backup.cli.bars import PhaseTelling, Rhythm, State, bar, progress_on
 from collective.recipe.backup.cli.screen import Screen
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.tests.counting import calls
@@ -73,14 +73,14 @@ def test_no_title_writes_to_the_terminal_what_it_likes():
 
 def test_what_is_short_says_nothing():
     told = []
-    with Told(told.append, Rhythm(first=60, every=60)).phase("copying", 10) as advance:
+    with PhaseTelling(told.append, Rhythm(first=60, every=60)).phase("copying", 10) as advance:
         advance(10)
     assert told == [None]
 
 
 def test_what_takes_long_is_told_until_it_is_over():
     told: list[State | None] = []
-    with Told(told.append, QUICK).phase("copying", 1000, "files") as advance:
+    with PhaseTelling(told.append, QUICK).phase("copying", 1000, "files") as advance:
         for _number in range(50):
             advance(10)
             time.sleep(0.005)
@@ -94,7 +94,7 @@ def test_what_takes_long_is_told_until_it_is_over():
 
 def test_a_phase_that_fails_is_over_as_well():
     told = []
-    with pytest.raises(OSError), Told(told.append, QUICK).phase("copying", 10):
+    with pytest.raises(OSError), PhaseTelling(told.append, QUICK).phase("copying", 10):
         raise OSError
     assert told == [None]
     assert "progress" not in {thread.name for thread in threading.enumerate()}
@@ -102,7 +102,7 @@ def test_a_phase_that_fails_is_over_as_well():
 
 def test_of_two_phases_at_a_time_the_older_one_is_told():
     told: list[State | None] = []
-    progress = Told(told.append, QUICK)
+    progress = PhaseTelling(told.append, QUICK)
     with progress.phase("older", 10):
         with progress.phase("younger", 10):
             time.sleep(0.15)
@@ -115,7 +115,7 @@ def test_of_two_phases_at_a_time_the_older_one_is_told():
 
 def test_any_thread_may_advance():
     told: list[State | None] = []
-    with Told(told.append, QUICK).phase("copying", 80_000, "files") as advance:
+    with PhaseTelling(told.append, QUICK).phase("copying", 80_000, "files") as advance:
 
         def work() -> None:
             for _number in range(10_000):
@@ -132,7 +132,7 @@ def test_any_thread_may_advance():
 
 
 def test_to_count_is_one_call_and_all_else_is_done_by_another_thread():
-    with Told(lambda _state: None, bars.ON_A_TERMINAL).phase("copying", 0) as advance:
+    with PhaseTelling(lambda _state: None, bars.ON_A_TERMINAL).phase("copying", 0) as advance:
         cost = calls(lambda: [advance(1) for _number in range(100_000)])
     assert cost < 100_000 * 3
 

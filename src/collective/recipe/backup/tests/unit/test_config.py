@@ -23,7 +23,7 @@ from collective.recipe.backup.config import (
     load,
     surroundings,
 )
-from collective.recipe.backup.config.resolve import Facts, directory_names, resolve
+from collective.recipe.backup.config.resolve import SiteFacts, directory_names, resolve
 from collective.recipe.backup.config.storages import words
 from collective.recipe.backup.config.surroundings import unusable, unwritable
 from collective.recipe.backup.errors import ConfigurationError
@@ -36,7 +36,7 @@ VAR = BASE / "var"
 
 
 def facts(**known):
-    return Facts(**{"part": "backup", "base": BASE, "is_zope": True, **known})
+    return SiteFacts(**{"part": "backup", "base": BASE, "is_zope": True, **known})
 
 
 def resolved(known=None, /, **options):

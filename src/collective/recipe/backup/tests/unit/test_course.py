@@ -58,7 +58,7 @@ class Hooked:
         return dict(text.split("=", 1) for name, text in lines if name == hook)
 
     @property
-    def runs(self) -> list[history.Record]:
+    def runs(self) -> list[history.RunRecord]:
         return history.read(self.operated.place().filestorage)
 
 
@@ -482,4 +482,4 @@ def test_the_history_can_be_read_by_any_program(site, tmp_path):
     hooked.operated.backup()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["outcome"] for line in lines] == ["started", "done", "done"]
-    assert set(lines[-1]) == {*history.Record.__dataclass_fields__, "check"}
+    assert set(lines[-1]) == {*history.RunRecord.__dataclass_fields__, "check"}

@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from collective.recipe.backup.errors import IntegrityError
-from collective.recipe.backup.filestorage.format import Record
+from collective.recipe.backup.filestorage.format import DataRecord
 from collective.recipe.backup.filestorage.framing import Framing
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.records import records_of
@@ -160,7 +160,7 @@ def test_records_are_those_of_the_log(tmp_path, size):
         expected = [
             record for transaction in log.transactions() for record in records_of(log, transaction)
         ]
-    found: list[Record] = []
+    found: list[DataRecord] = []
     data = site.filestorage.read_bytes()
     assert streamed(Framing(on_record=found.append), data, size) == data
     assert found == expected
@@ -171,7 +171,7 @@ def test_records_of_an_undone_transaction_do_not_count():
     data = logs.log([b"one"])
     data += logs.transaction(len(data), logs.tid(2), [b"two"], status=b"u")
     data += logs.transaction(len(data), logs.tid(3), [b"three"])
-    found: list[Record] = []
+    found: list[DataRecord] = []
     streamed(Framing(on_record=found.append), data)
     assert [record.tid for record in found] == [logs.tid(1), logs.tid(3)]
 

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from collective.recipe.backup import history
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.history import DONE, LIMIT, NAME, HookRun, Record, append, flaw, read
+from collective.recipe.backup.history import (
+    DONE,
+    LIMIT,
+    NAME,
+    HookRun,
+    RunRecord,
+    append,
+    flaw,
+    read,
+)
 from collective.recipe.backup.tests.faults.harness import Fault, FaultyFiles
 from collective.recipe.backup.tests.lengths import examples
 
@@ -20,12 +29,12 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 MINUTE = timedelta(minutes=1)
 
 
-def record(number: int = 0, **more) -> Record:
+def record(number: int = 0, **more) -> RunRecord:
     facts = {"verb": "backup", "destination": "standard", "process": 7, "host": "plone"}
-    return Record(**{**facts, "started": NOON + number * MINUTE, **more})
+    return RunRecord(**{**facts, "started": NOON + number * MINUTE, **more})
 
 
-def ended(number: int = 0, **more) -> Record:
+def ended(number: int = 0, **more) -> RunRecord:
     return record(number, **{"outcome": DONE, "exit_code": 0, "seconds": 1.5, **more})
 
 

@@ -17,7 +17,7 @@ from ZODB.fsIndex import fsIndex
 
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.format import Record
+from collective.recipe.backup.filestorage.format import DataRecord
 from collective.recipe.backup.filestorage.framing import Framing
 from collective.recipe.backup.filestorage.index import IndexBuilder, fits, position
 from collective.recipe.backup.filestorage.log import TransactionLog
@@ -30,8 +30,8 @@ from collective.recipe.backup.times import ZERO_TID
 HOUR = timedelta(hours=1)
 
 
-def record(oid: int, offset: int) -> Record:
-    return Record(Oid(oid.to_bytes(8, "big")), ZERO_TID, 0, 0, 1, offset + 42, 0)
+def record(oid: int, offset: int) -> DataRecord:
+    return DataRecord(Oid(oid.to_bytes(8, "big")), ZERO_TID, 0, 0, 1, offset + 42, 0)
 
 
 def build(source: Path, final: Path, *, objects: int = 5, size: int = 1000) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import collective.recipe.backup
-from collective.recipe.backup.config.resolve import Facts, resolve
+from collective.recipe.backup.config.resolve import SiteFacts, resolve
 from collective.recipe.backup.options import Options, declarations
 from collective.recipe.backup.options.kinds import (
     ARGUMENTS,
@@ -24,7 +24,7 @@ from collective.recipe.backup.options.kinds import (
     SWITCH,
     TEXT,
     URL,
-    Room,
+    SizeOrPercent,
     choice,
 )
 from collective.recipe.backup.options.reading import Reading, read
@@ -184,12 +184,12 @@ def test_a_duration_that_is_none_is_a_problem(text):
 @pytest.mark.parametrize(
     ("text", "room"),
     [
-        ("10%", Room(percent=10)),
-        ("100 %", Room(percent=100)),
-        ("5GB", Room(size=5 * 10**9)),
-        ("1500 MB", Room(size=1_500_000_000)),
-        ("0%", Room()),
-        ("", Room()),
+        ("10%", SizeOrPercent(percent=10)),
+        ("100 %", SizeOrPercent(percent=100)),
+        ("5GB", SizeOrPercent(size=5 * 10**9)),
+        ("1500 MB", SizeOrPercent(size=1_500_000_000)),
+        ("0%", SizeOrPercent()),
+        ("", SizeOrPercent()),
     ],
 )
 def test_room_on_a_disk(text, room):
@@ -203,7 +203,7 @@ def test_room_that_is_none_is_a_problem(text):
 
 
 def test_room_in_percent_is_a_part_of_the_disk():
-    assert (Room(percent=25).of(400), Room(size=7000).of(400)) == (100, 7000)
+    assert (SizeOrPercent(percent=25).of(400), SizeOrPercent(size=7000).of(400)) == (100, 7000)
 
 
 @pytest.mark.parametrize(
@@ -243,8 +243,8 @@ VALUES = st.sampled_from(
         (LINES, st.lists(st.sampled_from(["Data /a", "b c"])).map(tuple)),
         (ARGUMENTS, st.lists(st.text(alphabet="a b'\"\\$ü\n")).map(tuple)),
         (DURATION, st.integers(0, 10**6).map(lambda hours: timedelta(hours=hours))),
-        (ROOM, st.integers(1, 10**9).map(lambda thousands: Room(size=1000 * thousands))),
-        (ROOM, st.integers(1, 100).map(lambda percent: Room(percent=percent))),
+        (ROOM, st.integers(1, 10**9).map(lambda thousands: SizeOrPercent(size=1000 * thousands))),
+        (ROOM, st.integers(1, 100).map(lambda percent: SizeOrPercent(percent=percent))),
     ]
 ).flatmap(lambda pair: st.tuples(st.just(pair[0]), pair[1]))
 
@@ -433,7 +433,7 @@ def test_the_reference_tells_of_each_option(option):
 )
 def test_the_reference_tells_where_a_relative_path_starts(option):
     options = Options(**{"backup_blobs": False, option.name: Path("some/where")})
-    facts = Facts(part="backup", base=Path("/site"), var=Path("/site/var"))
+    facts = SiteFacts(part="backup", base=Path("/site"), var=Path("/site/var"))
     resolved = getattr(resolve(facts, Reading(options)).config.options, option.name)
     start = {
         Path("/site/some/where"): "the directory of the buildout",

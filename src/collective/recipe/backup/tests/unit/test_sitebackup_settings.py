@@ -10,7 +10,7 @@ import pytest
 from collective.recipe.backup.errors import BackupError, ConfigurationError
 from collective.recipe.backup.options import Options, declarations
 from collective.recipe.backup.options.reading import read
-from collective.recipe.backup.sitebackup.settings import Settings, gathered
+from collective.recipe.backup.sitebackup.settings import SiteSettings, gathered
 
 
 @pytest.fixture
@@ -19,14 +19,14 @@ def project(tmp_path: Path, monkeypatch) -> Path:
     return tmp_path
 
 
-def options(settings: Settings) -> Options:
+def options(settings: SiteSettings) -> Options:
     assert settings.problems == []
     reading = read(settings.texts)
     assert reading.problems == ()
     return reading.options
 
 
-def set_by(**environment: str) -> Settings:
+def set_by(**environment: str) -> SiteSettings:
     return gathered(None, [], environment)
 
 

@@ -20,13 +20,13 @@ from collective.recipe.backup.cli import main
 from collective.recipe.backup.config import dump
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.history import Record
+from collective.recipe.backup.history import RunRecord
 from collective.recipe.backup.journal import FORM, SWAPPING
 from collective.recipe.backup.metrics import METRICS, PREFIX, render
 from collective.recipe.backup.operations.course import course
 from collective.recipe.backup.operations.measures import samples
 from collective.recipe.backup.operations.status import Status, StatusSeverity, status
-from collective.recipe.backup.options.kinds import Room
+from collective.recipe.backup.options.kinds import SizeOrPercent
 from collective.recipe.backup.process import birth_of, run_hook
 from collective.recipe.backup.sitebackup import main as sitebackup
 from collective.recipe.backup.tests.counting import increments
@@ -52,11 +52,11 @@ def complaints(operated: Operated, *, later: timedelta = timedelta(0)) -> list[t
     return [(finding.severity.name, finding.what) for finding in findings]
 
 
-def put_down(operated: Operated, **facts) -> Record:
+def put_down(operated: Operated, **facts) -> RunRecord:
     """Add a run to the history."""
     known = {"destination": "standard", "process": os.getpid(), "host": os.uname().nodename}
     known["started"] = operated.now
-    record = Record(**{**known, **facts})
+    record = RunRecord(**{**known, **facts})
     history.append(operated.place().filestorage, record, Files())
     return record
 
@@ -128,7 +128,7 @@ def test_there_may_be_too_few(site: Site):
     assert complaints(operated) == []
 
 
-@pytest.mark.parametrize("room", [Room(percent=100), Room(size=10**18)])
+@pytest.mark.parametrize("room", [SizeOrPercent(percent=100), SizeOrPercent(size=10**18)])
 def test_there_may_be_too_little_room(site: Site, room):
     operated = Operated(site, minimum_free=room)
     operated.backup()
@@ -492,7 +492,7 @@ NAGIOS = re.compile(
     [
         ({}, True, 0),
         ({"max_age": timedelta(hours=36)}, True, 2),
-        ({"minimum_restore_points": 3, "minimum_free": Room(percent=1)}, True, 2),
+        ({"minimum_restore_points": 3, "minimum_free": SizeOrPercent(percent=1)}, True, 2),
         ({}, False, 2),
     ],
 )
@@ -513,7 +513,7 @@ def test_nagios_is_told_that_nothing_can_be_told(site: Site, capsys):
 
 def test_nothing_that_a_name_holds_confuses_nagios(tmp_path, capsys):
     site = Site(tmp_path / "a | b\n'c'=1;2")
-    operated = Operated(site, minimum_free=Room(percent=100))
+    operated = Operated(site, minimum_free=SizeOrPercent(percent=100))
     operated.backup()
     assert main("status", "standard", operated.config_path, ["--nagios"]) == 2
     assert NAGIOS.fullmatch(capsys.readouterr().out)
