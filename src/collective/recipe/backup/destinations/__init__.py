@@ -18,6 +18,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import Problem, RestorePoint, Source
 from collective.recipe.backup.times import Tid
@@ -98,16 +99,18 @@ class Destination(Protocol):
     """The restore points of one source."""
 
     source: Source
-    lock_directory: Path
-    """Where the lock of its one writer lies."""
+    home: Home
+    """Where they lie, what is remembered of them, and how writers are kept apart."""
 
     def prepare(self) -> None:
         """Make what has to be there before the first backup; raise if it cannot be."""
 
-    def claim(self, *, only_ask: bool = False) -> None:
+    def check_owner(self) -> None:
+        """Raise ConfigurationError if the backups are those of another site; write nothing."""
+
+    def claim(self) -> None:
         """Mark the backups as those of the source; the caller holds the lock.
 
-        With *only_ask* nothing is written, and no lock is needed.
         Raises ConfigurationError if they are those of another site.
         """
 

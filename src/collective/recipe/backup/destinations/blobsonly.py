@@ -28,6 +28,7 @@ from collective.recipe.backup.destinations import (
 )
 from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
 from collective.recipe.backup.destinations.blobstyles import Trust, Workshop
+from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.destinations.needing import Needs
 from collective.recipe.backup.destinations.points import what_differs, what_is_lacking
 from collective.recipe.backup.destinations.room import Need, check_room
@@ -45,12 +46,18 @@ class BlobsOnly:
     """The restore points of the blobs of one source; see Destination."""
 
     def __init__(
-        self, source: Source, workshop: Workshop, style: MakeStyle, *, always: bool = False
+        self,
+        source: Source,
+        home: Home,
+        workshop: Workshop,
+        style: MakeStyle,
+        *,
+        always: bool = False,
     ) -> None:
         """Make restore points in *style*; with *always* also if nothing is new."""
         self.source = source
         self._always = always
-        self.lock_directory = workshop.directory
+        self.home = home
         self._shop = workshop
         self._part = BlobPart(workshop, style)
 
@@ -65,10 +72,17 @@ class BlobsOnly:
         with explained("cannot make the backup directory"):
             self._shop.files.make_directories(self._shop.directory)
 
-    def claim(self, *, only_ask: bool = False) -> None:
+    def check_owner(self) -> None:
+        """Refuse the directory of another site; see Destination."""
+        self._claim()
+
+    def claim(self) -> None:
         """Mark the directory as that of the source; see Destination."""
-        shop, files = self._shop, None if only_ask else self._shop.files
-        owners.claim_blobs_alone(shop.directory, shop.storage, self.source, self._is_known, files)
+        self._claim().write(self._shop.files)
+
+    def _claim(self) -> owners.Claim:
+        shop = self._shop
+        return owners.claim_blobs_alone(shop.directory, shop.storage, self.source, self._is_known)
 
     def _is_known(self) -> bool:
         """Tell whether the newest backup holds one of the first blobs of the source."""
@@ -104,7 +118,7 @@ class BlobsOnly:
             else:
                 if newest is None:
                     self._check_room()
-                doubted = damage.doubted(self.lock_directory, self.restore_points)
+                doubted = damage.doubted(self.home.state, self.restore_points)
                 name, copied = self._part.back_up_all(
                     self._part.unused(named),
                     before=found.archives.get(newest.name) if newest else None,
@@ -136,7 +150,7 @@ class BlobsOnly:
 
     def restore_points(self) -> Sequence[RestorePoint]:
         """Return the restore points, oldest first."""
-        return damage.marked(self._as_seen(), self.lock_directory)
+        return damage.marked(self._as_seen(), self.home.state)
 
     def needs(self) -> Callable[[str], Iterable[str]]:
         """Return what tells who needs what; see Destination."""

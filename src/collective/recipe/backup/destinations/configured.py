@@ -13,6 +13,7 @@ from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.blobpart import MakeStyle
 from collective.recipe.backup.destinations.blobstyles import Style, Workshop
 from collective.recipe.backup.destinations.directory import Directory, DirectorySettings
+from collective.recipe.backup.destinations.homes import Home, home_in
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Place, Source
@@ -61,7 +62,9 @@ class Configured:
             from collective.recipe.backup.destinations.blobsonly import BlobsOnly
 
             always = options.blob_snapshots == "each" and not options.archive_blob
-            return BlobsOnly(source, workshop, style, always=always)
+            return BlobsOnly(
+                source, home_for(options, source, place), workshop, style, always=always
+            )
         level = int(options.gzip_level) if options.gzip or self._kind == ZIP else None
         program = None
         if options.repozo is not None:
@@ -82,6 +85,11 @@ class Configured:
             named=named,
         )
         return Directory(source, place, settings, files=self._files, progress=self._progress)
+
+
+def home_for(options: Options, source: Source, place: Place) -> Home:
+    """Return where the restore points of *source* are at home in *place*; nothing is looked at."""
+    return home_in(source, place, only_blobs=options.only_blobs and bool(source.blobstorage))
 
 
 def _named(source: Source, place: Place) -> str | None:

@@ -40,6 +40,7 @@ from collective.recipe.backup.destinations import (
 )
 from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle, each_chain
 from collective.recipe.backup.destinations.blobstyles import Trust, Workshop
+from collective.recipe.backup.destinations.homes import home_in
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.destinations.past import Past, ends_in
 from collective.recipe.backup.destinations.points import point_of, restore_points
@@ -119,7 +120,7 @@ class Directory:
     ) -> None:
         self.source = source
         self.place = place
-        self.lock_directory = place.filestorage
+        self.home = home_in(source, place)
         self._settings = settings
         self._files = files
         self._progress = progress
@@ -150,18 +151,27 @@ class Directory:
                 if directory is not None:
                     self._files.make_directories(directory)
 
-    def claim(self, *, only_ask: bool = False) -> None:
+    def check_owner(self) -> None:
+        """Refuse the directories of another site; see Destination."""
+        for _claim in self._claims():
+            pass
+
+    def claim(self) -> None:
         """Mark both directories as those of the source; see Destination."""
-        place, files = self.place, None if only_ask else self._files
-        mark = owners.claim(place.filestorage, self.source, self._is_known, files)
+        for claim in self._claims():
+            claim.write(self._files)
+
+    def _claims(self) -> Iterator[owners.Claim]:
+        """Yield what the mark in each directory is to say, each as soon as it may say so."""
+        claim = owners.claim(self.place.filestorage, self.source, self._is_known)
+        yield claim
         if self._blobs is not None and self._blobs.directory.is_dir():
-            owners.claim_blobs(
+            yield owners.claim_blobs(
                 self._blobs.directory,
                 self._blobs.storage,
                 self.source,
-                mark,
-                knows=self._has_blobs,
-                files=files,
+                claim.mark,
+                self._has_blobs,
             )
 
     def _is_known(self) -> bool:
@@ -315,7 +325,7 @@ class Directory:
         told = past.go_on(log, point_of(before)) if before else past.begin(log, taken)
         name, copied = None, None
         if self._blobs is not None:
-            doubted = damage.doubted(self.lock_directory, self.restore_points)
+            doubted = damage.doubted(self.home.state, self.restore_points)
             name, copied = self._blobs.back_up(
                 log,
                 taken,
@@ -395,7 +405,7 @@ class Directory:
 
     def restore_points(self) -> Sequence[RestorePoint]:
         """Return the restore points, oldest first."""
-        return damage.marked(self._as_seen(), self.lock_directory)
+        return damage.marked(self._as_seen(), self.home.state)
 
     def needs(self) -> Callable[[str], Iterable[str]]:
         """Return what tells who needs what; see Destination."""

@@ -17,7 +17,7 @@ transactions that the backups know: it stays the owner.  A directory that was co
 put on another disk, belongs to whoever writes to it next, and so does one that is empty but
 for its mark.  A damaged mark keeps only those out who know nothing of what is there; one of a
 later release keeps everybody out.
-Readers look at no mark.  The doctor asks as a backup does, with no *files* to write one with.
+Readers look at no mark.  The doctor asks as a backup does, and writes none.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from blake3 import blake3
 
@@ -73,8 +74,22 @@ class OwnerMark:
     backups: str | None = None
 
 
-def claim(directory: Path, source: Source, knows: Knows, files: Files | None) -> OwnerMark:
-    """Make the filestorage backups in *directory* those of *source*, as the mark now says.
+class Claim(NamedTuple):
+    """The *mark* that is to lie at *path*: nobody else's is in its way."""
+
+    path: Path
+    mark: OwnerMark
+
+    def write(self, files: Files) -> None:
+        """Write it, if it does not lie there already."""
+        data = FORM.encode(asdict(self.mark))
+        with explained("cannot mark the backups as those of this site", self.path):
+            if _bytes_of(self.path) != data:
+                files.write(self.path, data)
+
+
+def claim(directory: Path, source: Source, knows: Knows) -> Claim:
+    """Return what makes the filestorage backups in *directory* those of *source*.
 
     Raises ConfigurationError if they are those of another site.
     """
@@ -86,20 +101,13 @@ def claim(directory: Path, source: Source, knows: Knows, files: Files | None) ->
             mine = replace(mine, key=mark.key)
         elif holds_backups(directory):
             raise _refusal(path, f"the backups of {mark.filestorage}", mark)
-    _write(path, mine, files)
-    return mine
+    return Claim(path, mine)
 
 
-def claim_blobs(  # noqa: PLR0913  the last two come from outside
-    directory: Path,
-    storage: str,
-    source: Source,
-    backups: OwnerMark,
-    *,
-    knows: Knows,
-    files: Files | None,
-) -> None:
-    """Make the blobs of *storage* in *directory* belong to the filestorage backups *backups*.
+def claim_blobs(
+    directory: Path, storage: str, source: Source, backups: OwnerMark, knows: Knows
+) -> Claim:
+    """Return what makes the blobs of *storage* in *directory* those of the backups *backups*.
 
     Raises ConfigurationError if they belong to others.
     """
@@ -111,13 +119,11 @@ def claim_blobs(  # noqa: PLR0913  the last two come from outside
         what = f"the blobs of the filestorage backups in {mark.backups}"
         raise _refusal(path, what, mark, _BLOBS_HINT)
     mine = _mark(directory, source)
-    _write(path, replace(mine, key=backups.key, backups=backups.directory), files)
+    return Claim(path, replace(mine, key=backups.key, backups=backups.directory))
 
 
-def claim_blobs_alone(
-    directory: Path, storage: str, source: Source, knows: Knows, files: Files | None
-) -> None:
-    """Make the blobs of *storage* in *directory* those of *source*, without a filestorage.
+def claim_blobs_alone(directory: Path, storage: str, source: Source, knows: Knows) -> Claim:
+    """Return what makes the blobs of *storage* in *directory* those of *source* alone.
 
     Raises ConfigurationError if they are those of another site.
     """
@@ -128,7 +134,7 @@ def claim_blobs_alone(
         same = (mark.host, mark.blobstorage) == (mine.host, mine.blobstorage)
         if not same and (_is_other(mark, mark.blobstorage, source.blobstorage) or not knows()):
             raise _refusal(path, f"the backups of {mark.blobstorage}", mark)
-    _write(path, mine, files)
+    return Claim(path, mine)
 
 
 def former_storages(blobs: Path, backups: Path, storage: str) -> Iterator[str]:
@@ -238,15 +244,6 @@ def _refusal(path: Path, what: str, mark: OwnerMark, hint: str = _HINT) -> Backu
         where=path.parent,
         hint=hint.format(printable(path.name)),
     )
-
-
-def _write(path: Path, mark: OwnerMark, files: Files | None) -> None:
-    if files is None:
-        return
-    data = FORM.encode(asdict(mark))
-    with explained("cannot mark the backups as those of this site", path):
-        if _bytes_of(path) != data:
-            files.write(path, data)
 
 
 def _bytes_of(path: Path) -> bytes | None:

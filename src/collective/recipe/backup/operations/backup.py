@@ -19,7 +19,6 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from collective.recipe.backup import locking
 from collective.recipe.backup.blobs.marker import refuse_cache
 from collective.recipe.backup.destinations import Destination, Outcome, damage
 from collective.recipe.backup.errors import BrokenOff, IntegrityError, printable
@@ -81,7 +80,7 @@ def _back_up_locked(run: Run, why_full: str = "", *, accept_changed: bool = Fals
         destinations = run.destinations()
         for destination in destinations:
             destination.prepare()
-            locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
+            locks.enter_context(destination.home.locked(run.holder))
         for destination in destinations:
             _refuse_mixture(destination)
             destination.claim()
@@ -133,7 +132,7 @@ def merge_now(run: Run, *, before: str) -> None:
     """
     with one_run(run), ExitStack() as locks:
         for destination in run.destinations():
-            locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
+            locks.enter_context(destination.home.locked(run.holder))
             destination.claim()
             sweep(destination)
             try:
@@ -153,8 +152,8 @@ def _one(run: Run, destination: Destination, why_full: str, *, accept_changed: b
     logger.info("backing up %s%s", printable(str(destination.source.filestorage)), where)
     points = destination.restore_points()
     with in_passing("cannot write what verify found anew"):
-        damage.write_anew(destination.lock_directory, points, run.files)
-    why_full = why_full or damage.why_new_chain(destination.lock_directory, points)
+        damage.write_anew(destination.home.state, points, run.files)
+    why_full = why_full or damage.why_new_chain(destination.home.state, points)
     clock = clock_of(run, points)
     if clock.sudden:
         warn_of(run, clock.doubt)

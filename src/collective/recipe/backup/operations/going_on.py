@@ -48,7 +48,7 @@ def chosen_of(jobs: Sequence[Job], order: Order) -> tuple[Chosen, ...]:
     """Return what the journal is to say of *jobs*."""
     return tuple(
         Chosen(
-            directory=str(job.destination.lock_directory),
+            directory=job.destination.home.label,
             point=job.choice.point.stamp,
             until=show_tid(job.choice.until) if job.choice.until else None,
             lives=tuple(map(str, live_of(job.target, order))),

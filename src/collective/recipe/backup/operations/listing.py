@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
+from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import RestorePoint, Source
 from collective.recipe.backup.operations import whereabouts
@@ -15,10 +15,10 @@ from collective.recipe.backup.restorepoints import Range, ranges
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """The restore points of one source in *directory*, and the moments that they serve."""
+    """The restore points of one source, where they are at home, and the moments they serve."""
 
     source: Source
-    directory: Path
+    home: Home
     points: Sequence[RestorePoint]
     ranges: Sequence[Range]
 
@@ -33,7 +33,7 @@ def list_points(run: Run) -> list[Listed]:
         listed.append(
             Listed(
                 source=destination.source,
-                directory=destination.lock_directory,
+                home=destination.home,
                 points=points,
                 ranges=ranges(points),
             )

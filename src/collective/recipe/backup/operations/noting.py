@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from collective.recipe.backup.config import ALTERNATIVE
@@ -27,7 +26,7 @@ def restored_of(
     return Restored(
         when=run.now,
         own=run.destination != ALTERNATIVE,
-        directory=os.path.realpath(destination.lock_directory),
+        directory=destination.home.identity,
         chain=choice.point.chain,
         newest=newest.stamp if newest else "",
         tid=tid,

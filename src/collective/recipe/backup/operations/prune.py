@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from collective.recipe.backup import locking, restored, retention
+from collective.recipe.backup import restored, retention
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.frozen import dataclass
@@ -48,8 +48,8 @@ def prune(run: Run, *, certain: bool = False) -> list[Pruned]:
         whereabouts.warn(run)
         destinations = run.destinations()
         for destination in destinations:
-            if destination.lock_directory.is_dir():
-                locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
+            if destination.home.is_there():
+                locks.enter_context(destination.home.locked(run.holder))
                 destination.claim()
                 sweep(destination)
         pruned = [
@@ -106,7 +106,7 @@ def _spared(run: Run, destination: Destination, points: Sequence[RestorePoint]) 
     newest = max(
         (point for point in points if point.tid), key=lambda point: point.age, default=None
     )
-    here = os.path.realpath(destination.lock_directory)
+    here = destination.home.identity
     if noted is None or newest is None or (noted.directory, noted.newest) != (here, newest.stamp):
         return {}
     return {noted.chain: "the last restore came from it, and no backup was made since"}

@@ -145,7 +145,7 @@ def _choices_of(run: Run, destination: Destination, order: Order) -> list[Choice
         return _choices(destination.restore_points(), order)
     except NoRestorePoint as error:
         whereabouts.warn(run)
-        error.where = error.where or str(destination.lock_directory)
+        error.where = error.where or destination.home.label
         raise
 
 
@@ -169,9 +169,10 @@ def _rehearse(
     source = destination.source
     found = Rehearsed(source=source, choice=choice, size=choice.point.end)
     logger.info("rehearsing the restore point %s", choice.point.stamp)
-    beside = order.scratch or destination.lock_directory.parent
+    here = destination.home.state
+    beside = order.scratch or here.parent
     try:
-        with _scratch(run, beside, destination.lock_directory.name) as scratch:
+        with _scratch(run, beside, here.name) as scratch:
             timed.check()
             check_free(beside, choice.point.end, hint=_HINT)
             filestorage = scratch / source.filestorage.name

@@ -62,7 +62,7 @@ class Spoilt:
 
     def remember(self, *, read: Collection[str] = (), loaded: bool = False) -> None:
         """Remember it, also what is whole again of *read*; what cannot be stored is said."""
-        directory = self._destination.lock_directory
+        directory = self._destination.home.state
         if not self._findings and not damage.read(directory):
             return
         look = Look(findings=self._findings, read=read, loaded=loaded)

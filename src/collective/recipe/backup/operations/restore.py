@@ -21,7 +21,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from collective.recipe.backup import giving_up, locking, restored, swap
+from collective.recipe.backup import giving_up, restored, swap
 from collective.recipe.backup.blobs.marker import refuse_cache
 from collective.recipe.backup.destinations import Staged, Targets
 from collective.recipe.backup.destinations.room import check_free
@@ -298,15 +298,15 @@ def _jobs(run: Run, order: Order, targets: Sequence[Source], locks: ExitStack | 
         logger.warning("%s is in the future: the newest state is meant", stamp(order.when))
     jobs = []
     for destination, target in zip(run.destinations(), targets, strict=True):
-        if locks is not None and os.access(destination.lock_directory, os.W_OK):
-            locks.enter_context(locking.one_writer(destination.lock_directory, run.holder))
+        if locks is not None and destination.home.may_be_locked():
+            locks.enter_context(destination.home.locked(run.holder))
         points = destination.restore_points()
         warn_of_forgotten(run, points)
         try:
             choice = choice_of(run, order.when, points)
         except NoRestorePoint as error:
             whereabouts.warn(run)
-            error.where = error.where or str(destination.lock_directory)
+            error.where = error.where or destination.home.label
             raise
         if order.blobstorage and target.blobstorage and choice.point.blobs is None:
             raise _without_blobs(choice)

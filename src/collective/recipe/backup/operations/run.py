@@ -6,14 +6,15 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import field, replace
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 
 from collective.recipe.backup import locking
 from collective.recipe.backup.config import STANDARD, Config
 from collective.recipe.backup.destinations import Destination
-from collective.recipe.backup.destinations.configured import Configured, policy_for
+from collective.recipe.backup.destinations.configured import Configured, home_for, policy_for
+from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.progress import Progress
@@ -56,6 +57,11 @@ class Run:
         """Return what is kept in the destination of this run."""
         return policy_for(self.config.options, self.destination)
 
+    @property
+    def homes(self) -> list[Home]:
+        """Where each source of the site is backed up to, in order; nothing is looked at."""
+        return _homes(self.config, self.destination)
+
     def destinations(self) -> list[Destination]:
         """Return a destination for each source of the site, in order."""
         places = {place.name: place for place in self.config.destinations[self.destination]}
@@ -73,7 +79,12 @@ class Run:
 
 def history_directory(run: Run) -> Path:
     """Return the directory that holds the history of all destinations of a part."""
-    return replace(run, destination=STANDARD).destinations()[-1].lock_directory
+    return _homes(run.config, STANDARD)[-1].state
+
+
+def _homes(config: Config, kind: str) -> list[Home]:
+    pairs = zip(config.sources, config.destinations[kind], strict=True)
+    return [home_for(config.options, source, place) for source, place in pairs]
 
 
 @contextmanager

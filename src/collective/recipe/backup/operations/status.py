@@ -250,9 +250,8 @@ def _rooms(places: Iterable[Place]) -> Iterator[DiskRoom]:
 
 def _under_way(run: Run, records: Iterable[RunRecord]) -> str:
     """Return what the run that is at work says of itself, "" if there is none."""
-    directories = (each.lock_directory for each in run.destinations())
-    for directory in (run.config_path.parent, *directories):
-        holder = locking.holder_of(directory)
+    own = locking.holder_of(run.config_path.parent)
+    for holder in (own, *(home.holder() for home in run.homes)):
         if holder is not None:
             return holder or "a run that does not say who it is"
     for record in records:

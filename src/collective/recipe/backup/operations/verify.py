@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from collective.recipe.backup import locking
 from collective.recipe.backup.destinations import Depth, Destination
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.frozen import dataclass
@@ -87,15 +86,15 @@ def outcome(verified: list[Verified]) -> IntegrityError | None:
 
 
 def _one(run: Run, destination: Destination, order: Order, tell: Tell) -> Verified:
-    directory = destination.lock_directory
-    holder = locking.holder_of(directory)
+    home = destination.home
+    holder = home.holder()
     if holder is not None:
         logger.warning("what another run changes just now may look like a problem: %s", holder)
     points = destination.restore_points()
     only: RestorePoint | None = None
     if order.when is not None:
         only = choose(points, order.when).point
-    arc = sampling.next_arc(directory, order.share) if order.share is not None else None
+    arc = sampling.next_arc(home.state, order.share) if order.share is not None else None
     count, spoilt = 0, Spoilt(run, destination)
     try:
         for problem in destination.verify(order.depth, only=only, reads=arc and arc.holds):
@@ -113,12 +112,12 @@ def _one(run: Run, destination: Destination, order: Order, tell: Tell) -> Verifi
         whereabouts.warn(run)
         raise NoRestorePoint(
             "there is no restore point to verify",
-            where=directory,
+            where=home.label,
             hint="is this the directory that the backups are in?  If there are none, run the "
             "backup",
         )
     if arc is not None:
-        sampling.remember(directory, arc, run.files)
+        sampling.remember(home.state, arc, run.files)
     return Verified(
         source=destination.source,
         points=1 if only else len(points),

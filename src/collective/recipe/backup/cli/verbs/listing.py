@@ -98,10 +98,10 @@ def _as_json(listed: Listed, now: datetime) -> dict[str, object]:
 
 def _as_text(listed: Listed, now: datetime, *, long: bool, width: int | None) -> str:
     if not listed.points:
-        there = "nothing in" if listed.directory.is_dir() else "there is no"
+        there = "nothing in" if listed.home.is_there() else "there is no"
         return (
             f"no restore points of {printable(str(listed.source.filestorage))} yet: {there} "
-            f"{printable(str(listed.directory))}"
+            f"{printable(listed.home.label)}"
         )
     columns = (*COLUMNS, *(LONG_COLUMNS if long else ()), STATE)
     rows = [_row(point, now, long=long) for point in listed.points]

@@ -33,13 +33,14 @@ _HINT = "a full backup begins anew without it: backup --full makes one now"
 def locks(run: Run) -> Iterator[DoctorFinding]:
     """Look who is at work."""
     report = Report("locks")
-    directories = [run.config_path.parent, *(it.lock_directory for it in run.destinations())]
-    for directory in dict.fromkeys(directories):
-        holder = locking.holder_of(directory)
+    part = run.config_path.parent
+    holders = {str(part): locking.holder_of(part)}
+    holders |= {home.label: home.holder() for home in run.homes}
+    for where, holder in holders.items():
         if holder is not None:
             report.warning(
                 f"a run is at work ({holder or 'it does not say who'})",
-                directory,
+                where,
                 "wait until it has ended; if it should have ended long ago, end its process",
             )
     if not report:
@@ -54,7 +55,7 @@ def owners(run: Run) -> Iterator[DoctorFinding]:
         # a site that cannot be read, or is damaged, is told of elsewhere
         with suppress(BackupError, OSError):
             try:
-                destination.claim(only_ask=True)
+                destination.check_owner()
             except ConfigurationError as error:
                 report.problem(error.what, error.where, error.hint)
     if not report:
@@ -66,10 +67,10 @@ def restore_points(run: Run) -> Iterator[DoctorFinding]:
     """Look at the names and sizes of what is stored, and at its stamps."""
     for destination in run.destinations():
         report = Report("backups")
-        where = destination.lock_directory
-        with report.looking(where):
-            if not where.is_dir():
-                report.ok("there are none yet: the first backup is a full one", where)
+        home = destination.home
+        with report.looking(home.label):
+            if not home.is_there():
+                report.ok("there are none yet: the first backup is a full one", home.label)
             else:
                 _look(run, destination, report)
         yield from report
@@ -118,11 +119,11 @@ def _look(run: Run, destination: Destination, report: Report) -> None:
     points = destination.restore_points()
     for problem in destination.verify(Depth.NAMES):
         report.problem(problem.what, problem.where, problem.hint or _HINT)
-    where = destination.lock_directory
+    where = destination.home.label
     if any(point.forgotten for point in points):
         report.warning(
             FORGOTTEN,
-            where / damage.NAME,
+            destination.home.state / damage.NAME,
             "run verify, which looks again: until then no restore point is removed",
         )
     if not report:

@@ -629,9 +629,7 @@ def test_what_an_option_has(site: Site, tmp_path: Path, monkeypatch) -> None:
 @pytest.mark.parametrize("which", ["run", "destination"])
 def test_a_run_at_work(operated: Operated, which: str) -> None:
     operated.backup()
-    directory = (
-        operated.config_path.parent if which == "run" else operated.destination().lock_directory
-    )
+    directory = operated.config_path.parent if which == "run" else operated.destination().home.state
     with locking.one_writer(directory, "somebody"):
         what = the_only(operated, "locks", DoctorSeverity.WARNING)
     assert what == "a run is at work (somebody)"

@@ -1,0 +1,81 @@
+"""Homes: where a destination keeps restore points, and what it remembers on this machine.
+
+A home is a directory of backups with one beside it for the blobs, or a store elsewhere, which
+has neither a directory nor a lock here.  So whoever needs to know one of these things asks for
+it by name, and nobody works with the path of "the" directory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from collective.recipe.backup import locking
+from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.model import Place, Source
+
+
+class Filled(NamedTuple):
+    """A directory that a home fills."""
+
+    directory: Path
+    live: Path | None  # the part of the site whose copies lie there; None: the site has none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Home:
+    """Where the restore points of one source are at home."""
+
+    label: str  # what lists and errors call it: a path, or the URL of a store
+    state: Path  # local directory of the history, of what was found damaged, and of samples
+    lock: Path | None  # directory that a writer locks; None: writers need not wait here
+    fills: tuple[Filled, ...] = ()  # local directories of backups; (): they are elsewhere
+
+    @property
+    def identity(self) -> str:
+        """What tells this home from the others that a note beside the site may speak of."""
+        return os.path.realpath(self.state)
+
+    @property
+    def directories(self) -> list[Path]:
+        """The local directories of backups."""
+        return [each.directory for each in self.fills]
+
+    def is_there(self) -> bool:
+        """Tell whether there is anything to look at; there is not before the first backup."""
+        return self.lock is None or self.lock.is_dir()
+
+    def may_be_locked(self) -> bool:
+        """Tell whether this user may hold it against writers; who only reads may not."""
+        return self.lock is None or os.access(self.lock, os.W_OK)
+
+    @contextmanager
+    def locked(self, holder: str) -> Iterator[None]:
+        """Hold it against every other writer, where it has a lock; *holder* says who we are.
+
+        Raises InUse, which names the holder, at once if there is another.
+        """
+        if self.lock is None:
+            yield
+            return
+        with locking.one_writer(self.lock, holder):
+            yield
+
+    def holder(self) -> str | None:
+        """Return what the run that holds it says of itself, None if there is none."""
+        return None if self.lock is None else locking.holder_of(self.lock)
+
+
+def home_in(source: Source, place: Place, *, only_blobs: bool = False) -> Home:
+    """Return the home of *source* that the directories of *place* are.
+
+    The first of them has the lock, and remembers; with *only_blobs* that of the blobs has.
+    """
+    fills = [Filled(place.filestorage, source.filestorage)]
+    if place.blobstorage is not None:
+        fills.append(Filled(place.blobstorage, source.blobstorage))
+    first = fills[-1 if only_blobs else 0].directory
+    return Home(label=str(first), state=first, lock=first, fills=tuple(fills))

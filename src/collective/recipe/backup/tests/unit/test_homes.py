@@ -1,0 +1,65 @@
+"""Where restore points are at home: a directory here, or a store elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from collective.recipe.backup.destinations.homes import Home, home_in
+from collective.recipe.backup.errors import InUse
+from collective.recipe.backup.model import MAIN, Place, Source
+from collective.recipe.backup.tests.runs import Operated
+from collective.recipe.backup.tests.samples import Site
+
+SOURCE = Source(name=MAIN, filestorage=Path("/site/Data.fs"), blobstorage=Path("/site/blobs"))
+PLACE = Place(name=MAIN, filestorage=Path("/backups"), blobstorage=Path("/blobbackups"))
+
+
+def test_the_home_of_filestorage_and_blobs_is_where_the_filestorage_backups_lie() -> None:
+    home = home_in(SOURCE, PLACE)
+    assert (home.label, home.state, home.lock) == ("/backups", PLACE.filestorage, PLACE.filestorage)
+
+
+def test_the_home_of_blobs_alone_is_where_the_blob_backups_lie() -> None:
+    home = home_in(SOURCE, PLACE, only_blobs=True)
+    assert (home.label, home.state, home.lock) == (
+        "/blobbackups",
+        PLACE.blobstorage,
+        PLACE.blobstorage,
+    )
+
+
+def test_it_says_which_part_of_the_site_each_of_its_directories_is_filled_with() -> None:
+    home = home_in(SOURCE, PLACE)
+    assert home.directories == [PLACE.filestorage, PLACE.blobstorage]
+    assert [each.live for each in home.fills] == [SOURCE.filestorage, SOURCE.blobstorage]
+
+
+def test_one_writer_at_a_time_holds_a_directory_and_says_who_it_is(site: Site) -> None:
+    operated = Operated(site)
+    operated.backup()
+    [home] = operated.run("backup").homes
+    assert home.holder() is None
+    with home.locked("the first"):
+        assert home.holder() == "the first"
+        with pytest.raises(InUse, match="the first"), home.locked("the second"):
+            pass
+    assert home.holder() is None
+
+
+def test_before_the_first_backup_there_is_nothing_to_look_at(site: Site) -> None:
+    operated = Operated(site)
+    [home] = operated.run("list").homes
+    assert not home.is_there()
+    operated.backup()
+    assert home.is_there()
+
+
+def test_a_store_without_a_lock_lets_several_writers_in_at_once(tmp_path: Path) -> None:
+    home = Home(label="s3://bucket", state=tmp_path / "state", lock=None)
+    assert home.is_there()
+    assert home.may_be_locked()
+    with home.locked("the first"), home.locked("the second"):
+        assert home.holder() is None
+    assert list(tmp_path.iterdir()) == []
