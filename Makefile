@@ -8,6 +8,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet
 # other pythons: make test PYTHON=python3.13 VENV=.venv-3.13
 PYTEST = $(BIN)/python -m pytest
 JOBS ?= 2
+TESTS = src/collective/recipe/backup/tests
 # where make bench works, and what else it is told: make bench SCRATCH=/big/disk BENCH='--rounds 1'
 SCRATCH ?= .bench
 BENCH ?=
@@ -22,7 +23,7 @@ FAULTS ?=
 help:
 	@echo "make demo    back up a sample site, lose it, restore it, compare"
 	@echo "make test    lint, types, layers and the whole test suite"
-	@echo "make quick   the tests that take no more than a few seconds"
+	@echo "make quick   the tests of each room but for slow ones, in two minutes"
 	@echo "make fuzz    property tests at length, at random, for an hour; see FUZZ"
 	@echo "make faults  let each system call of the scripts fail once, for an hour; see FAULTS"
 	@echo "make lint    lint, types and layers"
@@ -53,7 +54,7 @@ docs: $(VENV)/.tests
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky docs docs/_build/html
 
 quick: $(VENV)/.tests
-	$(PYTEST) -x -q src/collective/recipe/backup/tests/unit
+	$(PYTEST) -x -q -n $(JOBS) -m "not slow" $(addprefix $(TESTS)/,unit properties)
 
 fuzz: $(VENV)/.tests
 	$(BIN)/python -m collective.recipe.backup.tests.fuzzing --jobs $(JOBS) $(FUZZ)

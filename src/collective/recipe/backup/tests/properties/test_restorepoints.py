@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +27,8 @@ from collective.recipe.backup.times import (
     stamp,
     tid_at,
 )
+
+pytestmark = pytest.mark.slow
 
 START = datetime(2026, 3, 1, 0, 0, 50, tzinfo=timezone.utc)
 SECOND = timedelta(seconds=1)

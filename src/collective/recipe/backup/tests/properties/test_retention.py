@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -141,6 +142,7 @@ def test_the_order_of_the_question_does_not_matter(points, policy, now, random):
     assert planned(shuffled, policy, now) == planned(points, policy, now)
 
 
+@pytest.mark.slow
 @law
 @given(histories(), policies, nows)
 def test_the_plan_is_that_of_the_oracle(points, policy, now):
@@ -197,6 +199,7 @@ def monday_of(moment):
     return day_of(moment) - moment.weekday()
 
 
+@pytest.mark.slow
 @law
 @given(histories())
 def test_the_samples_are_what_a_destination_gives(points):

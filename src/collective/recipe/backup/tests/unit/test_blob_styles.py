@@ -88,6 +88,7 @@ def again(operated: Operated, **options) -> Operated:
     return other
 
 
+@pytest.mark.slow
 @pytest.mark.needs("rsync")
 @pytest.mark.parametrize("pack", [-1, 7])
 def test_styles_may_change_with_each_backup(site, tmp_path, pack) -> None:

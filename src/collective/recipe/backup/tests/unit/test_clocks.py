@@ -64,6 +64,7 @@ class Nights:
         return stamp(NOON + number * DAY)[:10]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", STYLES)
 def test_one_run_with_a_clock_ten_years_ahead_costs_no_restore_point(
     site: Site, style: dict, warnings
@@ -101,6 +102,7 @@ def test_a_night_with_a_wrong_clock_is_one_of_the_days_that_are_kept(site: Site)
     assert sum(taken is not None and taken.year == 2036 for taken in kept) == 1
 
 
+@pytest.mark.slow
 def test_what_is_kept_within_a_time_stays_where_the_clock_leaps(site: Site, warnings) -> None:
     nights = Nights(site, keep=1, keep_within=30 * DAY)
     nights.pass_by(20)
@@ -187,6 +189,7 @@ def test_the_command_says_why_nothing_goes(site: Site, capsys: pytest.CaptureFix
     assert len(nights.dates()) == 1
 
 
+@pytest.mark.slow
 def test_snapshots_at_long_intervals_are_no_leap_while_the_site_is_backed_up(
     site: Site, warnings
 ) -> None:

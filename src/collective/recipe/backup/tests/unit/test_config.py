@@ -546,6 +546,7 @@ def stored(tmp_path):
     return path
 
 
+@pytest.mark.slow
 @given(path=PATHS, text=st.text())
 def test_a_configuration_survives_being_stored(path, text, tmp_path_factory):
     known = config(

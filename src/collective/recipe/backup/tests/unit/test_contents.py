@@ -149,6 +149,7 @@ def test_into_the_empty_nothing_is_replaced(tmp_path: Path) -> None:
         world.undo(Files())
 
 
+@pytest.mark.slow
 def test_a_restore_dies_or_fails_anywhere_and_is_finished(make) -> None:
     def check(world: World, outcome: BaseException | None) -> None:
         if outcome is None:
@@ -164,6 +165,7 @@ def test_a_restore_dies_or_fails_anywhere_and_is_finished(make) -> None:
     survive_every_fault(make, World.swap, check)
 
 
+@pytest.mark.slow
 def test_an_undo_dies_or_fails_anywhere_and_is_finished(make) -> None:
     def restored() -> World:
         world = make()
@@ -197,6 +199,7 @@ def test_finishing_dies_or_fails_anywhere_as_well(make) -> None:
     survive_every_fault(died, lambda world, files: swap.finish(world.journal, files), check)
 
 
+@pytest.mark.slow
 def test_one_that_died_is_taken_back_whatever_dies_meanwhile(make) -> None:
     total = FaultyFiles()
     make().swap(total)
@@ -341,6 +344,7 @@ def test_on_real_mounts_each_thing_stays_on_its_disk(tmp_path: Path) -> None:
     assert list((tmp_path / "second").iterdir()) == [tmp_path / "second" / "1"]
 
 
+@pytest.mark.slow
 @mounted
 def test_on_real_mounts_it_dies_anywhere_and_is_finished(tmp_path: Path) -> None:
     numbers = itertools.count()

@@ -116,6 +116,7 @@ def test_parameters_are_those_that_callers_know() -> None:
     assert parameters(restore_blobs_gzip) == {**both, "date": None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use_rsync", [pytest.param(True, marks=pytest.mark.needs("rsync")), False])
 @pytest.mark.parametrize("full", [True, False])
 def test_directories_rotate_and_share_what_did_not_change(use_rsync, full) -> None:
@@ -137,6 +138,7 @@ def test_without_rsync_our_own_copier_does_it(no_rsync) -> None:
     assert content(Path("backups/blobs.0/blobs")) == content(Path("blobs"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [0, 1, 2, "0", "2"])
 @pytest.mark.parametrize("gzip", [False, True])
 def test_so_many_are_kept(no_rsync, keep, gzip) -> None:

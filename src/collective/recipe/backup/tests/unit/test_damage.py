@@ -279,6 +279,7 @@ def test_a_memory_that_cannot_be_read_is_a_reason_to_remove_nothing(
     assert operated.points()[1].stamp == bad.stamp
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ILLEGIBLE)
 def test_nothing_is_built_on_what_may_have_been_found_damaged(
     operated: Operated, caplog, content: bytes

@@ -319,6 +319,7 @@ def test_nothing_stays_open_after_a_refusal(tmp_path):
 # memory
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_log(tmp_path):
     path = tmp_path / "Data.fs"
     data = logs.log([b"x" * 5_000_000], *[[b"y" * 300]] * 5_000, [b"z" * 5_000_000])

@@ -16,6 +16,8 @@ from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.tests.scripts import environment
 
+pytestmark = pytest.mark.slow
+
 FEW, MANY = 1_000, 16_000
 ROOM = 4_500_000
 """Bytes, 300 for each blob more; buffers of threads come and go with one or two million."""

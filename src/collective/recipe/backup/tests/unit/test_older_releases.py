@@ -24,6 +24,8 @@ from collective.recipe.backup.tests.older import (
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
 
+pytestmark = pytest.mark.slow
+
 KEPT = sorted(FORMATS.glob("*.tar.gz"))
 
 

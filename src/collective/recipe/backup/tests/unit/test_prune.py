@@ -171,6 +171,7 @@ def stored(operated: Operated) -> list[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", STYLES)
 def test_what_a_prune_that_died_had_begun_the_next_one_finishes(
     site: Site, style: dict, tmp_path: Path

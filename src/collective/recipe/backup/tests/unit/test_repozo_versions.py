@@ -24,6 +24,8 @@ from collective.recipe.backup.tests.conftest import MUST_RUN
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.times import utcnow
 
+pytestmark = pytest.mark.slow
+
 VERSIONS = ["5.6.0", "5.7.0", "5.8.1", "6.0.1", "6.1", "6.2", "6.3", "6.4"]
 """The last release of each line that runs on Python 3.10 or later."""
 

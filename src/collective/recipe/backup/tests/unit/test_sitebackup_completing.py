@@ -117,6 +117,7 @@ def test_fish_knows_every_flag(place: Path, command: str) -> None:
     assert in_fish(place, "sitebackup", command, "--") == flags
 
 
+@pytest.mark.slow
 @pytest.mark.needs("zsh")
 @pytest.mark.parametrize(
     ("words", "shows"),

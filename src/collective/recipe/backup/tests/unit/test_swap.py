@@ -173,6 +173,7 @@ def test_let_go_removes_what_was_replaced(live: Live) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_it_dies_or_fails_anywhere_and_is_finished(tmp_path: Path, kind: type[Live]) -> None:
     numbers = itertools.count()
 
@@ -197,6 +198,7 @@ def test_it_dies_or_fails_anywhere_and_is_finished(tmp_path: Path, kind: type[Li
     survive_every_fault(make, Live.swap, check)
 
 
+@pytest.mark.slow
 def test_an_undo_dies_or_fails_anywhere_and_is_finished(tmp_path: Path, kind: type[Live]) -> None:
     def make() -> Live:
         live = kind(Path(tempfile.mkdtemp(dir=tmp_path)))
@@ -216,6 +218,7 @@ def test_an_undo_dies_or_fails_anywhere_and_is_finished(tmp_path: Path, kind: ty
     survive_every_fault(make, act, check)
 
 
+@pytest.mark.slow
 def test_one_that_died_is_taken_back_whatever_dies_meanwhile(
     tmp_path: Path, kind: type[Live]
 ) -> None:

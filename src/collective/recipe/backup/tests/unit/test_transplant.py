@@ -149,6 +149,7 @@ def test_undo_puts_all_back_and_can_be_undone(make) -> None:
     assert world.state() == new
 
 
+@pytest.mark.slow
 def test_a_restore_dies_or_fails_anywhere_and_is_finished(make) -> None:
     old, new = states_of(make())
 
@@ -166,6 +167,7 @@ def test_a_restore_dies_or_fails_anywhere_and_is_finished(make) -> None:
     survive_every_fault(make, World.swap, check, faults=faults_of(make()))
 
 
+@pytest.mark.slow
 def test_an_undo_dies_or_fails_anywhere_and_is_finished(make) -> None:
     old, new = states_of(make())
 
@@ -204,6 +206,7 @@ def test_finishing_dies_or_fails_anywhere_as_well(tmp_path: Path) -> None:
     survive_every_fault(died, lambda world, files: swap.finish(world.journal, files), check)
 
 
+@pytest.mark.slow
 def test_one_that_died_is_taken_back_whatever_dies_meanwhile(tmp_path: Path) -> None:
     make = maker(tmp_path)
     old, _new = states_of(make())
