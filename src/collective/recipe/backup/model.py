@@ -57,6 +57,11 @@ class Place:
     filestorage: Path
     blobstorage: Path | None = None
 
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """The directories that the backups lie in; nothing else may lie there."""
+        return (self.filestorage, *filter(None, [self.blobstorage]))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -66,6 +67,12 @@ class Config:
     options: Options
     doubts: tuple[str, ...] = ()  # why the filestorage may not be that of the site: what to do
     caches: tuple[Path, ...] = ()  # where ZEO clients of the site keep what they have read
+
+    @property
+    def directories(self) -> Iterator[Path]:
+        """Every directory that backups lie in, of whichever destination."""
+        places = chain.from_iterable(self.destinations.values())
+        return chain.from_iterable(place.directories for place in places)
 
 
 def dump(config: Config) -> bytes:

@@ -68,7 +68,7 @@ def unwritable(config: Config) -> Iterator[str]:
     """
     for places in (config.destinations[STANDARD], config.destinations[SNAPSHOT]):
         for place in places:
-            for directory in filter(None, (place.filestorage, place.blobstorage)):
+            for directory in place.directories:
                 there = _nearest_existing(directory)
                 if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
                     yield (

@@ -44,6 +44,10 @@ class Home:
         """The local directories of backups."""
         return [each.directory for each in self.fills]
 
+    def holds(self, path: Path) -> bool:
+        """Tell whether *path* lies in one of its local directories."""
+        return any(path.is_relative_to(directory) for directory in self.directories)
+
     def is_there(self) -> bool:
         """Tell whether there is anything to look at; there is not before the first backup."""
         return self.lock is None or self.lock.is_dir()
@@ -74,8 +78,7 @@ def home_in(source: Source, place: Place, *, only_blobs: bool = False) -> Home:
 
     The first of them has the lock, and remembers; with *only_blobs* that of the blobs has.
     """
-    fills = [Filled(place.filestorage, source.filestorage)]
-    if place.blobstorage is not None:
-        fills.append(Filled(place.blobstorage, source.blobstorage))
-    first = fills[-1 if only_blobs else 0].directory
-    return Home(label=str(first), state=first, lock=first, fills=tuple(fills))
+    live = (source.filestorage, source.blobstorage)
+    first = place.directories[-1 if only_blobs else 0]
+    fills = tuple(map(Filled, place.directories, live))
+    return Home(label=str(first), state=first, lock=first, fills=fills)

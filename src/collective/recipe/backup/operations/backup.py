@@ -176,9 +176,7 @@ def _one(run: Run, destination: Destination, why_full: str, *, accept_changed: b
 
 def _is_stored(run: Run, error: IntegrityError) -> bool:
     """Tell whether *error* is of something in the backups, and not of the site."""
-    places = run.config.destinations[run.destination]
-    directories = (it for each in places for it in (each.filestorage, each.blobstorage) if it)
-    return any(Path(error.where).is_relative_to(directory) for directory in directories)
+    return any(home.holds(Path(error.where)) for home in run.homes)
 
 
 def _closing_line(outcomes: Sequence[Outcome], seconds: float) -> str:

@@ -145,9 +145,7 @@ def _candidates(run: Run) -> Iterator[Path]:
 def _held(run: Run) -> Iterator[Path]:
     """Yield what the blobs of the site and its backups lie in."""
     yield from filter(None, (source.blobstorage for source in run.config.sources))
-    for places in run.config.destinations.values():
-        for place in places:
-            yield from filter(None, (place.filestorage, place.blobstorage))
+    yield from run.config.directories
 
 
 def _directories_in(directory: Path) -> Iterator[Path]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from collective.recipe.backup.config import Config
 from collective.recipe.backup.errors import UsageError
-from collective.recipe.backup.model import Place, Source
+from collective.recipe.backup.model import Source
 
 
 def refuse_used(config: Config, targets: Sequence[Source]) -> None:
@@ -32,13 +32,11 @@ def refuse_used(config: Config, targets: Sequence[Source]) -> None:
 def _used(config: Config) -> Iterator[tuple[str, Path]]:
     for place in _places(config.sources):
         yield "belongs to the live site", place
-    for places in config.destinations.values():
-        for place in _places(places):
-            yield "holds backups", place
+    for directory in config.directories:
+        yield "holds backups", Path(os.path.realpath(directory))
 
 
-def _places(items: Iterable[Source | Place]) -> Iterator[Path]:
-    for item in items:
-        yield Path(os.path.realpath(item.filestorage))
-        if item.blobstorage is not None:
-            yield Path(os.path.realpath(item.blobstorage))
+def _places(sources: Iterable[Source]) -> Iterator[Path]:
+    for source in sources:
+        for path in filter(None, (source.filestorage, source.blobstorage)):
+            yield Path(os.path.realpath(path))

@@ -23,6 +23,7 @@ from pathlib import Path
 from collective.recipe.backup import history, locking, retention, swap
 from collective.recipe.backup.amounts import duration, size
 from collective.recipe.backup.chronology import committed_of, reading_of
+from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.errors import (
     IntegrityError,
     Interrupted,
@@ -32,7 +33,7 @@ from collective.recipe.backup.errors import (
 )
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.history import FOLLOW, RunRecord
-from collective.recipe.backup.model import MAIN, Place, RestorePoint, Source
+from collective.recipe.backup.model import MAIN, RestorePoint, Source
 from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.made_good import died, goes_on, is_made_good, kind_of
 from collective.recipe.backup.operations.remembering import FORGOTTEN
@@ -158,7 +159,7 @@ def status(run: Run) -> Status:
         destination=run.destination,
         now=run.now,
         storages=[_storage(source, each, records, run.now) for source, each in points],
-        rooms=list(_rooms(run.config.destinations[run.destination])),
+        rooms=list(_rooms(run.homes)),
         records=records,
         under_way=_under_way(run, records),
         died=died(records, run.now),
@@ -234,12 +235,12 @@ def _withheld(
     return ""
 
 
-def _rooms(places: Iterable[Place]) -> Iterator[DiskRoom]:
+def _rooms(homes: Iterable[Home]) -> Iterator[DiskRoom]:
     """Yield the room of each file system that backups lie on, as far as it is there."""
     seen = set()
-    for place in places:
-        for path in (place.filestorage, place.blobstorage):
-            if path is None or not path.is_dir() or path.stat().st_dev in seen:
+    for home in homes:
+        for path in home.directories:
+            if not path.is_dir() or path.stat().st_dev in seen:
                 continue
             seen.add(path.stat().st_dev)
             with explained("cannot look at the room left", path):

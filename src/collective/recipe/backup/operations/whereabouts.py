@@ -100,8 +100,8 @@ def note(run: Run) -> None:
 
 
 def _directories(run: Run) -> Iterator[Path]:
-    for place in run.config.destinations[run.destination]:
-        yield from filter(None, (place.filestorage, place.blobstorage))
+    for home in run.homes:
+        yield from home.directories
 
 
 def _noted(path: Path) -> dict[str, str]:

@@ -85,12 +85,10 @@ def _path(settings: SiteSettings, name: str) -> Path | None:
 
 def _check_run_directory(config: Config) -> None:
     directory = run_directory(config)
-    for places in config.destinations.values():
-        for place in places:
-            if directory in (place.filestorage, place.blobstorage):
-                raise ConfigurationError(
-                    "the lock of the runs lies there: keep the backups elsewhere", where=directory
-                )
+    if directory in config.directories:
+        raise ConfigurationError(
+            "the lock of the runs lies there: keep the backups elsewhere", where=directory
+        )
 
 
 def _unusable(problems: tuple[str, ...], settings: SiteSettings) -> ConfigurationError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,7 +10,6 @@ from collective.recipe.backup import locking
 from collective.recipe.backup.destinations.room import HINT, Need, rooms
 from collective.recipe.backup.errors import BackupError, from_os_error
 from collective.recipe.backup.files import Files, nearest
-from collective.recipe.backup.model import Place
 from collective.recipe.backup.operations import whereabouts
 from collective.recipe.backup.operations.doctor.abilities import lacking
 from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
@@ -24,7 +23,7 @@ def directories(run: Run) -> Iterator[DoctorFinding]:
     """Try in each directory of backups what a backup does there."""
     report = Report("places")
     lost = {each.directory: each for each in whereabouts.gone(run)}
-    for directory in _directories(run.config.destinations[run.destination]):
+    for directory in (it for home in run.homes for it in home.directories):
         if directory in lost and _is_unmounted(lost[directory], run, report):
             continue
         there = nearest(directory)
@@ -99,8 +98,3 @@ def room(run: Run) -> Iterator[DoctorFinding]:
         else:
             report.ok(str(there), there.directory)
     yield from report
-
-
-def _directories(places: Sequence[Place]) -> Iterator[Path]:
-    for place in places:
-        yield from filter(None, (place.filestorage, place.blobstorage))

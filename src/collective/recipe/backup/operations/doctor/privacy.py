@@ -16,14 +16,9 @@ from collective.recipe.backup.operations.run import Run
 def readers(run: Run) -> Iterator[DoctorFinding]:
     """Look for what an older release, or another program, has made more open than the site."""
     report = Report("privacy")
-    places = {place.name: place for place in run.config.destinations[run.destination]}
-    for source in run.config.sources:
-        place = places[source.name]
-        for live, directory in (
-            (source.filestorage, place.filestorage),
-            (source.blobstorage, place.blobstorage),
-        ):
-            if live is not None and directory is not None and os.path.exists(live):
+    for home in run.homes:
+        for directory, live in home.fills:
+            if live is not None and os.path.exists(live):
                 with report.looking(directory):
                     _judge(report, live, directory)
     yield from report

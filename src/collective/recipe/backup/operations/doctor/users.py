@@ -48,9 +48,7 @@ def _owners(run: Run) -> Iterator[tuple[int, list[str]]]:
     """Yield each owner with what belongs to it, in words, as far as that can be seen."""
     things = [(it.filestorage, "the filestorage") for it in run.config.sources]
     things += [(it.blobstorage, "the blobs") for it in run.config.sources if it.blobstorage]
-    for place in run.config.destinations[run.destination]:
-        there = filter(None, (place.filestorage, place.blobstorage))
-        things += [(path, "the backups") for path in there]
+    things += [(path, "the backups") for home in run.homes for path in home.directories]
     owners: dict[int, dict[str, None]] = {}
     for path, words in things:
         try:

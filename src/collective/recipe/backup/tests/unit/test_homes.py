@@ -36,6 +36,16 @@ def test_it_says_which_part_of_the_site_each_of_its_directories_is_filled_with()
     assert [each.live for each in home.fills] == [SOURCE.filestorage, SOURCE.blobstorage]
 
 
+def test_it_holds_what_lies_in_its_directories_and_nothing_else() -> None:
+    home = home_in(SOURCE, PLACE)
+    assert home.holds(Path("/backups/2026-03-01-12-00-00.fsz"))
+    assert home.holds(Path("/blobbackups/blobs.0/blobs/0x01.blob"))
+    assert not home.holds(SOURCE.filestorage)
+    assert not home_in(SOURCE, Place(name=MAIN, filestorage=Path("/backups"))).holds(
+        Path("/blobbackups")
+    )
+
+
 def test_one_writer_at_a_time_holds_a_directory_and_says_who_it_is(site: Site) -> None:
     operated = Operated(site)
     operated.backup()
