@@ -18,7 +18,7 @@ FUZZ ?=
 FAULTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs quick fuzz faults bench dist clean
+.PHONY: help demo test lint format docs house quick fuzz faults bench dist clean
 
 help:
 	@echo "make demo    back up a sample site, lose it, restore it, compare"
@@ -28,6 +28,7 @@ help:
 	@echo "make faults  let each system call of the scripts fail once, for an hour; see FAULTS"
 	@echo "make lint    lint, types and layers"
 	@echo "make docs    the pages of docs/ as HTML, in docs/_build/html"
+	@echo "make house   draw the picture of docs/design/architecture.rst anew, from the code"
 	@echo "make bench   measure against others, for an hour and with 45 GB of disk; see SCRATCH"
 	@echo "make format  let ruff format the code"
 	@echo "make dist    build the sdist and the wheel, check both, install both and use them"
@@ -52,6 +53,10 @@ format: $(VENV)/.tests
 # any warning is an error
 docs: $(VENV)/.tests
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky docs docs/_build/html
+
+# a test compares the committed picture with the code
+house: $(VENV)/.tests
+	$(BIN)/python -m collective.recipe.backup.tests.house
 
 quick: $(VENV)/.tests
 	$(PYTEST) -x -q -n $(JOBS) -m "not slow" $(addprefix $(TESTS)/,unit properties)
