@@ -37,7 +37,7 @@ from collective.recipe.backup.config.zope_parts import RECIPES, Part, found
 from collective.recipe.backup.errors import ConfigurationError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.options import Options, declarations
-from collective.recipe.backup.options.reading import read
+from collective.recipe.backup.options.parsing import read
 
 DISTRIBUTION = "collective.recipe.backup"
 

@@ -16,7 +16,7 @@ from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import MAIN, Place, Source
 from collective.recipe.backup.options import Options
-from collective.recipe.backup.options.reading import Reading
+from collective.recipe.backup.options.parsing import Reading
 
 LOCATIONS = {
     STANDARD: ("location", "blobbackuplocation"),

@@ -43,7 +43,7 @@ from collective.recipe.backup.gzipping import BAD_GZIP
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.operations import sampling, whereabouts
 from collective.recipe.backup.options import declarations
-from collective.recipe.backup.options.reading import read
+from collective.recipe.backup.options.parsing import read
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repozo import blocks, ledger
 from collective.recipe.backup.repozo.ledger import Chain, Part

@@ -10,7 +10,7 @@ import pytest
 
 import collective.recipe.backup
 from collective.recipe.backup.cli import main
-from collective.recipe.backup.cli.reference import render
+from collective.recipe.backup.cli.commandspage import render
 from collective.recipe.backup.cli.verbs import VERBS
 from collective.recipe.backup.recipe import SCRIPTS
 from collective.recipe.backup.tests.runs import Operated

@@ -29,7 +29,7 @@ from collective.recipe.backup.config.surroundings import unusable, unwritable
 from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.model import Place, Source
 from collective.recipe.backup.options import Options
-from collective.recipe.backup.options.reading import Reading, read
+from collective.recipe.backup.options.parsing import Reading, read
 
 BASE = Path("/srv/site")
 VAR = BASE / "var"

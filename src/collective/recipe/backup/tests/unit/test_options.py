@@ -27,8 +27,8 @@ from collective.recipe.backup.options.kinds import (
     SizeOrPercent,
     choice,
 )
-from collective.recipe.backup.options.reading import Reading, read
-from collective.recipe.backup.options.reference import render
+from collective.recipe.backup.options.optionspage import render
+from collective.recipe.backup.options.parsing import Reading, read
 
 ROOT = Path(collective.recipe.backup.__file__).parents[4]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import collective.recipe.backup
 from collective.recipe.backup.cli.verbs import VERBS
-from collective.recipe.backup.sitebackup.reference import render
+from collective.recipe.backup.sitebackup.sitebackuppage import render
 
 PAGE = Path(collective.recipe.backup.__file__).parents[4] / "docs" / "reference" / "sitebackup.rst"
 

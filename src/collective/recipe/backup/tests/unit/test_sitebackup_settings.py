@@ -9,7 +9,7 @@ import pytest
 
 from collective.recipe.backup.errors import BackupError, ConfigurationError
 from collective.recipe.backup.options import Options, declarations
-from collective.recipe.backup.options.reading import read
+from collective.recipe.backup.options.parsing import read
 from collective.recipe.backup.sitebackup.settings import SiteSettings, gathered
 
 

@@ -16,7 +16,7 @@ Commands
 ========
 
 .. This page is made from the parsers of the commands, and a test compares it with them.
-   ``render`` in collective.recipe.backup.cli.reference makes it.
+   ``render`` in collective.recipe.backup.cli.commandspage makes it.
 
 Buildout makes these scripts of a part that is called ``backup``; a part called ``NAME`` gets those
 in the second column.

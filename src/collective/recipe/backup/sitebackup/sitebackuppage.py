@@ -16,7 +16,7 @@ sitebackup
 ==========
 
 .. This page is made from the code of the command, and a test compares it with that.
-   ``render`` in collective.recipe.backup.sitebackup.reference makes it.
+   ``render`` in collective.recipe.backup.sitebackup.sitebackuppage makes it.
 
 The command for sites without a buildout.
 :doc:`../howto/without-buildout` shows how it is used.

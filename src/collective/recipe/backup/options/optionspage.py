@@ -14,7 +14,7 @@ Options
 =======
 
 .. This page is made from the table of options, and a test compares it with the table.
-   ``render`` in collective.recipe.backup.options.reference makes it.
+   ``render`` in collective.recipe.backup.options.optionspage makes it.
 
 These are the options of a buildout part whose recipe is ``collective.recipe.backup``.
 None of them is needed: without any, the part backs up the site that the other parts of the
