@@ -24,12 +24,12 @@ from collective.recipe.backup.destinations import (
     Staged,
     Targets,
     damage,
-    owners,
+    ownermarks,
 )
 from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
 from collective.recipe.backup.destinations.blobstyles import Trust, Workshop
 from collective.recipe.backup.destinations.homes import Home
-from collective.recipe.backup.destinations.needing import Needs
+from collective.recipe.backup.destinations.lostpoints import Needs
 from collective.recipe.backup.destinations.points import what_differs, what_is_lacking
 from collective.recipe.backup.destinations.room import Need, check_room
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
@@ -80,9 +80,11 @@ class BlobsOnly:
         """Mark the directory as that of the source; see Destination."""
         self._claim().write(self._shop.files)
 
-    def _claim(self) -> owners.Claim:
+    def _claim(self) -> ownermarks.Claim:
         shop = self._shop
-        return owners.claim_blobs_alone(shop.directory, shop.storage, self.source, self._is_known)
+        return ownermarks.claim_blobs_alone(
+            shop.directory, shop.storage, self.source, self._is_known
+        )
 
     def _is_known(self) -> bool:
         """Tell whether the newest backup holds one of the first blobs of the source."""

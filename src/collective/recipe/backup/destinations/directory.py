@@ -36,7 +36,7 @@ from collective.recipe.backup.destinations import (
     Targets,
     damage,
     manifest,
-    owners,
+    ownermarks,
 )
 from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle, each_chain
 from collective.recipe.backup.destinations.blobstyles import Trust, Workshop
@@ -161,12 +161,12 @@ class Directory:
         for claim in self._claims():
             claim.write(self._files)
 
-    def _claims(self) -> Iterator[owners.Claim]:
+    def _claims(self) -> Iterator[ownermarks.Claim]:
         """Yield what the mark in each directory is to say, each as soon as it may say so."""
-        claim = owners.claim(self.place.filestorage, self.source, self._is_known)
+        claim = ownermarks.claim(self.place.filestorage, self.source, self._is_known)
         yield claim
         if self._blobs is not None and self._blobs.directory.is_dir():
-            yield owners.claim_blobs(
+            yield ownermarks.claim_blobs(
                 self._blobs.directory,
                 self._blobs.storage,
                 self.source,
@@ -409,7 +409,7 @@ class Directory:
 
     def needs(self) -> Callable[[str], Iterable[str]]:
         """Return what tells who needs what; see Destination."""
-        from collective.recipe.backup.destinations.needing import Needs
+        from collective.recipe.backup.destinations.lostpoints import Needs
 
         chains = read_directory(self.place.filestorage).chains
         return Needs(self._as_seen(), self._blobs.found() if self._blobs else {}, chains).of

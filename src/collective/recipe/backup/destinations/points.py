@@ -21,7 +21,7 @@ from collective.recipe.backup.blobs.holdings import Holding, Holdings
 from collective.recipe.backup.blobs.older import Belongings
 from collective.recipe.backup.destinations import manifest
 from collective.recipe.backup.destinations.blobpart import BlobPart
-from collective.recipe.backup.destinations.cutoff import cut_off
+from collective.recipe.backup.destinations.lostledgers import cut_off
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained, printable
 from collective.recipe.backup.model import RestorePoint

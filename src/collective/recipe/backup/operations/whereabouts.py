@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from collective.recipe.backup.destinations.owners import holds_backups
+from collective.recipe.backup.destinations.ownermarks import holds_backups
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.mounts import mount_of
 from collective.recipe.backup.operations.run import Run

@@ -29,7 +29,7 @@ from collective.recipe.backup.blobs.marker import layout_of
 from collective.recipe.backup.blobs.numbered import NumberedSet
 from collective.recipe.backup.config import load, zope_parts
 from collective.recipe.backup.config.storages import additional, alternatives
-from collective.recipe.backup.destinations import damage, manifest, owners
+from collective.recipe.backup.destinations import damage, manifest, ownermarks
 from collective.recipe.backup.destinations.damage import DamageFinding, Memory
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
@@ -222,9 +222,9 @@ def data_file_read_at_a_place(data: bytes, room: Path) -> object:
 
 @parser
 def mark_of_the_owner(data: bytes, room: Path) -> object:
-    path = room / owners.NAME
-    path.write_bytes(sealed(data, owners.FORM))
-    return owners._read(path)
+    path = room / ownermarks.NAME
+    path.write_bytes(sealed(data, ownermarks.FORM))
+    return ownermarks._read(path)
 
 
 @parser

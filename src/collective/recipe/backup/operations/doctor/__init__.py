@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from collective.recipe.backup.operations.doctor import (
+    backups,
     places,
     privacy,
     requirements,
     restores,
     sites,
-    stored,
     users,
     writers,
 )
@@ -40,11 +40,11 @@ def _found(run: Run) -> Iterator[DoctorFinding]:
         yield from restores.way_back(run, source)
     yield from restores.caches(run)
     yield from places.directories(run)
-    yield from stored.owners(run)
+    yield from backups.owners(run)
     yield from privacy.readers(run)
     yield from places.room(run)
     yield from requirements.programs(run.config.options)
     yield from requirements.places_of_options(run.config.options)
-    yield from stored.locks(run)
-    yield from stored.restore_points(run)
-    yield from stored.not_ours(run)
+    yield from backups.locks(run)
+    yield from backups.restore_points(run)
+    yield from backups.not_ours(run)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup import history, locking
-from collective.recipe.backup.destinations import Depth, owners
+from collective.recipe.backup.destinations import Depth, ownermarks
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.operations import sampling, whereabouts
 from collective.recipe.backup.operations.status import status
@@ -237,8 +237,8 @@ def test_zeros_over_what_is_kept_beside_the_backups_are_told_or_do_no_harm(
     numbers = itertools.count()
     kept = beside(operated)
     assert {path.name for path in kept} == {
-        owners.NAME,
-        f"{owners.NAME}.blobstorage",
+        ownermarks.NAME,
+        f"{ownermarks.NAME}.blobstorage",
         locking.LOCK_NAME,
         history.NAME,
         sampling.NAME,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from collective.recipe.backup.config import STANDARD, dump
-from collective.recipe.backup.destinations import Depth, owners
+from collective.recipe.backup.destinations import Depth, ownermarks
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError
 from collective.recipe.backup.operations.backup import merge_now
 from collective.recipe.backup.operations.doctor import examine
@@ -57,19 +57,19 @@ def first(tmp_path: Path) -> Operated:
 
 
 def mark_of(operated: Operated) -> Path:
-    return operated.place().filestorage / owners.NAME
+    return operated.place().filestorage / ownermarks.NAME
 
 
 def blob_mark_of(operated: Operated) -> Path:
     directory = operated.place().blobstorage
     assert directory is not None
-    return directory / f"{owners.NAME}.blobstorage"
+    return directory / f"{ownermarks.NAME}.blobstorage"
 
 
 def on_another_machine(*marks: Path) -> None:
     """Let marks say that another machine has left them."""
     for mark in marks:
-        rewrite(mark, owners.FORM, host="elsewhere")
+        rewrite(mark, ownermarks.FORM, host="elsewhere")
 
 
 def second_in_the_blobs_of(first: Operated, directory: Path, **options: Any) -> Operated:
@@ -421,7 +421,7 @@ def test_a_pipe_in_the_place_of_a_mark_is_replaced_by_who_knows_what_is_there(
 def test_a_mark_of_a_later_release_keeps_everybody_out_and_stays(
     first: Operated, mark: Callable[[Operated], Path]
 ) -> None:
-    of_later_release(mark(first), owners.FORM)
+    of_later_release(mark(first), ownermarks.FORM)
     before = mark(first).read_bytes()
     first.site.commit({"a": 1})
 
@@ -473,7 +473,7 @@ def test_who_begins_anew_on_another_machine_keeps_the_blobs(first: Operated) -> 
     on_another_machine(*marks)
     for mark in marks:
         # its name is part of the key
-        rewrite(mark, owners.FORM, key="0" * 32)
+        rewrite(mark, ownermarks.FORM, key="0" * 32)
     emptied(first.place().filestorage)
     assert first.backup().changed
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from collective.recipe.backup import locking
 from collective.recipe.backup.amounts import duration
 from collective.recipe.backup.destinations import Depth, Destination, damage
-from collective.recipe.backup.destinations.owners import NAME, former_storages
-from collective.recipe.backup.destinations.strangers import (
+from collective.recipe.backup.destinations.foreignnames import (
     among_blobs,
     among_filestorages,
     of_storage,
 )
+from collective.recipe.backup.destinations.ownermarks import NAME, former_storages
 from collective.recipe.backup.errors import BackupError, ConfigurationError, printable
 from collective.recipe.backup.model import Place
 from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
