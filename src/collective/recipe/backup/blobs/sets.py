@@ -37,7 +37,7 @@ from collective.recipe.backup.blobs.marker import (
     missing_marker,
     place_of,
 )
-from collective.recipe.backup.blobs.places import check_places
+from collective.recipe.backup.blobs.placecheck import check_places
 from collective.recipe.backup.blobs.refusing import refusal
 from collective.recipe.backup.errors import (
     BackupError,

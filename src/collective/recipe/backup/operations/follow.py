@@ -24,8 +24,8 @@ from collective.recipe.backup.errors import InUse
 from collective.recipe.backup.history import BEAT, FOLLOW
 from collective.recipe.backup.operations.backup import back_up_now, merge_now
 from collective.recipe.backup.operations.course import beat, course, goes_on
+from collective.recipe.backup.operations.preloading import import_all_rooms
 from collective.recipe.backup.operations.run import Run
-from collective.recipe.backup.operations.staying import import_all_rooms
 
 logger = logging.getLogger("backup")
 

@@ -63,9 +63,9 @@ from collective.recipe.backup.operations.going_on import (
     finish,
     go_on,
 )
-from collective.recipe.backup.operations.noting import restored_of
 from collective.recipe.backup.operations.orders import Job, Order
 from collective.recipe.backup.operations.remembering import warn_of_forgotten
+from collective.recipe.backup.operations.restorenote import restored_of
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.operations.targets import (
     hold_journal,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from collective.recipe.backup.blobs.archives.archivecheck import verify_contents
 from collective.recipe.backup.blobs.archives.names import (
     Archive,
     chain_of,
@@ -16,7 +17,6 @@ from collective.recipe.backup.blobs.archives.names import (
     planned,
 )
 from collective.recipe.backup.blobs.archives.staging import stage
-from collective.recipe.backup.blobs.archives.verify import verify_contents
 from collective.recipe.backup.blobs.archives.writing import write_delta, write_full
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.layout import Layout

@@ -22,7 +22,7 @@ from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.copying import How
 from collective.recipe.backup.blobs.layout import MARKER, Entry, Kind, walk
 from collective.recipe.backup.blobs.marker import laid_out, place_of
-from collective.recipe.backup.blobs.places import check_places
+from collective.recipe.backup.blobs.placecheck import check_places
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.gzipping import compressed

@@ -66,9 +66,9 @@ class Archived:
 
     def lacking(self, ids: Iterable[BlobId]) -> Iterator[BlobId]:
         """Read the whole chain for them."""
-        from collective.recipe.backup.blobs.archives import verify
+        from collective.recipe.backup.blobs.archives import archivecheck
 
-        return verify.missing(self.chain, ids)
+        return archivecheck.missing(self.chain, ids)
 
     def foreign(self) -> str:
         """Return by what the files that are no blobs are known again; see the room foreign.
@@ -151,7 +151,7 @@ def verify(
     *sizes* says how many bytes of files some of them hold.  *reads* is asked for each archive
     whether to read it, by its name; None: none of them.
     """
-    from collective.recipe.backup.blobs.archives.verify import verify_contents, verify_names
+    from collective.recipe.backup.blobs.archives.archivecheck import verify_contents, verify_names
 
     archived = list(archived)
     # each with what it builds on, which is another's chain as well

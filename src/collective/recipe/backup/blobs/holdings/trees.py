@@ -126,14 +126,14 @@ class Tree:
         *reads* is asked for each file, by the name of the tree and its path there, whether to
         read it; None: none of them.
         """
-        from collective.recipe.backup.blobs import verify
+        from collective.recipe.backup.blobs import setcheck
 
         yield from self._misread()
         yield from self.blob_set.verify_stamp()
         if reads is None:
-            yield from verify.verify_names(self.blob_set, until=until)
+            yield from setcheck.verify_names(self.blob_set, until=until)
             return
-        yield from verify.verify_contents(
+        yield from setcheck.verify_contents(
             self.blob_set,
             until=until,
             progress=progress,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from collective.recipe.backup.blobs import latest
-from collective.recipe.backup.blobs.archives import verify
+from collective.recipe.backup.blobs.archives import archivecheck
 from collective.recipe.backup.blobs.archives.earlier import differing, unpack
 from collective.recipe.backup.blobs.archives.names import (
     Archive,
@@ -96,14 +96,14 @@ class FullArchives:
             upheld = self._taken(self._unlike(earlier, demand.until), earlier, aside)
             supply = Supply(first=aside, marker=marker)
             copied = self._write_full(archive, demand, supply)
-            lacking = list(verify.missing([archive], self._absent(demand, copied)))
+            lacking = list(archivecheck.missing([archive], self._absent(demand, copied)))
             here = [blob for blob in lacking if self._is_legible(blob)]
             kept = self._taken(set(lacking).difference(here), earlier, aside)
             if here or kept:
                 also, others = [*here, *kept], [self._shop.packed_away]
                 supply = supply._replace(also=also, others=others)
                 copied = self._write_full(archive, demand, supply)
-                lacking = list(verify.missing([archive], lacking))
+                lacking = list(archivecheck.missing([archive], lacking))
         return self._told(copied, upheld, kept, earlier).lacking(lacking)
 
     def _unlike(self, earlier: Sequence[Archive], until: Tid) -> Collection[BlobId]:

@@ -8,9 +8,9 @@ import subprocess
 
 import pytest
 
+from collective.recipe.backup.blobs.archives.archivecheck import is_ours, missing
 from collective.recipe.backup.blobs.archives.gnu import Dumpdir
 from collective.recipe.backup.blobs.archives.headers import TarHeader, Type, padding
-from collective.recipe.backup.blobs.archives.verify import is_ours, missing
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.tests.archived import (
     FIRST,

@@ -8,8 +8,8 @@ import shutil
 
 import pytest
 
+from collective.recipe.backup.blobs.archives.archivecheck import is_ours, missing
 from collective.recipe.backup.blobs.archives.headers import TarHeader, Type, extended, padding
-from collective.recipe.backup.blobs.archives.verify import is_ours, missing
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files

@@ -12,8 +12,8 @@ import zlib
 import pytest
 
 from collective.recipe.backup.blobs.archives import writing
+from collective.recipe.backup.blobs.archives.archivecheck import verify_contents
 from collective.recipe.backup.blobs.archives.seal import seal, sealed
-from collective.recipe.backup.blobs.archives.verify import verify_contents
 from collective.recipe.backup.blobs.archives.writing import write_delta, write_full
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.errors import BackupError

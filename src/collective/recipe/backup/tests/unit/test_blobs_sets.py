@@ -10,7 +10,7 @@ from collective.recipe.backup.blobs import blobset, sets
 from collective.recipe.backup.blobs.blobset import BlobSet, find_sets
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.layout import Layout
-from collective.recipe.backup.blobs.verify import verify_contents
+from collective.recipe.backup.blobs.setcheck import verify_contents
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import FEW, Silent

@@ -10,7 +10,7 @@ from collective.recipe.backup.blobs import sets
 from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.copying import Transfer
 from collective.recipe.backup.blobs.layout import Layout
-from collective.recipe.backup.blobs.verify import verify_contents, verify_names
+from collective.recipe.backup.blobs.setcheck import verify_contents, verify_names
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.tests.blobtrees import ODD_NAMES, blob_id, nobody, put, tid, tree

@@ -721,7 +721,7 @@ def test_a_doctor_without_any_right_to_write(operated: Operated) -> None:
     operated.config_path.write_bytes(dump(operated.config))
     script = (
         "import os, sys; from pathlib import Path; sys.path[:0] = sys.argv[2].split(':')\n"
-        "from collective.recipe.backup.operations.staying import import_all_rooms\n"
+        "from collective.recipe.backup.operations.preloading import import_all_rooms\n"
         "import_all_rooms()\n"
         "from collective.recipe.backup.cli import main\n"
         "main('doctor', 'standard', sys.argv[1], ['-q'])\n"

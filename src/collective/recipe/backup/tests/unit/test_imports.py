@@ -164,7 +164,7 @@ def test_sitebackup_imports_what_a_script_does(operated: Operated) -> None:
 def test_a_process_that_stays_imports_every_area_when_it_begins() -> None:
     """What is installed later may be another release."""
     script = (
-        "import sys; from collective.recipe.backup.operations.staying import import_all_rooms\n"
+        "import sys; from collective.recipe.backup.operations.preloading import import_all_rooms\n"
         "import_all_rooms(); print(*sys.modules)"
     )
     command = [sys.executable, "-c", script]

@@ -13,9 +13,9 @@ from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.blobs.rsync import ByRsync
+from collective.recipe.backup.blobs.setcheck import verify_contents
 from collective.recipe.backup.blobs.snapshots import LinkedFirst, still_lacks
 from collective.recipe.backup.blobs.taking_over import carry_over, rescue
-from collective.recipe.backup.blobs.verify import verify_contents
 from collective.recipe.backup.errors import CommandFailed
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.tests.blobtrees import ODD_NAMES, blob_id, content, put, tid
