@@ -634,7 +634,7 @@ class Files:
                 with _opened(at, new=True) as descriptor:
                     self._hand_over(path, descriptor, directory)
 
-    def _make_directory(self, path: StrPath, at: held.Place, mode: int) -> bool:
+    def _make_directory(self, path: StrPath, at: held.HeldName, mode: int) -> bool:
         """Make one directory; False if it is there."""
         try:
             self._change("mkdir", path, at.make_directory, mode)
@@ -876,7 +876,7 @@ def _group_in(directory: str) -> int:
 
 
 @contextmanager
-def _opened(at: held.Place, *, new: bool) -> Iterator[int]:
+def _opened(at: held.HeldName, *, new: bool) -> Iterator[int]:
     """Yield a descriptor of a directory; one that is *new* must be empty."""
     descriptor = at.open_directory()
     try:
@@ -894,7 +894,7 @@ def _is_like(made: os.stat_result, original: os.stat_result) -> bool:
     return (made.st_mode, made.st_uid, made.st_gid) == (mode, owner, original.st_gid)
 
 
-def _is_perhaps_of_root(at: held.Place, descriptor: int, found: os.stat_result) -> bool:
+def _is_perhaps_of_root(at: held.HeldName, descriptor: int, found: os.stat_result) -> bool:
     """Tell whether a directory that was there has something of root, for another user to move."""
     return not found.st_uid and at.directory_status().st_uid != 0 and bool(os.listdir(descriptor))
 

@@ -42,7 +42,7 @@ class StrangeLinkError(OSError):
     hint = "if that is right, put the path that it leads to into the configuration"
 
 
-class Place(NamedTuple):
+class HeldName(NamedTuple):
     """A name in a directory that is held, until the body of a ``with`` ends.
 
     It stands for its path wherever one is asked for.
@@ -53,7 +53,7 @@ class Place(NamedTuple):
     directory: int | None  # a descriptor of it; None: it is not held, and *name* is the path
     lent: bool = False  # the directory is held by a Trail, and longer than any body
 
-    def __enter__(self) -> Place:
+    def __enter__(self) -> HeldName:
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -101,20 +101,20 @@ class Place(NamedTuple):
             raise
 
 
-def place(path: StrPath) -> Place:
+def place(path: StrPath) -> HeldName:
     """Hold the directory of *path* until the body ends, against whoever would exchange it.
 
-    A Place that a Trail has lent stays what it is.  Raises StrangeLinkError, or another
+    A HeldName that a Trail has lent stays what it is.  Raises StrangeLinkError, or another
     OSError if there is no such directory.
     """
-    if isinstance(path, Place):
+    if isinstance(path, HeldName):
         return path
     text = os.fspath(path)
     if os.geteuid():
-        return Place(text, text, None)
+        return HeldName(text, text, None)
     parent, name = os.path.split(text)
     with _naming(text):
-        return Place(text, name, _hold(parent))
+        return HeldName(text, name, _hold(parent))
 
 
 class Trail:
@@ -152,7 +152,7 @@ class Trail:
         while self._held:
             os.close(self._held.pop()[1])
 
-    def place(self, path: str) -> Place:
+    def place(self, path: str) -> HeldName:
         """Return the place of *path*, which lies below the top.
 
         It may be used until the next one is asked for.  Raises as ``place`` does.
@@ -161,7 +161,7 @@ class Trail:
             return place(path)
         parent, _slash, name = path.rpartition("/")
         try:
-            return Place(path, name, self._directory(parent), lent=True)
+            return HeldName(path, name, self._directory(parent), lent=True)
         except OSError as error:
             _name(error, path)
             raise

@@ -27,7 +27,7 @@ from collective.recipe.backup.model import Hole, RestorePoint
 from collective.recipe.backup.times import ZERO_TID, Tid, tid_after, tid_at
 
 
-class Log(Protocol):
+class KnownTransactions(Protocol):
     """The transactions of a filestorage, as far as lineage asks for them."""
 
     packed: Tid | None
@@ -64,7 +64,7 @@ class Lineage:
     restored: Restored | None = None  # the restore since the last restore point; None: none
 
 
-def is_cut_off(log: Log, before: RestorePoint | None) -> bool:
+def is_cut_off(log: KnownTransactions, before: RestorePoint | None) -> bool:
     """Tell whether *log* lacks history that *before*, the newest restore point, still has."""
     since = _since(log)
     if before is None or before.tid is None or since is None or before.tid <= since:
@@ -72,7 +72,9 @@ def is_cut_off(log: Log, before: RestorePoint | None) -> bool:
     return log.last_at(before.tid) != before.tid
 
 
-def of_restore(log: Log, before: RestorePoint | None, noted: Restored | None) -> Restored | None:
+def of_restore(
+    log: KnownTransactions, before: RestorePoint | None, noted: Restored | None
+) -> Restored | None:
     """Return what was *noted* of a restore if *before* does not know of it yet, else None.
 
     The note stays where it is until the next restore.
@@ -95,7 +97,7 @@ def _is_later(noted: Restored, before: RestorePoint) -> bool:
 
 
 def begun(
-    log: Log,
+    log: KnownTransactions,
     before: RestorePoint | None,
     noted: Restored | None,
     now: datetime,
@@ -129,7 +131,7 @@ def begun(
 
 
 def continued(
-    log: Log, before: RestorePoint, noted: Restored | None, now: datetime
+    log: KnownTransactions, before: RestorePoint, noted: Restored | None, now: datetime
 ) -> tuple[Hole, ...]:
     """Return what a chain cannot tell whose restore point *before* is followed by *log*.
 
@@ -140,7 +142,7 @@ def continued(
     return _joined([*before.holes, _hole(log, noted, now)], before.since or ZERO_TID)
 
 
-def _since(log: Log) -> Tid | None:
+def _since(log: KnownTransactions) -> Tid | None:
     """Return the first transaction that *log* can be cut after by itself, None if unknown."""
     first = log.first_after(None)
     return None if log.packed is None or first is None else max(log.packed, first)
@@ -158,11 +160,11 @@ def _carried(
     return Lineage(since=since, holes=_joined(found, since), restored=restored)
 
 
-def _hole(log: Log, restored: Restored, now: datetime) -> Hole:
+def _hole(log: KnownTransactions, restored: Restored, now: datetime) -> Hole:
     return Hole(tid_after(restored.until), _return(log, restored, now))
 
 
-def _return(log: Log, restored: Restored, now: datetime) -> Tid:
+def _return(log: KnownTransactions, restored: Restored, now: datetime) -> Tid:
     """Return the first tid from which on the site was what was restored, or later than that."""
     lived = log.first_after(restored.until)
     at = tid_at(restored.when)

@@ -33,7 +33,7 @@ from collective.recipe.backup.config import (
 from collective.recipe.backup.config.neighbours import clashes, neighbours
 from collective.recipe.backup.config.resolve import SiteFacts, absolute, resolve
 from collective.recipe.backup.config.surroundings import unusable, unwritable
-from collective.recipe.backup.config.zope_parts import RECIPES, Part, found
+from collective.recipe.backup.config.zope_parts import RECIPES, ZopePart, found
 from collective.recipe.backup.errors import ConfigurationError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.options import Options, declarations
@@ -244,10 +244,10 @@ class Recipe:
                     self.options[alias.name] = shown
 
 
-def _zope_parts(buildout: Mapping[str, Mapping[str, str]], name: str) -> list[Part]:
+def _zope_parts(buildout: Mapping[str, Mapping[str, str]], name: str) -> list[ZopePart]:
     """Return the Zope parts beside *name*, in the order of the buildout."""
     parts = (
-        Part(part, buildout[part])
+        ZopePart(part, buildout[part])
         for part in buildout["buildout"]["parts"].split()
         if part != name and _may_be_zope(buildout, part)
     )

@@ -31,7 +31,7 @@ class Named:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class PartLayout:
     """All the places of a part.
 
     *directories* are those that backups are written to, *origins* those of other sites that
@@ -45,7 +45,7 @@ class Layout:
     parts: Named | None = None
 
 
-def overlaps(layout: Layout) -> Iterator[str]:
+def overlaps(layout: PartLayout) -> Iterator[str]:
     """Yield a sentence for each pair of places that must not coincide and does."""
     for places, what in (
         (layout.directories, "directory"),
@@ -72,7 +72,7 @@ def _same(places: Iterable[Named], what: str) -> Iterator[str]:
             yield f"{' and '.join(map(str, group))} are the same {what}"
 
 
-def _around_sources(directory: Named, layout: Layout) -> Iterator[str]:
+def _around_sources(directory: Named, layout: PartLayout) -> Iterator[str]:
     for filestorage in layout.filestorages:
         if _within(filestorage, directory):
             yield f"{directory} holds {filestorage}: backups need a directory of their own"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from collective.recipe.backup.config import ALTERNATIVE, PART, SNAPSHOT, STANDARD, ZIP, Config
-from collective.recipe.backup.config.overlaps import Layout, Named, overlaps
+from collective.recipe.backup.config.overlaps import Named, PartLayout, overlaps
 from collective.recipe.backup.config.storages import additional, alternatives
 from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.frozen import dataclass
@@ -216,9 +216,9 @@ def _with_blobs_alone(config: Config) -> Config:
 
 def _layout(
     facts: SiteFacts, options: Options, sources: Sequence[Source], origins: Sequence[Place]
-) -> Layout:
+) -> PartLayout:
     """Return all places by the names that a user knows them by."""
-    return Layout(
+    return PartLayout(
         filestorages=[Named(_named("datafs", it), it.filestorage) for it in sources],
         blobstorages=[
             Named(_named("blob_storage", it), it.blobstorage) for it in sources if it.blobstorage

@@ -25,7 +25,7 @@ _DEFAULT_ADDRESS = "8100"
 
 
 @dataclass(frozen=True)
-class Part:
+class ZopePart:
     """One Zope part: its name and its options, as texts."""
 
     name: str
@@ -87,13 +87,13 @@ class Found:
     caches: tuple[Path, ...]
 
 
-def found(parts: Sequence[Part]) -> Found:
+def found(parts: Sequence[ZopePart]) -> Found:
     """Return what *parts*, in the order of the buildout, say of the site.
 
     Each fact comes from the first part that has it.
     """
 
-    def first(option: str, among: Sequence[Part] = parts) -> Path | None:
+    def first(option: str, among: Sequence[ZopePart] = parts) -> Path | None:
         values = (part.text(option) for part in among)
         return next((expanded(value) for value in values if value), None)
 
@@ -107,7 +107,7 @@ def found(parts: Sequence[Part]) -> Found:
     )
 
 
-def _doubts(parts: Sequence[Part]) -> Iterator[str]:
+def _doubts(parts: Sequence[ZopePart]) -> Iterator[str]:
     """Yield a sentence for each part, if none of them can have its data in a filestorage here."""
     if any(part.is_server or not part.elsewhere for part in parts):
         return

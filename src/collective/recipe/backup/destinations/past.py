@@ -17,7 +17,14 @@ from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.log import LogEnd, TransactionLog
 from collective.recipe.backup.frozen import dataclass
-from collective.recipe.backup.lineage import Log, Restored, begun, continued, is_cut_off, of_restore
+from collective.recipe.backup.lineage import (
+    KnownTransactions,
+    Restored,
+    begun,
+    continued,
+    is_cut_off,
+    of_restore,
+)
 from collective.recipe.backup.model import Hole, RestorePoint
 from collective.recipe.backup.repozo.backup import Taken
 from collective.recipe.backup.times import ZERO_TID, Tid, moment_of, stamp
@@ -132,7 +139,7 @@ def _of(last: Tid | None) -> str:
         return ""
 
 
-class _CutLog(Log):
+class _CutLog(KnownTransactions):
     """A filestorage as lineage asks for it; each walk through it is made once."""
 
     def __init__(self, log: TransactionLog, packed: Tid | None) -> None:

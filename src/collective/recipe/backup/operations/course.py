@@ -44,7 +44,7 @@ from collective.recipe.backup.operations.run import Run, history_directory, one_
 from collective.recipe.backup.times import monotonic
 
 if TYPE_CHECKING:
-    from collective.recipe.backup.operations.status import Status
+    from collective.recipe.backup.operations.status import SiteStatus
 
 logger = logging.getLogger("backup")
 
@@ -175,7 +175,7 @@ class _Telling:
         self._written = -1
         self._unwritable = False
         self._unpinged = False
-        self._status: Status | None = None
+        self._status: SiteStatus | None = None
 
     def record(self, seconds: float | None = None) -> RunRecord:
         """Return what the history is to say of a run that has ended."""

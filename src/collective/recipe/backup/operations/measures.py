@@ -10,13 +10,13 @@ from collective.recipe.backup.config import Config
 from collective.recipe.backup.metrics import Sample, render
 from collective.recipe.backup.operations.passing import in_passing
 from collective.recipe.backup.operations.run import Run
-from collective.recipe.backup.operations.status import Status, StatusSeverity
+from collective.recipe.backup.operations.status import SiteStatus, StatusSeverity
 
 _Value = tuple[str, dict[str, str], float]
 """A metric, the labels besides the part, and the value."""
 
 
-def write(run: Run, status: Status) -> None:
+def write(run: Run, status: SiteStatus) -> None:
     """Write metrics_file anew, if there is to be one; a failure is only a warning."""
     path = run.config.options.metrics_file
     if path is not None:
@@ -25,7 +25,7 @@ def write(run: Run, status: Status) -> None:
             run.files.publish(path, text.encode("utf-8"), 0o644)
 
 
-def samples(config: Config, status: Status) -> dict[str, list[Sample]]:
+def samples(config: Config, status: SiteStatus) -> dict[str, list[Sample]]:
     """Return the values of all metrics, by name."""
     found: dict[str, list[Sample]] = defaultdict(list)
     values = (_of_runs(status), _of_storages(status), _of_the_rest(status))
@@ -34,7 +34,7 @@ def samples(config: Config, status: Status) -> dict[str, list[Sample]]:
     return found
 
 
-def _of_runs(status: Status) -> Iterator[_Value]:
+def _of_runs(status: SiteStatus) -> Iterator[_Value]:
     for record in status.newest.values():
         run = {"verb": record.verb, "destination": record.destination}
         yield "run_started_timestamp_seconds", run, record.started.timestamp()
@@ -47,7 +47,7 @@ def _of_runs(status: Status) -> Iterator[_Value]:
         yield "run_success_timestamp_seconds", run, record.started.timestamp()
 
 
-def _of_storages(status: Status) -> Iterator[_Value]:
+def _of_storages(status: SiteStatus) -> Iterator[_Value]:
     for storage in status.storages:
         label = {"storage": storage.source.name}
         yield "restore_points", label, storage.count
@@ -58,7 +58,7 @@ def _of_storages(status: Status) -> Iterator[_Value]:
             yield "filestorage_bytes", label, storage.newest.end
 
 
-def _of_the_rest(status: Status) -> Iterator[_Value]:
+def _of_the_rest(status: SiteStatus) -> Iterator[_Value]:
     yield "under_way", {}, bool(status.under_way)
     for room in status.rooms:
         yield "free_bytes", {"path": str(room.path)}, room.free

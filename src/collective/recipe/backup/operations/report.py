@@ -19,7 +19,7 @@ from collective.recipe.backup.model import MAIN, RestorePoint
 from collective.recipe.backup.operations.believing import witnesses
 from collective.recipe.backup.operations.restore import ELSEWHERE
 from collective.recipe.backup.operations.run import Run, history_directory
-from collective.recipe.backup.operations.status import Status, status
+from collective.recipe.backup.operations.status import SiteStatus, status
 from collective.recipe.backup.report import PageFacts, Tale, Tile, words
 from collective.recipe.backup.report.page import page
 from collective.recipe.backup.restorepoints import ranges
@@ -92,7 +92,7 @@ def _tale(run: Run, destination: Destination) -> Tale:
     )
 
 
-def _of_storages(found: Status) -> list[Tile]:
+def _of_storages(found: SiteStatus) -> list[Tile]:
     tiles = []
     for storage in found.storages:
         of = "" if storage.source.name == MAIN else f" of {storage.source.name}"
@@ -116,14 +116,14 @@ def _of_storages(found: Status) -> list[Tile]:
     return tiles
 
 
-def _of_proofs(found: Status) -> list[Tile]:
+def _of_proofs(found: SiteStatus) -> list[Tile]:
     return [
         _of_proof(found, name, found.newest.get(verb))
         for name, verb in (("Last verify", "verify"), ("Last rehearsal", "rehearse"))
     ]
 
 
-def _of_proof(found: Status, name: str, record: RunRecord | None) -> Tile:
+def _of_proof(found: SiteStatus, name: str, record: RunRecord | None) -> Tile:
     if record is None:
         return Tile(name=name, value="never")
     old = f"{age((found.now - record.started).total_seconds())} ago"
@@ -133,7 +133,7 @@ def _of_proof(found: Status, name: str, record: RunRecord | None) -> Tile:
     return Tile(name=name, value=old, more=f"{words.outcome(record)}{took}")
 
 
-def _of_rooms(found: Status) -> list[Tile]:
+def _of_rooms(found: SiteStatus) -> list[Tile]:
     return [
         Tile(name="Room left", value=size(room.free), more=f"of {size(room.size)} at {room.path}")
         for room in found.rooms

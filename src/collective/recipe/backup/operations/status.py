@@ -97,7 +97,7 @@ class DiskRoom:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Status:
+class SiteStatus:
     """What is known at *now*.
 
     *records* are all runs, as the history has them.  *under_way* says which run is at work,
@@ -138,13 +138,13 @@ class Status:
         """The worst of the findings."""
         return max((finding.severity for finding in self.findings), default=StatusSeverity.OK)
 
-    def after(self, record: RunRecord) -> Status:
+    def after(self, record: RunRecord) -> SiteStatus:
         """Return the same with one more run, which has ended."""
         others = (other for other in self.records if other.key != record.key)
         return replace(self, records=(*others, record), under_way="")
 
 
-def status(run: Run) -> Status:
+def status(run: Run) -> SiteStatus:
     """Return the status of the destination of *run*."""
     records = [
         record
@@ -154,7 +154,7 @@ def status(run: Run) -> Status:
     points = [(it.source, it.restore_points()) for it in run.destinations()]
     journal = swap.journal_path(Path(os.path.realpath(run.config.sources[-1].filestorage)))
     replaced, broken = _replaced(journal)
-    found = Status(
+    found = SiteStatus(
         part=run.config.part,
         destination=run.destination,
         now=run.now,
@@ -276,7 +276,7 @@ def _replaced(journal: Path) -> tuple[list[Path], list[StatusFinding]]:
 # what is wrong about it
 
 
-def _findings(run: Run, found: Status) -> Iterator[StatusFinding]:
+def _findings(run: Run, found: SiteStatus) -> Iterator[StatusFinding]:
     yield from _of_clocks(found)
     for lost in whereabouts.gone(run):
         if lost.unmounted:
@@ -306,7 +306,7 @@ def _of_history(directory: Path) -> Iterator[StatusFinding]:
         )
 
 
-def _of_clocks(found: Status) -> Iterator[StatusFinding]:
+def _of_clocks(found: SiteStatus) -> Iterator[StatusFinding]:
     """Complain of a time that is later than now, and of what stays because of such a doubt."""
     told = [(record.started, f"the {record.verb}") for record in found.newest.values()]
     told += [
@@ -360,7 +360,7 @@ def _of_rooms(run: Run, rooms: Iterable[DiskRoom]) -> Iterator[StatusFinding]:
             yield _critical(f"{size(room.free)} are free at {room.path}, less than {size(wanted)}")
 
 
-def _of_run(record: RunRecord, found: Status) -> Iterator[StatusFinding]:
+def _of_run(record: RunRecord, found: SiteStatus) -> Iterator[StatusFinding]:
     """Complain of the newest run of a verb, unless it was made good."""
     if record.outcome == history.DONE:
         return
@@ -375,7 +375,7 @@ def _of_run(record: RunRecord, found: Status) -> Iterator[StatusFinding]:
     )
 
 
-def _is_gone(record: RunRecord, found: Status) -> bool:
+def _is_gone(record: RunRecord, found: SiteStatus) -> bool:
     """Tell whether nothing is left of what a verify or a rehearsal has found.
 
     Its record has the newest restore points that are concerned; the older ones went earlier.

@@ -29,7 +29,7 @@ from collective.recipe.backup.options.kinds import (
     SWITCH,
     TEXT,
     URL,
-    Kind,
+    OptionKind,
     SizeOrPercent,
     choice,
 )
@@ -68,14 +68,14 @@ class Declaration:
     *unset* says in words what happens if the option is not set, where the default cannot.
     """
 
-    kind: Kind
+    kind: OptionKind
     group: Group
     doc: str
     unset: str = ""
     aliases: tuple[Alias, ...] = ()
 
 
-def _option(kind: Kind, group: Group, default: Any, doc: str, **more: Any) -> Any:
+def _option(kind: OptionKind, group: Group, default: Any, doc: str, **more: Any) -> Any:
     declaration = Declaration(kind=kind, group=group, doc=doc, **more)
     return field(default=default, metadata={"declaration": declaration})
 

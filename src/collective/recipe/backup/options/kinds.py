@@ -29,7 +29,7 @@ def _same(value: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class OptionKind:
     """One way of writing values.
 
     *says* tells a user what to write; *stored_as* is the type that JSON gives back.
@@ -156,10 +156,10 @@ def _show_duration(value: timedelta) -> str:
     return f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"
 
 
-SWITCH = Kind(says="A switch.", parse=_parse_switch, show=_show_switch, stored_as=bool)
-NUMBER = Kind(says="A whole number.", parse=_parse_number, show=str, stored_as=int)
-TEXT = Kind(says="A text.", parse=str.strip, show=str, stored_as=str)
-PATH = Kind(
+SWITCH = OptionKind(says="A switch.", parse=_parse_switch, show=_show_switch, stored_as=bool)
+NUMBER = OptionKind(says="A whole number.", parse=_parse_number, show=str, stored_as=int)
+TEXT = OptionKind(says="A text.", parse=str.strip, show=str, stored_as=str)
+PATH = OptionKind(
     says="A path.",
     parse=_parse_path,
     show=_show_path,
@@ -167,7 +167,7 @@ PATH = Kind(
     store=_show_path,
     fetch=lambda stored: Path(stored) if stored else None,
 )
-LINES = Kind(
+LINES = OptionKind(
     says="Lines; empty ones and those that begin with ``#`` do not count.",
     parse=_parse_lines,
     show="\n".join,
@@ -175,7 +175,7 @@ LINES = Kind(
     store=list,
     fetch=tuple,
 )
-ARGUMENTS = Kind(
+ARGUMENTS = OptionKind(
     says="Arguments, split as a shell would.",
     parse=_parse_arguments,
     show=shlex.join,
@@ -183,7 +183,7 @@ ARGUMENTS = Kind(
     store=list,
     fetch=tuple,
 )
-DURATION = Kind(
+DURATION = OptionKind(
     says="A number and a unit: ``h``, ``d`` or ``w``.",
     parse=_parse_duration,
     show=_show_duration,
@@ -192,7 +192,7 @@ DURATION = Kind(
     fetch=lambda stored: timedelta(seconds=stored),
 )
 
-ROOM = Kind(
+ROOM = OptionKind(
     says="A number of percent (``10%``) or of ``kB``, ``MB``, ``GB`` or ``TB``.",
     parse=lambda text: _parse_room(text) if text.strip() else SizeOrPercent(),
     show=_show_room,
@@ -200,7 +200,7 @@ ROOM = Kind(
     store=_show_room,
     fetch=lambda stored: _parse_room(stored) if stored else SizeOrPercent(),
 )
-URL = Kind(
+URL = OptionKind(
     says="A URL, ``env:NAME`` or ``file:PATH``.",
     parse=_parse_url,
     show=str,
@@ -208,7 +208,7 @@ URL = Kind(
 )
 
 
-def choice(*words: str) -> Kind:
+def choice(*words: str) -> OptionKind:
     """Return the kind of an option whose value is one of *words*."""
 
     def parse(text: str) -> str:
@@ -217,7 +217,7 @@ def choice(*words: str) -> Kind:
             raise ValueError(f"must be one of {', '.join(words)}, not {text.strip()!r}")
         return word
 
-    return Kind(
+    return OptionKind(
         says=f"One of {', '.join(f'``{word}``' for word in words)}.",
         parse=parse,
         show=str,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from collective.recipe.backup.options import Alias, Declaration, Options, declarations
 from collective.recipe.backup.options.combinations import contradictions, without_effect
-from collective.recipe.backup.options.kinds import Kind
+from collective.recipe.backup.options.kinds import OptionKind
 
 _CLOSE = 0.85
 """How similar, after difflib, a name is to the option that it is taken to be meant for.
@@ -103,7 +103,7 @@ def _agreed(
     return own
 
 
-def _differ(kind: Kind, one: str, other: str) -> bool:
+def _differ(kind: OptionKind, one: str, other: str) -> bool:
     """Tell whether two texts, unless *other* is empty, mean different values."""
     try:
         return bool(other.strip()) and kind.parse(one) != kind.parse(other)

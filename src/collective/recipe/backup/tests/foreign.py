@@ -152,7 +152,7 @@ def parts_of_a_buildout(data: bytes, _room: Path) -> object:
     text = data.decode("utf-8", "surrogateescape")
     named = enumerate(text.split("\n\n"))
     parts = [
-        zope_parts.Part(str(number), dict(_option(line) for line in part.splitlines()))
+        zope_parts.ZopePart(str(number), dict(_option(line) for line in part.splitlines()))
         for number, part in named
     ]
     return zope_parts.found(parts)

@@ -17,7 +17,7 @@ from collective.recipe.backup.model import MAIN
 
 if TYPE_CHECKING:
     from collective.recipe.backup.operations.run import Run
-    from collective.recipe.backup.operations.status import Status, Storage
+    from collective.recipe.backup.operations.status import SiteStatus, Storage
 
 
 def _declare(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +52,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
 # for people
 
 
-def _as_text(found: Status, restore: str) -> Iterator[str]:
+def _as_text(found: SiteStatus, restore: str) -> Iterator[str]:
     yield from (f"{it.severity.name}: {printable(it.what)}" for it in found.findings)
     if not found.findings:
         yield "all is well"
@@ -61,7 +61,7 @@ def _as_text(found: Status, restore: str) -> Iterator[str]:
     yield from (f"{name:<{width}}{printable(value)}" for name, value in rows)
 
 
-def _rows(found: Status, restore: str) -> Iterator[tuple[str, str]]:
+def _rows(found: SiteStatus, restore: str) -> Iterator[tuple[str, str]]:
     for storage in found.storages:
         of = "" if storage.source.name == MAIN else f" of {printable(storage.source.name)}"
         old = storage.age(found.now)
@@ -79,7 +79,7 @@ def _rows(found: Status, restore: str) -> Iterator[tuple[str, str]]:
         yield "replaced by a restore", f"{path} ({restore} --let-go removes it)"
 
 
-def _told(record: RunRecord | None, found: Status) -> str:
+def _told(record: RunRecord | None, found: SiteStatus) -> str:
     if record is None:
         return "never"
     old = f"{age((found.now - record.started).total_seconds())} ago"
@@ -92,21 +92,21 @@ def _told(record: RunRecord | None, found: Status) -> str:
 # for Nagios
 
 
-def _for_nagios(run: Run, found: Status) -> str:
+def _for_nagios(run: Run, found: SiteStatus) -> str:
     """Return one line: the state, the worst of it in words, and the numbers behind a bar."""
     words = "; ".join(for_nagios(it.what) for it in found.findings) or _summary(found)
     numbers = " ".join(_performance(run, found))
     return f"BACKUP {found.severity.name} - {words} | {numbers}"
 
 
-def _summary(found: Status) -> str:
+def _summary(found: SiteStatus) -> str:
     ages = [storage.age(found.now) for storage in found.storages]
     oldest = max((it.total_seconds() for it in ages if it is not None), default=0)
     count = sum(storage.count for storage in found.storages)
     return f"newest restore point {age(oldest)} old, {count} restore points"
 
 
-def _performance(run: Run, found: Status) -> Iterator[str]:
+def _performance(run: Run, found: SiteStatus) -> Iterator[str]:
     """Yield numbers as Nagios reads them: name=value;warning;critical;minimum;maximum."""
     options = run.config.options
     limit = f"{options.max_age.total_seconds():.0f}" if options.max_age else ""
@@ -126,7 +126,7 @@ def _performance(run: Run, found: Status) -> Iterator[str]:
 # for programs
 
 
-def _as_json(found: Status) -> dict[str, object]:
+def _as_json(found: SiteStatus) -> dict[str, object]:
     return {
         "part": found.part,
         "destination": found.destination,
@@ -145,7 +145,7 @@ def _as_json(found: Status) -> dict[str, object]:
     }
 
 
-def _storage_as_json(storage: Storage, found: Status) -> dict[str, object]:
+def _storage_as_json(storage: Storage, found: SiteStatus) -> dict[str, object]:
     old = storage.age(found.now)
     return {
         **source_as_json(storage.source),

@@ -14,7 +14,7 @@ from ZEO.Exceptions import ClientDisconnected
 from collective.recipe.backup import swap
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.config import STANDARD, dump
-from collective.recipe.backup.config.zope_parts import Part
+from collective.recipe.backup.config.zope_parts import ZopePart
 from collective.recipe.backup.operations.doctor import examine
 from collective.recipe.backup.operations.doctor.findings import DoctorSeverity
 from collective.recipe.backup.operations.orders import Order
@@ -289,7 +289,7 @@ def test_a_filestorage_outside_of_a_buildout_has_no_caches_above_it(site: Site) 
     ],
 )
 def test_a_zope_part_says_where_its_cache_is(options, expected) -> None:
-    assert Part("instance", options).cache == (Path(f"{expected}.zec") if expected else None)
+    assert ZopePart("instance", options).cache == (Path(f"{expected}.zec") if expected else None)
 
 
 @pytest.mark.parametrize(

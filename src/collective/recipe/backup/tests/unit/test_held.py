@@ -244,7 +244,7 @@ class TestTrail:
                 trail.place(f"{land.user}/sub/y")
 
 
-def where(at: held.Place) -> Path:
+def where(at: held.HeldName) -> Path:
     """Return where *at* leads to."""
     return Path(os.readlink(f"/proc/self/fd/{at.directory}")) / at.name
 

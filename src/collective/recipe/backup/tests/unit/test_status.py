@@ -25,7 +25,7 @@ from collective.recipe.backup.journal import FORM, SWAPPING
 from collective.recipe.backup.metrics import METRICS, PREFIX, render
 from collective.recipe.backup.operations.course import course
 from collective.recipe.backup.operations.measures import samples
-from collective.recipe.backup.operations.status import Status, StatusSeverity, status
+from collective.recipe.backup.operations.status import SiteStatus, StatusSeverity, status
 from collective.recipe.backup.options.kinds import SizeOrPercent
 from collective.recipe.backup.process import birth_of, run_hook
 from collective.recipe.backup.sitebackup import main as sitebackup
@@ -42,7 +42,7 @@ DOCS = Path(collective.recipe.backup.__file__).parents[4] / "docs"
 HOUR = timedelta(hours=1)
 
 
-def found(operated: Operated, *, later: timedelta = timedelta(0)) -> Status:
+def found(operated: Operated, *, later: timedelta = timedelta(0)) -> SiteStatus:
     """Return the status some time after the last run."""
     return status(replace(operated.run("status"), now=operated.now + later))
 
