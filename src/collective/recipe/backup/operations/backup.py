@@ -25,12 +25,12 @@ from collective.recipe.backup.errors import BrokenOff, IntegrityError, printable
 from collective.recipe.backup.history import INCOMPLETE
 from collective.recipe.backup.journal import journal_path, read
 from collective.recipe.backup.model import MAIN, Problem
-from collective.recipe.backup.operations import whereabouts
-from collective.recipe.backup.operations.believing import clock_of, warn_of
-from collective.recipe.backup.operations.course import course, let_in, put_down
+from collective.recipe.backup.operations import missingdisk
+from collective.recipe.backup.operations.clockdoubts import clock_of, warn_of
+from collective.recipe.backup.operations.damagememory import Spoilt
+from collective.recipe.backup.operations.hooks import hooks_around, let_in, put_down
 from collective.recipe.backup.operations.passing import in_passing
 from collective.recipe.backup.operations.prune import prune_one, sweep
-from collective.recipe.backup.operations.remembering import Spoilt
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.times import monotonic
 
@@ -46,7 +46,7 @@ def back_up(run: Run, *, why_full: str = "", accept_changed: bool = False) -> li
     the restore point is there then, and says so, and post_command has run.
     """
     with let_in(run):
-        with course(run) as account:
+        with hooks_around(run) as account:
             outcomes = _back_up_locked(run, why_full, accept_changed=accept_changed)
             account.backed_up(run.config.sources, outcomes)
             lacking = incomplete(outcomes)
@@ -92,16 +92,16 @@ def _back_up_locked(run: Run, why_full: str = "", *, accept_changed: bool = Fals
         for destination in destinations:
             prune_one(run, destination)
     with in_passing("cannot note where the backups lie"):
-        whereabouts.note(run)
+        missingdisk.note(run)
     logger.info("%s", _closing_line(outcomes, monotonic() - started))
     return outcomes
 
 
 def _look_for_earlier(run: Run) -> None:
     """Refuse to begin anew where a disk is not mounted, and say so where all is just gone."""
-    for each in whereabouts.gone(run):
+    for each in missingdisk.gone(run):
         if each.unmounted:
-            raise each.error(whereabouts.note_path(run))
+            raise each.error(missingdisk.note_path(run))
         logger.warning("the backups that were in %s are gone: beginning anew", each.directory)
 
 

@@ -23,7 +23,7 @@ from collective.recipe.backup.destinations import Outcome
 from collective.recipe.backup.errors import InUse
 from collective.recipe.backup.history import BEAT, FOLLOW
 from collective.recipe.backup.operations.backup import back_up_now, merge_now
-from collective.recipe.backup.operations.course import beat, course, goes_on
+from collective.recipe.backup.operations.hooks import beat, goes_on, hooks_around
 from collective.recipe.backup.operations.preloading import import_all_rooms
 from collective.recipe.backup.operations.run import Run
 
@@ -50,7 +50,7 @@ def follow(run: Run, pace: FollowClock, *, tell: Callable[[str], None]) -> None:
     """
     run = replace(run, verb=FOLLOW)
     import_all_rooms()
-    with course(run):
+    with hooks_around(run):
         following = _Following(run, tell)
         tell("following")
         while True:

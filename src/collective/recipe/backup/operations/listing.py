@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import RestorePoint, Source
-from collective.recipe.backup.operations import whereabouts
-from collective.recipe.backup.operations.remembering import warn_of_forgotten
+from collective.recipe.backup.operations import missingdisk
+from collective.recipe.backup.operations.damagememory import warn_of_forgotten
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.restorepoints import Range, ranges
 
@@ -25,7 +25,7 @@ class Listed:
 
 def list_points(run: Run) -> list[Listed]:
     """Return what can be restored, for each source."""
-    whereabouts.warn(run)
+    missingdisk.warn(run)
     listed = []
     for destination in run.destinations():
         points = destination.restore_points()

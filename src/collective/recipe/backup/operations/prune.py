@@ -13,10 +13,10 @@ from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import RestorePoint, Source
-from collective.recipe.backup.operations import whereabouts
-from collective.recipe.backup.operations.believing import warn_of, witnesses
-from collective.recipe.backup.operations.course import course, let_in
-from collective.recipe.backup.operations.remembering import FORGOTTEN, warn_of_forgotten
+from collective.recipe.backup.operations import missingdisk
+from collective.recipe.backup.operations.clockdoubts import warn_of, witnesses
+from collective.recipe.backup.operations.damagememory import FORGOTTEN, warn_of_forgotten
+from collective.recipe.backup.operations.hooks import hooks_around, let_in
 from collective.recipe.backup.operations.run import Run
 
 logger = logging.getLogger("backup")
@@ -32,7 +32,7 @@ class Pruned:
 
 def plan(run: Run, *, certain: bool = False) -> list[Pruned]:
     """Return what prune would do now.  Changes nothing."""
-    whereabouts.warn(run)
+    missingdisk.warn(run)
     return [
         Pruned(source=each.source, plan=_planned(run, each, certain=certain))
         for each in run.destinations()
@@ -44,8 +44,8 @@ def prune(run: Run, *, certain: bool = False) -> list[Pruned]:
 
     *certain*: the user says that the clock is right.
     """
-    with let_in(run), course(run) as account, ExitStack() as locks:
-        whereabouts.warn(run)
+    with let_in(run), hooks_around(run) as account, ExitStack() as locks:
+        missingdisk.warn(run)
         destinations = run.destinations()
         for destination in destinations:
             if destination.home.is_there():

@@ -21,10 +21,10 @@ from collective.recipe.backup.errors import BackupError, IntegrityError, NoResto
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import Problem, RestorePoint, Source
-from collective.recipe.backup.operations import whereabouts
-from collective.recipe.backup.operations.course import Account, course
+from collective.recipe.backup.operations import missingdisk
+from collective.recipe.backup.operations.damagememory import Spoilt, read_with
+from collective.recipe.backup.operations.hooks import Account, hooks_around
 from collective.recipe.backup.operations.opening import OpenedSite, open_everything
-from collective.recipe.backup.operations.remembering import Spoilt, read_with
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.progress import Advance, PhaseManager, Progress
 from collective.recipe.backup.restorepoints import Choice, choose, newest
@@ -92,7 +92,7 @@ def rehearse(run: Run, order: Order, tell: Callable[[Rehearsed], object]) -> lis
     Raises BackupError where it is the rehearsal that cannot be done: no room for it, or
     none of the restore points that were asked for.
     """
-    with course(run) as account:
+    with hooks_around(run) as account:
         timed = _Timed(run.progress, order.seconds)
         jobs = [
             (destination, choice)
@@ -144,7 +144,7 @@ def _choices_of(run: Run, destination: Destination, order: Order) -> list[Choice
     try:
         return _choices(destination.restore_points(), order)
     except NoRestorePoint as error:
-        whereabouts.warn(run)
+        missingdisk.warn(run)
         error.where = error.where or destination.home.label
         raise
 

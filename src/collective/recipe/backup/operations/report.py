@@ -16,7 +16,7 @@ from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.history import RunRecord
 from collective.recipe.backup.model import MAIN, RestorePoint
-from collective.recipe.backup.operations.believing import witnesses
+from collective.recipe.backup.operations.clockdoubts import witnesses
 from collective.recipe.backup.operations.restore import ELSEWHERE
 from collective.recipe.backup.operations.run import Run, history_directory
 from collective.recipe.backup.operations.status import SiteStatus, status

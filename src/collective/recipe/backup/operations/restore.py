@@ -43,7 +43,7 @@ from collective.recipe.backup.model import (
     MAIN,
     Source,
 )
-from collective.recipe.backup.operations import whereabouts
+from collective.recipe.backup.operations import missingdisk
 from collective.recipe.backup.operations.announcing import (
     announced,
     announced_early,
@@ -53,18 +53,18 @@ from collective.recipe.backup.operations.announcing import (
     passed_over,
     reached,
 )
-from collective.recipe.backup.operations.caches import Clients, last_tid
-from collective.recipe.backup.operations.choosing import alternative_named, choice_of, warn_of_later
-from collective.recipe.backup.operations.course import Account, course
-from collective.recipe.backup.operations.going_on import (
+from collective.recipe.backup.operations.brokenoff import (
     Earlier,
     chosen_of,
     earlier,
     finish,
     go_on,
 )
+from collective.recipe.backup.operations.caches import Clients, last_tid
+from collective.recipe.backup.operations.choosing import alternative_named, choice_of, warn_of_later
+from collective.recipe.backup.operations.damagememory import warn_of_forgotten
+from collective.recipe.backup.operations.hooks import Account, hooks_around
 from collective.recipe.backup.operations.orders import Job, Order
-from collective.recipe.backup.operations.remembering import warn_of_forgotten
 from collective.recipe.backup.operations.restorenote import restored_of
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.operations.targets import (
@@ -109,7 +109,7 @@ def restore(run: Run, order: Order) -> bool:
             return False
         started = monotonic()
         # a post_command may unmount the disk of the backups, so no lock on it is held by then
-        with course(run) as account, held:
+        with hooks_around(run) as account, held:
             jobs = jobs or _jobs(run, order, targets, held)
             account.points = {job.target.name: job.choice.point.stamp for job in jobs}
             account.numbers = {ELSEWHERE: int(order.to is not None)}
@@ -203,7 +203,7 @@ def undo(run: Run, *, keep_caches: bool = False) -> bool:
         paths = [] if is_undone else swap.replaced(journal) or _named(journal)
         if not _agreed(run, paths, what, clients.question):
             return False
-        with course(replace(run, verb=UNDO)):
+        with hooks_around(replace(run, verb=UNDO)):
             finish(run, journal)
             if not is_undone:
                 swap.undo(journal, run.files)
@@ -305,7 +305,7 @@ def _jobs(run: Run, order: Order, targets: Sequence[Source], locks: ExitStack | 
         try:
             choice = choice_of(run, order.when, points)
         except NoRestorePoint as error:
-            whereabouts.warn(run)
+            missingdisk.warn(run)
             error.where = error.where or destination.home.label
             raise
         if order.blobstorage and target.blobstorage and choice.point.blobs is None:

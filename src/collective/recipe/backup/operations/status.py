@@ -34,9 +34,9 @@ from collective.recipe.backup.errors import (
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.history import FOLLOW, RunRecord
 from collective.recipe.backup.model import MAIN, RestorePoint, Source
-from collective.recipe.backup.operations import whereabouts
+from collective.recipe.backup.operations import missingdisk
+from collective.recipe.backup.operations.damagememory import FORGOTTEN
 from collective.recipe.backup.operations.made_good import died, goes_on, is_made_good, kind_of
-from collective.recipe.backup.operations.remembering import FORGOTTEN
 from collective.recipe.backup.operations.run import Run, history_directory
 from collective.recipe.backup.times import stamp
 
@@ -278,7 +278,7 @@ def _replaced(journal: Path) -> tuple[list[Path], list[StatusFinding]]:
 
 def _findings(run: Run, found: SiteStatus) -> Iterator[StatusFinding]:
     yield from _of_clocks(found)
-    for lost in whereabouts.gone(run):
+    for lost in missingdisk.gone(run):
         if lost.unmounted:
             yield _critical(f"{lost.what}: {lost.directory}")
     for storage in found.storages:

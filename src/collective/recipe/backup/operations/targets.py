@@ -10,7 +10,7 @@ from collective.recipe.backup import held, locking, swap
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.journal import check_names
 from collective.recipe.backup.model import MAIN, Source
-from collective.recipe.backup.operations.elsewhere import refuse_used
+from collective.recipe.backup.operations.restore_to import refuse_used
 from collective.recipe.backup.operations.run import Run
 
 INDEX_SUFFIX = ".index"

@@ -10,9 +10,9 @@ from collective.recipe.backup.destinations import Depth, Destination
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import Problem, RestorePoint, Source
-from collective.recipe.backup.operations import sampling, whereabouts
-from collective.recipe.backup.operations.course import course
-from collective.recipe.backup.operations.remembering import Spoilt, read_with
+from collective.recipe.backup.operations import missingdisk, sampling
+from collective.recipe.backup.operations.damagememory import Spoilt, read_with
+from collective.recipe.backup.operations.hooks import hooks_around
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.times import When
@@ -57,7 +57,7 @@ def verify(run: Run, order: Order, tell: Tell) -> list[Verified]:
 
     Raises NoRestorePoint if there is nothing to verify.
     """
-    with course(run) as account:
+    with hooks_around(run) as account:
         verified = [_one(run, destination, order, tell) for destination in run.destinations()]
         account.numbers = {
             "restore_points": sum(each.points for each in verified),
@@ -109,7 +109,7 @@ def _one(run: Run, destination: Destination, order: Order, tell: Tell) -> Verifi
         read = read_with(only, points) if only else [point.stamp for point in points]
     spoilt.remember(read=read, loaded=order.depth is Depth.RECORDS)
     if not points and not count:
-        whereabouts.warn(run)
+        missingdisk.warn(run)
         raise NoRestorePoint(
             "there is no restore point to verify",
             where=home.label,

@@ -41,7 +41,7 @@ from collective.recipe.backup.filestorage.pickles import flaw_of
 from collective.recipe.backup.filestorage.records import records_of
 from collective.recipe.backup.gzipping import BAD_GZIP
 from collective.recipe.backup.model import MAIN, Source
-from collective.recipe.backup.operations import sampling, whereabouts
+from collective.recipe.backup.operations import missingdisk, sampling
 from collective.recipe.backup.options import declarations
 from collective.recipe.backup.options.parsing import read
 from collective.recipe.backup.progress import Silent
@@ -242,8 +242,8 @@ def history_of_runs(data: bytes, room: Path) -> object:
 
 @parser
 def note_of_mounts(data: bytes, room: Path) -> object:
-    (room / whereabouts.NAME).write_bytes(sealed(data, whereabouts.FORM))
-    return whereabouts._noted(room / whereabouts.NAME)
+    (room / missingdisk.NAME).write_bytes(sealed(data, missingdisk.FORM))
+    return missingdisk._noted(room / missingdisk.NAME)
 
 
 @parser
@@ -496,7 +496,7 @@ def examples(directory: Path) -> dict[str, list[bytes]]:
             )
         ],
         "history_of_runs": those(backups, history.NAME),
-        "note_of_mounts": those(operated.config_path.parent, whereabouts.NAME),
+        "note_of_mounts": those(operated.config_path.parent, missingdisk.NAME),
         "note_of_samples": [sampling.FORM.encode({"next": 17})],
         "data_file": those(backups, "*.fsz"),
         "data_file_read_at_a_place": those(backups, "*.fsz"),

@@ -17,8 +17,8 @@ from collective.recipe.backup.destinations.foreignnames import (
 from collective.recipe.backup.destinations.ownermarks import NAME, former_storages
 from collective.recipe.backup.errors import BackupError, ConfigurationError, printable
 from collective.recipe.backup.model import Place
+from collective.recipe.backup.operations.damagememory import FORGOTTEN
 from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
-from collective.recipe.backup.operations.remembering import FORGOTTEN
 from collective.recipe.backup.operations.run import Run
 
 AHEAD = 60

@@ -10,7 +10,7 @@ from collective.recipe.backup import locking
 from collective.recipe.backup.destinations.room import HINT, Need, rooms
 from collective.recipe.backup.errors import BackupError, from_os_error
 from collective.recipe.backup.files import Files, nearest
-from collective.recipe.backup.operations import whereabouts
+from collective.recipe.backup.operations import missingdisk
 from collective.recipe.backup.operations.doctor.abilities import lacking
 from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
 from collective.recipe.backup.operations.run import Run
@@ -22,7 +22,7 @@ _TRY_BY_HAND = "find out why this user cannot make and rename a file there"
 def directories(run: Run) -> Iterator[DoctorFinding]:
     """Try in each directory of backups what a backup does there."""
     report = Report("places")
-    lost = {each.directory: each for each in whereabouts.gone(run)}
+    lost = {each.directory: each for each in missingdisk.gone(run)}
     for directory in (it for home in run.homes for it in home.directories):
         if directory in lost and _is_unmounted(lost[directory], run, report):
             continue
@@ -44,10 +44,10 @@ def directories(run: Run) -> Iterator[DoctorFinding]:
     yield from report
 
 
-def _is_unmounted(lost: whereabouts.Gone, run: Run, report: Report) -> bool:
+def _is_unmounted(lost: missingdisk.Gone, run: Run, report: Report) -> bool:
     """Say that the backups of the last run are gone; tell whether their disk is."""
     if lost.unmounted:
-        error = lost.error(whereabouts.note_path(run))
+        error = lost.error(missingdisk.note_path(run))
         report.problem(error.what, error.where, error.hint)
     else:
         report.warning(

@@ -15,7 +15,7 @@ import pytest
 from collective.recipe.backup import history, locking
 from collective.recipe.backup.destinations import Depth, ownermarks
 from collective.recipe.backup.errors import BackupError, IntegrityError
-from collective.recipe.backup.operations import sampling, whereabouts
+from collective.recipe.backup.operations import missingdisk, sampling
 from collective.recipe.backup.operations.status import status
 from collective.recipe.backup.operations.verify import Order, verify
 from collective.recipe.backup.tests.archived import FIRST, Archived
@@ -215,7 +215,7 @@ def beside(operated: Operated) -> list[Path]:
         for directory in (place.filestorage, place.blobstorage)
         for path in directory.glob(f"{NO_PART_OF_A_BACKUP}*")
     }
-    return sorted([*found, operated.config_path.with_name(whereabouts.NAME)])
+    return sorted([*found, operated.config_path.with_name(missingdisk.NAME)])
 
 
 def sample(operated: Operated) -> None:
@@ -242,7 +242,7 @@ def test_zeros_over_what_is_kept_beside_the_backups_are_told_or_do_no_harm(
         locking.LOCK_NAME,
         history.NAME,
         sampling.NAME,
-        whereabouts.NAME,
+        missingdisk.NAME,
     }
     for path in kept:
         for data in zeroed(path.read_bytes()):

@@ -23,7 +23,7 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.history import RunRecord
 from collective.recipe.backup.journal import FORM, SWAPPING
 from collective.recipe.backup.metrics import METRICS, PREFIX, render
-from collective.recipe.backup.operations.course import course
+from collective.recipe.backup.operations.hooks import hooks_around
 from collective.recipe.backup.operations.measures import samples
 from collective.recipe.backup.operations.status import SiteStatus, StatusSeverity, status
 from collective.recipe.backup.options.kinds import SizeOrPercent
@@ -177,7 +177,7 @@ def test_how_bad_a_run_that_ended_is(site: Site, verb, outcome, exit_code, sever
 def test_a_run_that_is_under_way_is_told(site: Site):
     operated = Operated(site)
     operated.backup()
-    with course(operated.run("verify")):
+    with hooks_around(operated.run("verify")):
         got = found(operated)
     assert got.under_way.startswith(f"verify, process {os.getpid()} since ")
     assert got.findings == ()
@@ -576,7 +576,7 @@ def test_a_status_that_cannot_be_had_is_an_error(site: Site):
         found(operated)
 
 
-# what happened before a run had its course
+# what happened before a run had its hooks
 
 
 def test_a_run_that_was_killed_in_its_pre_command_has_died(site: Site):

@@ -17,7 +17,7 @@ from collective.recipe.backup.config import STANDARD, Config, dump
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.model import MAIN, Place
 from collective.recipe.backup.mounts import mount_of
-from collective.recipe.backup.operations import whereabouts
+from collective.recipe.backup.operations import missingdisk
 from collective.recipe.backup.operations.doctor import examine
 from collective.recipe.backup.operations.doctor.findings import DoctorSeverity
 from collective.recipe.backup.tests.runs import Operated
@@ -102,7 +102,7 @@ def test_the_script_says_it_and_the_hint_works(shelved, disk, capsys):
     assert main("backup", STANDARD, shelved.config_path, ["-q"]) == 1
     assert "is not mounted" in capsys.readouterr().err
 
-    whereabouts.note_path(shelved.run("backup")).unlink()
+    missingdisk.note_path(shelved.run("backup")).unlink()
     assert main("backup", STANDARD, shelved.config_path, ["-q"]) == 0
     assert capsys.readouterr().err == ""
     assert len(shelved.points()) == 1
@@ -173,10 +173,10 @@ def test_a_new_disk_in_the_place_of_an_old_one_is_begun_with_a_warning(shelved, 
 def test_a_site_that_was_on_the_disk_as_well_has_moved(shelved, caplog):
     """To a machine where that is no mount point, without its backups."""
     shelved.backup()
-    note = whereabouts.note_path(shelved.run("backup"))
+    note = missingdisk.note_path(shelved.run("backup"))
     there = str(shelved.site.directory.resolve().parent)
     mounts = json.loads(note.read_bytes())["mounts"]
-    rewrite(note, whereabouts.FORM, mounts=dict.fromkeys(mounts, there))
+    rewrite(note, missingdisk.FORM, mounts=dict.fromkeys(mounts, there))
     shutil.rmtree(shelved.shelf)
 
     assert shelved.backup().changed
@@ -212,16 +212,16 @@ def test_the_doctor_finds_what_was_removed(shelved):
 def test_a_damaged_note_is_none(shelved, disk, damage):
     shelved.mount(disk)
     shelved.backup()
-    note = whereabouts.note_path(shelved.run("backup"))
+    note = missingdisk.note_path(shelved.run("backup"))
     note.write_bytes(damage)
-    assert list(whereabouts.gone(shelved.run("backup"))) == []
+    assert list(missingdisk.gone(shelved.run("backup"))) == []
     shelved.backup()
     assert set(json.loads(note.read_bytes())["mounts"].values()) == {str(mount_of(disk))}
 
 
 def test_nothing_is_written_if_nothing_moved(shelved):
     shelved.backup()
-    note = whereabouts.note_path(shelved.run("backup"))
+    note = missingdisk.note_path(shelved.run("backup"))
     before = os.stat(note)
     shelved.site.commit({"page": 2})
     shelved.backup()
@@ -229,7 +229,7 @@ def test_nothing_is_written_if_nothing_moved(shelved):
 
 
 def test_a_note_that_a_killed_run_began_is_gone_after_the_next(shelved):
-    note = whereabouts.note_path(shelved.run("backup"))
+    note = missingdisk.note_path(shelved.run("backup"))
     begun = note.with_name(f"{note.name}.0123abcd.partial")
     begun.write_bytes(b"{")
     shelved.backup()

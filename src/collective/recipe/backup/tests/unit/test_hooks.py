@@ -1,4 +1,4 @@
-"""The course of a run: hooks around it, and who is told of it."""
+"""The hooks around a run, and who is told of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from collective.recipe.backup.errors import (
 )
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.locking import one_writer
-from collective.recipe.backup.operations.course import ERROR_LIMIT, course
+from collective.recipe.backup.operations.hooks import ERROR_LIMIT, hooks_around
 from collective.recipe.backup.operations.orders import Order
 from collective.recipe.backup.operations.restore import restore
 from collective.recipe.backup.tests.faults.harness import Fault, FaultyFiles
@@ -212,7 +212,7 @@ def test_the_error_of_the_backup_counts_whatever_failure_command_does(site, tmp_
 
 def test_an_interrupt_runs_failure_command(site, tmp_path):
     hooked = Hooked(site, tmp_path)
-    with pytest.raises(Interrupted), course(hooked.operated.run("backup")):
+    with pytest.raises(Interrupted), hooks_around(hooked.operated.run("backup")):
         raise Interrupted("ended by SIGTERM")
     assert hooked.told_to("failure")["BACKUP_EXIT_CODE"] == "130"
 
@@ -250,14 +250,14 @@ def test_hooks_run_around_a_restore_as_well(site, tmp_path):
 
 def test_no_hook_runs_around_what_only_reads(site, tmp_path):
     hooked = Hooked(site, tmp_path)
-    with course(hooked.operated.run("verify")):
+    with hooks_around(hooked.operated.run("verify")):
         pass
     assert hooked.ran == []
 
 
 def test_an_error_of_any_length_and_any_bytes_fits_into_an_environment(site, tmp_path):
     hooked = Hooked(site, tmp_path)
-    with pytest.raises(BackupError), course(hooked.operated.run("backup")):
+    with pytest.raises(BackupError), hooks_around(hooked.operated.run("backup")):
         raise BackupError("x\0\udcff\n" * 10**5)
     assert len(hooked.told_to("failure")["BACKUP_ERROR"]) == ERROR_LIMIT
 
@@ -305,7 +305,7 @@ def test_a_run_that_failed_is_in_the_history_with_its_error(site, tmp_path):
 def test_a_run_that_is_under_way_is_in_the_history(site, tmp_path):
     hooked = Hooked(site, tmp_path)
     hooked.operated.backup()
-    with course(hooked.operated.run("verify")):
+    with hooks_around(hooked.operated.run("verify")):
         assert hooked.runs[-1].outcome == "started"
     assert hooked.runs[-1].outcome == "done"
 

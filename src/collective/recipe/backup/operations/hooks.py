@@ -1,4 +1,4 @@
-"""The course of a run: hooks around it, and who is told of it when.
+"""The hooks around a run, and who is told of it when.
 
     ping start -> history: started, if there is one -> pre_command -> history: started
         -> the work -> history: how it ended
@@ -10,7 +10,7 @@ run whose pre_command succeeded may begin a history, and what metrics need is ga
 before the disk may be gone.  Where the history is there before, a pre_command that never
 ends has left a line in it.
 
-A run that is not let in, for another one is at work, has no course: hooks might unmount the
+A run that is not let in, for another one is at work, has no hooks: they might unmount the
 disk under the other.  But who watches is told, as of any failure.
 
 All that is told is told in passing: a history, metrics or a ping that fails is a warning
@@ -83,7 +83,7 @@ class Account:
 
 
 @contextmanager
-def course(run: Run) -> Iterator[Account]:
+def hooks_around(run: Run) -> Iterator[Account]:
     """Run the hooks around the body and tell of it; the body fills in the Account.
 
     If the body raises, that is what counts, whatever failure_command does.
