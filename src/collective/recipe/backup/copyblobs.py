@@ -50,6 +50,7 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.journal import check_names
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repozo.ledger import is_data_file
+from collective.recipe.backup.restoring.blobs import BlobStaging
 from collective.recipe.backup.times import LAST_TID
 from collective.recipe.backup.ways import way_of
 
@@ -265,9 +266,15 @@ def _restore(
         way = way_of(target, files)
         way.make_ready(files)
         live = target if target.is_dir() else None
-        holding.stage(way.staged, live=live, until=LAST_TID, files=files, progress=Silent())
+        staged = BlobStaging(
+            blobs=holding.open(lambda: LAST_TID, None),
+            target=way.staged,
+            live=live,
+            files=files,
+            progress=Silent(),
+        ).stage()
         way.sync(files)
-        swap.swap(journal, [way.move()], files)
+        swap.swap(journal, [way.move(difference=staged.difference)], files)
         swap.let_go(journal, files)
 
 

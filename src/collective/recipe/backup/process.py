@@ -11,17 +11,16 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from collective.recipe.backup.errors import CommandFailed
 from collective.recipe.backup.rights import umask
 
 if TYPE_CHECKING:
-    from subprocess import Popen
+    pass
 
 logger = logging.getLogger("backup")
 
@@ -134,13 +133,13 @@ def run_hook(name: str, command: str, environment: Mapping[str, str]) -> Ended:
 
 
 @contextmanager
-def computing(module: str, request: bytes) -> Iterator[Callable[[], bytes | None]]:
+def computing(module: str, request: bytes) -> Iterator[IO[bytes] | None]:
     """Let the ``main`` of one of our modules answer *request* in a process of its own.
 
     It reads the request from its standard input, writes the answer to its standard output,
     and must not change anything: it may be killed at any time, or live on for a moment when
-    we are.  Yields what waits for the answer; None says that there is none, for whatever
-    reason, and that who asked has to do the work.
+    we are.  Yields its output, to be read while it works; None if it cannot be started.  The
+    answer may end at any byte, for whatever reason, and then who asked has to do the work.
     """
     import subprocess
 
@@ -152,14 +151,14 @@ def computing(module: str, request: bytes) -> Iterator[Callable[[], bytes | None
             stderr=subprocess.DEVNULL,
         )
     except OSError:
-        yield lambda: None
+        yield None
         return
     with started:
         try:
             assert started.stdin is not None  # noqa: S101  for the type checker
             with suppress(OSError), started.stdin as pipe:
                 pipe.write(request)
-            yield partial(_answer, started)
+            yield started.stdout
         finally:
             started.kill()
 
@@ -169,12 +168,6 @@ import sys
 module, sys.path[:] = sys.argv[1], sys.argv[2:]
 __import__(module, fromlist=["main"]).main()
 """
-
-
-def _answer(started: Popen[bytes]) -> bytes | None:
-    assert started.stdout is not None  # noqa: S101  for the type checker
-    answer = started.stdout.read()
-    return None if started.wait() else answer
 
 
 def can_compute() -> bool:

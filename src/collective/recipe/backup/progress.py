@@ -18,6 +18,11 @@ FEW = 1000
 Advance = Callable[[int], None]
 """Called with the number of units (bytes or files) done since the last call."""
 
+
+def ignore(_amount: int) -> None:
+    """Be an Advance where nobody is to be told."""
+
+
 PhaseManager = AbstractContextManager[Advance]
 """A phase under way: it begins when entered, and ends however its body ends."""
 
@@ -41,7 +46,7 @@ class Silent:
 
     @contextmanager
     def _quiet(self) -> Iterator[Advance]:
-        yield lambda _amount: None
+        yield ignore
 
     def phase(self, title: str, total: int, unit: str = "B") -> PhaseManager:  # noqa: ARG002  protocol
         """Return a phase that reports to nobody."""

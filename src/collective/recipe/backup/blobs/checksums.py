@@ -26,7 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 
-from collective.recipe.backup.blobs.layout import ALL, Span, order
+from collective.recipe.backup.blobs.layout import order
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files, Writer
 from collective.recipe.backup.pathlines import escaped, in_blocks, path_of
@@ -37,7 +37,7 @@ ADDED_NAME = "checksums.added"
 ADDED_SIZE = 8 << 20
 """The size in bytes beyond which what was added is merged: some 65,000 lines, 25 MB of memory."""
 LONG = 1 << 19
-"""The size in bytes of a sorted file that is worth being read by two at a time: 4,000 lines."""
+"""The size in bytes of a sorted file that is long: 4,000 lines."""
 
 _LINE = re.compile(rb"([0-9a-f]{64}) (\d+|link) (.+)\n", re.DOTALL)
 _BLOCK_SIZE = 1 << 16
@@ -74,11 +74,18 @@ class Checksum(NamedTuple):
 
 def parse(line: bytes) -> Checksum:
     """Return what a line says.  Raises ValueError if it is none."""
+    return _parsed(line)[1]
+
+
+def _parsed(line: bytes) -> Key:
+    """Return the order of the path of a line, and what that says; raises as ``parse``."""
     found = _LINE.fullmatch(line)
     if not found:
         raise ValueError("not a line of checksums")
-    size = None if found[2] == b"link" else int(found[2])
-    return Checksum(path_of(found[3]), size, found[1].decode("ascii"))
+    digest, number, written = found.groups()
+    size = None if number == b"link" else int(number)
+    path = path_of(written)
+    return order(path), Checksum(path, size, digest.decode("ascii"))
 
 
 class Checksums:
@@ -103,29 +110,29 @@ class Checksums:
 
         Raises IntegrityError where a file is damaged; none yields nothing.
         """
-        return self.within(ALL)
+        found: Iterable[Key] = self._sorted()
+        if added := self._read_added():
+            found = _merged(found, added)
+        for _key, checksum in found:
+            yield checksum
 
-    def within(self, span: Span) -> Iterator[Checksum]:
-        """Yield the same for the paths in *span*; what is before them is not read."""
-        for key, checksum in _merged(self._sorted(span.start), self._read_added()):
-            if span.has(key):
-                yield checksum
-            elif key >= span.start:
-                return
+    def of(self, path: str) -> Checksum | None:
+        """Return what the file at *path* must be, None if it is not named."""
+        wanted = order(path)
+        for key, checksum in self._read_added():
+            if key == wanted:
+                return checksum
+        for key, checksum in self._sorted(wanted):
+            if key >= wanted:
+                return checksum if key == wanted else None
+        return None
 
-    def middle(self) -> bytes | None:
-        """Return the order of the directory in the middle, None if it is not worth while."""
+    def are_long(self) -> bool:
+        """Tell whether there are so many that it is worth preparing for them."""
         try:
-            file = open_regular(self.path)
+            return self.path.stat().st_size >= LONG
         except FileNotFoundError:
-            return None
-        with file:
-            size = file.seek(0, os.SEEK_END)
-            if size < LONG:
-                return None
-            file.seek(size // 2)
-            file.readline()
-            return self._parsed(self.path, file.readline())[0].rpartition(b"\0")[0]
+            return False
 
     def _sorted(self, start: bytes = b"") -> Iterator[Key]:
         """Yield the lines of the sorted file, without many of those before *start*."""
@@ -180,10 +187,9 @@ class Checksums:
 
     def _parsed(self, file: Path, line: bytes) -> Key:
         try:
-            checksum = parse(line)
+            return _parsed(line)
         except ValueError as error:
             raise self._damaged(file, str(error)) from error
-        return order(checksum.path), checksum
 
     @staticmethod
     def _damaged(file: Path, why: str) -> IntegrityError:

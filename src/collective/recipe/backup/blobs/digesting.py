@@ -34,13 +34,15 @@ def regular(path: StrPath) -> os.stat_result | None:
 
 
 def unchanged(one: os.stat_result, other: os.stat_result) -> bool:
-    """Tell whether two files, of one blob, have the same size and modification time.
+    """Tell whether two files, of one blob, have the same size and modification time."""
+    return one.st_size == other.st_size and same_time(one.st_mtime_ns, other.st_mtime_ns)
+
+
+def same_time(here: int, there: int) -> bool:
+    """Tell whether two times, in nanoseconds, are the same.
 
     Where one file system keeps whole seconds only, those decide.
     """
-    if one.st_size != other.st_size:
-        return False
-    here, there = one.st_mtime_ns, other.st_mtime_ns
     if here == there:
         return True
     return not (here % _SECOND and there % _SECOND) and here // _SECOND == there // _SECOND

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -136,35 +136,8 @@ def is_foreign(path: str) -> bool:
     return path != MARKER and not _match(path)
 
 
-class Span(NamedTuple):
-    """The paths whose ``order`` is *start* or comes after it, up to that of *stop*.
-
-    *stop* itself does not belong to it; None: there is no end.
-    """
-
-    start: bytes = b""
-    stop: bytes | None = None
-
-    def has(self, key: bytes) -> bool:
-        """Tell whether the path with this order belongs to it."""
-        return self.start <= key and (self.stop is None or key < self.stop)
-
-    def has_below(self, key: bytes) -> bool:
-        """Tell whether a path below the directory with this order may belong to it."""
-        first, after = key + b"\0", key + b"\1"
-        return self.start < after and (self.stop is None or first < self.stop)
-
-    def has_all_below(self, key: bytes) -> bool:
-        """Tell whether every path below the directory with this order belongs to it."""
-        first, after = key + b"\0", key + b"\1"
-        return self.start <= first and (self.stop is None or after <= self.stop)
-
-
-ALL = Span()
-
-
-def walk(root: Path, span: Span = ALL) -> Iterator[Entry]:
-    """Yield what lies below *root* in *span*, in the order of ``order``.
+def walk(root: Path) -> Iterator[Entry]:
+    """Yield what lies below *root*, in the order of ``order``.
 
     A foreign directory comes before what is in it; ZODB's own directories do not come at
     all.  Symbolic links are not followed.  What vanishes while we look was never there.
@@ -172,7 +145,26 @@ def walk(root: Path, span: Span = ALL) -> Iterator[Entry]:
     it.  Memory grows with the largest directory, not with the tree.  Raises OSError for *root*
     itself.
     """
-    for path, letter in _found(os.fspath(root), span):
+    top = os.fspath(root)
+    yield from _entries(_found(_listed(top, ""), partial(_below, top)))
+
+
+def walk_unwritten(names: Callable[[str], Iterable[tuple[str, Kind]]]) -> Iterator[Entry]:
+    """Yield what ``walk`` would of a tree that lies on no disk.
+
+    *names* gives what is in the directory at a path: names, and which of them is a FILE, a LINK
+    or a DIRECTORY.
+    """
+
+    def below(path: str) -> list[str]:
+        place = f"{path}/" if path else ""
+        return _in_reverse([f"{place}{name}\0{_LETTERS[kind]}" for name, kind in names(path)])
+
+    yield from _entries(_found(below(""), below))
+
+
+def _entries(found: Iterable[tuple[str, str]]) -> Iterator[Entry]:
+    for path, letter in found:
         kind = _DIRECTORIES.get(letter)
         entry = Entry(path, kind) if kind else _entry(path, letter)
         if entry:
@@ -184,32 +176,27 @@ def blobs_in(root: Path) -> Iterator[BlobId]:
     return (blob for entry in walk(root) if (blob := entry.blob))
 
 
-def _found(top: str, span: Span) -> Iterator[tuple[str, str]]:
-    """Yield path and letter of all but ZODB's own directories."""
-    waiting = _listed(top, "")
-    # items before this one are compared with the span; all after it are in it
-    floor = 0 if span is ALL else sys.maxsize
+_Below = Callable[[str], "list[str] | None"]
+"""What gives the items in the directory at a path, the last first; None if it cannot be read."""
+
+
+def _found(waiting: list[str], below: _Below) -> Iterator[tuple[str, str]]:
+    """Yield path and letter of all but ZODB's own directories; first is *waiting*, last first."""
     while waiting:
         item = waiting.pop()
         path, letter = item[:-2], item[-1]
-        if len(waiting) < floor:
-            if not _is_in(span, path, letter):
-                continue
-            is_whole = letter == _A_DIRECTORY and span.has_all_below(order(path))
-            floor = len(waiting) if is_whole else sys.maxsize
         if letter != _A_DIRECTORY:
             yield path, letter
             continue
         is_foreign = not _DIRECTORY.fullmatch(path)
         if is_foreign and _is_of_a_moment(path):
             continue
-        is_wanted = is_foreign and span.has(order(path))
-        below = _below(top, path)
-        if below is None:
-            letter, is_wanted = _UNREADABLE, span.has(order(path))
-        if is_wanted:
+        inside = below(path)
+        if inside is None:
+            yield path, _UNREADABLE
+        elif is_foreign:
             yield path, letter
-        waiting += below or ()
+        waiting += inside or ()
 
 
 def _below(top: str, path: str) -> list[str] | None:
@@ -232,11 +219,7 @@ def order(path: str) -> bytes:
 _A_FILE, _A_LINK, _A_DIRECTORY, _A_SPECIAL, _UNREADABLE = "f", "l", "d", "s", "u"
 _DIRECTORIES = {_A_DIRECTORY: Kind.DIRECTORY, _UNREADABLE: Kind.UNREADABLE}
 _FOREIGN = {_A_FILE: Kind.FILE, _A_LINK: Kind.LINK, _A_SPECIAL: Kind.SPECIAL}
-
-
-def _is_in(span: Span, path: str, letter: str) -> bool:
-    key = order(path)
-    return span.has(key) or (letter == _A_DIRECTORY and span.has_below(key))
+_LETTERS = {Kind.FILE: _A_FILE, Kind.LINK: _A_LINK, Kind.DIRECTORY: _A_DIRECTORY}
 
 
 def _listed(top: str, path: str) -> list[str]:
@@ -247,7 +230,11 @@ def _listed(top: str, path: str) -> list[str]:
     """
     place, directory = (f"{path}/", f"{top}/{path}") if path else ("", top)
     with os.scandir(directory) as found:
-        items = [f"{place}{entry.name}\0{_letter(entry)}" for entry in found]
+        return _in_reverse([f"{place}{entry.name}\0{_letter(entry)}" for entry in found])
+
+
+def _in_reverse(items: list[str]) -> list[str]:
+    """Sort *items*, the last first, and return them."""
     if len(items) > 1:
         # the order of bytes is that of characters, but for names that are no text
         key = None if all(map(str.isascii, items)) else os.fsencode

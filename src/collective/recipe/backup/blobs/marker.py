@@ -24,7 +24,8 @@ from collective.recipe.backup.smallfile import UnfitError, read_small
 
 WHAT_A_CACHE_IS = "the blob cache of a ZEO client, and no blobstorage"
 
-_SIZE = 1000
+SIZE_LIMIT = 1000
+"""More bytes than any marker has."""
 _OF_A_CACHE = b"zeocache"
 _CACHE_HINT = (
     "set blob_storage to the directory that the ZEO server writes to (blob-dir in its zeo.conf), "
@@ -55,7 +56,7 @@ def layout_of(root: Path) -> Layout:
     has, or is no file that could.
     """
     try:
-        data = read_small(root / MARKER, _SIZE)
+        data = read_small(root / MARKER, SIZE_LIMIT)
     except UnfitError as error:
         what = f"cannot tell the layout of the blobstorage: {error.strerror}"
         raise IntegrityError(what, where=root / MARKER, hint=error.hint) from error
@@ -82,9 +83,13 @@ def laid_out(root: Path) -> Layout:
 
 def marked(root: Path) -> Layout | None:
     """Return what the marker says, None if there is none that ZODB knows."""
-    text = _text(root) or b""
+    return spelled(_text(root) or b"")
+
+
+def spelled(text: bytes) -> Layout | None:
+    """Return the layout that the *text* of a marker names, None if it is none that ZODB knows."""
     with suppress(ValueError):
-        return Layout(text.decode("ascii", "replace"))
+        return Layout(text.strip().decode("ascii", "replace"))
     return None
 
 
@@ -138,7 +143,7 @@ def settle(root: Path, files: Files) -> None:
 def _text(root: Path) -> bytes | None:
     """Return what is in the marker, None if nothing that can be read."""
     try:
-        data = read_small(root / MARKER, _SIZE)
+        data = read_small(root / MARKER, SIZE_LIMIT)
     except OSError:
         return None
     return data if data is None else data.strip()

@@ -53,7 +53,7 @@ class Task(NamedTuple):
 def reading_ahead(task: Task) -> Iterator[None]:
     """Let a long tree be read a little ahead of the body, which copies it."""
     helps = process.can_compute() and hasattr(os, "posix_fadvise")
-    if not helps or task.checksums.middle() is None:
+    if not helps or not task.checksums.are_long():
         yield
         return
     with process.computing(__name__, pickle.dumps(task)):

@@ -8,7 +8,7 @@ doubts, or the caller has some.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from collective.recipe.backup.blobs.checksums import Checksum, side_by_side
 from collective.recipe.backup.blobs.copied import Copied, Tally
 from collective.recipe.backup.blobs.copying import Done, How, Order, Transfer
 from collective.recipe.backup.blobs.digesting import checksum_of, regular, unchanged
-from collective.recipe.backup.blobs.layout import ALL, MARKER, Kind, Span, named, walk
+from collective.recipe.backup.blobs.layout import MARKER, Kind, named, walk
 from collective.recipe.backup.blobs.marker import settle
 from collective.recipe.backup.blobs.readahead import Task, reading_ahead
 from collective.recipe.backup.contents import laid_out_in
@@ -108,9 +108,9 @@ def wanted(blob_set: BlobSet, until: Tid, size: int | None) -> Iterator[Order]:
         yield from (order for order in walked(blob_set, until) if order.known is None)
 
 
-def listed(blob_set: BlobSet, until: Tid, span: Span = ALL) -> Iterator[Order]:
-    """Yield what the checksums of a plain set name in *span*, whether it is there or not."""
-    for checksum in blob_set.checksums.within(span):
+def listed(blob_set: BlobSet, until: Tid) -> Iterator[Order]:
+    """Yield what the checksums of a plain set name, whether it is there or not."""
+    for checksum in blob_set.checksums:
         entry = named(checksum.path)
         if entry and not entry.is_later(until):
             yield Order(entry, checksum)
@@ -129,6 +129,22 @@ def walked(blob_set: BlobSet, until: Tid) -> Iterator[Order]:
             yield Order(entry, checksum)
         elif checksum is not None:
             raise missing(blob_set, checksum.path)
+
+
+def copied(
+    blob_set: BlobSet, target: Path, orders: Iterable[Order], files: Files
+) -> Iterator[Done]:
+    """Copy what *orders* name to *target*; yield what became of each.
+
+    Raises IntegrityError for what is missing or damaged.
+    """
+    restoration = Restoration(source=blob_set.root, target=target, earlier=None, files=files)
+    return _all_files(blob_set, restoration.run(orders))
+
+
+def damaged(blob_set: BlobSet, path: str) -> IntegrityError:
+    """Return the error for a file of the set that is not what it was."""
+    return IntegrityError("a file of the backup is damaged", where=blob_set.root / path, hint=_HINT)
 
 
 def missing(blob_set: BlobSet, path: str) -> IntegrityError:

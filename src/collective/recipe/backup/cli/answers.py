@@ -62,7 +62,7 @@ class Answers:
             with suppress(OSError, ValueError):
                 stream.close()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Write *data* as it is.  Raises OSError; a reader who leaves early is one here."""
         if self._stream is not None:
             try:

@@ -5,9 +5,8 @@ Every destination promises:
 * A restore point exists only once it is whole, and what makes it exist is written last.
 * ``backup`` that dies at any step leaves the earlier restore points as they were, and the
   next one mends what is left over.
-* ``restore_points``, ``verify`` and ``stage`` change nothing in the destination.
-* ``stage`` writes only to the names that it is given, and has verified what it wrote when
-  it returns.
+* ``restore_points``, ``verify``, ``open`` and the State that it returns change nothing in the
+  destination.
 """
 
 from __future__ import annotations
@@ -15,18 +14,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import Problem, RestorePoint, Source
-from collective.recipe.backup.times import Tid
 
 if TYPE_CHECKING:
     from collective.recipe.backup.chronology import Clock
     from collective.recipe.backup.destinations.room import Need
     from collective.recipe.backup.restorepoints import Choice
+    from collective.recipe.backup.states import State
 
 
 class Depth(Enum):
@@ -54,45 +52,6 @@ class Outcome:
     summary: str
     phases: Mapping[str, float]
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Targets:
-    """Where to restore to: temporary names that the caller publishes (None: not that part).
-
-    *index* is for an index of the filestorage.  Both are made open to their owner alone.
-    *live_filestorage* and *live_blobstorage* are what is there now (None: nothing, or it must
-    not be built upon).  If the filestorage begins as it shall, only the rest is staged; the
-    same goes for the blobs, and if all of them are staged, those that are right already are
-    hard linked in place of copies.
-    """
-
-    filestorage: Path | None
-    index: Path
-    blobstorage: Path | None
-    live_filestorage: Path | None = None
-    live_blobstorage: Path | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Staged:
-    """How what is staged becomes live.
-
-    *keep*: it is only the rest, which follows so many bytes of the live one (None: it is
-    all).  *index*: it is to have the staged index, or none; else the live one stays right.
-    *difference*: the staged blobs are only what differs from the live ones.  *unverified*: so
-    many files of the blobs had no digest to be compared with; *digests*: others had one.
-    *tid* is the last transaction of the filestorage (None: it has none, or is not restored).
-    *mode*: the permissions of what the filestorage came from.
-    """
-
-    keep: int | None = None
-    index: bool = True
-    difference: bool = False
-    unverified: int = 0
-    digests: bool = True
-    tid: Tid | None = None
-    mode: int = 0o600
 
 
 class Destination(Protocol):
@@ -154,14 +113,8 @@ class Destination(Protocol):
         They are given by their stamps; what one of them can do without is nobody's loss.
         """
 
-    def stage(self, choice: Choice, targets: Targets) -> Staged:
-        """Write the state of *choice* to *targets* and verify it."""
-
-    def stream(self, choice: Choice, write: Callable[[bytes], object]) -> None:
-        """Give the filestorage of *choice* to *write*, piece by piece.
-
-        Who gets the pieces may rely on them only once this has returned.
-        """
+    def open(self, choice: Choice) -> State:
+        """Return the state of *choice*, to be read in a ``with`` block."""
 
     def remove(self, chains: Sequence[str]) -> None:
         """Remove the restore points of these chains and what only they need."""

@@ -23,17 +23,17 @@ from collective.recipe.backup.blobs.holdings.archived import Archived
 from collective.recipe.backup.blobs.layout import blobs_in
 from collective.recipe.backup.blobs.marker import flaw_of
 from collective.recipe.backup.blobs.older import disordered
-from collective.recipe.backup.destinations import Reads, Staged
+from collective.recipe.backup.destinations import Reads
 from collective.recipe.backup.destinations.blobstyles import Demand, Style, Trust, Workshop
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
 from collective.recipe.backup.model import BlobId, Problem
-from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
 
 if TYPE_CHECKING:
     from collective.recipe.backup.blobs.copied import Copied
+    from collective.recipe.backup.blobs.storedblobs import StoredBlobs
     from collective.recipe.backup.destinations.room import Need
     from collective.recipe.backup.repozo.orders import Taken
 
@@ -173,50 +173,19 @@ class BlobPart:
 
     # restore
 
-    def stage(  # noqa: PLR0913  progress is the workshop's, unless two parts are restored at once
-        self,
-        name: str,
-        target: Path,
-        *,
-        live: Path | None,
-        until: Tid,
-        size: int | None = None,
-        progress: Progress | None = None,
-    ) -> Staged:
-        """Restore the blobs of *name* up to *until* to *target*.
+    def open(self, name: str, until: Callable[[], Tid], size: int | None) -> StoredBlobs:
+        """Return the blobs of *name* up to the transaction that *until* returns, to be read.
 
-        These are *size* bytes, if that is known.  It may be only the difference to *live*
-        that is staged (see transplant).
-        Raises BackupError if they are gone, IntegrityError if they are damaged.
+        Its files have *size* bytes in all (None: unknown).  Raises BackupError if they are gone.
         """
-        found = self.found()
-        holding, tree = found.get(name), found.trees.get(name)
+        holding = self.found().get(name)
         if holding is None:
             raise BackupError(
                 "the blobs of this restore point are gone",
                 where=self.directory / name,
                 hint="a backup may have removed them just now: look at the list again",
             )
-        files, progress = self._shop.files, progress or self._shop.progress
-        if live is not None and tree is not None:
-            from collective.recipe.backup.blobs.differing import stage_difference
-
-            difference = stage_difference(
-                tree.blob_set,
-                target,
-                live=live,
-                until=until,
-                files=files,
-                progress=progress,
-                size=size,
-            )
-            if difference is not None:
-                return _staged(holding, difference, difference=True)
-            size = None  # whatever it is that differs, look at all of it
-        copied = holding.stage(
-            target, live=live, until=until, files=files, progress=progress, size=size
-        )
-        return _staged(holding, copied)
+        return holding.open(until, size)
 
     # housekeeping
 
@@ -288,10 +257,6 @@ def _is_ours(holding: Holding) -> bool:
     except IntegrityError:
         # damaged: nothing can be built on it
         return False
-
-
-def _staged(holding: Holding, copied: Copied, *, difference: bool = False) -> Staged:
-    return Staged(difference=difference, unverified=copied.unverified, digests=_is_ours(holding))
 
 
 def _age(holding: Holding) -> tuple[str, int]:

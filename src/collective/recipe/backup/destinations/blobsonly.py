@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.holdings import Holding, Holdings
@@ -21,8 +22,6 @@ from collective.recipe.backup.destinations import (
     Depth,
     Outcome,
     Reads,
-    Staged,
-    Targets,
     damage,
     ownermarks,
 )
@@ -38,6 +37,10 @@ from collective.recipe.backup.model import Problem, RestorePoint, Source
 from collective.recipe.backup.repozo.unfinished import about_swept
 from collective.recipe.backup.restorepoints import Choice
 from collective.recipe.backup.times import LAST_TID
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.blobs.storedblobs import StoredBlobs
+    from collective.recipe.backup.states import State
 
 _A_FEW = 100
 
@@ -169,29 +172,15 @@ class BlobsOnly:
             ]
         return sorted(points, key=lambda point: point.age)
 
-    def stream(self, choice: Choice, write: Callable[[bytes], object]) -> None:  # noqa: ARG002  protocol
-        """Raise: there is no filestorage to give."""
-        raise self._no_filestorage()
+    def open(self, choice: Choice) -> State:
+        """Return the state of *choice*, which has no log; see Destination."""
+        from collective.recipe.backup.states import State
 
-    def _no_filestorage(self) -> BackupError:
-        return BackupError(
-            "there is no filestorage in these backups, only_blobs is set",
-            where=self._shop.directory,
-            hint="restore the blobs alone: --only-blobs",
-        )
+        return State(choice, log=lambda: None, blobs=lambda: self._stored_blobs(choice))
 
-    def stage(self, choice: Choice, targets: Targets) -> Staged:
-        """Restore the blobs of *choice*; see Destination."""
-        if targets.filestorage is not None:
-            raise self._no_filestorage()
-        if targets.blobstorage is not None and choice.point.blobs:
-            return self._part.stage(
-                choice.point.blobs,
-                targets.blobstorage,
-                live=targets.live_blobstorage,
-                until=choice.until or LAST_TID,
-            )
-        return Staged()
+    def _stored_blobs(self, choice: Choice) -> StoredBlobs | None:
+        name = choice.point.blobs
+        return self._part.open(name, lambda: choice.until or LAST_TID, None) if name else None
 
     # housekeeping
 

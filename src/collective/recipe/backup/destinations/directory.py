@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +32,6 @@ from collective.recipe.backup.destinations import (
     Depth,
     Outcome,
     Reads,
-    Staged,
-    Targets,
     damage,
     manifest,
     ownermarks,
@@ -71,15 +69,16 @@ from collective.recipe.backup.repozo import unfinished
 from collective.recipe.backup.repozo.backup import Orders, Pending, Taken, prepare
 from collective.recipe.backup.repozo.ledger import Chain, read_directory
 from collective.recipe.backup.rights import Rights, rights_of
-from collective.recipe.backup.times import LAST_TID, Tid, show_tid, stamp
+from collective.recipe.backup.times import LAST_TID, Tid, stamp
 
 if TYPE_CHECKING:
     from collective.recipe.backup.blobs.copied import Copied
+    from collective.recipe.backup.blobs.storedblobs import StoredBlobs
     from collective.recipe.backup.destinations.program import Repozo
-    from collective.recipe.backup.destinations.recovery import Recovery
     from collective.recipe.backup.destinations.room import Need
-    from collective.recipe.backup.repozo.recover import Write
+    from collective.recipe.backup.repozo.chainlog import ChainLog
     from collective.recipe.backup.restorepoints import Choice
+    from collective.recipe.backup.states import State
 
 logger = logging.getLogger("backup")
 
@@ -418,75 +417,34 @@ class Directory:
         """Return the restore points as a quick look shows them."""
         return restore_points(self.place.filestorage, self._blobs)
 
-    def stage(self, choice: Choice, targets: Targets) -> Staged:
-        """Restore *choice* to *targets*; see Destination."""
-        from collective.recipe.backup.destinations.together import Together
+    def open(self, choice: Choice) -> State:
+        """Return the state of *choice*; see Destination."""
+        from collective.recipe.backup.states import State
 
-        progress = Together(self._progress)
-        filestorage = partial(self._stage_filestorage, choice, targets, progress)
-        blobs = partial(self._stage_blobs, choice.point, targets, progress)
-        until = choice.until or choice.point.tid
-        if until is None:
-            # what an older release made: only the filestorage tells how far its blobs go
-            staged, last = filestorage()
-            with_blobs = blobs(last or LAST_TID)
-        else:
-            (staged, last), with_blobs = progress.run(
-                filestorage, partial(blobs, until), partial(self._write_back, targets)
-            )
-            if last is not None and last != until and choice.until is None:
-                raise IntegrityError(
-                    f"it ends with the transaction {show_tid(last)} and not with {show_tid(until)}",
-                    where=choice.point.stamp,
-                    hint="verify the backups, and restore an earlier one",
-                )
-        return replace(with_blobs, keep=staged.keep, index=staged.index, tid=last, mode=staged.mode)
+        @cache
+        def log() -> ChainLog:
+            return self._log(choice)
 
-    def _write_back(self, targets: Targets) -> None:
-        """Keep the disk at work while blobs are staged: what is written must be synced at last."""
-        if targets.filestorage is not None and targets.blobstorage is not None:
-            self._files.write_back(targets.blobstorage.parent)
+        def until() -> Tid:
+            return choice.until or choice.point.tid or _last_tid(log())
 
-    def _stage_filestorage(
-        self, choice: Choice, targets: Targets, progress: Progress
-    ) -> tuple[Staged, Tid | None]:
-        """Return how it becomes live and its last tid, None if there is none."""
-        if targets.filestorage is None:
-            return Staged(), choice.until or choice.point.tid
-        recovery = self._recovery(choice, progress)
-        staged, recovered = recovery.stage(targets.filestorage, targets)
-        part = recovery.chain.up_to(choice.point.stamp)[-1]
-        mode = recovery.chain.path(part).stat().st_mode & 0o777
-        return replace(staged, mode=mode), recovered.tid
+        return State(choice, log=log, blobs=partial(self._stored_blobs, choice, until))
 
-    def _stage_blobs(
-        self, point: RestorePoint, targets: Targets, progress: Progress, until: Tid
-    ) -> Staged:
-        if targets.blobstorage is None or self._blobs is None or not point.blobs:
-            return Staged()
-        return self._blobs.stage(
-            point.blobs,
-            targets.blobstorage,
-            live=targets.live_blobstorage,
-            until=until,
-            size=point.blob_bytes if until == point.tid else None,
-            progress=progress,
-        )
+    def _log(self, choice: Choice) -> ChainLog:
+        from collective.recipe.backup.destinations.program import ProgramLog
+        from collective.recipe.backup.repozo.chainlog import ChainLog
 
-    def stream(self, choice: Choice, write: Write) -> None:
-        """Give the filestorage of *choice* to *write*; see Destination."""
-        self._recovery(choice, self._progress).stream(write)
+        chain = self._chain(choice.point.chain)
+        if self._settings.repozo is not None:
+            return ProgramLog(chain, choice, self._settings.repozo)
+        return ChainLog(chain, choice)
 
-    def _recovery(self, choice: Choice, progress: Progress) -> Recovery:
-        from collective.recipe.backup.destinations.recovery import Recovery
-
-        return Recovery(
-            chain=self._chain(choice.point.chain),
-            choice=choice,
-            repozo=self._settings.repozo,
-            files=self._files,
-            progress=progress,
-        )
+    def _stored_blobs(self, choice: Choice, until: Callable[[], Tid]) -> StoredBlobs | None:
+        point = choice.point
+        if self._blobs is None or point.blobs is None:
+            return None
+        is_whole = choice.until in (None, point.tid) and point.tid is not None
+        return self._blobs.open(point.blobs, until, point.blob_bytes if is_whole else None)
 
     def _chain(self, stamp: str) -> Chain:
         for chain in read_directory(self.place.filestorage).chains:
@@ -563,6 +521,17 @@ class Directory:
 
         look = Verification(self.place.filestorage, self._blobs, self._progress)
         return look.problems(depth, only=only, reads=reads)
+
+
+def _last_tid(log: ChainLog) -> Tid:
+    """Return the last transaction of what an older release made.
+
+    Where its filestorage is damaged all of its blobs count, for one who wants these alone.
+    """
+    try:
+        return log.end().tid or LAST_TID
+    except IntegrityError:
+        return LAST_TID
 
 
 @contextmanager

@@ -7,16 +7,21 @@ restore it is given a name beside the live one, since repozo deletes what it wri
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from collective.recipe.backup import process
 from collective.recipe.backup.errors import IntegrityError
-from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE, LogEnd, TransactionLog
+from collective.recipe.backup.filestorage.storedlog import Block
 from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.progress import Advance
 from collective.recipe.backup.repozo.backup import Taken
+from collective.recipe.backup.repozo.chainlog import ChainLog
 from collective.recipe.backup.repozo.ledger import Chain, read_directory
-from collective.recipe.backup.repozo.recover import Recovered
-from collective.recipe.backup.times import LAST_TID, ZERO_TID
+from collective.recipe.backup.restorepoints import Choice
+from collective.recipe.backup.times import LAST_TID
 
 _TO_OTHERS = 0o077
 """The permissions of all but the owner."""
@@ -72,7 +77,7 @@ class Repozo:
             stored=chain.path(part).stat().st_size,
         )
 
-    def recover(self, chain: Chain, stamp: str, target: Path) -> Recovered:
+    def recover(self, chain: Chain, stamp: str, target: Path) -> LogEnd:
         """Let it restore the backup of *stamp* to *target*, and look at what it wrote.
 
         Raises CommandFailed, or IntegrityError if that is not what the ledger says.
@@ -91,4 +96,24 @@ class Repozo:
                     where=chain.ledger,
                     hint="leave the option repozo out and let our own engine say what is wrong",
                 )
-        return Recovered(end, found.tid, found.packed or ZERO_TID)
+        return found
+
+
+class ProgramLog(ChainLog):
+    """What *choice* has of *chain*, recovered as a whole by a program of the user's."""
+
+    def __init__(self, chain: Chain, choice: Choice, repozo: Repozo) -> None:
+        """See ChainLog."""
+        super().__init__(chain, choice)
+        self._repozo = repozo
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield nothing: the program writes all of it anew."""
+        return iter(())
+
+    def copy_to(self, target: Path, files: Files, advance: Advance) -> None:
+        """Let the program write it; a program knows of no moment between two backups."""
+        if self.until is not None:
+            super().copy_to(target, files, advance)
+            return
+        self.ended(self._repozo.recover(self.chain, self.point.stamp, target))

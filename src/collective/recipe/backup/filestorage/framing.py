@@ -99,6 +99,11 @@ class Framing:
         self._held = b"" if self.done else bytes(view[index:])
         return view[:index]
 
+    @property
+    def ends(self) -> bool:
+        """Tell whether what follows does not count: the cut was reached, or is here."""
+        return self.done or (self._until is not None and self.tid == self._until)
+
     def finish(self) -> None:
         """Raise IntegrityError unless the stream ended where a transaction does."""
         at = self._offset + len(self._held)

@@ -15,10 +15,11 @@ from enum import Enum
 from pathlib import Path
 
 from collective.recipe.backup import locking
-from collective.recipe.backup.destinations import Destination, Targets
+from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.room import check_free
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.filestorage.names import index_of
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import Problem, RestorePoint, Source
 from collective.recipe.backup.operations import missingdisk
@@ -28,6 +29,7 @@ from collective.recipe.backup.operations.opening import OpenedSite, open_everyth
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.progress import Advance, PhaseManager, Progress
 from collective.recipe.backup.restorepoints import Choice, choose, newest
+from collective.recipe.backup.restoring.staging import Targets, stage
 from collective.recipe.backup.times import When, monotonic
 
 logger = logging.getLogger("backup")
@@ -179,10 +181,12 @@ def _rehearse(
             blobstorage = source.blobstorage and scratch / "blobs" / source.blobstorage.name
             if blobstorage:
                 run.files.make_directory(blobstorage.parent)
-            index = filestorage.with_name(f"{filestorage.name}.index")
-            targets = Targets(filestorage=filestorage, index=index, blobstorage=blobstorage)
+            targets = Targets(
+                filestorage=filestorage, index=index_of(filestorage), blobstorage=blobstorage
+            )
             began = monotonic()
-            destination.stage(choice, targets)
+            with destination.open(choice) as state:
+                stage(state, targets, files=run.files, progress=timed)
             staged = monotonic()
             size = filestorage.stat().st_size if filestorage.exists() else 0
             found = replace(found, size=size, seconds=staged - began)

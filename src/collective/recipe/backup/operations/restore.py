@@ -14,7 +14,6 @@ take a mixture.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -23,7 +22,7 @@ from pathlib import Path
 
 from collective.recipe.backup import giving_up, restored, swap
 from collective.recipe.backup.blobs.marker import refuse_cache
-from collective.recipe.backup.destinations import Staged, Targets
+from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.room import check_free
 from collective.recipe.backup.errors import (
     BackupError,
@@ -33,13 +32,9 @@ from collective.recipe.backup.errors import (
     printable,
 )
 from collective.recipe.backup.files import PROBE
-from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.history import UNDO
 from collective.recipe.backup.journal import end
 from collective.recipe.backup.model import (
-    BLOBSTORAGE,
-    DIRECTORY,
-    FILESTORAGE,
     MAIN,
     Source,
 )
@@ -69,16 +64,14 @@ from collective.recipe.backup.operations.restorenote import restored_of
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.operations.targets import (
     hold_journal,
-    index_of,
     journal_of,
     lives_of,
     lock_targets,
     targets_of,
 )
 from collective.recipe.backup.restorepoints import Choice
-from collective.recipe.backup.rights import Rights, rights_of, umask
+from collective.recipe.backup.restoring.placing import Place, buildable, place_for
 from collective.recipe.backup.times import monotonic, stamp
-from collective.recipe.backup.ways import Way, way_of
 
 logger = logging.getLogger("backup")
 
@@ -137,12 +130,17 @@ def _carry_out(run: Run, order: Order, jobs: Sequence[Job], account: Account) ->
     """Stage all, then put all of it in place."""
     began = monotonic()
     journal = journal_of([job.target for job in jobs])
-    ways = [_ways(run, job.target, order) for job in jobs]
+    places = [
+        place_for(
+            job.target, run.files, filestorage=order.filestorage, blobstorage=order.blobstorage
+        )
+        for job in jobs
+    ]
     moves = []
-    with _nothing_left_of([way for each in ways for way in each.all], journal, run):
-        for job, its_ways in zip(jobs, ways, strict=True):
+    with _nothing_left_of(places, journal, run):
+        for job, place in zip(jobs, places, strict=True):
             with alternative_named(run, job.destination, job.choice, job.points):
-                moves += _stage(run, job, its_ways, is_noted=order.to is None)
+                moves += _stage(run, job, place, is_noted=order.to is None)
         staged = monotonic()
         account.phases["stage"] = staged - began
         swap.swap(journal, moves, run.files, chosen=chosen_of(jobs, order))
@@ -173,14 +171,18 @@ def describe(run: Run, order: Order) -> str:
     return f"{announced(jobs, order)}{before.value}{_clients(run, order, targets).question}"
 
 
-def stream(run: Run, order: Order, write: Callable[[bytes], object]) -> None:
+def stream(run: Run, order: Order, write: Callable[[memoryview], object]) -> None:
     """Give the filestorage of the main storage to *write*; the site is left alone."""
     destination = run.destinations()[-1]
     points = destination.restore_points()
     choice = choice_of(run, order.when, points)
     logger.info("writing %s", described(choice, order.when))
-    with alternative_named(run, destination, choice, points):
-        destination.stream(choice, write)
+    with alternative_named(run, destination, choice, points), destination.open(choice) as state:
+        if state.log is None:
+            raise _no_filestorage(destination)
+        with run.progress.phase("restoring the filestorage", choice.point.end) as advance:
+            for piece in state.log.pieces(0, advance):
+                write(piece)
 
 
 def undo(run: Run, *, keep_caches: bool = False) -> bool:
@@ -328,6 +330,14 @@ def _jobs(run: Run, order: Order, targets: Sequence[Source], locks: ExitStack | 
     return jobs
 
 
+def _no_filestorage(destination: Destination) -> BackupError:
+    return BackupError(
+        "there is no filestorage in these backups, only_blobs is set",
+        where=destination.home.label,
+        hint="restore the blobs alone: --only-blobs",
+    )
+
+
 def _without_blobs(choice: Choice) -> NoRestorePoint:
     return NoRestorePoint(
         "this restore point was made when blobs were not backed up",
@@ -352,7 +362,7 @@ def _refuse_caches(targets: Sequence[Source], order: Order) -> None:
 
 def _check_room(job: Job) -> None:
     """Refuse before anything is written if the filestorage cannot fit beside the live one."""
-    live = _buildable(job.target.filestorage)
+    live = buildable(job.target.filestorage)
     directory = job.target.filestorage.parent
     with explained("cannot look at the place to restore to", directory):
         check_free(
@@ -363,13 +373,6 @@ def _check_room(job: Job) -> None:
         )
 
 
-def _buildable(filestorage: Path) -> Path | None:
-    """Return *filestorage* if it may be written on in place: a file with no other name."""
-    if filestorage.is_file() and filestorage.stat().st_nlink == 1:
-        return filestorage
-    return None
-
-
 def _come_with_pre_command(run: Run) -> bool:
     """Tell whether there are no backups yet, and a pre_command that may mount their disk."""
     if not run.config.options.pre_command:
@@ -378,7 +381,7 @@ def _come_with_pre_command(run: Run) -> bool:
 
 
 @contextmanager
-def _nothing_left_of(ways: Sequence[Way], journal: Path, run: Run) -> Iterator[None]:
+def _nothing_left_of(places: Sequence[Place], journal: Path, run: Run) -> Iterator[None]:
     """Remove what was staged if the body fails: the disk may be full of it.
 
     Once live data has begun to change, it is needed to finish that.
@@ -388,121 +391,20 @@ def _nothing_left_of(ways: Sequence[Way], journal: Path, run: Run) -> Iterator[N
     except BaseException:
         with suppress(BackupError):
             if not swap.is_pending(journal):
-                for way in ways:
-                    # an error under way is worth more than ours, and the next restore tries again
-                    with suppress(OSError):
-                        way.discard(run.files)
+                for place in places:
+                    place.discard(run.files)
         raise
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Ways:
-    """How what is live of one source gives way (None: a part that is not restored)."""
-
-    filestorage: Way | None
-    index: Way | None
-    blobstorage: Way | None
-
-    @property
-    def all(self) -> list[Way]:
-        ways = (self.filestorage, self.index, self.blobstorage)
-        return [way for way in ways if way is not None]
-
-
-def _ways(run: Run, target: Source, order: Order) -> _Ways:
-    """Find out how what is live gives way.  Raises BackupError if it cannot."""
-    filestorage, blobstorage = target.filestorage, target.blobstorage
-    with explained("cannot find out how to replace what is there", filestorage.parent):
-        return _Ways(
-            filestorage=way_of(filestorage, run.files) if order.filestorage else None,
-            index=Way(live=index_of(filestorage)) if order.filestorage else None,
-            blobstorage=way_of(blobstorage, run.files)
-            if order.blobstorage and blobstorage
-            else None,
-        )
-
-
-def _stage(run: Run, job: Job, ways: _Ways, *, is_noted: bool) -> list[swap.Move]:
+def _stage(run: Run, job: Job, place: Place, *, is_noted: bool) -> list[swap.Move]:
     """Write and verify one source beside what is live; return the moves that make it live."""
     storage = "" if job.target.name == MAIN else f" of storage {job.target.name}"
     logger.info("restoring %s%s", described(job.choice, job.when), storage)
     for problem in passed_over(job):
         logger.warning("%s", problem)
-    filestorage = job.target.filestorage
-    with explained("cannot restore beside what is there", filestorage.parent):
-        # the journal lies beside the filestorage, whatever is restored
-        _make_like(run, filestorage.parent, job.choice.point.rights.get(DIRECTORY))
-        for directory in dict.fromkeys([filestorage.parent, *(it.live.parent for it in ways.all)]):
-            run.files.make_directories(directory)
-            run.files.sweep(directory)
-        for way in ways.all:
-            way.make_ready(run.files)
-        staged = job.destination.stage(job.choice, _targets_of(filestorage, ways))
-        for way in ways.all:
-            way.sync(run.files)
-    if is_noted and ways.filestorage is not None:
-        note = restored_of(run, job.destination, job.choice, job.points, staged.tid)
-        restored.write(filestorage, note, run.files)
-    if staged.unverified:
-        logger.log(
-            logging.WARNING if staged.digests else logging.INFO,
-            "%d files of the blobs were restored as they lie in the backup: there is no digest "
-            "to compare them with%s",
-            staged.unverified,
-            "" if staged.digests else ", for an older release made it",
-        )
-    with explained("cannot set the permissions of what is restored", filestorage.parent):
-        return list(_moves(run, job, ways, staged))
-
-
-def _make_like(run: Run, directory: Path, rights: Rights | None) -> None:
-    """Make the directory of a filestorage that is gone what it was; one that is there stays."""
-    if rights is not None and not os.path.lexists(directory):
-        run.files.make_directories(directory.parent)
-        run.files.make_directory_like(directory, rights.as_status())
-
-
-def _targets_of(filestorage: Path, ways: _Ways) -> Targets:
-    blobs = ways.blobstorage
-    return Targets(
-        filestorage=ways.filestorage.staged if ways.filestorage else None,
-        index=swap.staged_path(index_of(filestorage)),
-        blobstorage=blobs.staged if blobs else None,
-        live_filestorage=_buildable(filestorage),
-        live_blobstorage=blobs.live if blobs and blobs.live.is_dir() else None,
-    )
-
-
-def _like(job: Job, made: Path, mode: int) -> os.stat_result:
-    """Return what a staged file is to be like: the live filestorage, or what that was.
-
-    *mode* is that of the data file that it was made from.
-    """
-    live, point = job.target.filestorage, job.choice.point
-    if live.is_file():
-        return live.stat()
-    rights = point.rights.get(FILESTORAGE)
-    if rights is None:
-        # what older releases made tells no more; its owner may always write it
-        rights = replace(rights_of(made), mode=mode & 0o666 & ~umask() | _PRIVATE)
-    return rights.as_status()
-
-
-def _moves(run: Run, job: Job, ways: _Ways, staged: Staged) -> Iterator[swap.Move]:
-    """Yield what makes live what is *staged*."""
-    filestorage = job.target.filestorage
-    if ways.blobstorage is not None:
-        rights = job.choice.point.rights.get(BLOBSTORAGE)
-        if rights is not None and not os.path.lexists(ways.blobstorage.live):
-            run.files.make_directory_like(ways.blobstorage.staged, rights.as_status())
-        yield ways.blobstorage.move(difference=staged.difference, filestorage=filestorage)
-    if ways.filestorage is not None:
-        keep = staged.keep
-        if keep is None and ways.filestorage.in_place:
-            keep = 0  # all of it is written over
-        companion = index_of(filestorage) if staged.index else None
-        # the user that the site runs as is to open it, and nobody else who could not before
-        for path in (filestorage if keep is None else None, companion):
-            if path is not None and (made := swap.staged_path(path)).is_file():
-                run.files.make_like(made, _like(job, made, staged.mode))
-        yield swap.Move(live=filestorage, companion=companion, keep=keep)
+    with job.destination.open(job.choice) as state:
+        staged = place.stage(state, run.files, run.progress)
+    if is_noted and staged.log is not None:
+        note = restored_of(run, job.destination, job.choice, job.points, staged.log.tid)
+        restored.write(place.filestorage, note, run.files)
+    return place.moves(staged, job.choice.point, run.files)

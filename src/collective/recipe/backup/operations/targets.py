@@ -8,12 +8,11 @@ from pathlib import Path
 
 from collective.recipe.backup import held, locking, swap
 from collective.recipe.backup.errors import explained
+from collective.recipe.backup.filestorage.names import index_of
 from collective.recipe.backup.journal import check_names
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.operations.restore_to import refuse_used
 from collective.recipe.backup.operations.run import Run
-
-INDEX_SUFFIX = ".index"
 
 
 def targets_of(run: Run, to: Path | None) -> list[Source]:
@@ -39,11 +38,6 @@ def lives_of(target: Source) -> list[Path]:
     """Return all that a restore may replace: filestorage, its index and the blobstorage."""
     lives = [target.filestorage, index_of(target.filestorage)]
     return [*lives, target.blobstorage] if target.blobstorage else lives
-
-
-def index_of(filestorage: Path) -> Path:
-    """Return the path of the index of *filestorage*."""
-    return filestorage.with_name(filestorage.name + INDEX_SUFFIX)
 
 
 def journal_of(targets: Sequence[Source]) -> Path:

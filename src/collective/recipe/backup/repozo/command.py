@@ -36,6 +36,7 @@ from collective.recipe.backup.errors import (
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.believing import is_believed, reader_of
 from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.names import index_of
 from collective.recipe.backup.locking import closed_filestorage, one_writer
 from collective.recipe.backup.model import DEFAULT_LEVEL
 from collective.recipe.backup.progress import Silent
@@ -179,7 +180,7 @@ def _recover(options: _Options, repository: Path, say: Say) -> int:
 def _replace(output: Path, mode: int, chain: Chain, through: str) -> int:
     """Put what is recovered in the place of *output*, with an index that fits it or none."""
     files = Files()
-    index = output.with_name(f"{output.name}.index")
+    index = index_of(output)
     with files.writing(output, mode) as writer:
         end = _recovered(chain, through, writer.write)
         # last of all before the rename: an index of other data is worse than none

@@ -7,12 +7,12 @@ writes the bytes away may rely on them only once ``recover`` has returned.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.filestorage.framing import Framing
 from collective.recipe.backup.frozen import dataclass
-from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.progress import Advance, Progress
 from collective.recipe.backup.repozo.ledger import Chain, Part
 from collective.recipe.backup.repozo.reading import checked
 from collective.recipe.backup.repozo.savedindex import index_for
@@ -53,15 +53,28 @@ def recover(
     parts = wanted(chain, through)
     framing = Framing(until=until)
     with progress.phase("restoring the filestorage", parts[-1].end) as advance:
-        for part in parts:
-            for piece in checked(chain, part):
-                if not framing.done:
-                    write(_fed(framing, piece, chain, part))
-                advance(len(piece))
-            if framing.done or (until is not None and framing.tid == until):
-                break
-    _finish(framing, chain, parts)
+        for piece in flow(chain, parts, framing, advance):
+            # a view of bytes is as good as bytes for all who write
+            write(piece)  # type: ignore[arg-type]
     return Recovered(framing.end, framing.tid, framing.packed or ZERO_TID)
+
+
+def flow(
+    chain: Chain, parts: Sequence[Part], framing: Framing, advance: Advance
+) -> Iterator[memoryview]:
+    """Yield the log that *parts*, some in a row, hold, up to where *framing* ends it.
+
+    Parts behind that are not read; that in which it ends is, so that it is compared with the
+    ledger.  Raises IntegrityError, which names the file.
+    """
+    for part in parts:
+        for piece in checked(chain, part):
+            if not framing.done and (data := _fed(framing, piece, chain, part)):
+                yield data
+            advance(len(piece))
+        if framing.ends:
+            break
+    _finish(framing, chain, parts)
 
 
 def wanted(chain: Chain, through: str | None) -> Sequence[Part]:
@@ -91,10 +104,9 @@ def wanted(chain: Chain, through: str | None) -> Sequence[Part]:
     return parts
 
 
-def _fed(framing: Framing, piece: bytes, chain: Chain, part: Part) -> bytes:
+def _fed(framing: Framing, piece: bytes, chain: Chain, part: Part) -> memoryview:
     try:
-        # a view of bytes is as good as bytes for all who write
-        return framing.feed(piece)  # type: ignore[return-value]
+        return framing.feed(piece)
     except IntegrityError as error:
         raise _misframed(error, chain, part) from error
 

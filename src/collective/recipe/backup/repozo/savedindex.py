@@ -16,6 +16,7 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.believing import is_believed
 from collective.recipe.backup.filestorage.index import fits, position
 from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.names import index_of
 from collective.recipe.backup.repozo.blocks import read_blocks, stored_as
 from collective.recipe.backup.repozo.ledger import Chain, Part
 from collective.recipe.backup.smallfile import open_regular
@@ -37,7 +38,7 @@ def copy_index(
     ZODB would not believe it.
     """
     # resolved, for the filestorage may be reached by a symbolic link, or its index be one
-    source = log.path.with_name(f"{log.path.name}.index").resolve()
+    source = index_of(log.path).resolve()
     if not fits(source, log, end) or not _is_in_place(log):
         return None
     partial = files.partial_name(target)

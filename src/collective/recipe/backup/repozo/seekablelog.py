@@ -15,19 +15,18 @@ from collections.abc import Sequence
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage import tail
 from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
-from collective.recipe.backup.filestorage.log import MAGIC_SIZE, Log
-from collective.recipe.backup.repozo.blocks import read_blocks
+from collective.recipe.backup.filestorage.log import Log
 from collective.recipe.backup.repozo.ledger import Chain, Part, again, was_replaced
 from collective.recipe.backup.repozo.recover import wanted
 from collective.recipe.backup.repozo.seekablepart import SeekablePart
-from collective.recipe.backup.times import ZERO_TID, Tid
+from collective.recipe.backup.times import Tid
 
 _HELD = 8
 """Blocks that are held, since what is read next is often near."""
 
 
 class SeekableLog(Log):
-    """The log that *chain* holds up to a restore point, or up to a cut.
+    """The log that *chain* holds up to a restore point.
 
     Raises IntegrityError where a data file is missing or damaged, as all methods do, and
     NoRestorePoint if the chain has no such restore point.  It is for one thread.  It holds some
@@ -36,17 +35,12 @@ class SeekableLog(Log):
 
     damage_hint = DAMAGE_HINT
 
-    def __init__(self, chain: Chain, *, through: str | None = None, until: Tid | None = None):
-        """Hold what *chain* has up to the part of the stamp *through* (None: the newest).
-
-        With *until* the log ends after the last transaction that is not later.
-        """
+    def __init__(self, chain: Chain, *, through: str | None = None) -> None:
+        """Hold what *chain* has up to the part of the stamp *through* (None: the newest)."""
         super().__init__(chain.ledger)
         self._held: OrderedDict[int, bytes] = OrderedDict()  # by the offset of the block
         self._take(chain, wanted(chain, through))
         self._size = self._parts[-1].end
-        if until is not None:
-            self._size = self._cut_after(until)
 
     def _take(self, chain: Chain, parts: Sequence[Part]) -> None:
         self._chain = chain
@@ -102,23 +96,6 @@ class SeekableLog(Log):
         self._held.clear()
         self._take(now, [each for each in now.restorable if each.start < self._size])
         return bool(self._parts) and self._parts[-1].end >= self._size
-
-    def _cut_after(self, until: Tid) -> int:
-        """Return where the last transaction up to *until* ends.
-
-        Digests say which transaction a part ends with, so only one part is walked.
-        """
-        for part in self._parts:
-            if self._last_tid(part) > until:
-                return self.cut(until, part.start or MAGIC_SIZE, part.end).offset
-        return self._parts[-1].end
-
-    def _last_tid(self, part: Part) -> Tid:
-        blocks = read_blocks(self._chain.directory, part)
-        if blocks is not None:
-            return blocks.tid
-        last = self.before(part.end)
-        return last.tid if last else ZERO_TID
 
     def _tail(self, begin: int, after: Tid) -> str | None:  # noqa: ARG002  as Log has it
         if begin == self._size:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
+
+import pytest
 
 from collective.recipe.backup.blobs.archives.archivecheck import verify_contents
 from collective.recipe.backup.blobs.archives.names import (
@@ -17,9 +20,13 @@ from collective.recipe.backup.blobs.archives.names import (
     planned,
 )
 from collective.recipe.backup.blobs.archives.staging import stage
+from collective.recipe.backup.blobs.archives.storedarchives import ArchivedBlobs
 from collective.recipe.backup.blobs.archives.writing import write_delta, write_full
 from collective.recipe.backup.blobs.copied import Copied
-from collective.recipe.backup.blobs.layout import Layout
+from collective.recipe.backup.blobs.digesting import checksum_of, same_time
+from collective.recipe.backup.blobs.layout import MARKER, Kind, Layout, blob_of, layout_at, walk
+from collective.recipe.backup.blobs.marker import laid_out
+from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import BlobId, Problem
 from collective.recipe.backup.progress import Silent
@@ -115,18 +122,51 @@ class Archived:
         wanted = next((each for each in found if each.key == newest), found[-1])
         target = self.root / "restored"
         shutil.rmtree(target, ignore_errors=True)
-        copied = stage(
-            chain_of(found, wanted),
-            target,
-            live=live,
-            until=until,
-            files=files or Files(),
-            progress=Silent(),
-        )
+        chain = chain_of(found, wanted)
+        stored = ArchivedBlobs(chain, until=lambda: until)
+        try:
+            copied = stage(
+                chain, target, live=live, until=until, files=files or Files(), progress=Silent()
+            )
+        except IntegrityError as error:
+            with pytest.raises(IntegrityError, match=f"^{re.escape(str(error))}$"):
+                list(stored.listed())
+            raise
+        check_listing(stored, target)
         return target, copied
 
     def problems(self) -> list[Problem]:
         return list(verify_contents(self.found(), progress=Silent()))
+
+
+def check_listing(stored: ArchivedBlobs, target: Path) -> None:
+    """Assert that what *stored* lists, opens and copies one by one is what was unpacked."""
+    listed = list(stored.listed())
+    # the marker of a copy may have been made or mended
+    found = [each for each in walk(target) if each.path != MARKER]
+    assert [(each.path, each.kind) for each in listed if each.path != MARKER] == found
+    for file in listed:
+        path = target / file.path
+        if file.path == MARKER or file.kind is Kind.DIRECTORY:
+            continue
+        assert file.digest == checksum_of(target, file.path).digest, file
+        assert file.size == path.lstat().st_size, file
+        if not path.is_symlink():
+            assert same_time(file.time, path.lstat().st_mtime_ns), file
+        if (blob := blob_of(file.path)) and layout_at(file.path) is laid_out(target):
+            with stored.open(blob) as opened:
+                assert opened.read() == path.read_bytes(), file
+    some = target.with_name("some")
+    shutil.rmtree(some, ignore_errors=True)
+    stored.copy_into(some, wanted=listed[::2], files=Files(), progress=Silent())
+    for file in listed[::2]:
+        if file.kind is Kind.DIRECTORY:
+            assert (some / file.path).is_dir()
+        elif file.path != MARKER:
+            assert checksum_of(some, file.path) == checksum_of(target, file.path)
+    files = [each.path for each in walk(some) if each.kind is not Kind.DIRECTORY]
+    assert files == [each.path for each in listed[::2] if each.kind is not Kind.DIRECTORY]
+    shutil.rmtree(some)
 
 
 def statuses(root: Path) -> Mapping[str, object]:

@@ -24,7 +24,6 @@ from collective.recipe.backup.blobs.archives.seal import seal, size_of_seal
 from collective.recipe.backup.blobs.archives.staging import stage
 from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.checksums import Checksums
-from collective.recipe.backup.blobs.layout import Span
 from collective.recipe.backup.blobs.marker import layout_of
 from collective.recipe.backup.blobs.numbered import NumberedSet
 from collective.recipe.backup.config import load, zope_parts
@@ -271,9 +270,9 @@ def list_of_blobs(data: bytes, room: Path) -> object:
     checksums.path.write_bytes(data[:half])
     checksums.added.write_bytes(data[half:])
     checksums.count()
-    checksums.middle()
+    checksums.are_long()
     with suppress(BackupError):
-        list(checksums.within(Span(b"0x00\x000x07", b"0x01")))
+        checksums.of("0x00/0x07")
     return list(checksums)
 
 

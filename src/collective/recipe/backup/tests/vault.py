@@ -14,13 +14,15 @@ from ZODB.scripts import repozo
 
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import TransactionLog
-from collective.recipe.backup.model import Problem
+from collective.recipe.backup.model import Problem, RestorePoint
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repozo.backup import Orders, Taken, back_up
 from collective.recipe.backup.repozo.blocks import blocks_path, pack, read_blocks
+from collective.recipe.backup.repozo.chainlog import ChainLog
 from collective.recipe.backup.repozo.ledger import Chain, read_directory
 from collective.recipe.backup.repozo.recover import recover
 from collective.recipe.backup.repozo.verify import verify_contents, verify_names
+from collective.recipe.backup.restorepoints import Choice
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.times import Tid
 
@@ -96,6 +98,15 @@ class Vault:
         written = io.BytesIO()
         recover(chain or self.chain, written.write, through=through, until=until, progress=Silent())
         return written.getvalue()
+
+    def log(
+        self, *, through: str | None = None, until: Tid | None = None, chain: Chain | None = None
+    ) -> ChainLog:
+        """Return what the newest chain has, to be read."""
+        chain = chain or self.chain
+        part = chain.up_to(through)[-1]
+        point = RestorePoint(stamp=part.stamp, chain=chain.stamp, end=part.end)
+        return ChainLog(chain, Choice(point=point, until=until))
 
     def make_digests_older(self) -> None:
         """Give version 1 to the digests of the newest chain, as older programs wrote them."""

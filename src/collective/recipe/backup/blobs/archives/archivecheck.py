@@ -17,7 +17,7 @@ from collective.recipe.backup.blobs.archives.stored import other_size
 from collective.recipe.backup.blobs.layout import blob_of
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.model import BlobId, Problem
-from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.progress import Progress, ignore
 
 _BATCH = 50_000
 
@@ -83,7 +83,7 @@ def missing(archives: Sequence[Archive], ids: Iterable[BlobId]) -> Iterator[Blob
     rest = iter(ids)
     while batch := dict.fromkeys(islice(rest, _BATCH)):
         for archive in archives:
-            for member in members(archive, lambda _size: None):
+            for member in members(archive, ignore):
                 blob = blob_of(member.path)
                 if blob:
                     batch.pop(blob, None)

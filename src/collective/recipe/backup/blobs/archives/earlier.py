@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from collective.recipe.backup.blobs.archives.names import Archive
@@ -21,6 +21,7 @@ from collective.recipe.backup.blobs.marker import laid_out, place_of
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import BlobId
+from collective.recipe.backup.progress import ignore
 from collective.recipe.backup.times import Tid
 
 
@@ -32,14 +33,15 @@ def differing(chain: Sequence[Archive], source: Path, until: Tid) -> list[BlobId
     layout = laid_out(source)
     found: dict[BlobId, None] = {}
     for archive in chain:
-        for blob, member in _blobs(glances(archive)):
-            path = source / place_of(source, layout, blob)
-            there = None if blob.tid > until else regular(path)
-            if there is None:
-                continue
-            found.pop(blob, None)
-            if not unchanged(there, member.status) and _differs(path, member.content):
-                found[blob] = None
+        with closing(glances(archive)) as all_of_it:
+            for blob, member in _blobs(all_of_it):
+                path = source / place_of(source, layout, blob)
+                there = None if blob.tid > until else regular(path)
+                if there is None:
+                    continue
+                found.pop(blob, None)
+                if not unchanged(there, member.status) and _differs(path, member.content):
+                    found[blob] = None
     return list(found)
 
 
@@ -84,10 +86,11 @@ def unpack(
     for archive in chain:
         new: set[BlobId] = set()
         try:
-            for blob, member in _blobs(members(archive, lambda _size: None)):
-                if blob in wanted:
-                    _write(member, target / place_of(source, layout, blob), files)
-                    new.add(blob)
+            with closing(members(archive, ignore)) as all_of_it:
+                for blob, member in _blobs(all_of_it):
+                    if blob in wanted:
+                        _write(member, target / place_of(source, layout, blob), files)
+                        new.add(blob)
         except BackupError:  # verify tells
             for blob in new:
                 files.clear(target / place_of(source, layout, blob))

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 from collective.recipe.backup.blobs.archives.gnu import D, Dumpdir
-from collective.recipe.backup.blobs.archives.ground import Ground, Refused, shown
+from collective.recipe.backup.blobs.archives.ground import Ground, Refused, shown, with_parents
 from collective.recipe.backup.blobs.archives.reading import relative
 from collective.recipe.backup.blobs.layout import blob_of
-from collective.recipe.backup.files import Files
 from collective.recipe.backup.times import Tid
 
 
@@ -20,81 +17,80 @@ class Increment:
     What it takes for granted must be there, but for blobs later than *until*.
     """
 
-    def __init__(self, ground: Ground, until: Tid, files: Files) -> None:
+    def __init__(self, ground: Ground, until: Tid) -> None:
         self.moved = False
         self._ground = ground
         self._until = until
-        self._files = files
-        self._aside: Path | None = None
         self._doubtful: set[str] = set()
 
     def follow(self, path: str, dumpdir: Dumpdir, *, new: bool) -> None:
         """Bring the directory *path* to the state of *dumpdir*, but for the files to come."""
         for source, target in dumpdir.renames:
-            self._ground.changed()
             if target is None:
-                self._set_aside(source or b"")
+                self._set_aside(_path(source or b""))
+            elif source is None:
+                self._take_back(_path(target))
             else:
-                self._rename(source, _path(target))
+                self._rename(_path(source), _path(target))
         if not new:
             self._purge(path, dumpdir)
         self._check_unchanged(path, dumpdir)
 
     def finish(self) -> None:
         """Raise Refused if something was left half done."""
-        if self._aside:
+        if self._ground.has_aside:
             raise Refused("a directory was renamed half")
 
-    def _rename(self, source: bytes | None, path: str) -> None:
+    def _rename(self, source: str, path: str) -> None:
         """Rename what was renamed at the source, instead of unpacking it again.
 
         GNU tar knows directories by their inodes, which are used again.  So it calls it a
         rename if a pack has removed one and ZODB then made another, and some of these make
         no sense here.  They do no harm as long as all that the other one holds is new.
         """
-        place = self._aside if source is None else self._ground.directory(_path(source))
-        if source is None:
-            self._aside = None
-        self._ground.enter(os.path.dirname(path))
-        if place is None or self._ground.holds(path):
+        is_there = self._ground.has_directory(source)
+        if not self._is_free(path) or not is_there:
             self._doubtful.add(path)
-            if place and source is None:
-                self._files.clear(place)
             return
-        target = self._ground.root / path
-        if place in target.parents:
+        if path.startswith(f"{source}/"):
             raise Refused(f"{shown(path)} was renamed into itself")
-        self._files.rename(place, target)
+        self._ground.rename(source, path)
         self.moved = True
 
-    def _set_aside(self, source: bytes) -> None:
+    def _take_back(self, path: str) -> None:
+        """Rename what was set aside; see _rename."""
+        if not self._is_free(path) or not self._ground.has_aside:
+            self._doubtful.add(path)
+            self._ground.drop_aside()
+            return
+        self._ground.take_back(path)
+        self.moved = True
+
+    def _is_free(self, path: str) -> bool:
+        self._ground.enter(os.path.dirname(path))
+        return not self._ground.holds(path)
+
+    def _set_aside(self, source: str) -> None:
         """Rename to a temporary name, until the other half of a swap is done."""
-        place = self._ground.directory(_path(source))
-        if self._aside:
+        if self._ground.has_aside:
             raise Refused("a directory was renamed half")
-        if place:
-            self._aside = self._files.partial_name(self._ground.root / "renamed")
-            self._files.rename(place, self._aside)
+        if self._ground.has_directory(source):
+            self._ground.set_aside(source)
 
     def _purge(self, path: str, dumpdir: Dumpdir) -> None:
         """Remove what was deleted at the source."""
-        directory, names = self._ground.root / path, dumpdir.names()
-        with os.scandir(os.fsencode(directory)) as entries:
-            gone = [
-                entry.name
-                for entry in entries
-                if (letter := names.get(entry.name)) is None
-                or (letter == D) != entry.is_dir(follow_symlinks=False)
-            ]
+        names = dumpdir.names()
+        gone = [
+            name
+            for name, is_directory in self._ground.names(path)
+            if (letter := names.get(os.fsencode(name))) is None or (letter == D) != is_directory
+        ]
         for name in gone:
-            place = directory / os.fsdecode(name)
-            if place != self._aside:
-                self._files.clear(place)
-                self._ground.changed()
+            self._ground.clear(f"{path}/{name}" if path else name)
 
     def _check_unchanged(self, path: str, dumpdir: Dumpdir) -> None:
         """See to it that earlier archives have brought what this one takes for granted."""
-        doubtful = not self._doubtful.isdisjoint(_with_parents(path))
+        doubtful = not self._doubtful.isdisjoint(with_parents(path))
         for name in dumpdir.unchanged():
             below = f"{path}/{os.fsdecode(name)}" if path else os.fsdecode(name)
             blob = blob_of(below)
@@ -104,13 +100,6 @@ class Increment:
                 raise Refused(f"it does not tell which {shown(below)} is meant")
             if not self._ground.holds(below):
                 raise Refused(f"an earlier archive that holds {shown(below)} is missing")
-
-
-def _with_parents(path: str) -> Iterator[str]:
-    """Yield *path* and the directories that it lies in."""
-    while path:
-        yield path
-        path = os.path.dirname(path)
 
 
 def _path(name: bytes) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -30,7 +30,7 @@ from collective.recipe.backup.blobs.archives.stored import (
 )
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.gzipping import ahead
-from collective.recipe.backup.progress import Advance
+from collective.recipe.backup.progress import Advance, ignore
 
 RECORD_SIZE = 20 * BLOCK_SIZE
 """Bytes that tar writes at once: an archive ends with zeros up to a multiple of it."""
@@ -114,9 +114,11 @@ class Member:
     dumpdir: Dumpdir | None = None
 
 
-def members(archive: Archive, advance: Advance) -> Iterator[Member]:
+def members(archive: Archive, advance: Advance) -> Generator[Member, None, None]:
     """Yield what *archive* holds; when all is taken, it has been compared with its seal.
 
+    Whoever may not take all closes it: a thread reads ahead, and must not be left to the garbage
+    collector, which may run in a thread that is just being started and waits for this one.
     Raises IntegrityError where it is missing, damaged, cut short, or not fit to be
     unpacked; BackupError if it cannot be read.
     """
@@ -127,14 +129,14 @@ def members(archive: Archive, advance: Advance) -> Iterator[Member]:
         stored.check_seal()
 
 
-def glances(archive: Archive) -> Iterator[Member]:
+def glances(archive: Archive) -> Generator[Member, None, None]:
     """Yield what *archive* holds, without reading more of it than is asked for, if it can be.
 
-    It is not compared with its seal.  Raises as members.
+    It is not compared with its seal.  To be closed, and raises, as members.
     """
     with explaining(archive), ExitStack() as stack:
         if archive.compressed:
-            stored = stack.enter_context(closing(Stored(archive, lambda _size: None)))
+            stored = stack.enter_context(closing(Stored(archive, ignore)))
             stream = Stream(archive, ahead(stored.pieces()))
         else:
             stream = Seeking(archive)
@@ -148,7 +150,7 @@ def mark_of(archive: Archive) -> ArchiveMark | None:
     """Return what the begin of *archive* says, None if it is not ours; raises as members."""
     with (
         explaining(archive),
-        closing(Stored(archive, lambda _size: None)) as stored,
+        closing(Stored(archive, ignore)) as stored,
         # no thread, and no more than the begin
         closing(Stream(archive, stored.pieces(_BEGIN_SIZE))) as stream,
     ):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -24,11 +24,11 @@ from collective.recipe.backup.blobs.holdings.trees import Tree, find_trees
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import BlobId
-from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.times import STAMP, Tid
 
 if TYPE_CHECKING:
     from collective.recipe.backup.blobs.copied import Copied
+    from collective.recipe.backup.blobs.storedblobs import StoredBlobs
 
 _HOLDING = re.compile(rf"(.+)\.(?:[0-9]+|{STAMP})(?:(?:\.delta)?\.tar(?:\.gz)?)?", re.DOTALL)
 """What the name of a holding looks like: the storage's name and an ending."""
@@ -97,17 +97,11 @@ class Holding(Protocol):
         *others* and *left_out* are what its restore point says (see Manifest).
         """
 
-    def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
-        self,
-        target: Path,
-        *,
-        live: Path | None,
-        until: Tid,
-        files: Files,
-        progress: Progress,
-        size: int | None = None,
-    ) -> Copied:
-        """Write its blobs up to *until* to *target* and verify them; *size*: see staging."""
+    def open(self, until: Callable[[], Tid], size: int | None) -> StoredBlobs:
+        """Return its blobs up to the transaction that *until* returns, to be read.
+
+        Its files have *size* bytes in all (None: unknown).
+        """
 
     def remove(self, files: Files) -> bool:
         """Remove it, but not what it builds on; False if it has to stay, which is logged."""

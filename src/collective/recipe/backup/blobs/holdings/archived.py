@@ -20,6 +20,7 @@ from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.times import Tid
 
 if TYPE_CHECKING:
+    from collective.recipe.backup.blobs.archives.storedarchives import ArchivedBlobs
     from collective.recipe.backup.blobs.copied import Copied
 
 
@@ -116,22 +117,11 @@ class Archived:
 
         return foreign_of(source, read=left_out > 0) == (others, left_out)
 
-    def stage(  # noqa: PLR0913  see Holding
-        self,
-        target: Path,
-        *,
-        live: Path | None,
-        until: Tid,
-        files: Files,
-        progress: Progress,
-        size: int | None = None,
-    ) -> Copied:
-        """Unpack the chain."""
-        from collective.recipe.backup.blobs.archives import staging
+    def open(self, until: Callable[[], Tid], size: int | None) -> ArchivedBlobs:
+        """See Holding."""
+        from collective.recipe.backup.blobs.archives.storedarchives import ArchivedBlobs
 
-        return staging.stage(
-            self.chain, target, live=live, until=until, files=files, progress=progress, size=size
-        )
+        return ArchivedBlobs(self.chain, until=until, size=size)
 
     def remove(self, files: Files) -> bool:
         """Remove the archive; see Holding."""

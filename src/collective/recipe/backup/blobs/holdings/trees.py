@@ -26,6 +26,7 @@ from collective.recipe.backup.times import Tid
 
 if TYPE_CHECKING:
     from collective.recipe.backup.blobs.copied import Copied
+    from collective.recipe.backup.blobs.storedtree import TreeBlobs
 
 logger = logging.getLogger("backup")
 
@@ -95,28 +96,11 @@ class Tree:
             return self.blob_set.foreign
         return 0
 
-    def stage(  # noqa: PLR0913  see Holding
-        self,
-        target: Path,
-        *,
-        live: Path | None,
-        until: Tid,
-        files: Files,
-        progress: Progress,
-        size: int | None = None,
-    ) -> Copied:
-        """Copy or link its blobs."""
-        from collective.recipe.backup.blobs import staging
+    def open(self, until: Callable[[], Tid], size: int | None) -> TreeBlobs:
+        """See Holding."""
+        from collective.recipe.backup.blobs.storedtree import TreeBlobs
 
-        return staging.stage(
-            self.blob_set,
-            target,
-            live=live,
-            until=until,
-            files=files,
-            progress=progress,
-            size=size,
-        )
+        return TreeBlobs(self.blob_set, until=until, size=size)
 
     def verify(
         self, *, until: Tid, reads: Callable[[str], bool] | None, progress: Progress

@@ -19,6 +19,7 @@ from collective.recipe.backup.filestorage import index, tail
 from collective.recipe.backup.filestorage.believing import is_believed
 from collective.recipe.backup.filestorage.blobrecords import blobs
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
+from collective.recipe.backup.filestorage.names import index_of
 from collective.recipe.backup.filestorage.records import records_of
 from collective.recipe.backup.model import BlobId, Source
 from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
@@ -80,7 +81,7 @@ def filestorage(run: Run, source: Source) -> Iterator[DoctorFinding]:
 
 def _known_boundary(run: Run, source: Source, log: TransactionLog) -> int:
     """Return an offset where a transaction ends, as near to the end of the log as is known."""
-    known = [index.position(_index(source.filestorage)), *_ends_of_backups(run, source)]
+    known = [index.position(index_of(source.filestorage)), *_ends_of_backups(run, source)]
     for offset in sorted((it for it in known if it and it <= log.size), reverse=True):
         with suppress(IntegrityError):  # the filestorage was packed or restored since
             log.before(offset)
@@ -107,7 +108,7 @@ def _ends_of_backups(run: Run, source: Source) -> Iterator[int]:
 
 
 def _look_at_index(report: Report, path: Path, log: TransactionLog, end: int) -> None:
-    there = _index(path)
+    there = index_of(path)
     if not os.path.lexists(there):
         report.ok("there is no index: opening the filestorage reads all of it, once", there)
     elif index.fits(there, log, end):
@@ -121,10 +122,6 @@ def _look_at_index(report: Report, path: Path, log: TransactionLog, end: int) ->
             there,
             "remove it while the site is stopped; ZODB then makes a new one",
         )
-
-
-def _index(path: Path) -> Path:
-    return path.with_name(f"{path.name}.index")
 
 
 def blobstorage(run: Run, source: Source) -> Iterator[DoctorFinding]:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup.destinations import Targets
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.history import NAME
 from collective.recipe.backup.restorepoints import choose
+from collective.recipe.backup.restoring.staging import Targets
 from collective.recipe.backup.tests.faults.harness import FaultyFiles
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import contents_of
+from collective.recipe.backup.tests.staged import stage_choice
 from collective.recipe.backup.times import moment_of
 
 
@@ -27,7 +28,7 @@ def staged(operated: Operated, when: object, directory: Path) -> dict:
         index=directory / "Data.fs.index",
         blobstorage=directory / "blobstorage",
     )
-    destination.stage(choice, targets)
+    stage_choice(destination, choice, targets)
     return contents_of(targets.filestorage, targets.blobstorage)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup.blobs.layout import Layout
-from collective.recipe.backup.destinations import Depth, Targets
+from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.destinations.blobpart import BlobPart
 from collective.recipe.backup.destinations.blobstyles import Demand, Workshop
 from collective.recipe.backup.destinations.blobstyles.archived import (
@@ -25,10 +25,12 @@ from collective.recipe.backup.destinations.blobstyles.trees import EachBackup, E
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.restorepoints import choose
+from collective.recipe.backup.restoring.staging import Targets
 from collective.recipe.backup.tests.blobtrees import blob_id, content, put, tid
 from collective.recipe.backup.tests.faults.harness import Fault, Hasty, survive_every_fault
 from collective.recipe.backup.tests.runs import NOON, Operated, copied
 from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.tests.staged import stage_choice
 
 STAMPS = [f"2026-03-0{day}-12-00-00" for day in range(1, 4)]
 BLOBS = [[blob_id(1, 3)], [blob_id(1, 5)], [blob_id(1, 7), blob_id(300, 7)]]
@@ -95,7 +97,8 @@ class World:
 
     def restored(self, number: int, name: str) -> dict[str, object]:
         target = self.root / "restored"
-        self.part().stage(name, target, live=None, until=tid(4 + 2 * number))
+        stored = self.part().open(name, lambda: tid(4 + 2 * number), None)
+        stored.copy_into(target, files=Files(), progress=Silent())
         found = dict(content(target))
         shutil.rmtree(target)
         return found
@@ -199,7 +202,7 @@ def test_a_run_of_all_dies_or_fails_anywhere(tmp_path: Path, options) -> None:
         filestorage = None if only_blobs else target.with_name("Data.fs")
         index = target.with_name("Data.fs.index")
         targets = Targets(filestorage=filestorage, index=index, blobstorage=target)
-        destination.stage(choice, targets)
+        stage_choice(destination, choice, targets)
         found = blobs_below(target)
         shutil.rmtree(target)
         return found

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 
 import pytest
 
 from collective.recipe.backup.blobs.archives.archivecheck import is_ours, missing
 from collective.recipe.backup.blobs.archives.gnu import Dumpdir
 from collective.recipe.backup.blobs.archives.headers import TarHeader, Type, padding
+from collective.recipe.backup.blobs.archives.storedarchives import ArchivedBlobs
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.tests.archived import (
     FIRST,
@@ -20,6 +22,7 @@ from collective.recipe.backup.tests.archived import (
     statuses,
 )
 from collective.recipe.backup.tests.blobtrees import ODD_NAMES, blob_id, content, tid, tree
+from collective.recipe.backup.times import LAST_TID
 
 LONG = "/".join(["d" * 110] * 3)
 
@@ -407,3 +410,27 @@ class TestRenames:
             (Type.GNU_DUMPDIR, b"./c/", b"\0"),
         )
         assert tree(handmade.restored()[0]) == {"b": None, "b/x": b"old", "c": None}
+
+
+def test_what_is_refused_is_read_no_further_although_its_error_is_kept(tmp_path) -> None:
+    """A thread left to the garbage collector can stop the next one that is started."""
+    handmade = Handmade(tmp_path)
+    handmade.add((Type.GNU_DUMPDIR, b"./", b"Da\0R./a\0T./a/b\0\0"), (Type.FILE, b"./b", b"new"))
+
+    with pytest.raises(IntegrityError) as caught:
+        handmade.restored()
+
+    assert "'a/b' was renamed into itself" in str(caught.value)
+    assert [each.name for each in threading.enumerate() if each.name.startswith("read")] == []
+
+
+def test_numbers_that_no_file_has_are_refused_by_who_only_lists(tmp_path) -> None:
+    handmade = Handmade(tmp_path)
+    handmade.first.insert(1, (Type.EXTENDED, b"x", b"24 mtime=99999999999999\n"))
+    handmade.planned(FIRST).path.write_bytes(archive(*handmade.first))
+    stored = ArchivedBlobs(handmade.found(), until=lambda: LAST_TID)
+
+    with pytest.raises(IntegrityError, match="no file has") as caught:
+        list(stored.listed())
+
+    assert caught.value.where == str(handmade.planned(FIRST).path)

@@ -14,13 +14,15 @@ import pytest
 from collective.recipe.backup.blobs import copied, holdings
 from collective.recipe.backup.blobs.numbered import NumberedSet
 from collective.recipe.backup.config import STANDARD
-from collective.recipe.backup.destinations import Depth, Targets
+from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import BackupError, CommandFailed, IntegrityError
 from collective.recipe.backup.restorepoints import choose
+from collective.recipe.backup.restoring.staging import Targets
 from collective.recipe.backup.tests.blobtrees import content, nobody
 from collective.recipe.backup.tests.contracts.destination import DestinationContract, staged
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.tests.staged import stage_choice
 
 STYLES = {
     "each": {"blob_snapshots": "each"},
@@ -429,7 +431,7 @@ def blobs_restored(operated: Operated, directory: Path) -> set[str]:
         index=directory / "Data.fs.index",
         blobstorage=directory / "blobstorage",
     )
-    destination.stage(choose(destination.restore_points(), None), targets)
+    stage_choice(destination, choose(destination.restore_points(), None), targets)
     return {path.name for path in targets.blobstorage.rglob("*.blob")}
 
 

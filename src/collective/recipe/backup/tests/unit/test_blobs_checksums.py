@@ -6,7 +6,6 @@ import pytest
 
 from collective.recipe.backup.blobs import checksums
 from collective.recipe.backup.blobs.checksums import Checksum, Checksums, parse, side_by_side
-from collective.recipe.backup.blobs.layout import Span, order
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.tests.blobtrees import ODD_NAMES
@@ -129,7 +128,7 @@ class TestFiles:
             list(kept)
 
 
-class TestWithin:
+class TestOne:
     @pytest.fixture
     def long(self, tmp_path, monkeypatch):
         """Many checksums, some of them added later."""
@@ -143,28 +142,30 @@ class TestWithin:
         assert list(long) == lines
         return long
 
-    @pytest.mark.parametrize("start", ["", "a", "a/15y", "b/00", "b/00x", "c/299", "d"])
-    @pytest.mark.parametrize("stop", [None, "a/00x", "b", "b/15z", "c/29z", "d"])
-    def test_those_of_a_span_are_what_they_are_among_all(self, long, start, stop):
-        span = Span(order(start), stop and order(stop))
-        wanted = [each for each in long if span.has(order(each.path))]
-        assert list(long.within(span)) == wanted
+    def test_each_is_found_as_it_is_among_all(self, long):
+        assert [long.of(each.path) for each in long] == list(long)
 
-    def test_the_end_is_found_without_reading_all(self, long):
+    @pytest.mark.parametrize("path", ["", "a", "a/00", "a/00w", "a/15xx", "b/29zz", "d", "c/29z/d"])
+    def test_what_is_not_named_is_not_found(self, long, path):
+        assert long.of(path) is None
+
+    def test_what_was_added_last_counts(self, long):
+        new = Checksum("a/15x", 2, "b" * 64)
+        long.add([Checksum("a/15x", 3, "c" * 64), new], Files())
+        assert long.of("a/15x") == new
+
+    def test_it_is_found_without_reading_all(self, long):
         damaged = long.path.read_bytes().replace(b"a/00x", b"a/\nx", 1)
         long.path.write_bytes(damaged)
         with pytest.raises(IntegrityError):
             list(long)
-        found = long.within(Span(order("c/29")))
-        assert [each.path for each in found] == ["c/29x", "c/29y", "c/29z"]
+        assert long.of("c/29z") == Checksum("c/29z", 1, "a" * 64)
 
-    def test_the_middle_is_a_directory_of_long_ones_only(self, long, monkeypatch):
-        assert long.middle() is None
+    def test_they_are_long_from_some_size_on(self, long, tmp_path, monkeypatch):
+        assert not long.are_long()
         monkeypatch.setattr(checksums, "LONG", 1000)
-        assert long.middle() == b"b"
-
-    def test_where_there_is_nothing_there_is_no_middle(self, tmp_path):
-        assert Checksums(tmp_path).middle() is None
+        assert long.are_long()
+        assert not Checksums(tmp_path / "nowhere").are_long()
 
 
 class TestSideBySide:

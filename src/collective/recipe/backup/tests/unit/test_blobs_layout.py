@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ZODB.blob import LAYOUTS
 
-from collective.recipe.backup.blobs.layout import Entry, Kind, Layout, Span, blob_of, order, walk
+from collective.recipe.backup.blobs.layout import Entry, Kind, Layout, blob_of, order, walk
 from collective.recipe.backup.blobs.marker import layout_of
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.model import BlobId, Oid
@@ -128,23 +128,6 @@ class TestWalk:
         paths = [entry.path for entry in walk(tmp_path)]
         assert len(paths) > 80
         assert paths == sorted(paths, key=order)
-
-    @pytest.mark.parametrize("layout", list(Layout))
-    def test_a_span_is_a_part_of_it(self, tmp_path, layout):
-        for number in range(6):
-            put(tmp_path / "root", blob_id(number * 200, number + 1), layout=layout)
-        (tmp_path / "root" / "a b" / "c").mkdir(parents=True)
-        (tmp_path / "root" / "a b" / "c" / "file").touch()
-        entries = list(walk(tmp_path / "root"))
-        keys = [order(entry.path) for entry in entries]
-        for key in [b"", b"0", *keys, *(key + b"\0" for key in keys), *(key[:-1] for key in keys)]:
-            first, rest = Span(stop=key), Span(key)
-            assert list(walk(tmp_path / "root", first)) == [
-                entry for entry in entries if order(entry.path) < key
-            ]
-            assert list(walk(tmp_path / "root", rest)) == [
-                entry for entry in entries if order(entry.path) >= key
-            ]
 
     def test_a_blob_is_later_than_what_was_before_it(self):
         for number in (0, 1, 255, 256, 2**40, 2**64 - 1):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup.destinations import Depth, Targets
+from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import (
     BackupError,
     IntegrityError,
@@ -19,10 +19,12 @@ from collective.recipe.backup.errors import (
 from collective.recipe.backup.operations.orders import Order
 from collective.recipe.backup.operations.restore import describe, restore
 from collective.recipe.backup.restorepoints import choose
+from collective.recipe.backup.restoring.staging import Targets
 from collective.recipe.backup.tests.blobtrees import content, nobody
 from collective.recipe.backup.tests.faults.harness import FaultyFiles
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.tests.staged import stage_choice
 
 STYLES = {
     "trees": {},
@@ -67,7 +69,7 @@ def blobs(root: Path) -> dict:
 def staged(operated: Operated, when: object, target: Path) -> dict:
     destination = operated.destination()
     choice = choose(destination.restore_points(), when)
-    destination.stage(choice, Targets(filestorage=None, index=target, blobstorage=target))
+    stage_choice(destination, choice, Targets(filestorage=None, index=target, blobstorage=target))
     return blobs(target)
 
 

@@ -6,12 +6,15 @@ from datetime import timedelta
 
 import pytest
 
-from collective.recipe.backup.destinations import Depth, Targets, recovery
+from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.filestorage.index import position
 from collective.recipe.backup.restorepoints import choose
+from collective.recipe.backup.restoring import log
+from collective.recipe.backup.restoring.staging import Targets
 from collective.recipe.backup.tests.contracts.destination import DestinationContract
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site, contents_of
+from collective.recipe.backup.tests.staged import stage_choice
 
 
 class TestDirectory(DestinationContract):
@@ -30,14 +33,14 @@ def test_a_restored_filestorage_has_an_index(site, tmp_path, monkeypatch, near) 
     site.commit({"a": 2})
     operated.backup()
     if not near:
-        monkeypatch.setattr(recovery, "QUICKLY_READ", 0)
+        monkeypatch.setattr(log, "QUICKLY_READ", 0)
     targets = Targets(
         filestorage=tmp_path / "Data.fs",
         index=tmp_path / "Data.fs.index",
         blobstorage=None,
     )
 
-    operated.destination().stage(choose(operated.points(), None), targets)
+    stage_choice(operated.destination(), choose(operated.points(), None), targets)
 
     found = position(targets.index)
     assert found is not None

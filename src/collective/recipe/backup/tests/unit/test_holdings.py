@@ -23,11 +23,17 @@ from collective.recipe.backup.destinations.blobstyles.trees import EachBackup, N
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent
-from collective.recipe.backup.tests.blobtrees import ODD_NAMES, blob_id, content, put, tid
+from collective.recipe.backup.tests.blobtrees import ODD_NAMES, blob_id, content, put
 from collective.recipe.backup.tests.faults.harness import Hasty
 from collective.recipe.backup.times import LAST_TID, Tid
 
 FIRST, SECOND, THIRD = (f"2026-03-0{day}-12-00-00" for day in (1, 2, 3))
+
+
+def copy_of(part: BlobPart, name: str, target: Path) -> None:
+    """Write all blobs of *name* to *target*."""
+    stored = part.open(name, lambda: LAST_TID, None)
+    stored.copy_into(target, files=Files(), progress=Silent())
 
 
 @pytest.fixture
@@ -139,7 +145,7 @@ def test_a_storage_may_have_any_name(tmp_path, directory, storage) -> None:
     assert [name for name, _stamp, _certain in found(directory, storage)] == names
     for number, name in enumerate(names):
         target = tmp_path / f"target{number}"
-        numbered.stage(name, target, live=None, until=LAST_TID)
+        copy_of(numbered, name, target)
         assert content(target) == content(source)
 
 
@@ -380,12 +386,12 @@ def test_an_increment_of_gnu_tar_without_its_base_is_flawed(source, directory, d
     assert list(kept.found().flaws()) == [f"blobs.{SECOND}.delta.tar"]
     assert list(kept.verify({}, only=False, reads=None))
     with pytest.raises(IntegrityError):
-        kept.stage(f"blobs.{SECOND}.delta.tar", directory / "to", live=None, until=LAST_TID)
+        copy_of(kept, f"blobs.{SECOND}.delta.tar", directory / "to")
 
 
 def test_what_is_gone_says_so(source, directory) -> None:
     with pytest.raises(BackupError, match="gone"):
-        part(source, directory).stage("blobs.0", directory / "to", live=None, until=tid(1))
+        copy_of(part(source, directory), "blobs.0", directory / "to")
 
 
 def test_a_stamp_that_is_taken_is_not_used_again(source, directory) -> None:

@@ -24,7 +24,7 @@ ROOMS = {
     "blobs from the log": "filestorage.blobrecords",
     "trees of blobs": "blobs.sets",
     "archives of blobs": "blobs.archives.reading",
-    "restoring": "destinations.recovery",
+    "restoring": "restoring.staging",
     "putting in place": "swap",
     "verifying": "destinations.verification",
     "merging": "repozo.merge",

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup.destinations import Depth, Targets
+from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.restorepoints import choose
+from collective.recipe.backup.restoring.staging import Targets
 from collective.recipe.backup.tests.older import (
     FORMATS,
     LAYOUTS,
@@ -23,6 +24,7 @@ from collective.recipe.backup.tests.older import (
 )
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.tests.staged import stage_choice
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +49,8 @@ class Inherited:
         target.mkdir()
         filestorage = None if self.only_blobs else target / "Data.fs"
         blobs = target / "blobstorage"
-        destination.stage(
+        stage_choice(
+            destination,
             choose(destination.restore_points(), when),
             Targets(filestorage=filestorage, index=target / "index", blobstorage=blobs),
         )

@@ -136,7 +136,7 @@ def test_each_restore_point_is_where_its_log_ends(vault: Vault) -> None:
 
 def test_each_moment_is_cut_where_a_restore_cuts_it(vault: Vault) -> None:
     for tid in vault.site.tids():
-        log = SeekableLog(vault.chain, until=tid)
+        log = vault.log(until=tid)
         assert log.size == len(vault.recovered(until=tid))
         last = log.before(log.size)
         assert last is not None

@@ -113,7 +113,7 @@ def openings(tree: ast.AST) -> Iterator[ast.AST]:
                 yield node
 
 
-OTHER_OPEN = {"opener"}
+OTHER_OPEN = {"opener", "destination", "job.destination"}
 """What has a method ``open`` that opens no file."""
 
 

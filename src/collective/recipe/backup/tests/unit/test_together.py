@@ -9,8 +9,8 @@ import time
 import pytest
 
 from collective.recipe.backup.destinations import together as together_room
-from collective.recipe.backup.destinations.together import Stopped, Together
 from collective.recipe.backup.progress import Silent
+from collective.recipe.backup.restoring.together import Stopped, Together
 
 LONG = 60.0
 """Seconds that a thread waits at most for what will come."""

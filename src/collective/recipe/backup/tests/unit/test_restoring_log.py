@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from itertools import islice
 
 import pytest
 
+from collective.recipe.backup.errors import NoRestorePoint
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.progress import Silent
-from collective.recipe.backup.repozo.recover import recover
-from collective.recipe.backup.repozo.rest import intact, recover_rest
+from collective.recipe.backup.restoring.log import intact
 from collective.recipe.backup.tests import logs
 from collective.recipe.backup.tests.vault import HOUR, Vault
 
@@ -36,16 +37,22 @@ def ends_of(vault):
 
 def restored(vault, path, until):
     """Return what *path* becomes if it is restored to the state at *until*, and what was kept."""
-    chain, rest = vault.chain, bytearray()
-    with TransactionLog(path) as log:
-        found = intact(log, chain, chain.last.stamp, Silent())
-        keep, recovered = recover_rest(
-            log, chain, rest.extend, through=chain.last.stamp, until=until, keep=found
-        )
+    log, rest = vault.log(until=until), bytearray()
+    with TransactionLog(path) as live:
+        found = intact(live, log, Silent())
+        end = log.end_within(live, found)
+        if end is None:
+            rest += b"".join(log.pieces(found, unheard))
+            end = log.end()
+    keep = min(found, end.offset)
     data = path.read_bytes()[:keep] + rest
-    assert recovered.end == len(data)
-    assert recovered.tid == until
+    assert end.offset == len(data)
+    assert end.tid == until
     return data, keep
+
+
+def unheard(_amount: int) -> None:
+    """Tell nobody how far the work is."""
 
 
 def test_any_state_is_made_from_any_other(whole, tmp_path):
@@ -80,11 +87,8 @@ def test_that_a_pack_rewrote_what_follows_the_cut_is_known(tmp_path, there):
     vault.take()
     live = tmp_path / "Data.fs"
     live.write_bytes(vault.source[: vault.chain.parts[there - 1].end])
-    chain, until = vault.chain, logs.tid(1)
-    with TransactionLog(live) as log:
-        _keep, recovered = recover_rest(
-            log, chain, bytes, through=chain.last.stamp, until=until, keep=log.size
-        )
-    assert (recovered.tid, recovered.packed) == (until, logs.tid(2))
-    whole = recover(chain, bytes, through=chain.last.stamp, until=until, progress=Silent())
-    assert whole == recovered
+    log = vault.log(until=logs.tid(1))
+    with TransactionLog(live) as there, pytest.raises(NoRestorePoint, match="a pack rewrote"):
+        log.end_within(there, there.size)
+    with pytest.raises(NoRestorePoint, match="a pack rewrote"):
+        deque(log.pieces(0, unheard), maxlen=0)

@@ -1,0 +1,164 @@
+"""A tree of blobs up to a transaction, as StoredBlobs: the sets, and what older releases left."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+from blake3 import blake3
+
+from collective.recipe.backup.blobs import staging
+from collective.recipe.backup.blobs.blobset import BlobSet
+from collective.recipe.backup.blobs.checksums import Checksum
+from collective.recipe.backup.blobs.copied import Copied, Tally
+from collective.recipe.backup.blobs.copying import Order
+from collective.recipe.backup.blobs.layout import Entry, Kind, Layout
+from collective.recipe.backup.blobs.marker import layout_of, marked
+from collective.recipe.backup.blobs.storedblobs import StoredFile
+from collective.recipe.backup.errors import IntegrityError, explained
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.model import BlobId
+from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.smallfile import open_regular
+from collective.recipe.backup.times import Tid
+
+
+class TreeBlobs:
+    """What *blob_set* holds up to a transaction; see StoredBlobs."""
+
+    def __init__(
+        self, blob_set: BlobSet, *, until: Callable[[], Tid], size: int | None = None
+    ) -> None:
+        """Ask *until* for the last transaction that counts, once it is needed.
+
+        The checksums name *size* bytes of files, if that is known: then nobody looks for what
+        they do not name.
+        """
+        self._set = blob_set
+        self._ask_until = until
+        self._size = size
+
+    @cached_property
+    def _until(self) -> Tid:
+        return self._ask_until()
+
+    @property
+    def has_digests(self) -> bool:
+        """See StoredBlobs."""
+        try:
+            return self._set.ours
+        except IntegrityError:  # damaged; verify says so
+            return False
+
+    @property
+    def layout(self) -> Layout | None:
+        """See StoredBlobs; without a marker a copy gets one, which is not listed."""
+        return marked(self._set.root)
+
+    def count(self) -> int:
+        """Return how many lines the checksums have."""
+        return self._set.checksums.count()
+
+    def listed(self) -> Iterator[StoredFile]:
+        """Yield what the set has; see StoredBlobs."""
+        root = os.fspath(self._set.root)
+        with explained("cannot look at the backup", self._set.root):
+            for entry, known in staging.wanted(self._set, self._until, self._size):
+                if entry.kind is Kind.DIRECTORY:
+                    yield StoredFile(entry.path, entry.kind, 0, 0, None)
+                    continue
+                try:
+                    status = os.lstat(f"{root}/{entry.path}")
+                except (FileNotFoundError, NotADirectoryError):
+                    raise staging.missing(self._set, entry.path) from None
+                self._check(entry, known, status)
+                digest = known.digest if known else None
+                yield StoredFile(entry.path, entry.kind, status.st_size, status.st_mtime_ns, digest)
+
+    def _check(self, entry: Entry, known: Checksum | None, status: os.stat_result) -> None:
+        """Raise IntegrityError if *status* is not that of *entry*."""
+        is_what = stat.S_ISLNK if entry.kind is Kind.LINK else stat.S_ISREG
+        if not is_what(status.st_mode):
+            raise staging.not_a_file(self._set.root / entry.path)
+        if known and known.size not in (None, status.st_size):
+            raise staging.damaged(self._set, entry.path)
+
+    def open(self, blob: BlobId) -> BinaryIO:
+        """Return *blob*; see StoredBlobs."""
+        path = layout_of(self._set.root).path(blob)
+        if blob.tid > self._until or not os.path.lexists(self._set.root / path):
+            raise KeyError(blob)
+        known = self._set.checksums.of(path)
+        with explained("cannot open a blob of the backup", self._set.root / path):
+            file = open_regular(self._set.root / path)
+        return io.BufferedReader(_Verified(file, known, staging.damaged(self._set, path)))
+
+    def copy_into(
+        self,
+        directory: Path,
+        *,
+        wanted: Iterable[StoredFile] | None = None,
+        live: Path | None = None,
+        files: Files,
+        progress: Progress,
+    ) -> Copied:
+        """Copy or link what is wanted; see StoredBlobs."""
+        if wanted is None:
+            return staging.stage(
+                self._set,
+                directory,
+                live=live,
+                until=self._until,
+                files=files,
+                progress=progress,
+                size=self._size,
+            )
+        orders = [_order(file) for file in wanted]
+        with (
+            explained("cannot restore the blobs", directory),
+            progress.phase("restoring the blobs", len(orders), "files") as advance,
+        ):
+            tally = Tally(advance)
+            for done in staging.copied(self._set, directory, orders, files):
+                tally.add(done)
+            files.sync_tree(directory)
+        return tally.sum()
+
+
+def _order(file: StoredFile) -> Order:
+    known = Checksum(file.path, file.size, file.digest) if file.digest else None
+    return Order(Entry(file.path, file.kind), known)
+
+
+class _Verified(io.RawIOBase):
+    """The bytes of *file*, which at their end are compared with what is *known* of them."""
+
+    def __init__(self, file: BinaryIO, known: Checksum | None, flaw: IntegrityError) -> None:
+        self._file = file
+        self._known = known
+        self._flaw = flaw
+        self._digest = blake3()
+
+    def readable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # what io calls it with
+        """Read what fits into *buffer*.  Raises IntegrityError at the end of a damaged file."""
+        view = memoryview(buffer)
+        with explained("cannot read a blob of the backup", self._flaw.where):
+            size = self._file.readinto(view)  # type: ignore[attr-defined]  # it is a plain file
+        self._digest.update(view[:size])
+        if not size and self._known and self._digest.hexdigest() != self._known.digest:
+            raise self._flaw
+        return int(size)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()

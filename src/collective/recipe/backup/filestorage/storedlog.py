@@ -1,0 +1,85 @@
+"""The log that a destination has stored for one moment: read at any place, or from any place on.
+
+What reads one need not know who keeps it, and how.  Nothing is written, but by ``copy_to`` to
+the name that it is given.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE, Log, LogEnd
+from collective.recipe.backup.progress import Advance
+
+PRIVATE = 0o600
+"""What a filestorage is made with, before it gets the permissions of what it replaces."""
+
+
+class Block(NamedTuple):
+    """A stretch of a log, and what its bytes must be."""
+
+    offset: int  # bytes from the begin of the log
+    size: int  # bytes
+    digest: bytes  # as the log's ``digest_of`` makes it
+
+
+class StoredLog(Log):
+    """One moment of a filestorage, as it was backed up.
+
+    All methods raise IntegrityError that names what is missing or damaged, BackupError for what
+    cannot be read, and NoRestorePoint if a pack rewrote what was there at the moment.
+    """
+
+    @property
+    @abstractmethod
+    def mode(self) -> int:
+        """The permissions of what it is stored in."""
+
+    @abstractmethod
+    def end(self, start: int = MAGIC_SIZE) -> LogEnd:
+        """Return its end; it need not be walked where that is known."""
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes."""
+        return self.end().offset
+
+    @abstractmethod
+    def pieces(self, begin: int, advance: Advance) -> Iterator[memoryview]:
+        """Yield its bytes from *begin* on, in pieces, none of them empty.
+
+        They are verified while they pass by: what was taken is to be relied on once the last one
+        was.  *advance* is told of all bytes that are read, which may be some more.
+        """
+
+    @abstractmethod
+    def blocks(self) -> Iterator[Block]:
+        """Yield what the log must be, block by block from its begin, as far as digests tell.
+
+        They may go on behind its end, where that is a cut.
+        """
+
+    @abstractmethod
+    def digest_of(self, data: bytes) -> bytes:
+        """Return the digest of *data*, to be compared with that of a Block."""
+
+    @abstractmethod
+    def end_within(self, log: Log, size: int) -> LogEnd | None:
+        """Return its end if that lies in its first *size* bytes, which are those of *log* too.
+
+        None if it ends later.  Then nothing need be read of what is stored.
+        """
+
+    @abstractmethod
+    def saved_index(self) -> Path | None:
+        """Return an index of it, or of what it begins with, None if none was stored."""
+
+    def copy_to(self, target: Path, files: Files, advance: Advance) -> None:
+        """Write all of it to *target*, which only the owner may read."""
+        with files.writing(target, PRIVATE) as writer:
+            for piece in self.pieces(0, advance):
+                writer.write(piece)

@@ -1,0 +1,158 @@
+"""One source put beside what is live of it, and what makes that live.
+
+How what is live gives way is found out before anything is written, since it says where.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from collective.recipe.backup.errors import explained
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.filestorage.names import index_of
+from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.model import (
+    BLOBSTORAGE,
+    DIRECTORY,
+    FILESTORAGE,
+    RestorePoint,
+    Source,
+)
+from collective.recipe.backup.moves import Move, staged_path
+from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.restoring.staging import Staged, Targets, stage
+from collective.recipe.backup.rights import Rights, rights_of, umask
+from collective.recipe.backup.states import State
+from collective.recipe.backup.ways import Way, way_of
+
+logger = logging.getLogger("backup")
+
+_PRIVATE = 0o600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where one source is put, and how what is live there gives way."""
+
+    filestorage: Path  # where it is live, whether it is restored or not
+    ways: tuple[Way | None, Way | None]  # of filestorage and blobstorage; None: not restored
+
+    @property
+    def _all(self) -> list[Way]:
+        log, blobs = self.ways
+        index = Way(live=index_of(self.filestorage)) if log else None
+        return [way for way in (log, index, blobs) if way is not None]
+
+    def stage(self, state: State, files: Files, progress: Progress) -> Staged:
+        """Write *state* beside what is live, verified and durable.
+
+        Raises IntegrityError, NoRestorePoint and BackupError.
+        """
+        parent, point = self.filestorage.parent, state.point
+        with explained("cannot restore beside what is there", parent):
+            # the journal lies beside the filestorage, whatever is restored
+            _make_like(parent, point.rights.get(DIRECTORY), files)
+            for directory in dict.fromkeys([parent, *(way.live.parent for way in self._all)]):
+                files.make_directories(directory)
+                files.sweep(directory)
+            for way in self._all:
+                way.make_ready(files)
+            staged = stage(state, self._targets(), files=files, progress=progress)
+            for way in self._all:
+                way.sync(files)
+        if staged.blobs is not None and staged.blobs.copied.unverified:
+            has_digests = state.blobs is not None and state.blobs.has_digests
+            logger.log(
+                logging.WARNING if has_digests else logging.INFO,
+                "%d files of the blobs were restored as they lie in the backup: there is no "
+                "digest to compare them with%s",
+                staged.blobs.copied.unverified,
+                "" if has_digests else ", for an older release made it",
+            )
+        return staged
+
+    def _targets(self) -> Targets:
+        log, blobs = self.ways
+        return Targets(
+            filestorage=log.staged if log else None,
+            index=staged_path(index_of(self.filestorage)),
+            blobstorage=blobs.staged if blobs else None,
+            live_filestorage=buildable(self.filestorage),
+            live_blobstorage=blobs.live if blobs and blobs.live.is_dir() else None,
+        )
+
+    def moves(self, staged: Staged, point: RestorePoint, files: Files) -> list[Move]:
+        """Return what makes live what is *staged* of *point*, with the permissions set for it."""
+        with explained("cannot set the permissions of what is restored", self.filestorage.parent):
+            return list(self._moves(staged, point, files))
+
+    def _moves(self, staged: Staged, point: RestorePoint, files: Files) -> Iterator[Move]:
+        log, blobs = self.ways
+        if blobs is not None:
+            rights = point.rights.get(BLOBSTORAGE)
+            if rights is not None and not os.path.lexists(blobs.live):
+                files.make_directory_like(blobs.staged, rights.as_status())
+            difference = staged.blobs is not None and staged.blobs.difference
+            yield blobs.move(difference=difference, filestorage=self.filestorage)
+        if log is not None and staged.log is not None:
+            keep = staged.log.keep
+            if keep is None and log.in_place:
+                keep = 0  # all of it is written over
+            companion = index_of(self.filestorage) if staged.log.index else None
+            # the user that the site runs as is to open it, and nobody else who could not before
+            for path in (self.filestorage if keep is None else None, companion):
+                if path is not None and (made := staged_path(path)).is_file():
+                    files.make_like(made, self._like(point, made, staged.log.mode))
+            yield Move(live=self.filestorage, companion=companion, keep=keep)
+
+    def _like(self, point: RestorePoint, made: Path, mode: int) -> os.stat_result:
+        """Return what a staged file is to be like: the live filestorage, or what that was.
+
+        *mode* is that of what it was stored in.
+        """
+        if self.filestorage.is_file():
+            return self.filestorage.stat()
+        rights = point.rights.get(FILESTORAGE)
+        if rights is None:
+            # what older releases made tells no more; its owner may always write it
+            rights = replace(rights_of(made), mode=mode & 0o666 & ~umask() | _PRIVATE)
+        return rights.as_status()
+
+    def discard(self, files: Files) -> None:
+        """Remove what was staged, as far as that can be done."""
+        for way in self._all:
+            # an error under way is worth more than ours, and the next restore tries again
+            with suppress(OSError):
+                way.discard(files)
+
+
+def place_for(target: Source, files: Files, *, filestorage: bool, blobstorage: bool) -> Place:
+    """Find out how what is live of *target* gives way.  Raises BackupError if it cannot."""
+    live, blobs = target.filestorage, target.blobstorage
+    with explained("cannot find out how to replace what is there", live.parent):
+        return Place(
+            filestorage=live,
+            ways=(
+                way_of(live, files) if filestorage else None,
+                way_of(blobs, files) if blobstorage and blobs else None,
+            ),
+        )
+
+
+def buildable(filestorage: Path) -> Path | None:
+    """Return *filestorage* if it may be written on in place: a file with no other name."""
+    if filestorage.is_file() and filestorage.stat().st_nlink == 1:
+        return filestorage
+    return None
+
+
+def _make_like(directory: Path, rights: Rights | None, files: Files) -> None:
+    """Make the directory of a filestorage that is gone what it was; one that is there stays."""
+    if rights is not None and not os.path.lexists(directory):
+        files.make_directories(directory.parent)
+        files.make_directory_like(directory, rights.as_status())

@@ -1,0 +1,77 @@
+"""A state: one moment of one source, opened to be read.
+
+It is what every kind of destination gives, and all that a restore, a rehearsal or a look into a
+backup need know of one.  It writes nothing to where it is kept, and knows nothing of what is
+live but what it is handed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cached_property
+from types import TracebackType
+
+from collective.recipe.backup.blobs.storedblobs import StoredBlobs
+from collective.recipe.backup.filestorage.storedlog import StoredLog
+from collective.recipe.backup.model import RestorePoint
+from collective.recipe.backup.restorepoints import Choice
+from collective.recipe.backup.times import Tid
+
+
+class State:
+    """What *choice* has, to be read until the ``with`` block ends.
+
+    Its log and its blobs may be read by one thread each.
+    """
+
+    def __init__(
+        self,
+        choice: Choice,
+        *,
+        log: Callable[[], StoredLog | None],
+        blobs: Callable[[], StoredBlobs | None],
+        held: ExitStack | None = None,
+    ) -> None:
+        """Ask *log* and *blobs* for both once they are needed; *held* is left at the end."""
+        self.choice = choice
+        self._log = log
+        self._blobs = blobs
+        self._held = held or ExitStack()
+
+    def __enter__(self) -> State:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._held.close()
+
+    @cached_property
+    def log(self) -> StoredLog | None:
+        """Its filestorage; None if only blobs are backed up.
+
+        Raises IntegrityError, NoRestorePoint or BackupError if it is not there as a whole.
+        """
+        return self._log()
+
+    @cached_property
+    def blobs(self) -> StoredBlobs | None:
+        """Its blobs; None if none are backed up, or were not then.
+
+        Raises IntegrityError or BackupError if they are not there.
+        """
+        return self._blobs()
+
+    @property
+    def point(self) -> RestorePoint:
+        """The restore point that it is of."""
+        return self.choice.point
+
+    @property
+    def tid(self) -> Tid | None:
+        """Its last transaction; None if its log alone tells, or there is none."""
+        return self.choice.until or self.point.tid
