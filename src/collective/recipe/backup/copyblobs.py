@@ -26,7 +26,7 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from collective.recipe.backup import locking, swap, times
+from collective.recipe.backup import locking, times
 from collective.recipe.backup.blobs import holdings
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.copying import Transfer
@@ -47,12 +47,13 @@ from collective.recipe.backup.destinations.blobstyles.trees import EachBackup, N
 from collective.recipe.backup.destinations.points import what_differs, what_is_lacking
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.journal import check_names
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repozo.ledger import is_data_file
+from collective.recipe.backup.restoring import swap
 from collective.recipe.backup.restoring.blobs import BlobStaging
+from collective.recipe.backup.restoring.journal import check_names
+from collective.recipe.backup.restoring.ways import way_of
 from collective.recipe.backup.times import LAST_TID
-from collective.recipe.backup.ways import way_of
 
 logger = logging.getLogger("backup")
 

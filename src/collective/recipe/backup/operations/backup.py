@@ -23,7 +23,6 @@ from collective.recipe.backup.blobs.marker import refuse_cache
 from collective.recipe.backup.destinations import Destination, Outcome, damage
 from collective.recipe.backup.errors import BrokenOff, IntegrityError, printable
 from collective.recipe.backup.history import INCOMPLETE
-from collective.recipe.backup.journal import journal_path, read
 from collective.recipe.backup.model import MAIN, Problem
 from collective.recipe.backup.operations import missingdisk
 from collective.recipe.backup.operations.clockdoubts import clock_of, warn_of
@@ -32,6 +31,7 @@ from collective.recipe.backup.operations.hooks import hooks_around, let_in, put_
 from collective.recipe.backup.operations.passing import in_passing
 from collective.recipe.backup.operations.prune import prune_one, sweep
 from collective.recipe.backup.operations.run import Run, one_run
+from collective.recipe.backup.restoring.journal import journal_path, read
 from collective.recipe.backup.times import monotonic
 
 logger = logging.getLogger("backup")

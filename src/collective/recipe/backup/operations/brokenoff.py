@@ -15,11 +15,11 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from collective.recipe.backup import swap
-from collective.recipe.backup.journal import Chosen
 from collective.recipe.backup.operations.announcing import live_of
 from collective.recipe.backup.operations.orders import Job, Order
 from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.restoring import swap
+from collective.recipe.backup.restoring.journal import Chosen
 from collective.recipe.backup.times import show_tid
 
 logger = logging.getLogger("backup")

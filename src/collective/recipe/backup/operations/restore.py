@@ -20,7 +20,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from collective.recipe.backup import giving_up, restored, swap
+from collective.recipe.backup import restored
 from collective.recipe.backup.blobs.marker import refuse_cache
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.room import check_free
@@ -33,7 +33,6 @@ from collective.recipe.backup.errors import (
 )
 from collective.recipe.backup.files import PROBE
 from collective.recipe.backup.history import UNDO
-from collective.recipe.backup.journal import end
 from collective.recipe.backup.model import (
     MAIN,
     Source,
@@ -70,6 +69,8 @@ from collective.recipe.backup.operations.targets import (
     targets_of,
 )
 from collective.recipe.backup.restorepoints import Choice
+from collective.recipe.backup.restoring import giving_up, swap
+from collective.recipe.backup.restoring.journal import end
 from collective.recipe.backup.restoring.placing import Place, buildable, place_for
 from collective.recipe.backup.times import monotonic, stamp
 

@@ -20,7 +20,7 @@ from dataclasses import field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from collective.recipe.backup import history, locking, retention, swap
+from collective.recipe.backup import history, locking, retention
 from collective.recipe.backup.amounts import duration, size
 from collective.recipe.backup.chronology import committed_of, reading_of
 from collective.recipe.backup.destinations.homes import Home
@@ -38,6 +38,7 @@ from collective.recipe.backup.operations import missingdisk
 from collective.recipe.backup.operations.damagememory import FORGOTTEN
 from collective.recipe.backup.operations.made_good import died, goes_on, is_made_good, kind_of
 from collective.recipe.backup.operations.run import Run, history_directory
+from collective.recipe.backup.restoring import swap
 from collective.recipe.backup.times import stamp
 
 DIFFERENT_CLOCKS = timedelta(minutes=5)

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from collective.recipe.backup import held, locking, swap
+from collective.recipe.backup import held, locking
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.filestorage.names import index_of
-from collective.recipe.backup.journal import check_names
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.operations.restore_to import refuse_used
 from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.restoring import swap
+from collective.recipe.backup.restoring.journal import check_names
 
 
 def targets_of(run: Run, to: Path | None) -> list[Source]:

@@ -1,4 +1,14 @@
 """Puts a State where a site looks for it; what is right there already stays.
 
-It knows no destination: a State is all that it reads, and Files all that it writes with.
+It knows no destination: a State is all that it reads, and Files all that it writes with.  A
+restore goes through it from above to below::
+
+    placing     one source: where it goes, what becomes live, with which permissions
+    staging     its filestorage and its blobs, both at once (together)
+    log, blobs  all of each, or only what differs from what is live, verified
+    ways        how what is live gives way: by its name, by its contents, in place
+    swap        all of it becomes live, under a journal; undone, let go, or given up (giving_up)
+    journal     what is to change, and how far that has come; written before the first change
+    moves       one name or directory that changes
+    graft, transplant   live data that is changed in its place
 """

@@ -27,7 +27,7 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.mounts import mounts_in
 from collective.recipe.backup.progress import Advance, Progress
-from collective.recipe.backup.transplant import FILES, Change, Status, write_changes
+from collective.recipe.backup.restoring.transplant import FILES, Change, Status, write_changes
 
 FEW = 4
 """One file in so many may differ."""

@@ -1,6 +1,7 @@
 """One source put beside what is live of it, and what makes that live.
 
-How what is live gives way is found out before anything is written, since it says where.
+How what is live gives way is found out before anything is written, since it says where.  What
+writes it is imported only then: much else asks only about the last restore.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
@@ -23,12 +25,14 @@ from collective.recipe.backup.model import (
     RestorePoint,
     Source,
 )
-from collective.recipe.backup.moves import Move, staged_path
 from collective.recipe.backup.progress import Progress
-from collective.recipe.backup.restoring.staging import Staged, Targets, stage
+from collective.recipe.backup.restoring.moves import Move, staged_path
+from collective.recipe.backup.restoring.ways import Way, way_of
 from collective.recipe.backup.rights import Rights, rights_of, umask
-from collective.recipe.backup.states import State
-from collective.recipe.backup.ways import Way, way_of
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.restoring.staging import Staged, Targets
+    from collective.recipe.backup.states import State
 
 logger = logging.getLogger("backup")
 
@@ -53,6 +57,8 @@ class Place:
 
         Raises IntegrityError, NoRestorePoint and BackupError.
         """
+        from collective.recipe.backup.restoring.staging import stage
+
         parent, point = self.filestorage.parent, state.point
         with explained("cannot restore beside what is there", parent):
             # the journal lies beside the filestorage, whatever is restored
@@ -77,6 +83,8 @@ class Place:
         return staged
 
     def _targets(self) -> Targets:
+        from collective.recipe.backup.restoring.staging import Targets
+
         log, blobs = self.ways
         return Targets(
             filestorage=log.staged if log else None,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from collective.recipe.backup import giving_up, history, journal, pinging, swap, transplant
+from collective.recipe.backup import history, pinging
 from collective.recipe.backup.blobs.archives.names import Archive, planned
 from collective.recipe.backup.blobs.archives.reading import mark_of, members
 from collective.recipe.backup.blobs.archives.seal import seal, size_of_seal
@@ -49,6 +49,7 @@ from collective.recipe.backup.repozo.ledger import Chain, Part
 from collective.recipe.backup.repozo.members import find_members
 from collective.recipe.backup.repozo.reading import pieces
 from collective.recipe.backup.repozo.seekablepart import SeekablePart
+from collective.recipe.backup.restoring import giving_up, journal, swap, transplant
 from collective.recipe.backup.seekablegzip import SeekableGzip
 from collective.recipe.backup.sitebackup import collective, zconfig
 from collective.recipe.backup.sitebackup.databases import read_configuration

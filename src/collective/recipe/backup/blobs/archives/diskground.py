@@ -169,7 +169,7 @@ class DiskGround(Ground):
             os.close(descriptor)
         return True
 
-    def link(self, source: str, path: str) -> None:
+    def add_hard_link(self, source: str, path: str) -> None:
         """Link or copy the file *source* to *path*; see Ground."""
         self._link(self._root / source, path)
 
@@ -180,7 +180,7 @@ class DiskGround(Ground):
             self._size += self._files.copy(source, self._root / path, sync=False)
             self._written += 1
 
-    def symlink(self, member: Member, path: str) -> None:
+    def add_symbolic_link(self, member: Member, path: str) -> None:
         """Make the symbolic link *member* at *path*."""
         self._files.symlink(member.link, self._root / path)
         self._written += 1
@@ -194,7 +194,7 @@ class DiskGround(Ground):
         self._files.clear(self._root / path)
         self._changed()
 
-    def rename(self, source: str, path: str) -> None:
+    def move(self, source: str, path: str) -> None:
         """Rename the directory *source* to *path*."""
         self._files.rename(self._root / source, self._root / path)
         self._changed()

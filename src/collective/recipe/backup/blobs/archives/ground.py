@@ -65,11 +65,11 @@ class Ground(ABC):
         """Put the file *member* to *path*, which is free."""
 
     @abstractmethod
-    def link(self, source: str, path: str) -> None:
+    def add_hard_link(self, source: str, path: str) -> None:
         """Put the file that lies at *source* to *path* as well, which is free."""
 
     @abstractmethod
-    def symlink(self, member: Member, path: str) -> None:
+    def add_symbolic_link(self, member: Member, path: str) -> None:
         """Put the symbolic link *member* to *path*, which is free."""
 
     @abstractmethod
@@ -81,7 +81,7 @@ class Ground(ABC):
         """Remove what lies at *path*, with all that is in it."""
 
     @abstractmethod
-    def rename(self, source: str, path: str) -> None:
+    def move(self, source: str, path: str) -> None:
         """Rename the directory *source* to *path*, which is free."""
 
     # one directory can be out of the tree, until both halves of a swap are done

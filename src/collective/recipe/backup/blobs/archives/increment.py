@@ -54,7 +54,7 @@ class Increment:
             return
         if path.startswith(f"{source}/"):
             raise Refused(f"{shown(path)} was renamed into itself")
-        self._ground.rename(source, path)
+        self._ground.move(source, path)
         self.moved = True
 
     def _take_back(self, path: str) -> None:

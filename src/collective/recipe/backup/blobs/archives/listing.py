@@ -54,7 +54,7 @@ class Contents:
         for entry in ground.entries():
             yield _listed(ground, entry)
 
-    def open(self, blob: BlobId) -> BinaryIO:
+    def stream(self, blob: BlobId) -> BinaryIO:
         """Return *blob*; see StoredBlobs.
 
         To find it the headers of all archives are read, of those that are not compressed no
@@ -149,12 +149,12 @@ class _Selection:
             return
         target.enter(os.path.dirname(first))
         if member.what is What.SYMBOLIC_LINK:
-            target.symlink(member, first)
+            target.add_symbolic_link(member, first)
         else:
             target.write(first, member, is_blob=False)
         for path in others:
             target.enter(os.path.dirname(path))
-            target.link(first, path)
+            target.add_hard_link(first, path)
 
     def finish(self, target: DiskGround) -> None:
         """Make the directories that no archive has a member for."""

@@ -208,13 +208,13 @@ class MemoryGround(Ground):
     def _origin(self) -> Origin:
         return Origin(self._archive, self._member)
 
-    def link(self, source: str, path: str) -> None:
+    def add_hard_link(self, source: str, path: str) -> None:
         """Take note that *path* is the file *source* as well."""
         node = self._node(source)
         if node is not None:
             self._put(path, node)
 
-    def symlink(self, member: Member, path: str) -> None:
+    def add_symbolic_link(self, member: Member, path: str) -> None:
         """Take note of the symbolic link *member*."""
         self._put(path, Link(member.link, member.status.st_mtime_ns, self._origin))
 
@@ -228,7 +228,7 @@ class MemoryGround(Ground):
         if path == MARKER:
             self._marker = b""
 
-    def rename(self, source: str, path: str) -> None:
+    def move(self, source: str, path: str) -> None:
         """Rename the directory *source* to *path*."""
         self._put(path, self._take(source))
 

@@ -70,7 +70,7 @@ class ArchivedBlobs:
 
     def open(self, blob: BlobId) -> BinaryIO:
         """Return *blob*, which is looked for in all of the chain; see StoredBlobs."""
-        return self._contents.open(blob)
+        return self._contents.stream(blob)
 
     def copy_into(
         self,

@@ -120,10 +120,10 @@ class Unpacking:
             if not self._ground.has_file(member.link):
                 what = f"{shown(path)} is a link to {shown(member.link)}, which is no file here"
                 raise Refused(what)
-            self._ground.link(member.link, path)
+            self._ground.add_hard_link(member.link, path)
         elif member.what is What.SYMBOLIC_LINK:
             _check_link(path, member.link)
-            self._ground.symlink(member, path)
+            self._ground.add_symbolic_link(member, path)
             self._links = True
         else:
             self._ground.write(path, member, is_blob=is_blob)

@@ -6,15 +6,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from collective.recipe.backup import held, swap
+from collective.recipe.backup import held
 from collective.recipe.backup.errors import explained
-from collective.recipe.backup.journal import read
 from collective.recipe.backup.model import Source
 from collective.recipe.backup.operations.caches import existing_caches
 from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
 from collective.recipe.backup.operations.doctor.writers import LOCK_SUFFIX
 from collective.recipe.backup.operations.run import Run
-from collective.recipe.backup.ways import check_can_make, way_of
+from collective.recipe.backup.restoring import swap
+from collective.recipe.backup.restoring.journal import read
+from collective.recipe.backup.restoring.ways import check_can_make, way_of
 
 
 def left_over(run: Run, source: Source) -> Iterator[DoctorFinding]:

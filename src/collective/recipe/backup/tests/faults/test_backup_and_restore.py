@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup import swap
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import BackupError, BrokenOff, NoRestorePoint
-from collective.recipe.backup.journal import DONE, read
 from collective.recipe.backup.operations.restore import undo
+from collective.recipe.backup.restoring import swap
+from collective.recipe.backup.restoring.journal import DONE, read
 from collective.recipe.backup.tests.blobtrees import content
 from collective.recipe.backup.tests.faults.harness import Fault, FaultyFiles, survive_every_fault
 from collective.recipe.backup.tests.runs import NOON, Operated, copied

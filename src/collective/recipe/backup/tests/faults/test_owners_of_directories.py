@@ -20,12 +20,13 @@ from typing import Any
 
 import pytest
 
-from collective.recipe.backup import history, journal
+from collective.recipe.backup import history
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files, StrPath
-from collective.recipe.backup.moves import staged_path
 from collective.recipe.backup.operations.prune import prune
 from collective.recipe.backup.operations.restore import let_go, undo
+from collective.recipe.backup.restoring import journal
+from collective.recipe.backup.restoring.moves import staged_path
 from collective.recipe.backup.tests.faults.harness import WAITING, Hasty
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site

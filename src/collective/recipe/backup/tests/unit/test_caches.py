@@ -11,7 +11,6 @@ import pytest
 from ZEO.cache import ClientCache
 from ZEO.Exceptions import ClientDisconnected
 
-from collective.recipe.backup import swap
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.config import STANDARD, dump
 from collective.recipe.backup.config.zope_parts import ZopePart
@@ -19,6 +18,7 @@ from collective.recipe.backup.operations.doctor import examine
 from collective.recipe.backup.operations.doctor.findings import DoctorSeverity
 from collective.recipe.backup.operations.orders import Order
 from collective.recipe.backup.operations.restore import describe, restore, undo
+from collective.recipe.backup.restoring import swap
 from collective.recipe.backup.sitebackup.databases import read_configuration
 from collective.recipe.backup.tests.faults.harness import Dying
 from collective.recipe.backup.tests.runs import NOON, Operated

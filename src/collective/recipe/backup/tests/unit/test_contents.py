@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup import contents, swap
+from collective.recipe.backup import contents
 from collective.recipe.backup.contents import laid_out_in, lay_out, places_of
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.journal import SWAPPING, read
-from collective.recipe.backup.swap import Move
+from collective.recipe.backup.restoring import swap
+from collective.recipe.backup.restoring.journal import SWAPPING, read
+from collective.recipe.backup.restoring.swap import Move
 from collective.recipe.backup.tests.faults.harness import (
     Dying,
     Fault,

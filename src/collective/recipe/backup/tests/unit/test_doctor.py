@@ -22,12 +22,11 @@ from typing import Any
 import pytest
 from ZODB.FileStorage import FileStorage
 
-from collective.recipe.backup import files, locking, swap
+from collective.recipe.backup import files, locking
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.config import STANDARD, dump
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage.log import TransactionLog
-from collective.recipe.backup.journal import FORM, LETTING_GO, REVERTING, SWAPPING
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.operations.doctor import (
     examine,
@@ -37,6 +36,8 @@ from collective.recipe.backup.operations.doctor import (
     writers,
 )
 from collective.recipe.backup.operations.doctor.findings import DoctorFinding, DoctorSeverity
+from collective.recipe.backup.restoring import swap
+from collective.recipe.backup.restoring.journal import FORM, LETTING_GO, REVERTING, SWAPPING
 from collective.recipe.backup.tests.blobtrees import nobody
 from collective.recipe.backup.tests.namespaces import bind, mounted
 from collective.recipe.backup.tests.runs import NOON, Operated

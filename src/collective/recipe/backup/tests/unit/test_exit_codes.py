@@ -9,7 +9,6 @@ from contextlib import ExitStack
 
 import pytest
 
-from collective.recipe.backup import journal
 from collective.recipe.backup.config import STANDARD
 from collective.recipe.backup.errors import (
     DONE,
@@ -23,7 +22,8 @@ from collective.recipe.backup.errors import (
     NoRestorePoint,
     UsageError,
 )
-from collective.recipe.backup.swap import journal_path
+from collective.recipe.backup.restoring import journal
+from collective.recipe.backup.restoring.swap import journal_path
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.tests.smallfiles import rewrite

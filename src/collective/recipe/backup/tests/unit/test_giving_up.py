@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup import giving_up, swap
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.config import STANDARD
 from collective.recipe.backup.errors import NoRestorePoint
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.operations.restore import give_up
-from collective.recipe.backup.swap import Move
+from collective.recipe.backup.restoring import giving_up, swap
+from collective.recipe.backup.restoring.swap import Move
 from collective.recipe.backup.tests.blobtrees import content
 from collective.recipe.backup.tests.faults.harness import (
     Dying,

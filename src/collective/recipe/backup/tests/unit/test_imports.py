@@ -25,7 +25,7 @@ ROOMS = {
     "trees of blobs": "blobs.sets",
     "archives of blobs": "blobs.archives.reading",
     "restoring": "restoring.staging",
-    "putting in place": "swap",
+    "putting in place": "restoring.swap",
     "verifying": "destinations.verification",
     "merging": "repozo.merge",
     "removing": "repozo.prune",

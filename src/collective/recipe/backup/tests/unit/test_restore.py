@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from collective.recipe.backup import history, locking, swap
+from collective.recipe.backup import history, locking
 from collective.recipe.backup.errors import (
     BackupError,
     CommandFailed,
@@ -21,15 +21,6 @@ from collective.recipe.backup.errors import (
 )
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.index import position
-from collective.recipe.backup.journal import (
-    DONE,
-    FORM,
-    LETTING_GO,
-    REVERTING,
-    SWAPPING,
-    UNDOING,
-    write,
-)
 from collective.recipe.backup.operations.announcing import reached
 from collective.recipe.backup.operations.doctor import examine
 from collective.recipe.backup.operations.orders import Order
@@ -42,6 +33,16 @@ from collective.recipe.backup.operations.restore import (
     undo,
 )
 from collective.recipe.backup.operations.status import status
+from collective.recipe.backup.restoring import swap
+from collective.recipe.backup.restoring.journal import (
+    DONE,
+    FORM,
+    LETTING_GO,
+    REVERTING,
+    SWAPPING,
+    UNDOING,
+    write,
+)
 from collective.recipe.backup.tests.blobtrees import content
 from collective.recipe.backup.tests.faults.harness import Dying
 from collective.recipe.backup.tests.runs import NOON, Operated, copied

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup import swap
 from collective.recipe.backup.blobs.layout import walk
 from collective.recipe.backup.copyblobs import backup_blobs, restore_blobs
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.mounts import mounts_in
 from collective.recipe.backup.operations.restore import let_go, undo
+from collective.recipe.backup.restoring import swap
 from collective.recipe.backup.tests.blobtrees import content, nobody
 from collective.recipe.backup.tests.faults.harness import Dying, FaultyFiles
 from collective.recipe.backup.tests.namespaces import bind, mounted, tmpfs, unmount

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup import process, swap
+from collective.recipe.backup import process
 from collective.recipe.backup.blobs import sets
 from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.copied import Copied
@@ -18,12 +18,13 @@ from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.restoring import blobs as restoring
+from collective.recipe.backup.restoring import swap
 from collective.recipe.backup.restoring.blobs import BlobStaging
-from collective.recipe.backup.swap import Move
+from collective.recipe.backup.restoring.swap import Move
+from collective.recipe.backup.restoring.transplant import read_changes
 from collective.recipe.backup.tests.blobtrees import ODD_NAMES, blob_id, content, put, tid, tree
 from collective.recipe.backup.tests.namespaces import bind, mounted
 from collective.recipe.backup.times import LAST_TID, Tid
-from collective.recipe.backup.transplant import read_changes
 
 STAMP = "2026-03-01-12-00-00"
 COUNT = 20

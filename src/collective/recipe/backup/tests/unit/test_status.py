@@ -21,13 +21,13 @@ from collective.recipe.backup.config import dump
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.history import RunRecord
-from collective.recipe.backup.journal import FORM, SWAPPING
 from collective.recipe.backup.metrics import METRICS, PREFIX, render
 from collective.recipe.backup.operations.hooks import hooks_around
 from collective.recipe.backup.operations.measures import samples
 from collective.recipe.backup.operations.status import SiteStatus, StatusSeverity, status
 from collective.recipe.backup.options.kinds import SizeOrPercent
 from collective.recipe.backup.process import birth_of, run_hook
+from collective.recipe.backup.restoring.journal import FORM, SWAPPING
 from collective.recipe.backup.sitebackup import main as sitebackup
 from collective.recipe.backup.tests.counting import increments
 from collective.recipe.backup.tests.many import add_restore_points

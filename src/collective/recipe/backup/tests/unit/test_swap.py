@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup import journal, swap
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.journal import read
-from collective.recipe.backup.swap import Move
+from collective.recipe.backup.restoring import journal, swap
+from collective.recipe.backup.restoring.journal import read
+from collective.recipe.backup.restoring.swap import Move
 from collective.recipe.backup.tests.faults.harness import Dying, FaultyFiles, survive_every_fault
 from collective.recipe.backup.tests.namespaces import mounted, tmpfs
 from collective.recipe.backup.tests.smallfiles import of_later_release, rewrite

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from collective.recipe.backup.destinations import together as together_room
 from collective.recipe.backup.progress import Silent
+from collective.recipe.backup.restoring import together as together_room
 from collective.recipe.backup.restoring.together import Stopped, Together
 
 LONG = 60.0

@@ -9,20 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup import swap
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.journal import SWAPPING, read
-from collective.recipe.backup.swap import Move
-from collective.recipe.backup.tests.faults.harness import (
-    Dying,
-    Fault,
-    FaultyFiles,
-    Hasty,
-    survive_every_fault,
-)
-from collective.recipe.backup.tests.texttrees import fill, texts
-from collective.recipe.backup.transplant import (
+from collective.recipe.backup.restoring import swap
+from collective.recipe.backup.restoring.journal import SWAPPING, read
+from collective.recipe.backup.restoring.swap import Move
+from collective.recipe.backup.restoring.transplant import (
     CHANGES,
     FILES,
     Change,
@@ -32,6 +24,14 @@ from collective.recipe.backup.transplant import (
     transplant,
     write_changes,
 )
+from collective.recipe.backup.tests.faults.harness import (
+    Dying,
+    Fault,
+    FaultyFiles,
+    Hasty,
+    survive_every_fault,
+)
+from collective.recipe.backup.tests.texttrees import fill, texts
 
 OLD = {"kept": "k", "a/both": "old", "a/goes": "goes", "b/c/goes": "too", "b/mine": "k"}
 NEW = {"kept": "k", "a/both": "newer", "b/mine": "k", "n/e/w": "new", "n/x": "new as well"}

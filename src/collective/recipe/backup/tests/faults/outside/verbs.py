@@ -8,11 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from collective.recipe.backup import swap
 from collective.recipe.backup.errors import DONE
 from collective.recipe.backup.operations.backup import merge_now
 from collective.recipe.backup.operations.prune import prune
 from collective.recipe.backup.operations.restore import let_go, undo
+from collective.recipe.backup.restoring import swap
 from collective.recipe.backup.tests.faults.outside.strace import (
     CONVENIENT,
     KILL,

@@ -16,7 +16,7 @@ from collective.recipe.backup.errors import BackupError, explained, from_os_erro
 from collective.recipe.backup.files import Files, nearest
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.mounts import mounts_in
-from collective.recipe.backup.moves import Move, staged_path
+from collective.recipe.backup.restoring.moves import Move, staged_path
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,8 +45,9 @@ from collective.recipe.backup.errors import (
     from_os_error,
 )
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.graft import graft, save_tail
-from collective.recipe.backup.journal import (
+from collective.recipe.backup.mounts import mounts_in
+from collective.recipe.backup.restoring.graft import graft, save_tail
+from collective.recipe.backup.restoring.journal import (
     DONE,
     LETTING_GO,
     REVERTING,
@@ -62,8 +63,7 @@ from collective.recipe.backup.journal import (
     read,
     write,
 )
-from collective.recipe.backup.mounts import mounts_in
-from collective.recipe.backup.moves import (
+from collective.recipe.backup.restoring.moves import (
     REPLACED_SUFFIX,
     STAGED_SUFFIX,
     Move,
@@ -71,7 +71,7 @@ from collective.recipe.backup.moves import (
     replaced_path,
     staged_path,
 )
-from collective.recipe.backup.transplant import CARRIED_OUT, prepare, transplant, try_out
+from collective.recipe.backup.restoring.transplant import CARRIED_OUT, prepare, transplant, try_out
 
 __all__ = [
     "REPLACED_SUFFIX",

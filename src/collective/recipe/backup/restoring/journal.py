@@ -31,8 +31,8 @@ from collective.recipe.backup.errors import (
 )
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
-from collective.recipe.backup.graft import digest_of_ends
-from collective.recipe.backup.moves import Move
+from collective.recipe.backup.restoring.graft import digest_of_ends
+from collective.recipe.backup.restoring.moves import Move
 from collective.recipe.backup.smallfile import (
     Form,
     LaterReleaseError,

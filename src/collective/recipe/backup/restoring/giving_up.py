@@ -19,8 +19,8 @@ from pathlib import Path
 from collective.recipe.backup.contents import LEAVING
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.journal import UNDOING, read
-from collective.recipe.backup.moves import Move, Slot
+from collective.recipe.backup.restoring.journal import UNDOING, read
+from collective.recipe.backup.restoring.moves import Move, Slot
 
 _COMING, _LEFT = "what was to become live", "what was live before"
 
