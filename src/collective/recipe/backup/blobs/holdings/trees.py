@@ -22,7 +22,7 @@ from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import BlobId, Problem
 from collective.recipe.backup.mounts import mounts_in
 from collective.recipe.backup.progress import Progress
-from collective.recipe.backup.times import Tid
+from collective.recipe.backup.times import ZERO_TID, Tid
 
 if TYPE_CHECKING:
     from collective.recipe.backup.blobs.copied import Copied
@@ -107,12 +107,14 @@ class Tree:
     ) -> Iterator[Problem]:
         """Yield what is wrong with it, as far as the transaction *until* needs it.
 
+        ZERO_TID: no restore point needs it, so that nobody looks for blobs in it either.
         *reads* is asked for each file, by the name of the tree and its path there, whether to
         read it; None: none of them.
         """
         from collective.recipe.backup.blobs import setcheck
 
-        yield from self._misread()
+        if until != ZERO_TID:
+            yield from self._misread()
         yield from self.blob_set.verify_stamp()
         if reads is None:
             yield from setcheck.verify_names(self.blob_set, until=until)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,14 +17,16 @@ from collective.recipe.backup import history, locking
 from collective.recipe.backup.blobs.layout import MARKER
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.destinations import Depth
-from collective.recipe.backup.errors import NoRestorePoint
+from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.held import StrPath
 from collective.recipe.backup.model import Problem
 from collective.recipe.backup.operations import sampling
 from collective.recipe.backup.operations.sampling import CIRCLE, Arc
 from collective.recipe.backup.operations.verify import Order, outcome, verify
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.unreadable import unreadable
 
 
 @pytest.fixture
@@ -101,6 +106,31 @@ def test_one_restore_point_is_looked_at_with_all_it_needs_and_nothing_else(
     assert found(operated, when=first.moment)
     assert found(operated, when=second.moment)
     assert found(operated, when=third.moment) == []
+
+
+def test_a_set_whose_marker_could_not_be_read_is_no_problem_once_another_took_its_place(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next backup begins another set; the first stays until keep lets it go."""
+    operated = Operated(site)
+    site.commit({"a": 1}, {"b": b"blob"})
+    copy = Files.copy
+
+    def failing(files: Files, source: StrPath, *where: Any, **how: Any) -> int:
+        if os.path.basename(source) == MARKER:
+            error = OSError(errno.EIO, os.strerror(errno.EIO), os.fspath(source))
+            raise unreadable(error, source)
+        return copy(files, source, *where, **how)
+
+    with monkeypatch.context() as disk, pytest.raises(IntegrityError, match="could not be copied"):
+        disk.setattr(Files, "copy", failing)
+        operated.backup()
+    problems = list(operated.destination().verify(Depth.NAMES))
+    assert any(Path(problem.where).name == MARKER for problem in problems)
+
+    operated.backup()
+
+    assert list(operated.destination().verify(Depth.RECORDS)) == []
 
 
 def test_nothing_to_verify_is_no_success(site: Site) -> None:
