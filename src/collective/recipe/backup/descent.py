@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from collective.recipe.backup import held
+from collective.recipe.backup.errors import naming
 
 _MANY_ENTRIES = 1000
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -37,7 +38,8 @@ class Descent:
         """Return names of directories and of others, not more than memory should hold."""
         directories: list[str] = []
         others: list[str] = []
-        with os.scandir(self.descriptor) as entries:
+        # of a descriptor an error names no path
+        with naming(self.path), os.scandir(self.descriptor) as entries:
             for entry in islice(entries, _MANY_ENTRIES):
                 (directories if entry.is_dir(follow_symlinks=False) else others).append(entry.name)
         return directories, others

@@ -880,7 +880,7 @@ def _opened(at: held.HeldName, *, new: bool) -> Iterator[int]:
     """Yield a descriptor of a directory; one that is *new* must be empty."""
     descriptor = at.open_directory()
     try:
-        if new and os.geteuid() == 0 and os.listdir(descriptor):
+        if new and os.geteuid() == 0 and _holds_something(at, descriptor):
             raise _exchanged(at.path)
         yield descriptor
     finally:
@@ -896,7 +896,14 @@ def _is_like(made: os.stat_result, original: os.stat_result) -> bool:
 
 def _is_perhaps_of_root(at: held.HeldName, descriptor: int, found: os.stat_result) -> bool:
     """Tell whether a directory that was there has something of root, for another user to move."""
-    return not found.st_uid and at.directory_status().st_uid != 0 and bool(os.listdir(descriptor))
+    if found.st_uid or not at.directory_status().st_uid:
+        return False
+    return _holds_something(at, descriptor)
+
+
+def _holds_something(at: held.HeldName, descriptor: int) -> bool:
+    with naming(at.path):
+        return bool(os.listdir(descriptor))
 
 
 def _exchanged(path: StrPath) -> ExchangedError:

@@ -433,6 +433,18 @@ class TestDescent:
                 descent.up()
         assert caught.value.filename == str(tmp_path / "tree" / "sub")
 
+    def test_a_directory_that_cannot_be_read_is_named(self, tmp_path, monkeypatch):
+        def failing(_directory):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), 7)
+
+        (tmp_path / "tree" / "sub").mkdir(parents=True)
+        with Descent(tmp_path / "tree") as descent:
+            descent.down("sub")
+            monkeypatch.setattr(os, "scandir", failing)
+            with pytest.raises(OSError, match="Input/output error") as caught:
+                descent.some_entries()
+        assert caught.value.filename == str(tmp_path / "tree" / "sub")
+
     def test_a_link_is_no_directory_of_the_tree(self, tmp_path):
         (tmp_path / "tree").mkdir()
         (tmp_path / "elsewhere").mkdir()
