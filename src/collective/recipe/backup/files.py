@@ -31,7 +31,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from collective.recipe.backup import held
+from collective.recipe.backup import held, listings
 from collective.recipe.backup.audience import audience_of
 from collective.recipe.backup.descent import Descent
 from collective.recipe.backup.errors import names_a_path, naming
@@ -714,7 +714,8 @@ class Files:
     ) -> None:
         path = here.path / name
         try:
-            self._change(operation, path, function, name, dir_fd=here.descriptor)
+            with listings.changing:
+                self._change(operation, path, function, name, dir_fd=here.descriptor)
         except OSError as error:
             error.filename = os.fspath(path)
             raise
@@ -787,7 +788,7 @@ class Files:
         Returns what was removed.  A directory that does not exist holds nothing.
         """
         try:
-            found = [entry for entry in os.scandir(directory) if is_partial(entry.name, of=of)]
+            found = [it for it in listings.entries(directory) if is_partial(it.name, of=of)]
         except FileNotFoundError:
             return []
         return [Path(entry) for entry in found if self._swept(entry, alone=alone)]

@@ -25,9 +25,11 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from threading import get_ident
 from typing import NamedTuple
+
+from collective.recipe.backup.listings import changing
 
 StrPath = str | os.PathLike[str]
 
@@ -68,8 +70,11 @@ class HeldName(NamedTuple):
 
     def open(self, flags: int, mode: int = 0o666) -> int:
         """Open what has the name; return a descriptor that no other program inherits."""
+        # whoever makes a file asks first for one that is not there
+        making = changing if flags & os.O_EXCL else nullcontext()
         try:
-            return os.open(self.name, flags | os.O_CLOEXEC, mode, dir_fd=self.directory)
+            with making:
+                return os.open(self.name, flags | os.O_CLOEXEC, mode, dir_fd=self.directory)
         except OSError as error:
             _name(error, self.path)
             raise
@@ -95,7 +100,8 @@ class HeldName(NamedTuple):
     def make_directory(self, mode: int) -> None:
         """Make a directory of that name."""
         try:
-            os.mkdir(self.name, mode, dir_fd=self.directory)
+            with changing:
+                os.mkdir(self.name, mode, dir_fd=self.directory)
         except OSError as error:
             _name(error, self.path)
             raise
@@ -232,7 +238,7 @@ def real(path: StrPath) -> str:
 
 def rename(source: StrPath, target: StrPath) -> None:
     """Rename within a file system."""
-    with place(source) as old, place(target) as new:
+    with place(source) as old, place(target) as new, changing:
         try:
             os.rename(old.name, new.name, src_dir_fd=old.directory, dst_dir_fd=new.directory)
         except OSError as error:
@@ -242,7 +248,7 @@ def rename(source: StrPath, target: StrPath) -> None:
 
 def link(source: StrPath, target: StrPath) -> None:
     """Make another name of a file; of a symbolic link it is one of the link."""
-    with place(source) as old, place(target) as new, _naming(new.path):
+    with place(source) as old, place(target) as new, _naming(new.path), changing:
         os.link(
             old.name,
             new.name,
@@ -254,19 +260,19 @@ def link(source: StrPath, target: StrPath) -> None:
 
 def symlink(text: str, path: StrPath) -> None:
     """Make a symbolic link to *text*."""
-    with place(path) as at, _naming(at.path):
+    with place(path) as at, _naming(at.path), changing:
         os.symlink(text, at.name, dir_fd=at.directory)
 
 
 def unlink(path: StrPath) -> None:
     """Remove a file or a link."""
-    with place(path) as at, _naming(at.path):
+    with place(path) as at, _naming(at.path), changing:
         os.unlink(at.name, dir_fd=at.directory)
 
 
 def rmdir(path: StrPath) -> None:
     """Remove an empty directory."""
-    with place(path) as at, _naming(at.path):
+    with place(path) as at, _naming(at.path), changing:
         os.rmdir(at.name, dir_fd=at.directory)
 
 

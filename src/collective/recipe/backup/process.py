@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from collective.recipe.backup.errors import CommandFailed
+from collective.recipe.backup.listings import changing
 from collective.recipe.backup.rights import umask
 
 if TYPE_CHECKING:
@@ -51,13 +52,14 @@ def run(
 
     shown = shlex.join(os.fspath(argument) for argument in arguments)
     try:
-        done = subprocess.run(
-            list(arguments),
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr,
-            check=False,
-            umask=umask() | denied,
-        )
+        with changing:
+            done = subprocess.run(
+                list(arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr,
+                check=False,
+                umask=umask() | denied,
+            )
     except OSError as error:
         raise CommandFailed(
             f"{what}: cannot start {os.fspath(arguments[0])!r} ({error.strerror})",
@@ -106,13 +108,16 @@ def run_hook(name: str, command: str, environment: Mapping[str, str]) -> Ended:
     import threading
 
     # the one shell: the text is the user's own, and is meant for one
-    with subprocess.Popen(
-        ["/bin/sh", "-e", "-c", command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, **environment},
-    ) as started:
+    with (
+        changing,
+        subprocess.Popen(
+            ["/bin/sh", "-e", "-c", command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+        ) as started,
+    ):
         assert started.stdout is not None  # noqa: S101  for the type checker
         tail = bytearray()
         # a copy, for a program that is left running may go on after we have closed ours

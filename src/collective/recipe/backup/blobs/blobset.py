@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from collective.recipe.backup import listings
 from collective.recipe.backup.blobs.checksums import Checksums
 from collective.recipe.backup.blobs.marker import layout_of
 from collective.recipe.backup.errors import IntegrityError
@@ -140,7 +141,7 @@ def find_sets(directory: Path, name: str) -> list[BlobSet]:
     A directory that is not there holds none.  Partial ones are never among them.
     """
     try:
-        names = os.listdir(directory)
+        names = [entry.name for entry in listings.entries(directory)]
     except FileNotFoundError:
         return []
     prefix = f"{name}."

@@ -25,6 +25,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
+from collective.recipe.backup import listings
 from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.rotation import moving
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
@@ -105,7 +106,7 @@ def _numbers(directory: Path, name: str) -> list[int]:
     """Return the numbers that are in use, the highest first."""
     prefix = f"{name}."
     try:
-        names = os.listdir(directory)
+        names = [entry.name for entry in listings.entries(directory)]
     except FileNotFoundError:
         return []
     rest = (each[len(prefix) :] for each in names if each.startswith(prefix))

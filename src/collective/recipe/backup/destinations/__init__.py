@@ -12,6 +12,7 @@ Every destination promises:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
@@ -60,6 +61,12 @@ class Destination(Protocol):
     source: Source
     home: Home
     """Where they lie, what is remembered of them, and how writers are kept apart."""
+
+    def opened(self) -> AbstractContextManager[None]:
+        """Return what is entered for as long as a run works with it.
+
+        Within, the others may keep what they have read of it until something changes there.
+        """
 
     def prepare(self) -> None:
         """Make what has to be there before the first backup; raise if it cannot be."""

@@ -8,11 +8,13 @@ that has its name, which it gets when it is whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from collective.recipe.backup import listings
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.holdings import Holding, Holdings
 from collective.recipe.backup.blobs.layout import blobs_in
@@ -63,6 +65,10 @@ class BlobsOnly:
         self.home = home
         self._shop = workshop
         self._part = BlobPart(workshop, style)
+
+    def opened(self) -> AbstractContextManager[None]:
+        """Let each directory be read once; see Destination."""
+        return listings.kept()
 
     def prepare(self) -> None:
         """Check the source and make the directory."""

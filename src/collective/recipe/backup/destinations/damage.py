@@ -28,8 +28,10 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
+from collective.recipe.backup import listings
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import RestorePoint
@@ -88,6 +90,10 @@ class Memory:
 
 def read(directory: Path) -> Memory:
     """Return what is remembered in *directory*; all is forgotten if that cannot be read."""
+    return listings.once(directory, read, partial(_read, directory))
+
+
+def _read(directory: Path) -> Memory:
     try:
         table = FORM.load(directory / NAME)
         return Memory(findings={}) if table is None else _decode(table)

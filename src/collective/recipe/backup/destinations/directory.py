@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import cache, partial
@@ -27,6 +27,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collective.recipe.backup import listings
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations import (
     Depth,
@@ -133,6 +134,10 @@ class Directory:
                 named=settings.named,
             )
             self._blobs = BlobPart(workshop, settings.blobs)
+
+    def opened(self) -> AbstractContextManager[None]:
+        """Let each directory be read once; see Destination."""
+        return listings.kept()
 
     def prepare(self) -> None:
         """Check the source and make the directories."""

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from collective.recipe.backup import listings
 from collective.recipe.backup.destinations import manifest
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.model import RestorePoint
@@ -70,8 +71,9 @@ class _Ledgers:
 def _manifests(directory: Path) -> Iterator[str]:
     """Yield the stamps of all manifests."""
     try:
-        with os.scandir(directory) as entries:
-            names = sorted(each.name for each in entries if each.name.endswith(manifest.SUFFIX))
+        names = sorted(
+            each.name for each in listings.entries(directory) if each.name.endswith(manifest.SUFFIX)
+        )
     except FileNotFoundError:
         return
     for name in names:

@@ -37,11 +37,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from blake3 import blake3
 
+from collective.recipe.backup import listings
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
@@ -101,6 +103,10 @@ def read(directory: Path, stamp: str) -> Manifest | None:
 
     Raises IntegrityError if it is damaged, or of a later release.
     """
+    return listings.once(directory, ("manifest", stamp), partial(_read, directory, stamp))
+
+
+def _read(directory: Path, stamp: str) -> Manifest | None:
     path = path_of(directory, stamp)
     with explained("cannot read the restore point", path):
         try:

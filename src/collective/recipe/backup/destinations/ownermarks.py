@@ -31,6 +31,7 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
+from collective.recipe.backup import listings
 from collective.recipe.backup.errors import (
     BackupError,
     ConfigurationError,
@@ -157,8 +158,8 @@ def former_storages(blobs: Path, backups: Path, storage: str) -> Iterator[str]:
 def holds_backups(directory: Path) -> bool:
     """Tell whether there is anything but what a run leaves that made no backup."""
     try:
-        with os.scandir(directory) as entries:
-            return any(not it.name.startswith(".") and it.name not in _OF_NOBODY for it in entries)
+        names = (it.name for it in listings.entries(directory))
+        return any(not name.startswith(".") and name not in _OF_NOBODY for name in names)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:

@@ -74,10 +74,9 @@ def _back_up_locked(run: Run, why_full: str = "", *, accept_changed: bool = Fals
     started = monotonic()
     for doubt in run.config.doubts:
         logger.warning("%s", doubt)
-    _look_for_earlier(run)
-    _refuse_caches(run)
-    with ExitStack() as locks:
-        destinations = run.destinations()
+    with run.opened() as destinations, ExitStack() as locks:
+        _look_for_earlier(run)
+        _refuse_caches(run)
         for destination in destinations:
             destination.prepare()
             locks.enter_context(destination.home.locked(run.holder))
@@ -91,8 +90,8 @@ def _back_up_locked(run: Run, why_full: str = "", *, accept_changed: bool = Fals
         ]
         for destination in destinations:
             prune_one(run, destination)
-    with in_passing("cannot note where the backups lie"):
-        missingdisk.note(run)
+        with in_passing("cannot note where the backups lie"):
+            missingdisk.note(run)
     logger.info("%s", _closing_line(outcomes, monotonic() - started))
     return outcomes
 
@@ -130,8 +129,8 @@ def merge_now(run: Run, *, before: str) -> None:
 
     Raises IntegrityError if one of them is damaged, which is remembered then.
     """
-    with one_run(run), ExitStack() as locks:
-        for destination in run.destinations():
+    with one_run(run), run.opened() as destinations, ExitStack() as locks:
+        for destination in destinations:
             locks.enter_context(destination.home.locked(run.holder))
             destination.claim()
             sweep(destination)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import RestorePoint, Source
@@ -25,17 +26,17 @@ class Listed:
 
 def list_points(run: Run) -> list[Listed]:
     """Return what can be restored, for each source."""
-    missingdisk.warn(run)
-    listed = []
-    for destination in run.destinations():
-        points = destination.restore_points()
-        warn_of_forgotten(run, points)
-        listed.append(
-            Listed(
-                source=destination.source,
-                home=destination.home,
-                points=points,
-                ranges=ranges(points),
-            )
-        )
-    return listed
+    with run.opened() as destinations:
+        missingdisk.warn(run)
+        return [_listed(run, destination) for destination in destinations]
+
+
+def _listed(run: Run, destination: Destination) -> Listed:
+    points = destination.restore_points()
+    warn_of_forgotten(run, points)
+    return Listed(
+        source=destination.source,
+        home=destination.home,
+        points=points,
+        ranges=ranges(points),
+    )

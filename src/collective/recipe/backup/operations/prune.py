@@ -32,11 +32,12 @@ class Pruned:
 
 def plan(run: Run, *, certain: bool = False) -> list[Pruned]:
     """Return what prune would do now.  Changes nothing."""
-    missingdisk.warn(run)
-    return [
-        Pruned(source=each.source, plan=_planned(run, each, certain=certain))
-        for each in run.destinations()
-    ]
+    with run.opened() as destinations:
+        missingdisk.warn(run)
+        return [
+            Pruned(source=each.source, plan=_planned(run, each, certain=certain))
+            for each in destinations
+        ]
 
 
 def prune(run: Run, *, certain: bool = False) -> list[Pruned]:
@@ -44,9 +45,13 @@ def prune(run: Run, *, certain: bool = False) -> list[Pruned]:
 
     *certain*: the user says that the clock is right.
     """
-    with let_in(run), hooks_around(run) as account, ExitStack() as locks:
+    with (
+        let_in(run),
+        hooks_around(run) as account,
+        run.opened() as destinations,
+        ExitStack() as locks,
+    ):
         missingdisk.warn(run)
-        destinations = run.destinations()
         for destination in destinations:
             if destination.home.is_there():
                 locks.enter_context(destination.home.locked(run.holder))

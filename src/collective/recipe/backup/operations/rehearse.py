@@ -94,11 +94,11 @@ def rehearse(run: Run, order: Order, tell: Callable[[Rehearsed], object]) -> lis
     Raises BackupError where it is the rehearsal that cannot be done: no room for it, or
     none of the restore points that were asked for.
     """
-    with hooks_around(run) as account:
-        timed = _Timed(run.progress, order.seconds)
+    timed = _Timed(run.progress, order.seconds)
+    with hooks_around(run) as account, replace(run, progress=timed).opened() as destinations:
         jobs = [
             (destination, choice)
-            for destination in replace(run, progress=timed).destinations()
+            for destination in destinations
             for choice in _choices_of(run, destination, order)
         ]
         rehearsed: list[Rehearsed] = []

@@ -19,7 +19,7 @@ from collective.recipe.backup.model import MAIN, RestorePoint
 from collective.recipe.backup.operations.clockdoubts import witnesses
 from collective.recipe.backup.operations.restore import ELSEWHERE
 from collective.recipe.backup.operations.run import Run, history_directory
-from collective.recipe.backup.operations.status import SiteStatus, status
+from collective.recipe.backup.operations.status import SiteStatus, status_of
 from collective.recipe.backup.report import PageFacts, Tale, Tile, words
 from collective.recipe.backup.report.page import page
 from collective.recipe.backup.restorepoints import ranges
@@ -28,22 +28,23 @@ from collective.recipe.backup.times import stamp
 
 def report(run: Run) -> str:
     """Return the page.  Changes nothing."""
-    found = status(run)
-    records = history.read(history_directory(run))
-    return page(
-        PageFacts(
-            host=os.uname().nodename,
-            site=_site(run.config.sources[-1].filestorage),
-            part=run.config.part,
-            destination=run.destination,
-            now=run.now,
-            tiles=[*_of_storages(found), *_of_proofs(found), *_of_rooms(found)],
-            findings=[(it.severity.name.lower(), it.what) for it in found.findings],
-            tales=[_tale(run, destination) for destination in run.destinations()],
-            records=[it for it in records if it.destination == run.destination],
-            restores=[it for it in records if it.verb == "restore" and _is_of_the_site(it)],
+    with run.opened() as destinations:
+        found = status_of(run, destinations)
+        records = history.read(history_directory(run))
+        return page(
+            PageFacts(
+                host=os.uname().nodename,
+                site=_site(run.config.sources[-1].filestorage),
+                part=run.config.part,
+                destination=run.destination,
+                now=run.now,
+                tiles=[*_of_storages(found), *_of_proofs(found), *_of_rooms(found)],
+                findings=[(it.severity.name.lower(), it.what) for it in found.findings],
+                tales=[_tale(run, destination) for destination in destinations],
+                records=[it for it in records if it.destination == run.destination],
+                restores=[it for it in records if it.verb == "restore" and _is_of_the_site(it)],
+            )
         )
-    )
 
 
 def _site(filestorage: Path) -> Path:

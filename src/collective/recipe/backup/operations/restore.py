@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from collective.recipe.backup import restored
@@ -89,13 +90,19 @@ def restore(run: Run, order: Order) -> bool:
     changed, or the next restore finishes what this one began.
     """
     order = _of_what_there_is(run, order)
-    with one_run(run), ExitStack() as closed, ExitStack() as held:
+    with (
+        one_run(run),
+        run.opened() as destinations,
+        ExitStack() as closed,
+        ExitStack() as held,
+    ):
+        planned = partial(_jobs, run, order, destinations)
         targets = lock_targets(run, order.to, closed)
         journal = journal_of(targets)
         is_left = earlier(run, journal, ()) is not Earlier.NOTHING
         clients = _clients(run, order, targets, changed=is_left)
         _refuse_caches(targets, order)
-        jobs = [] if _come_with_pre_command(run) else _jobs(run, order, targets, held)
+        jobs = [] if _come_with_pre_command(run, destinations) else planned(targets, held)
         what = announced(jobs, order) if jobs else announced_early(targets, order)
         before = earlier(run, journal, chosen_of(jobs, order))
         question = f"{what}{_kept(before, targets, order)}{clients.question}"
@@ -104,7 +111,7 @@ def restore(run: Run, order: Order) -> bool:
         started = monotonic()
         # a post_command may unmount the disk of the backups, so no lock on it is held by then
         with hooks_around(run) as account, held:
-            jobs = jobs or _jobs(run, order, targets, held)
+            jobs = jobs or planned(targets, held)
             account.points = {job.target.name: job.choice.point.stamp for job in jobs}
             account.numbers = {ELSEWHERE: int(order.to is not None)}
             before = earlier(run, journal, chosen_of(jobs, order))
@@ -167,23 +174,28 @@ def describe(run: Run, order: Order) -> str:
     """
     order = _of_what_there_is(run, order)
     targets = targets_of(run, order.to)
-    jobs = _jobs(run, order, targets, None)
+    with run.opened() as destinations:
+        jobs = _jobs(run, order, destinations, targets, None)
     before = earlier(run, journal_of(targets), chosen_of(jobs, order))
     return f"{announced(jobs, order)}{before.value}{_clients(run, order, targets).question}"
 
 
 def stream(run: Run, order: Order, write: Callable[[memoryview], object]) -> None:
     """Give the filestorage of the main storage to *write*; the site is left alone."""
-    destination = run.destinations()[-1]
-    points = destination.restore_points()
-    choice = choice_of(run, order.when, points)
-    logger.info("writing %s", described(choice, order.when))
-    with alternative_named(run, destination, choice, points), destination.open(choice) as state:
+    with ExitStack() as stack:
+        destination = stack.enter_context(run.opened())[-1]
+        points = destination.restore_points()
+        choice = choice_of(run, order.when, points)
+        logger.info("writing %s", described(choice, order.when))
+        stack.enter_context(alternative_named(run, destination, choice, points))
+        state = stack.enter_context(destination.open(choice))
         if state.log is None:
             raise _no_filestorage(destination)
-        with run.progress.phase("restoring the filestorage", choice.point.end) as advance:
-            for piece in state.log.pieces(0, advance):
-                write(piece)
+        advance = stack.enter_context(
+            run.progress.phase("restoring the filestorage", choice.point.end)
+        )
+        for piece in state.log.pieces(0, advance):
+            write(piece)
 
 
 def undo(run: Run, *, keep_caches: bool = False) -> bool:
@@ -295,12 +307,18 @@ def _of_what_there_is(run: Run, order: Order) -> Order:
     return replace(order, filestorage=False)
 
 
-def _jobs(run: Run, order: Order, targets: Sequence[Source], locks: ExitStack | None) -> list[Job]:
+def _jobs(
+    run: Run,
+    order: Order,
+    destinations: Sequence[Destination],
+    targets: Sequence[Source],
+    locks: ExitStack | None,
+) -> list[Job]:
     """Return what to do, all of it checked; the destinations are locked where they can be."""
     if isinstance(order.when, datetime) and order.when > run.now:
         logger.warning("%s is in the future: the newest state is meant", stamp(order.when))
     jobs = []
-    for destination, target in zip(run.destinations(), targets, strict=True):
+    for destination, target in zip(destinations, targets, strict=True):
         if locks is not None and destination.home.may_be_locked():
             locks.enter_context(destination.home.locked(run.holder))
         points = destination.restore_points()
@@ -374,11 +392,11 @@ def _check_room(job: Job) -> None:
         )
 
 
-def _come_with_pre_command(run: Run) -> bool:
+def _come_with_pre_command(run: Run, destinations: Sequence[Destination]) -> bool:
     """Tell whether there are no backups yet, and a pre_command that may mount their disk."""
     if not run.config.options.pre_command:
         return False
-    return not any(destination.restore_points() for destination in run.destinations())
+    return not any(destination.restore_points() for destination in destinations)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import field
 from datetime import datetime
 from pathlib import Path
@@ -61,6 +61,15 @@ class Run:
     def homes(self) -> list[Home]:
         """Where each source of the site is backed up to, in order; nothing is looked at."""
         return _homes(self.config, self.destination)
+
+    @contextmanager
+    def opened(self) -> Iterator[list[Destination]]:
+        """Yield a destination for each source of the site, in order, open until the body ends."""
+        destinations = self.destinations()
+        with ExitStack() as opened:
+            for destination in destinations:
+                opened.enter_context(destination.opened())
+            yield destinations
 
     def destinations(self) -> list[Destination]:
         """Return a destination for each source of the site, in order."""

@@ -23,6 +23,7 @@ from pathlib import Path
 from collective.recipe.backup import history, locking, retention
 from collective.recipe.backup.amounts import duration, size
 from collective.recipe.backup.chronology import committed_of, reading_of
+from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.errors import (
     IntegrityError,
@@ -147,12 +148,18 @@ class SiteStatus:
 
 def status(run: Run) -> SiteStatus:
     """Return the status of the destination of *run*."""
+    with run.opened() as destinations:
+        return status_of(run, destinations)
+
+
+def status_of(run: Run, destinations: Sequence[Destination]) -> SiteStatus:
+    """Return the status of *destinations*, which are those of *run*, opened."""
     records = [
         record
         for record in history.read(history_directory(run))
         if record.destination == run.destination
     ]
-    points = [(it.source, it.restore_points()) for it in run.destinations()]
+    points = [(it.source, it.restore_points()) for it in destinations]
     journal = swap.journal_path(Path(os.path.realpath(run.config.sources[-1].filestorage)))
     replaced, broken = _replaced(journal)
     found = SiteStatus(

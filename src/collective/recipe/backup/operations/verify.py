@@ -57,8 +57,8 @@ def verify(run: Run, order: Order, tell: Tell) -> list[Verified]:
 
     Raises NoRestorePoint if there is nothing to verify.
     """
-    with hooks_around(run) as account:
-        verified = [_one(run, destination, order, tell) for destination in run.destinations()]
+    with hooks_around(run) as account, run.opened() as destinations:
+        verified = [_one(run, destination, order, tell) for destination in destinations]
         account.numbers = {
             "restore_points": sum(each.points for each in verified),
             "problems": sum(each.problems for each in verified),

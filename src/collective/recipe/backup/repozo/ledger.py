@@ -19,11 +19,12 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
+from collective.recipe.backup import listings
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
@@ -191,10 +192,13 @@ def ledger_path(directory: Path, stamp: str) -> Path:
 
 def read_directory(directory: Path) -> Listing:
     """Return what *directory* holds; a directory that does not exist holds nothing."""
+    return listings.once(directory, read_directory, partial(_read_directory, directory))
+
+
+def _read_directory(directory: Path) -> Listing:
     with explained("cannot read the backups", directory):
         try:
-            with os.scandir(directory) as entries:
-                names = sorted(entry.name for entry in entries if _is_file(entry))
+            names = sorted(it.name for it in listings.entries(directory) if _is_file(it))
         except FileNotFoundError:
             return Listing()
         return _listing(directory, names)
@@ -202,7 +206,7 @@ def read_directory(directory: Path) -> Listing:
 
 def again(chain: Chain) -> Chain | None:
     """Return *chain* as its ledger is now, None if it was removed."""
-    chains = read_directory(chain.directory).chains
+    chains = _read_directory(chain.directory).chains
     return next((each for each in chains if each.stamp == chain.stamp), None)
 
 

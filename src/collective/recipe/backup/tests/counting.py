@@ -1,9 +1,14 @@
-"""What something costs, in calls of functions: the same on any machine, however busy it is."""
+"""What something costs, in calls and in looks at a disk: the same on any machine, however busy."""
 
 from __future__ import annotations
 
+import os
 import sys
+from collections import Counter
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 
 def increments(work: Callable[[], object], grow: Callable[[], object]) -> tuple[int, int]:
@@ -33,3 +38,42 @@ def calls(work: Callable[[], object]) -> int:
     finally:
         sys.setprofile(before)
     return counted
+
+
+class Looks:
+    """How often each directory was listed, and each file opened, by *work* in this process."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self.listed: Counter[Path] = Counter()
+        self.opened: Counter[Path] = Counter()
+        _listen()
+        _LOOKING.append(self)
+        try:
+            work()
+        finally:
+            _LOOKING.remove(self)
+
+    def take(self, event: str, path: str | bytes | os.PathLike[str] | int) -> None:
+        """Count one look at *path*, which may be the number of an open file."""
+        if isinstance(path, int):
+            path = os.readlink(f"/proc/self/fd/{path}")
+        counted = self.opened if event == "open" else self.listed
+        counted[Path(os.fsdecode(path))] += 1
+
+
+_LOOKING: list[Looks] = []
+
+
+def _heard(event: str, arguments: tuple[Any, ...]) -> None:
+    if _LOOKING and event in ("os.listdir", "os.scandir", "open"):
+        # what Python opens by a descriptor that it got from an opener is told twice
+        if event == "open" and arguments[1] is not None:
+            return
+        for looks in _LOOKING:
+            looks.take(event, arguments[0])
+
+
+@cache
+def _listen() -> None:
+    """Hear of each look from now on; the interpreter keeps the hook to its end."""
+    sys.addaudithook(_heard)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from collective.recipe.backup import listings
 from collective.recipe.backup.blobs.rotation import moving
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
@@ -73,9 +73,11 @@ def find_archives(directory: Path, storage: str) -> list[Archive]:
     if not directory.exists():
         return []
     start = f"{storage}."
-    with explained("cannot look for archives", directory), os.scandir(directory) as entries:
+    with explained("cannot look for archives", directory):
         names = [
-            entry.name for entry in entries if entry.name.startswith(start) and entry.is_file()
+            entry.name
+            for entry in listings.entries(directory)
+            if entry.name.startswith(start) and entry.is_file()
         ]
     snars = sorted(name for name in names if _snar_stamp(name[len(start) :]))
     found = (_archive(directory, storage, name[len(start) :], snars) for name in names)

@@ -16,9 +16,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from collective.recipe.backup import listings
 from collective.recipe.backup.blobs.holdings.archived import Archived, find_archived, flaws
 from collective.recipe.backup.blobs.holdings.trees import Tree, find_trees
 from collective.recipe.backup.errors import explained
@@ -154,6 +156,10 @@ def find(directory: Path, storage: str) -> Holdings:
 
     A directory that is not there holds none.
     """
+    return listings.once(directory, ("holdings", storage), partial(_find, directory, storage))
+
+
+def _find(directory: Path, storage: str) -> Holdings:
     return Holdings(find_trees(directory, storage), find_archived(directory, storage))
 
 

@@ -7,8 +7,9 @@ probe is written where backups will lie, and where a restore would put data, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.operations.doctor import (
     backups,
     places,
@@ -31,20 +32,26 @@ def examine(run: Run) -> Iterator[DoctorFinding]:
 
 
 def _found(run: Run) -> Iterator[DoctorFinding]:
+    with run.opened() as destinations:
+        yield from _of_all(run, destinations)
+
+
+def _of_all(run: Run, destinations: Sequence[Destination]) -> Iterator[DoctorFinding]:
     yield from users.whose(run)
-    for source in run.config.sources:
-        yield from sites.filestorage(run, source)
-        yield from sites.blobstorage(run, source)
+    for destination in destinations:
+        source = destination.source
+        yield from sites.filestorage(run, destination)
+        yield from sites.blobstorage(destination)
         yield from writers.at_work(source)
         yield from restores.left_over(run, source)
         yield from restores.way_back(run, source)
     yield from restores.caches(run)
     yield from places.directories(run)
-    yield from backups.owners(run)
+    yield from backups.owners(destinations)
     yield from privacy.readers(run)
-    yield from places.room(run)
+    yield from places.room(destinations)
     yield from requirements.programs(run.config.options)
     yield from requirements.places_of_options(run.config.options)
     yield from backups.locks(run)
-    yield from backups.restore_points(run)
+    yield from backups.restore_points(run, destinations)
     yield from backups.not_ours(run)

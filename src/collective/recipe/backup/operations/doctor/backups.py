@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,10 +48,10 @@ def locks(run: Run) -> Iterator[DoctorFinding]:
     yield from report
 
 
-def owners(run: Run) -> Iterator[DoctorFinding]:
+def owners(destinations: Iterable[Destination]) -> Iterator[DoctorFinding]:
     """Ask whether a backup may write there, or is refused since the backups are another site's."""
     report = Report("owner")
-    for destination in run.destinations():
+    for destination in destinations:
         # a site that cannot be read, or is damaged, is told of elsewhere
         with suppress(BackupError, OSError):
             try:
@@ -63,9 +63,9 @@ def owners(run: Run) -> Iterator[DoctorFinding]:
     yield from report
 
 
-def restore_points(run: Run) -> Iterator[DoctorFinding]:
+def restore_points(run: Run, destinations: Iterable[Destination]) -> Iterator[DoctorFinding]:
     """Look at the names and sizes of what is stored, and at its stamps."""
-    for destination in run.destinations():
+    for destination in destinations:
         report = Report("backups")
         home = destination.home
         with report.looking(home.label):

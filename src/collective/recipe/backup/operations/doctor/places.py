@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from collective.recipe.backup import locking
+from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.room import HINT, Need, rooms
 from collective.recipe.backup.errors import BackupError, from_os_error
 from collective.recipe.backup.files import Files, nearest
@@ -82,11 +83,11 @@ def _try_out(report: Report, directory: Path, there: Path, files: Files) -> None
         )
 
 
-def room(run: Run) -> Iterator[DoctorFinding]:
+def room(destinations: Iterable[Destination]) -> Iterator[DoctorFinding]:
     """Compare the room that is left with what a full backup takes."""
     report = Report("room")
     needs: list[Need] = []
-    for destination in run.destinations():
+    for destination in destinations:
         # what cannot be looked at is said elsewhere
         with suppress(BackupError, OSError):
             needs.extend(destination.room_for_full())

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from collective.recipe.backup.amounts import size
 from collective.recipe.backup.blobs.marker import flaw_of, laid_out, refuse_cache
+from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage import index, tail
 from collective.recipe.backup.filestorage.believing import is_believed
@@ -21,7 +22,7 @@ from collective.recipe.backup.filestorage.blobrecords import blobs
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
 from collective.recipe.backup.filestorage.names import index_of
 from collective.recipe.backup.filestorage.records import records_of
-from collective.recipe.backup.model import BlobId, Source
+from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.times import moment_of, stamp
@@ -34,16 +35,17 @@ AHEAD = 300
 """Seconds that clocks may differ."""
 
 
-def filestorage(run: Run, source: Source) -> Iterator[DoctorFinding]:
-    """Look at the filestorage of *source*: its last part, its end and its index."""
+def filestorage(run: Run, destination: Destination) -> Iterator[DoctorFinding]:
+    """Look at the filestorage of its source: its last part, its end and its index."""
     report = Report("filestorage")
+    source = destination.source
     path = source.filestorage
     if source == run.config.sources[-1]:
         for doubt in run.config.doubts:
             what, _colon, hint = doubt.partition(": ")
             report.warning(what, path, hint)
     with report.looking(path), TransactionLog(path) as log:
-        end = log.end(_known_boundary(run, source, log))
+        end = log.end(_known_boundary(destination, log))
         begin, count = _back(log, end.offset)
         for transaction in log.transactions(begin, end.offset):
             # reads the heads of all its records, and refuses what does not fit
@@ -79,9 +81,10 @@ def filestorage(run: Run, source: Source) -> Iterator[DoctorFinding]:
     yield from report
 
 
-def _known_boundary(run: Run, source: Source, log: TransactionLog) -> int:
+def _known_boundary(destination: Destination, log: TransactionLog) -> int:
     """Return an offset where a transaction ends, as near to the end of the log as is known."""
-    known = [index.position(index_of(source.filestorage)), *_ends_of_backups(run, source)]
+    there = index_of(destination.source.filestorage)
+    known = [index.position(there), *_ends_of_backups(destination)]
     for offset in sorted((it for it in known if it and it <= log.size), reverse=True):
         with suppress(IntegrityError):  # the filestorage was packed or restored since
             log.before(offset)
@@ -97,14 +100,9 @@ def _back(log: TransactionLog, end: int) -> tuple[int, int]:
     return begin, count
 
 
-def _ends_of_backups(run: Run, source: Source) -> Iterator[int]:
-    for destination in run.destinations():
-        if destination.source == source:
-            try:
-                points = destination.restore_points()
-            except (BackupError, OSError):
-                return  # said elsewhere
-            yield from (point.end for point in points[-1:])
+def _ends_of_backups(destination: Destination) -> Iterator[int]:
+    with suppress(BackupError, OSError):  # said elsewhere
+        yield from [point.end for point in destination.restore_points()[-1:]]
 
 
 def _look_at_index(report: Report, path: Path, log: TransactionLog, end: int) -> None:
@@ -124,9 +122,10 @@ def _look_at_index(report: Report, path: Path, log: TransactionLog, end: int) ->
         )
 
 
-def blobstorage(run: Run, source: Source) -> Iterator[DoctorFinding]:
-    """Look whether the blobs of the last transactions of *source* are there."""
+def blobstorage(destination: Destination) -> Iterator[DoctorFinding]:
+    """Look whether the blobs of the last transactions of its source are there."""
     report = Report("blobstorage")
+    source = destination.source
     root = source.blobstorage
     if root is not None:
         with report.looking(root), TransactionLog(source.filestorage) as log:
@@ -135,7 +134,7 @@ def blobstorage(run: Run, source: Source) -> Iterator[DoctorFinding]:
             flaw, layout = flaw_of(root), laid_out(root)
             if flaw is not None:
                 report.problem(flaw.what, Path(flaw.where), flaw.hint)
-            end = log.end(_known_boundary(run, source, log)).offset
+            end = log.end(_known_boundary(destination, log)).offset
             begin, _count = _back(log, end)
             sample = list(islice(blobs(log, begin, end), SAMPLE))
             missing = [blob for blob in sample if not os.path.isfile(root / layout.path(blob))]
