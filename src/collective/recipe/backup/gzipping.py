@@ -19,7 +19,6 @@ from typing import IO, cast
 
 from isal import igzip, isal_zlib
 
-from collective.recipe.backup.priority import step_back
 from collective.recipe.backup.smallfile import open_regular
 
 LEVELS = range(4)
@@ -82,7 +81,7 @@ class _OtherGzip(Exception):  # noqa: N818  no error, but a case
 
 
 def _of_members(file: IO[bytes]) -> Iterator[bytes]:
-    with ThreadPoolExecutor(_WORKERS, "inflate", initializer=step_back) as pool:
+    with ThreadPoolExecutor(_WORKERS, "inflate") as pool:
         waiting: deque[Future[bytes]] = deque()
         for member in _members(file):
             waiting.append(pool.submit(_member_inflated, member))

@@ -22,7 +22,6 @@ from typing import NamedTuple
 from collective.recipe.backup import process
 from collective.recipe.backup.blobs.checksums import Checksum, Checksums
 from collective.recipe.backup.blobs.layout import named
-from collective.recipe.backup.priority import step_back
 from collective.recipe.backup.times import Tid, pause
 
 AHEAD = 64 << 20
@@ -63,7 +62,6 @@ def reading_ahead(task: Task) -> Iterator[None]:
 def main() -> None:
     """Read ahead what standard input asks for: see process.computing."""
     task: Task = pickle.load(sys.stdin.buffer)  # noqa: S301  our own process wrote it
-    step_back()
     read(task, AHEAD)
 
 

@@ -23,7 +23,6 @@ from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
 from collective.recipe.backup.filestorage.names import index_of
 from collective.recipe.backup.filestorage.storedlog import PRIVATE, Block, StoredLog
 from collective.recipe.backup.frozen import dataclass
-from collective.recipe.backup.priority import step_back
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.smallfile import open_regular
 from collective.recipe.backup.times import Tid
@@ -130,7 +129,7 @@ def intact(live: TransactionLog, log: StoredLog, progress: Progress) -> int:
     fitting = takewhile(lambda block: block.offset + block.size <= size, log.blocks())
     with (
         progress.phase("comparing what is there", size) as advance,
-        ThreadPoolExecutor(_THREADS, "compare", initializer=step_back) as pool,
+        ThreadPoolExecutor(_THREADS, "compare") as pool,
     ):
         for block, equal in _compared(live, log, fitting, pool):
             if not equal:
