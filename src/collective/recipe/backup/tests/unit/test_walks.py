@@ -1,4 +1,4 @@
-"""What docs/design/changing.rst says of rooms is what there is, and its walks go down."""
+"""What docs/design/architecture.rst says of rooms is what there is, and its walks go down."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from collective.recipe.backup.tests import house
 
-PAGE = (house.PROJECT / "docs" / "design" / "changing.rst").read_text(encoding="utf-8")
+PAGE = (house.PROJECT / "docs" / "design" / "architecture.rst").read_text(encoding="utf-8")
 WALKS = re.findall(r"((?:^\d\. ``[\w/]+\.py``: .*\n)+)", PAGE, re.MULTILINE)
 
 
