@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from pathlib import Path
 
 from collective.recipe.backup import locking
 from collective.recipe.backup.amounts import duration
 from collective.recipe.backup.destinations import Depth, Destination, damage
-from collective.recipe.backup.destinations.foreignnames import (
-    among_blobs,
-    among_filestorages,
-    of_storage,
-)
-from collective.recipe.backup.destinations.ownermarks import NAME, former_storages
+from collective.recipe.backup.destinations.foreignnames import ForeignNames, foreign_in
+from collective.recipe.backup.destinations.ownermarks import NAME
 from collective.recipe.backup.errors import BackupError, ConfigurationError, printable
-from collective.recipe.backup.model import Place
 from collective.recipe.backup.operations.damagememory import FORGOTTEN
 from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
 from collective.recipe.backup.operations.run import Run
@@ -79,40 +73,28 @@ def restore_points(run: Run, destinations: Iterable[Destination]) -> Iterator[Do
 def not_ours(run: Run) -> Iterator[DoctorFinding]:
     """Mention what lies among the backups and is never removed, since it is not ours."""
     report = Report("backups")
-    places = run.config.destinations[run.destination]
-    for source, place in zip(run.config.sources, places, strict=True):
-        with report.looking(place.filestorage):
-            _mention(report, place.filestorage, among_filestorages(place.filestorage))
-        if place.blobstorage is not None and source.blobstorage is not None:
-            with report.looking(place.blobstorage):
-                _look_at_blobs(report, place, source.blobstorage.name)
+    for home in run.homes:
+        for filled in home.fills:
+            with report.looking(filled.directory):
+                _mention(report, foreign_in(home, filled))
     yield from report
 
 
-def _look_at_blobs(report: Report, place: Place, storage: str) -> None:
+def _mention(report: Report, found: ForeignNames) -> None:
     """Mention what is not ours, and what is ours from when the blobstorage had another name."""
-    directory = place.blobstorage
-    assert directory is not None  # noqa: S101  whoever calls has looked
-    former = list(former_storages(directory, place.filestorage, storage))
-    for name in former:
-        count = len(of_storage(directory, name))
-        if count:
-            report.warning(
-                f"{count} backups of blobs are from when blob_storage was a directory called "
-                f"{printable(name)}; nothing removes them",
-                directory,
-                "if no restore point of that time is wanted any more, remove what begins with "
-                f"{printable(name)}. there, and {NAME}.{printable(name)}",
-            )
-    _mention(report, directory, among_blobs(directory, (storage, *former)))
-
-
-def _mention(report: Report, directory: Path, names: Iterator[str]) -> None:
-    found = list(names)
-    if found:
-        more = f" and {len(found) - _NAMED} more" if found[_NAMED:] else ""
-        shown = ", ".join(found[:_NAMED])
-        report.ok(f"not ours, so it stays here for ever: {shown}{more}", directory)
+    for name, count in found.former.items():
+        report.warning(
+            f"{count} backups of blobs are from when blob_storage was a directory called "
+            f"{printable(name)}; nothing removes them",
+            found.directory,
+            "if no restore point of that time is wanted any more, remove what begins with "
+            f"{printable(name)}. there, and {NAME}.{printable(name)}",
+        )
+    names = found.names
+    if names:
+        more = f" and {len(names) - _NAMED} more" if names[_NAMED:] else ""
+        shown = ", ".join(names[:_NAMED])
+        report.ok(f"not ours, so it stays here for ever: {shown}{more}", found.directory)
 
 
 def _look(run: Run, destination: Destination, report: Report) -> None:
