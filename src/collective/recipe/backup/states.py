@@ -73,5 +73,5 @@ class State:
 
     @property
     def tid(self) -> Tid | None:
-        """Its last transaction; None if its log alone tells, or there is none."""
+        """No later transaction counts; None if its log alone tells which is the last."""
         return self.choice.until or self.point.tid

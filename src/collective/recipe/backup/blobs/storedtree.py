@@ -131,7 +131,8 @@ class TreeBlobs:
 
 
 def _order(file: StoredFile) -> Order:
-    known = Checksum(file.path, file.size, file.digest) if file.digest else None
+    size = None if file.kind is Kind.LINK else file.size
+    known = Checksum(file.path, size, file.digest) if file.digest else None
     return Order(Entry(file.path, file.kind), known)
 
 
