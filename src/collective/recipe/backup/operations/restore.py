@@ -115,6 +115,7 @@ def restore(run: Run, order: Order) -> bool:
             account.points = {job.target.name: job.choice.point.stamp for job in jobs}
             account.numbers = {ELSEWHERE: int(order.to is not None)}
             before = earlier(run, journal, chosen_of(jobs, order))
+            _sweep(run, targets)
             if not go_on(run, journal, before):
                 _carry_out(run, order, jobs, account)
             clients.settle()  # post_command may start the site

@@ -179,6 +179,8 @@ def test_wherever_a_restore_dies_an_undo_after_the_next_brings_back_the_site_bef
             return  # it came to its end
         operated.restore(moment)
         assert operated.site.contents()["values"]["a"] == (1 if moment else 2)
+        left = [found for name in ("*.partial", "*.restoring") for found in site_of(operated, name)]
+        assert left == []
         undo(operated.run("restore"))
         assert live_bytes(operated) == before
 
@@ -188,6 +190,11 @@ def test_wherever_a_restore_dies_an_undo_after_the_next_brings_back_the_site_bef
         check,
         faults=(Fault.AFTER, Fault.POWER_CUT),
     )
+
+
+def site_of(operated: Operated, name: str) -> list[str]:
+    """Return what lies in the site and is called *name*."""
+    return [str(path) for path in operated.site.directory.rglob(name)]
 
 
 def live_bytes(operated: Operated) -> tuple[bytes, dict]:
