@@ -42,7 +42,7 @@ _STAYS = {errno.EBUSY, errno.EACCES, errno.EPERM}
 
 
 @dataclass(frozen=True)
-class Place:
+class ExchangedDirectory:
     """A directory whose contents are exchanged on one disk.
 
     *fixed* are the directories below it that stay where they are: mount points, each of
@@ -69,7 +69,7 @@ class Place:
         return self.root / REPLACED
 
 
-def places_of(live: Path, below: Sequence[str]) -> list[Place]:
+def places_of(live: Path, below: Sequence[str]) -> list[ExchangedDirectory]:
     """Return the places of the tree *live* with mount points at the paths *below* it."""
     mounts = frozenset(live / path for path in below)
     fixed = {
@@ -78,10 +78,10 @@ def places_of(live: Path, below: Sequence[str]) -> list[Place]:
         for directory in (mount, *mount.parents)
         if directory.is_relative_to(live)
     }
-    return [Place(root, mounts, frozenset(fixed)) for root in (live, *sorted(mounts))]
+    return [ExchangedDirectory(root, mounts, frozenset(fixed)) for root in (live, *sorted(mounts))]
 
 
-def lay_out(places: Sequence[Place], files: Files) -> None:
+def lay_out(places: Sequence[ExchangedDirectory], files: Files) -> None:
     """Make a room for what comes in each place; in the first one links lead to the others."""
     top, *others = places
     for place in places:
@@ -117,7 +117,7 @@ def laid_out_in(target: Path) -> frozenset[str] | None:
     return frozenset(links)
 
 
-def check(place: Place, coming: Path, files: Files) -> None:
+def check(place: ExchangedDirectory, coming: Path, files: Files) -> None:
     """Raise OSError if something has to leave *place* for what is *coming*, and cannot.
 
     Nothing is changed.
@@ -131,7 +131,7 @@ def check(place: Place, coming: Path, files: Files) -> None:
                 raise error
 
 
-def exchange(place: Place, files: Files) -> None:
+def exchange(place: ExchangedDirectory, files: Files) -> None:
     """Let leave what is in *place*, and come what is staged there.
 
     It may have been begun before.  Raises IntegrityError if something was made there since.
@@ -150,7 +150,7 @@ def exchange(place: Place, files: Files) -> None:
     files.clear(gone)
 
 
-def stage_again(place: Place, files: Files) -> None:
+def stage_again(place: ExchangedDirectory, files: Files) -> None:
     """Let come again what has left *place*; it may be nothing."""
     if os.path.lexists(place.staged):
         return
@@ -161,18 +161,18 @@ def stage_again(place: Place, files: Files) -> None:
         files.sync_directory(place.root)
 
 
-def has_replaced(place: Place) -> bool:
+def has_replaced(place: ExchangedDirectory) -> bool:
     """Tell whether something has left *place* and is still there."""
     return _is_directory(place.replaced) and not _is_empty(place.replaced)
 
 
-def clear(place: Place, files: Files) -> None:
+def clear(place: ExchangedDirectory, files: Files) -> None:
     """Remove what is left of an exchange, but for what is staged."""
     for path in (place.leaving, place.replaced):
         files.clear(path)
 
 
-def _leave(source: Path, target: Path, place: Place, files: Files) -> None:
+def _leave(source: Path, target: Path, place: ExchangedDirectory, files: Files) -> None:
     """Move the entries of *source* to *target*."""
     for path, left in _pairs(source, target, place):
         if path in place.fixed:
@@ -184,7 +184,7 @@ def _leave(source: Path, target: Path, place: Place, files: Files) -> None:
         _move_away(path, left, place, files)
 
 
-def _move_away(path: Path, left: Path, place: Place, files: Files) -> None:
+def _move_away(path: Path, left: Path, place: ExchangedDirectory, files: Files) -> None:
     try:
         files.move(path, left)
         return
@@ -201,7 +201,7 @@ def _move_away(path: Path, left: Path, place: Place, files: Files) -> None:
     files.remove_empty(path)
 
 
-def _come(source: Path, target: Path, place: Place, files: Files) -> None:
+def _come(source: Path, target: Path, place: ExchangedDirectory, files: Files) -> None:
     """Move the entries of *source* to *target*."""
     for coming, path in _pairs(source, target, place):
         if path in place.mounts:
@@ -214,12 +214,12 @@ def _come(source: Path, target: Path, place: Place, files: Files) -> None:
             raise _made_since(path)
 
 
-def _may_be_filled(path: Path, place: Place) -> bool:
+def _may_be_filled(path: Path, place: ExchangedDirectory) -> bool:
     """Tell whether *path* is a directory that could not leave, or has nothing in it."""
     return _is_directory(path) and (path in place.fixed or _is_empty(path))
 
 
-def _pairs(source: Path, target: Path, place: Place) -> Iterator[tuple[Path, Path]]:
+def _pairs(source: Path, target: Path, place: ExchangedDirectory) -> Iterator[tuple[Path, Path]]:
     """Yield each entry of *source*, and what it is called in *target*; no room of ours.
 
     A mount point is left out: it is a place of its own.

@@ -37,7 +37,7 @@ from collective.recipe.backup.blobs.rsync import PROGRAM, ByRsync
 from collective.recipe.backup.blobs.snapshots import LinkedFirst
 from collective.recipe.backup.chronology import judge
 from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
-from collective.recipe.backup.destinations.blobstyles import Trust, Workshop
+from collective.recipe.backup.destinations.blobstyles import BlobPlace, Trust
 from collective.recipe.backup.destinations.blobstyles.archived import (
     FullArchives,
     IncrementalArchives,
@@ -179,7 +179,7 @@ class _Call:
 
     def __init__(self, source: AnyPath, destination: AnyPath, style: MakeStyle) -> None:
         self._files = Files()
-        self._shop = Workshop(
+        self._shop = BlobPlace(
             source=_plain(source),
             directory=_plain(destination),
             files=self._files,

@@ -70,7 +70,7 @@ class Done(NamedTuple):
     why: BackupError | None = None
 
 
-class Order(NamedTuple):
+class CopyOrder(NamedTuple):
     """An entry to copy, and what is known of the file that it may be linked to."""
 
     entry: Entry
@@ -114,7 +114,7 @@ class Transfer:
     def _here(self) -> Trail:
         return Trail(self._to)
 
-    def run(self, orders: Iterable[Order]) -> Iterator[Done]:
+    def run(self, orders: Iterable[CopyOrder]) -> Iterator[Done]:
         """Carry out *orders*, which come in the order of the walk; yield what became of each.
 
         *target* is made if it is not there.  A file that vanished at the source, and what
@@ -124,15 +124,15 @@ class Transfer:
         self.files.make_directory_like(self.target, self.source.stat())
         return self._carried_out(orders)
 
-    def _carried_out(self, orders: Iterable[Order]) -> Iterator[Done]:
+    def _carried_out(self, orders: Iterable[CopyOrder]) -> Iterator[Done]:
         with self._there, self._here:
             yield from in_order(self.attempt, self.on_made_ground(orders), self.is_long)
 
-    def attempt(self, order: Order) -> Done:
+    def attempt(self, order: CopyOrder) -> Done:
         """Carry out *order*; leave out what cannot be read or copied, and say why."""
         return attempted(order.entry, lambda: self.carry_out(order))
 
-    def on_made_ground(self, orders: Iterable[Order]) -> Iterator[Order]:
+    def on_made_ground(self, orders: Iterable[CopyOrder]) -> Iterator[CopyOrder]:
         """Make the directory that each order needs, then hand it on."""
         made = ""
         for order in orders:
@@ -162,7 +162,7 @@ class Transfer:
         else:
             self.files.make_directory_like(self._here.place(target), original)
 
-    def is_long(self, order: Order) -> bool:
+    def is_long(self, order: CopyOrder) -> bool:
         """Tell whether it takes long to carry out an order, as far as is known."""
         if order.known is not None:
             return order.size >= LARGE
@@ -172,7 +172,7 @@ class Transfer:
             return False
         return stat.S_ISREG(status.st_mode) and status.st_size >= LARGE
 
-    def carry_out(self, order: Order) -> Done:
+    def carry_out(self, order: CopyOrder) -> Done:
         """Copy or link one entry, unless it is nothing to be copied.
 
         Raises CannotReadError for what cannot be read, and OSError for what cannot be written.

@@ -31,7 +31,7 @@ class Seen(NamedTuple):
     device: int  # number of the file system that it is on; 0 for a directory
 
 
-class BrokenOff(Exception):  # noqa: N818  no error: the work is done without it
+class LookFailed(Exception):  # noqa: N818  no error: the work is done without it
     """The other process has not come to its end."""
 
 
@@ -49,11 +49,11 @@ def look(root: Path) -> Iterator[Seen]:
 def look_ahead(root: Path) -> Generator[Seen, None, None]:
     """Yield it as another process sees it, while that goes on.
 
-    Raises BrokenOff if that process does not come to its end.
+    Raises LookFailed if that process does not come to its end.
     """
     with process.computing(__name__, os.fsencode(root)) as answer:
         if answer is None:
-            raise BrokenOff
+            raise LookFailed
         while batch := _batch(answer):
             for path, kind, size, time, device in batch:
                 yield Seen(path, _KINDS[kind], size, time, device)
@@ -64,9 +64,9 @@ def _batch(answer: IO[bytes]) -> list[tuple[str, str, int, int, int]]:
         found = pickle.load(answer)  # noqa: S301  our own process wrote it
     except (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError) as error:
         # somebody else may have written to its output as well, as a sitecustomize can
-        raise BrokenOff from error
+        raise LookFailed from error
     if not isinstance(found, list):
-        raise BrokenOff
+        raise LookFailed
     return found
 
 

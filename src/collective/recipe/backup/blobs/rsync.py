@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collective.recipe.backup import process
-from collective.recipe.backup.blobs.copying import Done, How, Order, Transfer, attempted, in_order
+from collective.recipe.backup.blobs.copying import (
+    CopyOrder,
+    Done,
+    How,
+    Transfer,
+    attempted,
+    in_order,
+)
 from collective.recipe.backup.blobs.digesting import (
     checksum_of,
     is_legible,
@@ -62,7 +69,7 @@ class ByRsync(Transfer):
     options: tuple[str, ...] = ()
     link_first: bool = False
 
-    def run(self, orders: Iterable[Order]) -> Iterator[Done]:
+    def run(self, orders: Iterable[CopyOrder]) -> Iterator[Done]:
         """Let rsync copy all; then carry out *orders*.  Raises CommandFailed if it fails."""
         self.files.make_directory(self.target)
         status = process.run(
@@ -85,7 +92,7 @@ class ByRsync(Transfer):
         files_only = ["--no-devices", "--no-specials"]
         return [PROGRAM, "-a", *self.options, *files_only, *excludes, *links, *trees]
 
-    def _looked_at_closely(self, order: Order) -> Done:
+    def _looked_at_closely(self, order: CopyOrder) -> Done:
         """Look at one entry; what rsync has copied must be what is at the source."""
         done, path = self.attempt(order), order.entry.path
         if done.how is How.VANISHED:
@@ -98,7 +105,7 @@ class ByRsync(Transfer):
         self.files.remove(self.target / path)
         return attempted(order.entry, lambda: Transfer.carry_out(self, order))
 
-    def attempt(self, order: Order) -> Done:
+    def attempt(self, order: CopyOrder) -> Done:
         """Look at one entry; nothing of what is left out stays."""
         done = super().attempt(order)
         place = self.target / order.entry.path
@@ -109,7 +116,7 @@ class ByRsync(Transfer):
                 self.files.remove_empty(place)
         return done
 
-    def carry_out(self, order: Order) -> Done:
+    def carry_out(self, order: CopyOrder) -> Done:
         """Look at what rsync made of one entry."""
         entry, known = order
         if entry.kind is Kind.DIRECTORY:
@@ -137,7 +144,7 @@ class ByRsync(Transfer):
         if known and checksum_of(self.source, path)[1:] == known[1:]:
             return done
         self.files.remove(self.target / path)
-        return super().carry_out(Order(done.entry, known))
+        return super().carry_out(CopyOrder(done.entry, known))
 
     def _linked(self, path: str) -> bool:
         """Tell whether rsync linked to the earlier copy of a file."""

@@ -20,9 +20,9 @@ from collective.recipe.backup.blobs.blobset import ABOUT_NAME, BlobSet
 from collective.recipe.backup.blobs.checksums import Checksum, side_by_side
 from collective.recipe.backup.blobs.copied import Copied, Left, Tally
 from collective.recipe.backup.blobs.copying import (
+    CopyOrder,
     Done,
     How,
-    Order,
     Transfer,
     attempted,
     changed,
@@ -259,12 +259,12 @@ class Addition:
         ).lacking(blob for blob in blobs if blob not in stored)
 
 
-def _orders(entries: Iterable[Entry], known: Iterable[Checksum]) -> Iterator[Order]:
+def _orders(entries: Iterable[Entry], known: Iterable[Checksum]) -> Iterator[CopyOrder]:
     """Put to each entry what the set before knows of it."""
     things = ((entry.path, entry) for entry in entries)
     for entry, checksum in side_by_side(things, as_far_as_legible(known)):
         if entry:
-            yield Order(entry, checksum)
+            yield CopyOrder(entry, checksum)
 
 
 def as_far_as_legible(known: Iterable[Checksum]) -> Iterator[Checksum]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.checksums import Checksum, side_by_side
 from collective.recipe.backup.blobs.copied import Copied, Tally
-from collective.recipe.backup.blobs.copying import Done, How, Order, Transfer
+from collective.recipe.backup.blobs.copying import CopyOrder, Done, How, Transfer
 from collective.recipe.backup.blobs.digesting import checksum_of, regular, unchanged
 from collective.recipe.backup.blobs.layout import MARKER, Kind, named, walk
 from collective.recipe.backup.blobs.marker import settle
@@ -90,7 +90,7 @@ def _all_files(blob_set: BlobSet, copied: Iterator[Done]) -> Iterator[Done]:
         raise not_a_file(place, "directory") from error
 
 
-def wanted(blob_set: BlobSet, until: Tid, size: int | None) -> Iterator[Order]:
+def wanted(blob_set: BlobSet, until: Tid, size: int | None) -> Iterator[CopyOrder]:
     """Yield what to restore, with what it must be: all but the blobs later than *until*.
 
     If the checksums name *size* bytes of it (None: nobody knows how many there are), they
@@ -108,15 +108,15 @@ def wanted(blob_set: BlobSet, until: Tid, size: int | None) -> Iterator[Order]:
         yield from (order for order in walked(blob_set, until) if order.known is None)
 
 
-def listed(blob_set: BlobSet, until: Tid) -> Iterator[Order]:
+def listed(blob_set: BlobSet, until: Tid) -> Iterator[CopyOrder]:
     """Yield what the checksums of a plain set name, whether it is there or not."""
     for checksum in blob_set.checksums:
         entry = named(checksum.path)
         if entry and not entry.is_later(until):
-            yield Order(entry, checksum)
+            yield CopyOrder(entry, checksum)
 
 
-def walked(blob_set: BlobSet, until: Tid) -> Iterator[Order]:
+def walked(blob_set: BlobSet, until: Tid) -> Iterator[CopyOrder]:
     """Yield what is there.  Raises IntegrityError for what the checksums name and is not."""
     things = ((entry.path, entry) for entry in walk(blob_set.root))
     for entry, checksum in side_by_side(things, blob_set.checksums):
@@ -126,13 +126,13 @@ def walked(blob_set: BlobSet, until: Tid) -> Iterator[Order]:
         if entry is not None and entry.kind is Kind.DIRECTORY and checksum is not None:
             raise not_a_file(blob_set.root / entry.path)
         if entry is not None:
-            yield Order(entry, checksum)
+            yield CopyOrder(entry, checksum)
         elif checksum is not None:
             raise missing(blob_set, checksum.path)
 
 
 def copied(
-    blob_set: BlobSet, target: Path, orders: Iterable[Order], files: Files
+    blob_set: BlobSet, target: Path, orders: Iterable[CopyOrder], files: Files
 ) -> Iterator[Done]:
     """Copy what *orders* name to *target*; yield what became of each.
 
@@ -166,11 +166,11 @@ class Restoration(Transfer):
 
     verify_live: bool = False
 
-    def attempt(self, order: Order) -> Done:
+    def attempt(self, order: CopyOrder) -> Done:
         """Carry out *order*: nothing may be left out."""
         return self.carry_out(order)
 
-    def carry_out(self, order: Order) -> Done:
+    def carry_out(self, order: CopyOrder) -> Done:
         """Copy or link one entry.  Raises IntegrityError for what cannot be right."""
         try:
             done = super().carry_out(order)

@@ -16,7 +16,7 @@ from collective.recipe.backup.blobs import staging
 from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.checksums import Checksum
 from collective.recipe.backup.blobs.copied import Copied, Tally
-from collective.recipe.backup.blobs.copying import Order
+from collective.recipe.backup.blobs.copying import CopyOrder
 from collective.recipe.backup.blobs.layout import Entry, Kind, Layout
 from collective.recipe.backup.blobs.marker import layout_of, marked
 from collective.recipe.backup.blobs.storedblobs import StoredFile
@@ -130,10 +130,10 @@ class TreeBlobs:
         return tally.sum()
 
 
-def _order(file: StoredFile) -> Order:
+def _order(file: StoredFile) -> CopyOrder:
     size = None if file.kind is Kind.LINK else file.size
     known = Checksum(file.path, size, file.digest) if file.digest else None
-    return Order(Entry(file.path, file.kind), known)
+    return CopyOrder(Entry(file.path, file.kind), known)
 
 
 class _Verified(io.RawIOBase):

@@ -46,7 +46,7 @@ def progress_on(screen: Screen) -> Progress:
 
 
 @dataclass(frozen=True, kw_only=True)
-class State:
+class PhaseState:
     """How far a phase has come; *rate* is in units a second."""
 
     title: str
@@ -79,7 +79,7 @@ class PhaseTelling:
     Of several at a time it is the one that began first.
     """
 
-    def __init__(self, tell: Callable[[State | None], object], rhythm: Rhythm) -> None:
+    def __init__(self, tell: Callable[[PhaseState | None], object], rhythm: Rhythm) -> None:
         self._tell = tell
         self._rhythm = rhythm
         self._under_way: list[_Count] = []
@@ -100,7 +100,7 @@ class PhaseTelling:
                 if count is not self._under_way[0]:
                     continue
                 self._tell(
-                    State(
+                    PhaseState(
                         title=title,
                         done=count.done,
                         total=total,
@@ -147,7 +147,7 @@ class _Rate:
         return (done - before) / (now - then) if now > then else 0.0
 
 
-def bar(state: State | None, width: int) -> str:
+def bar(state: PhaseState | None, width: int) -> str:
     """Return *state* as one line of at most *width* columns, empty if there is none."""
     if state is None:
         return ""
@@ -160,7 +160,7 @@ def bar(state: State | None, width: int) -> str:
     return f"{title} {percent} {figures}"[:width]
 
 
-def _log(state: State | None) -> None:
+def _log(state: PhaseState | None) -> None:
     if state is not None:
         percent = f"{state.part:.0%}, " if state.total > 0 else ""
         logger.info("%s: %s%s", state.title, percent, state.figures)

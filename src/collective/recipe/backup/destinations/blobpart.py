@@ -24,7 +24,7 @@ from collective.recipe.backup.blobs.layout import blobs_in
 from collective.recipe.backup.blobs.marker import flaw_of
 from collective.recipe.backup.blobs.older import disordered
 from collective.recipe.backup.destinations import Reads
-from collective.recipe.backup.destinations.blobstyles import Demand, Style, Trust, Workshop
+from collective.recipe.backup.destinations.blobstyles import BlobPlace, Style, Trust, WantedBlobs
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from collective.recipe.backup.destinations.room import Need
     from collective.recipe.backup.repozo.orders import Taken
 
-MakeStyle = Callable[[Workshop], Style]
+MakeStyle = Callable[[BlobPlace], Style]
 
 
-def each_chain(workshop: Workshop) -> Style:
+def each_chain(workshop: BlobPlace) -> Style:
     """Return the style that there is if no other is asked for: a tree for each chain."""
     from collective.recipe.backup.destinations.blobstyles.trees import EachChain
 
@@ -50,7 +50,7 @@ def each_chain(workshop: Workshop) -> Style:
 class BlobPart:
     """The blobs of one source in one directory."""
 
-    def __init__(self, workshop: Workshop, style: MakeStyle = each_chain) -> None:
+    def __init__(self, workshop: BlobPlace, style: MakeStyle = each_chain) -> None:
         self.source = workshop.source
         self.directory = workshop.directory
         self.storage = workshop.storage
@@ -115,7 +115,7 @@ class BlobPart:
                 new = partial(_since, before, log, taken.end)
             else:  # there are more than it names
                 new = partial(self._lacking_now, there.name, named)
-        demand = Demand(
+        demand = WantedBlobs(
             stamp=taken.stamp,
             until=taken.tid or ZERO_TID,
             before=there.name if there else None,
@@ -143,7 +143,7 @@ class BlobPart:
         If *before* is given, an archive may build on it.  Returns the name of what holds them.
         """
         named = partial(blobs_in, self.source)
-        demand = Demand(stamp=stamp, until=LAST_TID, named=named, others=None, trust=trust)
+        demand = WantedBlobs(stamp=stamp, until=LAST_TID, named=named, others=None, trust=trust)
         if before is not None:
             demand = replace(demand, before=before.name, new=lambda: before.lacking(named()))
         return self.store(demand)
@@ -166,7 +166,7 @@ class BlobPart:
         """Remove what runs that died left half made, or half removed; return what that was."""
         return self._shop.files.sweep(self.directory)
 
-    def store(self, demand: Demand) -> tuple[str, Copied]:
+    def store(self, demand: WantedBlobs) -> tuple[str, Copied]:
         """Store what *demand* says, in the style of this destination."""
         self.sweep()
         return self._style.back_up(demand, self.found())

@@ -28,7 +28,7 @@ from collective.recipe.backup.destinations import (
     ownermarks,
 )
 from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
-from collective.recipe.backup.destinations.blobstyles import Trust, Workshop
+from collective.recipe.backup.destinations.blobstyles import BlobPlace, Trust
 from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.destinations.lostpoints import Needs
 from collective.recipe.backup.destinations.points import what_differs, what_is_lacking
@@ -54,7 +54,7 @@ class BlobsOnly:
         self,
         source: Source,
         home: Home,
-        workshop: Workshop,
+        workshop: BlobPlace,
         style: MakeStyle,
         *,
         always: bool = False,

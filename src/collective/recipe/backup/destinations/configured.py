@@ -11,7 +11,7 @@ from collective.recipe.backup.blobs import holdings
 from collective.recipe.backup.config import ALTERNATIVE, SNAPSHOT, STANDARD, ZIP
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.blobpart import MakeStyle
-from collective.recipe.backup.destinations.blobstyles import Style, Workshop
+from collective.recipe.backup.destinations.blobstyles import BlobPlace, Style
 from collective.recipe.backup.destinations.directory import Directory, DirectorySettings
 from collective.recipe.backup.destinations.homes import Home, home_in
 from collective.recipe.backup.errors import BackupError
@@ -52,7 +52,7 @@ class Configured:
             self._files.limit(place.blobstorage, source.blobstorage)
         named = _named(source, place) if self._kind == ALTERNATIVE else None
         if options.only_blobs and source.blobstorage and place.blobstorage:
-            workshop = Workshop(
+            workshop = BlobPlace(
                 source=source.blobstorage,
                 directory=place.blobstorage,
                 files=self._files,
@@ -138,7 +138,7 @@ def style_for(options: Options, kind: str) -> MakeStyle:
     return partial(_style, options, kind)
 
 
-def _style(options: Options, kind: str, workshop: Workshop) -> Style:
+def _style(options: Options, kind: str, workshop: BlobPlace) -> Style:
     if kind == ZIP or options.archive_blob:
         return _archives(options, kind)(workshop, compressed=options.compress_blob)
     from collective.recipe.backup.destinations.blobstyles.trees import (

@@ -38,7 +38,7 @@ from collective.recipe.backup.destinations import (
     ownermarks,
 )
 from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle, each_chain
-from collective.recipe.backup.destinations.blobstyles import Trust, Workshop
+from collective.recipe.backup.destinations.blobstyles import BlobPlace, Trust
 from collective.recipe.backup.destinations.homes import home_in
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.destinations.past import Past, ends_in
@@ -126,7 +126,7 @@ class Directory:
         self._progress = progress
         self._blobs = None
         if source.blobstorage is not None and place.blobstorage is not None:
-            workshop = Workshop(
+            workshop = BlobPlace(
                 source=source.blobstorage,
                 directory=place.blobstorage,
                 files=files,

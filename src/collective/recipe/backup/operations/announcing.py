@@ -9,14 +9,14 @@ from pathlib import Path
 
 from collective.recipe.backup.errors import printable
 from collective.recipe.backup.model import MAIN, Source
-from collective.recipe.backup.operations.orders import Job, Order
+from collective.recipe.backup.operations.orders import Job, RestoreOrder
 from collective.recipe.backup.restorepoints import Choice
 from collective.recipe.backup.times import Tid, When, in_words, moment_of, show_tid, tid_at
 
 _KEPT = "\nWhat is there now is kept, and --undo puts it back."
 
 
-def announced(jobs: Iterable[Job], order: Order) -> str:
+def announced(jobs: Iterable[Job], order: RestoreOrder) -> str:
     """Return in lines what will happen, which the user is asked to agree to."""
     lines: list[str] = []
     for job in jobs:
@@ -26,18 +26,18 @@ def announced(jobs: Iterable[Job], order: Order) -> str:
     return "\n".join(lines)
 
 
-def announced_early(targets: Iterable[Source], order: Order) -> str:
+def announced_early(targets: Iterable[Source], order: RestoreOrder) -> str:
     """Return the same as far as it is known before pre_command has run."""
     lines = [line for target in targets for line in _replaced(target, order)]
     return "\n".join([*lines, "with what the backups hold once pre_command has run."])
 
 
-def kept(targets: Iterable[Source], order: Order) -> str:
+def kept(targets: Iterable[Source], order: RestoreOrder) -> str:
     """Return in words what becomes of what is there, "" if nothing is."""
     return _KEPT if _is_anything_there(targets, order) else ""
 
 
-def needs_consent(jobs: Iterable[Job], targets: Iterable[Source], order: Order) -> bool:
+def needs_consent(jobs: Iterable[Job], targets: Iterable[Source], order: RestoreOrder) -> bool:
     """Tell whether to ask: not where nothing is replaced, beside the site, without a note."""
     if order.to is None or _is_anything_there(targets, order):
         return True
@@ -88,7 +88,7 @@ def _transaction(tid: Tid) -> str:
         return f"tid {show_tid(tid)}"
 
 
-def _replaced(target: Source, order: Order) -> Iterator[str]:
+def _replaced(target: Source, order: RestoreOrder) -> Iterator[str]:
     """Yield in lines what *order* replaces of *target*."""
     yield "This will replace" + (f" (storage {target.name}):" if target.name != MAIN else ":")
     for path in live_of(target, order):
@@ -96,11 +96,11 @@ def _replaced(target: Source, order: Order) -> Iterator[str]:
         yield f"    {printable(str(path))}{missing}"
 
 
-def _is_anything_there(targets: Iterable[Source], order: Order) -> bool:
+def _is_anything_there(targets: Iterable[Source], order: RestoreOrder) -> bool:
     return any(os.path.lexists(it) for each in targets for it in live_of(each, order))
 
 
-def live_of(target: Source, order: Order) -> Iterator[Path]:
+def live_of(target: Source, order: RestoreOrder) -> Iterator[Path]:
     """Yield what *order* replaces of *target*."""
     if order.filestorage:
         yield target.filestorage

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from collective.recipe.backup.operations.announcing import live_of
-from collective.recipe.backup.operations.orders import Job, Order
+from collective.recipe.backup.operations.orders import Job, RestoreOrder
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.restoring import swap
 from collective.recipe.backup.restoring.journal import Chosen
@@ -44,7 +44,7 @@ class Earlier(enum.Enum):
     )
 
 
-def chosen_of(jobs: Sequence[Job], order: Order) -> tuple[Chosen, ...]:
+def chosen_of(jobs: Sequence[Job], order: RestoreOrder) -> tuple[Chosen, ...]:
     """Return what the journal is to say of *jobs*."""
     return tuple(
         Chosen(

@@ -13,7 +13,7 @@ from collective.recipe.backup.times import When
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class RestoreOrder:
     """What is to be restored, which parts of it, and where to."""
 
     when: When | None = None  # the moment, or the last transaction; None: the newest

@@ -48,7 +48,7 @@ class Which(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class RehearseOrder:
     """What to rehearse, where, and for how long.
 
     *draw* returns one of some restore points at random.  *scratch* is a directory that
@@ -88,7 +88,9 @@ class OutOfTime(BaseException):
     """The time that the user gave is over.  Like an interrupt, nobody takes it for an error."""
 
 
-def rehearse(run: Run, order: Order, tell: Callable[[Rehearsed], object]) -> list[Rehearsed]:
+def rehearse(
+    run: Run, order: RehearseOrder, tell: Callable[[Rehearsed], object]
+) -> list[Rehearsed]:
     """Rehearse what *order* says; *tell* is told how each rehearsal ended as soon as it has.
 
     Raises BackupError where it is the rehearsal that cannot be done: no room for it, or
@@ -142,7 +144,7 @@ def _newest_of(rehearsed: Sequence[Rehearsed]) -> dict[str, str]:
     return stamps
 
 
-def _choices_of(run: Run, destination: Destination, order: Order) -> list[Choice]:
+def _choices_of(run: Run, destination: Destination, order: RehearseOrder) -> list[Choice]:
     try:
         return _choices(destination.restore_points(), order)
     except NoRestorePoint as error:
@@ -151,7 +153,7 @@ def _choices_of(run: Run, destination: Destination, order: Order) -> list[Choice
         raise
 
 
-def _choices(points: Sequence[RestorePoint], order: Order) -> list[Choice]:
+def _choices(points: Sequence[RestorePoint], order: RehearseOrder) -> list[Choice]:
     """Return what to rehearse of one source, the newest first."""
     if order.when is not None:
         return [choose(points, order.when)]
@@ -166,7 +168,7 @@ def _choices(points: Sequence[RestorePoint], order: Order) -> list[Choice]:
 
 
 def _rehearse(
-    run: Run, timed: _Timed, destination: Destination, choice: Choice, order: Order
+    run: Run, timed: _Timed, destination: Destination, choice: Choice, order: RehearseOrder
 ) -> Rehearsed:
     source = destination.source
     found = Rehearsed(source=source, choice=choice, size=choice.point.end)
@@ -282,7 +284,7 @@ class _Timed:
             yield checked
 
 
-def outcome(rehearsed: Sequence[Rehearsed], order: Order) -> BackupError | None:
+def outcome(rehearsed: Sequence[Rehearsed], order: RehearseOrder) -> BackupError | None:
     """Return the error that all rehearsals together are, None if what was asked for is done.
 
     A rehearsal that had not enough time is no error as long as another one ended.

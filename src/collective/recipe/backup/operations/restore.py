@@ -59,7 +59,7 @@ from collective.recipe.backup.operations.caches import Clients, last_tid
 from collective.recipe.backup.operations.choosing import alternative_named, choice_of, warn_of_later
 from collective.recipe.backup.operations.damagememory import warn_of_forgotten
 from collective.recipe.backup.operations.hooks import Account, hooks_around
-from collective.recipe.backup.operations.orders import Job, Order
+from collective.recipe.backup.operations.orders import Job, RestoreOrder
 from collective.recipe.backup.operations.restorenote import restored_of
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.operations.targets import (
@@ -72,7 +72,7 @@ from collective.recipe.backup.operations.targets import (
 from collective.recipe.backup.restorepoints import Choice
 from collective.recipe.backup.restoring import giving_up, swap
 from collective.recipe.backup.restoring.journal import end
-from collective.recipe.backup.restoring.placing import Place, buildable, place_for
+from collective.recipe.backup.restoring.placing import RestorePlace, buildable, place_for
 from collective.recipe.backup.times import monotonic, stamp
 
 logger = logging.getLogger("backup")
@@ -83,7 +83,7 @@ ELSEWHERE = "elsewhere"
 _PRIVATE = 0o600
 
 
-def restore(run: Run, order: Order) -> bool:
+def restore(run: Run, order: RestoreOrder) -> bool:
     """Carry out *order*; False if the user said no.
 
     Raises NoRestorePoint, InUse, IntegrityError or BackupError, and then nothing live has
@@ -129,13 +129,13 @@ def restore(run: Run, order: Order) -> bool:
     return True
 
 
-def _kept(before: Earlier, targets: Sequence[Source], order: Order) -> str:
+def _kept(before: Earlier, targets: Sequence[Source], order: RestoreOrder) -> str:
     """Return in words what becomes of what is there, and of what was broken off *before*."""
     replaced_now = before in (Earlier.NOTHING, Earlier.UNDO)
     return before.value + (kept(targets, order) if replaced_now else "")
 
 
-def _carry_out(run: Run, order: Order, jobs: Sequence[Job], account: Account) -> None:
+def _carry_out(run: Run, order: RestoreOrder, jobs: Sequence[Job], account: Account) -> None:
     """Stage all, then put all of it in place."""
     began = monotonic()
     journal = journal_of([job.target for job in jobs])
@@ -157,7 +157,7 @@ def _carry_out(run: Run, order: Order, jobs: Sequence[Job], account: Account) ->
 
 
 def _clients(
-    run: Run, order: Order, targets: Sequence[Source], *, changed: bool = False
+    run: Run, order: RestoreOrder, targets: Sequence[Source], *, changed: bool = False
 ) -> Clients:
     """Return what ZEO clients may know of the live site that *order* changes.
 
@@ -168,7 +168,7 @@ def _clients(
     return Clients(run, filestorages, changed=changed, keep=order.keep_caches)
 
 
-def describe(run: Run, order: Order) -> str:
+def describe(run: Run, order: RestoreOrder) -> str:
     """Return in words what *order* would do, having checked that it can be done.
 
     Nothing is locked: the site may be running, and so may a backup.
@@ -181,7 +181,7 @@ def describe(run: Run, order: Order) -> str:
     return f"{announced(jobs, order)}{before.value}{_clients(run, order, targets).question}"
 
 
-def stream(run: Run, order: Order, write: Callable[[memoryview], object]) -> None:
+def stream(run: Run, order: RestoreOrder, write: Callable[[memoryview], object]) -> None:
     """Give the filestorage of the main storage to *write*; the site is left alone."""
     with ExitStack() as stack:
         destination = stack.enter_context(run.opened())[-1]
@@ -202,9 +202,9 @@ def stream(run: Run, order: Order, write: Callable[[memoryview], object]) -> Non
 def undo(run: Run, *, keep_caches: bool = False) -> bool:
     """Put back what the last restore replaced; False if the user said no.
 
-    *keep_caches*: see Order.  Raises NoRestorePoint if it is not there.
+    *keep_caches*: see RestoreOrder.  Raises NoRestorePoint if it is not there.
     """
-    order = _of_what_there_is(run, Order(keep_caches=keep_caches))
+    order = _of_what_there_is(run, RestoreOrder(keep_caches=keep_caches))
     with one_run(run), ExitStack() as locks:
         targets = lock_targets(run, None, locks)
         journal = journal_of(targets)
@@ -296,7 +296,7 @@ def _agreed(run: Run, replaced: Sequence[Path], what: str, more: str = "") -> bo
     return run.ask("\n".join([what, *paths]) + more)
 
 
-def _of_what_there_is(run: Run, order: Order) -> Order:
+def _of_what_there_is(run: Run, order: RestoreOrder) -> RestoreOrder:
     """Return *order* without the filestorage if only blobs are backed up."""
     if not run.config.options.only_blobs:
         return order
@@ -310,7 +310,7 @@ def _of_what_there_is(run: Run, order: Order) -> Order:
 
 def _jobs(
     run: Run,
-    order: Order,
+    order: RestoreOrder,
     destinations: Sequence[Destination],
     targets: Sequence[Source],
     locks: ExitStack | None,
@@ -366,14 +366,14 @@ def _without_blobs(choice: Choice) -> NoRestorePoint:
     )
 
 
-def _state(targets: Sequence[Source], order: Order) -> str:
+def _state(targets: Sequence[Source], order: RestoreOrder) -> str:
     """Return in words what a restore to a moment has come to, "" if none was asked for."""
     if order.when is None or not order.filestorage:
         return ""
     return reached([last_tid(target.filestorage) for target in targets], order.when)
 
 
-def _refuse_caches(targets: Sequence[Source], order: Order) -> None:
+def _refuse_caches(targets: Sequence[Source], order: RestoreOrder) -> None:
     """Refuse to put blobs where a ZEO client keeps its cache of them."""
     for target in targets if order.blobstorage else ():
         if target.blobstorage is not None:
@@ -401,7 +401,7 @@ def _come_with_pre_command(run: Run, destinations: Sequence[Destination]) -> boo
 
 
 @contextmanager
-def _nothing_left_of(places: Sequence[Place], journal: Path, run: Run) -> Iterator[None]:
+def _nothing_left_of(places: Sequence[RestorePlace], journal: Path, run: Run) -> Iterator[None]:
     """Remove what was staged if the body fails: the disk may be full of it.
 
     Once live data has begun to change, it is needed to finish that.
@@ -416,7 +416,7 @@ def _nothing_left_of(places: Sequence[Place], journal: Path, run: Run) -> Iterat
         raise
 
 
-def _stage(run: Run, job: Job, place: Place, *, is_noted: bool) -> list[swap.Move]:
+def _stage(run: Run, job: Job, place: RestorePlace, *, is_noted: bool) -> list[swap.Move]:
     """Write and verify one source beside what is live; return the moves that make it live."""
     storage = "" if job.target.name == MAIN else f" of storage {job.target.name}"
     logger.info("restoring %s%s", described(job.choice, job.when), storage)

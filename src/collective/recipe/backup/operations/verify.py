@@ -26,7 +26,7 @@ Tell = Callable[[Source, Problem], object]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class VerifyOrder:
     """How deep to look, and at what.
 
     *when* names one restore point (None: all).  *share* is how much of the files is read
@@ -52,7 +52,7 @@ class Verified:
     newest: str | None = None
 
 
-def verify(run: Run, order: Order, tell: Tell) -> list[Verified]:
+def verify(run: Run, order: VerifyOrder, tell: Tell) -> list[Verified]:
     """Look at each source's restore points; *tell* is told each problem as it is found.
 
     Raises NoRestorePoint if there is nothing to verify.
@@ -85,7 +85,7 @@ def outcome(verified: list[Verified]) -> IntegrityError | None:
     )
 
 
-def _one(run: Run, destination: Destination, order: Order, tell: Tell) -> Verified:
+def _one(run: Run, destination: Destination, order: VerifyOrder, tell: Tell) -> Verified:
     home = destination.home
     holder = home.holder()
     if holder is not None:

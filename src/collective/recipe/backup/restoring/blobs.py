@@ -19,7 +19,7 @@ from collective.recipe.backup.blobs.checksums import side_by_side
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.digesting import checksum_of, same_time
 from collective.recipe.backup.blobs.layout import Kind, order
-from collective.recipe.backup.blobs.looking import BrokenOff, Seen, look, look_ahead
+from collective.recipe.backup.blobs.looking import LookFailed, Seen, look, look_ahead
 from collective.recipe.backup.blobs.marker import layout_of
 from collective.recipe.backup.blobs.storedblobs import StoredBlobs, StoredFile
 from collective.recipe.backup.errors import BackupError, explained
@@ -138,7 +138,7 @@ def compare(blobs: StoredBlobs, live: Path, advance: Advance) -> Difference:
     Raises TooDifferent for what cannot be changed file by file, IntegrityError, and OSError.
     """
     if blobs.count() > LONG and process.can_compute():
-        with suppress(BrokenOff), closing(look_ahead(live)) as seen:
+        with suppress(LookFailed), closing(look_ahead(live)) as seen:
             return _Comparison(blobs, live, advance).run(seen)
     return _Comparison(blobs, live, advance).run(look(live))
 

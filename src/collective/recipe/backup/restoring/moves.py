@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from collective.recipe.backup.contents import STAGED, Place, places_of
+from collective.recipe.backup.contents import STAGED, ExchangedDirectory, places_of
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.mounts import mount_of, mounts_in
 
@@ -45,12 +45,12 @@ class Move:
         return self.difference or self.keep is not None
 
     @property
-    def places(self) -> list[Place]:
+    def places(self) -> list[ExchangedDirectory]:
         """The directories that have rooms of their own in them."""
         return [] if self.inside is None else places_of(self.live, self.inside)
 
     @property
-    def exchanged_places(self) -> list[Place]:
+    def exchanged_places(self) -> list[ExchangedDirectory]:
         """The directories whose contents are exchanged, all of them."""
         return [] if self.difference else self.places
 

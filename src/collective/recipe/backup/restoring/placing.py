@@ -40,7 +40,7 @@ _PRIVATE = 0o600
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class RestorePlace:
     """Where one source is put, and how what is live there gives way."""
 
     filestorage: Path  # where it is live, whether it is restored or not
@@ -139,11 +139,13 @@ class Place:
                 way.discard(files)
 
 
-def place_for(target: Source, files: Files, *, filestorage: bool, blobstorage: bool) -> Place:
+def place_for(
+    target: Source, files: Files, *, filestorage: bool, blobstorage: bool
+) -> RestorePlace:
     """Find out how what is live of *target* gives way.  Raises BackupError if it cannot."""
     live, blobs = target.filestorage, target.blobstorage
     with explained("cannot find out how to replace what is there", live.parent):
-        return Place(
+        return RestorePlace(
             filestorage=live,
             ways=(
                 way_of(live, files) if filestorage else None,

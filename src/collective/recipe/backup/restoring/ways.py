@@ -59,7 +59,7 @@ class Way:
             live=self.live, inside=self.inside, difference=difference, filestorage=filestorage
         )
 
-    def _places(self) -> list[contents.Place]:
+    def _places(self) -> list[contents.ExchangedDirectory]:
         return [] if self.inside is None else contents.places_of(self.live, self.inside)
 
 

@@ -13,7 +13,7 @@ from collective.recipe.backup.destinations import Destination, Outcome
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import MAIN, Place, RestorePoint, Source
 from collective.recipe.backup.operations.backup import back_up
-from collective.recipe.backup.operations.orders import Order
+from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restore import restore
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.options import Options
@@ -94,7 +94,7 @@ class Operated:
 
     def restore(self, when: When | None = None, *, files: Files | None = None, **more: Any) -> None:
         """Restore without a question."""
-        assert restore(self.run("restore", files=files), Order(when=when, **more))
+        assert restore(self.run("restore", files=files), RestoreOrder(when=when, **more))
 
     def destination(self) -> Destination:
         [destination] = self.run("list").destinations()

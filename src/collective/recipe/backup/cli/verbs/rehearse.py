@@ -53,13 +53,13 @@ def _seconds(text: str) -> float:
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     import secrets
 
-    from collective.recipe.backup.operations.rehearse import Order, Which, outcome, rehearse
+    from collective.recipe.backup.operations.rehearse import RehearseOrder, Which, outcome, rehearse
 
     if namespace.moment and (namespace.random or namespace.each):
         raise UsageError("--random and --each take no moment")
     when = moments.asked_for(run, namespace)
     which = Which.RANDOM if namespace.random else Which.EACH if namespace.each else Which.NEWEST
-    order = Order(
+    order = RehearseOrder(
         which=which,
         when=when,
         scratch=namespace.scratch and namespace.scratch.absolute(),

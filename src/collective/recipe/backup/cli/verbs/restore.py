@@ -60,12 +60,12 @@ def _declare(parser: argparse.ArgumentParser) -> None:
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.operations import restore
-    from collective.recipe.backup.operations.orders import Order
+    from collective.recipe.backup.operations.orders import RestoreOrder
 
     after = namespace.undo or namespace.let_go or namespace.give_up
     if after and namespace.moment:
         raise UsageError("--undo, --let-go and --give-up take no moment")
-    order = Order(
+    order = RestoreOrder(
         when=moments.asked_for(run, namespace),
         filestorage=not namespace.only_blobs,
         blobstorage=not namespace.only_filestorage,

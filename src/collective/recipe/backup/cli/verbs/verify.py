@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from collective.recipe.backup.operations.run import Run
-    from collective.recipe.backup.operations.verify import Order
+    from collective.recipe.backup.operations.verify import VerifyOrder
 
 logger = logging.getLogger("backup")
 
@@ -65,7 +65,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
             "--sample reads some of the files of all restore points, and compares checksums",
             hint="leave out --depth and the moment, or --sample",
         )
-    order = verify.Order(
+    order = verify.VerifyOrder(
         depth=depth,
         when=moments.asked_for(run, namespace),
         share=namespace.sample,
@@ -105,7 +105,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     return DONE
 
 
-def _words(points: int, order: Order) -> str:
+def _words(points: int, order: VerifyOrder) -> str:
     what = "1 restore point" if points == 1 else f"{points} restore points"
     if order.share is not None:
         return f"verified {float(order.share * 100):.3g} % of the files of {what}"

@@ -37,7 +37,7 @@ class Trust(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Demand:
+class WantedBlobs:
     """The blobs that a restore point is to have.
 
     They are those up to the transaction *until*; *stamp* names what is made for them.
@@ -62,7 +62,7 @@ class Demand:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workshop:
+class BlobPlace:
     """What each style works with.
 
     *named* is what the names in *directory* begin with (None: as the blobstorage is called).
@@ -92,7 +92,7 @@ class Style(Protocol):
     nothing that could be taken for whole and is not; the next one begins again or goes on.
     """
 
-    def back_up(self, demand: Demand, found: Holdings) -> tuple[str, Copied]:
+    def back_up(self, demand: WantedBlobs, found: Holdings) -> tuple[str, Copied]:
         """Store what is wanted; return the name of what holds it now.
 
         Blobs that the source does not have are counted and named, no error.

@@ -25,7 +25,7 @@ from collective.recipe.backup.blobs.holdings import Holdings
 from collective.recipe.backup.blobs.holdings.archived import Archived
 from collective.recipe.backup.blobs.layout import MARKER
 from collective.recipe.backup.blobs.marker import laid_out, missing_marker, place_of
-from collective.recipe.backup.destinations.blobstyles import Demand, Workshop
+from collective.recipe.backup.destinations.blobstyles import BlobPlace, WantedBlobs
 from collective.recipe.backup.destinations.room import LEAST_SHARE
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.model import BlobId
@@ -35,11 +35,11 @@ from collective.recipe.backup.times import Tid, stamp_after
 class FullArchives:
     """A full archive for each backup."""
 
-    def __init__(self, workshop: Workshop, *, compressed: bool) -> None:
+    def __init__(self, workshop: BlobPlace, *, compressed: bool) -> None:
         self._shop = workshop
         self._compressed = compressed
 
-    def back_up(self, demand: Demand, found: Holdings) -> tuple[str, Copied]:
+    def back_up(self, demand: WantedBlobs, found: Holdings) -> tuple[str, Copied]:
         """Write an archive; see Style.
 
         One of this stamp was written by a run that died, or lacks blobs.  It is written
@@ -55,7 +55,7 @@ class FullArchives:
         self._publish(archive, found)
         return archive.name, copied
 
-    def _still_differing(self, before: Archived, demand: Demand) -> Copied:
+    def _still_differing(self, before: Archived, demand: WantedBlobs) -> Copied:
         """Return which of the blobs that were not as in *before* are not so still."""
         if not demand.differing:
             return Copied()
@@ -83,7 +83,7 @@ class FullArchives:
         layout = laid_out(self._shop.source)
         return any(is_legible(root, place_of(root, layout, blob)) for root in self._sources())
 
-    def _write(self, archive: Archive, demand: Demand, earlier: Sequence[Archive]) -> Copied:
+    def _write(self, archive: Archive, demand: WantedBlobs, earlier: Sequence[Archive]) -> Copied:
         """Write all; check the pair: a record may name what the scan did not find or read.
 
         Of blobs that the source has lost, or otherwise than *earlier* has them, the copy that
@@ -155,7 +155,7 @@ class FullArchives:
         more = Copied(differ=len(blobs), differing=blobs[:NAMED], reasons=tuple(left.reasons))
         return copied + more
 
-    def _absent(self, demand: Demand, copied: Copied) -> Iterable[BlobId]:
+    def _absent(self, demand: WantedBlobs, copied: Copied) -> Iterable[BlobId]:
         """Yield the named blobs that an archive of all may lack; *copied* tells of that."""
         if copied.lost + copied.vanished > len(copied.missing):
             yield from demand.named()  # not all of them were noted
@@ -166,7 +166,7 @@ class FullArchives:
             if blob in noted or not (root / place_of(root, layout, blob)).is_file():
                 yield blob
 
-    def _write_full(self, archive: Archive, demand: Demand, supply: Supply) -> Copied:
+    def _write_full(self, archive: Archive, demand: WantedBlobs, supply: Supply) -> Copied:
         return write_full(
             self._shop.source,
             archive,
@@ -207,7 +207,7 @@ class NumberedArchives(FullArchives):
 class IncrementalArchives(FullArchives):
     """A full archive for each chain, and one with the new blobs of each backup after it."""
 
-    def back_up(self, demand: Demand, found: Holdings) -> tuple[str, Copied]:
+    def back_up(self, demand: WantedBlobs, found: Holdings) -> tuple[str, Copied]:
         """Write what is new, if anything is, or all; see Style."""
         before = found.archives.get(demand.before or "")
         if before is None:

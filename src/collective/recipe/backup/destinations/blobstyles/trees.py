@@ -13,19 +13,19 @@ from collective.recipe.backup.blobs.holdings import Holdings
 from collective.recipe.backup.blobs.numbered import rotate_in
 from collective.recipe.backup.blobs.snapshots import still_differing
 from collective.recipe.backup.blobs.taking_over import carry_over, rescue
-from collective.recipe.backup.destinations.blobstyles import Demand, Workshop
+from collective.recipe.backup.destinations.blobstyles import BlobPlace, WantedBlobs
 from collective.recipe.backup.model import BlobId
 
 
 class EachBackup:
     """A tree for each backup; what did not change is hard linked to the newest one before."""
 
-    def __init__(self, workshop: Workshop, by: Callable[..., Transfer] = Transfer) -> None:
+    def __init__(self, workshop: BlobPlace, by: Callable[..., Transfer] = Transfer) -> None:
         """Take *by*, which makes the Transfer that copies."""
         self._shop = workshop
         self._by = by
 
-    def back_up(self, demand: Demand, found: Holdings) -> tuple[str, Copied]:
+    def back_up(self, demand: WantedBlobs, found: Holdings) -> tuple[str, Copied]:
         """Make a tree, unless a run that died has made it; see Style.
 
         The pair is checked: a record may name what the scan did not find.
@@ -50,13 +50,13 @@ class EachBackup:
             copied = self._rescued(copied, blob_set, demand, found)
         return self.publish(blob_set), copied
 
-    def _differing(self, blob_set: BlobSet, demand: Demand) -> Copied:
+    def _differing(self, blob_set: BlobSet, demand: WantedBlobs) -> Copied:
         """Return which of the blobs that were not as in the set are not so still."""
         still = tuple(still_differing(blob_set, self._shop.source, demand.differing))
         return Copied(differ=len(still), differing=still)
 
     def _rescued(
-        self, copied: Copied, blob_set: BlobSet, demand: Demand, found: Holdings
+        self, copied: Copied, blob_set: BlobSet, demand: WantedBlobs, found: Holdings
     ) -> Copied:
         """Take from earlier trees, the newest first, what is lost; return the sum of all."""
         named = demand.new if demand.before == blob_set.name else demand.named
@@ -77,7 +77,7 @@ class EachBackup:
         """Return the name of a set that is whole."""
         return blob_set.name
 
-    def _begin(self, demand: Demand, found: Holdings) -> tuple[BlobSet, Copied]:
+    def _begin(self, demand: WantedBlobs, found: Holdings) -> tuple[BlobSet, Copied]:
         trees = list(found.trees.values())
         by = self._by
         if trees and trees[-1].name in demand.trust.doubted:
@@ -114,7 +114,7 @@ class EachChain(EachBackup):
     scan and so a tree of its own.
     """
 
-    def back_up(self, demand: Demand, found: Holdings) -> tuple[str, Copied]:
+    def back_up(self, demand: WantedBlobs, found: Holdings) -> tuple[str, Copied]:
         """Extend what the restore point before has, or begin; see Style."""
         before = found.trees.get(demand.before or "")
         if before is not None and before.blob_set.plain and not demand.scan:

@@ -15,7 +15,7 @@ import pytest
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.destinations.blobpart import BlobPart
-from collective.recipe.backup.destinations.blobstyles import Demand, Workshop
+from collective.recipe.backup.destinations.blobstyles import BlobPlace, WantedBlobs
 from collective.recipe.backup.destinations.blobstyles.archived import (
     FullArchives,
     IncrementalArchives,
@@ -58,7 +58,7 @@ class World:
         return self.root / "blobstorage"
 
     def part(self, files: Files | None = None) -> BlobPart:
-        workshop = Workshop(
+        workshop = BlobPlace(
             source=self.source,
             directory=self.root / "backups",
             files=files or Hasty(),
@@ -80,7 +80,7 @@ class World:
         return {at: names[stamp] for at, stamp in enumerate(STAMPS) if stamp in names}
 
     def back_up(self, number: int, files: Files | None = None, *, full: bool = False) -> str:
-        demand = Demand(
+        demand = WantedBlobs(
             stamp=STAMPS[number],
             until=tid(4 + 2 * number),
             before=None if full else self.names().get(number - 1),
@@ -167,7 +167,7 @@ def test_a_prune_dies_or_fails_anywhere(world: World, copy) -> None:
         world.check(range(2, 3))
         part = world.part()
         list(part.remove_unneeded([world.names()[2]], STAMPS[2]))
-        part.store(Demand(stamp="2026-03-04-12-00-00", until=tid(9)))
+        part.store(WantedBlobs(stamp="2026-03-04-12-00-00", until=tid(9)))
         world.check(range(2, 3))
         assert partials(world) == []
         shutil.rmtree(world.root)

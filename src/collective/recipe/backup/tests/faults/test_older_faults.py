@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup.errors import BackupError
-from collective.recipe.backup.operations.orders import Order
+from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restore import describe
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
@@ -194,12 +194,12 @@ def test_all_of_it_is_checked_before_anything_is_asked(site):
     whole = data.read_bytes()
     data.unlink()
     with pytest.raises(BackupError):
-        describe(operated.run("restore"), Order())
+        describe(operated.run("restore"), RestoreOrder())
     data.write_bytes(whole)
     assert sorted(everything(site.directory / "var")) == before
     shutil.rmtree(operated.place().blobstorage)
     with pytest.raises(BackupError):
-        describe(operated.run("restore"), Order())
+        describe(operated.run("restore"), RestoreOrder())
 
 
 def test_a_backup_that_finds_nothing_new_removes_what_is_kept_no_longer(site):

@@ -25,7 +25,7 @@ from ZODB.scripts import repozo
 
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import DONE, InUse, NoRestorePoint
-from collective.recipe.backup.operations.orders import Order
+from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restore import restore
 from collective.recipe.backup.repozo.ledger import read_directory
 from collective.recipe.backup.tests.runs import Operated
@@ -286,7 +286,7 @@ def check_restore(world: World, logs: list[Log], tid: Tid, target: Path) -> bool
     """Check that the state at *tid* comes back exactly; False if no backup could take it."""
     world.operated.now = utcnow()
     try:
-        assert restore(world.operated.run("restore"), Order(when=tid, to=target))
+        assert restore(world.operated.run("restore"), RestoreOrder(when=tid, to=target))
     except NoRestorePoint:
         return False
     restored = target / "Data.fs"

@@ -17,7 +17,7 @@ from collective.recipe.backup.destinations import Depth, ownermarks
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.operations import missingdisk, sampling
 from collective.recipe.backup.operations.status import status
-from collective.recipe.backup.operations.verify import Order, verify
+from collective.recipe.backup.operations.verify import VerifyOrder, verify
 from collective.recipe.backup.tests.archived import FIRST, Archived
 from collective.recipe.backup.tests.faults.harness import Hasty
 from collective.recipe.backup.tests.runs import NOON, Operated, copied
@@ -220,7 +220,7 @@ def beside(operated: Operated) -> list[Path]:
 
 def sample(operated: Operated) -> None:
     """Verify a half, which remembers where the next one is to begin."""
-    order = Order(depth=Depth.CHECKSUMS, share=Fraction(1, 2))
+    order = VerifyOrder(depth=Depth.CHECKSUMS, share=Fraction(1, 2))
     [verified] = verify(operated.run("verify"), order, tell=lambda _problem: None)
     assert not verified.problems
 

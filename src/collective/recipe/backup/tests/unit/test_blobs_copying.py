@@ -9,7 +9,7 @@ import pytest
 
 from collective.recipe.backup.blobs import copying
 from collective.recipe.backup.blobs.checksums import Checksum
-from collective.recipe.backup.blobs.copying import How, Order, Transfer, in_order
+from collective.recipe.backup.blobs.copying import CopyOrder, How, Transfer, in_order
 from collective.recipe.backup.blobs.digesting import checksum_of
 from collective.recipe.backup.blobs.layout import walk
 from collective.recipe.backup.blobs.refusing import leads_out
@@ -49,7 +49,7 @@ def run(source, tmp_path):
         )
         known = known or {}
         entries = list(walk(source)) if entries is None else entries
-        return list(transfer.run(Order(entry, known.get(entry.path)) for entry in entries))
+        return list(transfer.run(CopyOrder(entry, known.get(entry.path)) for entry in entries))
 
     return run
 
@@ -133,7 +133,7 @@ class TestInOrder:
 class TestTransfer:
     def test_no_directory_stays_open_wherever_it_ends(self, source, tmp_path):
         (source / "a directory").mkdir()
-        orders = [Order(entry) for entry in walk(source)]
+        orders = [CopyOrder(entry) for entry in walk(source)]
         before = open_descriptors()
         for number in range(len(orders) + 1):
             target = tmp_path / f"target {number}"
@@ -191,7 +191,7 @@ class TestTransfer:
             transfer = Transfer(
                 source=place / "source", target=place / "target", earlier=None, files=Files()
             )
-            list(transfer.run(Order(entry) for entry in walk(place / "source")))
+            list(transfer.run(CopyOrder(entry) for entry in walk(place / "source")))
             assert tree(place / "target") == tree(place / "source")
             (place / "source" / "0x00").chmod(0o700)
 
@@ -294,7 +294,7 @@ class TestTransfer:
                 source=place / "source", target=place / "target", earlier=None, files=Files()
             )
             left, why = self.left_out(
-                transfer.run(Order(entry) for entry in walk(place / "source"))
+                transfer.run(CopyOrder(entry) for entry in walk(place / "source"))
             )
             assert left == str(path.relative_to(place / "source"))
             assert why.what == "cannot be read: Permission denied"
@@ -309,7 +309,7 @@ class TestTransfer:
             transfer = Transfer(
                 source=place / "source", target=place / "target", earlier=None, files=Files()
             )
-            done = list(transfer.run(Order(entry) for entry in walk(place / "source")))
+            done = list(transfer.run(CopyOrder(entry) for entry in walk(place / "source")))
             left = {each.entry.path: each.why for each in done if each.how is How.LEFT_OUT}
             assert sorted(left) == ["0x01", "notes"]
             assert {why.what for why in left.values()} == {"cannot be read: Permission denied"}

@@ -16,7 +16,7 @@ from collective.recipe.backup.errors import (
     NoRestorePoint,
     UsageError,
 )
-from collective.recipe.backup.operations.orders import Order
+from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restore import describe, restore
 from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.restoring.staging import Targets
@@ -197,14 +197,14 @@ def test_it_works_where_there_is_no_filestorage(operated) -> None:
 def test_the_question_names_the_blobs_alone(operated) -> None:
     commit(operated, 1)
     operated.backup()
-    said = describe(operated.run("restore"), Order())
+    said = describe(operated.run("restore"), RestoreOrder())
     assert str(operated.site.blobstorage) in said
     assert "Data.fs" not in said
 
 
 def test_to_restore_the_filestorage_alone_is_a_mistake(operated) -> None:
     with pytest.raises(UsageError, match="only_blobs"):
-        restore(operated.run("restore"), Order(blobstorage=False))
+        restore(operated.run("restore"), RestoreOrder(blobstorage=False))
 
 
 def test_a_missing_blobstorage_is_said_before_anything_is_written(operated) -> None:

@@ -16,7 +16,7 @@ from collective.recipe.backup.config import STANDARD, dump
 from collective.recipe.backup.config.zope_parts import ZopePart
 from collective.recipe.backup.operations.doctor import examine
 from collective.recipe.backup.operations.doctor.findings import DoctorSeverity
-from collective.recipe.backup.operations.orders import Order
+from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restore import describe, restore, undo
 from collective.recipe.backup.restoring import swap
 from collective.recipe.backup.sitebackup.databases import read_configuration
@@ -97,7 +97,9 @@ def test_a_cache_is_named_in_the_question_and_removed_after_it(operated, cache, 
     caplog.set_level("INFO", "backup")
     questions: list[str] = []
 
-    assert not restore(operated.run("restore", ask=lambda it: bool(questions.append(it))), Order())
+    assert not restore(
+        operated.run("restore", ask=lambda it: bool(questions.append(it))), RestoreOrder()
+    )
     assert str(cache) in questions[0]
     assert cache.exists()
 
@@ -108,7 +110,7 @@ def test_a_cache_is_named_in_the_question_and_removed_after_it(operated, cache, 
 
 
 def test_a_dry_run_names_a_cache_and_leaves_it(operated: Operated, cache: Path) -> None:
-    assert str(cache) in describe(operated.run("restore"), Order())
+    assert str(cache) in describe(operated.run("restore"), RestoreOrder())
     assert cache.exists()
 
 
@@ -137,7 +139,7 @@ def test_a_restore_that_leaves_the_live_filestorage_leaves_the_cache(
 
 def test_a_cache_may_be_kept_and_is_named(operated, cache, caplog) -> None:
     questions: list[str] = []
-    order = Order(keep_caches=True)
+    order = RestoreOrder(keep_caches=True)
     run = operated.run("restore", ask=lambda it: not questions.append(it))
     assert restore(run, order)
     assert str(cache) not in questions[0]

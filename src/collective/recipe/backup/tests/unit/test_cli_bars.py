@@ -17,7 +17,7 @@ import pytest
 
 from collective.recipe.backup import cli
 from collective.recipe.backup.cli import bars, messages
-from collective.recipe.backup.cli.bars import PhaseTelling, Rhythm, State, bar, progress_on
+from collective.recipe.backup.cli.bars import PhaseState, PhaseTelling, Rhythm, bar, progress_on
 from collective.recipe.backup.cli.screen import Screen
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.tests.counting import calls
@@ -41,8 +41,8 @@ class Terminal(io.StringIO):
         return super().write(text)
 
 
-def state(**more) -> State:
-    return State(
+def state(**more) -> PhaseState:
+    return PhaseState(
         **{"title": "copying", "done": 25, "total": 100, "unit": "files", "rate": 5.0, **more}
     )
 
@@ -79,7 +79,7 @@ def test_what_is_short_says_nothing():
 
 
 def test_what_takes_long_is_told_until_it_is_over():
-    told: list[State | None] = []
+    told: list[PhaseState | None] = []
     with PhaseTelling(told.append, QUICK).phase("copying", 1000, "files") as advance:
         for _number in range(50):
             advance(10)
@@ -101,7 +101,7 @@ def test_a_phase_that_fails_is_over_as_well():
 
 
 def test_of_two_phases_at_a_time_the_older_one_is_told():
-    told: list[State | None] = []
+    told: list[PhaseState | None] = []
     progress = PhaseTelling(told.append, QUICK)
     with progress.phase("older", 10):
         with progress.phase("younger", 10):
@@ -114,7 +114,7 @@ def test_of_two_phases_at_a_time_the_older_one_is_told():
 
 
 def test_any_thread_may_advance():
-    told: list[State | None] = []
+    told: list[PhaseState | None] = []
     with PhaseTelling(told.append, QUICK).phase("copying", 80_000, "files") as advance:
 
         def work() -> None:

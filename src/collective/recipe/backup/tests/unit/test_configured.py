@@ -10,7 +10,7 @@ import pytest
 
 from collective.recipe.backup.blobs import holdings
 from collective.recipe.backup.config import ALTERNATIVE, SNAPSHOT, STANDARD, ZIP
-from collective.recipe.backup.destinations.blobstyles import Workshop
+from collective.recipe.backup.destinations.blobstyles import BlobPlace
 from collective.recipe.backup.destinations.blobstyles.archived import (
     FullArchives,
     IncrementalArchives,
@@ -20,7 +20,7 @@ from collective.recipe.backup.destinations.blobstyles.trees import EachBackup, E
 from collective.recipe.backup.destinations.configured import policy_for, style_for
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.operations.orders import Order
+from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restore import restore
 from collective.recipe.backup.options import Options
 from collective.recipe.backup.progress import Silent
@@ -78,7 +78,7 @@ def test_how_much_is_kept(options, kind, policy):
     ],
 )
 def test_the_style_of_blobs(options, kind, style, tmp_path):
-    shop = Workshop(
+    shop = BlobPlace(
         source=tmp_path / "blobs", directory=tmp_path / "kept", files=Files(), progress=Silent()
     )
     assert type(style_for(Options(**options), kind)(shop)) is style
@@ -131,9 +131,11 @@ def test_blobs_of_another_site_are_found_by_their_name_there(site, tmp_path, nam
     other = other_site(tmp_path / "other", name, **options)
     before = sorted(path for path in (tmp_path / "other" / "var").rglob("*"))
     operated = from_other(site, other)
-    assert restore(operated.run("restore", destination=ALTERNATIVE), Order())
+    assert restore(operated.run("restore", destination=ALTERNATIVE), RestoreOrder())
     assert site.contents() == other.site.contents()
-    assert restore(operated.run("restore", destination=ALTERNATIVE), Order(when=NOON_AND_AN_HOUR))
+    assert restore(
+        operated.run("restore", destination=ALTERNATIVE), RestoreOrder(when=NOON_AND_AN_HOUR)
+    )
     assert site.contents()["values"] == {"page": "first"}
     assert sorted(path for path in (tmp_path / "other" / "var").rglob("*")) == before
 
@@ -144,14 +146,14 @@ def test_of_several_storages_that_of_our_name_is_taken(site, tmp_path):
     for path in stranger.place().blobstorage.glob("another.*"):
         path.rename(other.place().blobstorage / path.name)
     operated = from_other(site, other)
-    assert restore(operated.run("restore", destination=ALTERNATIVE), Order())
+    assert restore(operated.run("restore", destination=ALTERNATIVE), RestoreOrder())
     contents = site.contents()
     assert contents == other.site.contents()
     for path in other.place().blobstorage.glob("blobstorage.*"):
         (path / "blobstorage").rename(path / "third")
         path.rename(path.with_name(path.name.replace("blobstorage", "third")))
     with pytest.raises(BackupError, match="several blobstorages here.*: another, third"):
-        restore(operated.run("restore", destination=ALTERNATIVE), Order())
+        restore(operated.run("restore", destination=ALTERNATIVE), RestoreOrder())
     assert site.contents() == contents
 
 

@@ -24,7 +24,7 @@ from collective.recipe.backup.operations import rehearse as rehearsal
 from collective.recipe.backup.operations.backup import back_up, merge_now
 from collective.recipe.backup.operations.prune import prune
 from collective.recipe.backup.operations.status import status
-from collective.recipe.backup.operations.verify import Order, verify
+from collective.recipe.backup.operations.verify import VerifyOrder, verify
 from collective.recipe.backup.progress import PhaseManager, Silent
 from collective.recipe.backup.tests.faults.harness import FaultyFiles
 from collective.recipe.backup.tests.runs import NOON, Operated
@@ -46,13 +46,15 @@ def operated(site: Site, request) -> Operated:
 def looked_at(operated: Operated, **order) -> list[Problem]:
     problems: list[Problem] = []
     operated.now += timedelta(minutes=1)
-    verify(operated.run("verify"), Order(**order), lambda _source, each: problems.append(each))
+    verify(
+        operated.run("verify"), VerifyOrder(**order), lambda _source, each: problems.append(each)
+    )
     return problems
 
 
 def rehearsed(operated: Operated, **order) -> list[rehearsal.Rehearsed]:
     operated.now += timedelta(minutes=1)
-    made = rehearsal.Order(draw=lambda points: points[0], **order)
+    made = rehearsal.RehearseOrder(draw=lambda points: points[0], **order)
     return rehearsal.rehearse(operated.run("rehearse"), made, lambda _done: None)
 
 
@@ -213,7 +215,7 @@ def test_what_was_found_before_an_interrupt_is_remembered(operated: Operated) ->
     seen: list[Problem] = []
     flip(part(operated, 3))
     with pytest.raises(KeyboardInterrupt):
-        verify(operated.run("verify"), Order(), noted)
+        verify(operated.run("verify"), VerifyOrder(), noted)
     assert damaged(operated) == [False, False, True, True]
 
 
@@ -386,7 +388,7 @@ def test_a_merge_in_the_middle_of_a_rehearsal_is_no_damage(site: Site) -> None:
 
     [done] = rehearsal.rehearse(
         replace(operated.run("rehearse"), progress=progress),
-        rehearsal.Order(draw=lambda points: points[0]),
+        rehearsal.RehearseOrder(draw=lambda points: points[0]),
         lambda _done: None,
     )
 
@@ -409,7 +411,7 @@ def test_nor_is_one_in_the_middle_of_a_look(site: Site, depth: Depth, title: str
     found: list[Problem] = []
     verify(
         replace(operated.run("verify"), progress=progress),
-        Order(depth=depth),
+        VerifyOrder(depth=depth),
         lambda _source, problem: found.append(problem),
     )
     assert found == []
@@ -431,7 +433,7 @@ def test_what_was_merged_meanwhile_is_looked_at(site: Site) -> None:
     found: list[Problem] = []
     verify(
         replace(operated.run("verify"), progress=progress),
-        Order(depth=Depth.RECORDS),
+        VerifyOrder(depth=Depth.RECORDS),
         lambda _source, problem: found.append(problem),
     )
     assert [each.inherited for each in found] == [True]

@@ -18,7 +18,7 @@ from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.blobs.numbered import STAMP_NAME, NumberedSet, rotate_in
 from collective.recipe.backup.blobs.older import Belongings, disordered
 from collective.recipe.backup.destinations.blobpart import BlobPart
-from collective.recipe.backup.destinations.blobstyles import Demand, Workshop
+from collective.recipe.backup.destinations.blobstyles import BlobPlace, WantedBlobs
 from collective.recipe.backup.destinations.blobstyles.trees import EachBackup, Numbered
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
@@ -71,7 +71,7 @@ def tarred(source: Path, directory: Path, name: str, stamp: str = FIRST) -> Path
 
 
 def part(source: Path, directory: Path, style=EachBackup, files: Files | None = None) -> BlobPart:
-    workshop = Workshop(
+    workshop = BlobPlace(
         source=source, directory=directory, files=files or Hasty(), progress=Silent()
     )
     return BlobPart(workshop, style)
@@ -140,7 +140,7 @@ def test_a_storage_may_have_any_name(tmp_path, directory, storage) -> None:
     source = tmp_path / storage
     put(source, blob_id(1, 1))
     numbered = part(source, directory, Numbered)
-    names = [numbered.store(Demand(stamp=each, until=LAST_TID))[0] for each in (FIRST, SECOND)]
+    names = [numbered.store(WantedBlobs(stamp=each, until=LAST_TID))[0] for each in (FIRST, SECOND)]
 
     assert [name for name, _stamp, _certain in found(directory, storage)] == names
     for number, name in enumerate(names):
@@ -163,7 +163,7 @@ def test_a_directory_called_like_an_increment_makes_none(source, tmp_path) -> No
 
 def kept(source: Path, directory: Path) -> dict[str, Holding]:
     """Return a tree, an archive and one that builds on it, with one blob each but for the last."""
-    part(source, directory).store(Demand(stamp=FIRST, until=LAST_TID))
+    part(source, directory).store(WantedBlobs(stamp=FIRST, until=LAST_TID))
     for stamp, write, ending in ((SECOND, write_full, ""), (THIRD, _write_more, ".delta")):
         archive = planned(directory, "blobs", stamp, delta=bool(ending))
         write(source, archive, until=LAST_TID, files=Hasty(), progress=Silent())
@@ -220,7 +220,7 @@ def test_numbers_move_and_stamps_stay(source, directory) -> None:
     numbered = part(source, directory, Numbered)
     rsynced(directory, "blobs.0", "2026-02-01-12-00-00")
     for stamp in (FIRST, SECOND):
-        numbered.store(Demand(stamp=stamp, until=LAST_TID))
+        numbered.store(WantedBlobs(stamp=stamp, until=LAST_TID))
 
     assert [NumberedSet(directory / f"blobs.{at}", "blobs").stamp for at in range(3)] == [
         SECOND,
@@ -233,7 +233,7 @@ def test_numbers_move_and_stamps_stay(source, directory) -> None:
 def test_only_those_before_a_gap_move(source, directory) -> None:
     for number in (0, 2):
         rsynced(directory, f"blobs.{number}")
-    part(source, directory, Numbered).store(Demand(stamp=FIRST, until=LAST_TID))
+    part(source, directory, Numbered).store(WantedBlobs(stamp=FIRST, until=LAST_TID))
     assert sorted(path.name for path in directory.glob("*.*")) == ["blobs.0", "blobs.1", "blobs.2"]
 
 
@@ -241,7 +241,7 @@ def test_a_file_in_the_way_is_named_before_anything_moves(source, directory) -> 
     rsynced(directory, "blobs.0")
     (directory / "blobs.1").write_text("mine")
     with pytest.raises(BackupError, match="in the way") as caught:
-        part(source, directory, Numbered).store(Demand(stamp=SECOND, until=LAST_TID))
+        part(source, directory, Numbered).store(WantedBlobs(stamp=SECOND, until=LAST_TID))
     assert caught.value.where.endswith("blobs.1")
     assert (directory / "blobs.1").read_text() == "mine"
     assert found(directory)[0] == ("blobs.0", FIRST, False)
@@ -249,7 +249,7 @@ def test_a_file_in_the_way_is_named_before_anything_moves(source, directory) -> 
 
 def test_a_damaged_stamp_is_found_and_nothing_is_restored_by_it(source, directory) -> None:
     numbered = part(source, directory, Numbered)
-    name, _copied = numbered.store(Demand(stamp=FIRST, until=LAST_TID))
+    name, _copied = numbered.store(WantedBlobs(stamp=FIRST, until=LAST_TID))
     (directory / "blobs.0" / STAMP_NAME).write_text("2026-03-01-12-00-xx\n")
 
     [problem] = numbered.verify({name: LAST_TID}, only=False, reads=None)
@@ -261,7 +261,7 @@ def test_a_damaged_stamp_is_found_and_nothing_is_restored_by_it(source, director
 
 def test_a_missing_stamp_is_found(source, directory) -> None:
     numbered = part(source, directory, Numbered)
-    numbered.store(Demand(stamp=FIRST, until=LAST_TID))
+    numbered.store(WantedBlobs(stamp=FIRST, until=LAST_TID))
     (directory / "blobs.0" / STAMP_NAME).unlink()
     [problem] = numbered.verify({}, only=False, reads=None)
     assert problem.what == "missing"
@@ -269,14 +269,14 @@ def test_a_missing_stamp_is_found(source, directory) -> None:
 
 def test_a_set_under_its_stamp_is_rotated_in_once(source, directory) -> None:
     """As a run left it that died before it could give it a number."""
-    part(source, directory).store(Demand(stamp=FIRST, until=LAST_TID))
-    name, copied = part(source, directory, Numbered).store(Demand(stamp=FIRST, until=LAST_TID))
+    part(source, directory).store(WantedBlobs(stamp=FIRST, until=LAST_TID))
+    name, copied = part(source, directory, Numbered).store(WantedBlobs(stamp=FIRST, until=LAST_TID))
     assert (name, copied.files) == (f"blobs.{FIRST}", 0)
     assert [path.name for path in directory.glob("*.*")] == ["blobs.0"]
 
 
 def test_rotating_needs_a_directory_that_can_be_written(source, directory) -> None:
-    part(source, directory).store(Demand(stamp=FIRST, until=LAST_TID))
+    part(source, directory).store(WantedBlobs(stamp=FIRST, until=LAST_TID))
     [blob_set] = find_sets(directory, "blobs")
 
     class Failing(Files):
@@ -396,7 +396,7 @@ def test_what_is_gone_says_so(source, directory) -> None:
 
 def test_a_stamp_that_is_taken_is_not_used_again(source, directory) -> None:
     kept = part(source, directory)
-    kept.store(Demand(stamp=SECOND, until=LAST_TID))
+    kept.store(WantedBlobs(stamp=SECOND, until=LAST_TID))
     now = times.from_stamp(FIRST)
     assert kept.unused(now) == times.stamp_after(SECOND)
     assert kept.unused(now + timedelta(days=9)) == "2026-03-10-12-00-00"

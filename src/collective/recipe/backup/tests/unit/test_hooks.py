@@ -23,7 +23,7 @@ from collective.recipe.backup.errors import (
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.locking import one_writer
 from collective.recipe.backup.operations.hooks import ERROR_LIMIT, hooks_around
-from collective.recipe.backup.operations.orders import Order
+from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restore import restore
 from collective.recipe.backup.tests.faults.harness import Fault, FaultyFiles
 from collective.recipe.backup.tests.runs import NOON, Operated
@@ -177,7 +177,7 @@ def test_a_restore_finds_the_backups_on_a_disk_that_pre_command_mounts(site, tmp
         questions.append(question)
         return True
 
-    assert restore(hooked.operated.run("restore", ask=agree), Order())
+    assert restore(hooked.operated.run("restore", ask=agree), RestoreOrder())
     assert site.contents() == good
     assert hooked.ran == ["pre", "post"]
     assert "with what the backups hold once pre_command has run" in questions[0]
@@ -188,7 +188,7 @@ def test_a_restore_finds_the_backups_on_a_disk_that_pre_command_mounts(site, tmp
 def test_a_restore_that_is_not_agreed_to_runs_no_hook(site, tmp_path):
     hooked = Hooked(site, tmp_path)
     Operated(site).backup()
-    assert not restore(hooked.operated.run("restore", ask=lambda _question: False), Order())
+    assert not restore(hooked.operated.run("restore", ask=lambda _question: False), RestoreOrder())
     assert hooked.ran == []
 
 
@@ -320,7 +320,7 @@ def test_snapshots_are_in_the_same_history(site, tmp_path):
 def test_a_restore_to_which_the_user_says_no_is_no_run(site, tmp_path):
     hooked = Hooked(site, tmp_path)
     hooked.operated.backup()
-    assert not restore(hooked.operated.run("restore", ask=lambda _question: False), Order())
+    assert not restore(hooked.operated.run("restore", ask=lambda _question: False), RestoreOrder())
     assert [run.verb for run in hooked.runs] == ["backup"]
 
 

@@ -18,7 +18,7 @@ from collective.recipe.backup.errors import (
     NoRestorePoint,
     UsageError,
 )
-from collective.recipe.backup.operations.orders import Order
+from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restore import describe, let_go, undo
 from collective.recipe.backup.tests.faults.harness import Crash, Fault, FaultyFiles
 from collective.recipe.backup.tests.runs import NOON, Operated, copied
@@ -189,7 +189,7 @@ def test_what_is_restored_in_the_place_of_what_a_run_that_died_left_is_said(
     (operated.place().filestorage / f"{last.stamp}.json").unlink()
     words = f"a newer one cannot be restored; {last.stamp}: "
 
-    assert words in describe(operated.run("restore"), Order())
+    assert words in describe(operated.run("restore"), RestoreOrder())
     operated.restore()
     assert [
         it.message for it in caplog.records if it.levelname == "WARNING" and words in it.message

@@ -10,7 +10,7 @@ import pytest
 
 from collective.recipe.backup import restored
 from collective.recipe.backup.errors import NoRestorePoint
-from collective.recipe.backup.operations.orders import Order
+from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.prune import prune
 from collective.recipe.backup.operations.restore import restore, undo
 from collective.recipe.backup.restorepoints import choose, spans
@@ -46,7 +46,7 @@ class Lived:
     def at(self, hour: float, directory: Path) -> dict:
         """Return what the site held at *hour*, as the backups have it."""
         to = directory / str(hour)
-        order = Order(when=NOON + hour * HOUR, to=to)
+        order = RestoreOrder(when=NOON + hour * HOUR, to=to)
         assert restore(self.operated.run("restore"), order)
         return contents_of(to / "Data.fs", to / "blobstorage")
 
@@ -298,7 +298,7 @@ def test_what_another_site_was_is_not_told_as_the_past_of_this_one(
     lived.operated.config.destinations[ALTERNATIVE] = other.operated.config.destinations["standard"]
     lived.operated.now = NOON + 3 * HOUR
     run = lived.operated.run("restore", destination=ALTERNATIVE)
-    assert restore(run, Order(when=NOON + HOUR))
+    assert restore(run, RestoreOrder(when=NOON + HOUR))
     lived.live(4)
     lived.back_up(4.5)
     assert lived.refuses(1.5)

@@ -20,8 +20,8 @@ from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.operations import rehearse as room
 from collective.recipe.backup.operations.opening import open_everything
 from collective.recipe.backup.operations.rehearse import (
-    Order,
     Rehearsed,
+    RehearseOrder,
     Which,
     outcome,
     rehearse,
@@ -48,7 +48,7 @@ def operated(site: Site) -> Operated:
 def rehearsed(operated: Operated, **order) -> list[Rehearsed]:
     told: list[Rehearsed] = []
     order = {"draw": lambda points: points[0], **order}
-    done = rehearse(operated.run("rehearse"), Order(**order), told.append)
+    done = rehearse(operated.run("rehearse"), RehearseOrder(**order), told.append)
     assert told == done
     return done
 
@@ -75,7 +75,7 @@ def test_the_newest_is_rehearsed_and_counted(operated: Operated) -> None:
     assert done.size == operated.site.size
     assert done.choice.point == operated.points()[-1]
     assert 0 < done.seconds < 60
-    assert outcome([done], Order(draw=lambda points: points[0])) is None
+    assert outcome([done], RehearseOrder(draw=lambda points: points[0])) is None
     assert everything(operated) == before
 
 
@@ -158,7 +158,7 @@ def test_one_that_fails_does_not_keep_the_others_from_it(operated: Operated) -> 
     damage_the_filestorage(operated)
     done = rehearsed(operated, which=Which.EACH)
     assert [each.opened is not None for each in done] == [False, True, True]
-    error = outcome(done, Order(draw=lambda points: points[0]))
+    error = outcome(done, RehearseOrder(draw=lambda points: points[0]))
     assert error is not None
     assert str(error) == f"1 of 3 rehearsals failed: {done[0].choice.point.stamp}"
     assert error.exit_code == 3

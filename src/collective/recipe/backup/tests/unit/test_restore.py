@@ -23,7 +23,7 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.index import position
 from collective.recipe.backup.operations.announcing import reached
 from collective.recipe.backup.operations.doctor import examine
-from collective.recipe.backup.operations.orders import Order
+from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restore import (
     describe,
     give_up,
@@ -91,7 +91,7 @@ def operated(site: Site) -> Operated:
 def restored(operated: Operated, **order) -> int:
     """Restore and return how many bytes that wrote."""
     files = Measured()
-    assert restore(operated.run("restore", files=files), Order(**order))
+    assert restore(operated.run("restore", files=files), RestoreOrder(**order))
     return files.written
 
 
@@ -228,7 +228,7 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(operated: Operated
     files = Measured()
     before = sorted(operated.site.directory.rglob("*"))
 
-    words = describe(operated.run("restore", files=files), Order(when=NOON))
+    words = describe(operated.run("restore", files=files), RestoreOrder(when=NOON))
 
     assert str(operated.site.filestorage) in words
     assert "the restore point 2026-03-01-13-00-00" in words
@@ -362,7 +362,7 @@ def test_only_one_of_those_who_change_what_was_replaced_is_at_work(
     directory = operated.site.filestorage.parent
 
     with locking.one_restore(directory), pytest.raises(InUse, match="a restore is at") as caught:
-        verb(operated.run("restore"), *([Order()] if verb is restore else []))
+        verb(operated.run("restore"), *([RestoreOrder()] if verb is restore else []))
 
     assert f"process {os.getpid()}" in caught.value.what
     assert caught.value.where == str(directory)
@@ -470,7 +470,7 @@ def test_no_is_no(operated: Operated) -> None:
         asked.append(question)
         return False
 
-    assert not restore(operated.run("restore", ask=no), Order())
+    assert not restore(operated.run("restore", ask=no), RestoreOrder())
     assert sorted(operated.site.directory.rglob("*")) == before
     assert "--undo puts it back" in asked[0]
 
@@ -530,7 +530,7 @@ def test_a_stream_leaves_the_site_alone(operated: Operated) -> None:
     data = bytearray()
 
     with operated.site.opened():
-        stream(operated.run("restore"), Order(), data.extend)
+        stream(operated.run("restore"), RestoreOrder(), data.extend)
 
     assert data == wanted
     assert operated.site.filestorage.read_bytes()[: len(before)] == before
@@ -710,7 +710,7 @@ def test_root_does_not_change_what_the_writer_of_the_journal_could_not(
     before = content(var), sorted(tmp_path.rglob("precious*"))
 
     with pytest.raises(IntegrityError, match=f"this names {precious}, which does not belong"):
-        verb(operated.run("restore"), *([Order()] if verb is restore else []))
+        verb(operated.run("restore"), *([RestoreOrder()] if verb is restore else []))
 
     assert (content(var), sorted(tmp_path.rglob("precious*"))) == before
 
@@ -739,7 +739,7 @@ def test_the_same_restore_again_finishes_it_and_does_no_more(operated: Operated,
         return True
 
     run = operated.run("restore", files=files, ask=yes)
-    assert restore(run, Order(when=NOON))
+    assert restore(run, RestoreOrder(when=NOON))
 
     assert "This restore was broken off here, and is finished." in asked[0]
     assert operated.site.contents()["values"].keys() == {"large"}
@@ -761,10 +761,10 @@ def test_a_restore_of_another_state_takes_back_one_that_was_broken_off(
         asked.append(question)
         return False
 
-    assert not restore(operated.run("restore", ask=no), Order())
+    assert not restore(operated.run("restore", ask=no), RestoreOrder())
     assert "A restore of another state was broken off here, and is taken back" in asked[0]
     assert swap.is_pending(swap.journal_path(operated.site.filestorage))
-    assert "A restore of another state" in describe(operated.run("restore"), Order())
+    assert "A restore of another state" in describe(operated.run("restore"), RestoreOrder())
 
     operated.restore()
 
@@ -910,7 +910,7 @@ def test_letting_go_of_nothing_says_so(operated: Operated, caplog) -> None:
 
 def test_a_dry_run_may_look_at_a_running_site(operated: Operated) -> None:
     with operated.site.opened():
-        assert "will replace" in describe(operated.run("restore"), Order())
+        assert "will replace" in describe(operated.run("restore"), RestoreOrder())
 
 
 def test_where_nothing_is_the_place_is_named(operated: Operated) -> None:
@@ -939,7 +939,7 @@ def test_a_moment_after_the_last_backup_may_be_had_after_another_one(operated, c
     operated.site.commit({"a": "bad"}, at=operated.now + timedelta(minutes=20))
     operated.now += timedelta(minutes=30)
 
-    describe(operated.run("restore"), Order(when=when))
+    describe(operated.run("restore"), RestoreOrder(when=when))
 
     [said] = [it.getMessage() for it in caplog.records if it.levelname == "WARNING"]
     assert "in no backup: run the backup first" in said
@@ -957,7 +957,7 @@ def test_nothing_is_said_where_the_site_knows_no_more(operated, caplog, lost):
     operated.now += timedelta(minutes=30)
     if lost:
         operated.site.lose()
-    describe(operated.run("restore"), Order(when=when))
+    describe(operated.run("restore"), RestoreOrder(when=when))
     assert not [it for it in caplog.records if it.levelname == "WARNING"]
 
 
@@ -970,9 +970,9 @@ def test_the_question_tells_what_is_there_from_what_is_not(operated, tmp_path):
         return False
 
     operated.site.filestorage.unlink()
-    assert not restore(operated.run("restore", ask=no), Order())
+    assert not restore(operated.run("restore", ask=no), RestoreOrder())
     operated.site.lose()
-    assert not restore(operated.run("restore", ask=no), Order())
+    assert not restore(operated.run("restore", ask=no), RestoreOrder())
 
     [live, lost] = asked
     assert f"{operated.site.filestorage}  (there is none now)\n" in live
@@ -992,9 +992,9 @@ def test_a_restore_to_a_new_place_asks_nothing_unless_there_is_something_to_say(
         return False
 
     aside = tmp_path / "aside"
-    assert restore(operated.run("restore", ask=no), Order(to=aside))
+    assert restore(operated.run("restore", ask=no), RestoreOrder(to=aside))
     assert asked == []
-    assert not restore(operated.run("restore", ask=no), Order(to=aside))
+    assert not restore(operated.run("restore", ask=no), RestoreOrder(to=aside))
     assert f"This will replace:\n    {aside / 'Data.fs'}\n" in asked.pop()
 
     # one that no earlier backup has
@@ -1003,7 +1003,7 @@ def test_a_restore_to_a_new_place_asks_nothing_unless_there_is_something_to_say(
     blob.unlink()
     with suppress(BackupError):
         operated.backup(full=True)
-    assert not restore(operated.run("restore", ask=no), Order(to=tmp_path / "other"))
+    assert not restore(operated.run("restore", ask=no), RestoreOrder(to=tmp_path / "other"))
     assert "Note: " in asked.pop()
 
 
@@ -1023,7 +1023,7 @@ def test_a_moment_is_said_in_words_and_so_is_the_last_change_before_it(
     if by == "moment":
         asked = "2026-03-01 13:35:00 UTC"
 
-    said = describe(operated.run("restore"), Order(when=when))
+    said = describe(operated.run("restore"), RestoreOrder(when=when))
     assert f"with the state at {asked}, from the restore point " in said
 
     operated.restore(when)

@@ -14,10 +14,9 @@ from collective.recipe.backup.cli import main
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.index import position
-from collective.recipe.backup.operations.orders import Order
+from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restore import describe, stream
-from collective.recipe.backup.operations.verify import Order as VerifyOrder
-from collective.recipe.backup.operations.verify import verify
+from collective.recipe.backup.operations.verify import VerifyOrder, verify
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site, contents_of
 
@@ -83,7 +82,7 @@ def test_where_nothing_else_is_whole_nothing_is_promised(operated: Operated) -> 
         operated.restore(operated.points()[0].moment)
     assert "no earlier restore point is whole" in caught.value.hint
     with pytest.raises(IntegrityError) as caught:
-        stream(operated.run("restore"), Order(), lambda _data: None)
+        stream(operated.run("restore"), RestoreOrder(), lambda _data: None)
     # nobody has looked at that one yet
     assert f"restore {operated.points()[0].stamp} " in caught.value.hint
 
@@ -116,8 +115,8 @@ def test_what_is_known_to_be_damaged_is_not_passed_over_in_silence(operated: Ope
     assert f"restore {stamps[2]} restores the newest that is whole" in error.hint
     assert f"restore {stamps[3]} tries" in error.hint
     for look in (
-        lambda: describe(operated.run("restore"), Order()),
-        lambda: stream(operated.run("restore"), Order(), lambda _data: None),
+        lambda: describe(operated.run("restore"), RestoreOrder()),
+        lambda: stream(operated.run("restore"), RestoreOrder(), lambda _data: None),
     ):
         with pytest.raises(IntegrityError, match="cannot be relied on"):
             look()

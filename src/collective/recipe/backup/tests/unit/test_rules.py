@@ -271,6 +271,22 @@ def test_a_room_has_a_subject(path):
     assert not NO_SUBJECT.search(path.stem)
 
 
+def homes_of_classes() -> dict[str, list[str]]:
+    """Return the rooms that define each public class, by its name."""
+    found: dict[str, list[str]] = {}
+    for path in ROOMS:
+        for node in parsed(path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(path.relative_to(PACKAGE).as_posix())
+    return found
+
+
+def test_no_name_of_a_class_stands_for_two_things():
+    homes = homes_of_classes()
+    assert homes["SiteStatus"] == ["operations/status.py"]
+    assert {name: rooms for name, rooms in homes.items() if len(rooms) > 1} == {}
+
+
 @pytest.mark.parametrize("name", ["design/guarantees.rst", "development/contract.rst"])
 def test_what_a_page_promises_is_shown_by_tests_that_exist(name):
     page = (PACKAGE.parents[3] / "docs" / name).read_text(encoding="utf-8")

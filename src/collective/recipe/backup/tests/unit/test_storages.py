@@ -14,7 +14,7 @@ from collective.recipe.backup.errors import BackupError, InUse, NoRestorePoint
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Place, Source
 from collective.recipe.backup.operations.backup import back_up
-from collective.recipe.backup.operations.orders import Order
+from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restore import restore, undo
 from collective.recipe.backup.tests.faults.harness import Fault, FaultyFiles
 from collective.recipe.backup.tests.runs import NOON, Operated
@@ -147,7 +147,7 @@ def test_each_storage_gets_its_own_place_elsewhere(mounted: Mounted, tmp_path: P
     mounted.back_up_both()
     to = tmp_path / "to"
 
-    restore(mounted.run("restore", files=Files()), Order(to=to))
+    restore(mounted.run("restore", files=Files()), RestoreOrder(to=to))
 
     assert contents_of(to / "Data.fs", to / "blobstorage") == mounted.site.contents()
     catalog = contents_of(to / "catalog/Data.fs", to / "catalog/blobstorage")

@@ -23,7 +23,7 @@ from collective.recipe.backup.held import StrPath
 from collective.recipe.backup.model import Problem
 from collective.recipe.backup.operations import sampling
 from collective.recipe.backup.operations.sampling import CIRCLE, Arc
-from collective.recipe.backup.operations.verify import Order, outcome, verify
+from collective.recipe.backup.operations.verify import VerifyOrder, outcome, verify
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.unreadable import unreadable
@@ -44,7 +44,9 @@ def operated(site: Site) -> Operated:
 
 def found(operated: Operated, **order) -> list[Problem]:
     problems = []
-    verify(operated.run("verify"), Order(**order), lambda _source, each: problems.append(each))
+    verify(
+        operated.run("verify"), VerifyOrder(**order), lambda _source, each: problems.append(each)
+    )
     return problems
 
 
