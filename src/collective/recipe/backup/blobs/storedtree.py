@@ -90,13 +90,27 @@ class TreeBlobs:
 
     def open(self, blob: BlobId) -> BinaryIO:
         """Return *blob*; see StoredBlobs."""
-        path = layout_of(self._set.root).path(blob)
-        if blob.tid > self._until or not os.path.lexists(self._set.root / path):
+        if blob.tid > self._until:
             raise KeyError(blob)
-        known = self._set.checksums.of(path)
-        with explained("cannot open a blob of the backup", self._set.root / path):
-            file = open_regular(self._set.root / path)
+        with explained("cannot open a blob of the backup", self._set.root):
+            path, known = self._found(blob)
+            self._check(Entry(path, Kind.BLOB), known, os.lstat(self._set.root / path))
+            file = open_regular(self._set.root / path, follow=False)
         return io.BufferedReader(_Verified(file, known, staging.damaged(self._set, path)))
+
+    def _found(self, blob: BlobId) -> tuple[str, Checksum | None]:
+        """Return where *blob* lies, which may be where the other layout has it, and its checksum.
+
+        Raises KeyError if it is none of them, IntegrityError if it is one, but gone.
+        """
+        for layout in dict.fromkeys((layout_of(self._set.root), *Layout)):
+            path = layout.path(blob)
+            known = self._set.checksums.of(path)
+            if os.path.lexists(self._set.root / path):
+                return path, known
+            if known:
+                raise staging.missing(self._set, path)
+        raise KeyError(blob)
 
     def copy_into(
         self,
