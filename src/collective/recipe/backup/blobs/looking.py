@@ -62,13 +62,19 @@ def look_ahead(root: Path) -> Generator[Seen, None, None]:
 def _batch(answer: IO[bytes]) -> list[tuple[str, str, int, int, int]]:
     try:
         found = pickle.load(answer)  # noqa: S301  our own process wrote it
-    except (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError) as error:
+    except _NO_PICKLE as error:
         # somebody else may have written to its output as well, as a sitecustomize can
         raise LookFailed from error
     if not isinstance(found, list):
         raise LookFailed
     return found
 
+
+_NO_PICKLE = (
+    *(pickle.UnpicklingError, EOFError, ValueError, LookupError),
+    *(AttributeError, ImportError, TypeError),
+)
+"""What other bytes than a pickle raise."""
 
 _KINDS = {kind.value: kind for kind in Kind}
 

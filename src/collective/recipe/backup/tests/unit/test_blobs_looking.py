@@ -59,6 +59,7 @@ ANSWERS = {
     "is killed": "os.kill(os.getpid(), 9)",
     "says something else": "answer.write(b'hello, world')",
     "says something else first": "answer.write(b'note: '); pickle.dump([], answer)",
+    "says what is nearly a pickle": "answer.write(b'cnowhere\\nnothing\\n.')",
     "answers with another thing": "pickle.dump('no list', answer)",
     "ends in the middle of a batch": "answer.write(pickle.dumps([('a', 'blob', 1, 2, 3)])[:-5])",
 }
