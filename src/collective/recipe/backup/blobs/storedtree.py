@@ -6,7 +6,6 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,18 +33,14 @@ class TreeBlobs:
     def __init__(
         self, blob_set: BlobSet, *, until: Callable[[], Tid], size: int | None = None
     ) -> None:
-        """Ask *until* for the last transaction that counts, once it is needed.
+        """Ask *until* for the last transaction that counts, when it is needed.
 
         The checksums name *size* bytes of files, if that is known: then nobody looks for what
         they do not name.
         """
         self._set = blob_set
-        self._ask_until = until
+        self._until = until
         self._size = size
-
-    @cached_property
-    def _until(self) -> Tid:
-        return self._ask_until()
 
     @property
     def has_digests(self) -> bool:
@@ -68,7 +63,7 @@ class TreeBlobs:
         """Yield what the set has; see StoredBlobs."""
         root = os.fspath(self._set.root)
         with explained("cannot look at the backup", self._set.root):
-            for entry, known in staging.wanted(self._set, self._until, self._size):
+            for entry, known in staging.wanted(self._set, self._until(), self._size):
                 if entry.kind is Kind.DIRECTORY:
                     yield StoredFile(entry.path, entry.kind, 0, 0, None)
                     continue
@@ -90,7 +85,7 @@ class TreeBlobs:
 
     def open(self, blob: BlobId) -> BinaryIO:
         """Return *blob*; see StoredBlobs."""
-        if blob.tid > self._until:
+        if blob.tid > self._until():
             raise KeyError(blob)
         with explained("cannot open a blob of the backup", self._set.root):
             path, known = self._found(blob)
@@ -127,7 +122,7 @@ class TreeBlobs:
                 self._set,
                 directory,
                 live=live,
-                until=self._until,
+                until=self._until(),
                 files=files,
                 progress=progress,
                 size=self._size,

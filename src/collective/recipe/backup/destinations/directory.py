@@ -430,6 +430,7 @@ class Directory:
         def log() -> ChainLog:
             return self._log(choice)
 
+        @cache
         def until() -> Tid:
             return choice.until or choice.point.tid or _last_tid(log())
 

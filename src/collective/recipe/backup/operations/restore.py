@@ -80,8 +80,6 @@ logger = logging.getLogger("backup")
 ELSEWHERE = "elsewhere"
 """A number of the history: 1 if the live site was left alone."""
 
-_PRIVATE = 0o600
-
 
 def restore(run: Run, order: RestoreOrder) -> bool:
     """Carry out *order*; False if the user said no.
@@ -278,7 +276,7 @@ def give_up(run: Run) -> list[str] | None:
 
 
 def _sweep(run: Run, targets: Sequence[Source]) -> None:
-    """Remove the temporary names of an undo, or of a removal, that died."""
+    """Remove the temporary names of a restore, an undo or a removal that died."""
     journal = journal_of(targets)
     names = {journal, journal.with_name(PROBE)}
     for live in (live for target in targets for live in lives_of(target)):

@@ -118,9 +118,7 @@ class Difference:
     """What makes one tree of another."""
 
     changes: list[Change] = dataclasses.field(default_factory=list)  # in the order of the walk
-    coming: list[StoredFile] = dataclasses.field(
-        default_factory=list
-    )  # what is to be copied of them
+    coming: list[StoredFile] = dataclasses.field(default_factory=list)  # to be copied
     same: int = 0  # files that stay
     unverified: int = 0  # files that are to be there, and have no digest
 

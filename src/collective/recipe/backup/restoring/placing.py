@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.names import index_of
+from collective.recipe.backup.filestorage.storedlog import PRIVATE
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import (
     BLOBSTORAGE,
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from collective.recipe.backup.states import State
 
 logger = logging.getLogger("backup")
-
-_PRIVATE = 0o600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +127,7 @@ class RestorePlace:
         rights = point.rights.get(FILESTORAGE)
         if rights is None:
             # what older releases made tells no more; its owner may always write it
-            rights = replace(rights_of(made), mode=mode & 0o666 & ~umask() | _PRIVATE)
+            rights = replace(rights_of(made), mode=mode & 0o666 & ~umask() | PRIVATE)
         return rights.as_status()
 
     def discard(self, files: Files) -> None:

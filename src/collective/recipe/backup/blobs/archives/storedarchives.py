@@ -7,7 +7,6 @@ list, or to find one blob, all of the chain is read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,17 +30,13 @@ class ArchivedBlobs:
     def __init__(
         self, archives: Sequence[Archive], *, until: Callable[[], Tid], size: int | None = None
     ) -> None:
-        """Ask *until* for the last transaction that counts, once it is needed.
+        """Ask *until* for the last transaction that counts, when it is needed.
 
         The files in all archives together have *size* bytes (None: unknown).
         """
         self._archives = archives
-        self._ask_until = until
+        self._until = until
         self._size = size
-
-    @cached_property
-    def _until(self) -> Tid:
-        return self._ask_until()
 
     @property
     def has_digests(self) -> bool:
@@ -62,7 +57,7 @@ class ArchivedBlobs:
 
     @property
     def _contents(self) -> Contents:
-        return Contents(self._archives, self._until, self._size)
+        return Contents(self._archives, self._until(), self._size)
 
     def listed(self) -> Iterator[StoredFile]:
         """Yield what the chain comes to, some 400 bytes of memory for each; see StoredBlobs."""
@@ -88,7 +83,7 @@ class ArchivedBlobs:
             self._archives,
             directory,
             live=live,
-            until=self._until,
+            until=self._until(),
             files=files,
             progress=progress,
             size=self._size,
