@@ -116,7 +116,8 @@ class DiskGround(Ground):
         with os.scandir(self._root / path) as entries:
             for entry in entries:
                 if self._aside is None or entry.path != os.fspath(self._aside):
-                    yield entry.name, entry.is_dir(follow_symlinks=False)
+                    is_room = os.path.join(path, entry.name) in self._rooms
+                    yield entry.name, is_room or entry.is_dir(follow_symlinks=False)
 
     def links(self) -> Iterator[tuple[str, str]]:
         """Yield each symbolic link but those to rooms, with its text."""

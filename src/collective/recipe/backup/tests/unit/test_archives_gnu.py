@@ -12,8 +12,12 @@ import pytest
 from collective.recipe.backup.blobs.archives.archivecheck import is_ours, missing
 from collective.recipe.backup.blobs.archives.gnu import Dumpdir
 from collective.recipe.backup.blobs.archives.headers import TarHeader, Type, padding
+from collective.recipe.backup.blobs.archives.staging import stage
 from collective.recipe.backup.blobs.archives.storedarchives import ArchivedBlobs
+from collective.recipe.backup.contents import STAGED
 from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.tests.archived import (
     FIRST,
     SECOND,
@@ -191,6 +195,27 @@ class TestIncremental:
         target, copied = rich.restored(live=rich.source)
         assert tree(target) == before == tree(rich.source)
         assert copied.linked == 4
+
+    def test_a_directory_on_another_disk_stays_there(self, archived):
+        """The list of each directory says D where a link leads to the room of that disk."""
+        room = archived.root / "disk" / STAGED
+        room.mkdir(parents=True)
+        target = archived.root / "restored"
+        target.mkdir()
+        (target / "0x00").symlink_to(room)
+        archived.tar(FIRST, snar=FIRST)
+        archived.put(5, 11)
+        archived.tar(SECOND, snar=FIRST)
+        stage(
+            archived.found(),
+            target,
+            live=None,
+            until=LAST_TID,
+            files=Files(),
+            progress=Silent(),
+        )
+        assert (target / "0x00").is_symlink()
+        assert content(room) == content(archived.source / "0x00")
 
     def test_our_deltas_build_on_it(self, archived):
         archived.tar(FIRST, snar=FIRST)
