@@ -52,7 +52,7 @@ def blobs(log: Log, start: int, stop: int) -> Iterator[BlobId]:
     window, match = reader.window, _BLOB.match
     for transaction in log.transactions(start, stop):
         seen: set[bytes] = set()
-        for oid, tid, size, data, index in reader.places(transaction):
+        for oid, tid, size, data, index, _previous in reader.places(transaction):
             # this is done for each record of a site: all but a few get no further
             if size and window.data[index] != _COMPRESSED[0]:
                 found = match(window.data, index, index + size) is not None

@@ -132,7 +132,7 @@ class Log(ABC):
         if MAGIC_SIZE + SMALLEST <= offset <= self.size:
             (length,) = LENGTH.unpack(self.read(offset - LENGTH.size, LENGTH.size))
             begin = offset - LENGTH.size - length
-            found = next(self._walk(begin, ZERO_TID), None) if begin >= MAGIC_SIZE else None
+            found = next(self.walk(begin, ZERO_TID), None) if begin >= MAGIC_SIZE else None
         if found is None or found.end != offset:
             raise self._no_boundary(offset)
         return found
@@ -148,7 +148,7 @@ class Log(ABC):
         last = self.before(start)
         offset, tid = start, last.tid if last else ZERO_TID
         while offset != stop:
-            for transaction in self._walk(offset, tid):
+            for transaction in self.walk(offset, tid):
                 if stop is not None and transaction.end > stop:
                     raise self._no_boundary(stop)
                 yield transaction
@@ -193,10 +193,11 @@ class Log(ABC):
             return LogEnd(start, None, start, kind)
         return LogEnd(last.end, tids.greatest, last.begin, kind, packed, tids.reductions)
 
-    def _walk(self, begin: int, after: Tid) -> Iterator[Transaction]:
+    def walk(self, begin: int, after: Tid) -> Iterator[Transaction]:
         """Yield transactions up to the first one that is not complete, for whatever reason.
 
-        *after* is the greatest tid before *begin*.  Raises IntegrityError where the order of
+        *begin* must be where one begins; *after* is the greatest tid before it.
+        ``transactions`` finds out why a walk has ended.  Raises IntegrityError where the order of
         the tids is odd because of damage.
         """
         window = self.window()

@@ -17,8 +17,11 @@ from collective.recipe.backup.filestorage.window import Window
 from collective.recipe.backup.model import Oid
 from collective.recipe.backup.times import Tid
 
-Place: TypeAlias = tuple[Oid, Tid, int, int, int]
-"""Oid, tid and size of a record, the offset of its data in the log, and in the window now."""
+Place: TypeAlias = tuple[Oid, Tid, int, int, int, int]
+"""Oid, tid and size of a record, the offset of its data in the log, and in the window now.
+
+At last the offset of the previous record of the object, or 0.
+"""
 
 
 def records_of(log: Log, transaction: Transaction) -> Iterator[DataRecord]:
@@ -48,7 +51,7 @@ class RecordReader:
 
         Those of an undone transaction do not count and are not yielded.
         """
-        for _oid, _tid, _size, data, _index in self.places(transaction):
+        for _oid, _tid, _size, data, _index, _previous in self.places(transaction):
             yield self.at(transaction, data)
 
     def places(self, transaction: Transaction) -> Iterator[Place]:
@@ -61,12 +64,12 @@ class RecordReader:
             data = offset + RECORD.size
             if index < 0 or data > end:
                 raise self._damaged(offset)
-            oid, tid, _previous, whose, version, size = unpack(window.data, index)
+            oid, tid, previous, whose, version, size = unpack(window.data, index)
             offset = data + (size or LENGTH.size)
-            # as Record.fits says
+            # as DataRecord.fits says
             if version or whose != begin or offset > end:
                 raise self._damaged(data - RECORD.size)
-            yield oid, tid, size, data, index + RECORD.size
+            yield oid, tid, size, data, index + RECORD.size, previous
 
     def at(self, transaction: Transaction, data: int) -> tuple[DataRecord, bytes]:
         """Return the data record whose data are at *data*, and their begin, as records() does."""
@@ -77,13 +80,25 @@ class RecordReader:
 
         It is empty if that leads nowhere: the object is gone.
         """
+        return self._lead(record)[1]
+
+    def origin(self, record: DataRecord) -> DataRecord | None:
+        """Return the record with the data that the backpointer of *record* leads to.
+
+        None: it leads nowhere, the object is gone.
+        """
+        found, _head = self._lead(record)
+        return found if found.size else None
+
+    def _lead(self, record: DataRecord) -> tuple[DataRecord, bytes]:
+        """Return the last record that backpointers lead to, and the begin of its data."""
         head = b""
         while not head and record.backpointer:
             # always backwards, so that even a damaged log lets us out of here
             if record.backpointer >= record.offset:
                 raise self._damaged(record.offset)
             record, head = self._at(self._elsewhere, record.backpointer, record.offset)
-        return head
+        return record, head
 
     def _at(self, window: Window, offset: int, end: int) -> tuple[DataRecord, bytes]:
         """Return the data record at *offset* and the begin of its data, nothing from *end* on."""

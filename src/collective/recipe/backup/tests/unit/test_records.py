@@ -12,7 +12,7 @@ from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage import format as ours
 from collective.recipe.backup.filestorage.blobrecords import blobs
 from collective.recipe.backup.filestorage.log import TransactionLog
-from collective.recipe.backup.filestorage.records import records_of
+from collective.recipe.backup.filestorage.records import RecordReader, records_of
 from collective.recipe.backup.tests import logs
 from collective.recipe.backup.tests.samples import Site
 
@@ -73,3 +73,25 @@ def test_a_record_that_does_not_fit_is_named_by_its_offset(tmp_path: Path, recor
             list(blobs(log, 4, len(data)))
     assert caught.value.where == str(path)
     assert caught.value.hint
+
+
+def test_a_backpointer_leads_to_the_record_that_has_the_data(tmp_path):
+    path = tmp_path / "Data.fs"
+    first = logs.record(4, logs.tid(1), data=b"data")
+    data = b"FS30" + logs.framed(logs.tid(1), first)
+    second = len(data)
+    back = logs.record(second, logs.tid(2), data=b"", back=4 + 23 + 7)
+    data += logs.framed(logs.tid(2), back)
+    third = len(data)
+    again = logs.record(third, logs.tid(3), data=b"", back=second + 23 + 7)
+    gone = logs.record(third, logs.tid(3), oid=2, data=b"", back=0)
+    path.write_bytes(data + logs.framed(logs.tid(3), again + gone))
+    with TransactionLog(path) as log:
+        reader = RecordReader(log)
+        *_others, last = log.transactions()
+        (record, _head), (removed, _head) = reader.records(last)
+        origin = reader.origin(record)
+        assert origin is not None
+        assert (origin.tid, origin.offset, origin.size) == (logs.tid(1), 4 + 23 + 7, 4)
+        assert reader.follow(record) == b"data"
+        assert reader.origin(removed) is None
