@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from benchmarks import contestants
 from benchmarks.small import SmallBlobs
-from benchmarks.states import States
+from benchmarks.states import made
 from benchmarks.tables import is_reached, table
 from benchmarks.works import Plan, Works
 
@@ -41,7 +40,7 @@ def main() -> int:
     )
     namespace = parser.parse_args()
     scratch = namespace.scratch.resolve()
-    states = _site(scratch, namespace.size, namespace.blobs)
+    states = made(scratch, namespace.size, namespace.blobs, _tell)
     small = SmallBlobs(scratch / "small")
     for each in (states, small):
         each.trash.empty()
@@ -70,20 +69,6 @@ def main() -> int:
     if namespace.clean:
         shutil.rmtree(scratch)
     return 0 if reached else 1
-
-
-def _site(scratch: Path, size: int, blobs: int) -> States:
-    """Return the site, which is made if it is not there yet."""
-    directory = scratch / f"site-{size}-{blobs}"
-    if not directory.exists():
-        _tell(f"making a site: {size} MB of Data.fs, {blobs} blobs")
-        scratch.mkdir(parents=True, exist_ok=True)
-        # in a process of its own, which needs much memory
-        subprocess.run(
-            [sys.executable, "-m", "benchmarks.site", directory, str(size), str(blobs)],
-            check=True,
-        )
-    return States(directory)
 
 
 def _tell(words: str) -> None:

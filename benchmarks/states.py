@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -134,6 +135,20 @@ class States:
         )
         if blobstorage is not None:
             link_tree(self._kept / state / "blobstorage", blobstorage)
+
+
+def made(scratch: Path, size: int, blobs: int, tell: Callable[[str], object]) -> States:
+    """Return a site of *size* MB with so many *blobs*, made in *scratch* if it is not there yet."""
+    directory = scratch / f"site-{size}-{blobs}"
+    if not directory.exists():
+        tell(f"making a site: {size} MB of Data.fs, {blobs} blobs")
+        scratch.mkdir(parents=True, exist_ok=True)
+        # in a process of its own, which needs much memory
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.site", directory, str(size), str(blobs)],
+            check=True,
+        )
+    return States(directory)
 
 
 def link_tree(source: Path, target: Path) -> None:

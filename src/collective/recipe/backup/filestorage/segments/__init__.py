@@ -1,0 +1,36 @@
+"""A filestorage as segments of its log, stored once, and states that select from them.
+
+A *segment* is a range of the log as it is, some MiB long.  A *state* is what the filestorage is
+at one moment: a list of *spans*, each a range of a segment with the rule by which the bytes of
+the file come from it.  A pack keeps some records of the log and rewrites their headers by
+rules, so the state after a pack needs no new segments, only spans that say which records were
+kept.
+
+``capture`` makes a state of a live log, ``RebuiltLog`` the bytes of the log from a state.
+docs/design/selection.rst has the rules and the formats.
+
+Bytes in, bytes out: nothing here knows where chunks are stored, or that they are encrypted.
+"""
+
+from __future__ import annotations
+
+from collective.recipe.backup.filestorage.segments.capturing import Captured, capture
+from collective.recipe.backup.filestorage.segments.chunks import ChunkKind, Chunks
+from collective.recipe.backup.filestorage.segments.keys import Keys
+from collective.recipe.backup.filestorage.segments.logstate import LogState, read_log_state
+from collective.recipe.backup.filestorage.segments.newsegments import Target
+from collective.recipe.backup.filestorage.segments.rebuiltlog import RebuiltLog
+from collective.recipe.backup.filestorage.segments.unchanged import common_bytes
+
+__all__ = [
+    "Captured",
+    "ChunkKind",
+    "Chunks",
+    "Keys",
+    "LogState",
+    "RebuiltLog",
+    "Target",
+    "capture",
+    "common_bytes",
+    "read_log_state",
+]

@@ -1,0 +1,93 @@
+"""Numbers and byte strings one after the other: how spans and states are written and read.
+
+::
+
+    number    an unsigned number below 2 ** 64 in groups of 7 bits, the lowest first; all bytes
+              but the last have their highest bit set; in as few bytes as possible
+    string    a number, then that many bytes
+"""
+
+from __future__ import annotations
+
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
+
+_LONGEST = 10
+_LIMIT = 1 << 64
+
+
+def number(value: int) -> bytes:
+    """Return *value*, 0 or more and below 2 ** 64, as a number."""
+    written = bytearray()
+    while value > 0x7F:
+        written.append(value & 0x7F | 0x80)
+        value >>= 7
+    written.append(value)
+    return bytes(written)
+
+
+def string(data: bytes) -> bytes:
+    """Return *data* as a string."""
+    return number(len(data)) + data
+
+
+class Fields:
+    """Reads fields from bytes, and trusts no length that stands in them.
+
+    All methods raise IntegrityError, which says *what* is damaged.
+    """
+
+    def __init__(self, data: bytes, what: str) -> None:
+        """Read *data* from their first byte on."""
+        self._data = data
+        self._what = what
+        self._at = 0
+
+    @property
+    def left(self) -> int:
+        """The number of bytes that were not read yet."""
+        return len(self._data) - self._at
+
+    def take(self, size: int) -> bytes:
+        """Return the next *size* bytes."""
+        if size > self.left:
+            raise self.damaged("it is cut short")
+        self._at += size
+        return self._data[self._at - size : self._at]
+
+    def integer(self) -> int:
+        """Return the next 8 bytes as an unsigned number, big-endian."""
+        return int.from_bytes(self.take(8), "big")
+
+    def number(self) -> int:
+        """Return the next number."""
+        value = shift = 0
+        for byte in self._data[self._at : self._at + _LONGEST]:
+            self._at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                if value >= _LIMIT or (byte == 0 and shift > 7):
+                    raise self.damaged("a number is not as it would be written")
+                return value
+        raise self.damaged("a number has no end")
+
+    def string(self) -> bytes:
+        """Return the next string."""
+        return self.take(self.number())
+
+    def count(self, least: int) -> int:
+        """Return the next number, which counts items of at least so many bytes that follow."""
+        count = self.number()
+        if count * least > self.left:
+            raise self.damaged(f"it has no room for {count} items")
+        return count
+
+    def finish(self) -> None:
+        """Raise IntegrityError unless all bytes were read."""
+        if self.left:
+            raise self.damaged(f"{self.left} bytes follow its end")
+
+    def damaged(self, flaw: str) -> IntegrityError:
+        """Return the error that says what is damaged, and its *flaw*."""
+        return IntegrityError(f"{self._what} is damaged: {flaw}", hint=DAMAGE_HINT)

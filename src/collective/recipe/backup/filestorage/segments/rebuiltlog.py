@@ -1,0 +1,136 @@
+"""A state as the filestorage that it stands for: read at any place, and cut at any moment."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from datetime import datetime
+from functools import lru_cache
+from itertools import accumulate
+from pathlib import Path
+
+from collective.recipe.backup import times
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.filestorage import tail
+from collective.recipe.backup.filestorage.format import MAGIC_SIZE
+from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
+from collective.recipe.backup.filestorage.log import Log, LogEnd
+from collective.recipe.backup.filestorage.segments.chunks import Chunks
+from collective.recipe.backup.filestorage.segments.logstate import LogState, read_page
+from collective.recipe.backup.filestorage.segments.pieces import SegmentPieces
+from collective.recipe.backup.filestorage.segments.rebuilding import rebuilt
+from collective.recipe.backup.filestorage.segments.spans import BLOCK, Span
+from collective.recipe.backup.times import ZERO_TID, Tid
+
+_HELD = 3
+"""Blocks that are held: those who walk a log read at two places that are near."""
+
+
+class RebuiltLog(Log):
+    """The log of a state: every byte that it returns has been compared with a digest.
+
+    It holds a few segments in memory, and gets no more of them than what is read needs.  All
+    methods raise IntegrityError if what they need is missing or damaged.
+    """
+
+    damage_hint = DAMAGE_HINT
+
+    def __init__(self, state: LogState, chunks: Chunks, path: Path) -> None:
+        """Read *state* from *chunks*.  Errors call it *path*."""
+        super().__init__(path)
+        self._state = state
+        self._pieces = SegmentPieces(chunks)
+        self._group = lru_cache(2)(self._read_group)
+        sizes = [page.size for page in state.pages]
+        self._chunks = chunks
+        # where each page begins, and then the spans that are in no page
+        self._offsets = list(accumulate(sizes, initial=MAGIC_SIZE))
+        self._block = lru_cache(_HELD)(self._read_block)
+        self._open: tuple[int, int] = (-1, -1)  # offset of the span that is being rebuilt, and
+        self._blocks: Iterator[bytes] = iter(())  # its blocks, from this number on
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes."""
+        return self._state.size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return the bytes from *offset* on, *size* at most, fewer only where the log ends."""
+        return b"".join(self.stream(offset, min(offset + size, self.size)))
+
+    def stream(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes from *start* to *stop* (None: the end), in parts of 4 MiB at most."""
+        stop = self.size if stop is None else min(stop, self.size)
+        if start < min(MAGIC_SIZE, stop):
+            yield self._state.magic[start:stop]
+            start = MAGIC_SIZE
+        while start < stop:
+            _span, offset = self._span_at(start)
+            number = (start - offset) // BLOCK
+            begin = offset + number * BLOCK
+            part = self._block(offset, number)[start - begin : stop - begin]
+            yield part
+            start += len(part)
+
+    def cut(self, when: datetime | Tid, start: int = MAGIC_SIZE, stop: int | None = None) -> LogEnd:
+        """Return where the first transaction later than *when* begins, at most *stop*.
+
+        Only the span that has it is read.
+        """
+        limit = times.tid_at(when) if isinstance(when, datetime) else when
+        begin, greatest = self._span_with(limit)
+        end = super().cut(limit, max(start, begin), stop)
+        if end.tid is None:
+            return end
+        tid = max(end.tid, greatest) if end.offset >= begin else end.tid
+        packed = self._state.packed
+        if end.packed is None and ZERO_TID < packed <= tid:
+            return end._replace(tid=tid, packed=packed)
+        return end._replace(tid=tid)
+
+    def _tail(self, begin: int, after: Tid) -> str | None:
+        """Judge what follows the last complete transaction: nothing does."""
+        if begin != self.size:
+            raise IntegrityError(
+                f"no transaction stands at byte {begin}", where=self.path, hint=self.damage_hint
+            )
+        return tail.NONE
+
+    def _read_group(self, number: int) -> tuple[list[Span], list[int]]:
+        """Return the spans of a page, or those that are in none, and where each begins."""
+        pages = self._state.pages
+        found = (
+            read_page(self._chunks, pages[number])
+            if number < len(pages)
+            else list(self._state.spans)
+        )
+        sizes = (span.size for span in found)
+        return found, list(accumulate(sizes, initial=self._offsets[number]))
+
+    def _span_at(self, offset: int) -> tuple[Span, int]:
+        """Return the span that has the byte at *offset*, and where it begins."""
+        spans, offsets = self._group(bisect_right(self._offsets, offset) - 1)
+        number = bisect_right(offsets, offset) - 1
+        return spans[number], offsets[number]
+
+    def _span_with(self, tid: Tid) -> tuple[int, Tid]:
+        """Return where the span begins that has the first transaction later than *tid*.
+
+        And the greatest tid before it; zeros: there is none.
+        """
+        ends = [page.last for page in self._state.pages]
+        number = bisect_right(ends, tid)
+        spans, offsets = self._group(number)
+        ends = [ends[number - 1] if number else ZERO_TID, *(span.last for span in spans)]
+        place = bisect_right(ends, tid) - 1
+        return offsets[place], ends[place]
+
+    def _read_block(self, offset: int, number: int) -> bytes:
+        """Return a block of the span at *offset*."""
+        if self._open != (offset, number):
+            span, _offset = self._span_at(offset)
+            self._blocks = rebuilt(span, offset, self._pieces, number)
+        self._open = (-1, -1)
+        block = next(self._blocks)
+        self._open = (offset, number + 1)
+        return block

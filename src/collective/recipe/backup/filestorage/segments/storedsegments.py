@@ -1,0 +1,102 @@
+"""The segments that are stored already, found by the tids of their transactions.
+
+A pack keeps the order of transactions and of the records in them.  So those of a live log are
+found one after the other in the order of the stored segments, and only the record indexes of few
+segments are held at a time.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from functools import lru_cache
+from itertools import accumulate
+from typing import NamedTuple
+
+from collective.recipe.backup.filestorage.segments.chunks import ChunkKind, Chunks
+from collective.recipe.backup.filestorage.segments.recordindex import RecordIndex
+from collective.recipe.backup.filestorage.segments.segment import Segment
+from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.model import Oid
+from collective.recipe.backup.times import ZERO_TID, Tid
+
+_HELD = 4
+"""Record indexes that are held: a few hundred kilobytes each."""
+
+
+@dataclass(frozen=True)
+class StoredTransaction:
+    """A transaction of a stored segment."""
+
+    segment: Segment
+    index: RecordIndex  # of the segment
+    number: int  # of the transaction in it
+
+    @property
+    def rows(self) -> range:
+        """The rows of its records in the index."""
+        return range(self.index.starts[self.number], self.index.starts[self.number + 1])
+
+
+class StoredData(NamedTuple):
+    """Where the data of a record are stored."""
+
+    segment: Segment
+    offset: int  # in the segment
+    size: int  # in bytes
+
+
+class StoredSegments:
+    """Stored segments, and what is in them."""
+
+    def __init__(self, chunks: Chunks, segments: Iterable[Segment] = ()) -> None:
+        """Know *segments*, whose record indexes are in *chunks*; one may come twice."""
+        distinct = {segment for segment in segments if segment.last != ZERO_TID}
+        self._segments = sorted(distinct, key=lambda segment: (segment.first, segment.last))
+        self._firsts = [segment.first for segment in self._segments]
+        # the greatest tid of each segment and those before it
+        self._reached = list(accumulate((segment.last for segment in self._segments), max))
+        self._index = lru_cache(_HELD)(self._read)
+        self._chunks = chunks
+
+    def find(self, tid: Tid) -> StoredTransaction | None:
+        """Return the stored transaction *tid*; None: there is none.
+
+        It is quick if the ones asked for are near to each other in the log.
+        """
+        position = bisect_right(self._firsts, tid) - 1
+        while position >= 0 and self._reached[position] >= tid:
+            segment = self._segments[position]
+            if segment.last >= tid:
+                index = self._index(position)
+                number = index.number(tid)
+                if number >= 0:
+                    return StoredTransaction(segment, index, number)
+            position -= 1
+        return None
+
+    def data(self, oid: Oid, tid: Tid, digest: bytes) -> StoredData | None:
+        """Return where the data of a record are stored; None: they are not.
+
+        If its record has a backpointer, where those are that it leads to.  *digest* is theirs.
+        """
+        found = self.find(tid)
+        while found is not None:
+            index, stop, followed = found.index, found.rows.stop, ZERO_TID
+            row = index.find(oid, found.rows.start, stop)
+            # an object may have two records in a transaction
+            while row >= 0:
+                size = index.sizes[row]
+                if not size:
+                    _distance, followed = index.pointer(row)
+                elif index.digest(row) == digest:
+                    return StoredData(found.segment, index.place(found.number, row), size)
+                row = index.find(oid, row + 1, stop)
+            # backpointers only lead to earlier transactions
+            found = self.find(followed) if followed < tid else None
+            tid = followed
+        return None
+
+    def _read(self, position: int) -> RecordIndex:
+        names = self._segments[position].index
+        return RecordIndex(b"".join(self._chunks.get(ChunkKind.INDEX, name) for name in names))
