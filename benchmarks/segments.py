@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import struct
 import sys
 from collections import Counter
 from pathlib import Path
@@ -22,6 +23,7 @@ from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.segments import (
     ChunkKind,
     Keys,
+    Linked,
     LogState,
     RebuiltLog,
     Target,
@@ -48,6 +50,19 @@ class Files:
             path.write_bytes(data)
             self.stored[kind] += len(data)
         return name
+
+    def put_linked(self, kind: ChunkKind, linked: Linked) -> bytes:
+        """Write a file with the names before the data."""
+        return self.put(
+            kind, b"".join([struct.pack(">I", len(linked.names)), *linked.names, linked.data])
+        )
+
+    def get_linked(self, kind: ChunkKind, name: bytes) -> Linked:
+        """Read such a file."""
+        data = self.get(kind, name)
+        (count,) = struct.unpack_from(">I", data)
+        end = 4 + 32 * count
+        return Linked(tuple(data[at : at + 32] for at in range(4, end, 32)), data[end:])
 
     def get(self, kind: ChunkKind, name: bytes) -> bytes:
         """Read a file."""
@@ -127,21 +142,21 @@ class Work:
         last, sameness = self._since
         target = Target(chunks=self._chunks, keys=Keys(bytes(32)))
         with TransactionLog(self._filestorage) as log:
-            state = self._state(last)
+            state = None if last == "-" else self._state(last)
             # as a backup does: the end is looked for from where the last one was
             end = log.end(state.size) if state and sameness == "same" else log.end()
             captured = capture(log, end, target, state, same_file=sameness == "same")
-        root = captured.state.root()
-        self._chunks.stored[ChunkKind.SPANS] += len(root)
+        root = self._chunks.put_linked(ChunkKind.SPANS, captured.state.root())
         self._root(self._name).write_bytes(root)
         return captured.state.size
 
     def _read(self) -> int:
-        state = read_log_state(self._root(self._name).read_bytes())
+        state = self._state(self._name)
         return sum(map(len, RebuiltLog(state, self._chunks, Path(self._name)).stream()))
 
-    def _state(self, name: str) -> LogState | None:
-        return None if name == "-" else read_log_state(self._root(name).read_bytes())
+    def _state(self, name: str) -> LogState:
+        root = self._root(name).read_bytes()
+        return read_log_state(self._chunks.get_linked(ChunkKind.SPANS, root))
 
     def _root(self, name: str) -> Path:
         return self._scratch / "chunks" / f"{name}.state"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,7 @@ from collective.recipe.backup.filestorage.segments import (
     Captured,
     ChunkKind,
     Keys,
+    Linked,
     LogState,
     RebuiltLog,
     Target,
@@ -53,11 +55,29 @@ class MemoryChunks:
             self.stored[kind] += len(data)
         return name
 
+    def put_linked(self, kind: ChunkKind, linked: Linked) -> bytes:
+        assert all(name in self.held for name in linked.names)
+        return self.put(kind, encoded(linked))
+
+    def get_linked(self, kind: ChunkKind, name: bytes) -> Linked:
+        return decoded(self.get(kind, name))
+
     def get(self, kind: ChunkKind, name: bytes) -> bytes:
         self.got[kind] += 1
         if name not in self.held:
             raise IntegrityError(f"the {kind.value} {name.hex()} is missing")
         return self.held[name]
+
+
+def encoded(linked: Linked) -> bytes:
+    """Return names and data as one, as the page has it."""
+    return b"".join([struct.pack(">I", len(linked.names)), *linked.names, linked.data])
+
+
+def decoded(data: bytes) -> Linked:
+    (count,) = struct.unpack_from(">I", data)
+    end = 4 + 32 * count
+    return Linked(tuple(data[at : at + 32] for at in range(4, end, 32)), data[end:])
 
 
 class Captures:
@@ -66,7 +86,7 @@ class Captures:
     def __init__(self, **target: object) -> None:
         self.chunks = MemoryChunks()
         self.target = Target(chunks=self.chunks, keys=Keys(SECRET), **target)  # type: ignore[arg-type]
-        self.taken: list[tuple[bytes, bytes]] = []  # the root and the file of each state
+        self.taken: list[tuple[Linked, bytes]] = []  # the root and the file of each state
         self.last: LogState | None = None
 
     def capture(self, path: Path, *, same_file: bool = False) -> Captured:
@@ -119,7 +139,7 @@ def write_sample(site: Site, path: Path = SAMPLE) -> None:
     captures.capture(site.filestorage)
     with ZipFile(path, "w", ZIP_DEFLATED, compresslevel=9) as archive:
         for number, (root, file) in enumerate(captures.taken):
-            archive.writestr(f"{number}.state", root)
+            archive.writestr(f"{number}.state", encoded(root))
             archive.writestr(f"{number}.fs", file)
         for name, chunk in captures.chunks.held.items():
             archive.writestr(f"chunks/{name.hex()}", chunk)
@@ -134,7 +154,7 @@ def read_sample() -> Captures:
                 captures.chunks.held[bytes.fromhex(Path(name).name)] = archive.read(name)
             elif name.endswith(".state"):
                 file = archive.read(name.replace(".state", ".fs"))
-                captures.taken.append((archive.read(name), file))
+                captures.taken.append((decoded(archive.read(name)), file))
     return captures
 
 

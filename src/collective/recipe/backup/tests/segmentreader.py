@@ -37,6 +37,13 @@ class Reader:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.at = 0
+        self.names: list[bytes] = []
+
+    @classmethod
+    def of_linked(cls, data: bytes) -> Reader:
+        reader = cls(data)
+        reader.names = [reader.take(32) for _name in range(reader.fixed(4))]
+        return reader
 
     def take(self, size: int) -> bytes:
         assert self.at + size <= len(self.data)
@@ -58,20 +65,23 @@ class Reader:
     def numbers(self, count: int) -> list[int]:
         return [self.number() for _number in range(count)]
 
+    def name(self) -> bytes:
+        return self.names[self.number()]
+
     def string(self) -> bytes:
         return self.take(self.number())
 
 
 def filestorage(root: bytes, get: Get, block: int = BLOCK) -> bytes:
     """Return the filestorage that the state with this *root* stands for."""
-    reader = Reader(root)
+    reader = Reader.of_linked(root)
     assert reader.take(8) == b"CRBSTATE"
     assert reader.fixed(2) == 1
     file = bytearray(reader.take(4))
     size, _last_cut = reader.fixed(8), reader.fixed(8)
     reader.take(24)
     for _page in range(reader.number()):
-        page = Reader(get(reader.take(32)))
+        page = Reader.of_linked(get(reader.name()))
         count = reader.number()
         reader.numbers(3)
         reader.take(8)
@@ -123,10 +133,10 @@ def segment_of(reader: Reader, get: Get) -> tuple[int, bytes]:
     reader.take(16)
     data = b""
     for _piece in range(reader.number()):
-        piece = get(reader.take(32))
+        piece = get(reader.name())
         assert len(piece) == reader.number()
         data += piece
-    reader.take(32 * reader.number())
+    reader.numbers(reader.number())
     return base, data
 
 

@@ -15,7 +15,7 @@ Bytes in, bytes out: nothing here knows where chunks are stored, or that they ar
 from __future__ import annotations
 
 from collective.recipe.backup.filestorage.segments.capturing import Captured, capture
-from collective.recipe.backup.filestorage.segments.chunks import ChunkKind, Chunks
+from collective.recipe.backup.filestorage.segments.chunks import ChunkKind, Chunks, Linked
 from collective.recipe.backup.filestorage.segments.keys import Keys
 from collective.recipe.backup.filestorage.segments.logstate import LogState, read_log_state
 from collective.recipe.backup.filestorage.segments.newsegments import Target
@@ -27,6 +27,7 @@ __all__ = [
     "ChunkKind",
     "Chunks",
     "Keys",
+    "Linked",
     "LogState",
     "RebuiltLog",
     "Target",

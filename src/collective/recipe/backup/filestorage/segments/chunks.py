@@ -3,15 +3,15 @@
 A *chunk* is a byte string that is named by its content: equal chunks of one kind have one name
 and are stored once.  This package puts chunks and gets them again.  It does not know where
 they lie, nor how they are compressed or encrypted.
+
+A chunk that names others lists their names, and speaks of them by their numbers.  So whoever
+stores chunks knows what is needed with one, and may give them other names in a copy.
 """
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import Protocol
-
-NAME_SIZE = 32
-"""Bytes of the name of a chunk."""
+from typing import NamedTuple, Protocol
 
 GREATEST = 1 << 22
 """Bytes of the largest chunk that this package puts: 4 MiB."""
@@ -25,18 +25,31 @@ class ChunkKind(Enum):
     SPANS = "page of spans"  # a part of a state
 
 
+class Linked(NamedTuple):
+    """Bytes that name chunks."""
+
+    names: tuple[bytes, ...]  # each once, in the order in which *data* first have its number
+    data: bytes  # a chunk is the number of its name, from 0
+
+
 class Chunks(Protocol):
-    """Puts and gets chunks.  Names have 32 bytes."""
+    """Puts and gets chunks.  Names have 32 bytes.
+
+    Nothing that a capture puts is got before it has ended.  To see to it that all is durable
+    before the state that needs it is stored is up to the caller.
+    """
 
     def put(self, kind: ChunkKind, data: bytes) -> bytes:
-        """Keep *data* and return their name, which depends on nothing but kind and data.
+        """Keep *data* and return their name, which depends on nothing but kind and data."""
 
-        When this returns, ``get`` may be asked for them.  Whether they are durable is up to the
-        caller, who must see to that before the state that needs them is stored.
-        """
+    def put_linked(self, kind: ChunkKind, linked: Linked) -> bytes:
+        """Keep a chunk that names others, and return its name; the others were put before."""
 
     def get(self, kind: ChunkKind, name: bytes) -> bytes:
         """Return exactly what was put under *name*.
 
         Raises IntegrityError if it is missing or damaged.
         """
+
+    def get_linked(self, kind: ChunkKind, name: bytes) -> Linked:
+        """Return what ``put_linked`` was given; otherwise as ``get``."""

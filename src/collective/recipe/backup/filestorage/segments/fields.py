@@ -5,12 +5,17 @@
     number    an unsigned number below 2 ** 64 in groups of 7 bits, the lowest first; all bytes
               but the last have their highest bit set; in as few bytes as possible
     string    a number, then that many bytes
+    name      of a chunk: its number among the names that are listed (see chunks); one that was
+              not mentioned before is the next of them
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
+from collective.recipe.backup.filestorage.segments.chunks import Linked
 
 _LONGEST = 10
 _LIMIT = 1 << 64
@@ -31,17 +36,35 @@ def string(data: bytes) -> bytes:
     return number(len(data)) + data
 
 
+class Names:
+    """Lists the names of chunks, each once, while something that has them is written."""
+
+    def __init__(self) -> None:
+        """Begin with no name."""
+        self._numbers: dict[bytes, int] = {}
+
+    def name(self, name: bytes) -> bytes:
+        """Return what is written for *name*."""
+        return number(self._numbers.setdefault(name, len(self._numbers)))
+
+    def linked(self, data: bytes) -> Linked:
+        """Return *data*, which were written with these names, as a chunk."""
+        return Linked(tuple(self._numbers), data)
+
+
 class Fields:
     """Reads fields from bytes, and trusts no length that stands in them.
 
     All methods raise IntegrityError, which says *what* is damaged.
     """
 
-    def __init__(self, data: bytes, what: str) -> None:
-        """Read *data* from their first byte on."""
+    def __init__(self, data: bytes, what: str, names: Sequence[bytes] = ()) -> None:
+        """Read *data*, which name the chunks *names*, from their first byte on."""
         self._data = data
         self._what = what
         self._at = 0
+        self._names = names
+        self._mentioned = 0  # how many of the names were read
 
     @property
     def left(self) -> int:
@@ -76,6 +99,14 @@ class Fields:
         """Return the next string."""
         return self.take(self.number())
 
+    def name(self) -> bytes:
+        """Return the next name of a chunk."""
+        place = self.number()
+        if place > self._mentioned or place >= len(self._names):
+            raise self.damaged("it has a name that it does not list")
+        self._mentioned = max(self._mentioned, place + 1)
+        return self._names[place]
+
     def count(self, least: int) -> int:
         """Return the next number, which counts items of at least so many bytes that follow."""
         count = self.number()
@@ -84,9 +115,11 @@ class Fields:
         return count
 
     def finish(self) -> None:
-        """Raise IntegrityError unless all bytes were read."""
+        """Raise IntegrityError unless all bytes and all names were read."""
         if self.left:
             raise self.damaged(f"{self.left} bytes follow its end")
+        if not self._mentioned == len(self._names) == len(set(self._names)):
+            raise self.damaged("it lists a name twice, or one that it does not have")
 
     def damaged(self, flaw: str) -> IntegrityError:
         """Return the error that says what is damaged, and its *flaw*."""

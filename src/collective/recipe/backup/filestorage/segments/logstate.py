@@ -2,8 +2,8 @@
 
 The spans of a state, one after the other behind the 4 bytes that begin the file, give the
 filestorage.  Most of them do not change from one state to the next, so they are put aside in
-*pages* of 64 spans, which are chunks and shared by states.  What is left, with the names of
-the pages, is the *root*::
+*pages* of 64 spans at most, which are chunks and shared by states.  What is left, with the names of
+the pages, is the *root*; numbers and names are those of ``fields``::
 
     0    8   magic "CRBSTATE"
     8    2   version of this format, 1
@@ -16,7 +16,7 @@ the pages, is the *root*::
              it has none)
     46   8   the greatest tid of its transactions that a pack rewrote (zeros: none)
     54       number of pages, then for each:
-                 32 bytes  its name
+                 its name
                  numbers   its spans, the bytes of the filestorage, transactions, records
                  8 bytes   the greatest tid up to its end
              number of spans, then the spans
@@ -33,18 +33,20 @@ from typing import NamedTuple
 
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE, MAGICS
 from collective.recipe.backup.filestorage.segments import spans
-from collective.recipe.backup.filestorage.segments.chunks import NAME_SIZE, ChunkKind, Chunks
-from collective.recipe.backup.filestorage.segments.fields import Fields, number
+from collective.recipe.backup.filestorage.segments.chunks import ChunkKind, Chunks, Linked
+from collective.recipe.backup.filestorage.segments.fields import Fields, Names, number
 from collective.recipe.backup.filestorage.segments.spans import Span
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.times import ZERO_TID, Tid
 
 MAGIC, PAGE_MAGIC, VERSION = b"CRBSTATE", b"CRBSPANS", 1
 SPANS_OF_A_PAGE = 64
+HEAVIEST = 1 << 20
+"""Bytes of spans for which a page ends earlier, so that it is no larger than a chunk may be."""
 _VERSION = struct.Struct(">H")
 _TID = 8
-_SMALLEST_SPAN = 100
-"""Bytes that each span takes at least."""
+_SMALLEST_SPAN, _SMALLEST_PAGE = 69, 13
+"""Bytes that each takes at least."""
 
 
 class SpanPage(NamedTuple):
@@ -108,9 +110,10 @@ class LogState:
                 yield from ((ChunkKind.SEGMENT, piece.name) for piece in segment.pieces)
                 yield from ((ChunkKind.INDEX, name) for name in segment.index)
 
-    def root(self) -> bytes:
+    def root(self) -> Linked:
         """Return what this state can be read from again, together with its chunks."""
-        return b"".join(
+        names = Names()
+        data = b"".join(
             (
                 MAGIC,
                 _VERSION.pack(VERSION),
@@ -121,19 +124,20 @@ class LogState:
                 self.last,
                 self.packed,
                 number(len(self.pages)),
-                *(page.name + b"".join(map(number, page[1:5])) + page.last for page in self.pages),
+                *(_written(page, names) for page in self.pages),
                 number(len(self.spans)),
-                *map(spans.written, self.spans),
+                *(spans.written(span, names) for span in self.spans),
             )
         )
+        return names.linked(data)
 
 
-def read_log_state(root: bytes) -> LogState:
+def read_log_state(root: Linked) -> LogState:
     """Return the state with this *root*.  Raises IntegrityError if that is damaged.
 
     A version that is not known is refused, not guessed.
     """
-    fields = Fields(root, "the state of a filestorage")
+    fields = Fields(root.data, "the state of a filestorage", root.names)
     _check_version(fields, MAGIC)
     magic, size, settled = fields.take(MAGIC_SIZE), fields.integer(), fields.integer()
     first, last, packed = (Tid(fields.take(_TID)) for _tid in range(3))
@@ -163,7 +167,8 @@ def read_log_state(root: bytes) -> LogState:
 
 def read_page(chunks: Chunks, page: SpanPage) -> list[Span]:
     """Return the spans of a page.  Raises IntegrityError if it is missing or damaged."""
-    fields = Fields(chunks.get(ChunkKind.SPANS, page.name), "a page of spans")
+    names, data = chunks.get_linked(ChunkKind.SPANS, page.name)
+    fields = Fields(data, "a page of spans", names)
     _check_version(fields, PAGE_MAGIC)
     found = [spans.read(fields) for _span in range(fields.count(_SMALLEST_SPAN))]
     fields.finish()
@@ -173,9 +178,9 @@ def read_page(chunks: Chunks, page: SpanPage) -> list[Span]:
 
 
 def _pages(fields: Fields) -> Iterator[SpanPage]:
-    for _page_number in range(fields.count(NAME_SIZE + 4 + _TID)):
+    for _page_number in range(fields.count(_SMALLEST_PAGE)):
         yield SpanPage(
-            fields.take(NAME_SIZE),
+            fields.name(),
             fields.number(),
             fields.number(),
             fields.number(),
@@ -184,10 +189,15 @@ def _pages(fields: Fields) -> Iterator[SpanPage]:
         )
 
 
-def written_page(found: Sequence[Span]) -> bytes:
+def _written(page: SpanPage, names: Names) -> bytes:
+    return names.name(page.name) + b"".join(map(number, page[1:5])) + page.last
+
+
+def written_page(found: Sequence[Span]) -> Linked:
     """Return the chunk of a page with these spans."""
+    names = Names()
     head = PAGE_MAGIC + _VERSION.pack(VERSION) + number(len(found))
-    return head + b"".join(map(spans.written, found))
+    return names.linked(head + b"".join(spans.written(span, names) for span in found))
 
 
 def page_of(name: bytes, found: Sequence[Span]) -> SpanPage:

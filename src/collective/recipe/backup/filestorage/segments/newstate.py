@@ -7,6 +7,7 @@ from dataclasses import replace
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE
 from collective.recipe.backup.filestorage.segments.chunks import ChunkKind, Chunks
 from collective.recipe.backup.filestorage.segments.logstate import (
+    HEAVIEST,
     SPANS_OF_A_PAGE,
     LogState,
     SpanPage,
@@ -25,6 +26,7 @@ class LogStateWriter:
         self._chunks = chunks
         self._pages: list[SpanPage] = []
         self._spans: list[Span] = []
+        self._weight = 0  # about how many bytes they take
         self.size = MAGIC_SIZE  # of the filestorage, up to the end of the last span
         self.last = ZERO_TID  # the greatest tid up to there
 
@@ -42,10 +44,12 @@ class LogStateWriter:
     def add(self, span: Span) -> None:
         """Add a span that no later state supersedes.  It may not know what was before it."""
         self.add_last(span)
-        if len(self._spans) == SPANS_OF_A_PAGE:
-            name = self._chunks.put(ChunkKind.SPANS, written_page(self._spans))
+        self._weight += span.weight
+        if len(self._spans) == SPANS_OF_A_PAGE or self._weight >= HEAVIEST:
+            name = self._chunks.put_linked(ChunkKind.SPANS, written_page(self._spans))
             self._pages.append(page_of(name, self._spans))
             self._spans.clear()
+            self._weight = 0
 
     def add_last(self, span: Span) -> None:
         """Add a span that the next state may supersede; only such may follow."""

@@ -5,8 +5,8 @@
     base           number: its offset in the log that it was cut from
     first, last    8 bytes each: tids of the first and the last transaction that is not opaque
                    (see rows); zeros: all are
-    pieces         number, then for each: 32 bytes its name, number its size
-    index          number, then 32 bytes for each: the names of the chunks of its record index
+    pieces         number, then for each: its name, number its size
+    index          number, then the names of the chunks of its record index
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from collective.recipe.backup.filestorage.segments.chunks import NAME_SIZE
-from collective.recipe.backup.filestorage.segments.fields import Fields, number
+from collective.recipe.backup.filestorage.segments.fields import Fields, Names, number
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.times import Tid
 
@@ -64,7 +63,7 @@ class Segment:
             offset -= piece.size
 
 
-def written(segment: Segment) -> bytes:
+def written(segment: Segment, names: Names) -> bytes:
     """Return what is known of *segment* as bytes."""
     return b"".join(
         (
@@ -72,9 +71,9 @@ def written(segment: Segment) -> bytes:
             segment.first,
             segment.last,
             number(len(segment.pieces)),
-            *(piece.name + number(piece.size) for piece in segment.pieces),
+            *(names.name(piece.name) + number(piece.size) for piece in segment.pieces),
             number(len(segment.index)),
-            *segment.index,
+            *map(names.name, segment.index),
         )
     )
 
@@ -83,10 +82,9 @@ def read(fields: Fields) -> Segment:
     """Return the next segment of *fields*.  Raises IntegrityError if it does not fit together."""
     base, first, last = fields.number(), Tid(fields.take(_TID)), Tid(fields.take(_TID))
     pieces = tuple(
-        SegmentPiece(fields.take(NAME_SIZE), fields.number())
-        for _piece in range(fields.count(NAME_SIZE + 1))
+        SegmentPiece(fields.name(), fields.number()) for _piece in range(fields.count(2))
     )
-    index = tuple(fields.take(NAME_SIZE) for _name in range(fields.count(NAME_SIZE)))
+    index = tuple(fields.name() for _name in range(fields.count(1)))
     if not index or first > last:
         raise fields.damaged("a segment does not fit together")
     return Segment(base=base, first=first, last=last, pieces=pieces, index=index)

@@ -41,8 +41,7 @@ from blake3 import blake3
 from collective.recipe.backup.filestorage.format import SMALLEST
 from collective.recipe.backup.filestorage.log import Log
 from collective.recipe.backup.filestorage.segments import segment
-from collective.recipe.backup.filestorage.segments.chunks import NAME_SIZE
-from collective.recipe.backup.filestorage.segments.fields import Fields, number, string
+from collective.recipe.backup.filestorage.segments.fields import Fields, Names, number, string
 from collective.recipe.backup.filestorage.segments.segment import Segment
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.times import Tid
@@ -52,6 +51,8 @@ BLOCK = 1 << 22
 _DIGEST = 32
 _TID = 8
 _POINTER = 8
+_SMALLEST_LENDER = 20
+"""Bytes that a segment takes at least."""
 
 
 class Rule(IntEnum):
@@ -91,6 +92,13 @@ class Span:
     corrections: tuple[tuple[int, bytes], ...] = ()  # offset in the span, the right bytes
 
     @property
+    def weight(self) -> int:
+        """About how many bytes it takes, written."""
+        corrected = sum(len(right) + 2 for _offset, right in self.corrections)
+        details = len(self.chosen) + 8 * len(self.loans) + len(self.pointers) + corrected
+        return 100 + _DIGEST * len(self.digests) + details
+
+    @property
     def share(self) -> float:
         """How much of its segment it uses, as a fraction; a pack may make it greater than 1."""
         return self.size / self.segment.size
@@ -104,11 +112,11 @@ def block_digests(log: Log, begin: int, end: int) -> tuple[bytes, ...]:
     )
 
 
-def written(span: Span) -> bytes:
+def written(span: Span, names: Names) -> bytes:
     """Return *span* as bytes."""
     parts = [
         bytes([span.rule]),
-        segment.written(span.segment),
+        segment.written(span.segment, names),
         number(span.begin),
         number(span.end),
         number(span.size),
@@ -119,7 +127,7 @@ def written(span: Span) -> bytes:
     ]
     if span.rule is Rule.PACKED:
         parts += [string(span.chosen), number(len(span.lenders))]
-        parts += map(segment.written, span.lenders)
+        parts += [segment.written(lender, names) for lender in span.lenders]
         parts.append(number(len(span.loans)))
         parts += [b"".join(map(number, loan)) for loan in span.loans]
     if span.rule is Rule.MOVED:
@@ -166,7 +174,7 @@ def read(fields: Fields) -> Span:
 
 
 def _lenders(fields: Fields) -> Iterator[Segment]:
-    for _lender in range(fields.count(2 * NAME_SIZE)):
+    for _lender in range(fields.count(_SMALLEST_LENDER)):
         yield segment.read(fields)
 
 

@@ -7,6 +7,7 @@ import struct
 from collective.recipe.backup.filestorage.format import Transaction
 from collective.recipe.backup.filestorage.log import Log
 from collective.recipe.backup.filestorage.segments import spans
+from collective.recipe.backup.filestorage.segments.logstate import HEAVIEST
 from collective.recipe.backup.filestorage.segments.matching import (
     Correction,
     Match,
@@ -51,8 +52,10 @@ class Strip:
 
     @property
     def is_worth_it(self) -> bool:
-        """Tell whether its corrections are fewer than would be worth a new segment."""
-        return len(self._corrections) <= most_corrections(self.size)
+        """Tell whether its span takes fewer bytes than would be worth a new segment."""
+        details = len(self._bits) + 8 * len(self._loans) + len(self._pointers)
+        few = len(self._corrections) <= most_corrections(self.size)
+        return few and details <= HEAVIEST
 
     def joins(self, transaction: Transaction, match: Match) -> bool:
         """Tell whether a transaction goes on where this ends."""

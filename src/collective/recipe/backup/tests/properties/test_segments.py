@@ -26,7 +26,7 @@ from ZODB.utils import z64
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.tests import segmentreader
 from collective.recipe.backup.tests.samples import FOUNDED, FileStorage
-from collective.recipe.backup.tests.segmented import Captures, small_sizes
+from collective.recipe.backup.tests.segmented import Captures, encoded, small_sizes
 from collective.recipe.backup.times import ZERO_TID, tid_at
 
 HOUR = timedelta(hours=1)
@@ -184,7 +184,7 @@ def compare(captures: Captures) -> None:
     """Compare each moment of each state with the file as it was then."""
     for number, (root, data) in enumerate(captures.taken):
         held = captures.chunks.held
-        assert segmentreader.filestorage(root, held.__getitem__, block=4096) == data
+        assert segmentreader.filestorage(encoded(root), held.__getitem__, block=4096) == data
         rebuilt = captures.rebuilt(number)
         assert b"".join(rebuilt.stream()) == data
         # where the first transaction that is later than a moment begins, and what is before it

@@ -9,6 +9,7 @@ import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from unittest.mock import patch
 
 import pytest
 import ZODB.FileStorage
@@ -20,7 +21,9 @@ from collective.recipe.backup.filestorage.segments import (
     ChunkKind,
     LogState,
     capture,
+    newstate,
     read_log_state,
+    strips,
 )
 from collective.recipe.backup.filestorage.segments.spans import Rule, Span
 from collective.recipe.backup.tests import logs
@@ -526,6 +529,18 @@ def test_segments_of_which_little_is_used_are_stored_anew_when_that_is_asked_for
     check(captures)
 
 
+def test_spans_that_take_much_room_are_in_smaller_pages_or_stored_anew(captures, site):
+    grow(site, 1, 60, objects=20)
+    with patch.object(newstate, "HEAVIEST", 1):
+        state = captures.capture(site.filestorage).state
+    assert {page.spans for page in state.pages} == {1}
+    site.pack(day(50))
+    with patch.object(strips, "HEAVIEST", 0):
+        captures.capture(site.filestorage)
+    assert not any(span.chosen or span.loans or span.pointers for span in spans(captures))
+    check(captures)
+
+
 def raw(state: LogState, captures: Captures) -> int:
     """Return the bytes of all segments that *state* needs."""
     found = {span.segment.pieces: span.segment.size for span in state.all_spans(captures.chunks)}
@@ -543,7 +558,8 @@ def test_memory_does_not_grow_with_the_log(tmp_path):
         captures = Captures()
         with small_sizes(1 << 16), TransactionLog(path) as log:
             end = log.end()
-            captures.chunks.put = lambda kind, data: bytes(32)  # type: ignore[method-assign]
+            put = {"put": lambda kind, data: bytes(32), "put_linked": lambda kind, data: bytes(32)}
+            vars(captures.chunks).update(put)
             tracemalloc.start()
             capture(log, end, captures.target)
             peaks.append(tracemalloc.get_traced_memory()[1])

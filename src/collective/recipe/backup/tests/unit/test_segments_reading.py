@@ -28,7 +28,7 @@ from collective.recipe.backup.filestorage.segments.rebuilding import rebuilt
 from collective.recipe.backup.filestorage.segments.spans import Rule, Span
 from collective.recipe.backup.tests import logs, segmentreader
 from collective.recipe.backup.tests.samples import FOUNDED, Site
-from collective.recipe.backup.tests.segmented import Captures, MemoryChunks, small_sizes
+from collective.recipe.backup.tests.segmented import Captures, MemoryChunks, encoded, small_sizes
 from collective.recipe.backup.times import LAST_TID, ZERO_TID
 
 DAY = timedelta(days=1)
@@ -161,7 +161,7 @@ def test_of_a_large_transaction_only_the_pieces_that_are_asked_for_are_got(tmp_p
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_reader_that_was_written_from_the_page_alone_reads_states(captures, number):
     root, data = captures.taken[number]
-    read = segmentreader.filestorage(root, captures.chunks.held.__getitem__, block=4096)
+    read = segmentreader.filestorage(encoded(root), captures.chunks.held.__getitem__, block=4096)
     assert read == data
 
 
