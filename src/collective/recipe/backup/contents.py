@@ -29,7 +29,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from collective.recipe.backup.errors import IntegrityError
-from collective.recipe.backup.files import PROBE, Files, is_partial
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.files.partials import PROBE, is_partial
 from collective.recipe.backup.frozen import dataclass
 
 logger = logging.getLogger("backup")

@@ -28,7 +28,8 @@ from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 
 from collective.recipe.backup.blobs.layout import order
 from collective.recipe.backup.errors import IntegrityError
-from collective.recipe.backup.files import Files, Writer
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.files.writes import Writer
 from collective.recipe.backup.pathlines import escaped, in_blocks, path_of
 from collective.recipe.backup.smallfile import open_regular
 

@@ -32,7 +32,8 @@ from collective.recipe.backup.blobs.digesting import (
 from collective.recipe.backup.blobs.layout import MARKER, Entry, Kind
 from collective.recipe.backup.blobs.refusing import refusal, text_of
 from collective.recipe.backup.errors import BackupError, from_os_error
-from collective.recipe.backup.files import Files, Observe
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.files.copies import Observe
 from collective.recipe.backup.held import Trail
 from collective.recipe.backup.unreadable import CannotReadError, unreadable
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from collective.recipe.backup.amounts import size
 from collective.recipe.backup.blobs.layout import walk
 from collective.recipe.backup.errors import BackupError
-from collective.recipe.backup.files import nearest
+from collective.recipe.backup.files.directories import nearest
 from collective.recipe.backup.mounts import type_of
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo.ledger import read_directory

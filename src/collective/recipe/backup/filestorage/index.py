@@ -25,7 +25,8 @@ from types import TracebackType
 from typing import IO
 
 from collective.recipe.backup.errors import IntegrityError, explained
-from collective.recipe.backup.files import Files, Writer
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.files.writes import Writer
 from collective.recipe.backup.filestorage.format import DataRecord
 from collective.recipe.backup.filestorage.framing import Framing
 from collective.recipe.backup.filestorage.log import TransactionLog

@@ -32,7 +32,7 @@ from collective.recipe.backup.errors import (
     explained,
     printable,
 )
-from collective.recipe.backup.files import PROBE
+from collective.recipe.backup.files.partials import PROBE
 from collective.recipe.backup.history import UNDO
 from collective.recipe.backup.model import (
     MAIN,

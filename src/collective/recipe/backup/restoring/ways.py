@@ -13,7 +13,8 @@ from pathlib import Path
 
 from collective.recipe.backup import contents
 from collective.recipe.backup.errors import BackupError, explained, from_os_error
-from collective.recipe.backup.files import Files, nearest
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.files.directories import nearest
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.mounts import mounts_in
 from collective.recipe.backup.restoring.moves import Move, staged_path

@@ -10,7 +10,8 @@ from collective.recipe.backup import locking
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.room import HINT, Need, rooms
 from collective.recipe.backup.errors import BackupError, from_os_error
-from collective.recipe.backup.files import Files, nearest
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.files.directories import nearest
 from collective.recipe.backup.operations import missingdisk
 from collective.recipe.backup.operations.doctor.abilities import lacking
 from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report

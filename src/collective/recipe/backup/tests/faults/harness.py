@@ -31,7 +31,8 @@ from typing import Any, TypeVar
 import pytest
 
 from collective.recipe.backup.errors import BackupError
-from collective.recipe.backup.files import Files, StrPath
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.held import StrPath
 
 World = TypeVar("World")
 Undo = Callable[[], object]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup.files import is_partial
+from collective.recipe.backup.files.partials import is_partial
 from collective.recipe.backup.tests.faults.harness import (
     Crash,
     Fault,

@@ -22,7 +22,8 @@ import pytest
 
 from collective.recipe.backup import history
 from collective.recipe.backup.errors import BackupError
-from collective.recipe.backup.files import Files, StrPath
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.held import StrPath
 from collective.recipe.backup.operations.prune import prune
 from collective.recipe.backup.operations.restore import let_go, undo
 from collective.recipe.backup.restoring import journal

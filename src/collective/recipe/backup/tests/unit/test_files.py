@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup import files as files_room
-from collective.recipe.backup.files import Files, is_partial
+from collective.recipe.backup.files import Files, directories
+from collective.recipe.backup.files.partials import is_partial
 from collective.recipe.backup.smallfile import NotRegularError
 from collective.recipe.backup.tests.blobtrees import nobody
 from collective.recipe.backup.tests.faults.harness import failing_reads
@@ -778,7 +778,7 @@ def test_what_the_disk_could_not_write_is_told_when_it_is_asked_to(tmp_path, mon
         raise OSError(errno.EIO, "I/O error")
 
     Files.write_back(tmp_path)
-    monkeypatch.setattr(files_room, "_syncfs", failing)
+    monkeypatch.setattr(directories, "_syncfs", failing)
     with pytest.raises(OSError, match="I/O error"):
         Files.write_back(tmp_path)
 

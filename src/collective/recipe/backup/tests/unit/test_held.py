@@ -16,7 +16,8 @@ import pytest
 from collective.recipe.backup import held
 from collective.recipe.backup.descent import Descent
 from collective.recipe.backup.errors import BackupError, from_os_error
-from collective.recipe.backup.files import ExchangedError, Files
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.files.changes import ExchangedError
 from collective.recipe.backup.locking import closed_filestorage, one_writer
 from collective.recipe.backup.operations.doctor import examine
 from collective.recipe.backup.operations.doctor.findings import DoctorSeverity

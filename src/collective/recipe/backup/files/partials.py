@@ -1,0 +1,65 @@
+"""Temporary names: what they look like, and whether a writer lives who is at one."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from collective.recipe.backup.smallfile import regular
+
+PROBE = ".backup"
+"""What a temporary name begins with that stands for nothing."""
+
+_PARTIAL = re.compile(r"(.+)\.[0-9a-f]{8}\.partial", re.DOTALL)
+
+
+def is_partial(name: str, *, of: str = "") -> bool:
+    """Tell whether *name* is a temporary name of ours, which no reader may take for data.
+
+    With *of*: whether it is one of that final name.
+    """
+    match = _PARTIAL.fullmatch(name)
+    return match is not None and of in {"", match[1]}
+
+
+def hold(descriptor: int, partial: Path) -> bool:
+    """Lock the new file *partial*; False if a sweep has removed it, or is about to.
+
+    Where the file system has no locks, it counts as held.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return os.path.lexists(partial)
+
+
+@contextmanager
+def trying_lock(path: Path) -> Iterator[bool | None]:
+    """Yield whether no writer has the file *path* locked, None if that cannot be told."""
+    try:
+        # NFS lets only who may write lock for writing
+        descriptor = regular(path, os.O_RDWR | os.O_NOFOLLOW)
+    except OSError:
+        yield None
+        return
+    try:
+        yield _is_lockable(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_lockable(descriptor: int) -> bool | None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
