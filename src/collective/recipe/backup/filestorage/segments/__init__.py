@@ -6,7 +6,8 @@ the file come from it.  A pack keeps some records of the log and rewrites their 
 rules, so the state after a pack needs no new segments, only spans that say which records were
 kept.
 
-``capture`` makes a state of a live log, ``RebuiltLog`` the bytes of the log from a state.
+``capture`` makes a state of a live log, ``StateLog`` is the log that a state holds, up to a
+moment.
 docs/design/selection.rst has the rules and the formats.
 
 Bytes in, bytes out: nothing here knows where chunks are stored, or that they are encrypted.
@@ -20,7 +21,7 @@ from collective.recipe.backup.filestorage.segments.keys import Keys
 from collective.recipe.backup.filestorage.segments.logstate import LogState, read_log_state
 from collective.recipe.backup.filestorage.segments.newsegments import Target
 from collective.recipe.backup.filestorage.segments.rebuiltlog import RebuiltLog
-from collective.recipe.backup.filestorage.segments.unchanged import common_bytes
+from collective.recipe.backup.filestorage.segments.statelog import StateLog, StateMoment
 
 __all__ = [
     "Captured",
@@ -30,8 +31,9 @@ __all__ = [
     "Linked",
     "LogState",
     "RebuiltLog",
+    "StateLog",
+    "StateMoment",
     "Target",
     "capture",
-    "common_bytes",
     "read_log_state",
 ]

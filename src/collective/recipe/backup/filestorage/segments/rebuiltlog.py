@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
+from typing import NamedTuple
 
 from collective.recipe.backup import times
 from collective.recipe.backup.errors import IntegrityError
@@ -24,6 +25,14 @@ from collective.recipe.backup.times import ZERO_TID, Tid
 
 _HELD = 3
 """Blocks that are held: those who walk a log read at two places that are near."""
+
+
+class _Place(NamedTuple):
+    """Where a span lies in the log."""
+
+    begin: int  # offset
+    end: int
+    greatest: Tid  # before it; zeros: there is none
 
 
 class RebuiltLog(Log):
@@ -78,11 +87,24 @@ class RebuiltLog(Log):
         Only the span that has it is read.
         """
         limit = times.tid_at(when) if isinstance(when, datetime) else when
-        begin, greatest = self._span_with(limit)
-        end = super().cut(limit, max(start, begin), stop)
+        place = self._span_with(limit)
+        return self._completed(super().cut(limit, max(start, place.begin), stop), place)
+
+    def cut_of(self, log: Log, tid: Tid, size: int) -> LogEnd | None:
+        """Return where the first transaction later than *tid* begins, by reading *log*.
+
+        The first *size* bytes of that are those of this one.  None if they do not tell.
+        """
+        place = self._span_with(tid)
+        if place.end > size:
+            return None
+        return self._completed(log.cut(tid, place.begin, place.end), place)
+
+    def _completed(self, end: LogEnd, place: _Place) -> LogEnd:
+        """Return *end*, which was found from *place* on, with what is known of all before."""
         if end.tid is None:
             return end
-        tid = max(end.tid, greatest) if end.offset >= begin else end.tid
+        tid = max(end.tid, place.greatest) if end.offset >= place.begin else end.tid
         packed = self._state.packed
         if end.packed is None and ZERO_TID < packed <= tid:
             return end._replace(tid=tid, packed=packed)
@@ -113,17 +135,17 @@ class RebuiltLog(Log):
         number = bisect_right(offsets, offset) - 1
         return spans[number], offsets[number]
 
-    def _span_with(self, tid: Tid) -> tuple[int, Tid]:
-        """Return where the span begins that has the first transaction later than *tid*.
+    def _span_with(self, tid: Tid) -> _Place:
+        """Return where the span lies that has the first transaction later than *tid*.
 
-        And the greatest tid before it; zeros: there is none.
+        If there is none, that is the end.
         """
         ends = [page.last for page in self._state.pages]
         number = bisect_right(ends, tid)
         spans, offsets = self._group(number)
         ends = [ends[number - 1] if number else ZERO_TID, *(span.last for span in spans)]
         place = bisect_right(ends, tid) - 1
-        return offsets[place], ends[place]
+        return _Place(offsets[place], offsets[min(place + 1, len(spans))], ends[place])
 
     def _read_block(self, offset: int, number: int) -> bytes:
         """Return a block of the span at *offset*."""

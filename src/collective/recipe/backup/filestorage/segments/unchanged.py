@@ -27,17 +27,6 @@ def unchanged_spans(state: LogState, chunks: Chunks, log: Log, stop: int) -> Ite
         offset += span.size
 
 
-def common_bytes(state: LogState, chunks: Chunks, log: Log) -> int:
-    """Return how many of its first bytes *log* has in common with *state*, to whole spans.
-
-    A restore over live data need not write them.
-    """
-    size = log.size
-    if size < MAGIC_SIZE or log.read(0, MAGIC_SIZE) != state.magic:
-        return 0
-    return MAGIC_SIZE + sum(span.size for span in unchanged_spans(state, chunks, log, size))
-
-
 def has_grown(state: LogState, chunks: Chunks, log: Log, stop: int) -> bool:
     """Tell whether *log*, which is the file of *state*, was not changed but only grew.
 

@@ -20,7 +20,6 @@ from collective.recipe.backup.filestorage.segments import (
     ChunkKind,
     LogState,
     RebuiltLog,
-    common_bytes,
     read_log_state,
 )
 from collective.recipe.backup.filestorage.segments.pieces import SegmentPieces
@@ -257,29 +256,3 @@ def test_a_span_that_is_not_right_is_refused(captures):
             count += 1
         offset += span.size
     assert count > 60
-
-
-# what a live file has already
-
-
-def test_the_bytes_that_a_live_file_has_in_common_with_a_state_are_known(captures, tmp_path):
-    root, right = captures.taken[1]
-    state = read_log_state(root)
-    ends = [4]
-    for span in state.all_spans(captures.chunks):
-        ends.append(ends[-1] + span.size)
-    path = tmp_path / "live.fs"
-
-    def common(data: bytes) -> int:
-        path.write_bytes(data)
-        captures.chunks.got.clear()
-        with TransactionLog(path) as log:
-            return common_bytes(state, captures.chunks, log)
-
-    assert common(right) == common(right + b"more") == len(right)
-    assert common(right[: len(right) // 2]) in ends
-    middle = bytearray(right)
-    middle[ends[3]] ^= 1
-    assert common(bytes(middle)) == ends[3]
-    assert common(b"FS21" + right[4:]) == 0
-    assert captures.chunks.got[ChunkKind.SEGMENT] == 0

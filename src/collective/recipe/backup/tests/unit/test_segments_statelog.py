@@ -1,0 +1,161 @@
+"""The log that a state holds up to a moment: what a restore reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.segments import (
+    ChunkKind,
+    StateLog,
+    StateMoment,
+    read_log_state,
+)
+from collective.recipe.backup.filestorage.storedlog import StoredLog
+from collective.recipe.backup.progress import Silent, ignore
+from collective.recipe.backup.restoring.log import intact
+from collective.recipe.backup.tests.samples import FOUNDED, Site
+from collective.recipe.backup.tests.segmented import DAY, Captures, small_sizes
+from collective.recipe.backup.times import LAST_TID, Tid
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small() -> Iterator[None]:
+    with small_sizes():
+        yield
+
+
+@pytest.fixture(scope="module")
+def captures(tmp_path_factory: pytest.TempPathFactory) -> Captures:
+    """Return the state of a site before a pack, and the one after it."""
+    site = Site(tmp_path_factory.mktemp("site"))
+    captures = Captures()
+    with site.opened():
+        for number in range(1, 40):
+            values = {str(key): f"{number} " * 150 for key in range(number % 4 + 1)}
+            site.commit(values, at=FOUNDED + number * DAY)
+        site.undo(site.commit({"0": "wrong"}, at=FOUNDED + 41 * DAY), at=FOUNDED + 42 * DAY)
+    captures.capture(site.filestorage)
+    site.pack(FOUNDED + 25 * DAY)
+    site.commit({"new": 1}, at=FOUNDED + 50 * DAY)
+    captures.capture(site.filestorage)
+    return captures
+
+
+class Case(NamedTuple):
+    """A moment of a state, and the bytes that the filestorage had then."""
+
+    number: int
+    until: Tid | None
+    right: bytes
+
+
+@pytest.fixture(scope="module")
+def cases(captures: Captures, tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
+    path = tmp_path_factory.mktemp("cases") / "Data.fs"
+    found = []
+    for number, (root, data) in enumerate(captures.taken):
+        path.write_bytes(data)
+        packed = read_log_state(root).packed
+        with TransactionLog(path) as live:
+            tids = [each.tid for each in live.transactions() if each.tid >= packed]
+            found += [Case(number, tid, data[: live.cut(tid).offset]) for tid in tids]
+        found += [Case(number, LAST_TID, data), Case(number, None, data)]
+    assert len(found) > 50
+    return found
+
+
+def opened(captures: Captures, case: Case) -> StateLog:
+    state = read_log_state(captures.taken[case.number][0])
+    moment = StateMoment(state=state, path=Path("it"), mode=0o640, until=case.until)
+    return StateLog(moment, captures.chunks)
+
+
+def all_of(log: StoredLog, begin: int = 0) -> bytes:
+    pieces = [bytes(piece) for piece in log.pieces(begin, ignore)]
+    assert all(pieces)
+    return b"".join(pieces)
+
+
+def test_each_moment_is_what_the_filestorage_was(captures, cases, tmp_path):
+    for number, case in enumerate(cases):
+        target = tmp_path / str(number)
+        opened(captures, case).copy_to(target, Files(), ignore)
+        assert target.read_bytes() == case.right
+        with TransactionLog(target) as live:
+            log = opened(captures, case)
+            assert log.size == live.size
+            assert log.end()[:3] == live.end()[:3]
+            assert list(log.transactions()) == list(live.transactions())
+            for each in live.transactions():
+                assert log.before(each.end) == each
+                assert log.cut(each.tid)[:3] == live.cut(each.tid)[:3]
+                assert log.end(each.end)[:2] == live.end(each.end)[:2]
+
+
+def test_it_is_read_from_any_place_on_and_at_any_place(captures, cases):
+    for case in cases[::7]:
+        log, right = opened(captures, case), case.right
+        for begin in (0, 1, 4, 5, len(right) // 2, len(right) - 1, len(right), len(right) + 7):
+            assert all_of(log, begin) == right[begin:]
+            assert log.read_at(begin, 5000) == right[begin : begin + 5000]
+        with pytest.raises(IntegrityError):
+            log.read(len(right) - 1, 2)
+
+
+def test_blocks_say_what_a_live_file_must_be(captures, cases, tmp_path):
+    path = tmp_path / "live.fs"
+    for case in (cases[0], cases[30], cases[-1]):
+        whole = captures.taken[case.number][1]
+        log, end = opened(captures, case), 0
+        for block in log.blocks():
+            assert block.offset == end
+            end += block.size
+            assert log.digest_of(whole[block.offset : end]) == block.digest
+        assert end == len(whole)
+        middle = bytearray(whole)
+        middle[len(whole) // 2] ^= 1
+        path.write_bytes(middle)
+        captures.chunks.got.clear()
+        with TransactionLog(path) as live:
+            found = intact(live, log, Silent())
+        assert whole[:found] == middle[:found]
+        assert len(whole) // 2 - 8192 < found <= len(whole) // 2
+        assert captures.chunks.got[ChunkKind.SEGMENT] == 0
+
+
+def test_its_end_is_found_in_a_file_that_goes_on_and_nothing_stored_is_read(
+    captures, cases, tmp_path
+):
+    path = tmp_path / "live.fs"
+    for case in cases:
+        path.write_bytes(captures.taken[case.number][1])
+        captures.chunks.got.clear()
+        with TransactionLog(path) as live:
+            log = opened(captures, case)
+            found = log.end_within(live, live.size)
+            assert captures.chunks.got[ChunkKind.SEGMENT] == 0
+            assert found is not None
+            assert found[:3] == log.end()[:3]
+            assert log.end_within(live, log.size - 1) is None
+            assert log.end_within(live, 4) is None
+
+
+def test_a_moment_that_a_pack_rewrote_is_refused(captures):
+    packed = read_log_state(captures.taken[1][0]).packed
+    before = Tid((int.from_bytes(packed, "big") - 1).to_bytes(8, "big"))
+    with pytest.raises(NoRestorePoint, match="a pack rewrote"):
+        opened(captures, Case(1, before, b""))
+    assert opened(captures, Case(0, before, b"")).size > 4
+
+
+def test_it_has_the_permissions_of_what_was_captured_and_no_index(captures, cases):
+    log = opened(captures, cases[0])
+    assert log.mode == 0o640
+    assert log.saved_index() is None
