@@ -9,7 +9,6 @@ import os
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from struct import Struct
-from struct import error as OutOfRange
 from sys import intern
 from typing import NamedTuple
 
@@ -48,12 +47,8 @@ class Traits(NamedTuple):
     digest: bytes  # BLAKE3; zeros if nobody has read it
 
     def pack(self) -> bytes:
-        """Return all of it as bytes.  Raises Refused for numbers that no file has."""
-        try:
-            return _PACKED.pack(self.size, self.time, *self.origin, self.digest)
-        except OutOfRange as error:
-            what = f"it tells a size or a time that no file has: {self.size}, {self.time}"
-            raise Refused(what) from error
+        """Return all of it as bytes."""
+        return _PACKED.pack(self.size, self.time, *self.origin, self.digest)
 
     @classmethod
     def of(cls, packed: bytes) -> Traits:

@@ -37,6 +37,8 @@ RECORD_SIZE = 20 * BLOCK_SIZE
 _RECORDS_LIMIT = 1 << 20
 """Far more than a path that a file system takes, in bytes."""
 _SECOND = 10**9
+_LARGEST = (1 << 63) - 1
+_NO_OWNER = (1 << 32) - 1
 _BEGIN_SIZE = 1 << 13
 _COMMENT, _PATH, _LINK, _TIME, _SIZE = b"comment", b"path", b"linkpath", b"mtime", b"size"
 _DUMPDIR = b"GNU.dumpdir"
@@ -298,12 +300,20 @@ def _link(what: What, text: bytes) -> str:
 def _status(
     header: TarHeader, records: dict[bytes, bytes], what: What, size: int
 ) -> os.stat_result:
-    """Return what os.stat would say of the member; its owner is the one that is meant here."""
+    """Return what os.stat would say of the member; its owner is the one that is meant here.
+
+    Raises ValueError for numbers that no file can have.
+    """
     time = headers.parse_time(records[_TIME]) if _TIME in records else header.mtime * _SECOND
     seconds = time // _SECOND
     # no blob needs more rights than its owner has
     mode = header.mode & (0o777 if what is What.FILE else 0o7777)
     uid, gid = user_id(header.user, header.uid), group_id(header.group, header.gid)
+    # the kernel keeps nanoseconds and sizes in 64 bits with a sign, and owners in 32 without
+    owned = min(uid, gid) >= 0 and max(uid, gid) < _NO_OWNER
+    if not (0 <= size <= _LARGEST and abs(time) <= _LARGEST and owned):
+        numbers = f"size {size}, time {time}, owner {uid}:{gid}"
+        raise ValueError(f"a member tells what no file has: {numbers}")
     return os.stat_result(
         (mode | what.value, 0, 0, 1, uid, gid, size, seconds, seconds, seconds),
         {"st_atime_ns": time, "st_mtime_ns": time},

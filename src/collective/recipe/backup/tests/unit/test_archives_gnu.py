@@ -13,7 +13,6 @@ from collective.recipe.backup.blobs.archives.archivecheck import is_ours, missin
 from collective.recipe.backup.blobs.archives.gnu import Dumpdir
 from collective.recipe.backup.blobs.archives.headers import TarHeader, Type, padding
 from collective.recipe.backup.blobs.archives.staging import stage
-from collective.recipe.backup.blobs.archives.storedarchives import ArchivedBlobs
 from collective.recipe.backup.contents import STAGED
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
@@ -449,13 +448,28 @@ def test_what_is_refused_is_read_no_further_although_its_error_is_kept(tmp_path)
     assert [each.name for each in threading.enumerate() if each.name.startswith("read")] == []
 
 
-def test_numbers_that_no_file_has_are_refused_by_who_only_lists(tmp_path) -> None:
+@pytest.mark.parametrize(
+    "number", ["mtime=99999999999999", "mtime=-99999999999999", "size=9223372036854775808"]
+)
+def test_numbers_that_no_file_has_are_refused(tmp_path, number) -> None:
+    """Handmade.restored sees to it that a list is refused with the words of a restore."""
     handmade = Handmade(tmp_path)
-    handmade.first.insert(1, (Type.EXTENDED, b"x", b"24 mtime=99999999999999\n"))
+    record = f"{number}\n"
+    size = len(record) + 3
+    handmade.first.insert(1, (Type.EXTENDED, b"x", f"{size} {record}".encode("ascii")))
     handmade.planned(FIRST).path.write_bytes(archive(*handmade.first))
-    stored = ArchivedBlobs(handmade.found(), until=lambda: LAST_TID)
 
     with pytest.raises(IntegrityError, match="no file has") as caught:
-        list(stored.listed())
+        handmade.restored()
 
     assert caught.value.where == str(handmade.planned(FIRST).path)
+
+
+@pytest.mark.parametrize("owner", [{"uid": 1 << 32}, {"gid": (1 << 32) - 1}, {"uid": -1}])
+def test_an_owner_that_no_file_has_is_refused(tmp_path, owner) -> None:
+    handmade = Handmade(tmp_path)
+    header = TarHeader(name=b"./x", type=Type.FILE, **owner)
+    handmade.planned(FIRST).path.write_bytes(header.encode() + bytes(10240))
+
+    with pytest.raises(IntegrityError, match="no file has"):
+        handmade.restored()
