@@ -49,9 +49,10 @@ from collective.recipe.backup.errors import IntegrityError, NoRestorePoint, expl
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repozo.ledger import is_data_file
-from collective.recipe.backup.restoring import swap
+from collective.recipe.backup.restoring import letting_go, swap
 from collective.recipe.backup.restoring.blobs import BlobStaging
-from collective.recipe.backup.restoring.journal import check_names
+from collective.recipe.backup.restoring.journal import journal_path
+from collective.recipe.backup.restoring.journalcheck import check_names
 from collective.recipe.backup.restoring.ways import way_of
 from collective.recipe.backup.times import LAST_TID
 
@@ -259,7 +260,7 @@ def _restore(
     holding = _chosen(_plain(source), target.name, date, archived=archived)
     if only_check:
         return
-    journal = swap.journal_path(target)
+    journal = journal_path(target)
     with explained("cannot restore the blobs", target):
         files.make_directories(target.parent)
         check_names(journal, [target])
@@ -276,7 +277,7 @@ def _restore(
         ).stage()
         way.sync(files)
         swap.swap(journal, [way.move(difference=staged.difference)], files)
-        swap.let_go(journal, files)
+        letting_go.let_go(journal, files)
 
 
 def _chosen(directory: Path, storage: str, date: str | None, *, archived: bool) -> Holding:

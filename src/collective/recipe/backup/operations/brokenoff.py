@@ -18,7 +18,7 @@ from pathlib import Path
 from collective.recipe.backup.operations.announcing import live_of
 from collective.recipe.backup.operations.orders import Job, RestoreOrder
 from collective.recipe.backup.operations.run import Run
-from collective.recipe.backup.restoring import swap
+from collective.recipe.backup.restoring import swap, undoing
 from collective.recipe.backup.restoring.journal import Chosen
 from collective.recipe.backup.times import show_tid
 
@@ -75,7 +75,7 @@ def earlier(run: Run, journal: Path, chosen: Sequence[Chosen]) -> Earlier:
 def go_on(run: Run, journal: Path, what: Earlier) -> bool:
     """Finish or take back *what* was broken off; True if nothing is left to restore."""
     if what is Earlier.OTHER:
-        swap.take_back(journal, run.files)
+        undoing.take_back(journal, run.files)
         logger.warning(
             "took back a restore of another state that had been broken off: what was live before "
             "it is what --undo brings back"

@@ -16,13 +16,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from collective.recipe.backup import locking
 from collective.recipe.backup.errors import BackupError, explained, printable
 from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.model import Source
+from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.smallfile import regular
 from collective.recipe.backup.times import ZERO_TID, Tid
@@ -160,3 +162,15 @@ def _caches_in(directory: Path) -> Iterator[Path]:
         for entry in entries:
             if entry.name.endswith(SUFFIX):
                 yield Path(entry)
+
+
+def clients_of(
+    run: Run, order: RestoreOrder, targets: Sequence[Source], *, changed: bool = False
+) -> Clients:
+    """Return what ZEO clients may know of the live site that *order* changes.
+
+    *changed* tells that it has changed already since they were running.
+    """
+    is_live = order.filestorage and order.to is None
+    filestorages = [target.filestorage for target in targets if is_live]
+    return Clients(run, filestorages, changed=changed, keep=order.keep_caches)

@@ -16,29 +16,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from collective.recipe.backup import restored
-from collective.recipe.backup.blobs.marker import refuse_cache
 from collective.recipe.backup.destinations import Destination
-from collective.recipe.backup.destinations.room import check_free
 from collective.recipe.backup.errors import (
     BackupError,
-    NoRestorePoint,
-    UsageError,
     explained,
-    printable,
 )
-from collective.recipe.backup.files.partials import PROBE
-from collective.recipe.backup.history import UNDO
 from collective.recipe.backup.model import (
     MAIN,
     Source,
 )
-from collective.recipe.backup.operations import missingdisk
 from collective.recipe.backup.operations.announcing import (
     announced,
     announced_early,
@@ -52,28 +42,31 @@ from collective.recipe.backup.operations.brokenoff import (
     Earlier,
     chosen_of,
     earlier,
-    finish,
     go_on,
 )
-from collective.recipe.backup.operations.caches import Clients, last_tid
-from collective.recipe.backup.operations.choosing import alternative_named, choice_of, warn_of_later
-from collective.recipe.backup.operations.damagememory import warn_of_forgotten
+from collective.recipe.backup.operations.caches import clients_of, last_tid
+from collective.recipe.backup.operations.choosing import alternative_named, choice_of
 from collective.recipe.backup.operations.hooks import Account, hooks_around
 from collective.recipe.backup.operations.orders import Job, RestoreOrder
+from collective.recipe.backup.operations.restorejobs import (
+    come_with_pre_command,
+    jobs_of,
+    of_what_there_is,
+    refuse_caches,
+)
 from collective.recipe.backup.operations.restorenote import restored_of
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.operations.targets import (
-    hold_journal,
     journal_of,
-    lives_of,
     lock_targets,
+    sweep_beside,
     targets_of,
 )
-from collective.recipe.backup.restorepoints import Choice
-from collective.recipe.backup.restoring import giving_up, swap
+from collective.recipe.backup.restoring import swap
 from collective.recipe.backup.restoring.journal import end
-from collective.recipe.backup.restoring.placing import RestorePlace, buildable, place_for
-from collective.recipe.backup.times import monotonic, stamp
+from collective.recipe.backup.restoring.moves import Move
+from collective.recipe.backup.restoring.placing import RestorePlace, place_for
+from collective.recipe.backup.times import monotonic
 
 logger = logging.getLogger("backup")
 
@@ -87,20 +80,20 @@ def restore(run: Run, order: RestoreOrder) -> bool:
     Raises NoRestorePoint, InUse, IntegrityError or BackupError, and then nothing live has
     changed, or the next restore finishes what this one began.
     """
-    order = _of_what_there_is(run, order)
+    order = of_what_there_is(run, order)
     with (
         one_run(run),
         run.opened() as destinations,
         ExitStack() as closed,
         ExitStack() as held,
     ):
-        planned = partial(_jobs, run, order, destinations)
+        planned = partial(jobs_of, run, order, destinations)
         targets = lock_targets(run, order.to, closed)
         journal = journal_of(targets)
         is_left = earlier(run, journal, ()) is not Earlier.NOTHING
-        clients = _clients(run, order, targets, changed=is_left)
-        _refuse_caches(targets, order)
-        jobs = [] if _come_with_pre_command(run, destinations) else planned(targets, held)
+        clients = clients_of(run, order, targets, changed=is_left)
+        refuse_caches(targets, order)
+        jobs = [] if come_with_pre_command(run, destinations) else planned(targets, held)
         what = announced(jobs, order) if jobs else announced_early(targets, order)
         before = earlier(run, journal, chosen_of(jobs, order))
         question = f"{what}{_kept(before, targets, order)}{clients.question}"
@@ -113,7 +106,7 @@ def restore(run: Run, order: RestoreOrder) -> bool:
             account.points = {job.target.name: job.choice.point.stamp for job in jobs}
             account.numbers = {ELSEWHERE: int(order.to is not None)}
             before = earlier(run, journal, chosen_of(jobs, order))
-            _sweep(run, targets)
+            sweep_beside(run, targets)
             if not go_on(run, journal, before):
                 _carry_out(run, order, jobs, account)
             clients.settle()  # post_command may start the site
@@ -154,29 +147,17 @@ def _carry_out(run: Run, order: RestoreOrder, jobs: Sequence[Job], account: Acco
     account.phases["swap"] = monotonic() - staged
 
 
-def _clients(
-    run: Run, order: RestoreOrder, targets: Sequence[Source], *, changed: bool = False
-) -> Clients:
-    """Return what ZEO clients may know of the live site that *order* changes.
-
-    *changed* tells that it has changed already since they were running.
-    """
-    is_live = order.filestorage and order.to is None
-    filestorages = [target.filestorage for target in targets if is_live]
-    return Clients(run, filestorages, changed=changed, keep=order.keep_caches)
-
-
 def describe(run: Run, order: RestoreOrder) -> str:
     """Return in words what *order* would do, having checked that it can be done.
 
     Nothing is locked: the site may be running, and so may a backup.
     """
-    order = _of_what_there_is(run, order)
+    order = of_what_there_is(run, order)
     targets = targets_of(run, order.to)
     with run.opened() as destinations:
-        jobs = _jobs(run, order, destinations, targets, None)
+        jobs = jobs_of(run, order, destinations, targets, None)
     before = earlier(run, journal_of(targets), chosen_of(jobs, order))
-    return f"{announced(jobs, order)}{before.value}{_clients(run, order, targets).question}"
+    return f"{announced(jobs, order)}{before.value}{clients_of(run, order, targets).question}"
 
 
 def stream(run: Run, order: RestoreOrder, write: Callable[[memoryview], object]) -> None:
@@ -197,157 +178,6 @@ def stream(run: Run, order: RestoreOrder, write: Callable[[memoryview], object])
             write(piece)
 
 
-def undo(run: Run, *, keep_caches: bool = False) -> bool:
-    """Put back what the last restore replaced; False if the user said no.
-
-    *keep_caches*: see RestoreOrder.  Raises NoRestorePoint if it is not there.
-    """
-    order = _of_what_there_is(run, RestoreOrder(keep_caches=keep_caches))
-    with one_run(run), ExitStack() as locks:
-        targets = lock_targets(run, None, locks)
-        journal = journal_of(targets)
-        _sweep(run, targets)
-        # another undo would take back what this one has been asked for
-        is_undone = swap.is_undo(journal)
-        is_left = earlier(run, journal, ()) is not Earlier.NOTHING
-        clients = _clients(run, order, targets, changed=is_left)
-        if not swap.is_pending(journal):
-            swap.check_undo(journal)
-        what = "This puts back what was live before the last restore:"
-        paths = [] if is_undone else swap.replaced(journal) or _named(journal)
-        if not _agreed(run, paths, what, clients.question):
-            return False
-        with hooks_around(replace(run, verb=UNDO)):
-            finish(run, journal)
-            if not is_undone:
-                swap.undo(journal, run.files)
-            clients.settle()
-    logger.info("what was live before the last restore is live again")
-    clients.advise()
-    return True
-
-
-def _named(journal: Path) -> list[Path]:
-    """Return what a restore that was broken off was about to replace."""
-    return [move.live for move in swap.named(journal)]
-
-
-def let_go(run: Run) -> bool:
-    """Remove what the last restore replaced; False if the user said no.
-
-    The site may be running: what is live is not touched.
-    """
-    with one_run(run), ExitStack() as locks:
-        targets = targets_of(run, None)
-        hold_journal(targets, locks)
-        journal = journal_of(targets)
-        _sweep(run, targets)
-        left = swap.left(journal)
-        if left:
-            if not _agreed(run, left, "This removes for good what the last restore replaced:"):
-                return False
-            logger.info("removing what the last restore replaced")
-        else:
-            logger.info("no restore has left anything to remove")
-        with explained("cannot remove what was replaced"):
-            swap.let_go(journal, run.files)
-    return True
-
-
-def give_up(run: Run) -> list[str] | None:
-    """Set aside what a restore has left that cannot be finished; None if the user said no.
-
-    Returns in lines what is where.  Raises NoRestorePoint if no restore was broken off.
-    """
-    with one_run(run), ExitStack() as locks:
-        targets = targets_of(run, None)
-        journal = journal_of(targets)
-        if giving_up.check(journal):
-            hold_journal(targets, locks)
-        question = (
-            "This gives up the restore that was broken off, and removes nothing.\n"
-            "The site stays as it is now, part of it restored."
-        )
-        if run.ask is not None and not run.ask(question):
-            return None
-        lives = [live for target in targets for live in lives_of(target)]
-        with explained("cannot give up the restore that was broken off"):
-            return giving_up.give_up(journal, lives, stamp(run.now), run.files)
-
-
-def _sweep(run: Run, targets: Sequence[Source]) -> None:
-    """Remove the temporary names of a restore, an undo or a removal that died."""
-    journal = journal_of(targets)
-    names = {journal, journal.with_name(PROBE)}
-    for live in (live for target in targets for live in lives_of(target)):
-        names |= {swap.replaced_path(live), swap.staged_path(live), live.with_name(PROBE)}
-    with explained("cannot remove what a run that died has left", journal.parent):
-        for path in sorted(names):
-            run.files.sweep(path.parent, of=path.name)
-
-
-def _agreed(run: Run, replaced: Sequence[Path], what: str, more: str = "") -> bool:
-    """Ask before what a restore replaced comes back or goes."""
-    if run.ask is None or not replaced:
-        return True
-    paths = (f"    {printable(str(path))}" for path in replaced)
-    return run.ask("\n".join([what, *paths]) + more)
-
-
-def _of_what_there_is(run: Run, order: RestoreOrder) -> RestoreOrder:
-    """Return *order* without the filestorage if only blobs are backed up."""
-    if not run.config.options.only_blobs:
-        return order
-    if not order.blobstorage:
-        raise UsageError(
-            "there is no filestorage in these backups, since only_blobs is set",
-            hint="leave --only-filestorage out",
-        )
-    return replace(order, filestorage=False)
-
-
-def _jobs(
-    run: Run,
-    order: RestoreOrder,
-    destinations: Sequence[Destination],
-    targets: Sequence[Source],
-    locks: ExitStack | None,
-) -> list[Job]:
-    """Return what to do, all of it checked; the destinations are locked where they can be."""
-    if isinstance(order.when, datetime) and order.when > run.now:
-        logger.warning("%s is in the future: the newest state is meant", stamp(order.when))
-    jobs = []
-    for destination, target in zip(destinations, targets, strict=True):
-        if locks is not None and destination.home.may_be_locked():
-            locks.enter_context(destination.home.locked(run.holder))
-        points = destination.restore_points()
-        warn_of_forgotten(run, points)
-        try:
-            choice = choice_of(run, order.when, points)
-        except NoRestorePoint as error:
-            missingdisk.warn(run)
-            error.where = error.where or destination.home.label
-            raise
-        if order.blobstorage and target.blobstorage and choice.point.blobs is None:
-            raise _without_blobs(choice)
-        warn_of_later(choice, order.when, destination.source.filestorage)
-        newer = [] if order.when else [each for each in points if each.age > choice.point.age]
-        jobs.append(
-            Job(
-                destination=destination,
-                choice=choice,
-                target=target,
-                when=order.when,
-                points=points,
-                newer=newer,
-            )
-        )
-    is_there = earlier(run, journal_of(targets), chosen_of(jobs, order)) is Earlier.SAME
-    for job in jobs if order.filestorage and not is_there else ():
-        _check_room(job)
-    return jobs
-
-
 def _no_filestorage(destination: Destination) -> BackupError:
     return BackupError(
         "there is no filestorage in these backups, only_blobs is set",
@@ -356,46 +186,11 @@ def _no_filestorage(destination: Destination) -> BackupError:
     )
 
 
-def _without_blobs(choice: Choice) -> NoRestorePoint:
-    return NoRestorePoint(
-        "this restore point was made when blobs were not backed up",
-        where=choice.point.stamp,
-        hint="--only-filestorage restores it, and leaves the blobs as they are",
-    )
-
-
 def _state(targets: Sequence[Source], order: RestoreOrder) -> str:
     """Return in words what a restore to a moment has come to, "" if none was asked for."""
     if order.when is None or not order.filestorage:
         return ""
     return reached([last_tid(target.filestorage) for target in targets], order.when)
-
-
-def _refuse_caches(targets: Sequence[Source], order: RestoreOrder) -> None:
-    """Refuse to put blobs where a ZEO client keeps its cache of them."""
-    for target in targets if order.blobstorage else ():
-        if target.blobstorage is not None:
-            refuse_cache(target.blobstorage)
-
-
-def _check_room(job: Job) -> None:
-    """Refuse before anything is written if the filestorage cannot fit beside the live one."""
-    live = buildable(job.target.filestorage)
-    directory = job.target.filestorage.parent
-    with explained("cannot look at the place to restore to", directory):
-        check_free(
-            directory,
-            job.choice.point.end - (live.stat().st_size if live else 0),
-            hint="the live data stays until its replacement is whole, so both must fit; "
-            "free some room, or restore to another disk with --to",
-        )
-
-
-def _come_with_pre_command(run: Run, destinations: Sequence[Destination]) -> bool:
-    """Tell whether there are no backups yet, and a pre_command that may mount their disk."""
-    if not run.config.options.pre_command:
-        return False
-    return not any(destination.restore_points() for destination in destinations)
 
 
 @contextmanager
@@ -414,7 +209,7 @@ def _nothing_left_of(places: Sequence[RestorePlace], journal: Path, run: Run) ->
         raise
 
 
-def _stage(run: Run, job: Job, place: RestorePlace, *, is_noted: bool) -> list[swap.Move]:
+def _stage(run: Run, job: Job, place: RestorePlace, *, is_noted: bool) -> list[Move]:
     """Write and verify one source beside what is live; return the moves that make it live."""
     storage = "" if job.target.name == MAIN else f" of storage {job.target.name}"
     logger.info("restoring %s%s", described(job.choice, job.when), storage)

@@ -39,7 +39,8 @@ from collective.recipe.backup.operations import missingdisk
 from collective.recipe.backup.operations.damagememory import FORGOTTEN
 from collective.recipe.backup.operations.made_good import died, goes_on, is_made_good, kind_of
 from collective.recipe.backup.operations.run import Run, history_directory
-from collective.recipe.backup.restoring import swap
+from collective.recipe.backup.restoring import swap, undoing
+from collective.recipe.backup.restoring.journal import journal_path
 from collective.recipe.backup.times import stamp
 
 DIFFERENT_CLOCKS = timedelta(minutes=5)
@@ -160,7 +161,7 @@ def status_of(run: Run, destinations: Sequence[Destination]) -> SiteStatus:
         if record.destination == run.destination
     ]
     points = [(it.source, it.restore_points()) for it in destinations]
-    journal = swap.journal_path(Path(os.path.realpath(run.config.sources[-1].filestorage)))
+    journal = journal_path(Path(os.path.realpath(run.config.sources[-1].filestorage)))
     replaced, broken = _replaced(journal)
     found = SiteStatus(
         part=run.config.part,
@@ -273,7 +274,7 @@ def _replaced(journal: Path) -> tuple[list[Path], list[StatusFinding]]:
     """Return what a restore replaced, and what is wrong about that."""
     try:
         if not swap.is_pending(journal):
-            return swap.replaced(journal), []
+            return undoing.replaced(journal), []
         name = "an undo" if swap.is_undo(journal) else "a restore"
         what = f"{name} was broken off in the middle: run it again, which finishes it"
     except IntegrityError as error:

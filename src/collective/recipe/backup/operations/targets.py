@@ -8,12 +8,15 @@ from pathlib import Path
 
 from collective.recipe.backup import held, locking
 from collective.recipe.backup.errors import explained
+from collective.recipe.backup.files.partials import PROBE
 from collective.recipe.backup.filestorage.names import index_of
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.operations.restore_to import refuse_used
 from collective.recipe.backup.operations.run import Run
-from collective.recipe.backup.restoring import swap
-from collective.recipe.backup.restoring.journal import check_names
+from collective.recipe.backup.restoring import undoing
+from collective.recipe.backup.restoring.journal import journal_path
+from collective.recipe.backup.restoring.journalcheck import check_names
+from collective.recipe.backup.restoring.moves import replaced_path, staged_path
 
 
 def targets_of(run: Run, to: Path | None) -> list[Source]:
@@ -43,7 +46,7 @@ def lives_of(target: Source) -> list[Path]:
 
 def journal_of(targets: Sequence[Source]) -> Path:
     """Return the journal of a restore of all *targets*: one, so that they change as one."""
-    return swap.journal_path(targets[-1].filestorage)
+    return journal_path(targets[-1].filestorage)
 
 
 def hold_journal(targets: Sequence[Source], locks: ExitStack) -> None:
@@ -72,7 +75,7 @@ def lock_targets(run: Run, to: Path | None, locks: ExitStack) -> list[Source]:
     _lock(names, locks)
     targets = targets_of(run, to)
     hold_journal(targets, locks)
-    others = [move.filestorage or move.live for move in swap.named(journal_of(targets))]
+    others = [move.filestorage or move.live for move in undoing.named(journal_of(targets))]
     _lock([path for path in others if path not in names], locks)
     return targets
 
@@ -98,3 +101,14 @@ def _places(run: Run, to: Path | None) -> Iterator[tuple[Path, Path | None]]:
             filestorage = place / filestorage.name
             blobs = blobs and place / blobs.name
         yield filestorage, blobs
+
+
+def sweep_beside(run: Run, targets: Sequence[Source]) -> None:
+    """Remove the temporary names of a restore, an undo or a removal that died."""
+    journal = journal_of(targets)
+    names = {journal, journal.with_name(PROBE)}
+    for live in (live for target in targets for live in lives_of(target)):
+        names |= {replaced_path(live), staged_path(live), live.with_name(PROBE)}
+    with explained("cannot remove what a run that died has left", journal.parent):
+        for path in sorted(names):
+            run.files.sweep(path.parent, of=path.name)

@@ -17,16 +17,13 @@ run that dies leaves it as it was before or after::
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from collective.recipe.backup.errors import (
-    BackupError,
     IntegrityError,
-    NoRestorePoint,
     explained,
 )
 from collective.recipe.backup.files import Files
@@ -55,6 +52,17 @@ class Chosen:
     point: str  # the stamp of the restore point
     until: str | None  # the last transaction to take from it, 16 hex digits; None: all of them
     lives: tuple[str, ...]  # the paths of what gives way
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """By what a live filestorage is known again after a restore."""
+
+    inode: int
+    size: int  # bytes that stay even if the restore is undone
+    ends: str  # digest of both ends of these
+    length: int | None  # bytes of all of it, None: written by an older release
+    time: int | None  # of its last change, in nanoseconds since 1970; None: as above
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,10 +104,11 @@ def write(
     chosen: Sequence[Chosen] | None = None,
 ) -> None:
     """Let the *journal* say this, in one step."""
+    known_now = _known_now(journal, moves) if state == DONE else {}
     content = {
         "state": state,
         "journal": str(journal),
-        "known": _known(journal, moves) if state == DONE else {},
+        "known": {live: asdict(it) for live, it in known_now.items()},
         "moves": [
             {
                 "live": str(move.live),
@@ -146,6 +155,14 @@ def read(journal: Path) -> Journal:
             chosen=_chosen(table),
             copied_from=None if written == journal else written,
         )
+
+
+def known(journal: Path) -> dict[Path, Known]:
+    """Return by what each live filestorage is known again, {} if no restore has come to its end."""
+    with _understood(journal):
+        table = _load(journal)
+        rows = Table({}) if table is None else table.table("known")
+        return {Path(name): _known(rows.table(name)) for name in rows}
 
 
 def _load(journal: Path) -> Table | None:
@@ -209,6 +226,16 @@ def _chosen(table: Table) -> tuple[Chosen, ...] | None:
     )
 
 
+def _known(row: Table) -> Known:
+    return Known(
+        inode=row.number("inode"),
+        size=row.number("size"),
+        ends=row.text("ends"),
+        length=row.number_or_none("length"),
+        time=row.number_or_none("time"),
+    )
+
+
 def _inside(move: Table) -> tuple[str, ...] | None:
     """Return the paths of mounts below what is live, None if its name is exchanged."""
     if move.value("inside") is None:
@@ -220,110 +247,21 @@ def _inside(move: Table) -> tuple[str, ...] | None:
     return paths
 
 
-def _known(journal: Path, moves: Sequence[Move]) -> dict[str, dict[str, str | int]]:
+def _known_now(journal: Path, moves: Sequence[Move]) -> dict[str, Known]:
     """Return by what the live files are known again: a pack makes another, cp writes over it."""
     main = journal.with_name(journal.name.removesuffix(JOURNAL_SUFFIX))
     named = [main, *(move.filestorage for move in moves if move.filestorage)]
     keeps = {**dict.fromkeys(named), **{move.live: move.keep for move in moves}}
-    known: dict[str, dict[str, str | int]] = {}
+    found: dict[str, Known] = {}
     for live, keep in keeps.items():
         if live.is_file():
             status = live.stat()
             size = status.st_size if keep is None else keep
-            known[str(live)] = {
-                "inode": status.st_ino,
-                "size": size,
-                "ends": digest_of_ends(live, size),
-                "length": status.st_size,
-                "time": status.st_mtime_ns,
-            }
-    return known
-
-
-def check_names(journal: Path, ours: Collection[Path]) -> None:
-    """Raise IntegrityError if root would change what the writer of *journal* could not.
-
-    A restore of another part of the site may have changed what this part knows nothing of.
-    So a path that is none of *ours* counts if the owner of the journal could change it.
-    """
-    found = read(journal)
-    for move in () if found.copied_from else found.moves:
-        for path in filter(None, (move.live, move.companion)):
-            if path not in ours and not _could_change(journal, move, path):
-                raise IntegrityError(
-                    f"this names {path}, which does not belong to the site",
-                    where=journal,
-                    hint="find out who wrote it, and move it away",
-                )
-
-
-def _could_change(journal: Path, move: Move, path: Path) -> bool:
-    """Tell whether the owner of *journal* owns the directory in which *move* changes *path*."""
-    owner = journal.lstat().st_uid
-    if os.geteuid() or not owner:
-        return True
-    directory = path.parent if move.inside is None else path
-    return directory.is_dir() and directory.stat().st_uid == owner
-
-
-def check_mounts(moves: Sequence[Move]) -> None:
-    """Raise BackupError if other disks are mounted than when *moves* began.
-
-    What lies on one that is not there now would count as moved already.
-    """
-    for move in moves:
-        if move.mounts is None:
-            continue
-        then, now = set(move.mounts), set(move.now_mounted)
-        for where, what, hint in (
-            *((path, "this was mounted, and is not now", "mount it") for path in then - now),
-            *((path, "this is mounted, and was not", "unmount it") for path in now - then),
-        ):
-            raise BackupError(
-                f"since the restore began, disks have changed: {what}",
-                where=where,
-                hint=f"{hint}, then run the command again",
+            found[str(live)] = Known(
+                inode=status.st_ino,
+                size=size,
+                ends=digest_of_ends(live, size),
+                length=status.st_size,
+                time=status.st_mtime_ns,
             )
-
-
-def is_as_left(journal: Path) -> bool:
-    """Tell whether no live file has changed in any way since the restore left it."""
-    with _understood(journal):
-        table = _load(journal)
-        known = Table({}) if table is None else table.table("known")
-        was = {
-            Path(name): (it.number("inode"), it.number_or_none("length"), it.number_or_none("time"))
-            for name in known
-            for it in [known.table(name)]
-        }
-    return all(live.is_file() and _status(live) == status for live, status in was.items())
-
-
-def _status(live: Path) -> tuple[int, int, int]:
-    status = live.stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def check_same_files(journal: Path) -> None:
-    """Raise NoRestorePoint if a live file is not the one that the restore left, grown maybe."""
-    with _understood(journal):
-        table = _load(journal)
-        was = {} if table is None else _fingerprints(table.table("known"))
-    for live, (inode, size, ends) in was.items():
-        same = live.is_file() and live.stat().st_ino == inode and digest_of_ends(live, size) == ends
-        if not same:
-            raise NoRestorePoint(
-                "this is not the file that was restored: it was packed since then, or replaced",
-                where=live,
-                hint="the restore changed live data in place, and what it replaced fits no other "
-                "data; restore from a backup",
-            )
-
-
-def _fingerprints(known: Table) -> dict[Path, tuple[int, int, str]]:
-    """Return inode, size and digest of both ends of each live file."""
-    return {
-        Path(name): (it.number("inode"), it.number("size"), it.text("ends"))
-        for name in known
-        for it in [known.table(name)]
-    }
+    return found

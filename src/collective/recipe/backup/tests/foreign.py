@@ -49,7 +49,14 @@ from collective.recipe.backup.repozo.ledger import Chain, Part
 from collective.recipe.backup.repozo.members import find_members
 from collective.recipe.backup.repozo.reading import pieces
 from collective.recipe.backup.repozo.seekablepart import SeekablePart
-from collective.recipe.backup.restoring import giving_up, journal, swap, transplant
+from collective.recipe.backup.restoring import (
+    giving_up,
+    journal,
+    journalcheck,
+    swap,
+    transplant,
+    undoing,
+)
 from collective.recipe.backup.seekablegzip import SeekableGzip
 from collective.recipe.backup.sitebackup import collective, zconfig
 from collective.recipe.backup.sitebackup.databases import read_configuration
@@ -379,12 +386,12 @@ def journal_of_a_restore(data: bytes, room: Path) -> object:
     path = journal.journal_path(room / "Data.fs")
     path.write_bytes(sealed(data, journal.FORM))
     swap.is_pending(path)
-    swap.replaced(path)
-    swap.named(path)
-    journal.check_names(path, ())
+    undoing.replaced(path)
+    undoing.named(path)
+    journalcheck.check_names(path, ())
     with suppress(BackupError):
         giving_up.check(path)
-    return journal.check_same_files(path)
+    return journalcheck.check_same_files(path)
 
 
 @parser

@@ -85,16 +85,16 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
 
 
 def _after_a_restore(run: Run, namespace: argparse.Namespace, answers: Answers) -> None:
-    from collective.recipe.backup.operations import restore
+    from collective.recipe.backup.operations import undo
 
     if namespace.give_up:
-        lines = restore.give_up(run)
+        lines = undo.give_up(run)
         if lines is not None:
             answers.say("\n".join(lines))
         done = lines is not None
     else:
         keep = namespace.keep_caches
-        done = restore.undo(run, keep_caches=keep) if namespace.undo else restore.let_go(run)
+        done = undo.undo(run, keep_caches=keep) if namespace.undo else undo.let_go(run)
     if not done:
         logger.info("nothing was changed")
 

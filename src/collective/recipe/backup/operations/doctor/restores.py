@@ -13,15 +13,16 @@ from collective.recipe.backup.operations.caches import existing_caches
 from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
 from collective.recipe.backup.operations.doctor.writers import LOCK_SUFFIX
 from collective.recipe.backup.operations.run import Run
-from collective.recipe.backup.restoring import swap
-from collective.recipe.backup.restoring.journal import read
+from collective.recipe.backup.restoring import letting_go, undoing
+from collective.recipe.backup.restoring.journal import journal_path, read
+from collective.recipe.backup.restoring.moves import staged_path
 from collective.recipe.backup.restoring.ways import check_can_make, way_of
 
 
 def left_over(run: Run, source: Source) -> Iterator[DoctorFinding]:
     """Look for a restore that was broken off, and for data that one has replaced."""
     report = Report("restores")
-    journal = swap.journal_path(Path(os.path.realpath(source.filestorage)))
+    journal = journal_path(Path(os.path.realpath(source.filestorage)))
     with report.looking(journal):
         found, command = read(journal), run.restore_command
         if found.is_pending and found.copied_from is not None:
@@ -38,8 +39,8 @@ def left_over(run: Run, source: Source) -> Iterator[DoctorFinding]:
                 journal,
                 f"the site is a mixture: run {command} again, which finishes it",
             )
-        whole = swap.replaced(journal)
-        for path in [] if whole else swap.left(journal):
+        whole = undoing.replaced(journal)
+        for path in [] if whole else letting_go.left(journal):
             report.warning(
                 "the removal of what the last restore replaced was broken off",
                 path,
@@ -52,7 +53,7 @@ def left_over(run: Run, source: Source) -> Iterator[DoctorFinding]:
                 f"{run.restore_command} --let-go removes it, {run.restore_command} --undo puts it "
                 "back",
             )
-        staged = swap.staged_path(source.filestorage)
+        staged = staged_path(source.filestorage)
         if os.path.lexists(staged) and not found.is_pending:
             report.warning(
                 "a restore ended before it was done, and left this",
@@ -73,7 +74,7 @@ def way_back(run: Run, source: Source) -> Iterator[DoctorFinding]:
         )
         yield from report
         return
-    journal = swap.journal_path(Path(os.path.realpath(source.filestorage)))
+    journal = journal_path(Path(os.path.realpath(source.filestorage)))
     with report.looking(journal.parent):
         check_can_make(journal.parent, run.files)
         for lock in filter(os.path.lexists, _locks(source)):

@@ -10,9 +10,9 @@ import pytest
 
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import BackupError, BrokenOff, NoRestorePoint
-from collective.recipe.backup.operations.restore import undo
+from collective.recipe.backup.operations.undo import undo
 from collective.recipe.backup.restoring import swap
-from collective.recipe.backup.restoring.journal import DONE, read
+from collective.recipe.backup.restoring.journal import DONE, journal_path, read
 from collective.recipe.backup.tests.blobtrees import content
 from collective.recipe.backup.tests.faults.harness import Fault, FaultyFiles, survive_every_fault
 from collective.recipe.backup.tests.runs import NOON, Operated, copied
@@ -103,7 +103,7 @@ def test_a_restore_dies_or_fails_anywhere(site: Site, worlds, lost: bool) -> Non
         site.lose()
 
     def check(operated: Operated, outcome: BaseException | None) -> None:
-        journal = swap.journal_path(operated.site.filestorage)
+        journal = journal_path(operated.site.filestorage)
         told(outcome, journal)
         if not lost and not journal.exists():
             assert operated.site.contents() == live
@@ -124,7 +124,7 @@ def test_a_restore_over_a_copy_of_yesterday_dies_or_fails_anywhere(site: Site, w
     live = site.filestorage.read_bytes()
 
     def check(operated: Operated, outcome: BaseException | None) -> None:
-        journal = swap.journal_path(operated.site.filestorage)
+        journal = journal_path(operated.site.filestorage)
         told(outcome, journal)
         if not journal.exists():
             assert operated.site.filestorage.read_bytes() == live
@@ -174,7 +174,7 @@ def test_wherever_a_restore_dies_an_undo_after_the_next_brings_back_the_site_bef
     moment = older if again == "another" else None
 
     def check(operated: Operated, outcome: BaseException | None) -> None:
-        found = read(swap.journal_path(operated.site.filestorage))
+        found = read(journal_path(operated.site.filestorage))
         if outcome is None or (found.state == DONE and found.chosen is None):
             return  # it came to its end
         operated.restore(moment)

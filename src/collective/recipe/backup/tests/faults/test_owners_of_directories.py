@@ -25,7 +25,7 @@ from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.held import StrPath
 from collective.recipe.backup.operations.prune import prune
-from collective.recipe.backup.operations.restore import let_go, undo
+from collective.recipe.backup.operations.undo import let_go, undo
 from collective.recipe.backup.restoring import journal
 from collective.recipe.backup.restoring.moves import staged_path
 from collective.recipe.backup.tests.faults.harness import WAITING, Hasty

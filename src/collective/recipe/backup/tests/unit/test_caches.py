@@ -17,8 +17,10 @@ from collective.recipe.backup.config.zope_parts import ZopePart
 from collective.recipe.backup.operations.doctor import examine
 from collective.recipe.backup.operations.doctor.findings import DoctorSeverity
 from collective.recipe.backup.operations.orders import RestoreOrder
-from collective.recipe.backup.operations.restore import describe, restore, undo
+from collective.recipe.backup.operations.restore import describe, restore
+from collective.recipe.backup.operations.undo import undo
 from collective.recipe.backup.restoring import swap
+from collective.recipe.backup.restoring.journal import journal_path
 from collective.recipe.backup.sitebackup.databases import read_configuration
 from collective.recipe.backup.tests.faults.harness import Dying
 from collective.recipe.backup.tests.runs import NOON, Operated
@@ -194,7 +196,7 @@ def test_a_restore_that_finishes_a_broken_one_removes_the_caches(operated, cache
     caplog.set_level("INFO", "backup")
     make_cache(cache.with_name("i2-1.zec"), operated.site.tids()[-2])
     changes = 0
-    while not swap.is_pending(swap.journal_path(operated.site.filestorage)):
+    while not swap.is_pending(journal_path(operated.site.filestorage)):
         changes += 3
         with pytest.raises(KeyboardInterrupt):
             operated.restore(files=Dying(changes))

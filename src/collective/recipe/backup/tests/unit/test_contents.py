@@ -15,9 +15,9 @@ from collective.recipe.backup import contents
 from collective.recipe.backup.contents import laid_out_in, lay_out, places_of
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.restoring import swap
-from collective.recipe.backup.restoring.journal import SWAPPING, read
-from collective.recipe.backup.restoring.swap import Move
+from collective.recipe.backup.restoring import letting_go, swap, undoing
+from collective.recipe.backup.restoring.journal import SWAPPING, journal_path, read
+from collective.recipe.backup.restoring.moves import Move
 from collective.recipe.backup.tests.faults.harness import (
     Dying,
     Fault,
@@ -50,7 +50,7 @@ class World:
     def __init__(self, root: Path, below: tuple[str, ...] = BELOW, old: dict[str, str] = OLD):
         self.root = root
         self.live = root / "blobs"
-        self.journal = swap.journal_path(root / "Data.fs")
+        self.journal = journal_path(root / "Data.fs")
         self.moves = [Move(live=self.live, inside=below), Move(live=root / "Data.fs")]
         self.places = places_of(self.live, below)
         fill(self.live, old)
@@ -68,7 +68,7 @@ class World:
         swap.swap(self.journal, self.moves, files)
 
     def undo(self, files: Files) -> None:
-        swap.undo(self.journal, files)
+        undoing.undo(self.journal, files)
 
     def state(self) -> dict[str, str]:
         found = texts(self.live)
@@ -98,7 +98,7 @@ def test_what_comes_is_there_and_what_was_there_is_kept(make) -> None:
 
     assert world.state() == AFTER
     assert [place.root.stat().st_ino for place in world.places] == stays
-    assert swap.replaced(world.journal) == [
+    assert undoing.replaced(world.journal) == [
         *(place.replaced for place in world.places),
         world.root / "Data.fs.replaced",
     ]
@@ -122,7 +122,7 @@ def test_what_was_replaced_is_let_go(make) -> None:
     world = make()
     world.swap(Files())
 
-    swap.let_go(world.journal, Files())
+    letting_go.let_go(world.journal, Files())
 
     assert texts(world.root) == {f"blobs/{name}": NEW[name] for name in NEW} | {"Data.fs": "new"}
 
@@ -145,7 +145,7 @@ def test_into_the_empty_nothing_is_replaced(tmp_path: Path) -> None:
     world.stage().swap(Files())
 
     assert world.state() == AFTER
-    assert swap.replaced(world.journal) == []
+    assert undoing.replaced(world.journal) == []
     with pytest.raises(NoRestorePoint, match="nothing to undo"):
         world.undo(Files())
 
@@ -213,13 +213,13 @@ def test_one_that_died_is_taken_back_whatever_dies_meanwhile(make) -> None:
 
     def check(world: World, outcome: BaseException | None) -> None:
         if read(world.journal).state == SWAPPING:
-            swap.take_back(world.journal, Hasty())
+            undoing.take_back(world.journal, Hasty())
         swap.finish(world.journal, Hasty())
         assert world.state() == BEFORE
 
     survive_every_fault(
         died,
-        lambda world, files: swap.take_back(world.journal, files),
+        lambda world, files: undoing.take_back(world.journal, files),
         check,
         faults=(Fault.POWER_CUT, Fault.EIO),
     )
@@ -341,7 +341,7 @@ def test_on_real_mounts_each_thing_stays_on_its_disk(tmp_path: Path) -> None:
     world.undo(Files())
     assert world.state() == BEFORE
     assert (tmp_path / "second" / "1").read_text() == "old"
-    swap.let_go(world.journal, Files())
+    letting_go.let_go(world.journal, Files())
     assert list((tmp_path / "second").iterdir()) == [tmp_path / "second" / "1"]
 
 
@@ -391,13 +391,15 @@ def test_in_a_layer_of_a_container_directories_are_emptied_and_filled(tmp_path: 
 
 
 @mounted
-@pytest.mark.parametrize("verb", ["finish", "undo"])
-def test_a_disk_that_is_not_mounted_any_more_is_waited_for(tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize("act", [swap.finish, undoing.undo])
+def test_a_disk_that_is_not_mounted_any_more_is_waited_for(
+    tmp_path: Path, act: Callable[[Path, Files], object]
+) -> None:
     (tmp_path / "blobs" / "0x00" / "0x00").mkdir(parents=True)
     (tmp_path / "second").mkdir()
     bind(tmp_path / "second", tmp_path / "blobs" / "0x00" / "0x00")
     world = World(tmp_path).stage()
-    if verb == "finish":
+    if act is swap.finish:
         with pytest.raises(KeyboardInterrupt):
             world.swap(Dying(40))
         assert swap.is_pending(world.journal)
@@ -407,13 +409,13 @@ def test_a_disk_that_is_not_mounted_any_more_is_waited_for(tmp_path: Path, verb:
     before = texts(tmp_path)
 
     with pytest.raises(BackupError, match="was mounted, and is not now") as caught:
-        getattr(swap, verb)(world.journal, Files())
+        act(world.journal, Files())
 
     assert caught.value.where == str(tmp_path / "blobs" / "0x00" / "0x00")
     assert texts(tmp_path) == before
     bind(tmp_path / "second", tmp_path / "blobs" / "0x00" / "0x00")
-    getattr(swap, verb)(world.journal, Files())
-    assert world.state() == (AFTER if verb == "finish" else BEFORE)
+    act(world.journal, Files())
+    assert world.state() == (AFTER if act is swap.finish else BEFORE)
 
 
 @mounted

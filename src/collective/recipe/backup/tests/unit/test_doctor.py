@@ -36,8 +36,14 @@ from collective.recipe.backup.operations.doctor import (
     writers,
 )
 from collective.recipe.backup.operations.doctor.findings import DoctorFinding, DoctorSeverity
-from collective.recipe.backup.restoring import swap
-from collective.recipe.backup.restoring.journal import FORM, LETTING_GO, REVERTING, SWAPPING
+from collective.recipe.backup.restoring.journal import (
+    FORM,
+    LETTING_GO,
+    REVERTING,
+    SWAPPING,
+    journal_path,
+)
+from collective.recipe.backup.restoring.moves import staged_path
 from collective.recipe.backup.tests.blobtrees import nobody
 from collective.recipe.backup.tests.namespaces import bind, mounted
 from collective.recipe.backup.tests.runs import NOON, Operated
@@ -340,7 +346,7 @@ def test_a_restore_that_was_broken_off(operated: Operated) -> None:
     operated.backup()
     operated.site.commit({"page": 3}, at=operated.now)
     operated.restore()
-    journal = swap.journal_path(operated.site.filestorage)
+    journal = journal_path(operated.site.filestorage)
     rewrite(journal, FORM, state=SWAPPING)
     assert "broken off" in the_only(operated, "restores", DoctorSeverity.PROBLEM)
 
@@ -349,7 +355,7 @@ def test_an_undo_that_was_broken_off_is_finished_by_another(operated: Operated) 
     operated.backup()
     operated.site.commit({"page": 3}, at=operated.now)
     operated.restore()
-    rewrite(swap.journal_path(operated.site.filestorage), FORM, state=REVERTING)
+    rewrite(journal_path(operated.site.filestorage), FORM, state=REVERTING)
     assert "an undo was broken off" in the_only(operated, "restores", DoctorSeverity.PROBLEM)
     [hint] = [it.hint for it in found(operated) if it.severity is DoctorSeverity.PROBLEM]
     assert "run bin/restore --undo again" in hint
@@ -359,13 +365,13 @@ def test_a_removal_of_what_was_replaced_that_was_broken_off(operated: Operated) 
     operated.backup()
     operated.site.commit({"page": 3}, at=operated.now)
     operated.restore()
-    rewrite(swap.journal_path(operated.site.filestorage), FORM, state=LETTING_GO)
+    rewrite(journal_path(operated.site.filestorage), FORM, state=LETTING_GO)
     hints = [it.hint for it in found(operated) if it.severity is DoctorSeverity.WARNING]
     assert set(hints) == {"bin/restore --let-go goes on with it"}
 
 
 def test_what_a_restore_left_that_died_early(operated: Operated) -> None:
-    swap.staged_path(operated.site.filestorage).write_bytes(b"half")
+    staged_path(operated.site.filestorage).write_bytes(b"half")
     assert "before it was done" in the_only(operated, "restores", DoctorSeverity.WARNING)
 
 

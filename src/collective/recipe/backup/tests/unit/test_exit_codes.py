@@ -23,7 +23,7 @@ from collective.recipe.backup.errors import (
     UsageError,
 )
 from collective.recipe.backup.restoring import journal
-from collective.recipe.backup.restoring.swap import journal_path
+from collective.recipe.backup.restoring.journal import journal_path
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.tests.smallfiles import rewrite

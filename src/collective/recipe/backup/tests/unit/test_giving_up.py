@@ -12,9 +12,10 @@ from collective.recipe.backup.cli import main
 from collective.recipe.backup.config import STANDARD
 from collective.recipe.backup.errors import NoRestorePoint
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.operations.restore import give_up
-from collective.recipe.backup.restoring import giving_up, swap
-from collective.recipe.backup.restoring.swap import Move
+from collective.recipe.backup.operations.undo import give_up
+from collective.recipe.backup.restoring import giving_up, letting_go, swap, undoing
+from collective.recipe.backup.restoring.journal import journal_path
+from collective.recipe.backup.restoring.moves import Move
 from collective.recipe.backup.tests.blobtrees import content
 from collective.recipe.backup.tests.faults.harness import (
     Dying,
@@ -34,7 +35,7 @@ class World:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.journal = swap.journal_path(root / "Data.fs")
+        self.journal = journal_path(root / "Data.fs")
         self.index = root / "Data.fs.index"
         self.moves = [
             Move(live=root / "blobs", inside=()),
@@ -101,7 +102,7 @@ def test_wherever_it_was_broken_off_nothing_is_lost_and_a_restore_works(tmp_path
         assert all(os.path.lexists(path) for path in asides)
         fill(world.root, {"Data.fs.restoring": "newest"})
         swap.swap(world.journal, [Move(live=world.root / "Data.fs")], Files())
-        swap.let_go(world.journal, Files())
+        letting_go.let_go(world.journal, Files())
         assert (world.root / "Data.fs").read_text() == "newest"
         assert all(os.path.lexists(path) for path in asides)
 
@@ -165,7 +166,7 @@ def test_an_undo_that_was_broken_off_leaves_what_was_live_before(tmp_path: Path)
     while not swap.is_pending(world.journal):
         changes += 1
         with pytest.raises(KeyboardInterrupt):
-            swap.undo(world.journal, Dying(changes))
+            undoing.undo(world.journal, Dying(changes))
 
     lines = [line.replace(str(world.root), "") for line in world.give_up(Files())]
 
@@ -183,7 +184,7 @@ def test_without_a_broken_off_restore_there_is_nothing_to_give_up(tmp_path: Path
     swap.swap(world.journal, world.moves, Files())
     with pytest.raises(NoRestorePoint, match="nothing to give up"):
         world.give_up(Files())
-    assert len(swap.replaced(world.journal)) == 4
+    assert len(undoing.replaced(world.journal)) == 4
 
 
 def test_with_a_damaged_journal_all_that_is_there_is_set_aside(tmp_path: Path) -> None:
@@ -207,7 +208,7 @@ def broken_off(site: Site) -> Operated:
     site.commit({"a": 1}, {"b": b"blob"}, at=NOON)
     operated.backup()
     site.commit({"a": 2}, {"b": b"other"}, at=operated.now)
-    journal = swap.journal_path(site.filestorage)
+    journal = journal_path(site.filestorage)
     changes = 0
     while not swap.is_pending(journal):
         changes += 5

@@ -12,7 +12,8 @@ from collective.recipe.backup import restored
 from collective.recipe.backup.errors import NoRestorePoint
 from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.prune import prune
-from collective.recipe.backup.operations.restore import restore, undo
+from collective.recipe.backup.operations.restore import restore
+from collective.recipe.backup.operations.undo import undo
 from collective.recipe.backup.restorepoints import choose, spans
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site, contents_of

@@ -24,15 +24,9 @@ from collective.recipe.backup.filestorage.index import position
 from collective.recipe.backup.operations.announcing import reached
 from collective.recipe.backup.operations.doctor import examine
 from collective.recipe.backup.operations.orders import RestoreOrder
-from collective.recipe.backup.operations.restore import (
-    describe,
-    give_up,
-    let_go,
-    restore,
-    stream,
-    undo,
-)
+from collective.recipe.backup.operations.restore import describe, restore, stream
 from collective.recipe.backup.operations.status import status
+from collective.recipe.backup.operations.undo import give_up, let_go, undo
 from collective.recipe.backup.restoring import swap
 from collective.recipe.backup.restoring.journal import (
     DONE,
@@ -41,8 +35,10 @@ from collective.recipe.backup.restoring.journal import (
     REVERTING,
     SWAPPING,
     UNDOING,
+    journal_path,
     write,
 )
+from collective.recipe.backup.restoring.moves import Move
 from collective.recipe.backup.tests.blobtrees import content
 from collective.recipe.backup.tests.faults.harness import Dying
 from collective.recipe.backup.tests.runs import NOON, Operated, copied
@@ -276,7 +272,7 @@ def test_an_undo_that_was_broken_off_is_finished_by_another_and_not_taken_back(
 ) -> None:
     live = operated.site.contents()
     operated.restore(NOON)
-    journal = swap.journal_path(operated.site.filestorage)
+    journal = journal_path(operated.site.filestorage)
 
     with pytest.raises(KeyboardInterrupt):
         undo(operated.run("restore", files=Ending(journal, state)))
@@ -300,7 +296,7 @@ def test_an_undo_of_a_restore_that_was_broken_off_finishes_it_first(operated: Op
 
 def test_letting_go_that_was_broken_off_goes_on(operated: Operated, caplog) -> None:
     operated.restore(NOON)
-    journal = swap.journal_path(operated.site.filestorage)
+    journal = journal_path(operated.site.filestorage)
     with pytest.raises(KeyboardInterrupt):
         let_go(operated.run("restore", files=Ending(journal, LETTING_GO)))
     assert list(operated.site.directory.rglob("*.replaced"))
@@ -316,7 +312,7 @@ def test_letting_go_that_was_broken_off_goes_on(operated: Operated, caplog) -> N
 @pytest.mark.parametrize("verb", [undo, let_go])
 def test_temporary_names_of_one_that_died_are_gone_after_the_next(operated: Operated, verb) -> None:
     operated.restore(NOON)
-    journal = swap.journal_path(operated.site.filestorage)
+    journal = journal_path(operated.site.filestorage)
     left = [
         journal.with_name(f"{journal.name}.0123abcd.partial"),
         operated.site.filestorage.parent / ".backup.0123abcd.partial",
@@ -682,8 +678,8 @@ def test_the_filestorage_of_another_part_is_locked_while_its_restore_is_finished
     other = tmp_path / "other" / "catalog.fs"
     other.parent.mkdir()
     other.write_text("restored")
-    journal = swap.journal_path(operated.site.filestorage)
-    write(journal, SWAPPING, [swap.Move(live=other)], Files())
+    journal = journal_path(operated.site.filestorage)
+    write(journal, SWAPPING, [Move(live=other)], Files())
 
     with locking.closed_filestorage(other), pytest.raises(InUse) as caught:
         operated.restore()
@@ -702,9 +698,9 @@ def test_root_does_not_change_what_the_writer_of_the_journal_could_not(
     for name in ("precious", "precious.replaced", "precious.restoring"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "data").touch()
-    journal = swap.journal_path(operated.site.filestorage)
+    journal = journal_path(operated.site.filestorage)
     state = SWAPPING if verb in (restore, give_up) else DONE
-    write(journal, state, [swap.Move(live=precious)], Files())
+    write(journal, state, [Move(live=precious)], Files())
     os.chown(journal, 65534, 65534)
     var = operated.site.directory / "var"
     before = content(var), sorted(tmp_path.rglob("precious*"))
@@ -717,7 +713,7 @@ def test_root_does_not_change_what_the_writer_of_the_journal_could_not(
 
 def died(operated: Operated, when: datetime | None = None) -> None:
     """Let a restore die while names are changing."""
-    journal = swap.journal_path(operated.site.filestorage)
+    journal = journal_path(operated.site.filestorage)
     with pytest.raises(KeyboardInterrupt):
         operated.restore(when, files=Ending(journal, SWAPPING))
     assert swap.is_pending(journal)
@@ -763,7 +759,7 @@ def test_a_restore_of_another_state_takes_back_one_that_was_broken_off(
 
     assert not restore(operated.run("restore", ask=no), RestoreOrder())
     assert "A restore of another state was broken off here, and is taken back" in asked[0]
-    assert swap.is_pending(swap.journal_path(operated.site.filestorage))
+    assert swap.is_pending(journal_path(operated.site.filestorage))
     assert "A restore of another state" in describe(operated.run("restore"), RestoreOrder())
 
     operated.restore()
@@ -789,7 +785,7 @@ def test_the_journal_of_the_release_before_does_not_say_what_it_restores(
 ) -> None:
     before = live_content(operated)
     died(operated, NOON)
-    journal = swap.journal_path(operated.site.filestorage)
+    journal = journal_path(operated.site.filestorage)
     rewrite(journal, FORM, chosen=None)
 
     operated.restore(NOON)
@@ -801,7 +797,7 @@ def test_the_journal_of_the_release_before_does_not_say_what_it_restores(
 
 def test_a_restore_that_died_after_its_last_change_is_not_done_again(operated: Operated) -> None:
     before = live_content(operated)
-    journal = swap.journal_path(operated.site.filestorage)
+    journal = journal_path(operated.site.filestorage)
     with pytest.raises(KeyboardInterrupt):
         operated.restore(NOON, files=Ending(journal, DONE))
     assert not swap.is_pending(journal)
@@ -816,7 +812,7 @@ def test_a_restore_that_died_after_its_last_change_is_not_done_again(operated: O
 def test_what_was_used_since_a_restore_died_is_what_an_undo_brings_back(
     operated: Operated,
 ) -> None:
-    journal = swap.journal_path(operated.site.filestorage)
+    journal = journal_path(operated.site.filestorage)
     with pytest.raises(KeyboardInterrupt):
         operated.restore(NOON, files=Ending(journal, DONE))
     operated.site.commit({"since": 1}, at=NOON + timedelta(hours=9))

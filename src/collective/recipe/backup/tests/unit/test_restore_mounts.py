@@ -14,8 +14,9 @@ from collective.recipe.backup.copyblobs import backup_blobs, restore_blobs
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.mounts import mounts_in
-from collective.recipe.backup.operations.restore import let_go, undo
+from collective.recipe.backup.operations.undo import let_go, undo
 from collective.recipe.backup.restoring import swap
+from collective.recipe.backup.restoring.journal import journal_path
 from collective.recipe.backup.tests.blobtrees import content, nobody
 from collective.recipe.backup.tests.faults.harness import Dying, FaultyFiles
 from collective.recipe.backup.tests.namespaces import bind, mounted, tmpfs, unmount
@@ -160,7 +161,7 @@ def test_a_mounted_filestorage_dies_in_the_middle_and_is_finished(site: Site) ->
     outside = site.directory.parent / "outside"
     outside.write_bytes(b"no filestorage" * 9000)
     bind(outside, site.filestorage)
-    journal = swap.journal_path(site.filestorage)
+    journal = journal_path(site.filestorage)
     changes = 0
     while not swap.is_pending(journal):
         changes += 10
@@ -316,4 +317,4 @@ def test_what_was_staged_goes_if_the_names_cannot_be_exchanged(site: Site, monke
 
     assert not staged.exists()
     assert not site.blobstorage.with_name("blobstorage.restoring").exists()
-    assert not swap.journal_path(site.filestorage).exists()
+    assert not journal_path(site.filestorage).exists()

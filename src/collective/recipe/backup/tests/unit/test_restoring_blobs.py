@@ -18,9 +18,9 @@ from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.restoring import blobs as restoring
-from collective.recipe.backup.restoring import swap
+from collective.recipe.backup.restoring import swap, undoing
 from collective.recipe.backup.restoring.blobs import BlobStaging
-from collective.recipe.backup.restoring.swap import Move
+from collective.recipe.backup.restoring.moves import Move, staged_path
 from collective.recipe.backup.restoring.transplant import read_changes
 from collective.recipe.backup.tests.blobtrees import ODD_NAMES, blob_id, content, put, tid, tree
 from collective.recipe.backup.tests.namespaces import bind, mounted
@@ -40,7 +40,7 @@ class Place:
     def __init__(self, root: Path, layout: Layout = Layout.BUSHY) -> None:
         self.layout = layout
         self.live = root / "blobstorage"
-        self.staged = swap.staged_path(self.live)
+        self.staged = staged_path(self.live)
         self.backups = root / "backups"
         self.backups.mkdir()
         for number in range(COUNT):
@@ -87,7 +87,7 @@ class Place:
         return copied
 
     def undo(self) -> None:
-        swap.undo(self.live.with_name("Data.fs.restore.json"), Files())
+        undoing.undo(self.live.with_name("Data.fs.restore.json"), Files())
 
 
 def states(root: Path) -> dict[str, object]:

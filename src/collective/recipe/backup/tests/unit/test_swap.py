@@ -12,9 +12,9 @@ import pytest
 
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.restoring import journal, swap
-from collective.recipe.backup.restoring.journal import read
-from collective.recipe.backup.restoring.swap import Move
+from collective.recipe.backup.restoring import journal, letting_go, swap, undoing
+from collective.recipe.backup.restoring.journal import journal_path, read
+from collective.recipe.backup.restoring.moves import REPLACED_SUFFIX, STAGED_SUFFIX, Move
 from collective.recipe.backup.tests.faults.harness import Dying, FaultyFiles, survive_every_fault
 from collective.recipe.backup.tests.namespaces import mounted, tmpfs
 from collective.recipe.backup.tests.smallfiles import of_later_release, rewrite
@@ -30,13 +30,13 @@ class Live:
 
     def __init__(self, root: Path, *, staged: dict[str, str] = NEW) -> None:
         self.root = root
-        self.journal = swap.journal_path(root / "Data.fs")
+        self.journal = journal_path(root / "Data.fs")
         self.moves = [
             Move(live=root / "blobs"),
             Move(live=root / "Data.fs", companion=root / "Data.fs.index"),
         ]
         self.fill(OLD, "")
-        self.fill(staged, swap.STAGED_SUFFIX)
+        self.fill(staged, STAGED_SUFFIX)
 
     def fill(self, content: dict[str, str], suffix: str) -> None:
         for name, text in content.items():
@@ -84,8 +84,8 @@ def test_what_was_staged_is_live_and_what_was_live_is_kept(live: Live) -> None:
     live.swap(Files())
 
     assert live.content() == NEW
-    assert live.content(swap.REPLACED_SUFFIX) == OLD
-    assert not live.content(swap.STAGED_SUFFIX)
+    assert live.content(REPLACED_SUFFIX) == OLD
+    assert not live.content(STAGED_SUFFIX)
     assert not swap.is_pending(live.journal)
 
 
@@ -106,18 +106,18 @@ def test_data_comes_to_a_place_where_nothing_was(tmp_path: Path) -> None:
     live.swap(Files())
 
     assert live.content() == NEW
-    assert swap.replaced(live.journal) == []
+    assert undoing.replaced(live.journal) == []
 
 
 def test_undo_puts_back_what_was_live_and_can_be_undone(live: Live) -> None:
     live.swap(Files())
 
-    swap.undo(live.journal, Files())
+    undoing.undo(live.journal, Files())
 
     assert live.content() == OLD
-    assert live.content(swap.REPLACED_SUFFIX) == NEW
+    assert live.content(REPLACED_SUFFIX) == NEW
 
-    swap.undo(live.journal, Files())
+    undoing.undo(live.journal, Files())
 
     assert live.content() == NEW
 
@@ -128,14 +128,14 @@ def test_undo_removes_what_stands_where_nothing_was(tmp_path: Path) -> None:
     (tmp_path / "Data.fs").unlink()
     live.swap(Files())
 
-    swap.undo(live.journal, Files())
+    undoing.undo(live.journal, Files())
 
     assert live.content() == {"blobs/1": "old blob"}
 
 
 def test_without_a_restore_there_is_nothing_to_undo(live: Live) -> None:
     with pytest.raises(NoRestorePoint, match="nothing to undo"):
-        swap.undo(live.journal, Files())
+        undoing.undo(live.journal, Files())
 
 
 def test_a_restore_into_the_empty_is_not_undone_to_nothing(tmp_path: Path) -> None:
@@ -146,25 +146,25 @@ def test_a_restore_into_the_empty_is_not_undone_to_nothing(tmp_path: Path) -> No
     live.swap(Files())
 
     with pytest.raises(NoRestorePoint, match="nothing to undo"):
-        swap.undo(live.journal, Files())
+        undoing.undo(live.journal, Files())
 
     assert live.content() == NEW
 
 
 def test_a_second_restore_lets_go_what_the_first_replaced(live: Live) -> None:
     live.swap(Files())
-    live.fill({"Data.fs": "newer", "blobs/3": "newer blob"}, swap.STAGED_SUFFIX)
+    live.fill({"Data.fs": "newer", "blobs/3": "newer blob"}, STAGED_SUFFIX)
 
     live.swap(Files())
 
     assert live.content() == {"Data.fs": "newer", "blobs/3": "newer blob"}
-    assert live.content(swap.REPLACED_SUFFIX) == NEW
+    assert live.content(REPLACED_SUFFIX) == NEW
 
 
 def test_let_go_removes_what_was_replaced(live: Live) -> None:
     live.swap(Files())
 
-    swap.let_go(live.journal, Files())
+    letting_go.let_go(live.journal, Files())
 
     assert sorted(path.name for path in live.root.iterdir()) == [
         "Data.fs",
@@ -191,8 +191,8 @@ def test_it_dies_or_fails_anywhere_and_is_finished(tmp_path: Path, kind: type[Li
                 live.swap(Files())
         assert live.content() == kind.new
         if kind is Live:
-            assert live.content(swap.REPLACED_SUFFIX) == OLD
-        swap.undo(live.journal, Files())
+            assert live.content(REPLACED_SUFFIX) == OLD
+        undoing.undo(live.journal, Files())
         assert live.content() == OLD
 
     survive_every_fault(make, Live.swap, check)
@@ -206,13 +206,13 @@ def test_an_undo_dies_or_fails_anywhere_and_is_finished(tmp_path: Path, kind: ty
         return live
 
     def act(live: Live, files: FaultyFiles) -> None:
-        swap.undo(live.journal, files)
+        undoing.undo(live.journal, files)
 
     def check(live: Live, outcome: BaseException | None) -> None:
         if not swap.finish(live.journal, Files()) and live.content() == kind.new:
-            swap.undo(live.journal, Files())
+            undoing.undo(live.journal, Files())
         assert live.content() == OLD
-        swap.undo(live.journal, Files())
+        undoing.undo(live.journal, Files())
         assert live.content() == kind.new
 
     survive_every_fault(make, act, check)
@@ -235,11 +235,11 @@ def test_one_that_died_is_taken_back_whatever_dies_meanwhile(
                 return live
 
     def act(live: Live, files: FaultyFiles) -> None:
-        swap.take_back(live.journal, files)
+        undoing.take_back(live.journal, files)
 
     def check(live: Live, outcome: BaseException | None) -> None:
         if outcome is not None and read(live.journal).state == journal.SWAPPING:
-            swap.take_back(live.journal, Files())
+            undoing.take_back(live.journal, Files())
         swap.finish(live.journal, Files())
         assert live.content() == OLD
 
@@ -260,7 +260,7 @@ def test_one_that_died_where_nothing_was_is_finished_in_the_place_of_being_taken
         with suppress(KeyboardInterrupt):
             live.swap(Dying(changes))
 
-    swap.take_back(live.journal, Files())
+    undoing.take_back(live.journal, Files())
 
     assert live.content() == NEW
     assert not swap.is_pending(live.journal)
@@ -273,15 +273,15 @@ def test_letting_go_dies_anywhere_offers_no_half_of_it_and_is_finished(tmp_path:
         return live
 
     def act(live: Live, files: FaultyFiles) -> None:
-        swap.let_go(live.journal, files)
+        letting_go.let_go(live.journal, files)
 
     def check(live: Live, outcome: BaseException | None) -> None:
         assert live.content() == NEW
-        if swap.replaced(live.journal):
-            assert live.content(swap.REPLACED_SUFFIX) == OLD
-        swap.let_go(live.journal, Files())
+        if undoing.replaced(live.journal):
+            assert live.content(REPLACED_SUFFIX) == OLD
+        letting_go.let_go(live.journal, Files())
         assert live.content() == NEW
-        assert live.content(swap.REPLACED_SUFFIX) == {}
+        assert live.content(REPLACED_SUFFIX) == {}
         assert not live.journal.exists()
 
     survive_every_fault(make, act, check)
@@ -290,8 +290,8 @@ def test_letting_go_dies_anywhere_offers_no_half_of_it_and_is_finished(tmp_path:
 def test_what_was_made_after_a_crash_is_never_overwritten(live: Live) -> None:
     files = FaultyFiles()
     live.swap(files)
-    swap.undo(live.journal, Files())
-    live.fill({"Data.fs": "staged"}, swap.STAGED_SUFFIX)
+    undoing.undo(live.journal, Files())
+    live.fill({"Data.fs": "staged"}, STAGED_SUFFIX)
     rewrite(live.journal, journal.FORM, state=journal.SWAPPING)
 
     with pytest.raises(IntegrityError, match="made here after") as caught:
@@ -323,7 +323,7 @@ def test_a_journal_of_a_later_release_is_refused_and_left_as_it_is(live: Live) -
     of_later_release(live.journal, journal.FORM)
     before = live.journal.read_bytes()
 
-    for act in (swap.finish, swap.undo, swap.let_go):
+    for act in (swap.finish, undoing.undo, letting_go.let_go):
         with pytest.raises(IntegrityError, match="a later release wrote it") as caught:
             act(live.journal, Files())
         assert "with the release that began it" in caught.value.hint
@@ -352,19 +352,19 @@ def test_a_pipe_in_the_place_of_a_journal_is_not_waited_for(live: Live) -> None:
 def test_a_tail_can_be_cut_off(tmp_path: Path) -> None:
     (tmp_path / "Data.fs").write_text("kept and more")
     (tmp_path / "Data.fs.restoring").write_text("")
-    journal = swap.journal_path(tmp_path / "Data.fs")
+    journal = journal_path(tmp_path / "Data.fs")
 
     swap.swap(journal, [Move(live=tmp_path / "Data.fs", keep=4)], Files())
 
     assert (tmp_path / "Data.fs").read_text() == "kept"
-    swap.undo(journal, Files())
+    undoing.undo(journal, Files())
     assert (tmp_path / "Data.fs").read_text() == "kept and more"
 
 
 def test_a_file_that_was_written_to_meanwhile_gets_no_tail(tmp_path: Path) -> None:
     live = Grafted(tmp_path)
     live.swap(Files())
-    live.fill({"Data.fs": "tail"}, swap.STAGED_SUFFIX)
+    live.fill({"Data.fs": "tail"}, STAGED_SUFFIX)
     (tmp_path / "Data.fs").write_text("old and somebody else's")
     (tmp_path / "Data.fs.index").unlink()
     rewrite(live.journal, journal.FORM, state=journal.SWAPPING)
@@ -383,7 +383,7 @@ def test_no_disk_is_emptied_that_is_mounted_in_what_was_replaced(live: Live) -> 
     (live.root / "blobs.replaced" / "disk" / "precious").touch()
 
     with pytest.raises(BackupError, match="would be emptied") as caught:
-        swap.let_go(live.journal, Files())
+        letting_go.let_go(live.journal, Files())
 
     assert caught.value.where == str(live.root / "blobs.replaced" / "disk")
     assert (live.root / "blobs.replaced" / "disk" / "precious").exists()

@@ -11,9 +11,9 @@ import pytest
 
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.restoring import swap
-from collective.recipe.backup.restoring.journal import SWAPPING, read
-from collective.recipe.backup.restoring.swap import Move
+from collective.recipe.backup.restoring import swap, undoing
+from collective.recipe.backup.restoring.journal import SWAPPING, journal_path, read
+from collective.recipe.backup.restoring.moves import Move, replaced_path, staged_path
 from collective.recipe.backup.restoring.transplant import (
     CHANGES,
     FILES,
@@ -47,14 +47,14 @@ class World:
     def __init__(self, root: Path, *, with_others: bool = False) -> None:
         self.root = root
         self.live = root / "blobs"
-        self.journal = swap.journal_path(root / "Data.fs")
+        self.journal = journal_path(root / "Data.fs")
         self.moves = [Move(live=self.live, difference=True)]
         self.stage(self.live, OLD, NEW)
         (self.live / "b").chmod(0o750)
         (self.live / "a" / "goes").chmod(0o400)
-        (swap.staged_path(self.live) / FILES / "n").chmod(0o700)
+        (staged_path(self.live) / FILES / "n").chmod(0o700)
         (root / "Data.fs").write_text("old")
-        swap.staged_path(root / "Data.fs").write_text("ew")
+        staged_path(root / "Data.fs").write_text("ew")
         if with_others:
             self.stage(root / "second", {"goes": "goes"}, {"comes": "comes"})
             fill(root / "third", {"goes": "goes"})
@@ -63,7 +63,7 @@ class World:
         self.moves.append(Move(live=root / "Data.fs", keep=None if with_others else 1))
 
     def stage(self, live: Path, old: dict[str, str], new: dict[str, str]) -> None:
-        difference = swap.staged_path(live)
+        difference = staged_path(live)
         fill(live, old)
         fill(difference / FILES, {path: new[path] for path in new if old.get(path) != new[path]})
         changes = [
@@ -77,7 +77,7 @@ class World:
         swap.swap(self.journal, self.moves, files)
 
     def undo(self, files: Files) -> None:
-        swap.undo(self.journal, files)
+        undoing.undo(self.journal, files)
 
     def state(self) -> dict[str, object]:
         """Return all live files with mode and time, and all directories with their modes."""
@@ -133,9 +133,9 @@ def test_what_leaves_is_kept_and_what_comes_is_there(world: World) -> None:
     assert texts(world.live) == NEW
     assert not (world.live / "b/c").exists()
     assert (world.live / "n").stat().st_mode & 0o777 == 0o700
-    replaced = swap.replaced_path(world.live)
+    replaced = replaced_path(world.live)
     assert texts(replaced / FILES) == {path: OLD[path] for path in ("a/both", "a/goes", "b/c/goes")}
-    assert not swap.staged_path(world.live).exists()
+    assert not staged_path(world.live).exists()
 
 
 def test_undo_puts_all_back_and_can_be_undone(make) -> None:
@@ -221,13 +221,13 @@ def test_one_that_died_is_taken_back_whatever_dies_meanwhile(tmp_path: Path) -> 
 
     def check(world: World, outcome: BaseException | None) -> None:
         if read(world.journal).state == SWAPPING:
-            swap.take_back(world.journal, Hasty())
+            undoing.take_back(world.journal, Hasty())
         swap.finish(world.journal, Hasty())
         assert world.state() == old
 
     survive_every_fault(
         died,
-        lambda world, files: swap.take_back(world.journal, files),
+        lambda world, files: undoing.take_back(world.journal, files),
         check,
         faults=(Fault.POWER_CUT, Fault.EIO),
     )
@@ -235,7 +235,7 @@ def test_one_that_died_is_taken_back_whatever_dies_meanwhile(tmp_path: Path) -> 
 
 def test_what_has_left_is_durable_before_anything_comes(world: World) -> None:
     files = FaultyFiles()
-    staged, inverse = swap.staged_path(world.live), swap.replaced_path(world.live)
+    staged, inverse = staged_path(world.live), replaced_path(world.live)
     prepare(world.live, staged, inverse, files)
     assert files.changes[-1] == ("fsync", world.root)
     files.changes.clear()
@@ -258,7 +258,7 @@ def test_a_power_cut_keeps_any_of_the_renames(tmp_path: Path, phase: str) -> Non
     coming = ["a/both", "n/e/w", "n/x"]
     for number, kept in enumerate(itertools.product((False, True), repeat=3)):
         world = World(tmp_path / str(number))
-        old, inverse = swap.staged_path(world.live), swap.replaced_path(world.live)
+        old, inverse = staged_path(world.live), replaced_path(world.live)
         prepare(world.live, old, inverse, Hasty())
         done = leaving if phase == "coming" else list(itertools.compress(leaving, kept))
         for path in done:
@@ -283,7 +283,7 @@ def test_a_file_of_somebody_else_is_neither_moved_nor_overwritten(
     tmp_path: Path, path: str, changes: int
 ) -> None:
     world = World(tmp_path)
-    staged, inverse = swap.staged_path(world.live), swap.replaced_path(world.live)
+    staged, inverse = staged_path(world.live), replaced_path(world.live)
     prepare(world.live, staged, inverse, Hasty())
     with pytest.raises(KeyboardInterrupt):
         transplant(world.live, staged, inverse, Dying(changes))
@@ -326,7 +326,7 @@ def test_what_is_no_file_is_named(world: World, path: str) -> None:
 
 
 def test_a_list_that_is_damaged_is_named(world: World) -> None:
-    (swap.staged_path(world.live) / CHANGES).write_bytes(b"1:1 - a/goes\nrubb")
+    (staged_path(world.live) / CHANGES).write_bytes(b"1:1 - a/goes\nrubb")
 
     with pytest.raises(IntegrityError, match="list of a restore is damaged"):
         world.swap(Hasty())
@@ -352,7 +352,7 @@ def test_the_list_keeps_any_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", ["replaced", "live"])
 def test_half_of_it_is_not_undone(world: World, what: str) -> None:
     world.swap(Hasty())
-    shutil.rmtree(swap.replaced_path(world.live) if what == "replaced" else world.live)
+    shutil.rmtree(replaced_path(world.live) if what == "replaced" else world.live)
     before = texts(world.root)
 
     with pytest.raises(NoRestorePoint, match="no longer whole"):
@@ -365,7 +365,7 @@ def test_what_a_failed_restore_has_staged_is_not_what_an_undo_puts_back(make) ->
     world = make()
     old, _new = states_of(world)
     for move in world.moves:
-        staged = swap.staged_path(move.live)
+        staged = staged_path(move.live)
         if move.live.is_dir():
             fill(staged, {"debris": "x", "files/debris": "x"})
         else:

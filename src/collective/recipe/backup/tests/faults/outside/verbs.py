@@ -11,8 +11,9 @@ from typing import Any
 from collective.recipe.backup.errors import DONE
 from collective.recipe.backup.operations.backup import merge_now
 from collective.recipe.backup.operations.prune import prune
-from collective.recipe.backup.operations.restore import let_go, undo
+from collective.recipe.backup.operations.undo import let_go, undo
 from collective.recipe.backup.restoring import swap
+from collective.recipe.backup.restoring.journal import journal_path
 from collective.recipe.backup.tests.faults.outside.strace import (
     CONVENIENT,
     KILL,
@@ -197,7 +198,7 @@ def _again(world: World) -> None:
 
 
 def _journal(world: World) -> Path:
-    return swap.journal_path(world.site.filestorage)
+    return journal_path(world.site.filestorage)
 
 
 def _lost(world: World) -> None:

@@ -1,0 +1,84 @@
+"""Back to what was live before a restore, as long as what it replaced is there and fits.
+
+Undoing is a swap as well: what was replaced is staged again, so it can be undone in turn.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from collective.recipe.backup.errors import NoRestorePoint, explained
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.restoring.exchange import can_be_undone, exists, slots_of, try_all
+from collective.recipe.backup.restoring.journal import DONE, TAKING_BACK, UNDOING, read, write
+from collective.recipe.backup.restoring.journalcheck import check_mounts, check_same_files
+from collective.recipe.backup.restoring.letting_go import left
+from collective.recipe.backup.restoring.moves import Move
+from collective.recipe.backup.restoring.swap import finish, mixture_told, swap_back
+
+
+def undo(journal: Path, files: Files) -> None:
+    """Put back what the last restore replaced.  Raises as check_undo."""
+    check_undo(journal)
+    moves = read(journal).moves
+    with explained("cannot put back what was replaced", journal.parent):
+        try_all(moves, files, undo=True)
+        for slot in slots_of(moves):
+            # what a restore that failed has staged is not what was replaced
+            if exists(slot.staged):
+                files.clear(slot.staged)
+                files.sync_directory(slot.staged.parent)
+        with mixture_told(journal):
+            write(journal, UNDOING, moves, files)
+            swap_back(journal, moves, files)
+
+
+def check_undo(journal: Path) -> None:
+    """Raise NoRestorePoint if what the last restore replaced is not there, or fits no more."""
+    found = read(journal)
+    if not replaced(journal):
+        origin = found.copied_from
+        copied = f": this site is a copy of the one in {origin.parent}" if origin else ""
+        raise NoRestorePoint(
+            f"there is nothing to undo{copied}",
+            where=journal.parent,
+            hint="only the data that the last restore here replaced can be put back",
+        )
+    check_mounts(found.moves)
+    for move in found.moves:
+        if move.in_place and not (exists(move.slots[0].replaced) and exists(move.live)):
+            raise NoRestorePoint(
+                "what was replaced is no longer whole",
+                where=move.slots[0].replaced,
+                hint="the restore changed live data in place, and only both together make it "
+                "what it was; restore from a backup",
+            )
+    if any(move.in_place for move in found.moves):
+        check_same_files(journal)
+
+
+def take_back(journal: Path, files: Files) -> None:
+    """Put back what was live before a restore that was broken_off, if that is there.
+
+    What the restore has put in its place has never been used, so an undo could bring back
+    nothing worse: it gives way to what the next restore is to replace.
+    """
+    found = read(journal)
+    if found.state == DONE:
+        if can_be_undone(found.moves):
+            undo(journal, files)
+        return
+    with explained("cannot take back the restore that was broken off", journal):
+        write(journal, TAKING_BACK, found.moves, files)
+    finish(journal, files)
+
+
+def named(journal: Path) -> list[Move]:
+    """Return what the last restore here has changed, or was changing."""
+    found = read(journal)
+    return [] if found.copied_from else list(found.moves)
+
+
+def replaced(journal: Path) -> list[Path]:
+    """Return what the last restore replaced and is still there, whole."""
+    return left(journal) if read(journal).state == DONE else []
