@@ -72,11 +72,11 @@ class Plan:
     decisions: tuple[Decision, ...]
     doubt: str = ""  # what speaks against the clock, a sentence; "": nothing does
     sudden: bool = False  # whether it says so for the first day
-    withheld: tuple[str, ...] = ()  # chains that would go if it were not for the doubt
+    withheld: tuple[RestorePoint, ...] = ()  # those that would go if it were not for the doubt
 
     @property
-    def removed(self) -> tuple[str, ...]:
-        """The stamps of the chains to remove, oldest first."""
+    def removed(self) -> tuple[RestorePoint, ...]:
+        """The restore points to remove, oldest first."""
         return _removed(self.decisions)
 
 
@@ -126,8 +126,8 @@ def plan(
     )
 
 
-def _removed(decisions: Iterable[Decision]) -> tuple[str, ...]:
-    return tuple(sorted({made.point.chain for made in decisions if not made.kept}))
+def _removed(decisions: Iterable[Decision]) -> tuple[RestorePoint, ...]:
+    return tuple(made.point for made in decisions if not made.kept)
 
 
 def _decisions(

@@ -123,8 +123,11 @@ class Destination(Protocol):
     def open(self, choice: Choice) -> State:
         """Return the state of *choice*, to be read in a ``with`` block."""
 
-    def remove(self, chains: Sequence[str]) -> None:
-        """Remove the restore points of these chains and what only they need."""
+    def remove(self, points: Iterable[RestorePoint]) -> None:
+        """Remove *points* and what only they need.
+
+        What a restore point stands on that is not one of them stays, with all that this holds.
+        """
 
     def merge(self, before: str) -> Iterator[str]:
         """Put together what was stored in small pieces before the stamp *before*.

@@ -190,13 +190,13 @@ class BlobsOnly:
 
     # housekeeping
 
-    def remove(self, chains: Sequence[str]) -> None:
-        """Remove the restore points of these chains."""
+    def remove(self, points: Iterable[RestorePoint]) -> None:
+        """Remove *points*, but archives that one of the others is built on; see Destination."""
         with explained("cannot remove old backups", self._shop.directory):
-            points = self.restore_points()
-            kept = [point for point in points if point.chain not in chains]
-            after = max(point.stamp for point in points) + "~"
-            for _name in self._part.remove_unneeded((point.blobs for point in kept), after):
+            there, going = self._as_seen(), {point.blobs for point in points}
+            kept = [point.blobs for point in there if point.blobs not in going]
+            after = max((point.stamp for point in there), default="") + "~"
+            for _name in self._part.remove_unneeded(kept, after):
                 pass
 
     def merge(self, before: str) -> Iterator[str]:  # noqa: ARG002  protocol

@@ -464,16 +464,18 @@ class Directory:
 
     # housekeeping
 
-    def remove(self, chains: Sequence[str]) -> None:
-        """Remove chains: their restore points first, then the data, then the blobs."""
+    def remove(self, points: Iterable[RestorePoint]) -> None:
+        """Remove the chains of which nothing stays; see Destination.
+
+        First what makes them restore points, then the data, then the blobs.
+        """
         from collective.recipe.backup.repozo.prune import begin_removal
 
         journals = []
         with explained("cannot remove old backups", self.place.filestorage):
             there = {chain.stamp: chain for chain in read_directory(self.place.filestorage).chains}
-            going = [point for point in self._as_seen() if point.chain in chains]
-            for stamp in chains:
-                for point in reversed([each for each in going if each.chain == stamp]):
+            for stamp, going in _whole_chains(self._as_seen(), points):
+                for point in reversed(going):
                     self._files.clear(manifest.path_of(self.place.filestorage, point.stamp))
                 self._files.sync_directory(self.place.filestorage)
                 # of what is cut off from its data there may be nothing else
@@ -527,6 +529,17 @@ class Directory:
 
         look = Verification(self.place.filestorage, self._blobs, self._progress)
         return look.problems(depth, only=only, reads=reads)
+
+
+def _whole_chains(
+    there: Iterable[RestorePoint], named: Iterable[RestorePoint]
+) -> Iterator[tuple[str, list[RestorePoint]]]:
+    """Yield each chain of which all that is *there* is *named*, with that, oldest first."""
+    ages = {point.age for point in named}
+    for chain, standing in groupby(there, lambda point: point.chain):
+        points = list(standing)
+        if ages.issuperset(point.age for point in points):
+            yield chain, points
 
 
 def _last_tid(log: ChainLog) -> Tid:

@@ -76,7 +76,8 @@ def prune_one(run: Run, destination: Destination, *, certain: bool = False) -> r
     """Remove the restore points of *destination*, which is locked, that no rule keeps."""
     planned = _planned(run, destination, certain=certain)
     if planned.removed:
-        logger.info("removing what is not kept any longer: %s", ", ".join(planned.removed))
+        chains = dict.fromkeys(point.chain for point in planned.removed)
+        logger.info("removing what is not kept any longer: %s", ", ".join(chains))
         destination.remove(planned.removed)
     return planned
 

@@ -89,7 +89,7 @@ def _tale(run: Run, destination: Destination) -> Tale:
         points=points,
         ranges=ranges(points),
         decisions=decisions,
-        next_gone=frozenset(after.removed),
+        next_gone=frozenset(point.stamp for point in after.removed),
     )
 
 

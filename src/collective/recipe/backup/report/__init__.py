@@ -30,7 +30,7 @@ class Tale:
     """What there is to tell of one storage.
 
     *decisions* are what retention makes of its restore points, *next_gone* the stamps of
-    the chains that the next full backup would make go.
+    those that the next full backup would make go.
     """
 
     source: Source

@@ -207,7 +207,7 @@ def _decision(made: Decision, tale: Tale) -> list[_Cell]:
     point = made.point
     if not made.kept:
         then = _pill("warning", "goes with the next backup")
-    elif point.chain in tale.next_gone:
+    elif point.stamp in tale.next_gone:
         then = _pill("plain", "goes with the next full backup")
     else:
         then = _pill("ok", "stays")

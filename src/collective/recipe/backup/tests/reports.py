@@ -204,7 +204,7 @@ def _facts(
                 points=restore_points,
                 ranges=ranges(restore_points),
                 decisions=decisions,
-                next_gone=frozenset(point.chain for point in restore_points[:7]),
+                next_gone=frozenset(point.stamp for point in restore_points[:7]),
             )
         ],
         records=runs,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.history import NAME
 from collective.recipe.backup.restorepoints import choose
@@ -153,6 +154,27 @@ class DestinationContract:
         [point] = operated.points()
         assert point.whole
         assert staged(operated, None, tmp_path / "to") == operated.site.contents()
+
+    def test_restore_points_are_removed_and_the_others_stay(
+        self, operated: Operated, tmp_path: Path
+    ) -> None:
+        states = {}
+        for number in range(4):
+            operated.site.commit({"a": number}, {f"b{number}": b"%d" % number, "b": b"%d" % number})
+            states[operated.backup(full=number == 2).point.stamp] = operated.site.contents()
+        destination, points = operated.destination(), operated.points()
+
+        # what the second one needs stays, whoever names it
+        destination.remove(points[:1])
+        for number, point in enumerate(points[1:]):
+            to = tmp_path / f"one {number}"
+            assert staged(operated, point.moment, to) == states[point.stamp]
+        destination.remove(points[:2])
+        assert operated.points() == points[2:]
+        for number, point in enumerate(points[2:]):
+            to = tmp_path / f"two {number}"
+            assert staged(operated, point.moment, to) == states[point.stamp]
+        assert list(destination.verify(Depth.RECORDS)) == []
 
     def test_chains_that_are_removed_take_what_only_they_need(
         self, operated: Operated, tmp_path: Path

@@ -194,7 +194,7 @@ def test_what_is_cut_off_for_good_can_be_pruned(operated: Operated) -> None:
     operated.restore()
     assert operated.site.contents()["values"] == {"a": 3}
     [destination] = operated.run("prune").destinations()
-    destination.remove([chain])
+    destination.remove([point for point in operated.points() if point.chain == chain])
     assert [point.restorable for point in operated.points()] == [True, True]
     assert list(destination.verify(Depth.NAMES)) == []
 

@@ -638,7 +638,7 @@ def test_what_was_found_of_a_restore_point_goes_with_it(site: Site, verb: str):
     assert operated.backup().point.full
     assert [what for _severity, what in complaints(operated) if verb in what]
 
-    operated.destination().remove([gone.chain])
+    operated.destination().remove([gone])
 
     operated.now = utcnow()
     assert complaints(operated) == []

@@ -166,7 +166,8 @@ def test_a_moment_that_an_odd_log_cannot_tell_is_refused_and_all_others_are_had(
         assert values == {"a": 1} != before["values"]
         held = spans(odd.points())
         assert all(not first <= NOON + timedelta(minutes=20) <= last for first, last in held)
-        odd.destination().remove([odd.points()[0].chain])
+        first = odd.points()[0].chain
+        odd.destination().remove([point for point in odd.points() if point.chain == first])
 
 
 def test_nothing_new_in_an_odd_log_is_nothing_new(odd: Odd) -> None:
