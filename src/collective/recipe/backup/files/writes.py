@@ -96,6 +96,31 @@ class Writes(Entries):
             raise
 
     @contextmanager
+    def creating(self, final: Path, mode: int = 0o600) -> Iterator[Writer]:
+        """Yield a Writer; *final* comes to be, whole and durable, when the body succeeds.
+
+        A *final* that exists is never replaced: that raises FileExistsError.  The modification
+        time of *final* is that at which it came to be.  When the body fails, nothing is left.
+        """
+        with self._making(final, mode) as writer:
+            yield writer
+            # a writer that was stopped since its last write publishes now, not then
+            self._change("utime", writer.path, os.utime, writer.descriptor)
+            self._change("fsync", writer.path, os.fsync, writer.descriptor)
+            self._name_new(Path(writer.path), final)
+
+    def _name_new(self, partial: Path, final: Path) -> None:
+        """Give *partial* the name *final*, which must not exist.  Raises FileExistsError."""
+        if self.link(partial, final):
+            self.remove(partial)
+        elif os.path.lexists(final):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(final))
+        else:
+            # without hard links, two that make the same name at the same moment both succeed
+            self.move(partial, final)
+        self.sync_directory(final.parent)
+
+    @contextmanager
     def scratch(self, final: Path) -> Iterator[Writer]:
         """Yield a Writer for what is needed only while *final* is made, and is read again.
 

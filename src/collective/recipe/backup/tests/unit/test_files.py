@@ -757,6 +757,82 @@ def test_names_are_data(tmp_path, files, name):
     assert os.listdir(tmp_path) == []
 
 
+class Unlinked(Recording):
+    """Files on a file system that says *number* when it is asked for a hard link; None: it has."""
+
+    def __init__(self, number=None):
+        super().__init__()
+        self.number = number
+
+    def _change(self, operation, path, function, *args, **kwargs):
+        if operation == "link" and self.number:
+            raise OSError(self.number, os.strerror(self.number))
+        return super()._change(operation, path, function, *args, **kwargs)
+
+
+class TestCreating:
+    @pytest.fixture(
+        params=[None, errno.EPERM, errno.EOPNOTSUPP],
+        ids=["hard links", "no hard links", "no hard links, as others say it"],
+    )
+    def files(self, request):
+        return Unlinked(request.param)
+
+    def test_a_file_appears_when_its_body_succeeds(self, tmp_path, files):
+        with files.creating(tmp_path / "final") as writer:
+            writer.write(b"bytes")
+            assert not (tmp_path / "final").exists()
+        assert (tmp_path / "final").read_bytes() == b"bytes"
+        assert below(tmp_path) == ["final"]
+
+    def test_a_file_that_exists_stays(self, tmp_path, files):
+        final = tmp_path / "final"
+        final.write_bytes(b"first")
+        with pytest.raises(FileExistsError), files.creating(final) as writer:
+            writer.write(b"second")
+        assert final.read_bytes() == b"first"
+        assert below(tmp_path) == ["final"]
+
+    def test_it_is_fsynced_named_and_its_directory_fsynced_in_this_order(self, tmp_path, files):
+        with files.creating(tmp_path / "final") as writer:
+            writer.write(b"bytes")
+        operations = [each for each in files.operations() if each != "unlink"]
+        assert operations[:4] == ["create", "write", "utime", "fsync"]
+        assert operations[4] in {"rename", "link"}
+        assert files.done[-1] == ("fsync", tmp_path.name)
+
+    def test_its_time_is_that_at_which_it_came_to_be(self, tmp_path, files):
+        final = tmp_path / "final"
+        with files.creating(final) as writer:
+            writer.write(b"bytes")
+            os.utime(writer.descriptor, (0, 0))
+        assert final.stat().st_mtime > 1e9
+
+    def test_a_failing_body_leaves_nothing(self, tmp_path, files):
+        with pytest.raises(ZeroDivisionError), files.creating(tmp_path / "final"):
+            1 / 0  # noqa: B018  the error is the point
+        assert below(tmp_path) == []
+
+    def test_it_is_private(self, tmp_path, files):
+        with files.creating(tmp_path / "final"):
+            pass
+        assert stat.S_IMODE((tmp_path / "final").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_names_of_created_files_are_data(tmp_path, files, name):
+    with files.creating(tmp_path / name) as writer:
+        writer.write(b"bytes")
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_a_disk_that_breaks_while_a_file_gets_its_name_is_an_error(tmp_path):
+    files = Recording("link", OSError(errno.EIO, "I/O error"))
+    with pytest.raises(OSError, match="I/O"), files.creating(tmp_path / "final"):
+        pass
+    assert below(tmp_path) == []
+
+
 def test_what_is_scratch_can_be_read_again_and_is_gone_afterwards(tmp_path, files):
     with files.scratch(tmp_path / "final") as writer:
         writer.write(b"data")
