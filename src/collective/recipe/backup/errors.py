@@ -8,13 +8,14 @@
     +-- IntegrityError       3  stored or live data is not what it should be
     +-- NoRestorePoint       4  nothing covers the moment asked for
     +-- InUse                5  locked by another run, or the filestorage is open
+    +-- StoreUnreachable     6  a store does not answer, or not in time
     +-- CommandFailed        7  a hook or a program failed
     +-- BrokenOff            8  the site is a mixture until the restore is finished
     +-- Interrupted        130  stopped by the user or by a signal
 
-6 is kept for backends that could not be reached.  An error says *what* happened, *where*,
-and gives a *hint* that can be acted on.  Nothing here is logged and then ignored: whoever
-meets an error raises it, and ``cli`` alone turns it into words and an exit code.
+An error says *what* happened, *where*, and gives a *hint* that can be acted on.  Nothing
+here is logged and then ignored: whoever meets an error raises it, and ``cli`` alone turns it
+into words and an exit code.
 """
 
 from __future__ import annotations
@@ -85,6 +86,12 @@ class InUse(BackupError):
     """Another run holds the destination, or another process has the filestorage open."""
 
     exit_code = 5
+
+
+class StoreUnreachable(BackupError):
+    """The store of a repository could not be reached, or did not answer in time."""
+
+    exit_code = 6
 
 
 class CommandFailed(BackupError):

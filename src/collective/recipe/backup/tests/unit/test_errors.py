@@ -33,6 +33,7 @@ def test_exit_codes_are_those_that_scripts_rely_on():
         "IntegrityError": 3,
         "NoRestorePoint": 4,
         "InUse": 5,
+        "StoreUnreachable": 6,
         "CommandFailed": 7,
         "BrokenOff": 8,
         "Interrupted": 130,

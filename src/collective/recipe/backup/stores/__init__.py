@@ -1,0 +1,115 @@
+"""Where the objects of a repository lie: a flat store of immutable, named byte strings.
+
+Nothing here knows what the bytes mean.  Each room below this one is one kind of store, and
+``tests/contracts/store.py`` is what all of them must do.  A difference between stores is a
+value of ``Promises``, never a type that somebody asks for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from collective.recipe.backup.frozen import dataclass
+
+Buffer = bytes | bytearray | memoryview
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,199}(?:/[a-z0-9][a-z0-9-]{0,199}){0,3}", re.ASCII)
+
+
+class ObjectExists(Exception):
+    """There is an object of that name already.  An answer; nothing was changed."""
+
+
+class NoSuchObject(Exception):
+    """There is no object of that name, or it is shorter than what was asked for.  An answer."""
+
+
+class StoredObject(NamedTuple):
+    """One object as a listing has it."""
+
+    name: str
+    size: int  # bytes
+    stored: datetime  # when it came to be, by the clock of the store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promises:
+    """What one kind of store does, and others do not."""
+
+    parallel: int  # puts or gets at the same time that are worth their threads; 1: one by one
+    gap: int  # bytes that are cheaper to read than another get is: what lies nearer is read at once
+
+
+class Store(Protocol):
+    """A flat store of immutable, named byte strings.
+
+    Every store promises:
+
+    * ``put`` is atomic and durable: once it has returned, the object is whole and survives a
+      power cut; until then there is no object of that name, or all of it.
+    * An object never changes.  ``put`` of a name that exists raises ObjectExists and changes
+      nothing.  Two puts of one name at the same moment should not both succeed, and nothing
+      breaks where they do: but for ``format``, a name is made of the bytes.
+    * ``get`` and ``list`` see every ``put`` that has returned, and no object that ``delete``
+      has removed, as far as the store itself keeps its listings up to date.
+    * Names are those of ``checked``; any other is a ValueError before anything is done.
+    * After StoreUnreachable a put or a delete may have been done or not.  Other BackupErrors
+      (a full disk, a missing permission) say what to do.
+    * All methods but ``close`` may be called by several threads at the same time.
+    """
+
+    location: str  # for messages: a path, or a URL without a secret
+    promises: Promises
+
+    def prepare(self) -> None:
+        """Make the place where the first object is to lie, if it is missing."""
+
+    def put(self, name: str, data: Buffer) -> datetime:
+        """Make the object *name* of *data*; return when, by the clock of the store.
+
+        Raises ObjectExists.
+        """
+
+    def get(self, name: str, start: int = 0, size: int | None = None) -> bytes:
+        """Return *size* bytes of the object from *start* on (None: all that follow).
+
+        Raises NoSuchObject, also where it is shorter.
+        """
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Yield the objects whose names begin with *prefix*, sorted by name.
+
+        What has a name that no object of ours can have is left out.
+        """
+
+    def delete(self, name: str) -> None:
+        """Remove the object *name*, if it is there."""
+
+    def sweep(self) -> None:
+        """Remove what puts that died have left, other than objects, as far as it is sure."""
+
+    def clock(self) -> datetime:
+        """Return the present moment by the clock that ``stored`` of an entry is read from."""
+
+    def close(self) -> None:
+        """Let go of connections and the like."""
+
+
+def checked(name: str) -> str:
+    """Return *name* if an object may have it.
+
+    That is one to four parts with ``/`` between them, of lower-case letters, digits and
+    hyphens, so that no store has to quote it and no file system can mistake it.  Raises
+    ValueError.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"no name of an object: {name!r}")
+    return name
+
+
+def is_name(name: str) -> bool:
+    """Tell whether an object may have *name*."""
+    return _NAME.fullmatch(name) is not None

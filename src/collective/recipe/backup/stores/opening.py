@@ -1,0 +1,50 @@
+"""From what a user writes as the place of a repository to its store."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from collective.recipe.backup.errors import ConfigurationError
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.stores import Store
+from collective.recipe.backup.stores.local import LocalStore
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+
+KNOWN = "a path that begins with /, or file:///path"
+
+
+def store_at(url: str, files: Files) -> Store:
+    """Return the store that *url* means; nothing is looked at or made yet.
+
+    A path is taken as it is, whatever characters it has.  In a URL of scheme ``file`` they
+    are percent-encoded.  Raises ConfigurationError.
+    """
+    if url.startswith("/"):
+        return LocalStore(_absolute(url, url), files)
+    scheme = _SCHEME.match(url)
+    if not scheme:
+        raise _refused("the place of a repository is no absolute path and no URL", url)
+    if scheme[1].lower() != "file":
+        raise _refused(f"this release knows no repository at {scheme[1]}: URLs", url)
+    parts = urlsplit(url)
+    if parts.netloc not in {"", "localhost"}:
+        raise _refused("a file: URL cannot name another machine", url)
+    if parts.query or parts.fragment:
+        raise _refused("a file: URL has nothing after its path; write %3F for ? and %23 for #", url)
+    return LocalStore(_absolute(os.fsdecode(unquote_to_bytes(parts.path)), url), files)
+
+
+def _absolute(text: str, url: str) -> Path:
+    if not text.startswith("/") or "\0" in text:
+        raise _refused("the place of a repository is no absolute path", url)
+    return Path(os.path.normpath(text))
+
+
+def _refused(what: str, url: str) -> ConfigurationError:
+    # a URL may have a password in it
+    shown = re.sub(r"//[^/@]*@", "//...@", url)
+    return ConfigurationError(what, where=shown, hint=f"write {KNOWN}")
