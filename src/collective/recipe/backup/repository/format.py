@@ -1,0 +1,101 @@
+"""The object ``format``: what a repository is.  It is made once, by ``init``.
+
+A small file of JSON, as all of ours (version and CRC-32 in ``format`` and ``check``)::
+
+    repository   the id of the repository, 32 hex digits
+    sealing      "aes-256-gcm" or "none"
+    made         when, in ISO 8601
+
+It is not sealed, so nothing in it is believed that a slot does not confirm: each slot is bound
+to all bytes of this object, and whoever brings a passphrase refuses ``none``.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+
+from collective.recipe.backup.errors import ConfigurationError, IntegrityError
+from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.repository.keyring import REPOSITORY_ID_SIZE
+from collective.recipe.backup.repository.names import FORMAT, id_of
+from collective.recipe.backup.smallfile import Form, LaterReleaseError, UnreadableError
+from collective.recipe.backup.stores import NoSuchObject, Store
+
+VERSION = 1
+ENCRYPTED = "aes-256-gcm"
+PLAIN = "none"
+_FORM = Form(version=VERSION)
+_LARGEST = 4096
+
+
+@dataclass(frozen=True)
+class Format:
+    """What the object says."""
+
+    repository: bytes  # the id of the repository, 16 bytes
+    encrypted: bool
+    digest: str  # BLAKE3 of all bytes of the object, 64 hex digits
+
+
+def new_format(*, encrypted: bool, now: datetime) -> bytes:
+    """Return the bytes of the object for a new repository."""
+    return _FORM.encode(
+        {
+            "repository": os.urandom(REPOSITORY_ID_SIZE).hex(),
+            "sealing": ENCRYPTED if encrypted else PLAIN,
+            "made": now.isoformat(timespec="seconds"),
+        }
+    )
+
+
+def read_format(store: Store) -> Format:
+    """Return what the repository in *store* is.
+
+    Raises ConfigurationError where there is none or a later release made it, and
+    IntegrityError for damage.
+    """
+    try:
+        data = store.get(FORMAT)
+    except NoSuchObject as error:
+        raise ConfigurationError(
+            "there is no repository",
+            where=store.location,
+            hint="is the place right, and the disk mounted?  A new repository is made by init",
+        ) from error
+    try:
+        return parse_format(data)
+    except LaterReleaseError as error:
+        raise ConfigurationError(
+            f"the repository is of a later release: {error}",
+            where=store.location,
+            hint="update this program, then run the command again",
+        ) from error
+    except UnreadableError as error:
+        raise IntegrityError(
+            f"the object that says what the repository is cannot be read: {error}",
+            where=f"{store.location}/{FORMAT}",
+            hint="every copy of the repository has the same bytes there: take them from one",
+        ) from error
+
+
+def parse_format(data: bytes) -> Format:
+    """Return what the bytes of the object say.  Raises UnreadableError."""
+    if len(data) > _LARGEST:
+        raise UnreadableError(f"larger than {_LARGEST} bytes")
+    table = _FORM.decode(data)
+    sealing = table.text("sealing")
+    if sealing not in {ENCRYPTED, PLAIN}:
+        raise UnreadableError(f"there is no sealing {sealing!r}")
+    return Format(hexadecimal(table.text("repository"), 16), sealing == ENCRYPTED, id_of(data))
+
+
+def hexadecimal(text: str, size: int) -> bytes:
+    """Return the *size* bytes that *text* has in lower-case hex.  Raises UnreadableError."""
+    try:
+        data = bytes.fromhex(text)
+    except ValueError as error:
+        raise UnreadableError("not hexadecimal") from error
+    if data.hex() != text or len(data) != size:
+        raise UnreadableError(f"not {size} bytes in hexadecimal")
+    return data

@@ -1,0 +1,120 @@
+"""The passphrases that open a repository: list, add, change and remove them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from collective.recipe.backup.errors import ConfigurationError
+from collective.recipe.backup.repository.format import read_format
+from collective.recipe.backup.repository.opened import Repository
+from collective.recipe.backup.repository.puts import put
+from collective.recipe.backup.repository.slots import KeySlot, master_in, name_of_slot, new_slot
+from collective.recipe.backup.repository.unlocking import read_slots
+from collective.recipe.backup.smallfile import UnreadableError
+from collective.recipe.backup.stores import Store
+
+LEAST_PASSPHRASE = 8
+"""Characters that a passphrase must have; how many it should have is up to the documentation."""
+
+
+def check_passphrase(passphrase: str) -> None:
+    """Raise ConfigurationError for a passphrase that is too short to be one."""
+    if len(passphrase) < LEAST_PASSPHRASE:
+        raise ConfigurationError(
+            f"the passphrase has fewer than {LEAST_PASSPHRASE} characters",
+            hint="take six words by chance, or 20 characters from a password manager",
+        )
+
+
+def list_keys(repository: Repository) -> tuple[list[KeySlot], list[str]]:
+    """Return the slots, oldest first, and a sentence for each that cannot be read."""
+    bad: list[str] = []
+    slots = sorted(
+        read_slots(repository.store, repository.cache, bad), key=lambda slot: (slot.made, slot.name)
+    )
+    return slots, bad
+
+
+def add_key(repository: Repository, passphrase: str, label: str, now: datetime) -> str:
+    """Add a slot that opens with *passphrase*; return the name of its object.
+
+    Raises ConfigurationError if the repository is not encrypted.
+    """
+    _must_be_encrypted(repository)
+    check_passphrase(passphrase)
+    slot = new_slot(repository.keyring.master, passphrase, repository.about, label, now)
+    name = name_of_slot(slot)
+    put(repository.store, name, slot)
+    return name
+
+
+def change_key(repository: Repository, old: str, new: str, now: datetime) -> str:
+    """Put a slot with the passphrase *new* in the place of those that open with *old*.
+
+    The new one is there before the old ones go.  Whoever has a copy of an old slot, and the old
+    passphrase, can read the repository all the same: the master key does not change.  Returns
+    the name of the new slot.  Raises ConfigurationError if no slot opens with *old*.
+    """
+    _must_be_encrypted(repository)
+    check_passphrase(new)
+    opened = [slot for slot in list_keys(repository)[0] if _opens(repository, slot, old)]
+    if not opened:
+        raise ConfigurationError(
+            "the old passphrase opens no key of this repository",
+            where=repository.store.location,
+            hint="keys list shows the keys that there are",
+        )
+    name = add_key(repository, new, opened[0].label, now)
+    for slot in opened:
+        if slot.name != name:
+            repository.store.delete(slot.name)
+    return name
+
+
+def remove_key(repository: Repository, name: str, passphrase: str) -> None:
+    """Remove the slot *name*; *passphrase* must open another one, so that one is left.
+
+    Raises ConfigurationError if there is no such slot, or if it would be the last that opens.
+    """
+    _must_be_encrypted(repository)
+    slots, _bad = list_keys(repository)
+    if name not in {slot.name for slot in slots}:
+        raise ConfigurationError(
+            "there is no such key", where=name, hint="keys list shows the keys that there are"
+        )
+    if not any(slot.name != name and _opens(repository, slot, passphrase) for slot in slots):
+        raise ConfigurationError(
+            "the passphrase opens no other key, so that nothing might open the repository then",
+            where=name,
+            hint="add another key first, and give its passphrase",
+        )
+    repository.store.delete(name)
+
+
+def import_master(
+    store: Store, master: bytes, passphrase: str, now: datetime, label: str = "recovered"
+) -> str:
+    """Add a slot for a master key that a recovery sheet gave; return the name of its object.
+
+    Whether it is that of this repository is up to the caller to compare: a sheet has the id.
+    """
+    check_passphrase(passphrase)
+    slot = new_slot(master, passphrase, read_format(store), label, now)
+    put(store, name_of_slot(slot), slot)
+    return name_of_slot(slot)
+
+
+def _opens(repository: Repository, slot: KeySlot, passphrase: str) -> bool:
+    try:
+        return master_in(slot, passphrase, repository.about) is not None
+    except UnreadableError:
+        return False
+
+
+def _must_be_encrypted(repository: Repository) -> None:
+    if not repository.about.encrypted:
+        raise ConfigurationError(
+            "this repository is not encrypted, and has no keys",
+            where=repository.store.location,
+            hint="make another repository with a passphrase, and copy to it",
+        )

@@ -1,0 +1,133 @@
+"""A repository that is open: its store, its keys and what is known of it on this machine.
+
+The keys are asked for when they are first needed: to find that nothing changed takes a listing
+and no passphrase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import field
+from functools import cached_property
+from pathlib import Path
+
+from collective.recipe.backup.errors import ConfigurationError
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.progress import Progress, Silent
+from collective.recipe.backup.repository.cache import Cache
+from collective.recipe.backup.repository.controls import Control, Controls, look
+from collective.recipe.backup.repository.format import Format, read_format
+from collective.recipe.backup.repository.index import Index
+from collective.recipe.backup.repository.keyring import Keyring, public
+from collective.recipe.backup.repository.points import Points
+from collective.recipe.backup.repository.unlocking import unlocked
+from collective.recipe.backup.stores import Store
+
+Ask = Callable[[], str]
+"""Returns the passphrase; it may run a program of the user, or ask him."""
+
+
+def _silent(_line: str) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Client:
+    """What this side brings."""
+
+    files: Files
+    cache: Path | None = None  # file of what is known here; None: there is no place for one
+    ask: Ask | None = None  # None: there is no passphrase
+    progress: Progress = field(default_factory=Silent)
+    tell: Callable[[str], None] = _silent  # called with a line that the user should see
+
+
+class Repository:
+    """One repository.  It is closed by ``close``, or at the end of ``with``."""
+
+    def __init__(self, store: Store, client: Client) -> None:
+        self.store = store
+        self.cache = Cache(client.cache, client.files, client.tell)
+        self.progress = client.progress
+        self.tell = client.tell
+        self._ask = client.ask
+
+    def __enter__(self) -> Repository:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the store and of the cache."""
+        self.cache.close()
+        self.store.close()
+
+    @cached_property
+    def about(self) -> Format:
+        """What the object ``format`` says.  Raises ConfigurationError if there is none."""
+        about = read_format(self.store)
+        self.cache.belongs_to(about.repository)
+        return about
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """The keys.
+
+        Raises ConfigurationError if the passphrase opens no slot, or if there should be one.
+        """
+        if self.about.encrypted:
+            return unlocked(self.store, self.about, self._ask, self.cache)
+        if self._ask is not None:
+            raise ConfigurationError(
+                "this repository is not encrypted, but there is a passphrase for it",
+                where=self.store.location,
+                hint="if that is meant to be so, remove the passphrase from the configuration; "
+                "if not, somebody has put another repository here",
+            )
+        return public(self.about.repository)
+
+    @cached_property
+    def index(self) -> Index:
+        """Where chunks are."""
+        return Index(self.store, self.keyring, self.cache)
+
+    @cached_property
+    def controls(self) -> Controls:
+        """Reads tickets, marks and trash."""
+        return Controls(self.store, self.keyring, self.cache)
+
+    @cached_property
+    def points(self) -> Points:
+        """Reads restore points."""
+        return Points(self.store, self.keyring, self.controls)
+
+    def look(self) -> Control:
+        """Return what lies under ``m/`` now, by one listing."""
+        return look(self.store)
+
+    def site_tag(self, site: str) -> str:
+        """Return what stands for *site* in names; without the keys where it is known already."""
+        self.about  # noqa: B018  the cache may be of another repository
+        key = f"site {site}"
+        known = self.cache.get(key)
+        if known is not None:
+            return known.decode("ascii", "replace")
+        tag = self.keyring.site_tag(site)
+        self.cache.set(key, tag.encode("ascii"))
+        return tag
+
+
+def open_repository(store: Store, client: Client) -> Repository:
+    """Return the repository in *store*.
+
+    Raises ConfigurationError where there is none, and IntegrityError if it is damaged.
+    """
+    repository = Repository(store, client)
+    try:
+        repository.about  # noqa: B018  it is read, so that a wrong place is told at once
+    except BaseException:
+        repository.close()
+        raise
+    return repository

@@ -1,0 +1,193 @@
+"""From chunks to bundles in the store, by threads, within bounded memory.
+
+::
+
+    the caller        reads, names chunks and says which are new
+    two threads       compress, a batch of about a megabyte at a time
+    the caller        seals what they return, in the order in which it came, into a bundle
+    threads for puts  make the ID of a bundle that is full, and put it
+
+Compressing, sealing, hashing and putting let other threads run.  Leaves and nodes lie in
+bundles of their own, so that one who knows nothing of the repository yet finds its structure
+with few requests.
+
+Memory: two bundles of leaves for a store that wants one put at a time, one bundle of nodes, and
+BEHIND bytes of batches before and after compression.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
+from typing import NamedTuple
+
+from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.repository.bundles import BundleDirectory, Compressed, NewBundle
+from collective.recipe.backup.repository.chunks import ChunkId, is_node
+from collective.recipe.backup.repository.compressing import compressed
+from collective.recipe.backup.repository.keyring import Keyring
+from collective.recipe.backup.repository.names import bundle_name, id_of
+from collective.recipe.backup.repository.puts import put
+from collective.recipe.backup.stores import Store
+
+_COMPRESSORS = 2
+_BATCH = 1 << 20
+"""Bytes of chunks that one thread compresses at a time; a larger chunk goes alone."""
+
+BEHIND = 12 << 20
+"""Bytes of chunks that may wait to be compressed or sealed."""
+
+_FULL_NODES = 8 << 20
+_MOST_PUTS = 3
+"""Bundles that may be put at the same time, whatever a store wishes: each takes 35 MB."""
+
+Raw = tuple[int, ChunkId, bytes]
+"""Kind, id and bytes of a chunk."""
+
+
+class Durable(NamedTuple):
+    """A bundle that the store has."""
+
+    directory: BundleDirectory
+    size: int  # bytes
+    stored: datetime  # when, by the clock of the store
+
+
+@dataclass(frozen=True)
+class _Batch:
+    size: int  # bytes of its chunks
+    work: Future[list[Compressed]]
+
+
+class Pipeline:
+    """Puts chunks into bundles; *done* is called with what each bundle holds once it is durable.
+
+    All methods are for one thread, which is also the one that calls *done*.  An error of a
+    put is raised by the call that finds it.
+    """
+
+    def __init__(self, store: Store, keyring: Keyring, done: Callable[[Durable], None]) -> None:
+        self._store = store
+        self._keyring = keyring
+        self._done = done
+        self._compressors = ThreadPoolExecutor(_COMPRESSORS, "compress")
+        puts = min(store.promises.parallel, _MOST_PUTS)
+        self._putters = ThreadPoolExecutor(puts, "put")
+        self._leaves = _Lane(self, None, puts)
+        self._nodes = _Lane(self, _FULL_NODES, 1)
+        self._raw: list[Raw] = []
+        self._raw_size = 0
+        self._batches: deque[_Batch] = deque()
+        self._waiting = 0  # bytes in the batches
+
+    def add(self, kind: int, chunk: ChunkId, data: bytes) -> None:
+        """Store a chunk; *data* must not change afterwards."""
+        self._raw.append((kind, chunk, data))
+        self._raw_size += len(data)
+        if self._raw_size >= _BATCH:
+            self._submit()
+            while self._waiting > BEHIND:
+                self._seal_oldest()
+
+    def flush(self) -> None:
+        """Put all that was added; what is stored afterwards begins new bundles."""
+        self._submit()
+        while self._batches:
+            self._seal_oldest()
+        for lane in (self._nodes, self._leaves):
+            lane.flush()
+
+    def close(self) -> None:
+        """End the threads.  What was not flushed is not stored."""
+        self._compressors.shutdown(cancel_futures=True)
+        self._putters.shutdown(cancel_futures=True)
+        for lane in (self._nodes, self._leaves):
+            lane.close()
+
+    def _submit(self) -> None:
+        if self._raw:
+            batch = _Batch(self._raw_size, self._compressors.submit(_compress, self._raw))
+            self._batches.append(batch)
+            self._waiting += batch.size
+            self._raw, self._raw_size = [], 0
+
+    def _seal_oldest(self) -> None:
+        batch = self._batches.popleft()
+        self._waiting -= batch.size
+        for stored in batch.work.result():
+            self._lane(stored.kind).add(stored)
+
+    def _lane(self, kind: int) -> _Lane:
+        return self._nodes if is_node(kind) else self._leaves
+
+    def put(self, packing: NewBundle) -> Future[Durable]:
+        """Let a thread put a bundle."""
+        return self._putters.submit(self._put, packing)
+
+    def _put(self, packing: NewBundle) -> Durable:
+        data, salt, pieces = packing.finish()
+        bundle = bytes.fromhex(id_of(data))
+        stored = put(self._store, bundle_name(bundle), data)
+        return Durable(BundleDirectory(bundle, salt, pieces), len(data), stored)
+
+    def settle(self, work: Future[Durable]) -> None:
+        """Wait until a bundle is durable, and tell."""
+        self._done(work.result())
+
+
+class _Lane:
+    """Bundles of one kind of chunks: one that is filled, and those that are being put."""
+
+    def __init__(self, pipeline: Pipeline, full: int | None, puts: int) -> None:
+        self._pipeline = pipeline
+        self._full = full
+        self._puts = puts
+        self._packing: NewBundle | None = None
+        self._free: list[NewBundle] = []
+        self._putting: deque[tuple[NewBundle, Future[Durable]]] = deque()
+
+    def add(self, stored: Compressed) -> None:
+        if self._packing is not None and self._packing.is_full_for(stored):
+            self._send()
+        if self._packing is None:
+            self._packing = self._fresh()
+        self._packing.add(stored)
+
+    def _fresh(self) -> NewBundle:
+        while len(self._putting) >= self._puts:
+            self._settle_oldest()
+        if self._free:
+            packing = self._free.pop()
+            packing.again()
+            return packing
+        return self._new()
+
+    def _new(self) -> NewBundle:
+        keyring = self._pipeline._keyring
+        return NewBundle(keyring) if self._full is None else NewBundle(keyring, self._full)
+
+    def _send(self) -> None:
+        packing, self._packing = self._packing, None
+        if packing is not None:
+            self._putting.append((packing, self._pipeline.put(packing)))
+
+    def _settle_oldest(self) -> None:
+        packing, work = self._putting.popleft()
+        self._free.append(packing)
+        self._pipeline.settle(work)
+
+    def flush(self) -> None:
+        self._send()
+        while self._putting:
+            self._settle_oldest()
+
+    def close(self) -> None:
+        every = [*self._free, *(packing for packing, _work in self._putting)]
+        for packing in every if self._packing is None else [*every, self._packing]:
+            packing.close()
+
+
+def _compress(batch: Sequence[Raw]) -> list[Compressed]:
+    return [Compressed(kind, *compressed(data), len(data), chunk) for kind, chunk, data in batch]

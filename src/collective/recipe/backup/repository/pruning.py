@@ -1,0 +1,144 @@
+"""Removing restore points, and taking that back.
+
+A restore point is one object, so to remove it is to remove that.  All of it is kept as *trash*
+first, and what it needs stays in the store until collect has found it unneeded twice, with
+``GRACE`` between.  Until then ``bring_back`` puts it where it was.
+
+Which restore points are to go is decided elsewhere.  Here is only a floor: what would leave a
+site without any restore point, or takes more than half of what there is, needs a yes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint
+from collective.recipe.backup.repository.boxes import Sealed
+from collective.recipe.backup.repository.controls import Control, seal_trash
+from collective.recipe.backup.repository.names import id_in, place_of
+from collective.recipe.backup.repository.opened import Repository
+from collective.recipe.backup.repository.points import Point, read_point
+from collective.recipe.backup.repository.puts import put
+from collective.recipe.backup.repository.reaching import is_whole
+from collective.recipe.backup.repository.tickets import Pass, StartOver
+from collective.recipe.backup.stores import NoSuchObject, StoredObject
+
+GRACE = timedelta(hours=48)
+"""What was removed, or found unneeded, stays for so long at least, by the clock of the store."""
+
+MOST_AT_ONCE = 0.5
+"""The share of the restore points of a site that goes without a yes, if there are several."""
+
+FEW = 4
+"""Of so few restore points any share may go, but for the last one."""
+
+
+def prune(repository: Repository, points: Iterable[Point], *, yes: bool = False) -> int:
+    """Remove *points*; return how many went.
+
+    Raises BackupError, before anything is removed, for what needs a yes.
+    """
+    going = list(points)
+    control = repository.look()
+    if not yes:
+        _check_floor(control, going)
+    there = {entry.name: entry for entry in control.points}
+    removed = 0
+    for point in going:
+        if point.name in there:
+            _remove(repository, there[point.name])
+            removed += 1
+    return removed
+
+
+def _remove(repository: Repository, entry: StoredObject) -> None:
+    try:
+        sealed = repository.controls.sealed(entry)
+    except NoSuchObject:
+        return
+    stamp, tag = place_of(entry.name)
+    trash = seal_trash(repository.keyring, sealed, f"{stamp}-{tag}-")
+    put(repository.store, trash.name, trash.data)
+    repository.store.delete(entry.name)
+
+
+def _check_floor(control: Control, going: Sequence[Point]) -> None:
+    names = {point.name for point in going}
+    sites: dict[str, list[bool]] = {}
+    for entry in control.points:
+        sites.setdefault(place_of(entry.name)[1], []).append(entry.name in names)
+    for goes in sites.values():
+        if all(goes):
+            raise _too_much("that would leave a site without any restore point")
+        if len(goes) > FEW and sum(goes) > MOST_AT_ONCE * len(goes):
+            raise _too_much(
+                f"that would remove {sum(goes)} of {len(goes)} restore points of a site"
+            )
+
+
+def _too_much(what: str) -> BackupError:
+    return BackupError(
+        f"{what}; nothing is removed",
+        hint="is the clock right, and is the retention policy meant so?  If it is, say --yes",
+    )
+
+
+def trashed(repository: Repository, control: Control) -> list[tuple[StoredObject, Point]]:
+    """Return what can be brought back: trash, and the restore point in it, oldest first.
+
+    Trash beside a restore point that is there (its removal was interrupted) is left out.
+    """
+    there = {id_in(entry.name) for entry in control.points}
+    found = []
+    for entry in control.trash:
+        try:
+            point = _point_in(repository, entry)
+        except (NoSuchObject, IntegrityError):
+            continue
+        if point.id not in there:
+            found.append((entry, point))
+    return sorted(found, key=lambda each: (each[1].stamp, each[1].name))
+
+
+def _point_in(repository: Repository, entry: StoredObject) -> Point:
+    sealed = repository.controls.trashed(entry)
+    return read_point(repository.store, repository.keyring, sealed, entry.stored)
+
+
+def bring_back(repository: Repository, trash: StoredObject) -> Point:
+    """Put the restore point in *trash* where it was; return it.
+
+    Raises NoRestorePoint if it is too late: collect removes trash before what it needs.
+    """
+    way = Pass(repository, "bring back")
+    try:
+        sealed = repository.controls.trashed(trash)
+        point = _back(repository, way, sealed, trash)
+        if not any(entry.name == trash.name for entry in repository.look().trash):
+            # a run of collect that goes on does not know of it
+            repository.store.delete(sealed.name)
+            raise _too_late(trash)
+        if not is_whole(repository, point, again=True):
+            repository.store.delete(sealed.name)
+            raise _too_late(trash)
+        repository.store.delete(trash.name)
+        return point
+    except (NoSuchObject, StartOver) as error:
+        raise _too_late(trash) from error
+    finally:
+        way.end()
+
+
+def _back(repository: Repository, way: Pass, sealed: Sealed, trash: StoredObject) -> Point:
+    way.check()
+    stored = put(repository.store, sealed.name, sealed.data)
+    return read_point(repository.store, repository.keyring, sealed, stored)
+
+
+def _too_late(trash: StoredObject) -> NoRestorePoint:
+    return NoRestorePoint(
+        "this restore point cannot be brought back any more",
+        where=trash.name,
+        hint="collect has begun to remove what it needs",
+    )

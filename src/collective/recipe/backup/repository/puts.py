@@ -1,0 +1,58 @@
+"""Puts that end in one of two ways: the object is there, or an error says why it is not.
+
+A store may not say what became of a put: the connection broke after the last byte, or the
+store was asked twice and says that there is such an object already.  Reading settles it.  The
+names of objects are made of their bytes, so what is there is either ours or damaged.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from collective.recipe.backup.errors import IntegrityError, StoreUnreachable
+from collective.recipe.backup.repository.names import id_of
+from collective.recipe.backup.stores import Buffer, NoSuchObject, ObjectExists, Store
+
+_TRIES = 3
+
+
+def put(store: Store, name: str, data: Buffer) -> datetime:
+    """Make the object *name* of *data*, or find that it was made; return when, by the store.
+
+    Raises IntegrityError where another object has that name, and what the store raises.
+    """
+    for left in reversed(range(_TRIES)):
+        try:
+            return store.put(name, data)
+        except (ObjectExists, StoreUnreachable) as error:
+            made = _made(store, name, data)
+            if made is not None:
+                return made
+            if not left:
+                if isinstance(error, ObjectExists):
+                    # it says that it has what it cannot show: its listings may lag
+                    raise StoreUnreachable(
+                        "the store says that an object exists, and then that it does not",
+                        where=f"{store.location}/{name}",
+                        hint="run the command again in some minutes",
+                    ) from error
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _made(store: Store, name: str, data: Buffer) -> datetime | None:
+    """Return when the object was made, None if it was not."""
+    try:
+        found = store.get(name)
+    except NoSuchObject:
+        return None
+    if len(found) != len(data) or id_of(found) != id_of(data):
+        raise IntegrityError(
+            "another object has the name of one that was to be stored",
+            where=f"{store.location}/{name}",
+            hint="scrub says whether it is damaged; a damaged object must be moved away by hand",
+        )
+    for entry in store.list(name):
+        if entry.name == name:
+            return entry.stored
+    return store.clock()

@@ -1,0 +1,232 @@
+"""Reading chunks: each from the one range of a bundle where it lies, neighbours together.
+
+What is served is proved: the seal is that of this repository and of this place, and the id is
+that of the bytes.  Where a place fails, the others are tried, and then the catalogs are read
+again, because a bundle may have been written anew meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
+
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.repository.chunks import ChunkId, Node, decoded
+from collective.recipe.backup.repository.compressing import decompressed
+from collective.recipe.backup.repository.keyring import Keyring
+from collective.recipe.backup.repository.names import bundle_name
+from collective.recipe.backup.repository.opened import Repository
+from collective.recipe.backup.repository.places import ChunkPlace
+from collective.recipe.backup.repository.sealing import BrokenSealError, Role, Seal, Sort
+from collective.recipe.backup.stores import NoSuchObject
+
+_THREADS = 2
+_AHEAD = 12 << 20
+"""Bytes of chunks that are read ahead of the caller."""
+
+_RANGE = 4 << 20
+"""Bytes of one get, if that is enough for one chunk."""
+
+_LOOKED_UP = 256
+"""Chunks whose places are looked up at a time."""
+
+Wanted = tuple[ChunkId, ChunkPlace]
+
+
+@dataclass(frozen=True)
+class _Range:
+    """Neighbours in a bundle, read by one get."""
+
+    wanted: tuple[Wanted, ...]  # in the order in which they lie there
+    size: int  # bytes of the chunks, as they are
+
+    @property
+    def begin(self) -> int:
+        return self.wanted[0][1].offset
+
+    @property
+    def end(self) -> int:
+        last = self.wanted[-1][1]
+        return last.offset + last.stored
+
+
+def opened_chunk(keyring: Keyring, seal: Seal, wanted: Wanted, sealed: bytes | memoryview) -> bytes:
+    """Return the bytes of a chunk, proved; *seal* is that of its bundle.
+
+    Raises BrokenSealError.
+    """
+    chunk, place = wanted
+    stored = seal.opened(Role.CHUNK, place.offset, sealed)
+    try:
+        data = decompressed(place.form, stored, place.size)
+    except ValueError as error:
+        raise BrokenSealError(str(error)) from error
+    if keyring.chunk_id(place.kind, data) != chunk:
+        raise BrokenSealError("a chunk is not what its id says")
+    return data
+
+
+class ChunkReader:
+    """Reads chunks of one repository."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._gap = repository.store.promises.gap
+
+    def get(self, chunk: ChunkId) -> bytes:
+        """Return the bytes of one chunk.
+
+        Raises IntegrityError if it is nowhere, or damaged wherever it is.
+        """
+        [(_chunk, data)] = self.each([chunk])
+        return data
+
+    def node(self, chunk: ChunkId) -> Node:
+        """Return a node.  Raises IntegrityError."""
+        try:
+            return decoded(self.get(chunk))
+        except ValueError as error:
+            raise self._lost(chunk, str(error)) from error
+
+    def each(self, chunks: Iterable[ChunkId]) -> Iterator[tuple[ChunkId, bytes]]:
+        """Yield *chunks* in their order with their bytes, read ahead.
+
+        Raises IntegrityError at the first that is nowhere, or damaged wherever it is.
+        """
+        for chunk, data in self.whichever(chunks):
+            if isinstance(data, IntegrityError):
+                raise data
+            yield chunk, data
+
+    def whichever(
+        self, chunks: Iterable[ChunkId]
+    ) -> Iterator[tuple[ChunkId, bytes | IntegrityError]]:
+        """Yield *chunks* in their order, each with its bytes or with what is wrong with it."""
+        ranges = self._ranges(chunks)
+        some = list(islice(ranges, 2))
+        if len(some) < 2:
+            # for one there is nothing to do ahead
+            for each in some:
+                yield from self._proved(each, self._read(each))
+            return
+        yield from self._ahead(chain(some, ranges))
+
+    def _ahead(self, ranges: Iterable[_Range]) -> Iterator[tuple[ChunkId, bytes | IntegrityError]]:
+        """Yield the chunks of *ranges*, which threads read ahead."""
+        with ThreadPoolExecutor(_THREADS, "read") as pool:
+            waiting: deque[tuple[_Range, Future[list[bytes | BrokenSealError]]]] = deque()
+            ahead = 0
+            try:
+                for each in ranges:
+                    waiting.append((each, pool.submit(self._read, each)))
+                    ahead += each.size
+                    while ahead > _AHEAD and len(waiting) > 1:
+                        oldest, work = waiting.popleft()
+                        ahead -= oldest.size
+                        yield from self._proved(oldest, work.result())
+                while waiting:
+                    oldest, work = waiting.popleft()
+                    yield from self._proved(oldest, work.result())
+            finally:
+                for _range, work in waiting:
+                    work.cancel()
+
+    def _proved(
+        self, wanted: _Range, found: Iterable[bytes | BrokenSealError]
+    ) -> Iterator[tuple[ChunkId, bytes | IntegrityError]]:
+        for (chunk, place), data in zip(wanted.wanted, found, strict=True):
+            yield (
+                chunk,
+                self._elsewhere(chunk, place) if isinstance(data, BrokenSealError) else data,
+            )
+
+    def _ranges(self, chunks: Iterable[ChunkId]) -> Iterator[_Range]:
+        """Yield ranges that have *chunks* in their order.
+
+        A chunk without a place is in none: its place is one that cannot be read.
+        """
+        rest = iter(chunks)
+        group: list[Wanted] = []
+        while some := list(islice(rest, _LOOKED_UP)):
+            places = dict(self._repository.index.of(set(some)))
+            for chunk in some:
+                wanted = chunk, places.get(chunk, [_NOWHERE])[0]
+                if group and not self._fits(group, wanted[1]):
+                    yield _range(group)
+                    group = []
+                group.append(wanted)
+            # the caller is not to wait for chunks that it has not asked for yet
+        if group:
+            yield _range(group)
+
+    def _fits(self, group: Sequence[Wanted], place: ChunkPlace) -> bool:
+        last = group[-1][1]
+        gap = place.offset - last.offset - last.stored
+        size = place.offset + place.stored - group[0][1].offset
+        return place.bundle == last.bundle and 0 <= gap <= self._gap and size <= _RANGE
+
+    def _read(self, wanted: _Range) -> list[bytes | BrokenSealError]:
+        """Read a range; return, for each chunk, its bytes or what is wrong with them."""
+        first = wanted.wanted[0][1]
+        if first is _NOWHERE:
+            return [BrokenSealError("no catalog has it") for _each in wanted.wanted]
+        try:
+            name = bundle_name(first.bundle)
+            data = self._repository.store.get(name, wanted.begin, wanted.end - wanted.begin)
+        except NoSuchObject:
+            if len(wanted.wanted) == 1:
+                return [BrokenSealError("its bundle is gone, or cut short")]
+            # what is before the end of one that was cut short can be read
+            return [data for each in wanted.wanted for data in self._read(_range([each]))]
+        return self._opened(wanted, data)
+
+    def _opened(self, wanted: _Range, data: bytes) -> list[bytes | BrokenSealError]:
+        keyring = self._repository.keyring
+        seal = keyring.seal(Sort.BUNDLE, wanted.wanted[0][1].salt)
+        found: list[bytes | BrokenSealError] = []
+        with memoryview(data) as view:
+            for each in wanted.wanted:
+                begin = each[1].offset - wanted.begin
+                with view[begin : begin + each[1].stored] as sealed:
+                    try:
+                        found.append(opened_chunk(keyring, seal, each, sealed))
+                    except BrokenSealError as error:
+                        found.append(error)
+        return found
+
+    def _elsewhere(self, chunk: ChunkId, tried: ChunkPlace) -> bytes | IntegrityError:
+        """Return a chunk from another place than *tried*, or what is wrong with it."""
+        problems = {tried: "it cannot be read there"}
+        for refresh in (False, True):
+            if refresh:
+                self._repository.index.refresh()
+            for place in dict(self._repository.index.of([chunk])).get(chunk, []):
+                if place in problems:
+                    continue
+                [data] = self._read(_range([(chunk, place)]))
+                if not isinstance(data, BrokenSealError):
+                    return data
+                problems[place] = str(data)
+        bundles = [bundle_name(place.bundle) for place in problems if place is not _NOWHERE]
+        why = (
+            f"it is damaged or gone in {' and '.join(bundles)}" if bundles else "no catalog has it"
+        )
+        return self._lost(chunk, why)
+
+    def _lost(self, chunk: ChunkId, why: str) -> IntegrityError:
+        return IntegrityError(
+            f"a chunk of the repository cannot be read: {why}",
+            where=f"{self._repository.store.location}: {chunk.hex()}",
+            hint="heal takes it from the live site or from another place of backups, "
+            "where it is there",
+        )
+
+
+def _range(group: Sequence[Wanted]) -> _Range:
+    return _Range(tuple(group), sum(place.size for _chunk, place in group))
+
+
+_NOWHERE = ChunkPlace(b"", b"", 0, 0, 0, 0, 0)

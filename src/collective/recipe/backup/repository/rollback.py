@@ -1,0 +1,88 @@
+"""Has the store gone back in time?
+
+Whoever runs the store can put an older state of it in the place of the present one, all of it
+sealed and sound.  A host that has seen more can tell: it remembers the newest restore point
+that it has seen of each site, and one that is at least as new must be there.  It is told once
+the host looks; what to do about it is up to the user, who may say that all is well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.repository.controls import Control
+from collective.recipe.backup.repository.names import place_of
+from collective.recipe.backup.repository.opened import Repository
+from collective.recipe.backup.repository.points import Point
+from collective.recipe.backup.repository.pruning import trashed
+from collective.recipe.backup.smallfile import Form, UnreadableError
+
+_KEY = "seen"
+_FORM = Form(version=1)
+
+
+def note_seen(repository: Repository, points: Iterable[Point]) -> None:
+    """Remember the newest of *points* of each site, if it is newer than what is remembered."""
+    seen = _seen(repository)
+    before = dict(seen)
+    for point in points:
+        tag = place_of(point.name)[1]
+        if point.counter > seen.get(tag, (0, ""))[0]:
+            seen[tag] = point.counter, point.name
+    if seen != before:
+        _remember(repository, seen)
+
+
+def check_rollback(repository: Repository, control: Control, *, accept: bool = False) -> None:
+    """Raise IntegrityError if restore points that were seen are not there, nor newer ones.
+
+    With *accept* what was seen is forgotten instead, and what is there remembered.
+    """
+    seen = _seen(repository)
+    there = {entry.name for entry in control.points}
+    missing = {tag: each for tag, each in seen.items() if each[1] not in there}
+    gone = {
+        tag: each
+        for tag, each in missing.items()
+        if not _is_explained(repository, control, tag, each)
+    }
+    if not gone:
+        return
+    if accept:
+        _remember(repository, {tag: each for tag, each in seen.items() if tag not in gone})
+        return
+    raise IntegrityError(
+        "the repository has gone back in time: the newest restore points that this host has "
+        f"seen of {len(gone)} sites are not there",
+        where=f"{repository.store.location}/{min(name for _counter, name in gone.values())}",
+        hint="ask whoever runs the store; if it was set back on purpose, accept it with "
+        "--accept-rollback",
+    )
+
+
+def _is_explained(
+    repository: Repository, control: Control, tag: str, seen: tuple[int, str]
+) -> bool:
+    """Tell whether there is a restore point that is as new, or the one that was seen is trash."""
+    counter, name = seen
+    for entry in control.points:
+        if place_of(entry.name)[1] == tag and repository.points.counter(entry) >= counter:
+            return True
+    return any(point.name == name for _entry, point in trashed(repository, control))
+
+
+def _seen(repository: Repository) -> dict[str, tuple[int, str]]:
+    data = repository.cache.get(_KEY)
+    if data is None:
+        return {}
+    try:
+        rows = _FORM.decode(data).rows("seen", 3)
+        return {tag: (int(counter), name) for tag, counter, name in rows}
+    except (UnreadableError, ValueError):
+        return {}
+
+
+def _remember(repository: Repository, seen: dict[str, tuple[int, str]]) -> None:
+    rows = [[tag, str(counter), name] for tag, (counter, name) in sorted(seen.items())]
+    repository.cache.set(_KEY, _FORM.encode({"seen": rows}))

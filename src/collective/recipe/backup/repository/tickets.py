@@ -1,0 +1,87 @@
+"""Tickets: a run says that it is under way, and for how long.
+
+Nothing goes from the store that a run with a ticket may rely on (see ``collecting``).  So a
+run that is past the end of its ticket can rely on nothing any more, and must start over.  All
+times are by the clock of the store; between its answers the clock of this machine only says
+how long ago the last one was.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+from collective.recipe.backup import times
+from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.repository.controls import seal_ticket
+from collective.recipe.backup.repository.names import id_in
+from collective.recipe.backup.repository.opened import Repository
+from collective.recipe.backup.repository.puts import put
+
+LIFETIME = timedelta(hours=24)
+"""Of a ticket; a run that takes longer takes another one in time."""
+
+
+class StartOver(Exception):
+    """What this run relied on may be gone: it must look at everything again."""
+
+
+class Pass:
+    """The ticket of one run, and those that it takes after it.
+
+    *site* is a tag, or "".
+    """
+
+    def __init__(
+        self, repository: Repository, purpose: str, site: str = "", lifetime: timedelta = LIFETIME
+    ) -> None:
+        self._repository = repository
+        self._about = purpose, site
+        self._lifetime = lifetime
+        self.names: list[str] = []  # of all tickets that were taken
+        self.begun = self._take()
+
+    def _take(self) -> datetime:
+        sealed = seal_ticket(self._repository.keyring, *self._about, self._lifetime)
+        begun = put(self._repository.store, sealed.name, sealed.data)
+        self.names.append(sealed.name)
+        self.until = begun + self._lifetime
+        self._asked = times.monotonic()
+        return begun
+
+    @property
+    def id(self) -> str:
+        """The ID of the ticket that counts now."""
+        return id_in(self.names[-1]) or ""
+
+    def at(self, moment: datetime) -> None:
+        """Take another ticket if half the time is over at *moment*, by the clock of the store.
+
+        Raises StartOver if all of it is.
+        """
+        self._asked = times.monotonic()
+        if moment >= self.until:
+            raise StartOver
+        if moment >= self.until - self._lifetime / 2:
+            before = self.until
+            if self._take() >= before:
+                raise StartOver
+
+    def check(self) -> None:
+        """Do the same for the present moment, by the clock of the store."""
+        self.at(self._repository.store.clock())
+
+    def check_sometimes(self) -> None:
+        """Do the same if the last answer of the store was a while ago."""
+        if times.monotonic() - self._asked >= self._lifetime.total_seconds() / 8:
+            self.check()
+
+    def end(self) -> None:
+        """Let the tickets go.
+
+        A store that cannot be reached now, or that lets this run remove nothing, keeps them
+        until they are over, which does no harm.
+        """
+        with suppress(BackupError):
+            for name in self.names:
+                self._repository.store.delete(name)
