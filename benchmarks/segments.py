@@ -28,6 +28,7 @@ from collective.recipe.backup.filestorage.segments import (
     RebuiltLog,
     Target,
     capture,
+    has_grown,
     read_log_state,
 )
 
@@ -144,8 +145,10 @@ class Work:
         with TransactionLog(self._filestorage) as log:
             state = None if last == "-" else self._state(last)
             # as a backup does: the end is looked for from where the last one was
-            end = log.end(state.size) if state and sameness == "same" else log.end()
-            captured = capture(log, end, target, state, same_file=sameness == "same")
+            same = sameness == "same"
+            grown = bool(same and state and has_grown(state, self._chunks, log, log.size))
+            end = log.end(state.size) if state and grown else log.end()
+            captured = capture(log, end, target, state, grown=grown)
         root = self._chunks.put_linked(ChunkKind.SPANS, captured.state.root())
         self._root(self._name).write_bytes(root)
         return captured.state.size

@@ -199,8 +199,8 @@ class BlobsOnly:
             for _name in self._part.remove_unneeded(kept, after):
                 pass
 
-    def tidy(self, now: datetime) -> Iterator[str]:  # noqa: ARG002  protocol
-        """Leave all as it is: nothing here is in small pieces."""
+    def merge(self, before: str) -> Iterator[str]:  # noqa: ARG002  protocol
+        """Merge nothing."""
         return iter(())
 
     def verify(

@@ -25,6 +25,7 @@ from collective.recipe.backup.filestorage.segments import (
     Target,
     capture,
     cutting,
+    has_grown,
     newsegments,
     newstate,
     read_log_state,
@@ -92,7 +93,10 @@ class Captures:
     def capture(self, path: Path, *, same_file: bool = False) -> Captured:
         with TransactionLog(path) as log:
             end = log.end()
-            captured = capture(log, end, self.target, self.last, same_file=same_file)
+            grown = bool(
+                same_file and self.last and has_grown(self.last, self.chunks, log, end.offset)
+            )
+            captured = capture(log, end, self.target, self.last, grown=grown)
             self.taken.append((captured.state.root(), log.read(0, end.offset)))
         # as another run would find it
         self.last = read_log_state(captured.state.root())

@@ -28,7 +28,7 @@ from collective.recipe.backup.filestorage.segments.newstate import LogStateWrite
 from collective.recipe.backup.filestorage.segments.selecting import Selector, last_packed
 from collective.recipe.backup.filestorage.segments.spans import Span
 from collective.recipe.backup.filestorage.segments.storedsegments import StoredSegments
-from collective.recipe.backup.filestorage.segments.unchanged import has_grown, unchanged_spans
+from collective.recipe.backup.filestorage.segments.unchanged import unchanged_spans
 from collective.recipe.backup.times import ZERO_TID, Tid
 
 _NOTHING = LogState(
@@ -52,18 +52,17 @@ class Captured(NamedTuple):
 
 
 def capture(
-    log: Log, end: LogEnd, target: Target, last: LogState | None = None, *, same_file: bool = False
+    log: Log, end: LogEnd, target: Target, last: LogState | None = None, *, grown: bool = False
 ) -> Captured:
     """Return the state of *log* up to *end*, and store what it needs and *last* does not have.
 
     *last* is the state of an earlier capture, of this file or of a similar one; the more they
-    have in common, the less is stored.  *same_file*: *last* is known to be of this very file
-    (device and inode are equal), so that a glance at its begin and end tells whether it has
-    only grown.  Otherwise each byte is compared.
+    have in common, the less is stored.  *grown*: *last* is of this very file, which has only
+    grown since (see has_grown).  Otherwise each byte is compared.
 
     Raises IntegrityError for a damaged log, or if the chunks of *last* are damaged.
     """
-    return _Capture(log, end, target).run(last or _NOTHING, same_file=same_file)
+    return _Capture(log, end, target).run(last or _NOTHING, grown=grown)
 
 
 class _Capture:
@@ -77,9 +76,9 @@ class _Capture:
         self._writer = LogStateWriter(target.chunks)
         self._selector = Selector(log, target, self._writer)
 
-    def run(self, last: LogState, *, same_file: bool) -> Captured:
+    def run(self, last: LogState, *, grown: bool) -> Captured:
         magic = self._log.read(0, MAGIC_SIZE)
-        count = self._standing(last, same_file=same_file)
+        count = self._standing(last, grown=grown)
         if last.size == self._stop and count == last.span_count and last.magic == magic:
             return Captured(last, self._stop - MAGIC_SIZE, 0, 0)
         if count == last.span_count:
@@ -102,10 +101,9 @@ class _Capture:
         selected = self._selector.selected
         return Captured(state, begin - MAGIC_SIZE, selected, self._stop - begin - selected)
 
-    def _standing(self, last: LogState, *, same_file: bool) -> int:
+    def _standing(self, last: LogState, *, grown: bool) -> int:
         """Return how many of the first spans of *last* the log still has, and are to be kept."""
         least = self._target.least_share
-        grown = same_file and has_grown(last, self._chunks, self._log, self._stop)
         if grown and not least:
             return last.span_count
         if grown:

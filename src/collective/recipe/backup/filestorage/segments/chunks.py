@@ -33,7 +33,20 @@ class Linked(NamedTuple):
 
 
 class Chunks(Protocol):
-    """Puts and gets chunks.  Names have 32 bytes.
+    """Gets chunks.  Names have 32 bytes.
+
+    Both raise IntegrityError for one that is missing or damaged.
+    """
+
+    def get(self, kind: ChunkKind, name: bytes) -> bytes:
+        """Return exactly what was put under *name*."""
+
+    def get_linked(self, kind: ChunkKind, name: bytes) -> Linked:
+        """Return exactly what was put under *name*, a chunk that names others."""
+
+
+class ChunkStore(Chunks, Protocol):
+    """Puts chunks as well.
 
     Nothing that a capture puts is got before it has ended.  To see to it that all is durable
     before the state that needs it is stored is up to the caller.
@@ -44,12 +57,3 @@ class Chunks(Protocol):
 
     def put_linked(self, kind: ChunkKind, linked: Linked) -> bytes:
         """Keep a chunk that names others, and return its name; the others were put before."""
-
-    def get(self, kind: ChunkKind, name: bytes) -> bytes:
-        """Return exactly what was put under *name*.
-
-        Raises IntegrityError if it is missing or damaged.
-        """
-
-    def get_linked(self, kind: ChunkKind, name: bytes) -> Linked:
-        """Return what ``put_linked`` was given; otherwise as ``get``."""

@@ -8,7 +8,7 @@ from dataclasses import field
 from blake3 import blake3
 
 from collective.recipe.backup.filestorage.log import Log
-from collective.recipe.backup.filestorage.segments.chunks import GREATEST, ChunkKind, Chunks
+from collective.recipe.backup.filestorage.segments.chunks import GREATEST, ChunkKind, ChunkStore
 from collective.recipe.backup.filestorage.segments.cutting import Cutter
 from collective.recipe.backup.filestorage.segments.keys import Keys
 from collective.recipe.backup.filestorage.segments.recordindex import IndexWriter
@@ -24,7 +24,7 @@ from collective.recipe.backup.times import ZERO_TID
 class Target:
     """Where a capture stores what is new, and how."""
 
-    chunks: Chunks
+    chunks: ChunkStore
     keys: Keys
     least_share: float = 0.0  # of a segment that a span must use to be kept; see capturing
     progress: Progress = field(default_factory=Silent)
@@ -36,7 +36,7 @@ class SegmentWriter:
     Pieces have the size of the blocks that a span has digests for: both are read at once.
     """
 
-    def __init__(self, log: Log, begin: int, cutter: Cutter, chunks: Chunks) -> None:
+    def __init__(self, log: Log, begin: int, cutter: Cutter, chunks: ChunkStore) -> None:
         """Begin at the offset *begin* of *log*, and store the segments in *chunks*."""
         self._log = log
         self._begin = self._end = begin

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE
-from collective.recipe.backup.filestorage.segments.chunks import ChunkKind, Chunks
+from collective.recipe.backup.filestorage.segments.chunks import ChunkKind, ChunkStore
 from collective.recipe.backup.filestorage.segments.logstate import (
     HEAVIEST,
     SPANS_OF_A_PAGE,
@@ -21,7 +21,7 @@ from collective.recipe.backup.times import ZERO_TID, Tid
 class LogStateWriter:
     """Collects the spans of a new state, and puts pages of them aside."""
 
-    def __init__(self, chunks: Chunks) -> None:
+    def __init__(self, chunks: ChunkStore) -> None:
         """Put pages into *chunks*."""
         self._chunks = chunks
         self._pages: list[SpanPage] = []

@@ -30,6 +30,8 @@ def unchanged_spans(state: LogState, chunks: Chunks, log: Log, stop: int) -> Ite
 def has_grown(state: LogState, chunks: Chunks, log: Log, stop: int) -> bool:
     """Tell whether *log*, which is the file of *state*, was not changed but only grew.
 
+    That it is the file is known by its device and inode.
+
     Its first bytes and its last ones are compared.  A pack changes the first transaction.  Other
     programs that change a file and leave it in place change its end.
     """

@@ -21,6 +21,7 @@ from collective.recipe.backup.filestorage.segments import (
     ChunkKind,
     LogState,
     capture,
+    has_grown,
     newstate,
     read_log_state,
     strips,
@@ -149,7 +150,8 @@ def test_a_capture_of_what_is_the_same_file_reads_only_its_begin_and_end(capture
             return read(offset, size)
 
         log.read_at = read_at
-        captured = capture(log, end, captures.target, captures.last, same_file=True)
+        assert has_grown(captures.last, captures.chunks, log, end.offset)
+        captured = capture(log, end, captures.target, captures.last, grown=True)
     assert captured.added > 0
     assert sum(reads) < end.offset / 3
 

@@ -1,0 +1,99 @@
+"""What a restore point of a site holds: JSON in the restore point, and the roots that it names.
+
+::
+
+    format  the version of all this, 1
+    log     an object, or null: the filestorage is not backed up
+              root    number of its root among those of the restore point, from 0
+              mode    permissions of the filestorage
+    blobs   an object, or null: no blobs are backed up
+              root    number of its root
+"""
+
+from __future__ import annotations
+
+from collective.recipe.backup.errors import ConfigurationError, IntegrityError
+from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.repository.chunks import ChunkId
+from collective.recipe.backup.repository.points import Point
+from collective.recipe.backup.smallfile import Form, LaterReleaseError, Table, UnreadableError
+
+_MODES = 0o7777
+# the seal authenticates it, so it needs no check of its own
+_FORM = Form(version=1, check=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogPart:
+    """The filestorage of a restore point."""
+
+    root: ChunkId  # the root of its state
+    mode: int  # permissions
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlobsPart:
+    """The blobs of a restore point."""
+
+    root: ChunkId  # the list of their pages
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointContents:
+    """What a restore point holds."""
+
+    log: LogPart | None = None  # None: the filestorage is not backed up
+    blobs: BlobsPart | None = None  # None: no blobs are backed up
+
+    @property
+    def roots(self) -> tuple[ChunkId, ...]:
+        """The roots of the restore point."""
+        return tuple(part.root for part in (self.log, self.blobs) if part is not None)
+
+    def payload(self) -> bytes:
+        """Return what stands in the restore point."""
+        roots = self.roots
+        log, blobs = self.log, self.blobs
+        parts = {
+            "log": log and {"root": roots.index(log.root), "mode": log.mode},
+            "blobs": blobs and {"root": roots.index(blobs.root)},
+        }
+        return _FORM.encode(parts)
+
+
+def contents_of(point: Point) -> PointContents:
+    """Return what *point* holds.
+
+    Raises IntegrityError if it does not say so, ConfigurationError if a later release made it.
+    """
+    try:
+        return _contents(_FORM.decode(point.payload), point)
+    except LaterReleaseError as error:
+        raise ConfigurationError(
+            f"what a restore point holds cannot be read: {error}",
+            where=point.name,
+            hint="use that release, or a later one",
+        ) from error
+    except UnreadableError as error:
+        raise IntegrityError(
+            f"a restore point does not say what it holds: {error}",
+            where=point.name,
+            hint="use another restore point",
+        ) from error
+
+
+def _contents(said: Table, point: Point) -> PointContents:
+    log = blobs = None
+    if said.value("log") is not None:
+        part = said.table("log")
+        log = LogPart(root=_root(part, point), mode=part.number("mode") & _MODES)
+    if said.value("blobs") is not None:
+        blobs = BlobsPart(root=_root(said.table("blobs"), point))
+    return PointContents(log=log, blobs=blobs)
+
+
+def _root(said: Table, point: Point) -> ChunkId:
+    number = said.number("root")
+    if not 0 <= number < len(point.roots):
+        raise UnreadableError(f"it has no root {number}")
+    return point.roots[number]

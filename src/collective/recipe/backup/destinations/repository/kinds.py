@@ -1,0 +1,19 @@
+"""The kinds of chunks that the restore points of sites consist of, as numbers.
+
+A number that was given is never given again: it is in every repository.  Nodes have 128 and
+more, see ``repository.chunks``.
+"""
+
+from __future__ import annotations
+
+SEGMENT = 1
+"""Bytes of a log; see docs/design/selection.rst."""
+
+RECORD_INDEX = 2
+"""The record index of a segment, or a piece of it; see there."""
+
+LOG = 128
+"""The root of the state of a log; see there."""
+
+SPANS = 129
+"""A page of its spans; see there."""

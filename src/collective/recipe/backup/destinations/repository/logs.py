@@ -1,0 +1,220 @@
+"""The filestorage of a restore point: a state of its log, which shares what is stored already.
+
+A backup builds on the log of an earlier restore point: the newest of its site, or else one of
+another site whose log begins with the same transaction, as that of a staging copy does.  If
+that cannot be built upon, since something of it is damaged or about to go, the log is cut
+anew, and each segment that is stored all the same is not stored again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from collective.recipe.backup.destinations.repository.contents import contents_of
+from collective.recipe.backup.destinations.repository.kinds import LOG, RECORD_INDEX, SEGMENT, SPANS
+from collective.recipe.backup.destinations.repository.logmemory import FileLook, LogMemory
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.filestorage.format import MAGIC_SIZE
+from collective.recipe.backup.filestorage.log import LogEnd, TransactionLog
+from collective.recipe.backup.filestorage.segments import (
+    ChunkKind,
+    Chunks,
+    ChunkStore,
+    Keys,
+    Linked,
+    LogState,
+    StateLog,
+    StateMoment,
+    Target,
+    capture,
+    has_grown,
+    read_log_state,
+)
+from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.repository.chunks import ChunkId
+from collective.recipe.backup.repository.controls import Control
+from collective.recipe.backup.repository.names import place_of
+from collective.recipe.backup.repository.opened import Repository
+from collective.recipe.backup.repository.points import Point
+from collective.recipe.backup.repository.reading import ChunkReader
+from collective.recipe.backup.repository.writing import ChunkWriter, UnstoredError
+from collective.recipe.backup.stores import NoSuchObject
+from collective.recipe.backup.times import Tid
+
+_KINDS = {ChunkKind.SEGMENT: SEGMENT, ChunkKind.INDEX: RECORD_INDEX, ChunkKind.SPANS: SPANS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlierLog:
+    """The log of an earlier restore point."""
+
+    point: Point
+    state: LogState
+    look: FileLook | None = None  # at the file that it was made of; None: that is not known
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewLog:
+    """What was stored of a filestorage."""
+
+    root: ChunkId  # of its state
+    state: LogState
+    end: LogEnd  # of what was stored, in the filestorage
+    kept: int  # so many of its first bytes are those of the earlier log, as they were there
+
+
+class StoredChunks(Chunks):
+    """The chunks of logs in a repository."""
+
+    def __init__(self, reader: ChunkReader) -> None:
+        self._reader = reader
+
+    def get(self, kind: ChunkKind, name: bytes) -> bytes:  # noqa: ARG002  the name has it
+        """Return a chunk."""
+        return self._reader.get(ChunkId(name))
+
+    def get_linked(self, kind: ChunkKind, name: bytes) -> Linked:  # noqa: ARG002  likewise
+        """Return a chunk that names others."""
+        node = self._reader.node(ChunkId(name))
+        return Linked(node.refs, node.payload)
+
+
+class _UnusableError(Exception):
+    """An earlier log has chunks that cannot be read."""
+
+
+class _NewChunks(StoredChunks, ChunkStore):
+    """The chunks of a log that is being stored."""
+
+    def __init__(self, reader: ChunkReader, writer: ChunkWriter) -> None:
+        super().__init__(reader)
+        self._writer = writer
+
+    def get(self, kind: ChunkKind, name: bytes) -> bytes:
+        """Return a chunk of the earlier log."""
+        try:
+            return super().get(kind, name)
+        except IntegrityError as error:
+            raise _UnusableError from error
+
+    def get_linked(self, kind: ChunkKind, name: bytes) -> Linked:
+        """Return a chunk of the earlier log that names others."""
+        try:
+            return super().get_linked(kind, name)
+        except IntegrityError as error:
+            raise _UnusableError from error
+
+    def put(self, kind: ChunkKind, data: bytes) -> bytes:
+        """Store a chunk, unless it is stored."""
+        return self._writer.add(_KINDS[kind], data)
+
+    def put_linked(self, kind: ChunkKind, linked: Linked) -> bytes:
+        """Store a chunk that names others, unless it is stored."""
+        return self._put_node(_KINDS[kind], linked)
+
+    def put_root(self, root: Linked) -> ChunkId:
+        """Store the root of a state, unless it is stored."""
+        return self._put_node(LOG, root)
+
+    def _put_node(self, kind: int, linked: Linked) -> ChunkId:
+        names = [ChunkId(name) for name in linked.names]
+        return self._writer.add_node(linked.data, names, kind)
+
+
+def store_log(
+    log: TransactionLog, repository: Repository, writer: ChunkWriter, earlier: EarlierLog | None
+) -> NewLog:
+    """Store what *log* has now, as far as *earlier* has it not.
+
+    Raises IntegrityError if the log is damaged, and what the repository raises.
+    """
+    chunks = _NewChunks(ChunkReader(repository), writer)
+    if earlier is not None and writer.build_on(earlier.point):
+        try:
+            if _is_whole(earlier.state, chunks, writer):
+                return _stored(log, repository, chunks, earlier)
+        except (_UnusableError, UnstoredError):
+            pass  # verification names what is damaged; a backup goes on without it
+        repository.tell("what was stored of the filestorage is damaged: it is stored anew")
+    return _stored(log, repository, chunks, None)
+
+
+def _is_whole(state: LogState, chunks: _NewChunks, writer: ChunkWriter) -> bool:
+    """Tell whether all that *state* needs is stored, where there is a reason to ask."""
+    if not writer.must_look_again:
+        return True
+    needed = {ChunkId(name) for _kind, name in state.needed(chunks)}
+    return writer.known(needed) == needed
+
+
+def _stored(
+    log: TransactionLog, repository: Repository, chunks: _NewChunks, earlier: EarlierLog | None
+) -> NewLog:
+    state = earlier.state if earlier else None
+    look = earlier.look if earlier else None
+    same_file = look is not None and log.identity == (look.device, look.inode)
+    grown = state is not None and same_file and has_grown(state, chunks, log, log.size)
+    end = log.end(state.size) if state is not None and grown else log.end()
+    target = Target(
+        chunks=chunks, keys=Keys(repository.keyring.master), progress=repository.progress
+    )
+    captured = capture(log, end, target, state, grown=grown)
+    return NewLog(
+        root=chunks.put_root(captured.state.root()),
+        state=captured.state,
+        end=end,
+        kept=MAGIC_SIZE + captured.kept,
+    )
+
+
+def earlier_log(
+    repository: Repository, control: Control, site: str, log: TransactionLog
+) -> EarlierLog | None:
+    """Return the log that a backup of *log*, a filestorage of *site*, builds on, if there is one.
+
+    What is damaged is passed over.
+    """
+    newest = repository.points.newest(control, site)
+    candidates = [newest] if newest else _of_other_sites(repository, control)
+    first = next(log.transactions(), None)
+    for point in candidates:
+        with suppress(IntegrityError):
+            state = log_state(repository, point)
+            if state is not None and (newest or first is None or state.first == first.tid):
+                look = LogMemory(repository.cache, site).recall(point.name)
+                return EarlierLog(point=point, state=state, look=look)
+    return None
+
+
+def _of_other_sites(repository: Repository, control: Control) -> Iterator[Point]:
+    """Yield the newest restore point of each site."""
+    newest = {}
+    for entry in sorted(control.points, key=lambda entry: (entry.stored, entry.name)):
+        newest[place_of(entry.name)[1]] = entry
+    for entry in newest.values():
+        with suppress(IntegrityError, NoSuchObject):
+            yield repository.points.point(entry)
+
+
+def log_state(repository: Repository, point: Point) -> LogState | None:
+    """Return the state of the log of *point*; None: it has no log.  Raises IntegrityError."""
+    part = contents_of(point).log
+    if part is None:
+        return None
+    node = ChunkReader(repository).node(part.root)
+    return read_log_state(Linked(node.refs, node.payload))
+
+
+def stored_log(repository: Repository, point: Point, until: Tid | None) -> StateLog | None:
+    """Return the log of *point* up to the transaction *until*; None: it has no log.
+
+    Raises IntegrityError, and NoRestorePoint if a pack rewrote what was there then.
+    """
+    part, state = contents_of(point).log, log_state(repository, point)
+    if part is None or state is None:
+        return None
+    name = Path(f"{repository.store.location}/{point.name}")
+    moment = StateMoment(state=state, path=name, mode=part.mode, until=until)
+    return StateLog(moment, StoredChunks(ChunkReader(repository)))

@@ -1,0 +1,88 @@
+"""A site whose filestorage is backed up to a repository, log alone, as a destination does it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from collective.recipe.backup import times
+from collective.recipe.backup.destinations.repository.contents import LogPart, PointContents
+from collective.recipe.backup.destinations.repository.logmemory import LogMemory, look_at
+from collective.recipe.backup.destinations.repository.logs import (
+    NewLog,
+    earlier_log,
+    store_log,
+    stored_log,
+)
+from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.segments import StateLog
+from collective.recipe.backup.progress import ignore
+from collective.recipe.backup.repository.opened import Repository
+from collective.recipe.backup.repository.points import Draft, Point
+from collective.recipe.backup.repository.writing import ChunkWriter, write
+from collective.recipe.backup.stores.memory import MemoryStore
+from collective.recipe.backup.tests.repositories import World
+from collective.recipe.backup.times import Tid
+
+
+class LogBackups:
+    """Restore points of one *site*, whose filestorage is *path*, in the repository of *world*."""
+
+    def __init__(self, world: World, path: Path, *, site: str = "site", cache: str | None = "c"):
+        self.world = world
+        self.path = path
+        self.site = site
+        self.cache = cache
+        self.added = 0  # bytes of bundles, of the last backup
+        self.new: NewLog | None = None  # of the last backup
+
+    def back_up(self) -> Point | None:
+        """Make a restore point; return None if nothing has changed since the newest one."""
+        with self.world.open(self.cache) as repository:
+            look, control = look_at(self.path), repository.look()
+            memory = LogMemory(repository.cache, self.site)
+            newest = repository.points.newest(control, self.site)
+            if newest is not None and memory.recall(newest.name) == look:
+                return None
+            with TransactionLog(self.path) as log:
+                earlier = earlier_log(repository, control, self.site, log)
+                point = write(repository, self.site, lambda writer: self._draft(
+                    log, repository, writer, earlier))  # fmt: skip
+            memory.remember(point.name, look)
+            return point
+
+    def _draft(self, log, repository: Repository, writer: ChunkWriter, earlier) -> Draft:
+        before = writer.added
+        self.new = new = store_log(log, repository, writer, earlier)
+        writer.store_all()
+        self.added = writer.added - before
+        contents = PointContents(log=LogPart(root=new.root, mode=log.mode))
+        now = repository.store.clock()
+        return Draft(
+            stamp=times.stamp(now),
+            claimed=now,
+            roots=contents.roots,
+            payload=contents.payload(),
+            tid=new.state.last.hex(),
+            records=new.state.records,
+        )
+
+    def restored(self, point: Point, until: Tid | None = None) -> bytes:
+        """Return the filestorage of *point*, up to the transaction *until*."""
+        with self.world.open(self.cache) as repository:
+            return all_of(opened(repository, point, until))
+
+
+def opened(repository: Repository, point: Point, until: Tid | None = None) -> StateLog:
+    log = stored_log(repository, point, until)
+    assert log is not None
+    return log
+
+
+def all_of(log: StateLog) -> bytes:
+    return b"".join(map(bytes, log.pieces(0, ignore)))
+
+
+def stored_bytes(world: World) -> int:
+    """Return how many bytes the store has."""
+    assert isinstance(world.store, MemoryStore)
+    return sum(entry.size for entry in world.store.list())

@@ -1,0 +1,279 @@
+"""Logs in a repository: each moment can be had again, and a pack stores a selection."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from collective.recipe.backup.destinations.repository.contents import (
+    LogPart,
+    PointContents,
+    contents_of,
+)
+from collective.recipe.backup.destinations.repository.logmemory import LogMemory, look_at
+from collective.recipe.backup.destinations.repository.logs import earlier_log, stored_log
+from collective.recipe.backup.errors import (
+    BackupError,
+    IntegrityError,
+    NoRestorePoint,
+)
+from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.repository.healing import heal
+from collective.recipe.backup.stores.local import LocalStore
+from collective.recipe.backup.tests.faults.harness import Hasty
+from collective.recipe.backup.tests.repositories import World
+from collective.recipe.backup.tests.repositorylogs import LogBackups, all_of, opened, stored_bytes
+from collective.recipe.backup.tests.samples import FOUNDED, Site
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path / "site")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture
+def backups(world: World, site: Site) -> LogBackups:
+    return LogBackups(world, site.filestorage)
+
+
+def day(number: int) -> datetime:
+    return FOUNDED + number * DAY
+
+
+def grow(site: Site, first: int, last: int, *, size: int = 700) -> None:
+    """Commit each day from *first* to *last*: six of forty objects, which do not compress."""
+    chance = random.Random(first)
+    with site.opened():
+        for number in range(first, last + 1):
+            names = [str(chance.randrange(40)) for _value in range(6)]
+            site.commit({name: chance.randbytes(size) for name in names}, at=day(number))
+
+
+@pytest.mark.parametrize("kind", ["memory", "directory"])
+def test_each_moment_is_restored_to_the_byte_through_commits_undo_and_packs(tmp_path, site, kind):
+    store = LocalStore(tmp_path / "store", Hasty()) if kind == "directory" else None
+    backups = LogBackups(World(tmp_path, store), site.filestorage)
+    points = []
+
+    def back_up() -> None:
+        point = backups.back_up()
+        assert point is not None
+        points.append((point, site.filestorage.read_bytes()))
+
+    grow(site, 1, 20)
+    back_up()
+    site.undo(site.commit({"0": "wrong"}, at=day(21)), at=day(22))
+    back_up()
+    site.pack(day(10))
+    back_up()
+    grow(site, 23, 30)
+    back_up()
+    site.pack(day(25))
+    site.pack(day(28))
+    back_up()
+    path = tmp_path / "compared.fs"
+    moments = 0
+    for point, data in points:
+        assert backups.restored(point) == data
+        path.write_bytes(data)
+        with TransactionLog(path) as log:
+            for each in log.transactions():
+                try:
+                    found = backups.restored(point, each.tid)
+                except NoRestorePoint:
+                    assert each.packed
+                    continue
+                assert found == data[: log.cut(each.tid).offset]
+                moments += 1
+    assert moments > 60
+
+
+def test_a_filestorage_that_looks_as_before_is_not_opened(backups, site):
+    grow(site, 1, 3)
+    point = backups.back_up()
+    assert point is not None
+    site.filestorage.rename(away := site.filestorage.with_name("away"))
+    away.rename(site.filestorage)
+    assert backups.back_up() is None
+    grow(site, 4, 4)
+    assert backups.back_up() is not None
+
+
+def test_another_newest_restore_point_than_the_one_remembered_is_no_reason_to_do_nothing(
+    world, backups, site
+):
+    grow(site, 1, 3)
+    backups.back_up()
+    elsewhere = LogBackups(world, site.filestorage, cache="elsewhere")
+    grow(site, 4, 4)
+    assert elsewhere.back_up() is not None
+    look = look_at(site.filestorage)
+    with world.open("c") as repository:
+        newest = repository.points.newest(repository.look(), "site")
+        assert LogMemory(repository.cache, "site").recall(newest.name) is None
+        LogMemory(repository.cache, "site").remember(newest.name, look)
+        assert LogMemory(repository.cache, "site").recall(newest.name) == look
+        repository.cache.set("log site", b"[]")
+        assert LogMemory(repository.cache, "site").recall(newest.name) is None
+
+
+def test_a_filestorage_that_is_missing_is_named(tmp_path):
+    with pytest.raises(BackupError, match="cannot open the filestorage"):
+        look_at(tmp_path / "Data.fs")
+
+
+class TestWhatIsStored:
+    """A site of some megabytes, so that what is stored can be compared with it."""
+
+    @pytest.fixture
+    def site(self, tmp_path: Path) -> Site:
+        site = Site(tmp_path / "site")
+        grow(site, 1, 250, size=5000)
+        assert site.filestorage.stat().st_size > 6_000_000
+        return site
+
+    def test_a_day_costs_what_changed(self, backups, site):
+        backups.back_up()
+        before = site.filestorage.stat().st_size
+        grow(site, 251, 253, size=5000)
+        backups.back_up()
+        # what follows the last cut may be stored again
+        assert backups.added < 3 * (site.filestorage.stat().st_size - before) + 20_000
+        assert backups.new.kept > before / 3
+
+    def test_a_pack_costs_less_than_a_hundredth(self, backups, site):
+        backups.back_up()
+        size = site.filestorage.stat().st_size
+        for number in (100, 200):
+            site.pack(day(number))
+            point = backups.back_up()
+            assert backups.added < size / 100
+            assert backups.restored(point) == site.filestorage.read_bytes()
+        assert site.filestorage.stat().st_size < size / 2
+
+    @pytest.mark.parametrize("cache", [None, "new"])
+    def test_another_host_stores_nothing_again(self, world, backups, site, cache):
+        backups.back_up()
+        site.pack(day(100))
+        backups.back_up()
+        elsewhere = LogBackups(world, site.filestorage, cache=cache)
+        point = elsewhere.back_up()
+        assert elsewhere.added == 0
+        assert point.roots == (backups.new.root,)
+
+    def test_a_staging_copy_builds_on_the_log_of_its_site(self, world, backups, site, tmp_path):
+        backups.back_up()
+        site.pack(day(100))
+        backups.back_up()
+        copy = Site(tmp_path / "copy")
+        copy.filestorage.write_bytes(site.filestorage.read_bytes())
+        before = stored_bytes(world)
+        staging = LogBackups(world, copy.filestorage, site="staging", cache="staging")
+        point = staging.back_up()
+        assert stored_bytes(world) - before < site.filestorage.stat().st_size / 50
+        assert staging.restored(point) == site.filestorage.read_bytes()
+
+    def test_a_site_of_its_own_does_not_build_on_another(self, world, backups, site, tmp_path):
+        backups.back_up()
+        other = Site(tmp_path / "other", founded=day(1))
+        point = LogBackups(world, other.filestorage, site="other").back_up()
+        assert LogBackups(world, other.filestorage).restored(point) == (
+            other.filestorage.read_bytes()
+        )
+
+    def test_what_was_found_damaged_is_stored_anew(self, world, backups, site):
+        first = backups.back_up()
+        spoil_bundles(world)
+        with world.open("c") as repository:
+            with pytest.raises(IntegrityError):
+                all_of(opened(repository, first))
+            healed = heal(repository, repository.index.bundles())
+        assert healed.lost
+        site.pack(day(100))
+        point = backups.back_up()
+        assert world.told[-1].endswith("it is stored anew")
+        assert backups.restored(point) == site.filestorage.read_bytes()
+        assert backups.new.kept == 4
+
+    def test_an_earlier_log_that_cannot_be_read_is_passed_over(self, world, backups, site):
+        backups.back_up()
+        before = dict(world.store.objects)
+        for name, (data, stored) in before.items():
+            if name.startswith("bundles/"):
+                world.store.objects[name] = bytes(len(data)), stored
+        with world.open() as repository, TransactionLog(site.filestorage) as log:
+            assert earlier_log(repository, repository.look(), "site", log) is None
+            world.store.objects = before
+            assert earlier_log(repository, repository.look(), "site", log) is not None
+
+
+def spoil_bundles(world: World) -> None:
+    """Change a byte of each kilobyte of all chunks in the store."""
+    for name, (data, stored) in list(world.store.objects.items()):
+        if name.startswith("bundles/"):
+            broken = bytearray(data)
+            for at in range(50, len(broken) - 20_000, 1000):
+                broken[at] ^= 1
+            world.store.objects[name] = bytes(broken), stored
+
+
+def test_a_filestorage_without_transactions_is_stored(world, tmp_path):
+    path = tmp_path / "Data.fs"
+    path.write_bytes(b"FS30")
+    backups = LogBackups(world, path)
+    point = backups.back_up()
+    assert backups.restored(point) == b"FS30"
+
+
+def test_a_log_is_read_at_any_place_with_few_reads_of_the_store(world, backups, site):
+    grow(site, 1, 40)
+    point = backups.back_up()
+    with world.open("c") as repository:
+        log = opened(repository, point, until=None)
+        assert log.read_at(1000, 500) == site.filestorage.read_bytes()[1000:1500]
+        assert str(log.path).endswith(point.name)
+        assert log.mode == os.stat(site.filestorage).st_mode & 0o777
+
+
+class TestContents:
+    def test_what_a_restore_point_holds_is_read_as_it_was_written(self, backups, site):
+        point = backups.back_up()
+        contents = contents_of(point)
+        assert contents == PointContents(log=LogPart(root=backups.new.root, mode=0o644))
+        assert contents.roots == point.roots
+
+    def test_a_restore_point_without_a_filestorage_has_no_log(self, world, backups, site):
+        point = replace(backups.back_up(), payload=PointContents().payload(), roots=())
+        with world.open() as repository:
+            assert stored_log(repository, point, None) is None
+
+    @pytest.mark.parametrize(
+        "payload",
+        [
+            b"",
+            b"[]",
+            b"{}",
+            b"{",
+            b'{"format": 1, "log": 1}',
+            b'{"format": 1, "log": {"root": 1, "mode": 1}}',
+            b'{"format": 1, "log": {"root": -1, "mode": 1}}',
+            b'{"format": 1, "log": {"root": 0}}',
+            b'{"format": 1, "blobs": {}}',
+        ],
+    )
+    def test_one_that_does_not_say_what_it_holds_is_refused(self, backups, payload):
+        point = replace(backups.back_up(), payload=payload)
+        with pytest.raises(IntegrityError, match="does not say what it holds"):
+            contents_of(point)
