@@ -68,7 +68,8 @@ class Problem:
     """Something that is not as it should be: where, what, and what to do about it.
 
     *harmless*: everything can be restored in spite of it.  *inherited*: it was so in the
-    live site when that was backed up, and what is stored is as it was written.
+    live site when that was backed up, and what is stored is as it was written.  *points* are
+    the stamps of the restore points that it concerns, as far as a destination has said so.
     """
 
     where: str
@@ -76,6 +77,7 @@ class Problem:
     hint: str = ""
     harmless: bool = False
     inherited: bool = False
+    points: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}" + (f" ({self.hint})" if self.hint else "")

@@ -24,6 +24,7 @@ from collective.recipe.backup.model import Problem, RestorePoint, Source
 if TYPE_CHECKING:
     from collective.recipe.backup.chronology import Clock
     from collective.recipe.backup.destinations.room import Need
+    from collective.recipe.backup.errors import IntegrityError
     from collective.recipe.backup.restorepoints import Choice
     from collective.recipe.backup.states import State
 
@@ -114,12 +115,6 @@ class Destination(Protocol):
         That is what a quick look shows, and what verify and rehearse have found earlier.
         """
 
-    def needs(self) -> Callable[[str], Iterable[str]]:
-        """Return what tells which restore points are lost with what a Problem says *where*.
-
-        They are given by their stamps; what one of them can do without is nobody's loss.
-        """
-
     def open(self, choice: Choice) -> State:
         """Return the state of *choice*, to be read in a ``with`` block."""
 
@@ -140,6 +135,10 @@ class Destination(Protocol):
     ) -> Iterator[Problem]:
         """Yield what is wrong; nothing means that all restore points are worth having.
 
+        Each problem has the restore points that it concerns: those that need what is damaged.
         With *only* nothing but what this restore point needs is looked at.  *reads* is asked
         for each file whether its contents are to be read; None: all of them.
         """
+
+    def problem_of(self, error: IntegrityError) -> Problem:
+        """Return what *error*, which it has raised, means: which restore points it concerns."""

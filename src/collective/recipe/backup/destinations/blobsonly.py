@@ -7,7 +7,7 @@ that has its name, which it gets when it is whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
@@ -30,11 +30,11 @@ from collective.recipe.backup.destinations import (
 from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
 from collective.recipe.backup.destinations.blobstyles import BlobPlace, Trust
 from collective.recipe.backup.destinations.homes import Home
-from collective.recipe.backup.destinations.lostpoints import Needs
+from collective.recipe.backup.destinations.lostpoints import Needs, concerning, problem_of
 from collective.recipe.backup.destinations.points import what_differs, what_is_lacking
 from collective.recipe.backup.destinations.room import Need, check_room
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
-from collective.recipe.backup.errors import BackupError, explained
+from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.model import Problem, RestorePoint, Source
 from collective.recipe.backup.repozo.unfinished import about_swept
 from collective.recipe.backup.restorepoints import Choice
@@ -163,10 +163,6 @@ class BlobsOnly:
         """Return the restore points, oldest first."""
         return damage.marked(self._as_seen(), self.home.state)
 
-    def needs(self) -> Callable[[str], Iterable[str]]:
-        """Return what tells who needs what; see Destination."""
-        return Needs(self._as_seen(), self._part.found()).of
-
     def _as_seen(self) -> list[RestorePoint]:
         """Return the restore points as a quick look shows them."""
         with explained("cannot look at the backups", self._shop.directory):
@@ -207,6 +203,19 @@ class BlobsOnly:
         self, depth: Depth, *, only: RestorePoint | None = None, reads: Reads | None = None
     ) -> Iterator[Problem]:
         """Yield what is wrong; see Destination."""
+        return concerning(self._problems(depth, only, reads), self._needs)
+
+    def problem_of(self, error: IntegrityError) -> Problem:
+        """Return what *error* means; see Destination."""
+        return problem_of(error, self._needs())
+
+    def _needs(self) -> Needs:
+        """Return what tells which restore points need what."""
+        return Needs(self._as_seen(), self._part.found())
+
+    def _problems(
+        self, depth: Depth, only: RestorePoint | None, reads: Reads | None
+    ) -> Iterator[Problem]:
         with explained("cannot verify the backups", self._shop.directory):
             points = self._as_seen() if only is None else [only]
             needed = {point.blobs: LAST_TID for point in points if point.blobs}

@@ -75,6 +75,7 @@ from collective.recipe.backup.times import LAST_TID, Tid, stamp
 if TYPE_CHECKING:
     from collective.recipe.backup.blobs.copied import Copied
     from collective.recipe.backup.blobs.storedblobs import StoredBlobs
+    from collective.recipe.backup.destinations.lostpoints import Needs
     from collective.recipe.backup.destinations.program import Repozo
     from collective.recipe.backup.destinations.room import Need
     from collective.recipe.backup.repozo.chainlog import ChainLog
@@ -411,13 +412,6 @@ class Directory:
         """Return the restore points, oldest first."""
         return damage.marked(self._as_seen(), self.home.state)
 
-    def needs(self) -> Callable[[str], Iterable[str]]:
-        """Return what tells who needs what; see Destination."""
-        from collective.recipe.backup.destinations.lostpoints import Needs
-
-        chains = read_directory(self.place.filestorage).chains
-        return Needs(self._as_seen(), self._blobs.found() if self._blobs else {}, chains).of
-
     def _as_seen(self) -> list[RestorePoint]:
         """Return the restore points as a quick look shows them."""
         return restore_points(self.place.filestorage, self._blobs)
@@ -525,10 +519,25 @@ class Directory:
         self, depth: Depth, *, only: RestorePoint | None = None, reads: Reads | None = None
     ) -> Iterator[Problem]:
         """Yield what is wrong; see Destination."""
+        from collective.recipe.backup.destinations.lostpoints import concerning
         from collective.recipe.backup.destinations.verification import Verification
 
         look = Verification(self.place.filestorage, self._blobs, self._progress)
-        return look.problems(depth, only=only, reads=reads)
+        return concerning(look.problems(depth, only=only, reads=reads), self._needs)
+
+    def problem_of(self, error: IntegrityError) -> Problem:
+        """Return what *error* means; see Destination."""
+        from collective.recipe.backup.destinations.lostpoints import problem_of
+
+        return problem_of(error, self._needs())
+
+    def _needs(self) -> Needs:
+        """Return what tells which restore points need what."""
+        from collective.recipe.backup.destinations.lostpoints import Needs
+
+        with explained("cannot look at the backups", self.place.filestorage):
+            chains = read_directory(self.place.filestorage).chains
+        return Needs(self._as_seen(), self._blobs.found() if self._blobs else {}, chains)
 
 
 def _whole_chains(

@@ -7,11 +7,13 @@ blob by those whose filestorage can name it, an archive by all that are built on
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from collective.recipe.backup.blobs.holdings import Holding
-from collective.recipe.backup.model import BlobId, RestorePoint
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.model import BlobId, Problem, RestorePoint
 from collective.recipe.backup.repozo.ledger import Chain, Part
 
 
@@ -65,6 +67,20 @@ class Needs:
         for point in self._points:
             if point.blobs in names and not _is_later(blob, point):
                 yield point.stamp
+
+
+def concerning(problems: Iterable[Problem], needs: Callable[[], Needs]) -> Iterator[Problem]:
+    """Yield *problems* with their restore points; *needs* is asked when there is the first."""
+    found: Needs | None = None
+    for problem in problems:
+        found = found or needs()
+        yield replace(problem, points=tuple(found.of(problem.where)))
+
+
+def problem_of(error: IntegrityError, needs: Needs) -> Problem:
+    """Return what *error* says, with the restore points that it concerns."""
+    points = tuple(needs.of(error.where))
+    return Problem(where=error.where, what=error.what, hint=error.hint, points=points)
 
 
 def _is_later(blob: BlobId | None, point: RestorePoint) -> bool:

@@ -23,7 +23,7 @@ from collective.recipe.backup.blobs.marker import refuse_cache
 from collective.recipe.backup.destinations import Destination, Outcome, damage
 from collective.recipe.backup.errors import BrokenOff, IntegrityError, printable
 from collective.recipe.backup.history import INCOMPLETE
-from collective.recipe.backup.model import MAIN, Problem
+from collective.recipe.backup.model import MAIN
 from collective.recipe.backup.operations import missingdisk
 from collective.recipe.backup.operations.clockdoubts import clock_of, warn_of
 from collective.recipe.backup.operations.damagememory import Spoilt
@@ -140,7 +140,7 @@ def merge_now(run: Run, *, before: str) -> None:
             except IntegrityError as error:
                 # the next backup begins a new chain, or else the next merge would meet it again
                 spoilt = Spoilt(run, destination)
-                spoilt.add(Problem(where=str(error.where), what=error.what))
+                spoilt.add(destination.problem_of(error))
                 spoilt.remember()
                 raise
 
@@ -163,7 +163,7 @@ def _one(run: Run, destination: Destination, why_full: str, *, accept_changed: b
         if why_full or not _is_stored(run, error):
             raise
         spoilt = Spoilt(run, destination)
-        spoilt.add(Problem(where=error.where, what=error.what))
+        spoilt.add(destination.problem_of(error))
         spoilt.remember()
         logger.warning("%s; nothing can be added to it, so a new chain begins", error)
         outcome = backup(why_full=damage.DAMAGED)

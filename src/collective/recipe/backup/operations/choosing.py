@@ -71,7 +71,7 @@ def alternative_named(
     try:
         yield
     except IntegrityError as error:
-        lost = {choice.point.stamp, *destination.needs()(error.where)}
+        lost = {choice.point.stamp, *destination.problem_of(error).points}
         earlier = [
             point
             for point in points

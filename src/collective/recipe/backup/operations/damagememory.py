@@ -7,7 +7,7 @@ list says anyway what is wrong.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from collective.recipe.backup.destinations import Destination, damage
@@ -27,7 +27,6 @@ class Spoilt:
     def __init__(self, run: Run, destination: Destination) -> None:
         self._run = run
         self._destination = destination
-        self._needs: Callable[[str], Iterable[str]] | None = None
         self._findings: dict[str, DamageFinding] = {}
         self._concerned: set[str] = set()
         self._others = False
@@ -41,16 +40,13 @@ class Spoilt:
         return None if self._others else max(self._concerned, default=None)
 
     def add(self, problem: Problem) -> None:
-        """Take note of *problem*."""
-        if self._needs is None:
-            self._needs = self._destination.needs()
-        stamps = list(self._needs(problem.where))
-        self._concerned.update(stamps)
-        self._others = self._others or not stamps
+        """Take note of *problem*, which has the restore points that it concerns."""
+        self._concerned.update(problem.points)
+        self._others = self._others or not problem.points
         if problem.harmless:
             return
         where = Path(problem.where).name
-        for stamp in stamps:
+        for stamp in problem.points:
             finding = DamageFinding(
                 found=self._run.now,
                 what=printable(problem.what if where == stamp else f"{where}: {problem.what}"),

@@ -203,11 +203,10 @@ def _rehearse(
 
 def _was_replaced(destination: Destination, done: Rehearsed) -> bool:
     """Tell whether a file that was missing is one of which a merge has made another one."""
-    where = done.problem.where if done.problem else None
-    if not where or Path(where).exists():
+    if done.problem is None or not done.problem.where or Path(done.problem.where).exists():
         return False
     stamps = {point.stamp for point in destination.restore_points()}
-    return done.choice.point.stamp in stamps and not list(destination.needs()(where))
+    return done.choice.point.stamp in stamps and not destination.problem_of(done.problem).points
 
 
 def _remember(run: Run, destination: Destination, done: Rehearsed) -> None:
@@ -219,8 +218,9 @@ def _remember(run: Run, destination: Destination, done: Rehearsed) -> None:
     if done.problem is not None:
         # what came out as it was stored and does not open came so from the site
         if not staged:
-            spoilt.add(Problem(where=done.problem.where, what=done.problem.what))
-        spoilt.add(Problem(where=stamp, what=str(done.problem), inherited=staged))
+            spoilt.add(destination.problem_of(done.problem))
+        found = str(done.problem)
+        spoilt.add(Problem(where=stamp, what=found, inherited=staged, points=(stamp,)))
     read: list[str] = []
     if staged and done.choice.until is None:
         read = read_with(done.choice.point, destination.restore_points())

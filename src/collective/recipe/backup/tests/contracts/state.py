@@ -343,10 +343,11 @@ class StateContract:
         newest, earlier = kept.moments[-1], kept.moments[len(kept.moments) // 2]
         # chosen while all is whole: what is chosen of damaged backups is not for a state to say
         choices = [(moment, kept.choice(moment.when)) for moment in (newest, earlier)]
-        lost_with = kept.operated.destination().needs()
+        destination = kept.operated.destination()
         silent, needed = [], 0
         for path in kept.files():
-            is_needed = choices[0][1].point.stamp in set(lost_with(str(path)))
+            problem = destination.problem_of(IntegrityError("it is damaged", where=path))
+            is_needed = choices[0][1].point.stamp in problem.points
             with damaged(path, damage) as is_other:
                 told = [self._tells(kept, moment, choice, path) for moment, choice in choices]
             if is_other and is_needed and path.suffix in DATA:
