@@ -131,6 +131,9 @@ def _with_manifest(
                 f" (looked for is {storage}.*, since blob_storage ends in {storage} now: "
                 f"let it end in {old} again to restore this)"
             )
+        elif nameless := [each.paths[-1].name for each in blobs.values() if not each.certain]:
+            # a number tells nothing, and what does is in the archive
+            problem += f" (they may be in {', '.join(nameless)}, damaged or of an older release)"
         unusable = _unusable(chain, part, problem)
         return replace(unusable, tid=written.tid, since=written.since, taken=written.taken)
     return point_of(written)

@@ -15,7 +15,12 @@ from collective.recipe.backup.blobs import copied, holdings
 from collective.recipe.backup.blobs.numbered import NumberedSet
 from collective.recipe.backup.config import STANDARD
 from collective.recipe.backup.destinations import Depth
-from collective.recipe.backup.errors import BackupError, CommandFailed, IntegrityError
+from collective.recipe.backup.errors import (
+    BackupError,
+    CommandFailed,
+    IntegrityError,
+    NoRestorePoint,
+)
 from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.restoring.staging import Targets
 from collective.recipe.backup.tests.blobtrees import content, nobody
@@ -611,6 +616,20 @@ def test_a_destination_that_lies_in_the_source_is_refused(site, options) -> None
         path: data for path, data in content(site.blobstorage).items() if "backups" not in path
     }
     assert found == before
+
+
+def test_a_numbered_archive_that_cannot_be_read_is_named_where_its_blobs_are_missed(site) -> None:
+    """What it was made for stands in it, and its name does not tell."""
+    operated = Operated(site, **STYLES["numbered-archives"])
+    site.commit({"a": 1}, {"a": b"first"})
+    operated.backup()
+    archive = operated.place().blobstorage / "blobstorage.0.tar"
+    archive.write_bytes(bytes(archive.stat().st_size))
+
+    with pytest.raises(NoRestorePoint) as caught:
+        operated.restore()
+
+    assert "they may be in blobstorage.0.tar, damaged" in caught.value.hint
 
 
 @pytest.mark.parametrize("change", ["content", "link", "new", "gone"])
