@@ -123,20 +123,27 @@ def _with_manifest(
     if storage is None:
         return point_of(replace(written, blobs=None, blob_bytes=None, missing=(), lost=0))
     if written.blobs is not None and written.blobs not in blobs:
-        problem = f"its blobs are missing: {written.blobs}"
-        if not written.blobs.startswith(f"{storage}."):
-            old = _STAMPED.split(written.blobs)[0]
-            # a directory of that name there would not help
-            problem += (
-                f" (looked for is {storage}.*, since blob_storage ends in {storage} now: "
-                f"let it end in {old} again to restore this)"
-            )
-        elif nameless := [each.paths[-1].name for each in blobs.values() if not each.certain]:
-            # a number tells nothing, and what does is in the archive
-            problem += f" (they may be in {', '.join(nameless)}, damaged or of an older release)"
+        elsewhere = _where_else(written.blobs, storage, blobs)
+        problem = f"its blobs are missing: {written.blobs}{elsewhere}"
         unusable = _unusable(chain, part, problem)
         return replace(unusable, tid=written.tid, since=written.since, taken=written.taken)
     return point_of(written)
+
+
+def _where_else(missing: str, storage: str, blobs: Mapping[str, Holding]) -> str:
+    """Return in brackets where the blobs may be that are *missing*, "" if nobody can tell."""
+    if not missing.startswith(f"{storage}."):
+        old = _STAMPED.split(missing)[0]
+        # a directory of that name there would not help
+        return (
+            f" (looked for is {storage}.*, since blob_storage ends in {storage} now: "
+            f"let it end in {old} again to restore this)"
+        )
+    nameless = [each.paths[-1].name for each in blobs.values() if not each.certain]
+    if not nameless:
+        return ""
+    # a number tells nothing, and what does is in the archive
+    return f" (they may be in {', '.join(nameless)}, damaged or of an older release)"
 
 
 def _without_manifest(
