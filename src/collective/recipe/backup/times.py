@@ -63,6 +63,11 @@ def stamp(moment: datetime) -> str:
     return f"{date}-{moment.hour:02}-{moment.minute:02}-{moment.second:02}"
 
 
+def beginning_of_hour(moment: datetime) -> datetime:
+    """Return when the hour of *moment* began, in UTC."""
+    return moment.astimezone(timezone.utc).replace(minute=0, second=0, microsecond=0)
+
+
 def in_words(moment: datetime) -> str:
     """Return *moment* as people read it, in UTC; fractions of a second are dropped."""
     date, time_of_day = stamp(moment)[:10], stamp(moment)[11:]

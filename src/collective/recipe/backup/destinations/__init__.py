@@ -124,10 +124,12 @@ class Destination(Protocol):
         What a restore point stands on that is not one of them stays, with all that this holds.
         """
 
-    def merge(self, before: str) -> Iterator[str]:
-        """Put together what was stored in small pieces before the stamp *before*.
+    def tidy(self, now: datetime) -> Iterator[str]:
+        """Put together what was stored in small pieces until the hour of *now* began.
 
-        Yields in words what was merged; every moment can be restored as before.
+        It is asked for once an hour where something is stored every few seconds.  Yields in
+        sentences what was done; every moment can be restored as before.  Raises IntegrityError
+        if a piece is damaged; the caller holds the lock, and has swept.
         """
 
     def verify(

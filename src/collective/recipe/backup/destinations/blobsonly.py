@@ -195,8 +195,8 @@ class BlobsOnly:
             for _name in self._part.remove_unneeded(kept, after):
                 pass
 
-    def merge(self, before: str) -> Iterator[str]:  # noqa: ARG002  protocol
-        """Merge nothing."""
+    def tidy(self, now: datetime) -> Iterator[str]:  # noqa: ARG002  protocol
+        """Leave all as it is: nothing here is in small pieces."""
         return iter(())
 
     def verify(

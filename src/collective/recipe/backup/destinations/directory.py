@@ -70,7 +70,7 @@ from collective.recipe.backup.repozo import unfinished
 from collective.recipe.backup.repozo.backup import Orders, Pending, Taken, prepare
 from collective.recipe.backup.repozo.ledger import Chain, read_directory
 from collective.recipe.backup.rights import Rights, rights_of
-from collective.recipe.backup.times import LAST_TID, Tid, stamp
+from collective.recipe.backup.times import LAST_TID, Tid, beginning_of_hour, stamp
 
 if TYPE_CHECKING:
     from collective.recipe.backup.blobs.copied import Copied
@@ -488,17 +488,17 @@ class Directory:
         for name in self._blobs.remove_unneeded((point.blobs for point in points), oldest):
             logger.debug("removed %s", name)
 
-    def merge(self, before: str) -> Iterator[str]:
-        """Merge the incremental parts of each hour that ended by the stamp *before*.
+    def tidy(self, now: datetime) -> Iterator[str]:
+        """Merge the incremental parts of each hour that is over at *now*; see Destination.
 
-        Yields in words what was merged.  The restore point of the last one stays; the
-        moments of the others can be restored as before.
+        The restore point of the last one stays; the moments of the others can be restored as
+        before.
         """
         with explained("cannot merge the backups", self.place.filestorage):
             for chain in read_directory(self.place.filestorage).chains[-1:]:
-                yield from self._merge(chain, before)
+                yield from self._merge(chain, before=stamp(beginning_of_hour(now)))
 
-    def _merge(self, chain: Chain, before: str) -> Iterator[str]:
+    def _merge(self, chain: Chain, *, before: str) -> Iterator[str]:
         from collective.recipe.backup.repozo.merge import merge
 
         small = [part for part in chain.parts if not part.full and part.stamp < before]
@@ -513,7 +513,7 @@ class Directory:
                     for found in read_directory(self.place.filestorage).chains
                     if found.stamp == chain.stamp
                 ]
-                yield f"{len(parts)} backups of {hour}"
+                yield f"merged {len(parts)} backups of {hour}"
 
     def verify(
         self, depth: Depth, *, only: RestorePoint | None = None, reads: Reads | None = None

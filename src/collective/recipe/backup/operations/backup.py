@@ -124,8 +124,8 @@ def _refuse_mixture(destination: Destination) -> None:
         )
 
 
-def merge_now(run: Run, *, before: str) -> None:
-    """Merge the small deltas of each hour that ended by the stamp *before*.
+def tidy_now(run: Run) -> None:
+    """Put together what was stored in small pieces before this hour.
 
     Raises IntegrityError if one of them is damaged, which is remembered then.
     """
@@ -135,10 +135,10 @@ def merge_now(run: Run, *, before: str) -> None:
             destination.claim()
             sweep(destination)
             try:
-                for merged in destination.merge(before):
-                    logger.info("merged %s", merged)
+                for sentence in destination.tidy(run.now):
+                    logger.info("%s", sentence)
             except IntegrityError as error:
-                # the next backup begins a new chain, or else the next merge would meet it again
+                # the next backup begins a new chain, or else this would be met again each hour
                 spoilt = Spoilt(run, destination)
                 spoilt.add(destination.problem_of(error))
                 spoilt.remember()

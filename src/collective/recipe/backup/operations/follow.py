@@ -4,7 +4,7 @@ Each interval looks whether a filestorage has grown or was replaced, which costs
 of it; if so, a backup runs as it would from cron, with its locks but without the hooks,
 which belong to the whole time of following.  It runs again as long as bytes at the end of a
 filestorage belong to no complete transaction: the last byte that completes one makes no
-file grow.  When an hour is over, its small deltas are merged into one.
+file grow.  When an hour is over, what was stored in small pieces is put together.
 
 What passes by itself is waited for: another run that holds the lock, a filestorage that is
 not there for the moment of a pack.  Every other failure ends the following, as it would end
@@ -22,10 +22,11 @@ from typing import Protocol
 from collective.recipe.backup.destinations import Outcome
 from collective.recipe.backup.errors import InUse
 from collective.recipe.backup.history import BEAT, FOLLOW
-from collective.recipe.backup.operations.backup import back_up_now, merge_now
+from collective.recipe.backup.operations.backup import back_up_now, tidy_now
 from collective.recipe.backup.operations.hooks import beat, goes_on, hooks_around
 from collective.recipe.backup.operations.preloading import import_all_rooms
 from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.times import beginning_of_hour
 
 logger = logging.getLogger("backup")
 
@@ -71,7 +72,7 @@ class _Following:
         self._tell = tell
         self._backed_up: Look | None = None
         self._is_put_down = False
-        self._merged = ""
+        self._tidied: datetime | None = None  # the hour
         self._seen = run.now
         self._last_beat = run.now - BEAT
 
@@ -89,9 +90,9 @@ class _Following:
                 if outcome.changed:
                     self._tell(f"restore point {outcome.point.stamp}")
             self._backed_up = look if _has_all(outcomes, look) else None
-        if self._merged != _hour(now):
-            merge_now(run, before=_hour(now))
-            self._merged = _hour(now)
+        if self._tidied != beginning_of_hour(now):
+            tidy_now(run)
+            self._tidied = beginning_of_hour(now)
         # also where the clock has gone back: silence would be taken for a failure
         if look is not None and not timedelta(0) <= now - self._last_beat < BEAT:
             beat(run)
@@ -113,8 +114,3 @@ def _has_all(outcomes: Sequence[Outcome], look: Look) -> bool:
     ends = (outcome.point.end for outcome in outcomes)
     # 0 where blobs alone are backed up
     return all(not end or end >= size for end, (*_file, size) in zip(ends, look, strict=True))
-
-
-def _hour(moment: datetime) -> str:
-    """Return the stamp of the beginning of the hour of *moment*."""
-    return f"{moment:%Y-%m-%d-%H}-00-00"

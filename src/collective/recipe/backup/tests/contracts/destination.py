@@ -176,6 +176,26 @@ class DestinationContract:
             assert staged(operated, point.moment, to) == states[point.stamp]
         assert list(destination.verify(Depth.RECORDS)) == []
 
+    def test_every_moment_is_restored_when_small_pieces_were_put_together(
+        self, operated: Operated, tmp_path: Path
+    ) -> None:
+        states = {}
+        for number in range(5):
+            at = NOON + timedelta(minutes=20 * number)
+            tid = operated.site.commit({"a": number}, {f"b{number % 2}": b"%d" % number}, at=at)
+            states[tid] = operated.site.contents()
+            operated.now = at - timedelta(hours=1)  # which a backup goes on
+            newest = operated.backup().point
+
+        destination = operated.destination()
+        for _time in range(2):
+            for sentence in destination.tidy(NOON + timedelta(hours=2)):
+                assert sentence
+        assert operated.points()[-1] == newest
+        for number, (tid, contents) in enumerate(states.items()):
+            assert staged(operated, tid, tmp_path / str(number)) == contents
+        assert list(destination.verify(Depth.RECORDS)) == []
+
     def test_chains_that_are_removed_take_what_only_they_need(
         self, operated: Operated, tmp_path: Path
     ) -> None:

@@ -15,11 +15,10 @@ import pytest
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.operations.backup import merge_now
+from collective.recipe.backup.operations.backup import tidy_now
 from collective.recipe.backup.tests.faults.harness import SYNC_OF_A_DIRECTORY, Refusing
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site
-from collective.recipe.backup.times import stamp
 
 STYLES = {
     "chain": {},
@@ -41,7 +40,7 @@ def lived(operated: Operated, files: Refusing) -> None:
         site.commit({"a": number}, {"same": b"blob", f"b{number}": b"blob %d" % number}, at=at)
         operated.backup(files=files)
     operated.now += timedelta(hours=1)
-    merge_now(operated.run("backup", files=files), before=stamp(operated.now))
+    tidy_now(operated.run("backup", files=files))
     assert list(operated.destination().verify(Depth.RECORDS)) == []
     operated.backup(files=files, full=True)
     contents = site.contents()

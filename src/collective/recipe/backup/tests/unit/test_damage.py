@@ -21,7 +21,7 @@ from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Problem, RestorePoint
 from collective.recipe.backup.operations import rehearse as rehearsal
-from collective.recipe.backup.operations.backup import back_up, merge_now
+from collective.recipe.backup.operations.backup import back_up, tidy_now
 from collective.recipe.backup.operations.prune import prune
 from collective.recipe.backup.operations.status import status
 from collective.recipe.backup.operations.verify import VerifyOrder, verify
@@ -379,7 +379,7 @@ def of_one_hour(site: Site, **options: Any) -> Operated:
 
 
 def merged(operated: Operated) -> None:
-    merge_now(operated.run("follow"), before="2026-03-01-13-00-00")
+    tidy_now(replace(operated.run("follow"), now=NOON + timedelta(hours=1)))
 
 
 def test_a_merge_in_the_middle_of_a_rehearsal_is_no_damage(site: Site) -> None:

@@ -15,7 +15,7 @@ import pytest
 from collective.recipe.backup.config import STANDARD, dump
 from collective.recipe.backup.destinations import Depth, ownermarks
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError
-from collective.recipe.backup.operations.backup import merge_now
+from collective.recipe.backup.operations.backup import tidy_now
 from collective.recipe.backup.operations.doctor import examine
 from collective.recipe.backup.operations.doctor.findings import DoctorSeverity
 from collective.recipe.backup.operations.prune import prune
@@ -144,7 +144,7 @@ def test_nor_by_a_prune_alone(first: Operated, tmp_path: Path) -> None:
         second.backup(full=True)
     configured(second, blobstorage=first.place().blobstorage)
 
-    for refused in (prune, lambda run: merge_now(run, before="9")):
+    for refused in (prune, tidy_now):
         with pytest.raises(ConfigurationError):
             refused(second.run("prune"))
 

@@ -14,7 +14,7 @@ from collective.recipe.backup import locking
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.config import SNAPSHOT, STANDARD
 from collective.recipe.backup.errors import InUse
-from collective.recipe.backup.operations.backup import merge_now
+from collective.recipe.backup.operations.backup import tidy_now
 from collective.recipe.backup.operations.prune import plan, prune
 from collective.recipe.backup.retention import Policy
 from collective.recipe.backup.tests.faults.harness import (
@@ -229,7 +229,7 @@ def test_whatever_changes_a_destination_sweeps_first(site: Site, verb: str) -> N
         path.mkdir(parents=True)
         (path / "x").write_bytes(b"x")
     if verb == "merge":
-        merge_now(operated.run("backup"), before="2026-01-01-00-00-00")
+        tidy_now(operated.run("backup"))
     else:
         operated.backup(destination=destination)
     assert not any(path.exists() for path in left)

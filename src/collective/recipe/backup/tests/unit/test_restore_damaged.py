@@ -203,7 +203,7 @@ def test_the_manifest_of_what_was_merged_is_no_restore_point(operated: Operated)
     left = operated.place().filestorage / f"{operated.points()[2].stamp}.json"
     data = left.read_bytes()
     [destination] = operated.run("merge").destinations()
-    assert list(destination.merge("2026-03-02")) == []
+    assert list(destination.tidy(operated.now)) == []
     middle = operated.points()[2].stamp
     assert middle in {point.stamp for point in operated.points()}
     left.write_bytes(data)

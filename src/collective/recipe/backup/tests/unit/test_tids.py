@@ -14,14 +14,14 @@ from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.filestorage import tids as room
 from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.tids import Tids
-from collective.recipe.backup.operations.backup import merge_now
+from collective.recipe.backup.operations.backup import tidy_now
 from collective.recipe.backup.operations.doctor import examine
 from collective.recipe.backup.restorepoints import choose, spans
 from collective.recipe.backup.tests import logs
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site, contents_of
 from collective.recipe.backup.tests.vault import Vault
-from collective.recipe.backup.times import Tid, stamp, tid_at
+from collective.recipe.backup.times import Tid, tid_at
 
 EARLIER = tid_at(NOON - timedelta(days=300))
 
@@ -130,7 +130,7 @@ def test_an_odd_log_is_restored_over_what_is_there(odd: Odd) -> None:
 
 def test_parts_of_an_odd_log_are_merged(odd: Odd, tmp_path: Path) -> None:
     odd.now += timedelta(hours=1)
-    merge_now(odd.run("backup"), before=stamp(odd.now))
+    tidy_now(odd.run("backup"))
     assert list(odd.destination().verify(Depth.RECORDS)) == []
     odd.restore(to=tmp_path / "to")
     contents = contents_of(tmp_path / "to" / "Data.fs", tmp_path / "to" / "blobstorage")

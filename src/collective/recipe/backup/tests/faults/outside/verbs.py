@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from collective.recipe.backup.errors import DONE
-from collective.recipe.backup.operations.backup import merge_now
+from collective.recipe.backup.operations.backup import tidy_now
 from collective.recipe.backup.operations.prune import prune
 from collective.recipe.backup.operations.undo import let_go, undo
 from collective.recipe.backup.restoring import swap
@@ -318,8 +318,7 @@ def _every_moment(world: World) -> None:
 
 def _merge_again(world: World) -> None:
     world.operated.backup()
-    run = world.operated.run("backup")
-    merge_now(run, before=f"{run.now:%Y-%m-%d-%H}-00-00")
+    tidy_now(world.operated.run("backup"))
 
 
 ARCHIVES = {"archive_blob": True, "incremental_blobs": True}
