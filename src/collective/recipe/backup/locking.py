@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from collective.recipe.backup import held
+from collective.recipe.backup import held, links
 from collective.recipe.backup.errors import InUse, explained, printable
 from collective.recipe.backup.smallfile import regular
 from collective.recipe.backup.times import pause
@@ -119,7 +119,7 @@ def closed_cache(cache: Path) -> Iterator[None]:
 def _closed(file: Path, what: str, hint: str) -> Iterator[None]:
     with explained(f"cannot lock {what}", file):
         # who has it open follows a link there
-        path = Path(held.real(file.with_name(f"{file.name}.lock")))
+        path = Path(links.real(file.with_name(f"{file.name}.lock")))
     with _lock_file(path, f"cannot lock {what}") as (_descriptor, other):
         if other is not None:
             process = f" by process {printable(other.split()[0])}" if other else ""

@@ -72,7 +72,7 @@ def regular(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
     """Open *path*, which must be a regular file; anything else is not waited for.
 
     For the *opener* of ``open``.  *mode* is that of a file which *flags* allow to be made.
-    With O_NOFOLLOW no link is followed that its owner could have put there: see held.
+    With O_NOFOLLOW no link is followed that its owner could have put there: see links.
     Raises NotRegularError, or another OSError.
     """
     try:

@@ -17,7 +17,7 @@ from collective.recipe.backup.blobs.checksums import Checksum
 from collective.recipe.backup.blobs.layout import Entry, blob_of
 from collective.recipe.backup.blobs.refusing import refusal, text_of
 from collective.recipe.backup.errors import BackupError, from_os_error
-from collective.recipe.backup.held import StrPath
+from collective.recipe.backup.links import StrPath
 from collective.recipe.backup.unreadable import CannotReadError, CutShortError, unreadable
 
 _SECOND = 10**9

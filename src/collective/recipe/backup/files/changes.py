@@ -16,7 +16,7 @@ from typing import ParamSpec, TypeVar
 from collective.recipe.backup.audience import audience_of
 from collective.recipe.backup.errors import names_a_path
 from collective.recipe.backup.files.partials import PROBE
-from collective.recipe.backup.held import StrPath
+from collective.recipe.backup.links import StrPath
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from pathlib import Path
 from collective.recipe.backup.errors import naming
 from collective.recipe.backup.files.changes import REFUSED, ExchangedError
 from collective.recipe.backup.files.writes import Writer, Writes
-from collective.recipe.backup.held import StrPath
+from collective.recipe.backup.links import StrPath
 from collective.recipe.backup.smallfile import regular
 from collective.recipe.backup.unreadable import CannotReadError, CutShortError, unreadable
 

@@ -13,7 +13,7 @@ from collective.recipe.backup import held, listings
 from collective.recipe.backup.descent import Descent
 from collective.recipe.backup.errors import naming
 from collective.recipe.backup.files.changes import OF_OTHERS, REFUSED, Changes, ExchangedError
-from collective.recipe.backup.held import StrPath
+from collective.recipe.backup.links import StrPath
 
 _NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}
 

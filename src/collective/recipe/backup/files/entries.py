@@ -17,7 +17,7 @@ from collective.recipe.backup import held, listings
 from collective.recipe.backup.files.changes import REFUSED
 from collective.recipe.backup.files.directories import Directories
 from collective.recipe.backup.files.partials import PROBE, is_partial, trying_lock
-from collective.recipe.backup.held import StrPath
+from collective.recipe.backup.links import StrPath
 
 _NO_LINK = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 _NO_RENAME = {errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM}

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from collective.recipe.backup import held
+from collective.recipe.backup import held, links
 from collective.recipe.backup.files.changes import Changes
 from collective.recipe.backup.files.entries import Entries
 from collective.recipe.backup.files.partials import hold
-from collective.recipe.backup.held import StrPath
+from collective.recipe.backup.links import StrPath
 from collective.recipe.backup.smallfile import NotRegularError, regular
 
 
@@ -153,10 +153,10 @@ class Writes(Entries):
 
         It gets just this *mode*, whatever the umask (None: that of the file whose place it
         takes; if there is none, the umask and the limit say which).
-        A symbolic link is followed, by root as held says.  Raises NotRegularError for what is
+        A symbolic link is followed, by root as links says.  Raises NotRegularError for what is
         no file: a device or a pipe would be gone, and others use it.
         """
-        final = Path(held.real(path))
+        final = Path(links.real(path))
         if os.path.lexists(final) and not final.is_file():
             raise NotRegularError(errno.EINVAL, "not a regular file", os.fspath(path))
         # what a run that was killed has left here, as far as this user may look for it

@@ -9,7 +9,7 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-from collective.recipe.backup import held, history, retention
+from collective.recipe.backup import history, links, retention
 from collective.recipe.backup.amounts import age, duration, size
 from collective.recipe.backup.config import STANDARD
 from collective.recipe.backup.destinations import Destination
@@ -65,7 +65,7 @@ def write(run: Run, path: Path) -> None:
     data = report(run).encode("utf-8")
     with explained("cannot write the report", path):
         for source in run.config.sources:
-            run.files.limit(held.real(path), source.filestorage)
+            run.files.limit(links.real(path), source.filestorage)
         run.files.publish(path, data)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from collective.recipe.backup import held, locking
+from collective.recipe.backup import links, locking
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files.partials import PROBE
 from collective.recipe.backup.filestorage.names import index_of
@@ -23,7 +23,7 @@ def targets_of(run: Run, to: Path | None) -> list[Source]:
     """Return where to restore each source to: below the directory *to*, None: the live site.
 
     A symbolic link stays what it is; what it points to is replaced.  Raises BackupError for
-    a link that root does not follow: see held.
+    a link that root does not follow: see links.
     """
     targets = [
         Source(
@@ -82,7 +82,7 @@ def lock_targets(run: Run, to: Path | None, locks: ExitStack) -> list[Source]:
 
 def _real(path: Path) -> Path:
     with explained("cannot tell what this is a link to", path):
-        return Path(held.real(path))
+        return Path(links.real(path))
 
 
 def _lock(names: Sequence[Path], locks: ExitStack) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from collective.recipe.backup.destinations import manifest
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.held import StrPath
+from collective.recipe.backup.links import StrPath
 from collective.recipe.backup.repozo import ledger
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.times import stamp, tid_at

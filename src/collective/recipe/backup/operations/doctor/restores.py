@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from collective.recipe.backup import held
+from collective.recipe.backup import links
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.model import Source
 from collective.recipe.backup.operations.caches import existing_caches
@@ -79,10 +79,10 @@ def way_back(run: Run, source: Source) -> Iterator[DoctorFinding]:
         check_can_make(journal.parent, run.files)
         for lock in filter(os.path.lexists, _locks(source)):
             with explained("neither a restore nor a server can lock this", lock):
-                run.files.check_writable(Path(held.real(lock)))
+                run.files.check_writable(Path(links.real(lock)))
     for path in filter(None, _replaced(run, source)):
         with report.looking(path):
-            live = Path(held.real(path))
+            live = Path(links.real(path))
             way = way_of(live, run.files)
             if way.inside is not None:
                 report.ok(f"{way.why}: a restore exchanges what lies in it", live)

@@ -32,7 +32,7 @@ import pytest
 
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.held import StrPath
+from collective.recipe.backup.links import StrPath
 
 World = TypeVar("World")
 Undo = Callable[[], object]

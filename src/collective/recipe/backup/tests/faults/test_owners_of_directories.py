@@ -23,7 +23,7 @@ import pytest
 from collective.recipe.backup import history
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.held import StrPath
+from collective.recipe.backup.links import StrPath
 from collective.recipe.backup.operations.prune import prune
 from collective.recipe.backup.operations.undo import let_go, undo
 from collective.recipe.backup.restoring import journal

@@ -14,7 +14,7 @@ from ZODB.Connection import TransactionMetaData
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import DONE, IntegrityError, InUse
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.held import StrPath
+from collective.recipe.backup.links import StrPath
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site, contents_of
 from collective.recipe.backup.tests.scripts import Mark, Script, running, wait_until

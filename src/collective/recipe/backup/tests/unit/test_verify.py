@@ -19,7 +19,7 @@ from collective.recipe.backup.cli import main
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.held import StrPath
+from collective.recipe.backup.links import StrPath
 from collective.recipe.backup.model import Problem
 from collective.recipe.backup.operations import sampling
 from collective.recipe.backup.operations.sampling import CIRCLE, Arc
