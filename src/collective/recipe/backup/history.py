@@ -21,7 +21,8 @@ from pathlib import Path
 
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
-from collective.recipe.backup.smallfile import Form, Table, UnreadableError, open_regular
+from collective.recipe.backup.jsonfile import Form, Table, UnreadableError
+from collective.recipe.backup.smallfile import open_regular
 
 NAME = ".backup-history.jsonl"
 FORM = Form(is_sorted=False)

@@ -27,9 +27,9 @@ from pathlib import Path
 
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.jsonfile import Form, Table, UnreadableError, eight_bytes
 from collective.recipe.backup.lineage import Restored
 from collective.recipe.backup.model import Hole
-from collective.recipe.backup.smallfile import Form, Table, UnreadableError, eight_bytes
 from collective.recipe.backup.times import Tid
 
 SUFFIX = ".restored.json"

@@ -26,14 +26,9 @@ from typing import TypeVar
 
 from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.jsonfile import Form, LaterReleaseError, Table, UnreadableError
 from collective.recipe.backup.model import Place, Source
 from collective.recipe.backup.options import Options, declarations
-from collective.recipe.backup.smallfile import (
-    Form,
-    LaterReleaseError,
-    Table,
-    UnreadableError,
-)
 
 FORM = Form(version=1, check=None, indent=2)
 """The stored form.  It has no check: buildout writes it anew whenever it is asked to."""

@@ -34,8 +34,8 @@ from pathlib import Path
 from collective.recipe.backup import listings
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.jsonfile import Form, Table, UnreadableError
 from collective.recipe.backup.model import RestorePoint
-from collective.recipe.backup.smallfile import Form, Table, UnreadableError
 
 NAME = ".backup-damage.json"
 FORM = Form(version=1)

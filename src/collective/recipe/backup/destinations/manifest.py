@@ -47,9 +47,7 @@ from collective.recipe.backup import listings
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
-from collective.recipe.backup.model import BlobId, Hole, Oid
-from collective.recipe.backup.rights import WIDTH, Rights, understood, written
-from collective.recipe.backup.smallfile import (
+from collective.recipe.backup.jsonfile import (
     DigestCheck,
     Form,
     LaterReleaseError,
@@ -57,6 +55,8 @@ from collective.recipe.backup.smallfile import (
     UnreadableError,
     eight_bytes,
 )
+from collective.recipe.backup.model import BlobId, Hole, Oid
+from collective.recipe.backup.rights import WIDTH, Rights, understood, written
 from collective.recipe.backup.times import Tid
 
 FORM = Form(version=1, check=DigestCheck("checksum", lambda data: blake3(data).hexdigest()))

@@ -41,15 +41,9 @@ from collective.recipe.backup.errors import (
 )
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.jsonfile import Form, LaterReleaseError, Table, UnreadableError
 from collective.recipe.backup.model import Source
-from collective.recipe.backup.smallfile import (
-    Form,
-    LaterReleaseError,
-    Table,
-    UnfitError,
-    UnreadableError,
-    read_small,
-)
+from collective.recipe.backup.smallfile import UnfitError, read_small
 
 NAME = ".backup.owner"
 

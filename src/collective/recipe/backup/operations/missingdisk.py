@@ -21,9 +21,9 @@ from typing import NamedTuple
 
 from collective.recipe.backup.destinations.ownermarks import holds_backups
 from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.jsonfile import Form, UnreadableError
 from collective.recipe.backup.mounts import mount_of
 from collective.recipe.backup.operations.run import Run
-from collective.recipe.backup.smallfile import Form, UnreadableError
 
 logger = logging.getLogger("backup")
 

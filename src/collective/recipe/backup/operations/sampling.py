@@ -21,7 +21,7 @@ from blake3 import blake3
 
 from collective.recipe.backup.errors import from_os_error
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.smallfile import Form, UnreadableError
+from collective.recipe.backup.jsonfile import Form, UnreadableError
 
 if TYPE_CHECKING:
     from fractions import Fraction

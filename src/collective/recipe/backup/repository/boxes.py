@@ -23,6 +23,7 @@ from typing import Any
 
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError
 from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.jsonfile import Form, LaterReleaseError, Table, UnreadableError
 from collective.recipe.backup.repository.compressing import compressed, decompressed
 from collective.recipe.backup.repository.keyring import Keyring
 from collective.recipe.backup.repository.names import control_name, id_in, id_of
@@ -37,7 +38,6 @@ from collective.recipe.backup.repository.sealing import (
     new_salt,
     salt_of,
 )
-from collective.recipe.backup.smallfile import Form, LaterReleaseError, Table, UnreadableError
 from collective.recipe.backup.stores import Store
 
 LARGEST = 16 << 20

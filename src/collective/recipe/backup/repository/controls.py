@@ -29,6 +29,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.jsonfile import UnreadableError
 from collective.recipe.backup.repository.boxes import Sealed, damaged, opened_box, seal_box
 from collective.recipe.backup.repository.cache import Cache
 from collective.recipe.backup.repository.chunks import ID_SIZE
@@ -43,7 +44,6 @@ from collective.recipe.backup.repository.names import (
     id_of,
 )
 from collective.recipe.backup.repository.sealing import Sort
-from collective.recipe.backup.smallfile import UnreadableError
 from collective.recipe.backup.stores import Store, StoredObject
 
 UNNEEDED = "unneeded"

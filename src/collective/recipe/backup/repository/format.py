@@ -17,9 +17,9 @@ from datetime import datetime
 
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError
 from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.jsonfile import Form, LaterReleaseError, UnreadableError
 from collective.recipe.backup.repository.keyring import REPOSITORY_ID_SIZE
 from collective.recipe.backup.repository.names import FORMAT, id_of
-from collective.recipe.backup.smallfile import Form, LaterReleaseError, UnreadableError
 from collective.recipe.backup.stores import NoSuchObject, Store
 
 VERSION = 1

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from collective.recipe.backup.errors import ConfigurationError
+from collective.recipe.backup.jsonfile import UnreadableError
 from collective.recipe.backup.repository.format import read_format
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.puts import put
 from collective.recipe.backup.repository.slots import KeySlot, master_in, name_of_slot, new_slot
 from collective.recipe.backup.repository.unlocking import read_slots
-from collective.recipe.backup.smallfile import UnreadableError
 from collective.recipe.backup.stores import Store
 
 LEAST_PASSPHRASE = 8

@@ -30,6 +30,7 @@ from typing import Any
 from collective.recipe.backup import times
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.jsonfile import Table, UnreadableError
 from collective.recipe.backup.repository.boxes import Sealed, damaged, opened_box, seal_box
 from collective.recipe.backup.repository.chunks import ID_SIZE, ChunkId
 from collective.recipe.backup.repository.controls import Control, Controls
@@ -37,7 +38,6 @@ from collective.recipe.backup.repository.format import hexadecimal
 from collective.recipe.backup.repository.keyring import Keyring
 from collective.recipe.backup.repository.names import id_in, place_of
 from collective.recipe.backup.repository.sealing import Sort
-from collective.recipe.backup.smallfile import Table, UnreadableError
 from collective.recipe.backup.stores import NoSuchObject, Store, StoredObject
 
 MOST_PAYLOAD = 4 << 20

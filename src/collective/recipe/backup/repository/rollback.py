@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.jsonfile import Form, UnreadableError
 from collective.recipe.backup.repository.controls import Control
 from collective.recipe.backup.repository.names import place_of
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.points import Point
 from collective.recipe.backup.repository.pruning import trashed
-from collective.recipe.backup.smallfile import Form, UnreadableError
 
 _KEY = "seen"
 _FORM = Form(version=1)

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 import blake3
 
 from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.jsonfile import UnreadableError
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repository.format import parse_format
 from collective.recipe.backup.repository.names import FORMAT, id_in
-from collective.recipe.backup.smallfile import UnreadableError
 from collective.recipe.backup.stores import NoSuchObject, Store, StoredObject
 
 _STEP = 8 << 20

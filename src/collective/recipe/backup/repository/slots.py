@@ -31,10 +31,10 @@ from typing import Any
 
 from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.jsonfile import Form, LaterReleaseError, Table, UnreadableError
 from collective.recipe.backup.repository.format import Format, hexadecimal
 from collective.recipe.backup.repository.keyring import MASTER_SIZE
 from collective.recipe.backup.repository.names import KEYS, id_of
-from collective.recipe.backup.smallfile import Form, LaterReleaseError, Table, UnreadableError
 
 _FORM = Form(version=1)
 _LARGEST = 4096

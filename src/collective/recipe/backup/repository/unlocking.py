@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError
+from collective.recipe.backup.jsonfile import UnreadableError
 from collective.recipe.backup.repository.cache import Cache
 from collective.recipe.backup.repository.format import Format
 from collective.recipe.backup.repository.keyring import Keyring
 from collective.recipe.backup.repository.names import KEYS, id_in, id_of
 from collective.recipe.backup.repository.slots import KeySlot, master_in, parse_slot
-from collective.recipe.backup.smallfile import UnreadableError
 from collective.recipe.backup.stores import NoSuchObject, Store
 
 _LAST = "slot"

@@ -28,14 +28,9 @@ from collective.recipe.backup.errors import (
 )
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.jsonfile import Form, LaterReleaseError, Table, UnreadableError
 from collective.recipe.backup.restoring.graft import digest_of_ends
 from collective.recipe.backup.restoring.moves import Move
-from collective.recipe.backup.smallfile import (
-    Form,
-    LaterReleaseError,
-    Table,
-    UnreadableError,
-)
 
 FORM = Form(version=1, indent=1)
 JOURNAL_SUFFIX = ".restore.json"

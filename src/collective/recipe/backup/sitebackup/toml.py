@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from collective.recipe.backup.errors import ConfigurationError, explained
+from collective.recipe.backup.jsonfile import is_deep
 from collective.recipe.backup.options import declarations
 from collective.recipe.backup.options.kinds import ARGUMENTS, LINES, TEXT
-from collective.recipe.backup.smallfile import is_deep, read_small
+from collective.recipe.backup.smallfile import read_small
 
 
 def load(path: Path) -> dict[str, Any] | None:

@@ -39,6 +39,7 @@ from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.pickles import flaw_of
 from collective.recipe.backup.filestorage.records import records_of
 from collective.recipe.backup.gzipping import BAD_GZIP
+from collective.recipe.backup.jsonfile import Form, UnreadableError
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.operations import missingdisk, sampling
 from collective.recipe.backup.options import declarations
@@ -61,7 +62,6 @@ from collective.recipe.backup.seekablegzip import SeekableGzip
 from collective.recipe.backup.sitebackup import collective, zconfig
 from collective.recipe.backup.sitebackup.databases import read_configuration
 from collective.recipe.backup.sitebackup.settings import gathered
-from collective.recipe.backup.smallfile import Form, UnreadableError
 from collective.recipe.backup.tests.archived import SECOND, THIRD, Archived
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site

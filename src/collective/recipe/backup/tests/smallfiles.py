@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from collective.recipe.backup.smallfile import Form
+from collective.recipe.backup.jsonfile import Form
 
 
 def rewrite(path: Path, form: Form, **changes: Any) -> None:

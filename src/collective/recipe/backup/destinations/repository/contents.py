@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError
 from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.jsonfile import Form, LaterReleaseError, Table, UnreadableError
 from collective.recipe.backup.repository.chunks import ChunkId
 from collective.recipe.backup.repository.points import Point
-from collective.recipe.backup.smallfile import Form, LaterReleaseError, Table, UnreadableError
 
 _MODES = 0o7777
 # the seal authenticates it, so it needs no check of its own

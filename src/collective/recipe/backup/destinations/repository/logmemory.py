@@ -11,8 +11,8 @@ from pathlib import Path
 
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.jsonfile import Form, UnreadableError
 from collective.recipe.backup.repository.cache import Cache
-from collective.recipe.backup.smallfile import Form, UnreadableError
 
 _FORM = Form(version=1)
 

@@ -12,16 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collective.recipe.backup.smallfile import (
+from collective.recipe.backup.jsonfile import (
     DEPTH,
     Form,
     LaterReleaseError,
-    NotRegularError,
     Table,
-    UnfitError,
     UnreadableError,
     is_deep,
     loads,
+)
+from collective.recipe.backup.smallfile import (
+    NotRegularError,
+    UnfitError,
     open_regular,
     read_small,
     regular,
