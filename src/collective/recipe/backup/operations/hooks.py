@@ -44,7 +44,7 @@ from collective.recipe.backup.operations.run import Run, history_directory, one_
 from collective.recipe.backup.times import monotonic
 
 if TYPE_CHECKING:
-    from collective.recipe.backup.operations.status import SiteStatus
+    from collective.recipe.backup.operations.sitestatus import SiteStatus
 
 logger = logging.getLogger("backup")
 

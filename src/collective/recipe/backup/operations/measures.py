@@ -10,7 +10,7 @@ from collective.recipe.backup.config import Config
 from collective.recipe.backup.metrics import Sample, render
 from collective.recipe.backup.operations.passing import in_passing
 from collective.recipe.backup.operations.run import Run
-from collective.recipe.backup.operations.status import SiteStatus, StatusSeverity
+from collective.recipe.backup.operations.sitestatus import SiteStatus, StatusSeverity
 
 _Value = tuple[str, dict[str, str], float]
 """A metric, the labels besides the part, and the value."""

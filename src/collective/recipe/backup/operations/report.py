@@ -19,7 +19,8 @@ from collective.recipe.backup.model import MAIN, RestorePoint
 from collective.recipe.backup.operations.clockdoubts import witnesses
 from collective.recipe.backup.operations.restore import ELSEWHERE
 from collective.recipe.backup.operations.run import Run, history_directory
-from collective.recipe.backup.operations.status import SiteStatus, status_of
+from collective.recipe.backup.operations.sitestatus import SiteStatus
+from collective.recipe.backup.operations.status import status_of
 from collective.recipe.backup.report import PageFacts, Tale, Tile, words
 from collective.recipe.backup.report.page import page
 from collective.recipe.backup.restorepoints import ranges

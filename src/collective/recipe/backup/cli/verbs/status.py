@@ -17,7 +17,7 @@ from collective.recipe.backup.model import MAIN
 
 if TYPE_CHECKING:
     from collective.recipe.backup.operations.run import Run
-    from collective.recipe.backup.operations.status import SiteStatus, Storage
+    from collective.recipe.backup.operations.sitestatus import SiteStatus, Storage
 
 
 def _declare(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,8 @@ def _declare(parser: argparse.ArgumentParser) -> None:
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.operations import measures
-    from collective.recipe.backup.operations.status import StatusSeverity, status
+    from collective.recipe.backup.operations.sitestatus import StatusSeverity
+    from collective.recipe.backup.operations.status import status
 
     found = status(run)
     measures.write(run, found)

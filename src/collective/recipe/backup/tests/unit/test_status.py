@@ -24,7 +24,8 @@ from collective.recipe.backup.history import RunRecord
 from collective.recipe.backup.metrics import METRICS, PREFIX, render
 from collective.recipe.backup.operations.hooks import hooks_around
 from collective.recipe.backup.operations.measures import samples
-from collective.recipe.backup.operations.status import SiteStatus, StatusSeverity, status
+from collective.recipe.backup.operations.sitestatus import SiteStatus, StatusSeverity
+from collective.recipe.backup.operations.status import status
 from collective.recipe.backup.options.kinds import SizeOrPercent
 from collective.recipe.backup.process import birth_of, run_hook
 from collective.recipe.backup.restoring.journal import FORM, SWAPPING
