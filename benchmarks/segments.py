@@ -19,7 +19,6 @@ from blake3 import blake3
 
 from benchmarks.measuring import take
 from benchmarks.states import DAY, PACKED, YESTERDAY, made
-from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.segments import (
     ChunkKind,
     Keys,
@@ -31,6 +30,7 @@ from collective.recipe.backup.filestorage.segments import (
     has_grown,
     read_log_state,
 )
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 
 CAPTURE, READ = "capture", "read"
 

@@ -27,7 +27,8 @@ from collective.recipe.backup.destinations import Reads
 from collective.recipe.backup.destinations.blobstyles import BlobPlace, Style, Trust, WantedBlobs
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.errors import BackupError, IntegrityError
-from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import BlobId, Problem
 from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
 

@@ -52,8 +52,8 @@ from collective.recipe.backup.errors import (
     explained,
 )
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.tids import joined
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import (
     BLOBSTORAGE,
@@ -68,7 +68,7 @@ from collective.recipe.backup.model import (
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo import unfinished
 from collective.recipe.backup.repozo.backup import Orders, Pending, Taken, prepare
-from collective.recipe.backup.repozo.ledger import Chain, read_directory
+from collective.recipe.backup.repozo.chains import Chain, read_directory
 from collective.recipe.backup.rights import Rights, rights_of
 from collective.recipe.backup.times import LAST_TID, Tid, beginning_of_hour, stamp
 

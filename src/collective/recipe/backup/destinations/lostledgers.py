@@ -14,7 +14,8 @@ from collective.recipe.backup import listings
 from collective.recipe.backup.destinations import manifest
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.model import RestorePoint
-from collective.recipe.backup.repozo.ledger import STAMP_SIZE, Listing
+from collective.recipe.backup.repozo.chains import Listing
+from collective.recipe.backup.repozo.ledger import STAMP_SIZE
 from collective.recipe.backup.times import is_stamp
 
 _LEDGER = ".dat"

@@ -14,7 +14,8 @@ from pathlib import Path
 from collective.recipe.backup.blobs.holdings import Holding
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.model import BlobId, Problem, RestorePoint
-from collective.recipe.backup.repozo.ledger import Chain, Part
+from collective.recipe.backup.repozo.chains import Chain
+from collective.recipe.backup.repozo.ledger import Part
 
 
 class Needs:

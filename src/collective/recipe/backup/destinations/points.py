@@ -25,7 +25,8 @@ from collective.recipe.backup.destinations.lostledgers import cut_off
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained, printable
 from collective.recipe.backup.model import RestorePoint
-from collective.recipe.backup.repozo.ledger import Chain, Part, read_directory
+from collective.recipe.backup.repozo.chains import Chain, read_directory
+from collective.recipe.backup.repozo.ledger import Part
 from collective.recipe.backup.times import STAMP
 
 if TYPE_CHECKING:

@@ -13,13 +13,14 @@ from pathlib import Path
 from collective.recipe.backup import process
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.log import MAGIC_SIZE, LogEnd, TransactionLog
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE, LogEnd
 from collective.recipe.backup.filestorage.storedlog import Block
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.progress import Advance
 from collective.recipe.backup.repozo.backup import Taken
 from collective.recipe.backup.repozo.chainlog import ChainLog
-from collective.recipe.backup.repozo.ledger import Chain, read_directory
+from collective.recipe.backup.repozo.chains import Chain, read_directory
 from collective.recipe.backup.restorepoints import Choice
 from collective.recipe.backup.times import LAST_TID
 

@@ -21,7 +21,7 @@ from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files.directories import nearest
 from collective.recipe.backup.mounts import type_of
 from collective.recipe.backup.progress import Progress
-from collective.recipe.backup.repozo.ledger import read_directory
+from collective.recipe.backup.repozo.chains import read_directory
 
 logger = logging.getLogger("backup")
 

@@ -29,7 +29,7 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.files.writes import Writer
 from collective.recipe.backup.filestorage.format import DataRecord
 from collective.recipe.backup.filestorage.framing import Framing
-from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import Oid
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.smallfile import open_regular

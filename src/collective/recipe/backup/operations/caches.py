@@ -22,7 +22,7 @@ from pathlib import Path
 
 from collective.recipe.backup import locking
 from collective.recipe.backup.errors import BackupError, explained, printable
-from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import Source
 from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.run import Run

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.errors import BackupError, IntegrityError
-from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.restorepoints import Choice, choose, newest_before, passed_over

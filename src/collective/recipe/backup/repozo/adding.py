@@ -16,7 +16,7 @@ from pathlib import Path
 
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.progress import Advance, Progress
 from collective.recipe.backup.repozo.blocks import (
@@ -26,7 +26,8 @@ from collective.recipe.backup.repozo.blocks import (
     known_packed,
     publish,
 )
-from collective.recipe.backup.repozo.ledger import Chain, Part
+from collective.recipe.backup.repozo.chains import Chain
+from collective.recipe.backup.repozo.ledger import Part
 from collective.recipe.backup.repozo.members import complete
 from collective.recipe.backup.repozo.orders import Orders, Pending, Taken
 from collective.recipe.backup.repozo.savedindex import copy_index, index_path

@@ -43,7 +43,8 @@ from collective.recipe.backup.errors import BackupError, IntegrityError, explain
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import Log, LogEnd
 from collective.recipe.backup.frozen import dataclass
-from collective.recipe.backup.repozo.ledger import STAMP_SIZE, Chain, Part, write_ledger
+from collective.recipe.backup.repozo.chains import Chain
+from collective.recipe.backup.repozo.ledger import STAMP_SIZE, Part, write_ledger
 from collective.recipe.backup.smallfile import read_small, regular
 from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
 

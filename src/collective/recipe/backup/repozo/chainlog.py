@@ -18,7 +18,8 @@ from collective.recipe.backup.filestorage.log import MAGIC_SIZE, Log, LogEnd
 from collective.recipe.backup.filestorage.storedlog import Block, StoredLog
 from collective.recipe.backup.progress import Advance
 from collective.recipe.backup.repozo.blocks import digest_of, greatest_tid, read_blocks
-from collective.recipe.backup.repozo.ledger import Chain, Part
+from collective.recipe.backup.repozo.chains import Chain
+from collective.recipe.backup.repozo.ledger import Part
 from collective.recipe.backup.repozo.recover import flow, wanted
 from collective.recipe.backup.repozo.savedindex import index_for
 from collective.recipe.backup.repozo.seekablelog import SeekableLog

@@ -18,10 +18,11 @@ from pathlib import Path
 
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.progress import Progress
-from collective.recipe.backup.repozo.ledger import Listing, read_directory, write_ledger
+from collective.recipe.backup.repozo.chains import Listing, read_directory
+from collective.recipe.backup.repozo.ledger import write_ledger
 from collective.recipe.backup.repozo.unfinished import finish, sweep
 
 

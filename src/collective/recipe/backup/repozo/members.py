@@ -16,7 +16,8 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.gzipping import member_begins
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo.blocks import MEMBER, Blocks, read_blocks, write_blocks
-from collective.recipe.backup.repozo.ledger import Chain, Part
+from collective.recipe.backup.repozo.chains import Chain
+from collective.recipe.backup.repozo.ledger import Part
 from collective.recipe.backup.smallfile import open_regular
 
 _SIZE = 4

@@ -28,7 +28,8 @@ from collective.recipe.backup.repozo.blocks import (
     read_blocks,
     write_blocks,
 )
-from collective.recipe.backup.repozo.ledger import MERGING, Chain, Part, render, write_ledger
+from collective.recipe.backup.repozo.chains import MERGING, Chain
+from collective.recipe.backup.repozo.ledger import Part, render, write_ledger
 from collective.recipe.backup.repozo.reading import blocks_of, checked
 from collective.recipe.backup.repozo.unfinished import finish_merge
 from collective.recipe.backup.repozo.writing import write_part

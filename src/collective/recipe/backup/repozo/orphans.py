@@ -8,7 +8,8 @@ from pathlib import Path
 
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo.blocks import (
     BLOCK_SIZE,
@@ -21,8 +22,9 @@ from collective.recipe.backup.repozo.blocks import (
     publish,
     stored_as,
 )
+from collective.recipe.backup.repozo.chains import ASIDE, Chain, read_directory
 from collective.recipe.backup.repozo.continuing import obstacle
-from collective.recipe.backup.repozo.ledger import ASIDE, Chain, Part, read_directory
+from collective.recipe.backup.repozo.ledger import Part
 from collective.recipe.backup.repozo.members import find_members
 from collective.recipe.backup.repozo.reading import blocks_of, pieces
 from collective.recipe.backup.times import LAST_TID, is_stamp

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.repozo.ledger import MERGING, PRUNED, Chain
+from collective.recipe.backup.repozo.chains import MERGING, PRUNED, Chain
 from collective.recipe.backup.repozo.unfinished import finish_merge, forget, remove_data
 
 

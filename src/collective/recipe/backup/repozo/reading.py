@@ -18,7 +18,8 @@ from blake3 import blake3
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.gzipping import BAD_GZIP, ahead, inflated
 from collective.recipe.backup.repozo.blocks import Blocks, Digested, digest_of, read_blocks
-from collective.recipe.backup.repozo.ledger import Chain, Part
+from collective.recipe.backup.repozo.chains import Chain
+from collective.recipe.backup.repozo.ledger import Part
 from collective.recipe.backup.smallfile import open_regular
 
 PIECE = 1 << 20

@@ -15,10 +15,11 @@ from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.believing import is_believed
 from collective.recipe.backup.filestorage.index import fits, position
-from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.names import index_of
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.repozo.blocks import read_blocks, stored_as
-from collective.recipe.backup.repozo.ledger import Chain, Part
+from collective.recipe.backup.repozo.chains import Chain
+from collective.recipe.backup.repozo.ledger import Part
 from collective.recipe.backup.smallfile import open_regular
 
 _PIECE = 1 << 20

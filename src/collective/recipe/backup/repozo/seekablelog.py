@@ -16,7 +16,8 @@ from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage import tail
 from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
 from collective.recipe.backup.filestorage.log import Log
-from collective.recipe.backup.repozo.ledger import Chain, Part, again, was_replaced
+from collective.recipe.backup.repozo.chains import Chain, again, was_replaced
+from collective.recipe.backup.repozo.ledger import Part
 from collective.recipe.backup.repozo.recover import wanted
 from collective.recipe.backup.repozo.seekablepart import SeekablePart
 from collective.recipe.backup.times import Tid

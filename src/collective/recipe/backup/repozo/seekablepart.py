@@ -28,7 +28,8 @@ from collective.recipe.backup.repozo.blocks import (
     digest_of,
     read_blocks,
 )
-from collective.recipe.backup.repozo.ledger import Chain, Part
+from collective.recipe.backup.repozo.chains import Chain
+from collective.recipe.backup.repozo.ledger import Part
 from collective.recipe.backup.repozo.members import find_members
 from collective.recipe.backup.repozo.reading import blocks_of, checked
 from collective.recipe.backup.seekablegzip import SeekableGzip

@@ -16,15 +16,8 @@ from pathlib import Path
 
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.repozo.blocks import blocks_path
-from collective.recipe.backup.repozo.ledger import (
-    ASIDE,
-    PRUNED,
-    STAMP_SIZE,
-    Part,
-    ledger_path,
-    read_directory,
-    read_ledger,
-)
+from collective.recipe.backup.repozo.chains import ASIDE, PRUNED, read_directory
+from collective.recipe.backup.repozo.ledger import STAMP_SIZE, Part, ledger_path, read_ledger
 
 REPOZO_TEMPORARY = "tmp.tmp"
 

@@ -22,15 +22,15 @@ from collective.recipe.backup.repozo.blocks import (
     check_blocks,
     stored_as,
 )
-from collective.recipe.backup.repozo.ledger import (
+from collective.recipe.backup.repozo.chains import (
     Chain,
     Listing,
-    Part,
     again,
     problem_of,
     read_directory,
     was_replaced,
 )
+from collective.recipe.backup.repozo.ledger import Part
 from collective.recipe.backup.repozo.reading import checked
 from collective.recipe.backup.repozo.savedindex import index_path
 from collective.recipe.backup.times import ZERO_TID, Tid

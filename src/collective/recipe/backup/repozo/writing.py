@@ -18,13 +18,9 @@ from blake3 import blake3
 
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.log import (
-    MAGIC_SIZE,
-    LogEnd,
-    Transaction,
-    TransactionLog,
-)
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE, LogEnd, Transaction
 from collective.recipe.backup.filestorage.tids import Tids
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.gzipping import compressed
 from collective.recipe.backup.repozo.blocks import BLOCK_SIZE, MEMBER, Written, digest_of
 from collective.recipe.backup.times import ZERO_TID, Tid

@@ -35,9 +35,9 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage import index
 from collective.recipe.backup.filestorage.blobrecords import blobs
 from collective.recipe.backup.filestorage.framing import Framing
-from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.pickles import flaw_of
 from collective.recipe.backup.filestorage.records import records_of
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.gzipping import BAD_GZIP
 from collective.recipe.backup.jsonfile import Form, UnreadableError
 from collective.recipe.backup.model import MAIN, Source
@@ -45,8 +45,9 @@ from collective.recipe.backup.operations import missingdisk, sampling
 from collective.recipe.backup.options import declarations
 from collective.recipe.backup.options.parsing import read
 from collective.recipe.backup.progress import Silent
-from collective.recipe.backup.repozo import blocks, ledger
-from collective.recipe.backup.repozo.ledger import Chain, Part
+from collective.recipe.backup.repozo import blocks, chains
+from collective.recipe.backup.repozo.chains import Chain
+from collective.recipe.backup.repozo.ledger import Part
 from collective.recipe.backup.repozo.members import find_members
 from collective.recipe.backup.repozo.reading import pieces
 from collective.recipe.backup.repozo.seekablepart import SeekablePart
@@ -181,9 +182,9 @@ def stored_configuration(data: bytes, room: Path) -> object:
 
 @parser
 def ledger_of_repozo(data: bytes, room: Path) -> object:
-    for suffix in ("", ledger.PRUNED, ledger.MERGING):
+    for suffix in ("", chains.PRUNED, chains.MERGING):
         (room / f"{STAMP}.dat{suffix}").write_bytes(data)
-    return ledger.read_directory(room)
+    return chains.read_directory(room)
 
 
 @parser

@@ -11,7 +11,7 @@ from typing import Any
 from collective.recipe.backup.destinations import manifest
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.links import StrPath
-from collective.recipe.backup.repozo import ledger
+from collective.recipe.backup.repozo import chains, ledger
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.times import stamp, tid_at
 
@@ -34,7 +34,7 @@ def add_restore_points(operated: Operated, count: int) -> None:
     size and checksum, and not restored.
     """
     directory, files = operated.place().filestorage, Quick()
-    chain = ledger.read_directory(directory).chains[-1]
+    chain = chains.read_directory(directory).chains[-1]
     written = manifest.read(directory, chain.last.stamp)
     assert written is not None
     parts, moment = list(chain.parts), datetime.fromisoformat(written.taken.isoformat())

@@ -13,8 +13,8 @@ from collective.recipe.backup.destinations.repository.logs import (
     store_log,
     stored_log,
 )
-from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.segments import StateLog
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.progress import ignore
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.points import Draft, Point

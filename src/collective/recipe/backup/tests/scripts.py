@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from collective.recipe.backup import files
+from collective.recipe.backup import files, links
 from collective.recipe.backup.config import STANDARD
 
 PATIENCE = 60
@@ -32,7 +32,7 @@ class Mark(NamedTuple):
     operation: str
     pattern: str
 
-    def fits(self, operation: str, path: files.StrPath) -> bool:
+    def fits(self, operation: str, path: links.StrPath) -> bool:
         name = os.path.basename(path)
         return operation == self.operation and fnmatch.fnmatchcase(name, self.pattern)
 
@@ -119,7 +119,7 @@ def _hold(marker: Path, mark: Mark) -> None:
     class Held(files.Files):
         waited = False
 
-        def _change(self, operation: str, path: files.StrPath, *args: Any, **kwargs: Any) -> Any:
+        def _change(self, operation: str, path: links.StrPath, *args: Any, **kwargs: Any) -> Any:
             if not Held.waited and mark.fits(operation, path):
                 Held.waited = True
                 marker.touch()

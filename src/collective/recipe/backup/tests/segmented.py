@@ -14,7 +14,6 @@ from zipfile import ZIP_DEFLATED, ZipFile
 from blake3 import blake3
 
 from collective.recipe.backup.errors import IntegrityError
-from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.segments import (
     Captured,
     ChunkKind,
@@ -35,6 +34,7 @@ from collective.recipe.backup.filestorage.segments import (
     selecting,
     spans,
 )
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.tests.samples import FOUNDED, Site
 
 SECRET = bytes(range(32))

@@ -13,13 +13,13 @@ from typing import Any
 from ZODB.scripts import repozo
 
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import Problem, RestorePoint
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repozo.backup import Orders, Taken, back_up
 from collective.recipe.backup.repozo.blocks import blocks_path, pack, read_blocks
 from collective.recipe.backup.repozo.chainlog import ChainLog
-from collective.recipe.backup.repozo.ledger import Chain, read_directory
+from collective.recipe.backup.repozo.chains import Chain, read_directory
 from collective.recipe.backup.repozo.recover import recover
 from collective.recipe.backup.repozo.verify import verify_contents, verify_names
 from collective.recipe.backup.restorepoints import Choice

@@ -17,7 +17,7 @@ from collective.recipe.backup.destinations.repository.kinds import LOG, RECORD_I
 from collective.recipe.backup.destinations.repository.logmemory import FileLook, LogMemory
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE
-from collective.recipe.backup.filestorage.log import LogEnd, TransactionLog
+from collective.recipe.backup.filestorage.log import LogEnd
 from collective.recipe.backup.filestorage.segments import (
     ChunkKind,
     Chunks,
@@ -32,6 +32,7 @@ from collective.recipe.backup.filestorage.segments import (
     has_grown,
     read_log_state,
 )
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.repository.chunks import ChunkId
 from collective.recipe.backup.repository.controls import Control

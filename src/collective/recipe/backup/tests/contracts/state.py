@@ -21,8 +21,9 @@ from collective.recipe.backup.blobs.digesting import checksum_of, same_time
 from collective.recipe.backup.blobs.layout import MARKER, Kind, blob_of, order, walk
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE
 from collective.recipe.backup.filestorage.storedlog import StoredLog
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import BlobId, Oid
 from collective.recipe.backup.progress import Silent, ignore
 from collective.recipe.backup.restorepoints import Choice, choose

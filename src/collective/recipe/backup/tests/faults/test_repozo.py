@@ -14,7 +14,7 @@ from ZODB.scripts.repozo import RepozoError
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.files.partials import is_partial
-from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repozo.blocks import read_blocks
 from collective.recipe.backup.repozo.ledger import is_data_file, render

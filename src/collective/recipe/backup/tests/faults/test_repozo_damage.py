@@ -10,7 +10,8 @@ import pytest
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent
-from collective.recipe.backup.repozo.ledger import Chain, Part, is_data_file, write_ledger
+from collective.recipe.backup.repozo.chains import Chain
+from collective.recipe.backup.repozo.ledger import Part, is_data_file, write_ledger
 from collective.recipe.backup.repozo.reading import PIECE, checked
 from collective.recipe.backup.repozo.recover import recover
 from collective.recipe.backup.tests.vault import Vault

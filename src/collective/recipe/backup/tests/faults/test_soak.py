@@ -27,7 +27,7 @@ from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import DONE, InUse, NoRestorePoint
 from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restore import restore
-from collective.recipe.backup.repozo.ledger import read_directory
+from collective.recipe.backup.repozo.chains import read_directory
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site, contents_of
 from collective.recipe.backup.tests.scripts import PATIENCE, Script, running, wait_until

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collective.recipe.backup.errors import NoRestorePoint
-from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.tests.properties.test_segments import (
     STEPS,
     Life,

@@ -23,7 +23,7 @@ from ZODB.POSException import POSError
 from ZODB.serialize import referencesf
 from ZODB.utils import z64
 
-from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.tests import segmentreader
 from collective.recipe.backup.tests.samples import FOUNDED, FileStorage
 from collective.recipe.backup.tests.segmented import Captures, encoded, small_sizes

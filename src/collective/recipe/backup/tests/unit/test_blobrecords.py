@@ -18,7 +18,8 @@ from ZODB.blob import Blob, is_blob_record
 
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.blobrecords import blobs, is_blob
-from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import BlobId, Oid
 from collective.recipe.backup.tests import logs
 from collective.recipe.backup.tests.samples import FOUNDED, Site, contents_of

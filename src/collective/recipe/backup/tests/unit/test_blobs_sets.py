@@ -532,7 +532,8 @@ class TestMissing:
         shelf = Shelf(site.blobstorage, tmp_path)
         blob_set, copied = shelf.begin()
         from collective.recipe.backup.filestorage.blobrecords import blobs
-        from collective.recipe.backup.filestorage.log import MAGIC_SIZE, TransactionLog
+        from collective.recipe.backup.filestorage.log import MAGIC_SIZE
+        from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 
         with TransactionLog(site.filestorage) as log:
             ids = list(blobs(log, MAGIC_SIZE, log.size))

@@ -22,11 +22,11 @@ from typing import Any
 import pytest
 from ZODB.FileStorage import FileStorage
 
-from collective.recipe.backup import files, locking
+from collective.recipe.backup import files, links, locking
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.config import STANDARD, dump
 from collective.recipe.backup.errors import BackupError, IntegrityError
-from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.operations.doctor import (
     examine,
@@ -493,7 +493,7 @@ class Refusing(files.Files):
         super().__init__()
         self._refused = operation, number
 
-    def _change(self, operation: str, path: files.StrPath, *more: Any, **words: Any) -> Any:
+    def _change(self, operation: str, path: links.StrPath, *more: Any, **words: Any) -> Any:
         named = "directory" if operation == "fsync" and os.path.isdir(path) else operation
         if self._refused[0] in (named, operation):
             raise OSError(self._refused[1], os.strerror(self._refused[1]), os.fspath(path))
@@ -545,7 +545,7 @@ def test_a_disk_that_accepts_a_change_and_does_nothing_is_told(
     operated: Operated, operation: str
 ) -> None:
     class Lying(files.Files):
-        def _change(self, named: str, path: files.StrPath, *more: Any, **words: Any) -> Any:
+        def _change(self, named: str, path: links.StrPath, *more: Any, **words: Any) -> Any:
             return None if named == operation else super()._change(named, path, *more, **words)
 
     assert len(bad(operated, files=Lying())) == 1

@@ -9,8 +9,8 @@ import pytest
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.format import DataRecord
 from collective.recipe.backup.filestorage.framing import Framing
-from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.records import records_of
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.tests import logs
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.times import ZERO_TID

@@ -20,8 +20,8 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.format import DataRecord
 from collective.recipe.backup.filestorage.framing import Framing
 from collective.recipe.backup.filestorage.index import IndexBuilder, fits, position
-from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.records import records_of
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import Oid
 from collective.recipe.backup.tests.faults.harness import survive_every_fault
 from collective.recipe.backup.tests.samples import FOUNDED, FileStorage, Site

@@ -14,7 +14,8 @@ from ZODB.Connection import TransactionMetaData
 
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage.blobrecords import blobs
-from collective.recipe.backup.filestorage.log import MAGIC_SIZE, LogEnd, TransactionLog
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE, LogEnd
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.tests import logs
 from collective.recipe.backup.tests.samples import FOUNDED, FileStorage, Site
 from collective.recipe.backup.times import ZERO_TID, Tid, tid_at

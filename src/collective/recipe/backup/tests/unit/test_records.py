@@ -11,8 +11,8 @@ from ZODB.FileStorage import format as law
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage import format as ours
 from collective.recipe.backup.filestorage.blobrecords import blobs
-from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.records import RecordReader, records_of
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.tests import logs
 from collective.recipe.backup.tests.samples import Site
 

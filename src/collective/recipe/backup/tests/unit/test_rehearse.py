@@ -16,7 +16,7 @@ from ZODB.Connection import TransactionMetaData
 from collective.recipe.backup import history, locking
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.errors import BackupError, NoRestorePoint
-from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.operations import rehearse as room
 from collective.recipe.backup.operations.opening import open_everything
 from collective.recipe.backup.operations.rehearse import (

@@ -22,7 +22,7 @@ from collective.recipe.backup.errors import (
     IntegrityError,
     NoRestorePoint,
 )
-from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.repository.healing import heal
 from collective.recipe.backup.stores.local import LocalStore
 from collective.recipe.backup.tests.faults.harness import Hasty

@@ -10,7 +10,7 @@ import pytest
 
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.repozo.blocks import blocks_path
 from collective.recipe.backup.tests.faults.harness import FaultyFiles
 from collective.recipe.backup.tests.vault import HOUR, Vault

@@ -6,15 +6,8 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.repozo.ledger import (
-    Chain,
-    Part,
-    is_data_file,
-    parse,
-    read_directory,
-    render,
-    write_ledger,
-)
+from collective.recipe.backup.repozo.chains import Chain, read_directory
+from collective.recipe.backup.repozo.ledger import Part, is_data_file, parse, render, write_ledger
 from collective.recipe.backup.tests.counting import calls
 from collective.recipe.backup.times import stamp
 

@@ -7,7 +7,7 @@ from ZODB.FileStorage import FileStorage
 from ZODB.fsIndex import fsIndex
 
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.repozo.recover import index_for
 from collective.recipe.backup.tests.vault import Vault
 

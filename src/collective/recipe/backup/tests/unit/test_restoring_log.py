@@ -9,7 +9,7 @@ from itertools import islice
 import pytest
 
 from collective.recipe.backup.errors import NoRestorePoint
-from collective.recipe.backup.filestorage.log import TransactionLog
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.restoring.log import intact
 from collective.recipe.backup.tests import logs

@@ -16,7 +16,6 @@ import ZODB.FileStorage
 from ZODB.serialize import referencesf
 
 from collective.recipe.backup.errors import IntegrityError
-from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.segments import (
     ChunkKind,
     LogState,
@@ -27,6 +26,7 @@ from collective.recipe.backup.filestorage.segments import (
     strips,
 )
 from collective.recipe.backup.filestorage.segments.spans import Rule, Span
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.tests import logs
 from collective.recipe.backup.tests.samples import FOUNDED, Site
 from collective.recipe.backup.tests.segmented import Captures, small_sizes

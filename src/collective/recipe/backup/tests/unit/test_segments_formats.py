@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collective.recipe.backup.errors import IntegrityError
-from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.segments import (
     ChunkKind,
     Keys,
@@ -23,6 +22,7 @@ from collective.recipe.backup.filestorage.segments import (
 from collective.recipe.backup.filestorage.segments.fields import Fields, Names, number, string
 from collective.recipe.backup.filestorage.segments.recordindex import IndexWriter, RecordIndex
 from collective.recipe.backup.filestorage.segments.rows import RowReader
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.tests import logs
 from collective.recipe.backup.tests.samples import FOUNDED, Site
 from collective.recipe.backup.tests.segmented import (

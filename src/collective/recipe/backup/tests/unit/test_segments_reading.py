@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.blobrecords import blobs
-from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.records import records_of
 from collective.recipe.backup.filestorage.segments import (
     ChunkKind,
@@ -25,6 +24,7 @@ from collective.recipe.backup.filestorage.segments import (
 from collective.recipe.backup.filestorage.segments.pieces import SegmentPieces
 from collective.recipe.backup.filestorage.segments.rebuilding import rebuilt
 from collective.recipe.backup.filestorage.segments.spans import Rule, Span
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.tests import logs, segmentreader
 from collective.recipe.backup.tests.samples import FOUNDED, Site
 from collective.recipe.backup.tests.segmented import Captures, MemoryChunks, encoded, small_sizes

@@ -10,7 +10,6 @@ import pytest
 
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.segments import (
     ChunkKind,
     StateLog,
@@ -18,6 +17,7 @@ from collective.recipe.backup.filestorage.segments import (
     read_log_state,
 )
 from collective.recipe.backup.filestorage.storedlog import StoredLog
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.progress import Silent, ignore
 from collective.recipe.backup.restoring.log import intact
 from collective.recipe.backup.tests.samples import FOUNDED, Site

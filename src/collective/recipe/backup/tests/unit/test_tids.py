@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.filestorage import tids as room
-from collective.recipe.backup.filestorage.log import TransactionLog
 from collective.recipe.backup.filestorage.tids import Tids
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.operations.backup import tidy_now
 from collective.recipe.backup.operations.doctor import examine
 from collective.recipe.backup.restorepoints import choose, spans
