@@ -1,10 +1,4 @@
-"""The log of transactions that a filestorage is, while ZEO may be writing to it.
-
-``Log`` walks the transactions of a log, wherever its bytes come from; ``TransactionLog`` is the
-one that lies in a file.
-
-One descriptor serves a whole run: a pack swaps another file in under the name, and whoever
-opened the name again would go on in a file where every offset means something else.
+"""The log of transactions that a filestorage is, wherever its bytes come from.
 
 What is read here is settled: a transaction counts once its status says that it is
 complete, and ZODB changes no byte of it after that.
@@ -12,23 +6,19 @@ complete, and ZODB changes no byte of it after that.
 
 from __future__ import annotations
 
-import os
-import stat
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 from collective.recipe.backup import times
-from collective.recipe.backup.errors import BackupError, IntegrityError, explained
+from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage import tail
 from collective.recipe.backup.filestorage.format import (
     COMPLETE,
     LENGTH,
     MAGIC_SIZE,
-    MAGICS,
     PACKED,
     RECORD,
     SMALLEST,
@@ -42,7 +32,7 @@ from collective.recipe.backup.filestorage.tids import Tids
 from collective.recipe.backup.filestorage.window import SIZE, Window
 from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid, When
 
-__all__ = ["MAGIC_SIZE", "Log", "LogEnd", "Transaction", "TransactionLog"]
+__all__ = ["MAGIC_SIZE", "Log", "LogEnd", "Transaction"]
 
 
 class LogEnd(NamedTuple):
@@ -264,79 +254,3 @@ class Log(ABC):
             hint="another program changed it or put another file in its place: a full backup"
             " takes it as it is now",
         )
-
-
-class TransactionLog(Log):
-    """A filestorage, open for reading until the ``with`` block ends.
-
-    Raises BackupError for what cannot be read and IntegrityError for what is no
-    filestorage; all its methods likewise, with IntegrityError for a damaged log.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Open *path*."""
-        super().__init__(path)
-        with explained("cannot open the filestorage", path):
-            # not blocking, lest a named pipe in its place holds us up for ever
-            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-            self._descriptor = os.open(path, flags)
-        try:
-            self._check()
-        except BaseException:
-            os.close(self._descriptor)
-            raise
-
-    def _check(self) -> None:
-        status = os.fstat(self._descriptor)
-        self.identity = status.st_dev, status.st_ino
-        self.mode = stat.S_IMODE(status.st_mode)
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
-            raise BackupError(
-                f"the filestorage is {kind}",
-                where=self.path,
-                hint="set datafs to the path of Data.fs itself",
-            )
-        if not status.st_size:
-            raise IntegrityError(
-                "the filestorage is empty, not even its first 4 bytes are there",
-                where=self.path,
-                hint="restore it, or remove it if this site never held anything",
-            )
-        with explained("cannot read the filestorage", self.path):
-            magic = os.pread(self._descriptor, MAGIC_SIZE, 0)
-        if magic not in MAGICS:
-            raise IntegrityError(
-                f"not a filestorage, it begins with {magic!r}",
-                where=self.path,
-                hint="is the path right? A damaged filestorage can be restored from its backup",
-            )
-
-    def __enter__(self) -> TransactionLog:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the descriptor; for those who cannot use ``with``."""
-        os.close(self._descriptor)
-
-    @property
-    def size(self) -> int:
-        """Its size in bytes now, the tail included."""
-        return os.fstat(self._descriptor).st_size
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """Return the bytes from *offset* on, *size* at most, fewer only where the log ends."""
-        with explained("cannot read the filestorage", self.path):
-            return os.pread(self._descriptor, size, offset)
-
-    def _tail(self, begin: int, after: Tid) -> str | None:
-        with explained("cannot read the filestorage", self.path):
-            return tail.tail_at(self._descriptor, begin, after, self.path)
