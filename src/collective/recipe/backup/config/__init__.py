@@ -19,8 +19,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
-from itertools import chain
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -62,12 +61,6 @@ class Config:
     options: Options
     doubts: tuple[str, ...] = ()  # why the filestorage may not be that of the site: what to do
     caches: tuple[Path, ...] = ()  # where ZEO clients of the site keep what they have read
-
-    @property
-    def directories(self) -> Iterator[Path]:
-        """Every directory that backups lie in, of whichever destination."""
-        places = chain.from_iterable(self.destinations.values())
-        return chain.from_iterable(place.directories for place in places)
 
 
 def dump(config: Config) -> bytes:

@@ -62,6 +62,8 @@ class Destination(Protocol):
     source: Source
     home: Home
     """Where they lie, what is remembered of them, and how writers are kept apart."""
+    whole_only: bool
+    """Whether no moment between two restore points can be restored."""
 
     def opened(self) -> AbstractContextManager[None]:
         """Return what is entered for as long as a run works with it.

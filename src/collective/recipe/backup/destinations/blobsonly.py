@@ -63,6 +63,7 @@ class BlobsOnly:
         self.source = source
         self._always = always
         self.home = home
+        self.whole_only = False
         self._shop = workshop
         self._part = BlobPart(workshop, style)
 

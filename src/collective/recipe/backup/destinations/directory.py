@@ -122,6 +122,7 @@ class Directory:
         self.source = source
         self.place = place
         self.home = home_in(source, place)
+        self.whole_only = settings.repozo is not None  # which knows whole backups only
         self._settings = settings
         self._files = files
         self._progress = progress

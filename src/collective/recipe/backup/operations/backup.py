@@ -160,8 +160,8 @@ def _one(run: Run, destination: Destination, why_full: str, *, accept_changed: b
     try:
         outcome = backup(why_full=why_full)
     except IntegrityError as error:
-        if why_full or not _is_stored(run, error):
-            raise
+        if why_full or not destination.home.holds(Path(error.where)):
+            raise  # it is of the site, or there is no other way
         spoilt = Spoilt(run, destination)
         spoilt.add(destination.problem_of(error))
         spoilt.remember()
@@ -171,11 +171,6 @@ def _one(run: Run, destination: Destination, why_full: str, *, accept_changed: b
         logger.warning("%s", note)
     logger.info("%s", outcome.summary)
     return outcome
-
-
-def _is_stored(run: Run, error: IntegrityError) -> bool:
-    """Tell whether *error* is of something in the backups, and not of the site."""
-    return any(home.holds(Path(error.where)) for home in run.homes)
 
 
 def _closing_line(outcomes: Sequence[Outcome], seconds: float) -> str:

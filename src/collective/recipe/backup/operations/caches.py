@@ -21,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from collective.recipe.backup import locking
+from collective.recipe.backup.destinations.configured import all_directories
 from collective.recipe.backup.errors import BackupError, explained, printable
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import Source
@@ -147,7 +148,7 @@ def _candidates(run: Run) -> Iterator[Path]:
 def _held(run: Run) -> Iterator[Path]:
     """Yield what the blobs of the site and its backups lie in."""
     yield from filter(None, (source.blobstorage for source in run.config.sources))
-    yield from run.config.directories
+    yield from all_directories(run.config)
 
 
 def _directories_in(directory: Path) -> Iterator[Path]:

@@ -23,14 +23,17 @@ from collective.recipe.backup.times import When
 logger = logging.getLogger("backup")
 
 
-def choice_of(run: Run, when: When | None, points: Sequence[RestorePoint]) -> Choice:
-    """Return what gives the state at *when*, None for the newest.
+def choice_of(
+    run: Run, destination: Destination, when: When | None, points: Sequence[RestorePoint]
+) -> Choice:
+    """Return which of *points*, all of *destination*, gives the state at *when*.
+
+    None is the newest state that there is.
 
     Raises NoRestorePoint; or IntegrityError if it is older than what was asked for because
     something newer is damaged: only who restores can tell whether it will do, and names it.
     """
-    # a program of the user's knows whole backups only
-    choice = (newest_before if run.config.options.repozo else choose)(points, when)
+    choice = (newest_before if destination.whole_only else choose)(points, when)
     damaged = passed_over(points, when, choice)
     if not damaged:
         return choice

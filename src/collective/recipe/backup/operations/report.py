@@ -73,8 +73,7 @@ def write(run: Run, path: Path) -> None:
 def usual_path(run: Run) -> Path:
     """Return where the page goes if nobody says where: beside the directories of backups."""
     of = "" if run.destination == STANDARD else f"-{run.destination}"
-    place = run.config.destinations[STANDARD][-1]
-    prefix = run.config.options.locationprefix or place.filestorage.parent
+    prefix = run.config.options.locationprefix or history_directory(run).parent
     return prefix / f"{run.config.part}{of}-report.html"
 
 

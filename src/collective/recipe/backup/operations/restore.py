@@ -165,7 +165,7 @@ def stream(run: Run, order: RestoreOrder, write: Callable[[memoryview], object])
     with ExitStack() as stack:
         destination = stack.enter_context(run.opened())[-1]
         points = destination.restore_points()
-        choice = choice_of(run, order.when, points)
+        choice = choice_of(run, destination, order.when, points)
         logger.info("writing %s", described(choice, order.when))
         stack.enter_context(alternative_named(run, destination, choice, points))
         state = stack.enter_context(destination.open(choice))

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from collective.recipe.backup.config import Config
+from collective.recipe.backup.destinations.configured import all_directories
 from collective.recipe.backup.errors import UsageError
 from collective.recipe.backup.model import Source
 
@@ -32,7 +33,7 @@ def refuse_used(config: Config, targets: Sequence[Source]) -> None:
 def _used(config: Config) -> Iterator[tuple[str, Path]]:
     for place in _places(config.sources):
         yield "belongs to the live site", place
-    for directory in config.directories:
+    for directory in all_directories(config):
         yield "holds backups", Path(os.path.realpath(directory))
 
 

@@ -56,7 +56,7 @@ def jobs_of(
         points = destination.restore_points()
         warn_of_forgotten(run, points)
         try:
-            choice = choice_of(run, order.when, points)
+            choice = choice_of(run, destination, order.when, points)
         except NoRestorePoint as error:
             missingdisk.warn(run)
             error.where = error.where or destination.home.label

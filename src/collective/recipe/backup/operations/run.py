@@ -13,8 +13,9 @@ from pathlib import Path
 from collective.recipe.backup import locking
 from collective.recipe.backup.config import STANDARD, Config
 from collective.recipe.backup.destinations import Destination
-from collective.recipe.backup.destinations.configured import Configured, home_for, policy_for
+from collective.recipe.backup.destinations.configured import DestinationConfig, only_one
 from collective.recipe.backup.destinations.homes import Home
+from collective.recipe.backup.destinations.making import made
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.progress import Progress
@@ -25,7 +26,7 @@ logger = logging.getLogger("backup")
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a verb needs from outside.
+    """What a verb needs from outside.  A run acts on one destination.
 
     *ask* shows a question and returns what the user answers; None means that nobody is
     there to ask, and that the answer is yes.  *restore_command* is what the user types to
@@ -53,18 +54,23 @@ class Run:
         return f"{command}, process {os.getpid()} since {self.now:%Y-%m-%d %H:%M:%S} UTC"
 
     @property
+    def configured(self) -> DestinationConfig:
+        """The configuration of the one destination that this run acts on."""
+        return only_one(self.config, self.destination)
+
+    @property
     def policy(self) -> Policy:
         """Return what is kept in the destination of this run."""
-        return policy_for(self.config.options, self.destination)
+        return self.configured.policy
 
     @property
     def homes(self) -> list[Home]:
         """Where each source of the site is backed up to, in order; nothing is looked at."""
-        return _homes(self.config, self.destination)
+        return self.configured.homes
 
     @contextmanager
     def opened(self) -> Iterator[list[Destination]]:
-        """Yield a destination for each source of the site, in order, open until the body ends."""
+        """Yield the restore points of each source, in order, open until the body ends."""
         destinations = self.destinations()
         with ExitStack() as opened:
             for destination in destinations:
@@ -72,28 +78,18 @@ class Run:
             yield destinations
 
     def destinations(self) -> list[Destination]:
-        """Return a destination for each source of the site, in order."""
-        places = {place.name: place for place in self.config.destinations[self.destination]}
-        configured = Configured(
-            self.config.options,
-            self.destination,
+        """Return the restore points of each source in the destination of this run, in order."""
+        return made(
+            self.configured,
             following=self.following,
             files=self.files,
             progress=self.progress,
         )
-        return [
-            configured.destination(source, places[source.name]) for source in self.config.sources
-        ]
 
 
 def history_directory(run: Run) -> Path:
     """Return the directory that holds the history of all destinations of a part."""
-    return _homes(run.config, STANDARD)[-1].state
-
-
-def _homes(config: Config, kind: str) -> list[Home]:
-    pairs = zip(config.sources, config.destinations[kind], strict=True)
-    return [home_for(config.options, source, place) for source, place in pairs]
+    return only_one(run.config, STANDARD).homes[-1].state
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from collective.recipe.backup.config import PART, Config
 from collective.recipe.backup.config.resolve import Resolved, SiteFacts, absolute, resolve
+from collective.recipe.backup.destinations.configured import all_directories
 from collective.recipe.backup.errors import ConfigurationError, printable
 from collective.recipe.backup.options.kinds import expanded, one_line
 from collective.recipe.backup.options.parsing import Reading, read
@@ -85,7 +86,7 @@ def _path(settings: SiteSettings, name: str) -> Path | None:
 
 def _check_run_directory(config: Config) -> None:
     directory = run_directory(config)
-    if directory in config.directories:
+    if directory in all_directories(config):
         raise ConfigurationError(
             "the lock of the runs lies there: keep the backups elsewhere", where=directory
         )

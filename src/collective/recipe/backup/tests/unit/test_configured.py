@@ -17,7 +17,8 @@ from collective.recipe.backup.destinations.blobstyles.archived import (
     NumberedArchives,
 )
 from collective.recipe.backup.destinations.blobstyles.trees import EachBackup, EachChain, Numbered
-from collective.recipe.backup.destinations.configured import policy_for, style_for
+from collective.recipe.backup.destinations.configured import DIRECTORY, configured, policy_for
+from collective.recipe.backup.destinations.making import style_for
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.operations.orders import RestoreOrder
@@ -35,7 +36,7 @@ NOON_AND_AN_HOUR = NOON + timedelta(hours=1)
 
 
 @pytest.mark.parametrize(
-    ("options", "kind", "policy"),
+    ("options", "purpose", "policy"),
     [
         ({"keep": 3}, STANDARD, Policy(keep=3)),
         ({"keep": 3}, SNAPSHOT, Policy(keep=3)),
@@ -56,12 +57,23 @@ NOON_AND_AN_HOUR = NOON + timedelta(hours=1)
         ({"only_blobs": True, "keep_blob_days": 0}, STANDARD, Policy(keep=2)),
     ],
 )
-def test_how_much_is_kept(options, kind, policy):
-    assert policy_for(Options(**options), kind) == policy
+def test_how_much_is_kept(options, purpose, policy):
+    assert policy_for(Options(**options), purpose) == policy
+
+
+@pytest.mark.parametrize("purpose", [STANDARD, SNAPSHOT])
+def test_each_destination_has_a_name_a_place_and_a_policy_of_its_own(site: Site, purpose: str):
+    operated = Operated(site, keep=7)
+    [one] = configured(operated.config, purpose)
+    assert (one.name, one.kind, one.purpose) == ("directory", DIRECTORY, purpose)
+    assert one.policy == Policy(keep=7)
+    [home] = one.homes
+    assert home.directories == list(operated.config.destinations[purpose][0].directories)
+    assert operated.run("backup", destination=purpose).configured == one
 
 
 @pytest.mark.parametrize(
-    ("options", "kind", "style"),
+    ("options", "purpose", "style"),
     [
         ({}, STANDARD, EachChain),
         ({}, SNAPSHOT, EachChain),
@@ -77,11 +89,11 @@ def test_how_much_is_kept(options, kind, policy):
         (DELTAS, ZIP, NumberedArchives),
     ],
 )
-def test_the_style_of_blobs(options, kind, style, tmp_path):
+def test_the_style_of_blobs(options, purpose, style, tmp_path):
     shop = BlobPlace(
         source=tmp_path / "blobs", directory=tmp_path / "kept", files=Files(), progress=Silent()
     )
-    assert type(style_for(Options(**options), kind)(shop)) is style
+    assert type(style_for(Options(**options), purpose)(shop)) is style
 
 
 def test_without_gzip_the_files_are_those_of_repozo_without_gzip(site: Site) -> None:

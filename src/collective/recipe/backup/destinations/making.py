@@ -1,0 +1,162 @@
+"""From the configuration of a destination to the restore points of each source in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from collective.recipe.backup.blobs import holdings
+from collective.recipe.backup.config import ALTERNATIVE, STANDARD, ZIP
+from collective.recipe.backup.destinations import Destination
+from collective.recipe.backup.destinations.blobpart import MakeStyle
+from collective.recipe.backup.destinations.blobstyles import BlobPlace, Style
+from collective.recipe.backup.destinations.configured import DestinationConfig
+from collective.recipe.backup.destinations.directory import Directory, DirectorySettings
+from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.model import Place, Source
+from collective.recipe.backup.options import Options
+from collective.recipe.backup.progress import Progress
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.blobs.copying import Transfer
+    from collective.recipe.backup.destinations.blobstyles.archived import FullArchives
+    from collective.recipe.backup.destinations.program import Repozo
+
+
+def made(
+    configured: DestinationConfig, *, following: bool = False, files: Files, progress: Progress
+) -> list[Destination]:
+    """Return the restore points of each source, in order; *following*: many small ones come."""
+    pairs = zip(configured.sources, configured.places, strict=True)
+    return [
+        _directory(configured, *pair, following=following, files=files, progress=progress)
+        for pair in pairs
+    ]
+
+
+def _directory(  # noqa: PLR0913  the last two come from outside, as everywhere
+    configured: DestinationConfig,
+    source: Source,
+    place: Place,
+    *,
+    following: bool,
+    files: Files,
+    progress: Progress,
+) -> Destination:
+    """Return the restore points of *source* in *place*."""
+    options, purpose = configured.options, configured.purpose
+    style = style_for(options, purpose)
+    files.limit(place.filestorage, source.filestorage)
+    if source.blobstorage and place.blobstorage:
+        files.limit(place.blobstorage, source.blobstorage)
+    named = _named(source, place) if purpose == ALTERNATIVE else None
+    if options.only_blobs and source.blobstorage and place.blobstorage:
+        workshop = BlobPlace(
+            source=source.blobstorage,
+            directory=place.blobstorage,
+            files=files,
+            progress=progress,
+            named=named,
+        )
+        from collective.recipe.backup.destinations.blobsonly import BlobsOnly
+
+        always = options.blob_snapshots == "each" and not options.archive_blob
+        home = configured.home(source, place)
+        return BlobsOnly(source, home, workshop, style, always=always)
+    level = int(options.gzip_level) if options.gzip or purpose == ZIP else None
+    settings = DirectorySettings(
+        level=level,
+        merged_later=following,
+        strict=not options.quick,
+        repozo=_program(options, gzip=level is not None),
+        blobs=style,
+        named=named,
+    )
+    return Directory(source, place, settings, files=files, progress=progress)
+
+
+def _program(options: Options, *, gzip: bool) -> Repozo | None:
+    """Return the program of the user's that writes the filestorage part, None: we do."""
+    if options.repozo is None:
+        return None
+    from collective.recipe.backup.destinations.program import Repozo
+
+    return Repozo(program=options.repozo, verbose=options.debug, quick=options.quick, gzip=gzip)
+
+
+def _named(source: Source, place: Place) -> str | None:
+    """Return how another site calls its blobstorage, None if as we do.
+
+    Raises BackupError if several are there and none has our name.
+    """
+    if source.blobstorage is None or place.blobstorage is None:
+        return None
+    storages = holdings.storages(place.blobstorage)
+    if not storages or source.blobstorage.name in storages:
+        return None
+    if len(storages) > 1:
+        raise BackupError(
+            "there are backups of several blobstorages here, and none is called "
+            f"{source.blobstorage.name}: {', '.join(sorted(storages))}",
+            where=place.blobstorage,
+            hint="put those of the one to restore into a directory of their own",
+        )
+    return storages.pop()
+
+
+def style_for(options: Options, purpose: str) -> MakeStyle:
+    """Return what makes the style in which blobs are kept for a *purpose*.
+
+    It imports that style, which only a run needs that has blobs to add.
+    """
+    return partial(_style, options, purpose)
+
+
+def _style(options: Options, purpose: str, workshop: BlobPlace) -> Style:
+    if purpose == ZIP or options.archive_blob:
+        return _archives(options, purpose)(workshop, compressed=options.compress_blob)
+    from collective.recipe.backup.destinations.blobstyles.trees import (
+        EachBackup,
+        EachChain,
+        Numbered,
+    )
+
+    by = _transfer(options)
+    if not options.blob_timestamps:
+        return Numbered(workshop, by)
+    # rsync makes a whole tree: it does not know which blobs a log names
+    if options.blob_snapshots == "each" or options.use_rsync:
+        return EachBackup(workshop, by)
+    return EachChain(workshop, by)
+
+
+def _archives(options: Options, purpose: str) -> type[FullArchives]:
+    from collective.recipe.backup.destinations.blobstyles.archived import (
+        FullArchives,
+        IncrementalArchives,
+        NumberedArchives,
+    )
+
+    if purpose == ZIP or not options.blob_timestamps:
+        return NumberedArchives
+    # a snapshot is for itself; altrestore finds what bin/backup of another site has made
+    if options.incremental_blobs and purpose == STANDARD:
+        return IncrementalArchives
+    return FullArchives
+
+
+def _transfer(options: Options) -> Callable[..., Transfer]:
+    first = options.rsync_hard_links_on_first_copy
+    if options.use_rsync:
+        from collective.recipe.backup.blobs.rsync import ByRsync
+
+        return partial(ByRsync, options=options.rsync_options, link_first=first)
+    if first:
+        from collective.recipe.backup.blobs.snapshots import LinkedFirst
+
+        return LinkedFirst
+    from collective.recipe.backup.blobs.copying import Transfer
+
+    return Transfer
