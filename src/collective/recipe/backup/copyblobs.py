@@ -31,7 +31,7 @@ from collective.recipe.backup.blobs import holdings
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.copying import Transfer
 from collective.recipe.backup.blobs.holdings import Holding, Holdings
-from collective.recipe.backup.blobs.holdings.archived import Archived
+from collective.recipe.backup.blobs.holdings.archiveholdings import Archived
 from collective.recipe.backup.blobs.marker import refuse_cache
 from collective.recipe.backup.blobs.rsync import PROGRAM, ByRsync
 from collective.recipe.backup.blobs.snapshots import LinkedFirst
@@ -50,9 +50,9 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repozo.ledger import is_data_file
 from collective.recipe.backup.restoring import letting_go, swap
-from collective.recipe.backup.restoring.blobs import BlobStaging
 from collective.recipe.backup.restoring.journal import journal_path
 from collective.recipe.backup.restoring.journalcheck import check_names
+from collective.recipe.backup.restoring.stagedblobs import BlobStaging
 from collective.recipe.backup.restoring.ways import way_of
 from collective.recipe.backup.times import LAST_TID
 

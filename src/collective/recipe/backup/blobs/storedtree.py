@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from blake3 import blake3
 
-from collective.recipe.backup.blobs import staging
+from collective.recipe.backup.blobs import setstaging
 from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.checksums import Checksum
 from collective.recipe.backup.blobs.copied import Copied, Tally
@@ -63,14 +63,14 @@ class TreeBlobs:
         """Yield what the set has; see StoredBlobs."""
         root = os.fspath(self._set.root)
         with explained("cannot look at the backup", self._set.root):
-            for entry, known in staging.wanted(self._set, self._until(), self._size):
+            for entry, known in setstaging.wanted(self._set, self._until(), self._size):
                 if entry.kind is Kind.DIRECTORY:
                     yield StoredFile(entry.path, entry.kind, 0, 0, None)
                     continue
                 try:
                     status = os.lstat(f"{root}/{entry.path}")
                 except (FileNotFoundError, NotADirectoryError):
-                    raise staging.missing(self._set, entry.path) from None
+                    raise setstaging.missing(self._set, entry.path) from None
                 self._check(entry, known, status)
                 digest = known.digest if known else None
                 yield StoredFile(entry.path, entry.kind, status.st_size, status.st_mtime_ns, digest)
@@ -79,9 +79,9 @@ class TreeBlobs:
         """Raise IntegrityError if *status* is not that of *entry*."""
         is_what = stat.S_ISLNK if entry.kind is Kind.LINK else stat.S_ISREG
         if not is_what(status.st_mode):
-            raise staging.not_a_file(self._set.root / entry.path)
+            raise setstaging.not_a_file(self._set.root / entry.path)
         if known and known.size not in (None, status.st_size):
-            raise staging.damaged(self._set, entry.path)
+            raise setstaging.damaged(self._set, entry.path)
 
     def open(self, blob: BlobId) -> BinaryIO:
         """Return *blob*; see StoredBlobs."""
@@ -91,7 +91,7 @@ class TreeBlobs:
             path, known = self._found(blob)
             self._check(Entry(path, Kind.BLOB), known, os.lstat(self._set.root / path))
             file = open_regular(self._set.root / path, follow=False)
-        return io.BufferedReader(_Verified(file, known, staging.damaged(self._set, path)))
+        return io.BufferedReader(_Verified(file, known, setstaging.damaged(self._set, path)))
 
     def _found(self, blob: BlobId) -> tuple[str, Checksum | None]:
         """Return where *blob* lies, which may be where the other layout has it, and its checksum.
@@ -104,7 +104,7 @@ class TreeBlobs:
             if os.path.lexists(self._set.root / path):
                 return path, known
             if known:
-                raise staging.missing(self._set, path)
+                raise setstaging.missing(self._set, path)
         raise KeyError(blob)
 
     def copy_into(
@@ -118,7 +118,7 @@ class TreeBlobs:
     ) -> Copied:
         """Copy or link what is wanted; see StoredBlobs."""
         if wanted is None:
-            return staging.stage(
+            return setstaging.stage(
                 self._set,
                 directory,
                 live=live,
@@ -133,7 +133,7 @@ class TreeBlobs:
             progress.phase("restoring the blobs", len(orders), "files") as advance,
         ):
             tally = Tally(advance)
-            for done in staging.copied(self._set, directory, orders, files):
+            for done in setstaging.copied(self._set, directory, orders, files):
                 tally.add(done)
             files.sync_tree(directory)
         return tally.sum()

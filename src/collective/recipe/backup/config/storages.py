@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from collective.recipe.backup.model import MAIN, Place, Source
-from collective.recipe.backup.options.kinds import expanded
+from collective.recipe.backup.options.optionkinds import expanded
 
 MAIN_WORDS = {MAIN, "Data"}
 """How an alternative source names the main storage."""

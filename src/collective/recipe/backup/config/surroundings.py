@@ -16,7 +16,7 @@ from pathlib import Path
 
 from collective.recipe.backup.config import SNAPSHOT, STANDARD, Config
 from collective.recipe.backup.errors import printable
-from collective.recipe.backup.options.kinds import expanded
+from collective.recipe.backup.options.optionkinds import expanded
 
 SCRIPT_HEAD_SIZE = 255
 """How many bytes of a script's first line Linux reads; ``#!`` are two of them."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from collective.recipe.backup.frozen import dataclass
-from collective.recipe.backup.options.kinds import expanded
+from collective.recipe.backup.options.optionkinds import expanded
 
 SERVERS = {"plone.recipe.zeoserver", "plone.recipe.zope2zeoserver"}
 RECIPES = {*SERVERS, "plone.recipe.zope2instance"}

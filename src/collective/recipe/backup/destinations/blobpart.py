@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from collective.recipe.backup import times
 from collective.recipe.backup.blobs import holdings
-from collective.recipe.backup.blobs.holdings import Holding, Holdings, archived
-from collective.recipe.backup.blobs.holdings.archived import Archived
+from collective.recipe.backup.blobs.holdings import Holding, Holdings, archiveholdings
+from collective.recipe.backup.blobs.holdings.archiveholdings import Archived
 from collective.recipe.backup.blobs.layout import blobs_in
 from collective.recipe.backup.blobs.marker import flaw_of
 from collective.recipe.backup.blobs.older import disordered
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collective.recipe.backup.blobs.copied import Copied
     from collective.recipe.backup.blobs.storedblobs import StoredBlobs
     from collective.recipe.backup.destinations.room import Need
-    from collective.recipe.backup.repozo.orders import Taken
+    from collective.recipe.backup.repozo.backuporder import Taken
 
 MakeStyle = Callable[[BlobPlace], Style]
 
@@ -215,7 +215,9 @@ class BlobPart:
                 until = needed.get(name, ZERO_TID)
                 yield from tree.verify(until=until, reads=reads, progress=progress)
         looked_at = [each for each in found.archives.values() if each.name in needed or not only]
-        yield from archived.verify(looked_at, sizes=sizes or {}, reads=reads, progress=progress)
+        yield from archiveholdings.verify(
+            looked_at, sizes=sizes or {}, reads=reads, progress=progress
+        )
         if not only:
             yield from _untold(found)
 

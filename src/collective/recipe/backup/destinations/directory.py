@@ -67,7 +67,7 @@ from collective.recipe.backup.model import (
 )
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo import unfinished
-from collective.recipe.backup.repozo.backup import Orders, Pending, Taken, prepare
+from collective.recipe.backup.repozo.chainbackup import Orders, Pending, Taken, prepare
 from collective.recipe.backup.repozo.chains import Chain, read_directory
 from collective.recipe.backup.rights import Rights, rights_of
 from collective.recipe.backup.times import LAST_TID, Tid, beginning_of_hour, stamp
@@ -464,7 +464,7 @@ class Directory:
 
         First what makes them restore points, then the data, then the blobs.
         """
-        from collective.recipe.backup.repozo.prune import begin_removal
+        from collective.recipe.backup.repozo.chainremoval import begin_removal
 
         journals = []
         with explained("cannot remove old backups", self.place.filestorage):

@@ -27,7 +27,7 @@ from collective.recipe.backup.lineage import (
     of_restore,
 )
 from collective.recipe.backup.model import Hole, RestorePoint
-from collective.recipe.backup.repozo.backup import Taken
+from collective.recipe.backup.repozo.chainbackup import Taken
 from collective.recipe.backup.times import ZERO_TID, Tid, moment_of, stamp
 
 

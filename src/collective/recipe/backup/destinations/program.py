@@ -18,7 +18,7 @@ from collective.recipe.backup.filestorage.storedlog import Block
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.progress import Advance
-from collective.recipe.backup.repozo.backup import Taken
+from collective.recipe.backup.repozo.chainbackup import Taken
 from collective.recipe.backup.repozo.chainlog import ChainLog
 from collective.recipe.backup.repozo.chains import Chain, read_directory
 from collective.recipe.backup.restorepoints import Choice

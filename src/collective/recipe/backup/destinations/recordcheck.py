@@ -24,10 +24,10 @@ from collective.recipe.backup.filestorage.pickles import flaw_of
 from collective.recipe.backup.model import BlobId, Problem, RestorePoint
 from collective.recipe.backup.progress import Advance, Progress
 from collective.recipe.backup.repozo.blocks import Digested
+from collective.recipe.backup.repozo.chaincheck import stored_problems
 from collective.recipe.backup.repozo.chains import Chain, again, was_replaced
 from collective.recipe.backup.repozo.ledger import Part
-from collective.recipe.backup.repozo.reading import checked
-from collective.recipe.backup.repozo.verify import stored_problems
+from collective.recipe.backup.repozo.partreading import checked
 from collective.recipe.backup.times import ZERO_TID
 
 NAMED = 100

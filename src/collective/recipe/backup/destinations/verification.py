@@ -16,9 +16,14 @@ from collective.recipe.backup.destinations.recordcheck import verify_records, wa
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.model import BlobId, Problem, RestorePoint
 from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.repozo.chaincheck import (
+    Wants,
+    all_parts,
+    verify_contents,
+    verify_names,
+)
 from collective.recipe.backup.repozo.chains import Chain, read_directory
 from collective.recipe.backup.repozo.ledger import Part
-from collective.recipe.backup.repozo.verify import Wants, all_parts, verify_contents, verify_names
 from collective.recipe.backup.times import ZERO_TID, Tid
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from collective.recipe.backup.errors import printable
 from collective.recipe.backup.model import MAIN, Source
-from collective.recipe.backup.operations.orders import Job, RestoreOrder
+from collective.recipe.backup.operations.restoreorder import Job, RestoreOrder
 from collective.recipe.backup.restorepoints import Choice
 from collective.recipe.backup.times import Tid, When, in_words, moment_of, show_tid, tid_at
 

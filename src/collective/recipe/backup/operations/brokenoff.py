@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from collective.recipe.backup.operations.announcing import live_of
-from collective.recipe.backup.operations.orders import Job, RestoreOrder
+from collective.recipe.backup.operations.restoreorder import Job, RestoreOrder
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.restoring import swap, undoing
 from collective.recipe.backup.restoring.journal import Chosen

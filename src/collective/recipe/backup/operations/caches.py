@@ -25,7 +25,7 @@ from collective.recipe.backup.destinations.configured import all_directories
 from collective.recipe.backup.errors import BackupError, explained, printable
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import Source
-from collective.recipe.backup.operations.orders import RestoreOrder
+from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.smallfile import regular
 from collective.recipe.backup.times import ZERO_TID, Tid

@@ -19,14 +19,14 @@ from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.room import check_free
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.names import index_of
+from collective.recipe.backup.filestorage.companions import index_of
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import Problem, RestorePoint, Source
 from collective.recipe.backup.operations import missingdisk
 from collective.recipe.backup.operations.damagememory import Spoilt, read_with
 from collective.recipe.backup.operations.hooks import Account, hooks_around
-from collective.recipe.backup.operations.opening import OpenedSite, open_everything
 from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.operations.siteopening import OpenedSite, open_everything
 from collective.recipe.backup.progress import Advance, PhaseManager, Progress
 from collective.recipe.backup.restorepoints import Choice, choose, newest
 from collective.recipe.backup.restoring.staging import Targets, stage

@@ -47,7 +47,6 @@ from collective.recipe.backup.operations.brokenoff import (
 from collective.recipe.backup.operations.caches import clients_of, last_tid
 from collective.recipe.backup.operations.choosing import alternative_named, choice_of
 from collective.recipe.backup.operations.hooks import Account, hooks_around
-from collective.recipe.backup.operations.orders import Job, RestoreOrder
 from collective.recipe.backup.operations.restorejobs import (
     come_with_pre_command,
     jobs_of,
@@ -55,6 +54,7 @@ from collective.recipe.backup.operations.restorejobs import (
     refuse_caches,
 )
 from collective.recipe.backup.operations.restorenote import restored_of
+from collective.recipe.backup.operations.restoreorder import Job, RestoreOrder
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.operations.targets import (
     journal_of,

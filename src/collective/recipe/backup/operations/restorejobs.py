@@ -27,7 +27,7 @@ from collective.recipe.backup.operations.brokenoff import (
 )
 from collective.recipe.backup.operations.choosing import choice_of, warn_of_later
 from collective.recipe.backup.operations.damagememory import warn_of_forgotten
-from collective.recipe.backup.operations.orders import Job, RestoreOrder
+from collective.recipe.backup.operations.restoreorder import Job, RestoreOrder
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.operations.targets import (
     journal_of,

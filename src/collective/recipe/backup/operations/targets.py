@@ -9,7 +9,7 @@ from pathlib import Path
 from collective.recipe.backup import links, locking
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files.partials import PROBE
-from collective.recipe.backup.filestorage.names import index_of
+from collective.recipe.backup.filestorage.companions import index_of
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.operations.restore_to import refuse_used
 from collective.recipe.backup.operations.run import Run

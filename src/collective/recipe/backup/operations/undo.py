@@ -20,10 +20,10 @@ from collective.recipe.backup.operations.brokenoff import (
 )
 from collective.recipe.backup.operations.caches import clients_of
 from collective.recipe.backup.operations.hooks import hooks_around
-from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restorejobs import (
     of_what_there_is,
 )
+from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.operations.targets import (
     hold_journal,

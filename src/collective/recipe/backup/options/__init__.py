@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from collective.recipe.backup.frozen import dataclass
-from collective.recipe.backup.options.kinds import (
+from collective.recipe.backup.options.optionkinds import (
     ARGUMENTS,
     DURATION,
     LINES,

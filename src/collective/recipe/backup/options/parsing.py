@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from collective.recipe.backup.options import Alias, Declaration, Options, declarations
 from collective.recipe.backup.options.combinations import contradictions, without_effect
-from collective.recipe.backup.options.kinds import OptionKind
+from collective.recipe.backup.options.optionkinds import OptionKind
 
 _CLOSE = 0.85
 """How similar, after difflib, a name is to the option that it is taken to be meant for.

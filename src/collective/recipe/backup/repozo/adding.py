@@ -19,6 +19,7 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.progress import Advance, Progress
+from collective.recipe.backup.repozo.backuporder import Orders, Pending, Taken
 from collective.recipe.backup.repozo.blocks import (
     Blocks,
     describe,
@@ -29,9 +30,8 @@ from collective.recipe.backup.repozo.blocks import (
 from collective.recipe.backup.repozo.chains import Chain
 from collective.recipe.backup.repozo.ledger import Part
 from collective.recipe.backup.repozo.members import complete
-from collective.recipe.backup.repozo.orders import Orders, Pending, Taken
+from collective.recipe.backup.repozo.partwriting import Settled, write_unnamed
 from collective.recipe.backup.repozo.savedindex import copy_index, index_path
-from collective.recipe.backup.repozo.writing import Settled, write_unnamed
 
 
 @dataclass(frozen=True, kw_only=True)

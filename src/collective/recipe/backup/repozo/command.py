@@ -35,16 +35,16 @@ from collective.recipe.backup.errors import (
 )
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.believing import is_believed, reader_of
-from collective.recipe.backup.filestorage.names import index_of
+from collective.recipe.backup.filestorage.companions import index_of
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.locking import closed_filestorage, one_writer
 from collective.recipe.backup.model import DEFAULT_LEVEL
 from collective.recipe.backup.progress import Silent
-from collective.recipe.backup.repozo.backup import Orders, Taken, back_up
+from collective.recipe.backup.repozo.chainbackup import Orders, Taken, back_up
+from collective.recipe.backup.repozo.chaincheck import verify_contents, verify_names
+from collective.recipe.backup.repozo.chainremoval import remove_chain
 from collective.recipe.backup.repozo.chains import Chain, Listing, read_directory
-from collective.recipe.backup.repozo.prune import remove_chain
 from collective.recipe.backup.repozo.recover import Write, index_for, recover
-from collective.recipe.backup.repozo.verify import verify_contents, verify_names
 from collective.recipe.backup.smallfile import open_regular
 
 Say = Callable[[str], None]

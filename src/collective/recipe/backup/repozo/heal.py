@@ -53,7 +53,7 @@ def heal(log: TransactionLog, directory: Path, *, files: Files, progress: Progre
         for name in listing.orphans:
             fresh = fresh or _overlap(directory, name)
             # few runs meet one, and the others do not wait for what reads it
-            from collective.recipe.backup.repozo.orphans import adopt_or_set_aside
+            from collective.recipe.backup.repozo.orphanparts import adopt_or_set_aside
 
             path = directory / name
             sentences.append(adopt_or_set_aside(log, path, files=files, progress=progress))

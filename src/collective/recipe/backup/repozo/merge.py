@@ -30,9 +30,9 @@ from collective.recipe.backup.repozo.blocks import (
 )
 from collective.recipe.backup.repozo.chains import MERGING, Chain
 from collective.recipe.backup.repozo.ledger import Part, render, write_ledger
-from collective.recipe.backup.repozo.reading import blocks_of, checked
+from collective.recipe.backup.repozo.partreading import blocks_of, checked
+from collective.recipe.backup.repozo.partwriting import write_part
 from collective.recipe.backup.repozo.unfinished import finish_merge
-from collective.recipe.backup.repozo.writing import write_part
 
 _UNKNOWN = "0" * 32
 

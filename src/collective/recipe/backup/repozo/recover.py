@@ -15,7 +15,7 @@ from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.progress import Advance, Progress
 from collective.recipe.backup.repozo.chains import Chain
 from collective.recipe.backup.repozo.ledger import Part
-from collective.recipe.backup.repozo.reading import checked
+from collective.recipe.backup.repozo.partreading import checked
 from collective.recipe.backup.repozo.savedindex import index_for
 from collective.recipe.backup.times import ZERO_TID, Tid
 

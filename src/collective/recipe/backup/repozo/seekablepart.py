@@ -31,7 +31,7 @@ from collective.recipe.backup.repozo.blocks import (
 from collective.recipe.backup.repozo.chains import Chain
 from collective.recipe.backup.repozo.ledger import Part
 from collective.recipe.backup.repozo.members import find_members
-from collective.recipe.backup.repozo.reading import blocks_of, checked
+from collective.recipe.backup.repozo.partreading import blocks_of, checked
 from collective.recipe.backup.seekablegzip import SeekableGzip
 from collective.recipe.backup.smallfile import open_regular
 

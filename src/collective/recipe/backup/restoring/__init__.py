@@ -5,7 +5,7 @@ restore goes through it from above to below::
 
     placing     one source: where it goes, what becomes live, with which permissions
     staging     its filestorage and its blobs, both at once (together)
-    log, blobs  all of each, or only what differs from what is live, verified
+    stagedlog, stagedblobs  all of each, or only what differs from what is live, verified
     ways        how what is live gives way: by its name, by its contents, in place
     swap        all of it becomes live, under a journal; finished if it was broken off
     undoing, letting_go, giving_up  what was replaced comes back, or goes; or all is set aside

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.names import index_of
+from collective.recipe.backup.filestorage.companions import index_of
 from collective.recipe.backup.filestorage.storedlog import PRIVATE
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import (

@@ -8,8 +8,8 @@ from pathlib import Path
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.progress import Progress
-from collective.recipe.backup.restoring.blobs import BlobStaging, StagedBlobs
-from collective.recipe.backup.restoring.log import LogStaging, StagedLog
+from collective.recipe.backup.restoring.stagedblobs import BlobStaging, StagedBlobs
+from collective.recipe.backup.restoring.stagedlog import LogStaging, StagedLog
 from collective.recipe.backup.restoring.together import Together
 from collective.recipe.backup.states import State
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from collective.recipe.backup.errors import ConfigurationError, explained
 from collective.recipe.backup.options import declarations
-from collective.recipe.backup.options.kinds import SWITCH
+from collective.recipe.backup.options.optionkinds import SWITCH
 from collective.recipe.backup.smallfile import read_small
 
 TABLE = "collective-backup"

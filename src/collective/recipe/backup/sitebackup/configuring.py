@@ -9,7 +9,7 @@ from collective.recipe.backup.config import PART, Config
 from collective.recipe.backup.config.resolve import Resolved, SiteFacts, absolute, resolve
 from collective.recipe.backup.destinations.configured import all_directories
 from collective.recipe.backup.errors import ConfigurationError, printable
-from collective.recipe.backup.options.kinds import expanded, one_line
+from collective.recipe.backup.options.optionkinds import expanded, one_line
 from collective.recipe.backup.options.parsing import Reading, read
 from collective.recipe.backup.sitebackup.finding import Places, Site, find
 from collective.recipe.backup.sitebackup.settings import OF_THE_SITE, SiteSettings

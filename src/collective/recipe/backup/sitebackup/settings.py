@@ -26,7 +26,7 @@ from typing import Any
 from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.options import declarations
-from collective.recipe.backup.options.kinds import PATH
+from collective.recipe.backup.options.optionkinds import PATH
 from collective.recipe.backup.sitebackup import collective, toml
 
 CONFIG = "sitebackup.toml"

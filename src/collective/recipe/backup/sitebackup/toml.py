@@ -11,7 +11,7 @@ from typing import Any
 from collective.recipe.backup.errors import ConfigurationError, explained
 from collective.recipe.backup.jsonfile import is_deep
 from collective.recipe.backup.options import declarations
-from collective.recipe.backup.options.kinds import ARGUMENTS, LINES, TEXT
+from collective.recipe.backup.options.optionkinds import ARGUMENTS, LINES, TEXT
 from collective.recipe.backup.smallfile import read_small
 
 

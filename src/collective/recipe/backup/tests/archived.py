@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup.blobs.archives.archivecheck import verify_contents
-from collective.recipe.backup.blobs.archives.names import (
+from collective.recipe.backup.blobs.archives.archivenames import (
     Archive,
     chain_of,
     find_archives,
     planned,
 )
-from collective.recipe.backup.blobs.archives.staging import stage
+from collective.recipe.backup.blobs.archives.archivestaging import stage
+from collective.recipe.backup.blobs.archives.archivewriting import write_delta, write_full
 from collective.recipe.backup.blobs.archives.storedarchives import ArchivedBlobs
-from collective.recipe.backup.blobs.archives.writing import write_delta, write_full
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.digesting import checksum_of, same_time
 from collective.recipe.backup.blobs.layout import MARKER, Kind, Layout, blob_of, layout_at, walk

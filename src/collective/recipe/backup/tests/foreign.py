@@ -18,10 +18,10 @@ from pathlib import Path
 from blake3 import blake3
 
 from collective.recipe.backup import history, pinging
-from collective.recipe.backup.blobs.archives.names import Archive, planned
-from collective.recipe.backup.blobs.archives.reading import mark_of, members
+from collective.recipe.backup.blobs.archives.archivenames import Archive, planned
+from collective.recipe.backup.blobs.archives.archivereading import mark_of, members
+from collective.recipe.backup.blobs.archives.archivestaging import stage
 from collective.recipe.backup.blobs.archives.seal import seal, size_of_seal
-from collective.recipe.backup.blobs.archives.staging import stage
 from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.checksums import Checksums
 from collective.recipe.backup.blobs.marker import layout_of
@@ -49,7 +49,7 @@ from collective.recipe.backup.repozo import blocks, chains
 from collective.recipe.backup.repozo.chains import Chain
 from collective.recipe.backup.repozo.ledger import Part
 from collective.recipe.backup.repozo.members import find_members
-from collective.recipe.backup.repozo.reading import pieces
+from collective.recipe.backup.repozo.partreading import pieces
 from collective.recipe.backup.repozo.seekablepart import SeekablePart
 from collective.recipe.backup.restoring import (
     giving_up,

@@ -13,8 +13,8 @@ from collective.recipe.backup.destinations import Destination, Outcome
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import MAIN, Place, RestorePoint, Source
 from collective.recipe.backup.operations.backup import back_up
-from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restore import restore
+from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.options import Options
 from collective.recipe.backup.progress import Silent

@@ -16,12 +16,12 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import Problem, RestorePoint
 from collective.recipe.backup.progress import Silent
-from collective.recipe.backup.repozo.backup import Orders, Taken, back_up
 from collective.recipe.backup.repozo.blocks import blocks_path, pack, read_blocks
+from collective.recipe.backup.repozo.chainbackup import Orders, Taken, back_up
+from collective.recipe.backup.repozo.chaincheck import verify_contents, verify_names
 from collective.recipe.backup.repozo.chainlog import ChainLog
 from collective.recipe.backup.repozo.chains import Chain, read_directory
 from collective.recipe.backup.repozo.recover import recover
-from collective.recipe.backup.repozo.verify import verify_contents, verify_names
 from collective.recipe.backup.restorepoints import Choice
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.times import Tid

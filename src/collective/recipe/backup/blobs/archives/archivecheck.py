@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
+from collective.recipe.backup.blobs.archives.archivenames import Archive, find_chains
+from collective.recipe.backup.blobs.archives.archivereading import mark_of, members
 from collective.recipe.backup.blobs.archives.building import broken
-from collective.recipe.backup.blobs.archives.names import Archive, find_chains
-from collective.recipe.backup.blobs.archives.reading import mark_of, members
 from collective.recipe.backup.blobs.archives.stored import other_size
 from collective.recipe.backup.blobs.layout import blob_of
 from collective.recipe.backup.errors import BackupError

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from collective.recipe.backup.blobs.archives.names import Archive
-from collective.recipe.backup.blobs.archives.reading import mark_of
+from collective.recipe.backup.blobs.archives.archivenames import Archive
+from collective.recipe.backup.blobs.archives.archivereading import mark_of
 from collective.recipe.backup.errors import IntegrityError
 
 _HINT = "restore an earlier backup; one made after the next full one is whole again"

@@ -16,8 +16,8 @@ from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
+from collective.recipe.backup.blobs.archives.archivereading import Member
 from collective.recipe.backup.blobs.archives.ground import Ground, Refused, shown
-from collective.recipe.backup.blobs.archives.reading import Member
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.digesting import regular, unchanged
 from collective.recipe.backup.blobs.layout import Kind, Layout, walk

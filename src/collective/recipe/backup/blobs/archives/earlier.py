@@ -13,8 +13,14 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-from collective.recipe.backup.blobs.archives.names import Archive
-from collective.recipe.backup.blobs.archives.reading import Content, Member, What, glances, members
+from collective.recipe.backup.blobs.archives.archivenames import Archive
+from collective.recipe.backup.blobs.archives.archivereading import (
+    Content,
+    Member,
+    What,
+    glances,
+    members,
+)
 from collective.recipe.backup.blobs.digesting import regular, unchanged
 from collective.recipe.backup.blobs.layout import blob_of
 from collective.recipe.backup.blobs.marker import laid_out, place_of

@@ -10,8 +10,8 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
+from collective.recipe.backup.blobs.archives.archivereading import Member
 from collective.recipe.backup.blobs.archives.gnu import show
-from collective.recipe.backup.blobs.archives.reading import Member
 from collective.recipe.backup.blobs.layout import Layout
 
 

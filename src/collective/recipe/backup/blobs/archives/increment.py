@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
+from collective.recipe.backup.blobs.archives.archivereading import relative
 from collective.recipe.backup.blobs.archives.gnu import D, Dumpdir
 from collective.recipe.backup.blobs.archives.ground import Ground, Refused, shown, with_parents
-from collective.recipe.backup.blobs.archives.reading import relative
 from collective.recipe.backup.blobs.layout import blob_of
 from collective.recipe.backup.times import Tid
 

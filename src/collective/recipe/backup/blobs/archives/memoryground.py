@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
+from collective.recipe.backup.blobs.archives.archivenames import Archive
+from collective.recipe.backup.blobs.archives.archivereading import Member
 from collective.recipe.backup.blobs.archives.ground import Ground, Refused, shown
-from collective.recipe.backup.blobs.archives.names import Archive
-from collective.recipe.backup.blobs.archives.reading import Member
 from collective.recipe.backup.blobs.archives.unpacking import Read
 from collective.recipe.backup.blobs.layout import (
     MARKER,

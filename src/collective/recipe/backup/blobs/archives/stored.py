@@ -13,7 +13,7 @@ from typing import IO, cast
 
 from blake3 import blake3
 
-from collective.recipe.backup.blobs.archives.names import Archive
+from collective.recipe.backup.blobs.archives.archivenames import Archive
 from collective.recipe.backup.blobs.archives.seal import sealed, size_of_seal
 from collective.recipe.backup.errors import IntegrityError, from_os_error
 from collective.recipe.backup.gzipping import BAD_GZIP, inflating

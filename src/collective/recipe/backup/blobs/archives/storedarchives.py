@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from collective.recipe.backup.blobs.archives import staging
-from collective.recipe.backup.blobs.archives.listing import Contents
-from collective.recipe.backup.blobs.archives.names import Archive
-from collective.recipe.backup.blobs.archives.reading import mark_of
+from collective.recipe.backup.blobs.archives import archivestaging
+from collective.recipe.backup.blobs.archives.archivelisting import Contents
+from collective.recipe.backup.blobs.archives.archivenames import Archive
+from collective.recipe.backup.blobs.archives.archivereading import mark_of
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.blobs.storedblobs import StoredFile
@@ -79,7 +79,7 @@ class ArchivedBlobs:
         """Unpack the chain, or what is wanted of it; see StoredBlobs."""
         if wanted is not None:
             return self._contents.copy_some(wanted, directory, files, progress)
-        return staging.stage(
+        return archivestaging.stage(
             self._archives,
             directory,
             live=live,

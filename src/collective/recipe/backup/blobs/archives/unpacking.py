@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 
+from collective.recipe.backup.blobs.archives.archivenames import Archive
+from collective.recipe.backup.blobs.archives.archivereading import Member, What, mark_of
 from collective.recipe.backup.blobs.archives.ground import Ground, Refused, shown
 from collective.recipe.backup.blobs.archives.increment import Increment
-from collective.recipe.backup.blobs.archives.names import Archive
-from collective.recipe.backup.blobs.archives.reading import Member, What, mark_of
 from collective.recipe.backup.blobs.archives.stored import damaged, other_size
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.layout import MARKER, Layout, blob_of

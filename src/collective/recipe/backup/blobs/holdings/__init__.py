@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from collective.recipe.backup import listings
-from collective.recipe.backup.blobs.holdings.archived import Archived, find_archived, flaws
-from collective.recipe.backup.blobs.holdings.trees import Tree, find_trees
+from collective.recipe.backup.blobs.holdings.archiveholdings import Archived, find_archived, flaws
+from collective.recipe.backup.blobs.holdings.treeholdings import Tree, find_trees
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import BlobId

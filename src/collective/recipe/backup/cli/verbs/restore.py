@@ -60,7 +60,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.operations import restore
-    from collective.recipe.backup.operations.orders import RestoreOrder
+    from collective.recipe.backup.operations.restoreorder import RestoreOrder
 
     after = namespace.undo or namespace.let_go or namespace.give_up
     if after and namespace.moment:

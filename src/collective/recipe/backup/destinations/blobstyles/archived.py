@@ -9,20 +9,20 @@ from pathlib import Path
 
 from collective.recipe.backup.blobs import latest
 from collective.recipe.backup.blobs.archives import archivecheck
-from collective.recipe.backup.blobs.archives.earlier import differing, unpack
-from collective.recipe.backup.blobs.archives.names import (
+from collective.recipe.backup.blobs.archives.archivenames import (
     Archive,
     find_archives,
     make_room,
     planned,
 )
-from collective.recipe.backup.blobs.archives.writing import Supply, write_delta, write_full
+from collective.recipe.backup.blobs.archives.archivewriting import Supply, write_delta, write_full
+from collective.recipe.backup.blobs.archives.earlier import differing, unpack
 from collective.recipe.backup.blobs.copied import NAMED, Copied, Left
 from collective.recipe.backup.blobs.copying import changed, taken_over
 from collective.recipe.backup.blobs.digesting import is_legible
 from collective.recipe.backup.blobs.foreign import foreign_of
 from collective.recipe.backup.blobs.holdings import Holdings
-from collective.recipe.backup.blobs.holdings.archived import Archived
+from collective.recipe.backup.blobs.holdings.archiveholdings import Archived
 from collective.recipe.backup.blobs.layout import MARKER
 from collective.recipe.backup.blobs.marker import laid_out, missing_marker, place_of
 from collective.recipe.backup.destinations.blobstyles import BlobPlace, WantedBlobs

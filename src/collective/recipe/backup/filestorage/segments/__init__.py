@@ -16,16 +16,16 @@ Bytes in, bytes out: nothing here knows where chunks are stored, or that they ar
 from __future__ import annotations
 
 from collective.recipe.backup.filestorage.segments.capturing import Captured, capture
-from collective.recipe.backup.filestorage.segments.chunks import (
+from collective.recipe.backup.filestorage.segments.chunkstore import (
     ChunkKind,
     Chunks,
     ChunkStore,
     Linked,
 )
-from collective.recipe.backup.filestorage.segments.keys import Keys
 from collective.recipe.backup.filestorage.segments.logstate import LogState, read_log_state
 from collective.recipe.backup.filestorage.segments.newsegments import Target
 from collective.recipe.backup.filestorage.segments.rebuiltlog import RebuiltLog
+from collective.recipe.backup.filestorage.segments.segmentkeys import Keys
 from collective.recipe.backup.filestorage.segments.statelog import StateLog, StateMoment
 from collective.recipe.backup.filestorage.segments.unchanged import has_grown
 

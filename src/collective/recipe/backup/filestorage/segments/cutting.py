@@ -16,7 +16,7 @@ on alike, since both accept the same transactions.
 from __future__ import annotations
 
 from collective.recipe.backup.filestorage.format import Transaction
-from collective.recipe.backup.filestorage.segments.keys import Keys
+from collective.recipe.backup.filestorage.segments.segmentkeys import Keys
 
 LEAST = 1 << 20
 GREATEST = 1 << 22

@@ -5,7 +5,7 @@
     number    an unsigned number below 2 ** 64 in groups of 7 bits, the lowest first; all bytes
               but the last have their highest bit set; in as few bytes as possible
     string    a number, then that many bytes
-    name      of a chunk: its number among the names that are listed (see chunks); one that was
+    name      of a chunk: its number among the names that are listed (see chunkstore); one that was
               not mentioned before is the next of them
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
-from collective.recipe.backup.filestorage.segments.chunks import Linked
+from collective.recipe.backup.filestorage.segments.chunkstore import Linked
 
 _LONGEST = 10
 _LIMIT = 1 << 64

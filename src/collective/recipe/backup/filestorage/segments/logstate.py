@@ -33,7 +33,7 @@ from typing import NamedTuple
 
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE, MAGICS
 from collective.recipe.backup.filestorage.segments import spans
-from collective.recipe.backup.filestorage.segments.chunks import ChunkKind, Chunks, Linked
+from collective.recipe.backup.filestorage.segments.chunkstore import ChunkKind, Chunks, Linked
 from collective.recipe.backup.filestorage.segments.fields import Fields, Names, number
 from collective.recipe.backup.filestorage.segments.spans import Span
 from collective.recipe.backup.frozen import dataclass

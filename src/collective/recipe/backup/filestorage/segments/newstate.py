@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE
-from collective.recipe.backup.filestorage.segments.chunks import ChunkKind, ChunkStore
+from collective.recipe.backup.filestorage.segments.chunkstore import ChunkKind, ChunkStore
 from collective.recipe.backup.filestorage.segments.logstate import (
     HEAVIEST,
     SPANS_OF_A_PAGE,

@@ -8,7 +8,7 @@ from pathlib import Path
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
 from collective.recipe.backup.filestorage.log import Log
-from collective.recipe.backup.filestorage.segments.chunks import ChunkKind, Chunks
+from collective.recipe.backup.filestorage.segments.chunkstore import ChunkKind, Chunks
 from collective.recipe.backup.filestorage.segments.segment import Extent, Segment
 from collective.recipe.backup.times import Tid
 

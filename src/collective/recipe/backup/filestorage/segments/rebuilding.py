@@ -38,7 +38,7 @@ from collective.recipe.backup.filestorage.format import (
 )
 from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
 from collective.recipe.backup.filestorage.records import RecordReader
-from collective.recipe.backup.filestorage.segments.chunks import GREATEST
+from collective.recipe.backup.filestorage.segments.chunkstore import GREATEST
 from collective.recipe.backup.filestorage.segments.pieces import SegmentLog, SegmentPieces
 from collective.recipe.backup.filestorage.segments.segment import Extent
 from collective.recipe.backup.filestorage.segments.spans import BLOCK, Rule, Span

@@ -16,7 +16,7 @@ from collective.recipe.backup.filestorage import tail
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE
 from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
 from collective.recipe.backup.filestorage.log import Log, LogEnd
-from collective.recipe.backup.filestorage.segments.chunks import Chunks
+from collective.recipe.backup.filestorage.segments.chunkstore import Chunks
 from collective.recipe.backup.filestorage.segments.logstate import LogState, read_page
 from collective.recipe.backup.filestorage.segments.pieces import SegmentPieces
 from collective.recipe.backup.filestorage.segments.rebuilding import rebuilt

@@ -33,8 +33,8 @@ from itertools import accumulate
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.format import LENGTH, RECORD, TRANSACTION
 from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
-from collective.recipe.backup.filestorage.segments.keys import DIGEST_SIZE
 from collective.recipe.backup.filestorage.segments.rows import OPAQUE, POINTER, Rows, big_endian
+from collective.recipe.backup.filestorage.segments.segmentkeys import DIGEST_SIZE
 from collective.recipe.backup.times import ZERO_TID, Tid
 
 MAGIC, VERSION = b"CRBINDEX", 1

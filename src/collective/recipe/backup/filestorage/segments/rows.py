@@ -26,7 +26,7 @@ from collective.recipe.backup.filestorage.format import (
 )
 from collective.recipe.backup.filestorage.log import Log
 from collective.recipe.backup.filestorage.records import RecordReader
-from collective.recipe.backup.filestorage.segments.keys import DIGEST_SIZE, Keys
+from collective.recipe.backup.filestorage.segments.segmentkeys import DIGEST_SIZE, Keys
 from collective.recipe.backup.times import ZERO_TID
 
 POINTER = struct.Struct(">Q8s")

@@ -18,7 +18,7 @@ from collective.recipe.backup.filestorage import tail
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE
 from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
 from collective.recipe.backup.filestorage.log import Log, LogEnd
-from collective.recipe.backup.filestorage.segments.chunks import Chunks
+from collective.recipe.backup.filestorage.segments.chunkstore import Chunks
 from collective.recipe.backup.filestorage.segments.logstate import LogState
 from collective.recipe.backup.filestorage.segments.rebuiltlog import RebuiltLog
 from collective.recipe.backup.filestorage.segments.spans import BLOCK

@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
-from collective.recipe.backup.filestorage.segments.chunks import ChunkKind, Chunks
+from collective.recipe.backup.filestorage.segments.chunkstore import ChunkKind, Chunks
 from collective.recipe.backup.filestorage.segments.recordindex import RecordIndex
 from collective.recipe.backup.filestorage.segments.segment import Segment
 from collective.recipe.backup.frozen import dataclass

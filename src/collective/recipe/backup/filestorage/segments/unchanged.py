@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE
 from collective.recipe.backup.filestorage.log import Log
-from collective.recipe.backup.filestorage.segments.chunks import Chunks
+from collective.recipe.backup.filestorage.segments.chunkstore import Chunks
 from collective.recipe.backup.filestorage.segments.logstate import LogState, read_page
 from collective.recipe.backup.filestorage.segments.spans import Span, block_digests
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.operations.doctor import (
+    backupplaces,
     backups,
-    places,
     privacy,
     requirements,
     restores,
@@ -46,10 +46,10 @@ def _of_all(run: Run, destinations: Sequence[Destination]) -> Iterator[DoctorFin
         yield from restores.left_over(run, source)
         yield from restores.way_back(run, source)
     yield from restores.caches(run)
-    yield from places.directories(run)
+    yield from backupplaces.directories(run)
     yield from backups.owners(destinations)
     yield from privacy.readers(run)
-    yield from places.room(destinations)
+    yield from backupplaces.room(destinations)
     yield from requirements.programs(run.config.options)
     yield from requirements.places_of_options(run.config.options)
     yield from backups.locks(run)

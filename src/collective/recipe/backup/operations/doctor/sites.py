@@ -19,8 +19,8 @@ from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage import index, tail
 from collective.recipe.backup.filestorage.believing import is_believed
 from collective.recipe.backup.filestorage.blobrecords import blobs
+from collective.recipe.backup.filestorage.companions import index_of
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE
-from collective.recipe.backup.filestorage.names import index_of
 from collective.recipe.backup.filestorage.records import records_of
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import BlobId

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup.blobs.archives.names import find_chains, make_room, remove
+from collective.recipe.backup.blobs.archives.archivenames import find_chains, make_room, remove
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.tests.archived import FIRST, SECOND, THIRD, Archived
 from collective.recipe.backup.tests.blobtrees import blob_id, content

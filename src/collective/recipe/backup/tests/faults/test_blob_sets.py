@@ -16,7 +16,7 @@ from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.blobs.setcheck import verify_contents
-from collective.recipe.backup.blobs.staging import stage
+from collective.recipe.backup.blobs.setstaging import stage
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import BlobId

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup.errors import BackupError
-from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restore import describe
+from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
 

@@ -17,10 +17,10 @@ from collective.recipe.backup.files.partials import is_partial
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repozo.blocks import read_blocks
+from collective.recipe.backup.repozo.chaincheck import verify_contents
+from collective.recipe.backup.repozo.chainremoval import remove_chain
 from collective.recipe.backup.repozo.ledger import is_data_file, render
 from collective.recipe.backup.repozo.merge import merge
-from collective.recipe.backup.repozo.prune import remove_chain
-from collective.recipe.backup.repozo.verify import verify_contents
 from collective.recipe.backup.tests.faults.harness import (
     Crash,
     Fault,

@@ -12,7 +12,7 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repozo.chains import Chain
 from collective.recipe.backup.repozo.ledger import Part, is_data_file, write_ledger
-from collective.recipe.backup.repozo.reading import PIECE, checked
+from collective.recipe.backup.repozo.partreading import PIECE, checked
 from collective.recipe.backup.repozo.recover import recover
 from collective.recipe.backup.tests.vault import Vault
 

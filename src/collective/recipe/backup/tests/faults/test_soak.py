@@ -25,8 +25,8 @@ from ZODB.scripts import repozo
 
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import DONE, InUse, NoRestorePoint
-from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restore import restore
+from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.repozo.chains import read_directory
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site, contents_of

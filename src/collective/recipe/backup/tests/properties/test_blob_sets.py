@@ -15,7 +15,7 @@ from collective.recipe.backup.blobs import blobset, checksums, sets
 from collective.recipe.backup.blobs.checksums import Checksum, Checksums, parse, side_by_side
 from collective.recipe.backup.blobs.layout import Layout, blob_of, order, walk
 from collective.recipe.backup.blobs.setcheck import verify_contents
-from collective.recipe.backup.blobs.staging import stage
+from collective.recipe.backup.blobs.setstaging import stage
 from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.tests.blobtrees import blob_id, put, tid

@@ -19,9 +19,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent
+from collective.recipe.backup.repozo.chainremoval import remove_chain
 from collective.recipe.backup.repozo.ledger import is_data_file
 from collective.recipe.backup.repozo.merge import merge
-from collective.recipe.backup.repozo.prune import remove_chain
 from collective.recipe.backup.tests.faults.harness import Crash, Fault, FaultyFiles
 from collective.recipe.backup.tests.lengths import examples
 from collective.recipe.backup.tests.vault import HOUR, Vault

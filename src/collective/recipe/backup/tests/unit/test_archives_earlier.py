@@ -6,8 +6,8 @@ import os
 
 import pytest
 
+from collective.recipe.backup.blobs.archives.archivereading import glances
 from collective.recipe.backup.blobs.archives.earlier import differing, unpack
-from collective.recipe.backup.blobs.archives.reading import glances
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.tests.archived import SECOND, THIRD, Archived

@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup.blobs.archives.archivecheck import verify_contents
-from collective.recipe.backup.blobs.archives.names import chain_of, find_archives, find_chains
-from collective.recipe.backup.blobs.archives.staging import stage
+from collective.recipe.backup.blobs.archives.archivenames import (
+    chain_of,
+    find_archives,
+    find_chains,
+)
+from collective.recipe.backup.blobs.archives.archivestaging import stage
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent

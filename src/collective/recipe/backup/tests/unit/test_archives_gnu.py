@@ -10,9 +10,9 @@ import threading
 import pytest
 
 from collective.recipe.backup.blobs.archives.archivecheck import is_ours, missing
+from collective.recipe.backup.blobs.archives.archivestaging import stage
 from collective.recipe.backup.blobs.archives.gnu import Dumpdir
 from collective.recipe.backup.blobs.archives.headers import TarHeader, Type, padding
-from collective.recipe.backup.blobs.archives.staging import stage
 from collective.recipe.backup.contents import STAGED
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup.blobs.archives.names import (
+from collective.recipe.backup.blobs.archives.archivenames import (
     Archive,
     chain_of,
     find_archives,

@@ -307,7 +307,7 @@ class TestDamage:
     def test_an_archive_that_is_gone_is_damage(self, small):
         archive, _copied = small.full()
         archive.path.unlink()
-        from collective.recipe.backup.blobs.archives.reading import members
+        from collective.recipe.backup.blobs.archives.archivereading import members
 
         with pytest.raises(IntegrityError, match="archive is missing"):
             list(members(archive, lambda _size: None))

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from collective.recipe.backup.blobs.archives import owners
-from collective.recipe.backup.blobs.archives.names import planned
+from collective.recipe.backup.blobs.archives.archivenames import planned
 from collective.recipe.backup.blobs.archives.stored import Stored, Stream
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.tests.archived import FIRST
@@ -50,7 +50,7 @@ def test_progress_is_told_of_every_stored_byte(tmp_path):
 
 
 def test_an_archive_that_cannot_be_read_is_named(tmp_path):
-    from collective.recipe.backup.blobs.archives.reading import members
+    from collective.recipe.backup.blobs.archives.archivereading import members
 
     archive = planned(tmp_path, "b", FIRST)
     archive.path.mkdir()

@@ -11,10 +11,10 @@ import zlib
 
 import pytest
 
-from collective.recipe.backup.blobs.archives import writing
+from collective.recipe.backup.blobs.archives import archivewriting
 from collective.recipe.backup.blobs.archives.archivecheck import verify_contents
+from collective.recipe.backup.blobs.archives.archivewriting import write_delta, write_full
 from collective.recipe.backup.blobs.archives.seal import seal, sealed
-from collective.recipe.backup.blobs.archives.writing import write_delta, write_full
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
@@ -207,7 +207,7 @@ def test_a_delta_builds_on_something(archived):
 
 
 def test_a_blob_that_vanishes_meanwhile_is_counted(archived, monkeypatch):
-    walk = writing.walk
+    walk = archivewriting.walk
 
     def walking(root):
         for entry in walk(root):
@@ -216,7 +216,7 @@ def test_a_blob_that_vanishes_meanwhile_is_counted(archived, monkeypatch):
                 (root / entry.path).parent.rmdir()
             yield entry
 
-    monkeypatch.setattr(writing, "walk", walking)
+    monkeypatch.setattr(archivewriting, "walk", walking)
     _archive, copied = archived.full()
     assert (copied.files, copied.vanished) == (5, 1)
     assert content(archived.restored()[0]) == content(archived.source)
@@ -268,7 +268,7 @@ class TestLeftOut:
 
     def test_what_is_no_file_any_more_when_it_is_opened(self, archived, monkeypatch):
         (archived.source / "file").write_bytes(b"x")
-        walk = writing.walk
+        walk = archivewriting.walk
 
         def walking(root):
             for entry in walk(root):
@@ -277,7 +277,7 @@ class TestLeftOut:
                     (root / "file").mkdir()
                 yield entry
 
-        monkeypatch.setattr(writing, "walk", walking)
+        monkeypatch.setattr(archivewriting, "walk", walking)
         _archive, copied = archived.full()
         assert copied.left == "file"
         assert "no file any more" in copied.reasons[0]

@@ -13,7 +13,7 @@ from collective.recipe.backup import process
 from collective.recipe.backup.blobs import checksums, readahead, sets
 from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.readahead import Task, read
-from collective.recipe.backup.blobs.staging import stage
+from collective.recipe.backup.blobs.setstaging import stage
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent

@@ -12,7 +12,7 @@ from collective.recipe.backup.blobs import sets
 from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.checksums import Checksum
 from collective.recipe.backup.blobs.layout import Layout
-from collective.recipe.backup.blobs.staging import stage
+from collective.recipe.backup.blobs.setstaging import stage
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent

@@ -16,8 +16,8 @@ from collective.recipe.backup.errors import (
     NoRestorePoint,
     UsageError,
 )
-from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restore import describe, restore
+from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.restoring.staging import Targets
 from collective.recipe.backup.tests.blobtrees import content, nobody

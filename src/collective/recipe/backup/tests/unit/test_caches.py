@@ -16,8 +16,8 @@ from collective.recipe.backup.config import STANDARD, dump
 from collective.recipe.backup.config.zope_parts import ZopePart
 from collective.recipe.backup.operations.doctor import examine
 from collective.recipe.backup.operations.doctor.findings import DoctorSeverity
-from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restore import describe, restore
+from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.operations.undo import undo
 from collective.recipe.backup.restoring import swap
 from collective.recipe.backup.restoring.journal import journal_path

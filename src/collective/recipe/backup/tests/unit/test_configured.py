@@ -21,8 +21,8 @@ from collective.recipe.backup.destinations.configured import DIRECTORY, configur
 from collective.recipe.backup.destinations.making import style_for
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restore import restore
+from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.options import Options
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.retention import Policy

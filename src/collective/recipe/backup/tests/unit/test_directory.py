@@ -9,7 +9,7 @@ import pytest
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.filestorage.index import position
 from collective.recipe.backup.restorepoints import choose
-from collective.recipe.backup.restoring import log
+from collective.recipe.backup.restoring import stagedlog
 from collective.recipe.backup.restoring.staging import Targets
 from collective.recipe.backup.tests.contracts.destination import DestinationContract
 from collective.recipe.backup.tests.runs import Operated
@@ -33,7 +33,7 @@ def test_a_restored_filestorage_has_an_index(site, tmp_path, monkeypatch, near) 
     site.commit({"a": 2})
     operated.backup()
     if not near:
-        monkeypatch.setattr(log, "QUICKLY_READ", 0)
+        monkeypatch.setattr(stagedlog, "QUICKLY_READ", 0)
     targets = Targets(
         filestorage=tmp_path / "Data.fs",
         index=tmp_path / "Data.fs.index",

@@ -10,8 +10,8 @@ import pytest
 
 from collective.recipe.backup import times
 from collective.recipe.backup.blobs import holdings
-from collective.recipe.backup.blobs.archives.names import Archive, planned
-from collective.recipe.backup.blobs.archives.writing import write_delta, write_full
+from collective.recipe.backup.blobs.archives.archivenames import Archive, planned
+from collective.recipe.backup.blobs.archives.archivewriting import write_delta, write_full
 from collective.recipe.backup.blobs.blobset import find_sets
 from collective.recipe.backup.blobs.holdings import Holding
 from collective.recipe.backup.blobs.layout import Layout

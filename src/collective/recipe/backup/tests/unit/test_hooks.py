@@ -23,8 +23,8 @@ from collective.recipe.backup.errors import (
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.locking import one_writer
 from collective.recipe.backup.operations.hooks import ERROR_LIMIT, hooks_around
-from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restore import restore
+from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.tests.faults.harness import Fault, FaultyFiles
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site

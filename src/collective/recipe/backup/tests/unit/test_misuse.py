@@ -18,8 +18,8 @@ from collective.recipe.backup.errors import (
     NoRestorePoint,
     UsageError,
 )
-from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restore import describe
+from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.operations.undo import let_go, undo
 from collective.recipe.backup.tests.faults.harness import Crash, Fault, FaultyFiles
 from collective.recipe.backup.tests.runs import NOON, Operated, copied

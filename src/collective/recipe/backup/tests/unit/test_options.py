@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import collective.recipe.backup
 from collective.recipe.backup.config.resolve import SiteFacts, resolve
 from collective.recipe.backup.options import Options, declarations
-from collective.recipe.backup.options.kinds import (
+from collective.recipe.backup.options.optionkinds import (
     ARGUMENTS,
     DURATION,
     LINES,

@@ -10,9 +10,9 @@ import pytest
 
 from collective.recipe.backup import restored
 from collective.recipe.backup.errors import NoRestorePoint
-from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.prune import prune
 from collective.recipe.backup.operations.restore import restore
+from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.operations.undo import undo
 from collective.recipe.backup.restorepoints import choose, spans
 from collective.recipe.backup.tests.runs import NOON, Operated

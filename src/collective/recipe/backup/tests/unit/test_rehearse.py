@@ -18,7 +18,6 @@ from collective.recipe.backup.cli import main
 from collective.recipe.backup.errors import BackupError, NoRestorePoint
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.operations import rehearse as room
-from collective.recipe.backup.operations.opening import open_everything
 from collective.recipe.backup.operations.rehearse import (
     Rehearsed,
     RehearseOrder,
@@ -26,6 +25,7 @@ from collective.recipe.backup.operations.rehearse import (
     outcome,
     rehearse,
 )
+from collective.recipe.backup.operations.siteopening import open_everything
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site

@@ -11,7 +11,7 @@ import pytest
 
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.repozo.blocks import DIGEST_SIZE, blocks_path, pack, read_blocks
-from collective.recipe.backup.repozo.reading import PIECE, checked
+from collective.recipe.backup.repozo.partreading import PIECE, checked
 from collective.recipe.backup.tests.vault import Vault
 
 

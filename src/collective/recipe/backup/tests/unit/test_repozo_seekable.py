@@ -24,8 +24,8 @@ from collective.recipe.backup.repozo.blocks import (
     pack,
     read_blocks,
 )
+from collective.recipe.backup.repozo.chainremoval import remove_chain
 from collective.recipe.backup.repozo.merge import merge
-from collective.recipe.backup.repozo.prune import remove_chain
 from collective.recipe.backup.repozo.seekablelog import SeekableLog
 from collective.recipe.backup.tests.vault import Vault
 

@@ -16,10 +16,10 @@ import pytest
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.progress import Silent
-from collective.recipe.backup.repozo.backup import Orders, back_up
+from collective.recipe.backup.repozo.chainbackup import Orders, back_up
+from collective.recipe.backup.repozo.chaincheck import verify_contents, verify_names
 from collective.recipe.backup.repozo.chains import read_directory
 from collective.recipe.backup.repozo.recover import recover
-from collective.recipe.backup.repozo.verify import verify_contents, verify_names
 from collective.recipe.backup.tests.conftest import MUST_RUN
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.times import utcnow

@@ -23,8 +23,8 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.index import position
 from collective.recipe.backup.operations.announcing import reached
 from collective.recipe.backup.operations.doctor import examine
-from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restore import describe, restore, stream
+from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.operations.status import status
 from collective.recipe.backup.operations.undo import give_up, let_go, undo
 from collective.recipe.backup.restoring import swap

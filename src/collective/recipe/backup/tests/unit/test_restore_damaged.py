@@ -14,8 +14,8 @@ from collective.recipe.backup.cli import main
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.index import position
-from collective.recipe.backup.operations.orders import RestoreOrder
 from collective.recipe.backup.operations.restore import describe, stream
+from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.operations.verify import VerifyOrder, verify
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site, contents_of

@@ -17,10 +17,10 @@ from collective.recipe.backup.blobs.storedtree import TreeBlobs
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent
-from collective.recipe.backup.restoring import blobs as restoring
+from collective.recipe.backup.restoring import stagedblobs as restoring
 from collective.recipe.backup.restoring import swap, undoing
-from collective.recipe.backup.restoring.blobs import BlobStaging
 from collective.recipe.backup.restoring.moves import Move, staged_path
+from collective.recipe.backup.restoring.stagedblobs import BlobStaging
 from collective.recipe.backup.restoring.transplant import read_changes
 from collective.recipe.backup.tests.blobtrees import ODD_NAMES, blob_id, content, put, tid, tree
 from collective.recipe.backup.tests.namespaces import bind, mounted

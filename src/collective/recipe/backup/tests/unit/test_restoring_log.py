@@ -11,7 +11,7 @@ import pytest
 from collective.recipe.backup.errors import NoRestorePoint
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.progress import Silent
-from collective.recipe.backup.restoring.log import intact
+from collective.recipe.backup.restoring.stagedlog import intact
 from collective.recipe.backup.tests import logs
 from collective.recipe.backup.tests.vault import HOUR, Vault
 

@@ -49,14 +49,17 @@ MAY_OPEN_ANYTHING = {
 }
 MAY_IMPORT = {
     "recipe.py": (r"zc\.", "the door that buildout opens"),
-    "operations/opening.py": (r"ZODB\.", "a rehearsal opens a site as Zope does, in a function"),
+    "operations/siteopening.py": (
+        r"ZODB\.",
+        "a rehearsal opens a site as Zope does, in a function",
+    ),
 }
 COMPILED = {
-    "blobs/archives/reading.py": "a member of an archive is made for each blob",
+    "blobs/archives/archivereading.py": "a member of an archive is made for each blob",
     "blobs/copying.py": "a Transfer, of which others inherit",
     "blobs/rsync.py": "a Transfer",
     "blobs/snapshots.py": "a Transfer",
-    "blobs/staging.py": "a Transfer",
+    "blobs/setstaging.py": "a Transfer",
 }
 """Rooms with frozen dataclasses of the standard library; only a run with work to do needs them."""
 MAY_PRINT = {

@@ -8,11 +8,11 @@ import pytest
 
 from collective.recipe.backup.filestorage.segments import (
     cutting,
-    keys,
     logstate,
     matching,
     read_log_state,
     recordindex,
+    segmentkeys,
     selecting,
     spans,
 )
@@ -49,7 +49,7 @@ def test_fields_follow_one_another_as_they_are_drawn(begin, size):
 
 
 def test_names_and_sizes_are_those_of_the_code():
-    for context in (keys._CUTS, keys._DATA, keys._TEXTS):
+    for context in (segmentkeys._CUTS, segmentkeys._DATA, segmentkeys._TEXTS):
         assert f"    {context}\n" in PAGE
     for magic in (recordindex.MAGIC, logstate.MAGIC, logstate.PAGE_MAGIC):
         assert f'magic "{magic.decode()}"' in PAGE

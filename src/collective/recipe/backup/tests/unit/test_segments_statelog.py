@@ -19,7 +19,7 @@ from collective.recipe.backup.filestorage.segments import (
 from collective.recipe.backup.filestorage.storedlog import StoredLog
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.progress import Silent, ignore
-from collective.recipe.backup.restoring.log import intact
+from collective.recipe.backup.restoring.stagedlog import intact
 from collective.recipe.backup.tests.samples import FOUNDED, Site
 from collective.recipe.backup.tests.segmented import DAY, Captures, small_sizes
 from collective.recipe.backup.times import LAST_TID, Tid

@@ -26,7 +26,7 @@ from collective.recipe.backup.operations.hooks import hooks_around
 from collective.recipe.backup.operations.measures import samples
 from collective.recipe.backup.operations.sitestatus import SiteStatus, StatusSeverity
 from collective.recipe.backup.operations.status import status
-from collective.recipe.backup.options.kinds import SizeOrPercent
+from collective.recipe.backup.options.optionkinds import SizeOrPercent
 from collective.recipe.backup.process import birth_of, run_hook
 from collective.recipe.backup.restoring.journal import FORM, SWAPPING
 from collective.recipe.backup.sitebackup import main as sitebackup

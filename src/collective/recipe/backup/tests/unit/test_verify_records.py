@@ -14,7 +14,7 @@ import pytest
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.progress import Advance, Silent
-from collective.recipe.backup.repozo import reading
+from collective.recipe.backup.repozo import partreading
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
 
@@ -52,7 +52,7 @@ def test_what_is_whole_has_no_problems(operated: Operated) -> None:
 def test_records_may_be_cut_anywhere(
     operated: Operated, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr(reading, "PIECE", size)
+    monkeypatch.setattr(partreading, "PIECE", size)
     assert problems(operated) == []
 
 

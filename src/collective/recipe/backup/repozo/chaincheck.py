@@ -31,7 +31,7 @@ from collective.recipe.backup.repozo.chains import (
     was_replaced,
 )
 from collective.recipe.backup.repozo.ledger import Part
-from collective.recipe.backup.repozo.reading import checked
+from collective.recipe.backup.repozo.partreading import checked
 from collective.recipe.backup.repozo.savedindex import index_path
 from collective.recipe.backup.times import ZERO_TID, Tid
 

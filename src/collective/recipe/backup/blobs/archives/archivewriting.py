@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-from collective.recipe.backup.blobs.archives.names import Archive, find_archives
+from collective.recipe.backup.blobs.archives.archivenames import Archive, find_archives
 from collective.recipe.backup.blobs.archives.packing import Packing
 from collective.recipe.backup.blobs.archives.seal import ArchiveMark, seal
 from collective.recipe.backup.blobs.archives.sources import NotAtOnce, Sources

@@ -26,7 +26,7 @@ from collective.recipe.backup.repozo.chains import ASIDE, Chain, read_directory
 from collective.recipe.backup.repozo.continuing import obstacle
 from collective.recipe.backup.repozo.ledger import Part
 from collective.recipe.backup.repozo.members import find_members
-from collective.recipe.backup.repozo.reading import blocks_of, pieces
+from collective.recipe.backup.repozo.partreading import blocks_of, pieces
 from collective.recipe.backup.times import LAST_TID, is_stamp
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collective.recipe.backup.blobs.archives import names
-from collective.recipe.backup.blobs.archives.names import Archive, find_archives, find_chains
+from collective.recipe.backup.blobs.archives import archivenames
+from collective.recipe.backup.blobs.archives.archivenames import Archive, find_archives, find_chains
 from collective.recipe.backup.blobs.numbered import stamp_of
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
@@ -42,7 +42,7 @@ class Archived:
     @property
     def ours(self) -> bool:
         """Tell whether it has our mark."""
-        from collective.recipe.backup.blobs.archives.reading import mark_of
+        from collective.recipe.backup.blobs.archives.archivereading import mark_of
 
         return mark_of(self.archive) is not None
 
@@ -77,7 +77,7 @@ class Archived:
         Deltas hold blobs alone, so the headers of the first archive tell, and all are read.
         Raises IntegrityError.
         """
-        from collective.recipe.backup.blobs.archives.reading import What, glances
+        from collective.recipe.backup.blobs.archives.archivereading import What, glances
         from collective.recipe.backup.blobs.foreign import Foreign
         from collective.recipe.backup.blobs.layout import MARKER, blob_of
 
@@ -125,7 +125,7 @@ class Archived:
 
     def remove(self, files: Files) -> bool:
         """Remove the archive; see Holding."""
-        names.remove(self.archive, files)
+        archivenames.remove(self.archive, files)
         return True
 
 
@@ -195,7 +195,7 @@ def _archived(archive: Archive, chain: tuple[Archive, ...]) -> Archived:
     if recorded is None:
         stamp = stamp_of(archive.path)
         return Archived(archive=archive, chain=chain, name=archive.name, stamp=stamp, certain=False)
-    own = names.planned(
+    own = archivenames.planned(
         archive.path.parent, archive.storage, recorded, compressed=archive.compressed
     )
     return Archived(archive=archive, chain=chain, name=own.name, stamp=recorded)
@@ -203,7 +203,7 @@ def _archived(archive: Archive, chain: tuple[Archive, ...]) -> Archived:
 
 def _recorded(archive: Archive) -> str | None:
     """Return the stamp that a numbered archive of ours was made for."""
-    from collective.recipe.backup.blobs.archives.reading import mark_of
+    from collective.recipe.backup.blobs.archives.archivereading import mark_of
 
     try:
         mark = mark_of(archive)

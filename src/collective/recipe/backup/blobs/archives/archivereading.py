@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from collective.recipe.backup.blobs.archives import gnu, headers
+from collective.recipe.backup.blobs.archives.archivenames import Archive
 from collective.recipe.backup.blobs.archives.gnu import Dumpdir, show
 from collective.recipe.backup.blobs.archives.headers import BLOCK_SIZE, TarHeader, Type
-from collective.recipe.backup.blobs.archives.names import Archive
 from collective.recipe.backup.blobs.archives.owners import group_id, user_id
 from collective.recipe.backup.blobs.archives.seal import ArchiveMark, parse_mark
 from collective.recipe.backup.blobs.archives.stored import (

@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from collective.recipe.backup.blobs.archives.archivenames import Archive
+from collective.recipe.backup.blobs.archives.archivereading import members
 from collective.recipe.backup.blobs.archives.building import broken
 from collective.recipe.backup.blobs.archives.diskground import DiskGround
-from collective.recipe.backup.blobs.archives.names import Archive
-from collective.recipe.backup.blobs.archives.reading import members
 from collective.recipe.backup.blobs.archives.unpacking import Unpacking
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.marker import settle

@@ -10,11 +10,11 @@ from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.repozo.backuporder import Orders, Pending, Taken
 from collective.recipe.backup.repozo.blocks import greatest_tid, known_packed
 from collective.recipe.backup.repozo.chains import Chain
 from collective.recipe.backup.repozo.continuing import obstacle
 from collective.recipe.backup.repozo.heal import Healed, heal
-from collective.recipe.backup.repozo.orders import Orders, Pending, Taken
 from collective.recipe.backup.times import free_stamp, from_stamp, stamp
 
 __all__ = ["Orders", "Pending", "Taken", "back_up", "prepare"]

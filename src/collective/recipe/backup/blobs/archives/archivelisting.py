@@ -18,12 +18,12 @@ from typing import BinaryIO
 
 from blake3 import blake3
 
+from collective.recipe.backup.blobs.archives.archivenames import Archive
+from collective.recipe.backup.blobs.archives.archivereading import Member, What, glances, members
 from collective.recipe.backup.blobs.archives.building import broken
 from collective.recipe.backup.blobs.archives.diskground import DiskGround
 from collective.recipe.backup.blobs.archives.ground import with_parents
 from collective.recipe.backup.blobs.archives.memoryground import MemoryGround, Origin
-from collective.recipe.backup.blobs.archives.names import Archive
-from collective.recipe.backup.blobs.archives.reading import Member, What, glances, members
 from collective.recipe.backup.blobs.archives.stored import damaged
 from collective.recipe.backup.blobs.archives.unpacking import Unpacking
 from collective.recipe.backup.blobs.copied import Copied
