@@ -17,3 +17,15 @@ LOG = 128
 
 SPANS = 129
 """A page of its spans; see there."""
+
+BLOB = 3
+"""The bytes of a blob, or a piece of them; see blobpages."""
+
+BLOB_LIST = 130
+"""The list of the blobs of a restore point; see there."""
+
+BLOB_PAGE = 131
+"""A page of it; see there."""
+
+BLOB_PIECES = 132
+"""Which pieces a large blob has; see there."""

@@ -42,7 +42,7 @@ from collective.recipe.backup.repository.points import Point
 from collective.recipe.backup.repository.reading import ChunkReader
 from collective.recipe.backup.repository.writing import ChunkWriter, UnstoredError
 from collective.recipe.backup.stores import NoSuchObject
-from collective.recipe.backup.times import Tid
+from collective.recipe.backup.times import LAST_TID, Tid
 
 _KINDS = {ChunkKind.SEGMENT: SEGMENT, ChunkKind.INDEX: RECORD_INDEX, ChunkKind.SPANS: SPANS}
 
@@ -64,6 +64,7 @@ class NewLog:
     state: LogState
     end: LogEnd  # of what was stored, in the filestorage
     kept: int  # so many of its first bytes are those of the earlier log, as they were there
+    is_odd: bool = False  # tids after those are not in order; see tids
 
 
 class StoredChunks(Chunks):
@@ -162,11 +163,16 @@ def _stored(
         chunks=chunks, keys=Keys(repository.keyring.master), progress=repository.progress
     )
     captured = capture(log, end, target, state, grown=grown)
+    kept = MAGIC_SIZE + captured.kept
+    reductions = end.reductions
+    if grown:
+        reductions = log.cut(LAST_TID, kept, end.offset).reductions
     return NewLog(
         root=chunks.put_root(captured.state.root()),
         state=captured.state,
         end=end,
-        kept=MAGIC_SIZE + captured.kept,
+        kept=kept,
+        is_odd=reductions > 0,
     )
 
 

@@ -17,7 +17,7 @@ from collective.recipe.backup.tests.properties.test_segments import (
     ignoring_open_files,
 )
 from collective.recipe.backup.tests.repositories import World
-from collective.recipe.backup.tests.repositorylogs import LogBackups
+from collective.recipe.backup.tests.repositorysites import SiteBackups
 from collective.recipe.backup.tests.segmented import small_sizes
 
 HOSTS = st.sampled_from(["a", "a", "b", None])
@@ -35,10 +35,10 @@ def test_each_state_is_restored_whole_and_at_its_moments(lives):
         for steps, cache in lives:
             for step in steps:
                 carry_out(life, step)
-            point = LogBackups(world, life.path, cache=cache).back_up()
+            point = SiteBackups(world, life.path, cache=cache).back_up()
             if point is not None:
                 points.append((point, life.path.read_bytes()))
-        reader = LogBackups(world, life.path, cache=None)
+        reader = SiteBackups(world, life.path, cache=None)
         compared = Path(directory) / "compared.fs"
         for point, data in points:
             assert reader.restored(point) == data

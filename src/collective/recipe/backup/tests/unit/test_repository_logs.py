@@ -27,7 +27,7 @@ from collective.recipe.backup.repository.healing import heal
 from collective.recipe.backup.stores.local import LocalStore
 from collective.recipe.backup.tests.faults.harness import Hasty
 from collective.recipe.backup.tests.repositories import World
-from collective.recipe.backup.tests.repositorylogs import LogBackups, all_of, opened, stored_bytes
+from collective.recipe.backup.tests.repositorysites import SiteBackups, all_of, opened, stored_bytes
 from collective.recipe.backup.tests.samples import FOUNDED, Site
 
 DAY = timedelta(days=1)
@@ -44,8 +44,8 @@ def world(tmp_path: Path) -> World:
 
 
 @pytest.fixture
-def backups(world: World, site: Site) -> LogBackups:
-    return LogBackups(world, site.filestorage)
+def backups(world: World, site: Site) -> SiteBackups:
+    return SiteBackups(world, site.filestorage)
 
 
 def day(number: int) -> datetime:
@@ -64,7 +64,7 @@ def grow(site: Site, first: int, last: int, *, size: int = 700) -> None:
 @pytest.mark.parametrize("kind", ["memory", "directory"])
 def test_each_moment_is_restored_to_the_byte_through_commits_undo_and_packs(tmp_path, site, kind):
     store = LocalStore(tmp_path / "store", Hasty()) if kind == "directory" else None
-    backups = LogBackups(World(tmp_path, store), site.filestorage)
+    backups = SiteBackups(World(tmp_path, store), site.filestorage)
     points = []
 
     def back_up() -> None:
@@ -116,7 +116,7 @@ def test_another_newest_restore_point_than_the_one_remembered_is_no_reason_to_do
 ):
     grow(site, 1, 3)
     backups.back_up()
-    elsewhere = LogBackups(world, site.filestorage, cache="elsewhere")
+    elsewhere = SiteBackups(world, site.filestorage, cache="elsewhere")
     grow(site, 4, 4)
     assert elsewhere.back_up() is not None
     look = look_at(site.filestorage)
@@ -168,7 +168,7 @@ class TestWhatIsStored:
         backups.back_up()
         site.pack(day(100))
         backups.back_up()
-        elsewhere = LogBackups(world, site.filestorage, cache=cache)
+        elsewhere = SiteBackups(world, site.filestorage, cache=cache)
         point = elsewhere.back_up()
         assert elsewhere.added == 0
         assert point.roots == (backups.new.root,)
@@ -180,7 +180,7 @@ class TestWhatIsStored:
         copy = Site(tmp_path / "copy")
         copy.filestorage.write_bytes(site.filestorage.read_bytes())
         before = stored_bytes(world)
-        staging = LogBackups(world, copy.filestorage, site="staging", cache="staging")
+        staging = SiteBackups(world, copy.filestorage, site="staging", cache="staging")
         point = staging.back_up()
         assert stored_bytes(world) - before < site.filestorage.stat().st_size / 50
         assert staging.restored(point) == site.filestorage.read_bytes()
@@ -188,8 +188,8 @@ class TestWhatIsStored:
     def test_a_site_of_its_own_does_not_build_on_another(self, world, backups, site, tmp_path):
         backups.back_up()
         other = Site(tmp_path / "other", founded=day(1))
-        point = LogBackups(world, other.filestorage, site="other").back_up()
-        assert LogBackups(world, other.filestorage).restored(point) == (
+        point = SiteBackups(world, other.filestorage, site="other").back_up()
+        assert SiteBackups(world, other.filestorage).restored(point) == (
             other.filestorage.read_bytes()
         )
 
@@ -232,7 +232,7 @@ def spoil_bundles(world: World) -> None:
 def test_a_filestorage_without_transactions_is_stored(world, tmp_path):
     path = tmp_path / "Data.fs"
     path.write_bytes(b"FS30")
-    backups = LogBackups(world, path)
+    backups = SiteBackups(world, path)
     point = backups.back_up()
     assert backups.restored(point) == b"FS30"
 

@@ -1,11 +1,20 @@
-"""A site whose filestorage is backed up to a repository, log alone, as a destination does it."""
+"""Sites that are backed up to a repository, as a destination does it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from collective.recipe.backup import times
-from collective.recipe.backup.destinations.repository.contents import LogPart, PointContents
+from collective.recipe.backup.destinations.repository.blobs import (
+    BlobSource,
+    NewBlobs,
+    store_blobs,
+)
+from collective.recipe.backup.destinations.repository.contents import (
+    BlobsPart,
+    LogPart,
+    PointContents,
+)
 from collective.recipe.backup.destinations.repository.logmemory import LogMemory, look_at
 from collective.recipe.backup.destinations.repository.logs import (
     NewLog,
@@ -24,16 +33,29 @@ from collective.recipe.backup.tests.repositories import World
 from collective.recipe.backup.times import Tid
 
 
-class LogBackups:
-    """Restore points of one *site*, whose filestorage is *path*, in the repository of *world*."""
+class SiteBackups:
+    """Restore points of one *site*, whose filestorage is *path*, in the repository of *world*.
 
-    def __init__(self, world: World, path: Path, *, site: str = "site", cache: str | None = "c"):
+    *blobs* is its blobstorage, None: it is not backed up.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        path: Path,
+        *,
+        blobs: Path | None = None,
+        site: str = "site",
+        cache: str | None = "c",
+    ) -> None:
         self.world = world
         self.path = path
+        self.blobs = blobs
         self.site = site
         self.cache = cache
         self.added = 0  # bytes of bundles, of the last backup
         self.new: NewLog | None = None  # of the last backup
+        self.new_blobs: NewBlobs | None = None  # likewise
 
     def back_up(self) -> Point | None:
         """Make a restore point; return None if nothing has changed since the newest one."""
@@ -53,9 +75,14 @@ class LogBackups:
     def _draft(self, log, repository: Repository, writer: ChunkWriter, earlier) -> Draft:
         before = writer.added
         self.new = new = store_log(log, repository, writer, earlier)
+        part = None
+        if self.blobs is not None:
+            source = BlobSource.at(self.blobs, repository)
+            self.new_blobs = store_blobs(log, new, earlier, source, writer)
+            part = BlobsPart(root=self.new_blobs.root)
         writer.store_all()
         self.added = writer.added - before
-        contents = PointContents(log=LogPart(root=new.root, mode=log.mode))
+        contents = PointContents(log=LogPart(root=new.root, mode=log.mode), blobs=part)
         now = repository.store.clock()
         return Draft(
             stamp=times.stamp(now),

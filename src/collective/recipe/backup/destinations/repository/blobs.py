@@ -1,0 +1,364 @@
+"""The blobs of a restore point: pages that are shared, and the files of those that are new.
+
+The log says which blobs there are.  What belongs to the part of it that an earlier restore
+point has is in the pages of that one, and is neither read nor looked at.  From there on, those
+that the pages have and the log still names stay; new ones are read.
+
+A page of which a pack has left more than nine tenths, by bytes, stays as it is, with bits that
+say which blobs are left: so a pack costs few bytes.  Otherwise it is written anew, so that the
+bytes of the others can go once no restore point needs them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import BinaryIO
+
+from blake3 import blake3
+
+from collective.recipe.backup.blobs.copied import NAMED, REASONS
+from collective.recipe.backup.blobs.layout import Layout
+from collective.recipe.backup.blobs.marker import laid_out, place_of
+from collective.recipe.backup.destinations.repository.blobpages import (
+    BLOBS_OF_A_PAGE,
+    PIECE,
+    BlobFile,
+    BlobList,
+    BlobPage,
+    PagedBlob,
+    grouped,
+    page_of,
+    read_list,
+    read_page,
+    written_page,
+)
+from collective.recipe.backup.destinations.repository.contents import contents_of
+from collective.recipe.backup.destinations.repository.kinds import (
+    BLOB,
+    BLOB_LIST,
+    BLOB_PAGE,
+    BLOB_PIECES,
+)
+from collective.recipe.backup.destinations.repository.logs import EarlierLog, NewLog
+from collective.recipe.backup.destinations.repository.pagedblobs import PagedBlobs
+from collective.recipe.backup.errors import IntegrityError, explained, from_os_error
+from collective.recipe.backup.filestorage.blobrecords import blobs
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE
+from collective.recipe.backup.filestorage.segments import Linked
+from collective.recipe.backup.filestorage.segments.fields import Names
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
+from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.model import BlobId
+from collective.recipe.backup.progress import Advance
+from collective.recipe.backup.repository.chunks import ChunkId
+from collective.recipe.backup.repository.opened import Repository
+from collective.recipe.backup.repository.points import Point
+from collective.recipe.backup.repository.reading import ChunkReader
+from collective.recipe.backup.repository.writing import ChunkWriter, UnstoredError
+from collective.recipe.backup.smallfile import open_regular
+from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
+from collective.recipe.backup.unreadable import CannotReadError, CutShortError, unreadable
+
+_LEAST_OF_A_PAGE = BLOBS_OF_A_PAGE // 2
+"""Blobs of a page that is not put together with what follows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewBlobs:
+    """What was stored of the blobs of a site."""
+
+    root: ChunkId  # of the list of them
+    size: int  # bytes of all that have a file
+    files: int  # how many were read for this restore point
+    read: int  # bytes of these
+    lost: int  # blobs that the site lacks, or that could not be read
+    missing: tuple[BlobId, ...]  # these, but no more than NAMED of them
+    reasons: tuple[str, ...]  # why some could not be read
+
+
+class _UnusableError(Exception):
+    """The pages of an earlier restore point cannot be read, or must not be built upon."""
+
+
+def blob_list(repository: Repository, point: Point) -> BlobList | None:
+    """Return the list of the blobs of *point*; None: it has none.  Raises IntegrityError."""
+    part = contents_of(point).blobs
+    if part is None:
+        return None
+    node = ChunkReader(repository).node(part.root)
+    return read_list(Linked(node.refs, node.payload))
+
+
+def store_blobs(
+    log: TransactionLog,
+    new: NewLog,
+    earlier: EarlierLog | None,
+    source: BlobSource,
+    writer: ChunkWriter,
+) -> NewBlobs:
+    """Store the blobs that *log* names, as far as *earlier*, on which *new* builds, has them not.
+
+    A blob that the site lacks or that cannot be read is named, and tried again by the next
+    backup.  Raises IntegrityError if the log is damaged, and what the repository raises.
+    """
+    try:
+        before = _usable(earlier, source, writer)
+        if before is not None:
+            return _Storing(source, writer).run(log, new, before)
+    except (_UnusableError, UnstoredError):
+        source.repository.tell("what was stored of the blobs is damaged: they are looked at anew")
+    anew = replace(new, kept=MAGIC_SIZE)
+    return _Storing(source, writer).run(log, anew, BlobList(layout=source.layout))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlobSource:
+    """The blobs of a site, and the repository that they go to."""
+
+    root: Path  # the blobstorage
+    layout: Layout
+    repository: Repository
+
+    @classmethod
+    def at(cls, root: Path, repository: Repository) -> BlobSource:
+        """Return that at *root*.  Raises BackupError if it cannot be looked at."""
+        with explained("cannot read the blobstorage", root):
+            return cls(root=root, layout=laid_out(root), repository=repository)
+
+
+def _usable(earlier: EarlierLog | None, source: BlobSource, writer: ChunkWriter) -> BlobList | None:
+    """Return the list to build on; None: there is none.  Raises _UnusableError."""
+    if earlier is None or not writer.build_on(earlier.point):
+        return None
+    try:
+        found = blob_list(source.repository, earlier.point)
+        if found is not None and writer.must_look_again:
+            _check(found, source, writer)
+    except IntegrityError as error:
+        raise _UnusableError from error
+    return found
+
+
+def _check(found: BlobList, source: BlobSource, writer: ChunkWriter) -> None:
+    """Raise _UnusableError if something that *found* needs is not stored any more."""
+    reader = ChunkReader(source.repository)
+    for page in found.pages:
+        needed = {ChunkId(page.name)}
+        for each in _blobs_of(page, reader):
+            if each.file is not None:
+                needed.update(map(ChunkId, each.file.chunks))
+                if each.size > PIECE:
+                    needed.update(*(reader.node(ChunkId(name)).refs for name in each.file.chunks))
+        if writer.known(needed) != needed:
+            raise _UnusableError
+
+
+def _blobs_of(page: BlobPage, reader: ChunkReader) -> list[PagedBlob]:
+    node = reader.node(ChunkId(page.name))
+    return read_page(page, Linked(node.refs, node.payload))
+
+
+class _Named:
+    """The blobs that a log names from some place on, in the order of tid and oid."""
+
+    def __init__(self, found: Iterator[BlobId]) -> None:
+        self._found = found
+        self._next = next(found, None)
+
+    def up_to(self, key: tuple[Tid, bytes]) -> Iterator[BlobId]:
+        """Yield those up to *key*, a tid and an oid."""
+        while self._next is not None and (self._next.tid, self._next.oid) <= key:
+            found, self._next = self._next, next(self._found, None)
+            yield found
+
+    def rest(self) -> Iterator[BlobId]:
+        """Yield all others."""
+        return self.up_to((Tid(b"\xff" * 8), b"\xff" * 8))
+
+
+def _named(log: TransactionLog, new: NewLog) -> Iterator[BlobId]:
+    """Yield the blobs of the records that *new* did not keep, in the order of tid and oid.
+
+    Of a log whose tids are not in order, yield all: there are few like that.
+    """
+    if new.is_odd:
+        every = set(blobs(log, MAGIC_SIZE, new.end.offset))
+        yield from sorted(every, key=attrgetter("tid", "oid"))
+        return
+    found = blobs(log, new.kept, new.end.offset)
+    for _tid, group in groupby(found, key=attrgetter("tid")):
+        yield from sorted(group)
+
+
+class _Storing:
+    """What ``store_blobs`` does, step by step."""
+
+    def __init__(self, source: BlobSource, writer: ChunkWriter) -> None:
+        self._source = source
+        self._writer = writer
+        self._reader = ChunkReader(source.repository)
+        self._pages: list[BlobPage] = []
+        self._open: list[PagedBlob] = []  # of the page that comes next
+        self._missing: list[BlobId] = []
+        self._reasons: list[str] = []
+        self._files = self._read = 0
+        self._advance: Advance
+
+    def run(self, log: TransactionLog, new: NewLog, before: BlobList) -> NewBlobs:
+        """Store the blobs of *log*; *before* has those of the part that was kept, and others."""
+        last = None if new.is_odd else log.before(new.kept)
+        kept = last.tid if last else ZERO_TID
+        named = _Named(_named(log, new))
+        with self._source.repository.progress.phase("storing the blobs", 0, "files") as advance:
+            self._advance = advance
+            for page in before.pages:
+                if page.last <= kept and not page.lost and page.blobs >= _LEAST_OF_A_PAGE:
+                    self._keep(page)
+                else:
+                    self._take(page, kept, named)
+            for blob in named.rest():
+                self._add(self._stored(blob))
+            self._end_page()
+        return self._sum()
+
+    def _sum(self) -> NewBlobs:
+        found = BlobList(layout=self._source.layout, pages=tuple(self._pages))
+        root = self._put(BLOB_LIST, found.root())
+        return NewBlobs(
+            root=root,
+            size=found.there_size,
+            files=self._files,
+            read=self._read,
+            lost=found.lost,
+            missing=tuple(self._missing),
+            reasons=tuple(self._reasons),
+        )
+
+    def _take(self, page: BlobPage, kept: Tid, named: _Named) -> None:
+        """Take over of *page* what belongs to the part that was *kept*, or is still *named*."""
+        there = self._blobs_of(page)
+        places: list[int] = []
+        blobs: list[PagedBlob] = []
+        for place, each in enumerate(there):
+            if not page.belongs(place):
+                continue
+            new = list(named.up_to((each.tid, each.oid)))
+            stays = each.tid <= kept or each.blob in new
+            blobs += [self._stored(blob) for blob in new if blob != each.blob]
+            if stays:
+                places.append(place)
+                blobs.append(each if each.file is not None else self._stored(each.blob))
+        blobs += [self._stored(blob) for blob in named.up_to((page.last, b"\xff" * 8))]
+        if blobs == [there[place] for place in places] and blobs:
+            chosen = page.chosen(there, places)
+            if page.blobs >= _LEAST_OF_A_PAGE and chosen.there_size * 10 >= page.size * 9:
+                self._keep(chosen)
+                return
+        for each in blobs:
+            self._add(each)
+
+    def _blobs_of(self, page: BlobPage) -> list[PagedBlob]:
+        try:
+            return _blobs_of(page, self._reader)
+        except IntegrityError as error:
+            raise _UnusableError from error
+
+    def _keep(self, page: BlobPage) -> None:
+        self._end_page()
+        self._pages.append(page)
+
+    def _add(self, blob: PagedBlob) -> None:
+        self._open.append(blob)
+        if len(self._open) == BLOBS_OF_A_PAGE:
+            self._end_page()
+
+    def _end_page(self) -> None:
+        if self._open:
+            name = self._put(BLOB_PAGE, written_page(self._open))
+            self._pages.append(page_of(name, self._open, self._open))
+            self._open = []
+
+    def _put(self, kind: int, linked: Linked) -> ChunkId:
+        return self._writer.add_node(linked.data, [ChunkId(name) for name in linked.names], kind)
+
+    # files
+
+    def _stored(self, blob: BlobId) -> PagedBlob:
+        """Store a blob that is new; if that cannot be, say why."""
+        path = self._source.root / place_of(self._source.root, self._source.layout, blob)
+        self._advance(1)
+        try:
+            file = self._store(path)
+        except FileNotFoundError:
+            return self._lost(blob)
+        except OSError as error:
+            why = unreadable(error, path)
+            if not isinstance(why, CannotReadError):
+                raise why from error
+            if len(self._reasons) < REASONS:
+                self._reasons.append(str(from_os_error(why, "cannot read a blob", path)))
+            return self._lost(blob)
+        self._files += 1
+        self._read += file.size
+        return PagedBlob(blob.tid, blob.oid, file)
+
+    def _lost(self, blob: BlobId) -> PagedBlob:
+        if len(self._missing) < NAMED:
+            self._missing.append(blob)
+        return PagedBlob(blob.tid, blob.oid, None)
+
+    def _store(self, path: Path) -> BlobFile:
+        """Store a file.  Raises OSError if it cannot be read to its end."""
+        with open_regular(path, follow=False) as file:
+            status = os.fstat(file.fileno())
+            digest = blake3()
+            pieces = self._added(_pieces(file, path, status.st_size), digest)
+            if status.st_size <= PIECE:
+                chunks = tuple(pieces)
+            else:
+                groups = (_piece_list(group) for group in grouped(pieces))
+                chunks = tuple(self._put(BLOB_PIECES, group) for group in groups)
+        mode, time = status.st_mode & 0o777, status.st_mtime_ns
+        return BlobFile(mode, time, status.st_size, digest.digest(), chunks)
+
+    def _added(self, pieces: Iterable[bytes], digest: blake3) -> Iterator[bytes]:
+        """Store *pieces*, and put them into *digest*; yield their names."""
+        for piece in pieces:
+            digest.update(piece)
+            yield self._writer.add(BLOB, piece)
+
+
+def _piece_list(pieces: Iterable[bytes]) -> Linked:
+    """Return the chunk that names *pieces*, of which some may be equal."""
+    names = Names()
+    data = b"".join(map(names.name, pieces))
+    return names.linked(data)
+
+
+def _pieces(file: BinaryIO, path: Path, size: int) -> Iterator[bytes]:
+    """Yield the bytes of a file of *size* bytes.  Raises CutShortError if it has others."""
+    read = 0
+    while read < size:
+        piece = file.read(min(PIECE, size - read))
+        read += len(piece)
+        if not piece:
+            raise CutShortError.of(path, size, read)
+        yield piece
+    if file.read(1):
+        raise CutShortError.of(path, size, read)
+
+
+def stored_blobs(repository: Repository, point: Point, until: Tid | None) -> PagedBlobs | None:
+    """Return the blobs of *point* up to the transaction *until*; None: it has none.
+
+    Raises IntegrityError.
+    """
+    found = blob_list(repository, point)
+    if found is None:
+        return None
+    return PagedBlobs(found, LAST_TID if until is None else until, ChunkReader(repository))
