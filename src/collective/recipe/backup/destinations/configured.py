@@ -14,7 +14,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from collective.recipe.backup.config import SNAPSHOT, ZIP, Config
-from collective.recipe.backup.destinations.homes import Home, home_in
+from collective.recipe.backup.destinations.directoryhome import home_in
+from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import Place, Source
 from collective.recipe.backup.options import Options

@@ -39,7 +39,7 @@ from collective.recipe.backup.destinations import (
 )
 from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle, each_chain
 from collective.recipe.backup.destinations.blobstyles import BlobPlace, Trust
-from collective.recipe.backup.destinations.homes import home_in
+from collective.recipe.backup.destinations.directoryhome import home_in
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.destinations.past import Past, ends_in
 from collective.recipe.backup.destinations.points import point_of, restore_points

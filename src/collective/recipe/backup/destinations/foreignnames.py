@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from collective.recipe.backup import listings
-from collective.recipe.backup.destinations.homes import Filled, Home
-from collective.recipe.backup.destinations.ownermarks import former_storages
+from collective.recipe.backup.destinations.homes import Filled
+from collective.recipe.backup.destinations.ownermarks import NAME, former_storages
+from collective.recipe.backup.errors import printable
+from collective.recipe.backup.findings import DoctorFinding, Report
 from collective.recipe.backup.times import STAMP
 
 _ANYWHERE = r"\.backup.*|.*\.partial|\.nfs.*|lost\+found"
@@ -23,6 +25,9 @@ _FILESTORAGE = re.compile(
     rf"|.*\.orphan|{_ANYWHERE}",
     re.DOTALL,
 )
+
+_NAMED = 5
+"""How many names are mentioned; there may be any number."""
 
 
 class ForeignNames(NamedTuple):
@@ -33,18 +38,43 @@ class ForeignNames(NamedTuple):
     former: Mapping[str, int]  # by a name that blob_storage once had: how many backups of it
 
 
-def foreign_in(home: Home, filled: Filled) -> ForeignNames:
-    """Return what nobody removes in the directory *filled*, one of those of *home*.
+def mention(filled: Filled, *, beside: Filled) -> Iterator[DoctorFinding]:
+    """Mention what lies in *filled* and is never removed.
 
-    The first directory of a home is that of the filestorage backups.  Raises OSError.
+    *beside* is the directory of the filestorage backups, which may be the same.
     """
-    backups, directory = home.fills[0].directory, filled.directory
-    if filled == home.fills[0]:
+    report = Report("backups")
+    with report.looking(filled.directory):
+        _mention(report, _foreign_in(filled, beside))
+    yield from report
+
+
+def _mention(report: Report, found: ForeignNames) -> None:
+    """Mention what is not ours, and what is ours from when the blobstorage had another name."""
+    for name, count in found.former.items():
+        report.warning(
+            f"{count} backups of blobs are from when blob_storage was a directory called "
+            f"{printable(name)}; nothing removes them",
+            found.directory,
+            "if no restore point of that time is wanted any more, remove what begins with "
+            f"{printable(name)}. there, and {NAME}.{printable(name)}",
+        )
+    names = found.names
+    if names:
+        more = f" and {len(names) - _NAMED} more" if names[_NAMED:] else ""
+        shown = ", ".join(names[:_NAMED])
+        report.ok(f"not ours, so it stays here for ever: {shown}{more}", found.directory)
+
+
+def _foreign_in(filled: Filled, backups: Filled) -> ForeignNames:
+    """Return what nobody removes in *filled*; *backups* are of the filestorage.  Raises OSError."""
+    directory = filled.directory
+    if filled == backups:
         return ForeignNames(directory, list(_others(directory, _FILESTORAGE)), {})
     if filled.live is None:
         return ForeignNames(directory, [], {})
     storage = filled.live.name
-    former = list(former_storages(directory, backups, storage))
+    former = list(former_storages(directory, backups.directory, storage))
     ours = "|".join((*map(_of_storage, (storage, *former)), "latest", _ANYWHERE))
     counts = {name: _count(directory, name) for name in former}
     return ForeignNames(

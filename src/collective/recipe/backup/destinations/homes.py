@@ -8,14 +8,15 @@ it by name, and nobody works with the path of "the" directory.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from collective.recipe.backup import locking
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.findings import DoctorFinding
 from collective.recipe.backup.frozen import dataclass
-from collective.recipe.backup.model import Place, Source
 
 
 class Filled(NamedTuple):
@@ -72,13 +73,13 @@ class Home:
         """Return what the run that holds it says of itself, None if there is none."""
         return None if self.lock is None else locking.holder_of(self.lock)
 
+    def examine(  # a store elsewhere has to say more
+        self, files: Files, *, unmounted: Collection[Path] = ()
+    ) -> Iterator[DoctorFinding]:
+        """Yield what is wrong with the place itself, and what is right, for the doctor.
 
-def home_in(source: Source, place: Place, *, only_blobs: bool = False) -> Home:
-    """Return the home of *source* that the directories of *place* are.
-
-    The first of them has the lock, and remembers; with *only_blobs* that of the blobs has.
-    """
-    live = (source.filestorage, source.blobstorage)
-    first = place.directories[-1 if only_blobs else 0]
-    fills = tuple(map(Filled, place.directories, live))
-    return Home(label=str(first), state=first, lock=first, fills=fills)
+        That is whether a backup can be written there, who may read it, and what lies there that
+        is not ours.  A probe is made by *files*, and removed.  Directories that are *unmounted*
+        are left alone: what is there now is the disk below.
+        """
+        yield from ()

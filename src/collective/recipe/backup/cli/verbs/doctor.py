@@ -13,7 +13,7 @@ from collective.recipe.backup.errors import DONE, IntegrityError, printable
 from collective.recipe.backup.operations.run import Run
 
 if TYPE_CHECKING:
-    from collective.recipe.backup.operations.doctor.findings import DoctorFinding
+    from collective.recipe.backup.findings import DoctorFinding
 
 
 def _declare(parser: argparse.ArgumentParser) -> None:
@@ -22,8 +22,8 @@ def _declare(parser: argparse.ArgumentParser) -> None:
 
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
+    from collective.recipe.backup.findings import DoctorSeverity
     from collective.recipe.backup.operations.doctor import examine
-    from collective.recipe.backup.operations.doctor.findings import DoctorSeverity
 
     found = []
     for finding in examine(run):

@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from collective.recipe.backup.destinations import Destination
+from collective.recipe.backup.findings import DoctorFinding
 from collective.recipe.backup.operations.doctor import (
     backupplaces,
     backups,
-    privacy,
     requirements,
     restores,
     sites,
     users,
     writers,
 )
-from collective.recipe.backup.operations.doctor.findings import DoctorFinding
 from collective.recipe.backup.operations.run import Run
 
 __all__ = ["examine"]
@@ -46,12 +45,10 @@ def _of_all(run: Run, destinations: Sequence[Destination]) -> Iterator[DoctorFin
         yield from restores.left_over(run, source)
         yield from restores.way_back(run, source)
     yield from restores.caches(run)
-    yield from backupplaces.directories(run)
+    yield from backupplaces.homes(run)
     yield from backups.owners(destinations)
-    yield from privacy.readers(run)
     yield from backupplaces.room(destinations)
     yield from requirements.programs(run.config.options)
     yield from requirements.places_of_options(run.config.options)
     yield from backups.locks(run)
     yield from backups.restore_points(run, destinations)
-    yield from backups.not_ours(run)

@@ -8,18 +8,13 @@ from contextlib import suppress
 from collective.recipe.backup import locking
 from collective.recipe.backup.amounts import duration
 from collective.recipe.backup.destinations import Depth, Destination, damage
-from collective.recipe.backup.destinations.foreignnames import ForeignNames, foreign_in
-from collective.recipe.backup.destinations.ownermarks import NAME
-from collective.recipe.backup.errors import BackupError, ConfigurationError, printable
+from collective.recipe.backup.errors import BackupError, ConfigurationError
+from collective.recipe.backup.findings import DoctorFinding, Report
 from collective.recipe.backup.operations.damagememory import FORGOTTEN
-from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
 from collective.recipe.backup.operations.run import Run
 
 AHEAD = 60
 """Seconds that the stamp of a backup may be ahead: two runs in one second, and little more."""
-
-_NAMED = 5
-"""How many names are mentioned; there may be any number."""
 
 _HINT = "a full backup begins anew without it: backup --full makes one now"
 
@@ -68,33 +63,6 @@ def restore_points(run: Run, destinations: Iterable[Destination]) -> Iterator[Do
             else:
                 _look(run, destination, report)
         yield from report
-
-
-def not_ours(run: Run) -> Iterator[DoctorFinding]:
-    """Mention what lies among the backups and is never removed, since it is not ours."""
-    report = Report("backups")
-    for home in run.homes:
-        for filled in home.fills:
-            with report.looking(filled.directory):
-                _mention(report, foreign_in(home, filled))
-    yield from report
-
-
-def _mention(report: Report, found: ForeignNames) -> None:
-    """Mention what is not ours, and what is ours from when the blobstorage had another name."""
-    for name, count in found.former.items():
-        report.warning(
-            f"{count} backups of blobs are from when blob_storage was a directory called "
-            f"{printable(name)}; nothing removes them",
-            found.directory,
-            "if no restore point of that time is wanted any more, remove what begins with "
-            f"{printable(name)}. there, and {NAME}.{printable(name)}",
-        )
-    names = found.names
-    if names:
-        more = f" and {len(names) - _NAMED} more" if names[_NAMED:] else ""
-        shown = ", ".join(names[:_NAMED])
-        report.ok(f"not ours, so it stays here for ever: {shown}{more}", found.directory)
 
 
 def _look(run: Run, destination: Destination, report: Report) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from collective.recipe.backup import process
 from collective.recipe.backup.errors import BackupError
-from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
+from collective.recipe.backup.findings import DoctorFinding, Report
 from collective.recipe.backup.options import Options
 
 HOOKS = ("pre_command", "post_command", "failure_command")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from collective.recipe.backup import links
 from collective.recipe.backup.errors import explained
+from collective.recipe.backup.findings import DoctorFinding, Report
 from collective.recipe.backup.model import Source
 from collective.recipe.backup.operations.caches import existing_caches
-from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
 from collective.recipe.backup.operations.doctor.writers import LOCK_SUFFIX
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.restoring import letting_go, undoing

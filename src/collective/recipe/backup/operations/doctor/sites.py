@@ -23,8 +23,8 @@ from collective.recipe.backup.filestorage.companions import index_of
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE
 from collective.recipe.backup.filestorage.records import records_of
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
+from collective.recipe.backup.findings import DoctorFinding, Report
 from collective.recipe.backup.model import BlobId
-from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.times import moment_of, stamp
 

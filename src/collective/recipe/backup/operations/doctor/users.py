@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from collective.recipe.backup.errors import printable
-from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
+from collective.recipe.backup.findings import DoctorFinding, Report
 from collective.recipe.backup.operations.run import Run
 
 

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from collective.recipe.backup.errors import printable
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE, MAGICS
+from collective.recipe.backup.findings import DoctorFinding, Report
 from collective.recipe.backup.model import Source
-from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
 from collective.recipe.backup.operations.doctor.users import user
 from collective.recipe.backup.smallfile import open_regular
 from collective.recipe.backup.times import pause

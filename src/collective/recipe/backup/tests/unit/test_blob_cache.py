@@ -15,8 +15,8 @@ from collective.recipe.backup import copyblobs
 from collective.recipe.backup.blobs.marker import is_cache
 from collective.recipe.backup.config import dump
 from collective.recipe.backup.errors import ConfigurationError
+from collective.recipe.backup.findings import DoctorSeverity
 from collective.recipe.backup.operations.doctor import examine
-from collective.recipe.backup.operations.doctor.findings import DoctorSeverity
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.tests.zeo import Zeo

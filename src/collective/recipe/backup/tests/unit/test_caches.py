@@ -14,8 +14,8 @@ from ZEO.Exceptions import ClientDisconnected
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.config import STANDARD, dump
 from collective.recipe.backup.config.zope_parts import ZopePart
+from collective.recipe.backup.findings import DoctorSeverity
 from collective.recipe.backup.operations.doctor import examine
-from collective.recipe.backup.operations.doctor.findings import DoctorSeverity
 from collective.recipe.backup.operations.restore import describe, restore
 from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.operations.undo import undo

@@ -27,6 +27,7 @@ from collective.recipe.backup.cli import main
 from collective.recipe.backup.config import STANDARD, dump
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
+from collective.recipe.backup.findings import DoctorFinding, DoctorSeverity
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.operations.doctor import (
     examine,
@@ -35,7 +36,6 @@ from collective.recipe.backup.operations.doctor import (
     users,
     writers,
 )
-from collective.recipe.backup.operations.doctor.findings import DoctorFinding, DoctorSeverity
 from collective.recipe.backup.restoring.journal import (
     FORM,
     LETTING_GO,

@@ -18,9 +18,9 @@ from collective.recipe.backup.descent import Descent
 from collective.recipe.backup.errors import BackupError, from_os_error
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.files.changes import ExchangedError
+from collective.recipe.backup.findings import DoctorSeverity
 from collective.recipe.backup.locking import closed_filestorage, one_writer
 from collective.recipe.backup.operations.doctor import examine
-from collective.recipe.backup.operations.doctor.findings import DoctorSeverity
 from collective.recipe.backup.operations.targets import targets_of
 from collective.recipe.backup.smallfile import open_regular
 from collective.recipe.backup.tests.blobtrees import nobody

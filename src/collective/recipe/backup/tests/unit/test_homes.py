@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup.destinations.homes import Home, home_in
+from collective.recipe.backup.destinations.directoryhome import home_in
+from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.errors import InUse
+from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import MAIN, Place, Source
+from collective.recipe.backup.tests.faults.harness import FaultyFiles
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
 
@@ -72,4 +75,33 @@ def test_a_store_without_a_lock_lets_several_writers_in_at_once(tmp_path: Path) 
     assert home.may_be_locked()
     with home.locked("the first"), home.locked("the second"):
         assert home.holder() is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_directories_are_examined_and_left_as_they_were(site: Site) -> None:
+    operated = Operated(site)
+    operated.backup()
+    place = operated.place()
+    (place.filestorage / "notes").touch()
+    before = sorted(site.directory.rglob("*"))
+    [home] = operated.run("doctor").homes
+    found = [(each.what, each.where) for each in home.examine(Files())]
+    assert {("can be written to", str(directory)) for directory in place.directories} < set(found)
+    assert ("not ours, so it stays here for ever: notes", str(place.filestorage)) in found
+    assert sorted(site.directory.rglob("*")) == before
+
+
+def test_what_lies_below_a_disk_that_is_not_mounted_is_left_alone(site: Site) -> None:
+    operated = Operated(site)
+    operated.backup()
+    place, files = operated.place(), FaultyFiles()
+    [home] = operated.run("doctor").homes
+    found = list(home.examine(files, unmounted={place.filestorage}))
+    assert {each.where for each in found} == {str(place.blobstorage)}
+    assert all(path.is_relative_to(place.blobstorage) for _operation, path in files.changes)
+
+
+def test_a_store_elsewhere_has_no_directory_to_examine(tmp_path: Path) -> None:
+    home = Home(label="s3://bucket", state=tmp_path / "state", lock=None)
+    assert list(home.examine(Files())) == []
     assert list(tmp_path.iterdir()) == []

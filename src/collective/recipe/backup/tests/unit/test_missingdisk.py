@@ -15,11 +15,11 @@ import pytest
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.config import STANDARD, Config, dump
 from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.findings import DoctorSeverity
 from collective.recipe.backup.model import MAIN, Place
 from collective.recipe.backup.mounts import mount_of
 from collective.recipe.backup.operations import missingdisk
 from collective.recipe.backup.operations.doctor import examine
-from collective.recipe.backup.operations.doctor.findings import DoctorSeverity
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.tests.smallfiles import rewrite

@@ -15,9 +15,9 @@ import pytest
 from collective.recipe.backup.config import STANDARD, dump
 from collective.recipe.backup.destinations import Depth, ownermarks
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError
+from collective.recipe.backup.findings import DoctorSeverity
 from collective.recipe.backup.operations.backup import tidy_now
 from collective.recipe.backup.operations.doctor import examine
-from collective.recipe.backup.operations.doctor.findings import DoctorSeverity
 from collective.recipe.backup.operations.prune import prune
 from collective.recipe.backup.tests.runs import NOON, Operated, copied
 from collective.recipe.backup.tests.samples import Site

@@ -16,9 +16,9 @@ from collective.recipe.backup.audience import Audience, audience_of
 from collective.recipe.backup.blobs.layout import MARKER
 from collective.recipe.backup.destinations import manifest
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.findings import DoctorSeverity
 from collective.recipe.backup.operations import report
 from collective.recipe.backup.operations.doctor import examine
-from collective.recipe.backup.operations.doctor.findings import DoctorSeverity
 from collective.recipe.backup.repozo.command import main as repozo
 from collective.recipe.backup.rights import Rights, rights_of, understood, written
 from collective.recipe.backup.tests.runs import NOON, Operated

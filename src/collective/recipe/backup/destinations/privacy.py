@@ -9,18 +9,16 @@ from pathlib import Path
 
 from collective.recipe.backup import locking
 from collective.recipe.backup.audience import audience_of
-from collective.recipe.backup.operations.doctor.findings import DoctorFinding, Report
-from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.destinations.homes import Filled
+from collective.recipe.backup.findings import DoctorFinding, Report
 
 
-def readers(run: Run) -> Iterator[DoctorFinding]:
+def readers(filled: Filled) -> Iterator[DoctorFinding]:
     """Look for what an older release, or another program, has made more open than the site."""
     report = Report("privacy")
-    for home in run.homes:
-        for directory, live in home.fills:
-            if live is not None and os.path.exists(live):
-                with report.looking(directory):
-                    _judge(report, live, directory)
+    if filled.live is not None and os.path.exists(filled.live):
+        with report.looking(filled.directory):
+            _judge(report, filled.live, filled.directory)
     yield from report
 
 
