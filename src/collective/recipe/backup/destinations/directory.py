@@ -17,14 +17,12 @@ Most runs have nothing to add, and are over in a moment.  So a method imports wh
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import cache, partial
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collective.recipe.backup import listings
@@ -40,8 +38,9 @@ from collective.recipe.backup.destinations import (
 from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle, each_chain
 from collective.recipe.backup.destinations.blobstyles import BlobPlace, Trust
 from collective.recipe.backup.destinations.directoryhome import home_in
+from collective.recipe.backup.destinations.livesource import check_source, rights_in
 from collective.recipe.backup.destinations.manifest import Manifest
-from collective.recipe.backup.destinations.past import Past, ends_in
+from collective.recipe.backup.destinations.past import Past, knows_any
 from collective.recipe.backup.destinations.points import point_of, restore_points
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
 from collective.recipe.backup.errors import (
@@ -56,10 +55,7 @@ from collective.recipe.backup.filestorage.tids import joined
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import (
-    BLOBSTORAGE,
     DEFAULT_LEVEL,
-    DIRECTORY,
-    FILESTORAGE,
     Place,
     Problem,
     RestorePoint,
@@ -69,7 +65,7 @@ from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repozo import unfinished
 from collective.recipe.backup.repozo.chainbackup import Orders, Pending, Taken, prepare
 from collective.recipe.backup.repozo.chains import Chain, read_directory
-from collective.recipe.backup.rights import Rights, rights_of
+from collective.recipe.backup.rights import Rights
 from collective.recipe.backup.times import LAST_TID, Tid, beginning_of_hour, stamp
 
 if TYPE_CHECKING:
@@ -143,15 +139,7 @@ class Directory:
 
     def prepare(self) -> None:
         """Check the source and make the directories."""
-        with TransactionLog(self.source.filestorage):
-            pass  # its absence or damage is the first thing to tell
-        blobs = self.source.blobstorage
-        if blobs is not None and not blobs.is_dir():
-            raise BackupError(
-                "there is no blobstorage here",
-                where=blobs,
-                hint="correct blob_storage, or set backup_blobs = false if there are no blobs",
-            )
+        check_source(self.source)
         with explained("cannot make the backup directory"):
             for directory in (self.place.filestorage, self.place.blobstorage):
                 if directory is not None:
@@ -182,13 +170,7 @@ class Directory:
 
     def _is_known(self) -> bool:
         """Tell whether the filestorage has a transaction that the restore points know."""
-        points = self.restore_points()
-        tids = {tid for point in points for tid in (point.since, point.tid) if tid}
-        with TransactionLog(self.source.filestorage) as log:
-            # until a pack each is where it was, and nobody need read all of a large log
-            if not tids or any(ends_in(log, point) for point in reversed(points)):
-                return True
-            return any(each.tid in tids for each in log.transactions())
+        return knows_any(self.source.filestorage, self.restore_points())
 
     def _has_blobs(self) -> bool:
         """Tell whether a restore point has its blobs in the directory."""
@@ -328,7 +310,10 @@ class Directory:
         if before is not None and before.tid is not None:
             # a program tells only of what it has added
             taken = replace(taken, tid=max(taken.tid or before.tid, before.tid))
-        told = past.go_on(log, point_of(before)) if before else past.begin(log, taken)
+        if before is not None:
+            told = past.go_on(log, point_of(before))
+        else:
+            told = past.begin(log, taken.chain, taken.packed)
         name, copied = None, None
         if self._blobs is not None:
             doubted = damage.doubted(self.home.state, self.restore_points)
@@ -362,13 +347,8 @@ class Directory:
 
     def _rights(self) -> dict[str, Rights]:
         """Return the rights of what is backed up, which may change while nothing else does."""
-        source = self.source
-        filestorage = Path(os.path.realpath(source.filestorage))
-        with explained("cannot look at the permissions", filestorage):
-            found = {FILESTORAGE: rights_of(filestorage), DIRECTORY: rights_of(filestorage.parent)}
-            if self._blobs is not None:
-                found[BLOBSTORAGE] = rights_of(self._blobs.source)
-        return found
+        blobs = None if self._blobs is None else self._blobs.source
+        return rights_in(self.source.filestorage, blobs)
 
     def _last_other(self, taken: Taken) -> RestorePoint | None:
         """Return the last restore point of ours before the chain of *taken*."""

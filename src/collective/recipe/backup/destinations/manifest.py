@@ -95,7 +95,7 @@ def path_of(directory: Path, stamp: str) -> Path:
 
 def write(directory: Path, manifest: Manifest, files: Files) -> None:
     """Make the restore point exist."""
-    files.write(path_of(directory, manifest.stamp), FORM.encode(_encode(manifest)))
+    files.write(path_of(directory, manifest.stamp), FORM.encode(as_table(manifest)))
 
 
 def read(directory: Path, stamp: str) -> Manifest | None:
@@ -111,7 +111,7 @@ def _read(directory: Path, stamp: str) -> Manifest | None:
     with explained("cannot read the restore point", path):
         try:
             table = FORM.load(path)
-            manifest = None if table is None else _decode(table)
+            manifest = None if table is None else in_table(table)
         except LaterReleaseError as error:
             raise IntegrityError(
                 f"the manifest of a restore point cannot be read: {error}",
@@ -133,7 +133,8 @@ def _damaged(path: Path) -> IntegrityError:
     )
 
 
-def _encode(manifest: Manifest) -> dict[str, Any]:
+def as_table(manifest: Manifest) -> dict[str, Any]:
+    """Return what the object of a manifest says, without its format and its checksum."""
     return {
         "stamp": manifest.stamp,
         "chain": manifest.chain,
@@ -157,7 +158,8 @@ def _encode(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _decode(table: Table) -> Manifest:
+def in_table(table: Table) -> Manifest:
+    """Return the manifest of which ``as_table`` has made *table*.  Raises UnreadableError."""
     return Manifest(
         stamp=table.text("stamp"),
         chain=table.text("chain"),

@@ -27,7 +27,6 @@ from collective.recipe.backup.lineage import (
     of_restore,
 )
 from collective.recipe.backup.model import Hole, RestorePoint
-from collective.recipe.backup.repozo.chainbackup import Taken
 from collective.recipe.backup.times import ZERO_TID, Tid, moment_of, stamp
 
 
@@ -89,12 +88,15 @@ class Past:
             last = cut.last_at(newest.tid)
         return "because of a restore to an earlier state" + _of(last)
 
-    def begin(self, log: TransactionLog, taken: Taken) -> PastOfPoint:
-        """Return what a restore point tells that begins a chain: *taken* out of *log*."""
-        known = (point for point in self._points() if point.chain < taken.chain and point.tid)
+    def begin(self, log: TransactionLog, chain: str, packed: Tid | None) -> PastOfPoint:
+        """Return what a restore point out of *log* tells that begins the *chain* of that stamp.
+
+        *packed* is the last transaction that a pack rewrote: ZERO_TID for none, None for unknown.
+        """
+        known = (point for point in self._points() if point.chain < chain and point.tid)
         earlier = sorted(known, key=lambda point: point.age)
         before = earlier[-1] if earlier else None
-        cut = _CutLog(log, taken.packed)
+        cut = _CutLog(log, packed)
         shared = partial(_shared, log, earlier)
         found = begun(cut, before, self._noted, self.clock.now, shared)
         return PastOfPoint(
@@ -118,6 +120,16 @@ class Past:
         if before is not None and is_cut:
             chains.append(before.chain)
         return tuple(sorted(set(chains)))
+
+
+def knows_any(filestorage: Path, points: Sequence[RestorePoint]) -> bool:
+    """Tell whether *filestorage* has a transaction that *points* know; so it has if none do."""
+    tids = {tid for point in points for tid in (point.since, point.tid) if tid}
+    with TransactionLog(filestorage) as log:
+        # until a pack each is where it was, and nobody need read all of a large log
+        if not tids or any(ends_in(log, point) for point in reversed(points)):
+            return True
+        return any(each.tid in tids for each in log.transactions())
 
 
 def ends_in(log: TransactionLog, point: RestorePoint) -> bool:

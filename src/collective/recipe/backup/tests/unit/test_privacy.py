@@ -258,7 +258,7 @@ def test_of_older_backups_the_data_file_tells(site: Site) -> None:
         found = manifest.read(path.parent, path.stem)
         assert found is not None
         data = manifest.FORM.encode(
-            {key: it for key, it in manifest._encode(found).items() if key != "rights"}
+            {key: it for key, it in manifest.as_table(found).items() if key != "rights"}
         )
         path.write_bytes(data)
     shutil.rmtree(site.filestorage.parent)
