@@ -94,6 +94,9 @@ class RestorePoint:
     rewrote, or the first of all.  (None for either: unknown, an older tool wrote it.)
     *holes* are what it cannot tell of after that; *stays* are chains that stay as long as its
     own is the newest full backup: a restore came from them, or cut their history off.
+    *begins* is the stamp of the first restore point whose log its own continues, where that says
+    more than its chain ("": it does not).
+    *line*: only restore points of one line may take each other's place when others are removed.
     *taken* is what the clock said; the stamp may differ, because stamps must increase.
     *blobs* is the name of what holds its blobs (None: it has none), *blob_bytes* how much
     that is in all (None: nobody counted), *stored* the bytes that it added.  *problems*
@@ -113,6 +116,8 @@ class RestorePoint:
     since: Tid | None = None
     holes: tuple[Hole, ...] = ()
     stays: tuple[str, ...] = ()
+    begins: str = field(default="", hash=False, compare=False)
+    line: str = field(default="", hash=False, compare=False)
     taken: datetime | None = None
     blobs: str | None = None
     blob_bytes: int | None = None
@@ -133,6 +138,11 @@ class RestorePoint:
     def age(self) -> tuple[str, str]:
         """What sorts restore points, oldest first: a chain ends where the next one begins."""
         return (self.chain, self.stamp)
+
+    @property
+    def history(self) -> str:
+        """What it has in common with all whose logs are one, cut at several moments."""
+        return self.begins or self.chain
 
     @property
     def full(self) -> bool:

@@ -168,8 +168,9 @@ def spans(points: Iterable[RestorePoint]) -> list[tuple[datetime, datetime]]:
 
 def _chains(points: Iterable[RestorePoint]) -> list[list[RestorePoint]]:
     """Return the restorable points of each chain, in order of time, oldest chain first."""
-    usable = sorted((point for point in points if point.restorable), key=lambda point: point.age)
-    return [list(chain) for _stamp, chain in groupby(usable, lambda point: point.chain)]
+    usable = (point for point in points if point.restorable)
+    ordered = sorted(usable, key=lambda point: (point.history, point.age))
+    return [list(chain) for _stamp, chain in groupby(ordered, lambda point: point.history)]
 
 
 def _begin(chain: Sequence[RestorePoint]) -> Tid:

@@ -7,8 +7,10 @@ them wants stays.
 
 A restore point is worth nothing without the chain that it stands on, so chains stay or go
 whole.  What decides is when a restore point was made, as chronology finds it: not its name,
-and never the time of a file.  Four rules stand above every policy:
+and never the time of a file.  Five rules stand above every policy:
 
+* Restore points of different lines take nobody's place in another one: all of this goes for
+  each line by itself.  In a directory there is one line.
 * The newest restore point that can be restored stays, and so does the newest that lacks
   nothing, if that is another one.
 * What cannot be restored, or was found damaged, takes nobody's place.  It is kept where a
@@ -109,8 +111,8 @@ def plan(
     """
     points = sorted(points, key=lambda point: point.age)
     times = chronology(points, now, witnesses or (), certain=witnesses is None)
-    wanted = (_wanted(points, policy, times.made, now), _spared(points, spared or {}))
-    decisions = _decisions(points, policy, chain.from_iterable(wanted))
+    wanted = [_wanted(line, policy, times.made, now) for line in _lines(points)]
+    decisions = _decisions(points, policy, chain(*wanted, _spared(points, spared or {})))
     doubt = times.clock.doubt
     if not (times.clock.sudden or (doubt and policy.by_time)):
         return Plan(decisions=decisions, doubt=doubt, sudden=times.clock.sudden)
@@ -152,6 +154,14 @@ def _decisions(
         )
         for point in points
     )
+
+
+def _lines(points: Iterable[RestorePoint]) -> Iterable[list[RestorePoint]]:
+    """Return the restore points of each line, oldest first."""
+    lines: dict[str, list[RestorePoint]] = defaultdict(list)
+    for point in points:
+        lines[point.line].append(point)
+    return lines.values()
 
 
 def _wanted(

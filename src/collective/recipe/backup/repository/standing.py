@@ -6,10 +6,10 @@ are those of the copying; each is looked at once.
 
 A client that has the keys may write what it wants, with whatever claims.  It cannot choose when
 the store got it.  So the restore points of a site are taken in the order in which the store got
-them, and one is *doubtful* that does not go on where the site was: whose claims go back in
-time, whose last transaction does, that has lost most of its records, or that names another
-predecessor than the one before it although that is there.  A doubtful one is kept and can be
-restored; it is up to retention that it never displaces another.
+them, and one begins a *line* of its own that does not go on where the one before it was: whose
+claims go back in time, whose last transaction does, that has lost most of its records, or whose
+predecessor has another successor.  Restore points of different lines never take each other's
+place, whoever wrote them; a large pack or a restore begins another line as well.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FUTURE = timedelta(days=1)
 """The clock of a client may be ahead of that of the store by so much."""
 
 MOST_LOST = 0.5
-"""A restore point with fewer than this share of its predecessor's records is doubtful."""
+"""One with fewer than this share of its predecessor's records begins another line."""
 
 
 @dataclass(frozen=True)
@@ -59,38 +59,43 @@ def standing(repository: Repository, control: Control) -> Standing:
     return Standing(tuple(points), tuple(void), tuple(damaged))
 
 
-def doubts(points: Iterable[Point]) -> dict[str, str]:
-    """Return why restore points, by name, are doubtful; all others are not.
+def lines(points: Iterable[Point]) -> dict[str, str]:
+    """Return the line of each restore point, by name: the name of the first one in it.
 
     *points* may be of several sites, in any order.
     """
     found: dict[str, str] = {}
-    heads: dict[str, list[Point]] = {}
+    heads: dict[str, list[Point]] = {}  # the last restore point of each line, by site
     for point in sorted(points, key=lambda point: (point.stored, point.counter, point.name)):
-        chain = heads.setdefault(point.site, [])
-        why = _doubt(chain, point)
-        if why:
-            found[point.name] = why
+        ends = heads.setdefault(point.site, [])
+        before = _before(ends, point)
+        if before is None:
+            found[point.name] = point.name
         else:
-            chain.append(point)
+            found[point.name] = found[before.name]
+            ends.remove(before)
+        ends.append(point)
     return found
 
 
-def _doubt(chain: Sequence[Point], point: Point) -> str:
-    """Return why *point* does not follow the last of *chain*, "" if it does."""
+def _before(ends: Sequence[Point], point: Point) -> Point | None:
+    """Return the restore point that *point* follows, of those that have no successor yet.
+
+    Its predecessor may be gone: then the last one that it can follow.
+    """
+    fitting = [each for each in ends if _follows(each, point)]
+    named = [each for each in fitting if each.id == point.predecessor]
+    return next(reversed(named or fitting), None)
+
+
+def _follows(before: Point, point: Point) -> bool:
+    """Tell whether *point* may go on where *before* was."""
     if point.claimed > point.stored + FUTURE:
-        return "it says that it is from the future"
-    if not chain:
-        return ""
-    head = chain[-1]
-    if point.claimed < head.claimed:
-        return "it says that it is older than one that was there before it"
-    if point.counter <= head.counter:
-        return "its number was taken before"
-    if point.predecessor != head.id and any(each.id == point.predecessor for each in chain):
-        return "it does not follow the one before it"
-    if point.tid < head.tid:
-        return "its last transaction is older than that of the one before it"
-    if head.records and point.records is not None and point.records < head.records * MOST_LOST:
-        return "most records of the one before it are not in it"
-    return ""
+        return False
+    if point.claimed < before.claimed or point.counter <= before.counter:
+        return False
+    if point.tid < before.tid:
+        return False
+    if not before.records or point.records is None:
+        return True
+    return point.records >= before.records * MOST_LOST

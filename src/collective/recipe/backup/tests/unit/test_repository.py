@@ -12,7 +12,7 @@ from collective.recipe.backup.repository.making import init
 from collective.recipe.backup.repository.pruning import prune
 from collective.recipe.backup.repository.reading import ChunkReader
 from collective.recipe.backup.repository.rollback import check_rollback, note_seen
-from collective.recipe.backup.repository.standing import doubts
+from collective.recipe.backup.repository.standing import lines
 from collective.recipe.backup.repository.totals import numbers
 from collective.recipe.backup.repository.writing import ChunkWriter, UnstoredError, write
 from collective.recipe.backup.tests.faults.stores import FaultyStore
@@ -145,19 +145,33 @@ def test_a_store_that_went_back_in_time_is_told_until_it_is_accepted(world):
         check_rollback(repository, repository.look())
 
 
-def test_restore_points_of_a_hostile_client_are_doubtful_and_those_after_them_are_not(world):
+def test_restore_points_with_strange_claims_begin_lines_of_their_own(world):
     with world.open() as repository:
-        for number in (1, 2):
+        good = [
             back_up(repository, some_state(number), tid=f"{number:016x}", records=1000)
+            for number in (1, 2)
+        ]
         bad = [
             back_up(repository, {}, claimed=START - timedelta(days=30), tid=f"{3:016x}"),
             back_up(repository, {}, claimed=START + timedelta(days=30), tid=f"{3:016x}"),
             back_up(repository, {}, tid=f"{1:016x}", records=1000),
             back_up(repository, {}, tid=f"{3:016x}", records=10),
         ]
-        back_up(repository, some_state(3), tid=f"{3:016x}", records=900)
-        found = doubts(points_of(repository))
-    assert found.keys() == {point.name for point in bad}
+        found = lines(points_of(repository))
+    first = good[0].name
+    assert [name for name, line in found.items() if line == first] == [it.name for it in good]
+    assert found.keys() == {point.name for point in good + bad}
+
+
+def test_a_restore_point_stays_in_its_line_when_the_one_before_it_is_gone(world):
+    with world.open() as repository:
+        points = [
+            back_up(repository, some_state(number), tid=f"{number:016x}", records=1000)
+            for number in range(5)
+        ]
+        prune(repository, points[2:4])
+        found = lines(points_of(repository))
+    assert set(found.values()) == {points[0].name}
 
 
 def test_numbers_of_a_repository(world):

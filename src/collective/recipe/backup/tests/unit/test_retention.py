@@ -249,3 +249,9 @@ def test_what_is_damaged_takes_nobodys_place():
         "full backup, but not counted: it is damaged",
     )
     assert removed([*points, *days(4)], Policy(keep=1)) == [f"2026-03-0{day}" for day in (1, 2, 3)]
+
+
+def test_restore_points_of_different_lines_take_nobodys_place():
+    ours = [replace(each, line="ours") for each in days(1, 2, 3)]
+    strange = [replace(each, line="strange") for each in days(4, 5, 6)]
+    assert removed([*ours, *strange], Policy(keep=2)) == ["2026-03-01", "2026-03-04"]
