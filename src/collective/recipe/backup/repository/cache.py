@@ -8,8 +8,8 @@ Where each chunk lies is the bulk of it, and a wrong row there could make a back
 what is not stored.  So each such row has a CRC-32 over all of it, and a row whose CRC-32 does
 not fit counts as none.
 
-Several processes may use one file.  Each change is one transaction; whoever finds the file
-busy waits for a while.
+Several processes may use one file, and several threads one Cache.  Each change is one
+transaction; whoever finds the file busy waits for a while.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from threading import RLock
 from typing import TypeVar
 
 from collective.recipe.backup.files import Files
@@ -67,6 +68,7 @@ class Cache:
         self._tell = tell
         self.generation = 0
         self._unsaved: dict[str, bytes] = {}
+        self._lock = RLock()
         self.database = self._opened()
 
     def _opened(self) -> sqlite3.Connection:
@@ -93,12 +95,16 @@ class Cache:
                 self._files.remove(each)
 
     def attempt(self, function: Callable[[], T]) -> T | None:
-        """Return what *function* does; if SQLite fails in it, begin anew, and return None."""
-        try:
-            return function()
-        except sqlite3.Error as error:
-            self._renew(error)
-            return None
+        """Return what *function* does; if SQLite fails in it, begin anew, and return None.
+
+        One thread does so at a time.
+        """
+        with self._lock:
+            try:
+                return function()
+            except sqlite3.Error as error:
+                self._renew(error)
+                return None
 
     def _renew(self, error: Exception) -> None:
         self.generation += 1
@@ -194,10 +200,11 @@ class Cache:
 
 def _connected(path: Path, files: Files) -> sqlite3.Connection:
     # made by us, for its owner alone; SQLite would let the umask decide
-    files.make_directories(path.parent)
-    with suppress(FileExistsError), files.creating(path):
-        pass
-    database = sqlite3.connect(path, timeout=_WAIT, isolation_level=None)
+    if not path.exists():
+        files.make_directories(path.parent)
+        with suppress(FileExistsError), files.creating(path):
+            pass
+    database = sqlite3.connect(path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
     try:
         for line in (
             "PRAGMA journal_mode = TRUNCATE",
@@ -214,7 +221,7 @@ def _connected(path: Path, files: Files) -> sqlite3.Connection:
 
 def _temporary() -> sqlite3.Connection:
     # not ":memory:": SQLite writes what is too much for memory to a file without a name
-    database = sqlite3.connect("", isolation_level=None)
+    database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
     for line in ("PRAGMA journal_mode = MEMORY", "PRAGMA synchronous = OFF"):
         database.execute(line).fetchall()
     _set_up(database)

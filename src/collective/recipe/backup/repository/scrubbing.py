@@ -41,7 +41,7 @@ def scrub(store: Store, progress: Progress) -> Scrubbed:
         for name, _size in entries:
             if name != FORMAT and id_in(name) is None:
                 strange.append(name)
-            elif not _is_sound(store, name, advance):
+            elif not is_sound(store, name, advance):
                 damaged.append(name)
     return Scrubbed(
         len(entries), sum(size for _name, size in entries), tuple(damaged), tuple(strange)
@@ -54,7 +54,7 @@ def _sizes(store: Store) -> Iterator[tuple[str, int]]:
         yield entry.name, entry.size
 
 
-def _is_sound(store: Store, name: str, advance: Callable[[int], None]) -> bool:
+def is_sound(store: Store, name: str, advance: Callable[[int], None]) -> bool:
     """Tell whether an object is as it was stored, or was removed meanwhile."""
     if name == FORMAT:
         try:

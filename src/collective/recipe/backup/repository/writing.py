@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
+from typing import TypeVar
 
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.repository.bundles import BundleDirectory
@@ -36,6 +37,8 @@ from collective.recipe.backup.repository.puts import put
 from collective.recipe.backup.repository.reaching import is_whole
 from collective.recipe.backup.repository.tickets import LIFETIME, Pass, StartOver
 from collective.recipe.backup.stores import NoSuchObject
+
+T = TypeVar("T")
 
 _TRIES = 4
 _MOST_ASKED = 256
@@ -305,14 +308,24 @@ def write(
     build: Callable[[ChunkWriter], Draft],
     lifetime: timedelta = LIFETIME,
 ) -> Point:
-    """Make a restore point of *site* of what *build* stores; return it.
+    """Make a restore point of *site* of what *build* stores; return it.  See ``storing``."""
+    return storing(repository, site, lambda writer: writer.finish(build(writer)), lifetime)
 
-    *build* is called again, with another ChunkWriter, where the run must start over.
+
+def storing(
+    repository: Repository,
+    site: str,
+    work: Callable[[ChunkWriter], T],
+    lifetime: timedelta = LIFETIME,
+) -> T:
+    """Return what *work* does with a writer for a restore point of *site*.
+
+    It is called again, with another one, where the run must start over.
     """
     for _try in range(_TRIES):
         try:
             with ChunkWriter(repository, "backup", site, lifetime) as writer:
-                return writer.finish(build(writer))
+                return work(writer)
         except StartOver:
             repository.tell("the repository changed under this run: it starts over")
     raise BackupError(

@@ -8,10 +8,13 @@
               mode    permissions of the filestorage
     blobs   an object, or null: no blobs are backed up
               root    number of its root
+    manifest  an object: what a manifest in a directory says (see ``destinations.manifest``), but
+            for its ``format`` and ``checksum``; or null
 """
 
 from __future__ import annotations
 
+from collective.recipe.backup.destinations.manifest import Manifest, as_table, in_table
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.jsonfile import Form, LaterReleaseError, Table, UnreadableError
@@ -44,6 +47,7 @@ class PointContents:
 
     log: LogPart | None = None  # None: the filestorage is not backed up
     blobs: BlobsPart | None = None  # None: no blobs are backed up
+    manifest: Manifest | None = None  # None: nothing else is known of it
 
     @property
     def roots(self) -> tuple[ChunkId, ...]:
@@ -57,6 +61,7 @@ class PointContents:
         parts = {
             "log": log and {"root": roots.index(log.root), "mode": log.mode},
             "blobs": blobs and {"root": roots.index(blobs.root)},
+            "manifest": self.manifest and as_table(self.manifest),
         }
         return _FORM.encode(parts)
 
@@ -83,13 +88,15 @@ def contents_of(point: Point) -> PointContents:
 
 
 def _contents(said: Table, point: Point) -> PointContents:
-    log = blobs = None
+    log = blobs = manifest = None
     if said.value("log") is not None:
         part = said.table("log")
         log = LogPart(root=_root(part, point), mode=part.number("mode") & _MODES)
     if said.value("blobs") is not None:
         blobs = BlobsPart(root=_root(said.table("blobs"), point))
-    return PointContents(log=log, blobs=blobs)
+    if said.value("manifest") is not None:
+        manifest = in_table(said.table("manifest"))
+    return PointContents(log=log, blobs=blobs, manifest=manifest)
 
 
 def _root(said: Table, point: Point) -> ChunkId:

@@ -148,10 +148,10 @@ class DestinationContract:
         assert not point.whole
         assert lost.stem in point.problems[0]
 
-        # it came back: the next run takes it, and the restore point is whole
+        # it came back: the next run takes it, and the newest restore point is whole
         lost.write_bytes(data)
         operated.backup()
-        [point] = operated.points()
+        point = operated.points()[-1]
         assert point.whole
         assert staged(operated, None, tmp_path / "to") == operated.site.contents()
 

@@ -1,0 +1,202 @@
+"""One backup of a source to a repository.
+
+Nothing is stored, and no passphrase is tried for long, where the filestorage looks as it did
+when the newest restore point was made.  Otherwise the log is stored as far as it is new; if it
+turns out to be what that restore point has, no other one is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from collective.recipe.backup.chronology import Clock
+from collective.recipe.backup.destinations import Outcome
+from collective.recipe.backup.destinations.livesource import rights_in
+from collective.recipe.backup.destinations.manifest import Manifest
+from collective.recipe.backup.destinations.past import Past
+from collective.recipe.backup.destinations.repository.blobs import (
+    BlobSource,
+    NewBlobs,
+    store_blobs,
+)
+from collective.recipe.backup.destinations.repository.contents import (
+    BlobsPart,
+    LogPart,
+    PointContents,
+    contents_of,
+)
+from collective.recipe.backup.destinations.repository.logmemory import LogMemory, look_at
+from collective.recipe.backup.destinations.repository.logs import (
+    EarlierLog,
+    NewLog,
+    earlier_log,
+    store_log,
+)
+from collective.recipe.backup.destinations.repository.pointlist import (
+    BLOBS,
+    ListedPoint,
+    listed_points,
+    shown_point,
+)
+from collective.recipe.backup.destinations.stopwatch import Stopwatch
+from collective.recipe.backup.filestorage.tids import Tids, joined
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
+from collective.recipe.backup.model import Hole, Source
+from collective.recipe.backup.repository.opened import Repository
+from collective.recipe.backup.repository.points import Draft, Point
+from collective.recipe.backup.repository.rollback import check_rollback, note_seen
+from collective.recipe.backup.repository.writing import ChunkWriter, storing
+from collective.recipe.backup.rights import Rights
+from collective.recipe.backup.times import ZERO_TID, free_stamp
+
+
+class RepositoryBackup:
+    """What is to be a restore point of *source*, which *site* is called in the repository.
+
+    *state* is the directory of what is remembered of it on this machine.
+    """
+
+    def __init__(self, repository: Repository, source: Source, site: str, state: Path) -> None:
+        self._repository = repository
+        self._source = source
+        self._site = site
+        self._state = state
+        self._watch = Stopwatch()
+        self._notes: list[str] = []
+        self._listed: Sequence[ListedPoint] = ()
+        self._last: ListedPoint | None = None  # which need not be made again; None: there is none
+        self._earlier: EarlierLog | None = None
+
+    def outcome(self, clock: Clock, *, anew: bool) -> Outcome:
+        """Make a restore point, if something changed; *anew*: in any case, and built on none."""
+        repository = self._repository
+        control = repository.look()
+        check_rollback(repository, control)
+        self._listed = listed_points(repository, control, self._site)
+        self._last = None if anew else self._whole_one()
+        look, memory = look_at(self._source.filestorage), LogMemory(repository.cache, self._site)
+        if self._last is not None and memory.recall(self._last.name) == look:
+            return self._unchanged(self._last)
+        with self._watch.phase("filestorage"), TransactionLog(self._source.filestorage) as log:
+            self._earlier = None if anew else earlier_log(repository, control, self._site, log)
+            point = storing(repository, self._site, lambda writer: self._store(writer, log, clock))
+        if point is None and self._last is not None:
+            memory.remember(self._last.name, look)
+            return self._unchanged(self._last)
+        assert point is not None  # noqa: S101  nothing is left out but for what the last one has
+        memory.remember(point.name, look)
+        note_seen(repository, [point])
+        return self._made(point)
+
+    def _whole_one(self) -> ListedPoint | None:
+        """Return the newest restore point if nothing was lacking, and rights are what they were."""
+        newest = max(self._listed, key=lambda each: each.shown.age, default=None)
+        if newest is None or newest.point is None or not newest.shown.whole:
+            return None
+        same = newest.shown.rights == self._rights() and not newest.shown.doubts
+        return newest if same else None
+
+    def _rights(self) -> dict[str, Rights]:
+        return rights_in(self._source.filestorage, self._source.blobstorage)
+
+    def _store(self, writer: ChunkWriter, log: TransactionLog, clock: Clock) -> Point | None:
+        """Store what *log* has; return the restore point of it, None if the last one has it."""
+        new = store_log(log, self._repository, writer, self._earlier)
+        if self._has(new):
+            return None
+        blobs = self._store_blobs(writer, log, new)
+        writer.store_all()
+        manifest = self._manifest(log, new, blobs, clock)
+        contents = PointContents(
+            log=LogPart(root=new.root, mode=log.mode),
+            blobs=BlobsPart(root=blobs.root) if blobs else None,
+            manifest=replace(manifest, stored=writer.added),
+        )
+        return writer.finish(
+            Draft(
+                stamp=manifest.stamp,
+                claimed=clock.now,
+                roots=contents.roots,
+                payload=contents.payload(),
+                tid=new.state.last.hex() if new.state.last != ZERO_TID else "",
+                records=new.state.records,
+            )
+        )
+
+    def _has(self, new: NewLog) -> bool:
+        """Tell whether the last restore point has this log, and so all blobs that it names."""
+        if self._last is None or self._last.point is None:
+            return False
+        part = contents_of(self._last.point).log
+        return part is not None and part.root == new.root
+
+    def _store_blobs(
+        self, writer: ChunkWriter, log: TransactionLog, new: NewLog
+    ) -> NewBlobs | None:
+        if self._source.blobstorage is None:
+            return None
+        with self._watch.phase("blobs"):
+            source = BlobSource.at(self._source.blobstorage, self._repository)
+            return store_blobs(log, new, self._earlier, source, writer)
+
+    def _manifest(
+        self, log: TransactionLog, new: NewLog, blobs: NewBlobs | None, clock: Clock
+    ) -> Manifest:
+        last = new.state.last if new.state.last != ZERO_TID else None
+        newest = max((each.shown.stamp for each in self._listed if each.shown.sound), default="")
+        stamp = free_stamp(newest, clock.name_for(last))
+        past = Past(
+            self._source.filestorage,
+            self._state,
+            lambda: [each.shown for each in self._listed],
+            clock,
+        )
+        told = past.begin(log, stamp, new.state.packed)
+        if past.problem:
+            self._notes.append(past.problem)
+        return Manifest(
+            stamp=stamp,
+            chain=stamp,
+            end=new.state.size,
+            tid=last,
+            since=told.since,
+            holes=tuple(joined([*told.holes, *_holes(log, new)])),
+            stays=told.stays,
+            taken=clock.now,
+            stored=0,
+            blobs=BLOBS if blobs else None,
+            missing=blobs.missing if blobs else (),
+            lost=blobs.lost if blobs else 0,
+            blob_bytes=blobs.size if blobs else None,
+            rights=self._rights(),
+        )
+
+    def _unchanged(self, last: ListedPoint) -> Outcome:
+        return Outcome(
+            point=last.shown,
+            changed=False,
+            summary=f"filestorage unchanged since {last.shown.stamp}",
+            phases=self._watch.seconds,
+        )
+
+    def _made(self, point: Point) -> Outcome:
+        shown = shown_point(point)
+        return Outcome(
+            point=shown,
+            changed=True,
+            summary=f"filestorage {shown.stamp}: {shown.stored:,} bytes added to the repository",
+            phases=self._watch.seconds,
+            notes=tuple(self._notes),
+        )
+
+
+def _holes(log: TransactionLog, new: NewLog) -> tuple[Hole, ...]:
+    """Return what a log cannot tell whose tids are not in order."""
+    if not new.is_odd:
+        return ()
+    tids = Tids()
+    for transaction in log.transactions(stop=new.end.offset):
+        tids.add(transaction.tid)
+    return tids.holes

@@ -1,0 +1,242 @@
+"""The destination in a repository: restore points that share what is equal, sealed, elsewhere.
+
+A backup stores what the log has beyond that of an earlier restore point, then the blobs that
+are new, and puts the restore point last.  Nothing here is locked: runs of several hosts do not
+disturb each other (see ``repository.writing``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from collective.recipe.backup import listings
+from collective.recipe.backup.chronology import Clock
+from collective.recipe.backup.destinations import Depth, Outcome, Reads, damage
+from collective.recipe.backup.destinations.homes import Home
+from collective.recipe.backup.destinations.livesource import check_source
+from collective.recipe.backup.destinations.past import knows_any
+from collective.recipe.backup.destinations.repository.backingup import RepositoryBackup
+from collective.recipe.backup.destinations.repository.blobs import stored_blobs
+from collective.recipe.backup.destinations.repository.logs import stored_log
+from collective.recipe.backup.destinations.repository.pointlist import ListedPoint, listed_points
+from collective.recipe.backup.errors import (
+    ConfigurationError,
+    IntegrityError,
+    NoRestorePoint,
+    explained,
+)
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.model import Problem, RestorePoint, Source
+from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.repository.opened import Ask, Client, Repository, open_repository
+from collective.recipe.backup.repository.points import Point
+from collective.recipe.backup.repository.pruning import prune
+from collective.recipe.backup.stores import Store
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.destinations.room import Need
+    from collective.recipe.backup.restorepoints import Choice
+    from collective.recipe.backup.states import State
+
+logger = logging.getLogger("backup")
+
+_CACHE = ".repository-cache"
+"""Name of the file of what is known of the repository, where the home remembers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepositoryPlace:
+    """Where a repository keeps the restore points of one source."""
+
+    url: str  # of the store: a path, or what stores.opening takes
+    site: str  # whose restore points they are in the repository
+    state: Path  # local directory of what is remembered
+    ask: Ask | None  # returns the passphrase; None: there is none
+
+
+class RepositoryDestination:
+    """The restore points of one source in a repository; see Destination."""
+
+    whole_only = False
+
+    def __init__(
+        self,
+        source: Source,
+        place: RepositoryPlace,
+        *,
+        store: Store,
+        files: Files,
+        progress: Progress,
+    ) -> None:
+        self.source = source
+        self.home = Home(label=place.url, state=place.state, lock=None)
+        self._place = place
+        self._site = place.site
+        self._store = store
+        self._files = files
+        self._progress = progress
+        self._opened: Repository | None = None
+        self._run: ExitStack | None = None  # None: no run works with it
+
+    # the repository
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Let the repository be opened once; see Destination."""
+        with listings.kept(), ExitStack() as held:
+            self._run = held
+            try:
+                yield
+            finally:
+                self._run = self._opened = None
+
+    @contextmanager
+    def _repository(self) -> Iterator[Repository]:
+        """Yield the repository: that of the run, or one for the body alone."""
+        if self._run is None:
+            with self._open_it() as repository:
+                yield repository
+            return
+        if self._opened is None:
+            self._opened = self._run.enter_context(self._open_it())
+        yield self._opened
+
+    def _open_it(self) -> Repository:
+        client = Client(
+            files=self._files,
+            cache=self._place.state / _CACHE,
+            ask=self._place.ask,
+            progress=self._progress,
+            tell=partial(logger.warning, "%s"),
+        )
+        return open_repository(self._store, client)
+
+    def _listed(self, repository: Repository) -> list[ListedPoint]:
+        return listed_points(repository, repository.look(), self._site)
+
+    # backup
+
+    def prepare(self) -> None:
+        """Check the source and open the repository, which must have been made."""
+        check_source(self.source)
+        with explained("cannot make the directory of what is remembered", self.home.state):
+            if not self.home.state.is_dir():
+                self._files.make_directories(self.home.state)
+        with self._repository():
+            pass
+
+    def check_owner(self) -> None:
+        """Refuse the restore points of another site; see Destination."""
+        points = self._as_seen()
+        if not knows_any(self.source.filestorage, points):
+            raise ConfigurationError(
+                f"the restore points of {self._site} in the repository are those of another "
+                "filestorage",
+                where=self.home.label,
+                hint="give this site a name of its own in the repository: site_name",
+            )
+
+    def claim(self) -> None:
+        """Refuse the restore points of another site; the names of ours are mark enough."""
+        self.check_owner()
+
+    def sweep(self) -> Iterator[str]:
+        """Finish nothing: what runs that died have left is used by the next one."""
+        return iter(())
+
+    def backup(
+        self,
+        now: datetime,
+        *,
+        clock: Clock | None = None,
+        why_full: str = "",
+        accept_changed: bool = False,  # noqa: ARG002  protocol
+    ) -> Outcome:
+        """Add a restore point if there is something new; see Destination."""
+        with self._repository() as repository:
+            making = RepositoryBackup(repository, self.source, self._site, self.home.state)
+            return making.outcome(clock or Clock(now=now), anew=bool(why_full))
+
+    def room_for_full(self) -> Iterable[Need]:
+        """Return nothing: how much room a store has, and what is equal there, nobody knows."""
+        return ()
+
+    # restore
+
+    def restore_points(self) -> Sequence[RestorePoint]:
+        """Return the restore points, oldest first."""
+        return damage.marked(self._as_seen(), self.home.state)
+
+    def _as_seen(self) -> list[RestorePoint]:
+        """Return the restore points as a quick look shows them."""
+        with self._repository() as repository:
+            return [each.shown for each in self._listed(repository)]
+
+    def open(self, choice: Choice) -> State:
+        """Return the state of *choice*; see Destination."""
+        from collective.recipe.backup.states import State
+
+        with ExitStack() as stack:
+            repository = stack.enter_context(self._repository())
+            point = self._point(repository, choice.point.stamp)
+            return State(
+                choice,
+                log=partial(stored_log, repository, point, choice.until),
+                blobs=partial(stored_blobs, repository, point, choice.until),
+                held=stack.pop_all(),
+            )
+
+    def _point(self, repository: Repository, stamp: str) -> Point:
+        for each in self._listed(repository):
+            if each.shown.stamp == stamp and each.point is not None:
+                return each.point
+        raise NoRestorePoint(
+            f"the restore point {stamp} is gone",
+            where=self.home.label,
+            hint="a backup may have removed it just now: look at the list again",
+        )
+
+    # housekeeping
+
+    def remove(self, points: Iterable[RestorePoint]) -> None:
+        """Remove *points*; see Destination.  What only they need goes in a run of collect."""
+        stamps = {point.stamp for point in points}
+        with self._repository() as repository:
+            going = [
+                each.point
+                for each in self._listed(repository)
+                if each.shown.stamp in stamps and each.point is not None
+            ]
+            prune(repository, going, yes=True)
+
+    def tidy(self, now: datetime) -> Iterator[str]:  # noqa: ARG002  protocol
+        """Put nothing together: each backup does so with what the last ones stored."""
+        return iter(())
+
+    def verify(
+        self, depth: Depth, *, only: RestorePoint | None = None, reads: Reads | None = None
+    ) -> Iterator[Problem]:
+        """Yield what is wrong; see Destination."""
+        from collective.recipe.backup.destinations.repository.verifying import problems_of
+
+        with self._repository() as repository:
+            listed = [
+                each
+                for each in self._listed(repository)
+                if only is None or each.shown.stamp == only.stamp
+            ]
+            yield from problems_of(repository, listed, depth, reads)
+
+    def problem_of(self, error: IntegrityError) -> Problem:
+        """Return what *error*, which it has raised, means: which restore points it concerns."""
+        from collective.recipe.backup.destinations.repository.verifying import problem_of
+
+        with self._repository() as repository:
+            return problem_of(repository, self._listed(repository), error)

@@ -1,0 +1,99 @@
+"""The restore points of one site in a repository, as all who list them see them.
+
+Each stands for itself: nothing that another one has is needed to restore it.  So each is a
+chain of its own, and each can go alone.
+
+One that does not follow the one before it begins a line of its own (see ``repository.standing``),
+so that it takes no other's place, whoever wrote it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+from collective.recipe.backup.destinations.points import point_of
+from collective.recipe.backup.destinations.repository.contents import contents_of
+from collective.recipe.backup.errors import ConfigurationError, IntegrityError
+from collective.recipe.backup.model import RestorePoint
+from collective.recipe.backup.repository.controls import Control
+from collective.recipe.backup.repository.names import place_of
+from collective.recipe.backup.repository.opened import Repository
+from collective.recipe.backup.repository.points import Point
+from collective.recipe.backup.repository.standing import lines, standing
+
+BLOBS = "blobs"
+"""What is said to hold the blobs of a restore point."""
+
+
+class ListedPoint(NamedTuple):
+    """A restore point."""
+
+    shown: RestorePoint  # as it is listed
+    point: Point | None  # as the repository has it; None: it cannot be read
+    name: str  # of its object
+
+
+def listed_points(repository: Repository, control: Control, site: str) -> list[ListedPoint]:
+    """Return the restore points of *site* in a listing, oldest first."""
+    found = standing(repository, control)
+    tag = repository.keyring.site_tag(site)
+    listed = [
+        ListedPoint(_unusable(place_of(entry.name)[0], "it cannot be read"), None, entry.name)
+        for entry in found.damaged
+        if place_of(entry.name)[1] == tag
+    ]
+    line = lines(found.points)
+    mine = [point for point in found.points if point.site == site]
+    for point in mine:
+        shown = replace(shown_point(point), line=line[point.name])
+        listed.append(ListedPoint(shown, point, point.name))
+    listed = list(_with_begins(listed))
+    listed += [
+        ListedPoint(_unusable(point.stamp, "its run took too long, and it lacks data"), None, "")
+        for point in found.void
+        if point.site == site
+    ]
+    return list(_each_once(sorted(listed, key=lambda each: each.shown.age)))
+
+
+def _with_begins(listed: list[ListedPoint]) -> Iterator[ListedPoint]:
+    """Yield what is listed, in the order of the store, each with the begin of its log.
+
+    A pack, or a restore, changes what a log can tell; while that stays, it is one log.
+    """
+    begins: dict[object, str] = {}
+    for each in listed:
+        shown = each.shown
+        stamp = begins.setdefault((shown.line, shown.since, shown.holes), shown.stamp)
+        yield each._replace(shown=replace(shown, begins=stamp))
+
+
+def _each_once(listed: list[ListedPoint]) -> Iterator[ListedPoint]:
+    """Yield what is listed, but of those with one stamp only the first that can be restored."""
+    stamps: dict[str, ListedPoint] = {}
+    for each in listed:
+        before = stamps.get(each.shown.stamp)
+        if before is None or (each.shown.sound and not before.shown.sound):
+            stamps[each.shown.stamp] = each
+    yield from stamps.values()
+
+
+def shown_point(point: Point) -> RestorePoint:
+    """Return *point* as it is listed, but for its line."""
+    try:
+        manifest = contents_of(point).manifest
+        if manifest is None:
+            return _unusable(point.stamp, "it does not say what it holds")
+    except (IntegrityError, ConfigurationError) as error:
+        return _unusable(point.stamp, error.what)
+    shown = point_of(replace(manifest, stamp=point.stamp, chain=point.stamp))
+    # no client is believed that says later than the store
+    return replace(shown, taken=point.moment)
+
+
+def _unusable(stamp: str, problem: str) -> RestorePoint:
+    return RestorePoint(
+        stamp=stamp, chain=stamp, end=0, problems=(problem,), restorable=False, damaged=True
+    )

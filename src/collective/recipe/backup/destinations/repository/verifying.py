@@ -1,0 +1,142 @@
+"""Whether the restore points of a site in a repository are worth having.
+
+Names: each chunk that one needs lies in a bundle that is there, as far as the nodes say.
+Checksums: each of those bundles has the bytes that its name was made of.
+Records: those of the newest restore point can be loaded, but for very large ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from collective.recipe.backup.destinations import Depth, Reads
+from collective.recipe.backup.destinations.repository.logs import stored_log
+from collective.recipe.backup.destinations.repository.pointlist import ListedPoint
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.filestorage.pickles import flaw_of
+from collective.recipe.backup.filestorage.records import RecordReader
+from collective.recipe.backup.model import BlobId, Problem
+from collective.recipe.backup.repository.chunks import ChunkId
+from collective.recipe.backup.repository.names import bundle_name
+from collective.recipe.backup.repository.needs import Bundles, concerned, needed_bundles
+from collective.recipe.backup.repository.opened import Repository
+from collective.recipe.backup.repository.points import Point
+from collective.recipe.backup.repository.reaching import Reached
+from collective.recipe.backup.repository.scrubbing import is_sound
+
+LARGEST = 1 << 20
+"""Bytes of a record that is loaded; of a larger one only its bytes are compared."""
+
+NAMED = 100
+"""How many records are named that cannot be loaded."""
+
+_CHUNK = re.compile(r"[0-9a-f]{64}")
+_HINT = "heal takes it from the live site or from another place of backups, where it is there"
+
+
+def problems_of(
+    repository: Repository, listed: Sequence[ListedPoint], depth: Depth, reads: Reads | None
+) -> Iterator[Problem]:
+    """Yield what is wrong with restore points, each with the stamps of those that it concerns."""
+    for each in listed:
+        stamp = each.shown.stamp
+        for what in each.shown.problems:
+            yield Problem(where=stamp, what=what, points=(stamp,))
+    points = [each.point for each in listed if each.point is not None]
+    repository.index.refresh()
+    reached = Reached()
+    try:
+        bundles = needed_bundles(repository, points, reached)
+        yield from _missing(repository, points, bundles)
+        if depth is not Depth.NAMES:
+            yield from _damaged(repository, points, (bundles, reached), reads)
+    finally:
+        reached.close()
+    if depth is Depth.RECORDS:
+        sound = [each for each in listed if each.point is not None and each.shown.sound]
+        for each in sound[-1:]:
+            yield from _unloadable(repository, each)
+
+
+def _missing(
+    repository: Repository, points: Sequence[Point], bundles: Bundles
+) -> Iterator[Problem]:
+    """Yield chunks that are in no bundle, and nodes that cannot be read."""
+    lacking = [*bundles.gaps.missing, *bundles.homeless]
+    if lacking:
+        what = f"{len(lacking):,} pieces of what it holds are in no bundle that is there"
+        yield _problem(lacking[0].hex(), what, _stamps(repository, points, lacking))
+    for chunk, error in bundles.gaps.damaged.items():
+        yield _problem(error.where or chunk.hex(), error.what, _stamps(repository, points, [chunk]))
+
+
+def _damaged(
+    repository: Repository,
+    points: Sequence[Point],
+    needed: tuple[Bundles, Reached],
+    reads: Reads | None,
+) -> Iterator[Problem]:
+    """Yield the bundles whose bytes have changed, of those that are needed."""
+    bundles, reached = needed
+    names = {bundle_name(bundle): bundle for bundle in sorted(bundles.needed)}
+    size = sum(bundles.entries[bundle].size for bundle in bundles.needed)
+    with repository.progress.phase("verifying the bundles", size) as advance:
+        for name, bundle in names.items():
+            if reads is not None and not reads(name):
+                advance(bundles.entries[bundle].size)
+            elif not is_sound(repository.store, name, advance):
+                what = "the bytes of a bundle have changed since they were stored"
+                stamps = _stamps(repository, points, reached.chosen_in(bundle))
+                yield _problem(f"{repository.store.location}/{name}", what, stamps)
+
+
+def _unloadable(repository: Repository, each: ListedPoint) -> Iterator[Problem]:
+    """Yield the records of a restore point that cannot be loaded, the first of many."""
+    hint = "the record was so in the live site when it was backed up: look there"
+    log = stored_log(repository, each.point, None) if each.point is not None else None
+    if log is None:
+        return
+    stamps, found = (each.shown.stamp,), 0
+    with repository.progress.phase("verifying the records", each.shown.end) as advance:
+        reader = RecordReader(log, LARGEST)
+        try:
+            for transaction in log.transactions():
+                for record, data in reader.records(transaction):
+                    flaw = flaw_of(data) if 0 < record.size <= LARGEST else ""
+                    if flaw and found < NAMED:
+                        found += 1
+                        blob = BlobId(record.oid, record.tid)
+                        what = f"the record of {blob} cannot be loaded: {flaw}"
+                        hint = (
+                            "the record was so in the live site when it was backed up: look there"
+                        )
+                        yield Problem(
+                            where=each.name, what=what, hint=hint, inherited=True, points=stamps
+                        )
+                advance(transaction.end - transaction.begin)
+        except IntegrityError as error:
+            yield Problem(where=error.where, what=error.what, hint=error.hint, points=stamps)
+
+
+def _stamps(
+    repository: Repository, points: Sequence[Point], chunks: Iterable[ChunkId]
+) -> tuple[str, ...]:
+    names = concerned(repository, points, chunks)
+    return tuple(sorted(point.stamp for point in points if point.name in names))
+
+
+def _problem(where: str, what: str, stamps: tuple[str, ...]) -> Problem:
+    return Problem(where=where, what=what, hint=_HINT, points=stamps)
+
+
+def problem_of(
+    repository: Repository, listed: Sequence[ListedPoint], error: IntegrityError
+) -> Problem:
+    """Return what *error* means for restore points: those that need what it names."""
+    named = [each.shown.stamp for each in listed if each.name and error.where.endswith(each.name)]
+    chunk = _CHUNK.search(error.where)
+    if not named and chunk:
+        points = [each.point for each in listed if each.point is not None]
+        named = [*_stamps(repository, points, [ChunkId(bytes.fromhex(chunk[0]))])]
+    return Problem(where=error.where, what=error.what, hint=error.hint, points=tuple(named))

@@ -1,0 +1,177 @@
+"""The destination in a repository keeps the contract of destinations, and its own promises."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from datetime import timedelta
+
+import pytest
+
+from collective.recipe.backup.destinations import Depth
+from collective.recipe.backup.errors import ConfigurationError, IntegrityError
+from collective.recipe.backup.operations.prune import plan
+from collective.recipe.backup.repository.making import init
+from collective.recipe.backup.stores.memory import MemoryStore
+from collective.recipe.backup.tests.contracts.destination import DestinationContract, staged
+from collective.recipe.backup.tests.repositories import back_up
+from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
+from collective.recipe.backup.tests.runs import NOON
+from collective.recipe.backup.tests.samples import Site
+
+
+@pytest.fixture
+def operated(tmp_path):
+    return OperatedInRepository(Site(tmp_path / "site"), keep=0)
+
+
+@pytest.fixture
+def keeping_two(tmp_path):
+    return OperatedInRepository(Site(tmp_path / "site"), keep=2)
+
+
+class TestRepositoryDestination(DestinationContract):
+    def test_a_moment_before_a_restore_is_not_told_by_what_came_after(self, keeping_two, tmp_path):
+        super().test_a_moment_before_a_restore_is_not_told_by_what_came_after(keeping_two, tmp_path)
+
+    def test_chains_that_are_removed_take_what_only_they_need(self, keeping_two, tmp_path):
+        for number in range(4):
+            keeping_two.site.commit({"a": number}, {f"b{number}": b"%d" % number})
+            keeping_two.backup()
+
+        points = keeping_two.points()
+        assert len(points) == 2
+        assert staged(keeping_two, None, tmp_path / "new") == keeping_two.site.contents()
+        staged(keeping_two, points[0].moment, tmp_path / "old")
+
+
+def test_another_machine_restores_with_nothing_but_the_store(operated, tmp_path):
+    operated.site.commit({"a": 1}, {"b": b"blob"})
+    operated.backup()
+    elsewhere = OperatedInRepository(Site(tmp_path / "new"), store=operated.store)
+    assert staged(elsewhere, None, tmp_path / "to") == operated.site.contents()
+
+
+def test_a_copy_of_a_site_adds_little(operated, tmp_path):
+    operated.site.commit({"a": 1}, {"b": random.Random(1).randbytes(3 << 20)})
+    operated.backup()
+    before = sum(len(data) for data, _moment in operated.store.objects.values())
+    shutil.copytree(operated.site.directory, tmp_path / "staging")
+    staging = OperatedInRepository(Site(tmp_path / "staging"), name="staging", store=operated.store)
+    staging.now = operated.now
+    staging.backup()
+    added = sum(len(data) for data, _moment in operated.store.objects.values()) - before
+    assert added < 1 << 16
+
+
+def test_a_backup_without_a_cache_stores_nothing_again(operated):
+    operated.site.commit({"a": 1}, {"b": b"blob" * 9999})
+    before = operated.backup().point
+    shutil.rmtree(operated.repository_place.state)
+    outcome = operated.backup()
+    assert not outcome.changed
+    assert outcome.point == before
+    assert len(operated.points()) == 1
+
+
+def test_another_filestorage_under_the_name_of_a_site_is_refused(operated, tmp_path):
+    operated.site.commit({"a": 1})
+    operated.backup()
+    site = Site(tmp_path / "other", founded=NOON - timedelta(days=9))
+    other = OperatedInRepository(site, store=operated.store)
+    other.site.commit({"a": 2}, at=NOON + timedelta(hours=5))
+    with pytest.raises(ConfigurationError, match="another filestorage") as caught:
+        other.backup()
+    assert "site_name" in caught.value.hint
+
+
+def test_a_repository_that_was_not_made_is_told(tmp_path):
+    operated = OperatedInRepository(Site(tmp_path / "site"), store=MemoryStore())
+    operated.site.commit({"a": 1})
+    with pytest.raises(ConfigurationError, match="no repository") as caught:
+        operated.backup()
+    assert "init" in caught.value.hint
+
+
+def test_a_damaged_bundle_is_named_with_the_restore_points_that_need_it(operated):
+    operated.site.commit({"a": 1}, {"b": b"first" * 9999})
+    first = operated.backup().point
+    bundles = {name for name in operated.store.objects if name.startswith("bundles/")}
+    operated.site.commit({"a": 2}, {"c": b"second" * 9999})
+    second = operated.backup().point
+    destination = operated.destination()
+    assert [list(destination.verify(depth)) for depth in Depth] == [[], [], []]
+
+    new = sorted({name for name in operated.store.objects if name.startswith("bundles/")} - bundles)
+    for name in new:
+        data, moment = operated.store.objects[name]
+        operated.store.objects[name] = data[:60] + bytes([data[60] ^ 1]) + data[61:], moment
+    problems = list(destination.verify(Depth.CHECKSUMS))
+    assert {problem.points for problem in problems} == {(second.stamp,)}
+    assert list(destination.verify(Depth.CHECKSUMS, only=first)) == []
+
+    for name in new:
+        del operated.store.objects[name]
+    [problem] = [each for each in destination.verify(Depth.NAMES) if "in no bundle" in each.what]
+    assert problem.points == (second.stamp,)
+
+
+def test_a_damaged_restore_point_is_listed_as_damaged(operated):
+    operated.site.commit({"a": 1})
+    operated.backup()
+    [name] = [name for name in operated.store.objects if name.startswith("m/p-")]
+    data, moment = operated.store.objects[name]
+    operated.store.objects[name] = data[:-1] + bytes([data[-1] ^ 1]), moment
+    shutil.rmtree(operated.repository_place.state)
+    [point] = operated.points()
+    assert point.damaged
+    assert not point.restorable
+
+
+def test_four_hundred_restore_points_of_a_hostile_client_displace_none(operated):
+    real = []
+    for number in range(4):
+        operated.site.commit({"a": number})
+        real.append(operated.backup().point.stamp)
+    with operated.destination()._repository() as repository:
+        for number in range(400):
+            claimed = operated.now - timedelta(days=number, hours=1)
+            back_up(repository, {}, claimed=claimed, tid="f" * 16)
+    for keep in (1, 2):
+        strict = OperatedInRepository(operated.site, store=operated.store, keep=keep)
+        strict.now = operated.now
+        [pruned] = plan(strict.run("prune"))
+        gone = {point.stamp for point in pruned.plan.removed}
+        assert set(real[-keep:]) & gone == set()
+
+
+def test_a_store_that_went_back_in_time_is_told_by_the_next_backup(operated):
+    operated.site.commit({"a": 1})
+    operated.backup()
+    before = dict(operated.store.objects)
+    operated.site.commit({"a": 2})
+    operated.backup()
+    operated.store.objects = before
+    with pytest.raises(IntegrityError, match="back in time"):
+        operated.backup()
+
+
+def test_a_restored_site_goes_on_in_the_repository(operated, tmp_path):
+    operated.site.commit({"a": 1}, {"b": b"first"}, at=NOON)
+    operated.backup()
+    contents = operated.site.contents()
+    operated.site.lose()
+    operated.restore()
+    assert operated.site.contents() == contents
+    operated.site.commit({"a": 2})
+    operated.backup()
+    assert staged(operated, None, tmp_path / "to") == operated.site.contents()
+
+
+def test_an_unencrypted_repository_works_as_well(tmp_path):
+    store = MemoryStore()
+    init(store, None, NOON)
+    operated = OperatedInRepository(Site(tmp_path / "site"), store=store, passphrase=None)
+    operated.site.commit({"a": 1}, {"b": b"blob"})
+    operated.backup()
+    assert staged(operated, None, tmp_path / "to") == operated.site.contents()
