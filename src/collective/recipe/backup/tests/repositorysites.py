@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 from collective.recipe.backup import times
+from collective.recipe.backup.blobs.layout import Layout, walk
+from collective.recipe.backup.destinations.repository import blobpages, blobs, pagedblobs
 from collective.recipe.backup.destinations.repository.blobs import (
     BlobSource,
     NewBlobs,
     store_blobs,
+    stored_blobs,
 )
 from collective.recipe.backup.destinations.repository.contents import (
     BlobsPart,
@@ -22,13 +28,16 @@ from collective.recipe.backup.destinations.repository.logs import (
     store_log,
     stored_log,
 )
+from collective.recipe.backup.filestorage import blobrecords
 from collective.recipe.backup.filestorage.segments import StateLog
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
-from collective.recipe.backup.progress import ignore
+from collective.recipe.backup.progress import Silent, ignore
+from collective.recipe.backup.repository.healing import heal
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.points import Draft, Point
 from collective.recipe.backup.repository.writing import ChunkWriter, write
 from collective.recipe.backup.stores.memory import MemoryStore
+from collective.recipe.backup.tests.faults.harness import Hasty
 from collective.recipe.backup.tests.repositories import World
 from collective.recipe.backup.times import Tid
 
@@ -72,6 +81,16 @@ class SiteBackups:
             memory.remember(point.name, look)
             return point
 
+    def restore_blobs(
+        self, point: Point, target: Path, until: Tid | None = None
+    ) -> dict[str, bytes]:
+        """Copy the blobs of *point*, up to the transaction *until*, to *target*; return them."""
+        with self.world.open(self.cache) as repository:
+            found = stored_blobs(repository, point, until)
+            assert found is not None
+            found.copy_into(target, files=Hasty(), progress=Silent())
+        return files_of(target)
+
     def _draft(self, log, repository: Repository, writer: ChunkWriter, earlier) -> Draft:
         before = writer.added
         self.new = new = store_log(log, repository, writer, earlier)
@@ -113,3 +132,49 @@ def stored_bytes(world: World) -> int:
     """Return how many bytes the store has."""
     assert isinstance(world.store, MemoryStore)
     return sum(entry.size for entry in world.store.list())
+
+
+def bundles_of(world: World) -> set[str]:
+    """Return the names of all bundles."""
+    return {entry.name for entry in world.store.list("bundles/")}
+
+
+def spoil_bundles(world: World, names: Iterable[str] | None = None) -> None:
+    """Damage the chunks of bundles with these *names*, of all by default, and say so by heal."""
+    assert isinstance(world.store, MemoryStore)
+    spoilt = bundles_of(world) if names is None else set(names)
+    for name in spoilt:
+        data, stored = world.store.objects[name]
+        broken = bytearray(data)
+        # but for the header and the directory
+        for at in range(50, max(60, len(broken) - 4000), 500):
+            broken[at] ^= 1
+        world.store.objects[name] = bytes(broken), stored
+    with world.open() as repository:
+        heal(repository, [bytes.fromhex(name.rpartition("/")[2]) for name in spoilt])
+
+
+@contextmanager
+def small_pages(piece: int = 4096, page: int = 8) -> Iterator[None]:
+    """Make pieces of blobs, and pages, small during the body."""
+    with ExitStack() as stack:
+        for module, name, value in (
+            *((module, "PIECE", piece) for module in (blobpages, blobs, pagedblobs)),
+            (blobpages, "PIECES_OF_A_NODE", 3),
+            (blobs, "BLOBS_OF_A_PAGE", page),
+            (blobs, "_LEAST_OF_A_PAGE", page // 2),
+        ):
+            stack.enter_context(patch.object(module, name, value))
+        yield
+
+
+def files_of(root: Path) -> dict[str, bytes]:
+    """Return the blobs below *root* by their paths."""
+    found = walk(root) if root.is_dir() else ()
+    return {each.path: (root / each.path).read_bytes() for each in found if each.blob is not None}
+
+
+def named_in(filestorage: Path) -> set[str]:
+    """Return the paths of the blobs that the records of a filestorage name."""
+    with TransactionLog(filestorage) as log:
+        return {Layout.BUSHY.path(each) for each in blobrecords.blobs(log, 4, log.end().offset)}

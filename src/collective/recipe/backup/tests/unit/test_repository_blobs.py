@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,10 +14,11 @@ from unittest.mock import patch
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ZODB.Connection import TransactionMetaData
 
 from collective.recipe.backup.blobs.digesting import checksum_of, same_time
-from collective.recipe.backup.blobs.layout import MARKER, Kind, Layout, blob_of, order, walk
-from collective.recipe.backup.destinations.repository import blobpages, blobs, pagedblobs
+from collective.recipe.backup.blobs.layout import MARKER, Layout, blob_of, order, walk
+from collective.recipe.backup.destinations.repository import blobs
 from collective.recipe.backup.destinations.repository.blobpages import (
     BlobFile,
     BlobList,
@@ -38,13 +40,19 @@ from collective.recipe.backup.filestorage.segments import Linked
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import BlobId, Oid
 from collective.recipe.backup.progress import Silent
-from collective.recipe.backup.repository.healing import heal
 from collective.recipe.backup.repository.points import Point
 from collective.recipe.backup.tests.faults.harness import Hasty
 from collective.recipe.backup.tests.repositories import World
-from collective.recipe.backup.tests.repositorysites import SiteBackups
-from collective.recipe.backup.tests.samples import FOUNDED, Site
-from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
+from collective.recipe.backup.tests.repositorysites import (
+    SiteBackups,
+    bundles_of,
+    files_of,
+    named_in,
+    small_pages,
+    spoil_bundles,
+)
+from collective.recipe.backup.tests.samples import FOUNDED, FileStorage, Site
+from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid, tid_at
 
 DAY = timedelta(days=1)
 SMALL, MANY = 4096, 8
@@ -53,14 +61,7 @@ SMALL, MANY = 4096, 8
 
 @pytest.fixture(autouse=True)
 def _small() -> Iterator[None]:
-    with (
-        patch.object(blobpages, "PIECE", SMALL),
-        patch.object(blobs, "PIECE", SMALL),
-        patch.object(pagedblobs, "PIECE", SMALL),
-        patch.object(blobpages, "PIECES_OF_A_NODE", 3),
-        patch.object(blobs, "BLOBS_OF_A_PAGE", MANY),
-        patch.object(blobs, "_LEAST_OF_A_PAGE", MANY // 2),
-    ):
+    with small_pages(SMALL, MANY):
         yield
 
 
@@ -95,20 +96,9 @@ def grow(site: Site, first: int, last: int, *, names: int = 50) -> None:
             site.commit({"day": number}, found, at=day(number))
 
 
-def files_of(root: Path) -> dict[str, bytes]:
-    return {
-        each.path: (root / each.path).read_bytes() for each in walk(root) if each.kind is Kind.BLOB
-    }
-
-
-def blob_ids(site: Site) -> set[BlobId]:
-    with TransactionLog(site.filestorage) as log:
-        return set(blobrecords.blobs(log, 4, log.end().offset))
-
-
 def wanted_of(site: Site) -> dict[str, bytes]:
     """Return the blobs that the log names and the site has."""
-    named = {Layout.BUSHY.path(each) for each in blob_ids(site)}
+    named = named_in(site.filestorage)
     return {path: data for path, data in files_of(site.blobstorage).items() if path in named}
 
 
@@ -119,8 +109,7 @@ def opened(backups: SiteBackups, point: Point, until: Tid | None = None) -> Page
 
 
 def restored(backups: SiteBackups, point: Point, target: Path, until: Tid | None = None):
-    opened(backups, point, until).copy_into(target, files=Hasty(), progress=Silent())
-    return files_of(target)
+    return backups.restore_blobs(point, target, until)
 
 
 def back_up(backups: SiteBackups) -> Point:
@@ -206,6 +195,17 @@ class TestWhatIsStored:
         assert restored(backups, point, tmp_path / "2") == wanted_of(site)
         assert backups.new_blobs.files <= 1
 
+    def test_no_more_than_a_tenth_is_held_of_what_a_pack_took(self, world, backups, site):
+        with site.opened():
+            for number in range(40):
+                site.commit({}, {str(number): bytes([number]) * 900}, at=day(number + 1))
+            site.commit({}, {str(number): b"" for number in range(0, 40, 3)}, at=day(50))
+        back_up(backups)
+        site.pack(day(55))
+        found = list_of(world, back_up(backups))
+        assert found.there_size == sum(map(len, wanted_of(site).values()))
+        assert sum(page.size for page in found.pages) * 9 <= found.there_size * 10
+
     def test_without_an_earlier_restore_point_nothing_is_stored_again(self, world, backups, site):
         grow(site, 1, 12)
         point = back_up(backups)
@@ -276,17 +276,58 @@ class TestWhatCannotBeRead:
     def test_what_was_found_damaged_is_stored_anew(self, world, backups, site, tmp_path):
         grow(site, 1, 20)
         back_up(backups)
-        for name, (data, stored) in list(world.store.objects.items()):
-            if name.startswith("bundles/"):
-                broken = bytearray(data)
-                for at in range(50, len(broken) - 4000, 500):
-                    broken[at] ^= 1
-                world.store.objects[name] = bytes(broken), stored
-        with world.open("c") as repository:
-            assert heal(repository, repository.index.bundles()).lost
+        spoil_bundles(world)
         site.commit({"again": 1}, at=day(30))
         point = back_up(backups)
         assert restored(backups, point, tmp_path / "1") == wanted_of(site)
+
+    @pytest.mark.parametrize("size", [900, 5 * SMALL])
+    def test_so_it_is_where_only_what_a_page_names_is_damaged(
+        self, world, backups, site, tmp_path, size
+    ):
+        chance = random.Random(1)
+        for number in range(1, MANY + 3):
+            site.commit({}, {str(number): chance.randbytes(size)}, at=day(number))
+            if number in {3, MANY + 2}:
+                back_up(backups)
+            if number == 3:
+                first = bundles_of(world)
+        # the page that names the first three blobs is not in the bundle that they are in
+        spoil_bundles(world, first)
+        site.commit({"again": 1}, at=day(30))
+        point = back_up(backups)
+        assert restored(backups, point, tmp_path / "1") == wanted_of(site)
+
+
+def test_blobs_of_a_log_whose_tids_are_not_in_order_are_all_there(backups, site, tmp_path):
+    grow(site, 1, 9)
+    commit_blob_again(site, tmp_path, day(5), day(20))
+    for moment in (day(22), day(23)):
+        point = back_up(backups)
+        tids = [blob.tid for blob in in_order_of_the_log(site)]
+        assert tids != sorted(tids)
+        assert restored(backups, point, tmp_path / str(moment.day)) == wanted_of(site)
+        site.commit({}, {"later": b"later"}, at=moment)
+
+
+def commit_blob_again(site: Site, directory: Path, *moments: datetime) -> None:
+    """Commit the last blob once more with the tids of *moments*, the last one a later one."""
+    blob = in_order_of_the_log(site)[-1]
+    with closing(FileStorage(str(site.filestorage), blob_dir=str(site.blobstorage))) as storage:
+        data, _serial = storage.load(blob.oid)
+        for moment in moments:
+            path = directory / "again"
+            path.write_bytes(b"again")
+            tid, about = tid_at(moment), TransactionMetaData(description="out of order")
+            storage.tpc_begin(about, tid)
+            storage.restoreBlob(blob.oid, tid, data, str(path), None, about)
+            storage.tpc_vote(about)
+            storage.tpc_finish(about)
+
+
+def in_order_of_the_log(site: Site) -> list[BlobId]:
+    with TransactionLog(site.filestorage) as log:
+        return list(blobrecords.blobs(log, 4, log.end().offset))
 
 
 class TestReading:
@@ -319,7 +360,7 @@ class TestReading:
             with found.open(blob_of(path)) as file:
                 assert file.read(3) + file.read() == data
                 assert file.read() == b""
-        for tid in (ZERO_TID, LAST_TID, point_tid(site)):
+        for tid in (ZERO_TID, LAST_TID, max(blob_of(path).tid for path in wanted_of(site))):
             with pytest.raises(KeyError):
                 found.open(BlobId(Oid(b"\x7f" * 8), tid))
         last = max(map(blob_of, wanted_of(site)), key=lambda blob: blob.tid)
@@ -358,10 +399,6 @@ class TestReading:
                 world.store.objects[name] = bytes(len(data)), stored
         with pytest.raises(IntegrityError):
             restored(backups, point, tmp_path / "1")
-
-
-def point_tid(site: Site) -> Tid:
-    return max(blob.tid for blob in blob_ids(site))
 
 
 # formats
