@@ -253,7 +253,8 @@ class _Storing:
             if stays:
                 places.append(place)
                 blobs.append(each if each.file is not None else self._stored(each.blob))
-        blobs += [self._stored(blob) for blob in named.up_to((page.last, b"\xff" * 8))]
+        last = there[-1]
+        blobs += [self._stored(blob) for blob in named.up_to((last.tid, last.oid))]
         if blobs == [there[place] for place in places] and blobs:
             chosen = page.chosen(there, places)
             if page.blobs >= _LEAST_OF_A_PAGE and chosen.there_size * 10 >= page.size * 9:

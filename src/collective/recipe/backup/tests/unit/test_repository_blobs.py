@@ -195,6 +195,16 @@ class TestWhatIsStored:
         assert restored(backups, point, tmp_path / "2") == wanted_of(site)
         assert backups.new_blobs.files <= 1
 
+    def test_blobs_of_one_transaction_in_several_pages_are_not_read_again(self, backups, site):
+        for number in (1, 2):
+            some = {f"{number} {name}": bytes([name]) for name in range(3 * MANY)}
+            site.commit({}, some, at=day(number))
+        back_up(backups)
+        site.pack(day(10))
+        back_up(backups)
+        assert backups.new.kept == 4
+        assert backups.new_blobs.files == 0
+
     def test_no_more_than_a_tenth_is_held_of_what_a_pack_took(self, world, backups, site):
         with site.opened():
             for number in range(40):
