@@ -22,7 +22,7 @@ from collective.recipe.backup.filestorage.format import (
     DataRecord,
     TransactionHeader,
 )
-from collective.recipe.backup.filestorage.index import PREFIX, start_of_entries
+from collective.recipe.backup.filestorage.fsindex import PREFIX, start_of_entries
 from collective.recipe.backup.model import Oid
 from collective.recipe.backup.smallfile import open_regular
 

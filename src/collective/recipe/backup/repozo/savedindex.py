@@ -15,7 +15,7 @@ from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.believing import is_believed
 from collective.recipe.backup.filestorage.companions import index_of
-from collective.recipe.backup.filestorage.index import fits, position
+from collective.recipe.backup.filestorage.fsindex import fits, position
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.repozo.blocks import read_blocks, stored_as
 from collective.recipe.backup.repozo.chains import Chain

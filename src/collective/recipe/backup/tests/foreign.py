@@ -32,7 +32,7 @@ from collective.recipe.backup.destinations import damage, manifest, ownermarks
 from collective.recipe.backup.destinations.damage import DamageFinding, Memory
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage import index
+from collective.recipe.backup.filestorage import fsindex
 from collective.recipe.backup.filestorage.blobrecords import blobs
 from collective.recipe.backup.filestorage.framing import Framing
 from collective.recipe.backup.filestorage.pickles import flaw_of
@@ -379,7 +379,7 @@ def pickles(data: bytes, _room: Path) -> object:
 @parser
 def index_of_a_filestorage(data: bytes, room: Path) -> object:
     (room / "index").write_bytes(data)
-    return index.position(room / "index")
+    return fsindex.position(room / "index")
 
 
 @parser

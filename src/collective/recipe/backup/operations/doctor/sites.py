@@ -16,7 +16,7 @@ from collective.recipe.backup.amounts import size
 from collective.recipe.backup.blobs.marker import flaw_of, laid_out, refuse_cache
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.errors import BackupError, IntegrityError
-from collective.recipe.backup.filestorage import index, tail
+from collective.recipe.backup.filestorage import fsindex, tail
 from collective.recipe.backup.filestorage.believing import is_believed
 from collective.recipe.backup.filestorage.blobrecords import blobs
 from collective.recipe.backup.filestorage.companions import index_of
@@ -85,7 +85,7 @@ def filestorage(run: Run, destination: Destination) -> Iterator[DoctorFinding]:
 def _known_boundary(destination: Destination, log: TransactionLog) -> int:
     """Return an offset where a transaction ends, as near to the end of the log as is known."""
     there = index_of(destination.source.filestorage)
-    known = [index.position(there), *_ends_of_backups(destination)]
+    known = [fsindex.position(there), *_ends_of_backups(destination)]
     for offset in sorted((it for it in known if it and it <= log.size), reverse=True):
         with suppress(IntegrityError):  # the filestorage was packed or restored since
             log.before(offset)
@@ -110,7 +110,7 @@ def _look_at_index(report: Report, path: Path, log: TransactionLog, end: int) ->
     there = index_of(path)
     if not os.path.lexists(there):
         report.ok("there is no index: opening the filestorage reads all of it, once", there)
-    elif index.fits(there, log, end):
+    elif fsindex.fits(there, log, end):
         if is_believed(there, log.read_at):
             report.ok("the index fits", there)
         else:

@@ -14,7 +14,7 @@ from ZODB.fsIndex import fsIndex
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.config import STANDARD
 from collective.recipe.backup.filestorage.believing import is_believed, joined, reader_of
-from collective.recipe.backup.filestorage.index import position
+from collective.recipe.backup.filestorage.fsindex import position
 from collective.recipe.backup.repozo.command import main as repozo
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from collective.recipe.backup.destinations import Depth
-from collective.recipe.backup.filestorage.index import position
+from collective.recipe.backup.filestorage.fsindex import position
 from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.restoring import stagedlog
 from collective.recipe.backup.restoring.staging import Targets

@@ -19,7 +19,7 @@ from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.format import DataRecord
 from collective.recipe.backup.filestorage.framing import Framing
-from collective.recipe.backup.filestorage.index import IndexBuilder, fits, position
+from collective.recipe.backup.filestorage.fsindex import IndexBuilder, fits, position
 from collective.recipe.backup.filestorage.records import records_of
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import Oid

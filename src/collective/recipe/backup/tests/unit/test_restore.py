@@ -20,7 +20,7 @@ from collective.recipe.backup.errors import (
     NoRestorePoint,
 )
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.index import position
+from collective.recipe.backup.filestorage.fsindex import position
 from collective.recipe.backup.operations.announcing import reached
 from collective.recipe.backup.operations.doctor import examine
 from collective.recipe.backup.operations.restore import describe, restore, stream

@@ -13,7 +13,7 @@ import pytest
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import IntegrityError
-from collective.recipe.backup.filestorage.index import position
+from collective.recipe.backup.filestorage.fsindex import position
 from collective.recipe.backup.operations.restore import describe, stream
 from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.operations.verify import VerifyOrder, verify
