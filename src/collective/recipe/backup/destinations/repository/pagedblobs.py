@@ -110,15 +110,30 @@ class PagedBlobs:
             writing = _Writing(directory, live if some is None else None, files)
             total = self.count() if some is None else len(some)
             with progress.phase("restoring the blobs", total, "files") as advance:
-                for each, file in self._files():
-                    if some is None or each.blob in some:
-                        path = self._list.layout.path(each.blob)
-                        writing.write(path, file, self._pieces_of(file))
-                        advance(1)
+                for page in self._pages():
+                    found = self._files_of(page)
+                    coming = [each for each in found if some is None or each[0].blob in some]
+                    self._copy(coming, writing)
+                    advance(len(coming))
             if some is None:
                 writing.mark(self._list.layout)
             files.sync_tree(directory)
         return writing.sum()
+
+    def _copy(self, coming: Iterable[tuple[PagedBlob, BlobFile]], writing: _Writing) -> None:
+        """Write or link the files *coming*, of one page; small ones are read together."""
+        small = []
+        for each, file in coming:
+            path = self._list.layout.path(each.blob)
+            if writing.link(path, file):
+                continue
+            if 0 < file.size <= PIECE:
+                small.append((path, file))
+            else:
+                writing.write(path, file, self._pieces_of(file))
+        data = self._reader.each(ChunkId(file.chunks[0]) for _path, file in small)
+        for (path, file), (_chunk, piece) in zip(small, data, strict=True):
+            writing.write(path, file, [piece])
 
     def _pages(self) -> Iterator[BlobPage]:
         return (page for page in self._list.pages if page.first <= self._until)
@@ -126,9 +141,12 @@ class PagedBlobs:
     def _files(self) -> Iterator[tuple[PagedBlob, BlobFile]]:
         """Yield the blobs that have a file, in the order of the pages."""
         for page in self._pages():
-            for place, each in enumerate(self._page(page)):
-                if each.file is not None and each.tid <= self._until and page.belongs(place):
-                    yield each, each.file
+            yield from self._files_of(page)
+
+    def _files_of(self, page: BlobPage) -> Iterator[tuple[PagedBlob, BlobFile]]:
+        for place, each in enumerate(self._page(page)):
+            if each.file is not None and each.tid <= self._until and page.belongs(place):
+                yield each, each.file
 
     def _read_page(self, page: BlobPage) -> list[PagedBlob]:
         node = self._reader.node(ChunkId(page.name))
@@ -179,13 +197,9 @@ class _Writing:
         self._marker: How | None = None
         self._written = self._linked = self._size = self._linked_size = 0
 
-    def write(self, path: str, file: BlobFile, pieces: Iterator[bytes]) -> None:
-        """Write or link one file."""
+    def write(self, path: str, file: BlobFile, pieces: Iterable[bytes]) -> None:
+        """Write one file."""
         self._enter(path.rpartition("/")[0])
-        if self._link(path, file):
-            self._linked += 1
-            self._linked_size += file.size
-            return
         with self._files.filling(self._directory / path, self._like(file)) as writer:
             for piece in pieces:
                 writer.write(piece)
@@ -202,13 +216,19 @@ class _Writing:
         self._files.make_directory(self._directory / path, _OF_DIRECTORIES)
         self._made.add(path)
 
-    def _link(self, path: str, file: BlobFile) -> bool:
+    def link(self, path: str, file: BlobFile) -> bool:
         """Link to the live file, if that is the same; return whether that was done."""
         there = regular(self._live / path) if self._live is not None else None
         if self._live is None or there is None:
             return False
-        is_same = there.st_size == file.size and same_time(there.st_mtime_ns, file.time)
-        return is_same and self._files.link(self._live / path, self._directory / path)
+        if there.st_size != file.size or not same_time(there.st_mtime_ns, file.time):
+            return False
+        self._enter(path.rpartition("/")[0])
+        if not self._files.link(self._live / path, self._directory / path):
+            return False
+        self._linked += 1
+        self._linked_size += file.size
+        return True
 
     def _like(self, file: BlobFile) -> os.stat_result:
         """Return what a file is to be like; its owner is that of the directory."""
