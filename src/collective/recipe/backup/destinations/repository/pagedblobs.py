@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import struct
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -42,6 +43,8 @@ from collective.recipe.backup.times import Tid
 _HELD = 2
 """Pages that are held."""
 _SECOND = 10**9
+_LISTED = struct.Struct(">Qq32s")
+"""Size, time and digest of a file, behind its path."""
 _OF_DIRECTORIES = 0o700
 """Permissions of directories; ZODB makes them so as well."""
 
@@ -67,15 +70,17 @@ class PagedBlobs:
         return sum(page.there for page in self._pages())
 
     def listed(self) -> Iterator[StoredFile]:
-        """Yield what there is, 200 bytes of memory for each; see StoredBlobs."""
+        """Yield what there is, 150 bytes of memory for each; see StoredBlobs."""
         layout = self._list.layout
+        # one object for each: no path begins another one, so these have the order of the paths
         found = [
-            (order(layout.path(each.blob)), file.size, file.time, file.digest)
+            order(layout.path(each.blob)) + _LISTED.pack(file.size, file.time, file.digest)
             for each, file in self._files()
         ]
         found.sort()
-        for place, size, time, digest in found:
-            path = os.fsdecode(place.replace(b"\0", b"/"))
+        for each in found:
+            path = os.fsdecode(each[: -_LISTED.size].replace(b"\0", b"/"))
+            size, time, digest = _LISTED.unpack_from(each, len(each) - _LISTED.size)
             yield StoredFile(path, Kind.BLOB, size, time, digest.hex())
 
     def open(self, blob: BlobId) -> BinaryIO:
