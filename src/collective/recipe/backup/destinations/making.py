@@ -12,7 +12,8 @@ from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.blobpart import MakeStyle
 from collective.recipe.backup.destinations.blobstyles import BlobPlace, Style
 from collective.recipe.backup.destinations.configured import DestinationConfig
-from collective.recipe.backup.destinations.directory import Directory, DirectorySettings
+from collective.recipe.backup.destinations.directory.destination import Directory
+from collective.recipe.backup.destinations.directory.directorysettings import DirectorySettings
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Place, Source

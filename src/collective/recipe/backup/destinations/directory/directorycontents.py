@@ -1,0 +1,82 @@
+"""What a directory holds of one source: chains, manifests, restore points, and their blobs.
+
+All of it is found by looking, each time that it is asked for.  While a run has the destination
+open, ``listings`` gives an answer again until something changes there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from collective.recipe.backup.destinations import damage, manifest
+from collective.recipe.backup.destinations.blobpart import BlobPart
+from collective.recipe.backup.destinations.manifest import Manifest
+from collective.recipe.backup.destinations.points import restore_points
+from collective.recipe.backup.errors import NoRestorePoint, explained
+from collective.recipe.backup.model import RestorePoint
+from collective.recipe.backup.repozo.chains import Chain, read_directory
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.destinations.lostpoints import Needs
+
+
+class DirectoryContents:
+    """What lies in *directory*, and the *blobs* beside it (None: they are not backed up).
+
+    In the directory *state* it is remembered what was found damaged.
+    """
+
+    def __init__(self, directory: Path, state: Path, blobs: BlobPart | None) -> None:
+        self.directory = directory
+        self.state = state
+        self.blobs = blobs
+
+    def restore_points(self) -> Sequence[RestorePoint]:
+        """Return the restore points, oldest first, with what was found of them earlier."""
+        return damage.marked(self.as_seen(), self.state)
+
+    def as_seen(self) -> list[RestorePoint]:
+        """Return the restore points as a quick look shows them."""
+        return restore_points(self.directory, self.blobs)
+
+    def chains(self) -> Sequence[Chain]:
+        """Return the chains, oldest first.  Raises OSError."""
+        return read_directory(self.directory).chains
+
+    def chain(self, stamp: str) -> Chain:
+        """Return the chain that began with *stamp*.  Raises NoRestorePoint if it is gone."""
+        for chain in self.chains():
+            if chain.stamp == stamp:
+                return chain
+        raise NoRestorePoint(
+            f"the full backup {stamp} is gone",
+            where=self.directory,
+            hint="a backup may have removed it just now: look at the list again",
+        )
+
+    def newest(self) -> Manifest | None:
+        """Return the newest manifest, None if there is none."""
+        return self._newest_of(reversed(self.chains()))
+
+    def newest_in(self, stamp: str) -> Manifest | None:
+        """Return the newest manifest of the chain that began with *stamp*, None if none."""
+        return self._newest_of(chain for chain in self.chains() if chain.stamp == stamp)
+
+    def _newest_of(self, chains: Iterable[Chain]) -> Manifest | None:
+        """Return the newest manifest of the first of *chains* that has one."""
+        for chain in chains:
+            for part in reversed(chain.parts):
+                found = manifest.read(self.directory, part.stamp)
+                if found is not None and found.chain == chain.stamp:
+                    return found
+        return None
+
+    def needs(self) -> Needs:
+        """Return what tells which restore points need what."""
+        from collective.recipe.backup.destinations.lostpoints import Needs
+
+        with explained("cannot look at the backups", self.directory):
+            chains = self.chains()
+        return Needs(self.as_seen(), self.blobs.found() if self.blobs else {}, chains)

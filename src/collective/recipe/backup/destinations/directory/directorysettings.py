@@ -1,0 +1,24 @@
+"""How a directory is written to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from collective.recipe.backup.destinations.blobpart import MakeStyle, each_chain
+from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.model import DEFAULT_LEVEL
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.destinations.program import Repozo
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectorySettings:
+    """What the options of a site come to for one directory destination."""
+
+    level: int | None = DEFAULT_LEVEL  # of gzip; None: do not compress
+    strict: bool = False  # compare the whole of what was backed up, not its end alone
+    merged_later: bool = False  # incremental parts are small; the merge will compress them
+    repozo: Repozo | None = None  # the program that writes and reads the filestorage part
+    blobs: MakeStyle = each_chain  # makes the style in which blobs are kept
+    named: str | None = None  # how the other site calls its blobstorage; None: as the source does
