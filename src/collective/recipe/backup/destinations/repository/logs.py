@@ -4,6 +4,10 @@ A backup builds on the log of an earlier restore point: the newest of its site, 
 another site whose log begins with the same transaction, as that of a staging copy does.  If
 that cannot be built upon, since something of it is damaged or about to go, the log is cut
 anew, and each segment that is stored all the same is not stored again.
+
+A segment is needed as a whole as long as a restore point uses a part of it.  When even the
+oldest restore point of a site uses less than half of what it needs, the next backup after a
+pack stores anew what uses less than half of its segment.
 """
 
 from __future__ import annotations
@@ -41,8 +45,11 @@ from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.points import Point
 from collective.recipe.backup.repository.reading import ChunkReader
 from collective.recipe.backup.repository.writing import ChunkWriter, UnstoredError
-from collective.recipe.backup.stores import NoSuchObject
+from collective.recipe.backup.stores import NoSuchObject, StoredObject
 from collective.recipe.backup.times import LAST_TID, Tid
+
+_LEAST_SHARE = 0.5
+"""The share of their segments that restore points should use."""
 
 _KINDS = {ChunkKind.SEGMENT: SEGMENT, ChunkKind.INDEX: RECORD_INDEX, ChunkKind.SPANS: SPANS}
 
@@ -54,6 +61,7 @@ class EarlierLog:
     point: Point
     state: LogState
     look: FileLook | None = None  # at the file that it was made of; None: that is not known
+    oldest: StoredObject | None = None  # the first restore point of the site; None: none of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +168,10 @@ def _stored(
     grown = state is not None and same_file and has_grown(state, chunks, log, log.size)
     end = log.end(state.size) if state is not None and grown else log.end()
     target = Target(
-        chunks=chunks, keys=Keys(repository.keyring.master), progress=repository.progress
+        chunks=chunks,
+        keys=Keys(repository.keyring.master),
+        least_share=0.0 if earlier is None or grown else _least_share(repository, chunks, earlier),
+        progress=repository.progress,
     )
     captured = capture(log, end, target, state, grown=grown)
     kept = MAGIC_SIZE + captured.kept
@@ -174,6 +185,21 @@ def _stored(
         kept=kept,
         is_odd=reductions > 0,
     )
+
+
+def _least_share(repository: Repository, chunks: Chunks, earlier: EarlierLog) -> float:
+    """Return which share of its segment a span must use, lest it be stored anew.
+
+    As long as the oldest restore point uses most of what it needs, all of that stays anyway.
+    """
+    if earlier.oldest is None:
+        return 0.0
+    try:
+        oldest = log_state(repository, repository.points.point(earlier.oldest))
+        is_wasteful = oldest is not None and oldest.use(chunks) < _LEAST_SHARE
+    except (IntegrityError, NoSuchObject, _UnusableError):
+        return 0.0
+    return _LEAST_SHARE if is_wasteful else 0.0
 
 
 def earlier_log(
@@ -191,7 +217,8 @@ def earlier_log(
             state = log_state(repository, point)
             if state is not None and (newest or first is None or state.first == first.tid):
                 look = LogMemory(repository.cache, site).recall(point.name)
-                return EarlierLog(point=point, state=state, look=look)
+                oldest = next(iter(repository.points.of_site(control, site)), None)
+                return EarlierLog(point=point, state=state, look=look, oldest=oldest)
     return None
 
 

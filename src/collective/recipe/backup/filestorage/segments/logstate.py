@@ -110,6 +110,11 @@ class LogState:
                 yield from ((ChunkKind.SEGMENT, piece.name) for piece in segment.pieces)
                 yield from ((ChunkKind.INDEX, name) for name in segment.index)
 
+    def use(self, chunks: Chunks) -> float:
+        """Return how much of its segments it uses, as a fraction of their bytes."""
+        sizes = {span.segment.pieces: span.segment.size for span in self.all_spans(chunks)}
+        return self.size / max(self.size, sum(sizes.values()))
+
     def root(self) -> Linked:
         """Return what this state can be read from again, together with its chunks."""
         names = Names()

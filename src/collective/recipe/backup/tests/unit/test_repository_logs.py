@@ -16,13 +16,22 @@ from collective.recipe.backup.destinations.repository.contents import (
     contents_of,
 )
 from collective.recipe.backup.destinations.repository.logmemory import LogMemory, look_at
-from collective.recipe.backup.destinations.repository.logs import earlier_log, stored_log
+from collective.recipe.backup.destinations.repository.logs import (
+    StoredChunks,
+    earlier_log,
+    log_state,
+    stored_log,
+)
 from collective.recipe.backup.errors import (
     BackupError,
     IntegrityError,
     NoRestorePoint,
 )
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
+from collective.recipe.backup.repository.opened import Repository
+from collective.recipe.backup.repository.points import Point
+from collective.recipe.backup.repository.pruning import prune
+from collective.recipe.backup.repository.reading import ChunkReader
 from collective.recipe.backup.stores.local import LocalStore
 from collective.recipe.backup.tests.faults.harness import Hasty
 from collective.recipe.backup.tests.repositories import World
@@ -170,6 +179,25 @@ class TestWhatIsStored:
             assert backups.restored(point) == site.filestorage.read_bytes()
         assert site.filestorage.stat().st_size < size / 2
 
+    def test_what_packs_have_left_little_of_is_stored_anew_once_nothing_older_needs_it(
+        self, world, backups, site
+    ):
+        points = [backups.back_up()]
+        size = site.filestorage.stat().st_size
+        for number in (150, 245):
+            site.pack(day(number))
+            points.append(backups.back_up())
+            assert backups.added < size / 100
+        with world.open("c") as repository:
+            assert use_of(repository, points[-1]) < 0.5
+            prune(repository, points[:-1], yes=True)
+        site.pack(day(248))
+        points.append(backups.back_up())
+        assert size / 100 < backups.added < size / 10
+        assert backups.restored(points[-1]) == site.filestorage.read_bytes()
+        with world.open("c") as repository:
+            assert use_of(repository, points[-1]) > 0.9
+
     @pytest.mark.parametrize("cache", [None, "new"])
     def test_another_host_stores_nothing_again(self, world, backups, site, cache):
         backups.back_up()
@@ -220,6 +248,12 @@ class TestWhatIsStored:
             assert earlier_log(repository, repository.look(), "site", log) is None
             world.store.objects = before
             assert earlier_log(repository, repository.look(), "site", log) is not None
+
+
+def use_of(repository: Repository, point: Point) -> float:
+    state = log_state(repository, point)
+    assert state is not None
+    return state.use(StoredChunks(ChunkReader(repository)))
 
 
 def test_what_a_page_names_is_stored_anew_where_only_that_is_damaged(world, backups, site):
