@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import contestants
+from benchmarks.measuring import Trash
 from benchmarks.small import SmallBlobs
 from benchmarks.states import made
 from benchmarks.tables import is_reached, table
@@ -41,9 +42,9 @@ def main() -> int:
     namespace = parser.parse_args()
     scratch = namespace.scratch.resolve()
     states = made(scratch, namespace.size, namespace.blobs, _tell)
-    small = SmallBlobs(scratch / "small")
-    for each in (states, small):
-        each.trash.empty()
+    trash = Trash(scratch / "trash")
+    for each in (states.trash, trash):
+        each.empty()
     (scratch / "logs").mkdir(exist_ok=True)
     plan = Plan(
         only=namespace.only,
@@ -53,19 +54,20 @@ def main() -> int:
         tell=_tell,
     )
     works = Works(scratch, states)
-    ours = contestants.ours(scratch, states)
+    ours, peer = contestants.ours(scratch, states), contestants.peer(scratch, states)
+    small = SmallBlobs(contestants=(ours, peer), trash=trash)
     reached = True
     for title, planned in (
         ("The filestorage alone", works.filestorage(ours, contestants.repozo(scratch))),
-        ("Filestorage and blobs", works.site(ours, contestants.peer(scratch, states))),
+        ("Filestorage and blobs", works.site(ours, peer)),
         ("Small blobs alone", small.works()),
     ):
         rows = list(plan.carry_out(planned))
         if rows:
             print(table(title, rows, calls=namespace.calls), flush=True)
         reached = reached and all(map(is_reached, rows))
-    for each in (states, small):
-        each.trash.empty()
+    for each in (states.trash, trash):
+        each.empty()
     if namespace.clean:
         shutil.rmtree(scratch)
     return 0 if reached else 1

@@ -19,7 +19,7 @@ PEER = "collective.recipe.backup==6.0.0"
 
 BUILDOUT = """\
 [buildout]
-parts = repozo site filestorage
+parts = repozo site filestorage small
 offline = true
 newest = false
 
@@ -42,6 +42,14 @@ recipe = collective.recipe.backup
 datafs = {states.filestorage}
 location = ${{buildout:directory}}/filestorage/backups
 backup_blobs = false
+
+[small]
+recipe = collective.recipe.backup
+datafs = ${{buildout:directory}}/var/filestorage/Data.fs
+blob_storage = ${{buildout:directory}}/var/blobstorage
+location = ${{buildout:directory}}/small/backups
+blobbackuplocation = ${{buildout:directory}}/small/blobstoragebackups
+backup_blobs = true
 """
 
 
@@ -56,6 +64,11 @@ class Contestant:
     def backups(self, part: str) -> Path:
         """Return where the backups of a part of the buildout lie."""
         return self.directory / part
+
+    @property
+    def small_site(self) -> Path:
+        """Return where the filestorage and the blobs lie that the part ``small`` backs up."""
+        return self.directory / "var"
 
     def script(self, name: str) -> Path:
         """Return the path of a script."""
