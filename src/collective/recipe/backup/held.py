@@ -115,7 +115,7 @@ class Trail:
     def __init__(self, top: str) -> None:
         """Hold nothing yet."""
         self._top = top
-        self._held: list[tuple[str, int]] = []  # path and descriptor, from *top* down
+        self._held: list[tuple[str, int]] = []  # path with a slash, descriptor; from *top* down
         self._thread: int | None = None  # that places are lent to, None: to none
 
     def __enter__(self) -> Trail:
@@ -165,39 +165,38 @@ class Trail:
 
     def _directory(self, path: str) -> int:
         """Return a descriptor of the directory at *path*."""
-        if self._held and self._held[-1][0] == path:
+        place = f"{path}/"
+        if self._held and self._held[-1][0] == place:
             return self._held[-1][1]
         try:
-            return self._go_to(path)
+            return self._go_to(place)
         except FileNotFoundError:
             self.forget()
-            return self._go_to(path)
+            return self._go_to(place)
 
-    def _go_to(self, path: str) -> int:
-        """Hold the directory at *path* and those above it; return a descriptor of it."""
+    def _go_to(self, place: str) -> int:
+        """Hold the directory *place*, which ends in a slash, and those above it; return that."""
         if not self._held:
-            self._held.append((self._top, hold(self._top)))
-        while not _is_at_or_below(path, here := self._held[-1][0]):
+            self._held.append((f"{self._top}/", hold(self._top)))
+        here, descriptor = self._held[-1]
+        while not place.startswith(here):
             os.close(self._held.pop()[1])
-        for name in path[len(here) + 1 :].split("/") if path != here else ():
-            here, descriptor = self._step(name)
+            here, descriptor = self._held[-1]
+        while here != place:
+            name = place[len(here) : place.index("/", len(here))]
+            here, descriptor = f"{here}{name}/", self._step(here, name, descriptor)
             self._held.append((here, descriptor))
-        return self._held[-1][1]
+        return descriptor
 
-    def _step(self, name: str) -> tuple[str, int]:
-        """Return path and descriptor of a directory of the last one."""
-        above, holder = self._held[-1]
-        path = f"{above}/{name}"
+    @staticmethod
+    def _step(here: str, name: str, holder: int) -> int:
+        """Return a descriptor of the directory *name* in the one that *holder* is."""
         try:
-            return path, os.open(name, PLACE | os.O_NOFOLLOW, dir_fd=holder)
+            return os.open(name, PLACE | os.O_NOFOLLOW, dir_fd=holder)
         except OSError as error:
             if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                 raise
-            return path, hold(path)  # a link, maybe one that may be followed
-
-
-def _is_at_or_below(path: str, directory: str) -> bool:
-    return path == directory or path.startswith(f"{directory}/")
+            return hold(f"{here}{name}")  # a link, maybe one that may be followed
 
 
 # calls

@@ -1,6 +1,7 @@
 """The only room that starts a process: programs by argument list, hooks of the user by shell.
 
-Our own code runs in another process only where it computes something and changes nothing.
+Our own code runs in another process only where it computes something and changes nothing, or
+fills a directory that counts for nothing yet.
 
 What starts processes is imported where one is started: most runs start none.
 """
@@ -11,7 +12,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
@@ -146,26 +147,58 @@ def computing(module: str, request: bytes) -> Iterator[IO[bytes] | None]:
     we are.  Yields its output, to be read while it works; None if it cannot be started.  The
     answer may end at any byte, for whatever reason, and then who asked has to do the work.
     """
+    with helping(module) as helper:
+        if helper is None:
+            yield None
+            return
+        with suppress(OSError), helper.asked:
+            helper.asked.write(request)
+        yield helper.answers
+
+
+class Helper(NamedTuple):
+    """A process of its own in which one of our modules is at work."""
+
+    asked: IO[bytes]  # its standard input
+    answers: IO[bytes]  # its standard output
+    end: Callable[[], object]  # kills it; when that returns it is gone
+
+
+@contextmanager
+def helping(module: str, where: Path | None = None) -> Iterator[Helper | None]:
+    """Let the ``main`` of one of our modules answer what it is asked, one thing after the other.
+
+    What goes for ``computing`` goes for it as well, but that it may fill the directory *where*,
+    in which it starts and which counts for nothing yet.  It is gone when the body ends.
+    """
     import subprocess
 
     try:
         started = subprocess.Popen(
-            [sys.executable, "-c", _COMPUTE, module, *sys.path],
+            # an empty path is the working directory, and nothing is imported from *where*
+            [sys.executable, "-c", _COMPUTE, module, *(each or os.getcwd() for each in sys.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            cwd=where,
         )
     except OSError:
         yield None
         return
-    with started:
-        try:
-            assert started.stdin is not None  # noqa: S101  for the type checker
-            with suppress(OSError), started.stdin as pipe:
-                pipe.write(request)
-            yield started.stdout
-        finally:
-            started.kill()
+
+    def end() -> None:
+        started.kill()
+        started.wait()
+
+    assert started.stdin is not None  # noqa: S101  for the type checker
+    assert started.stdout is not None  # noqa: S101  likewise
+    try:
+        yield Helper(started.stdin, started.stdout, end)
+    finally:
+        end()
+        with suppress(OSError):  # what was not sent yet is sent to nobody
+            started.stdin.close()
+        started.stdout.close()
 
 
 _COMPUTE = """\

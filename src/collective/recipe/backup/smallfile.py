@@ -49,6 +49,13 @@ def regular(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
     With O_NOFOLLOW no link is followed that its owner could have put there: see links.
     Raises NotRegularError, or another OSError.
     """
+    return regular_status(path, flags, mode)[0]
+
+
+def regular_status(
+    path: str | os.PathLike[str], flags: int, mode: int = 0o666
+) -> tuple[int, os.stat_result]:
+    """Open *path* as ``regular`` does; return the descriptor and the status of the file."""
     try:
         descriptor = _opened(path, flags | os.O_NONBLOCK, mode)
     except OSError as error:
@@ -56,12 +63,13 @@ def regular(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
             raise _not_regular(path) from error
         raise
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise _not_regular(path)
     except BaseException:
         os.close(descriptor)
         raise
-    return descriptor
+    return descriptor, status
 
 
 def _opened(path: str | os.PathLike[str], flags: int, mode: int) -> int:

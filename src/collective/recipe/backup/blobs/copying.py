@@ -13,7 +13,7 @@ import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property, partial
@@ -78,6 +78,12 @@ class CopyOrder(NamedTuple):
     known: Checksum | None = None
 
     @property
+    def place(self) -> str:
+        """The path of the directory that it needs, "" for the root."""
+        path, kind = self.entry
+        return path if kind is Kind.DIRECTORY else path.rpartition("/")[0]
+
+    @property
     def size(self) -> int:
         """The size in bytes as far as is known, else 0."""
         return self.known.size or 0 if self.known else 0
@@ -122,12 +128,26 @@ class Transfer:
         cannot be read there or copied, is reported as such; what cannot be written raises
         OSError.
         """
-        self.files.make_directory_like(self.target, self.source.stat())
+        self.make_target()
         return self._carried_out(orders)
 
+    def make_target(self) -> None:
+        """Make the directory *target* if it is not there."""
+        self.files.make_directory_like(self.target, self.source.stat())
+
     def _carried_out(self, orders: Iterable[CopyOrder]) -> Iterator[Done]:
+        with self.holding():
+            yield from self.carry_on(orders)
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Hold directories from one call of ``carry_on`` to the next, in this thread."""
         with self._there, self._here:
-            yield from in_order(self.attempt, self.on_made_ground(orders), self.is_long)
+            yield
+
+    def carry_on(self, orders: Iterable[CopyOrder]) -> Iterator[Done]:
+        """Carry out more *orders*, as ``run`` does, within ``holding``."""
+        yield from in_order(self.attempt, self.on_made_ground(orders), self.is_long)
 
     def attempt(self, order: CopyOrder) -> Done:
         """Carry out *order*; leave out what cannot be read or copied, and say why."""
@@ -137,22 +157,20 @@ class Transfer:
         """Make the directory that each order needs, then hand it on."""
         made = ""
         for order in orders:
-            path = order.entry.path
-            is_directory = order.entry.kind is Kind.DIRECTORY
-            place = path if is_directory else path.rpartition("/")[0]
+            place = order.place
             if place and place != made:
-                self._make_directories(place, made)
+                self.make_directories(place, made)
                 made = place
             yield order
 
-    def _make_directories(self, place: str, made: str) -> None:
+    def make_directories(self, place: str, made: str) -> None:
         """Make the directory *place* and those above it but those above and at *made*."""
-        names, there = place.split("/"), made.split("/")
-        common = 0
-        while common < min(len(names), len(there)) and names[common] == there[common]:
-            common += 1
-        for depth in range(common, len(names)):
-            self._make_directory("/".join(names[: depth + 1]))
+        missing = []
+        while place and not f"{made}/".startswith(f"{place}/"):
+            missing.append(place)
+            place = place.rpartition("/")[0]
+        for each in reversed(missing):
+            self._make_directory(each)
 
     def _make_directory(self, path: str) -> None:
         target = f"{self._to}/{path}"

@@ -12,15 +12,17 @@ import os
 import pickle
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from collective.recipe.backup import process
 from collective.recipe.backup.blobs.checksums import Checksum, Checksums
+from collective.recipe.backup.blobs.copying import CopyOrder
 from collective.recipe.backup.blobs.layout import named
 from collective.recipe.backup.times import Tid, pause
 
@@ -29,6 +31,8 @@ AHEAD = 64 << 20
 
 _LARGEST = 8 << 20
 """Bytes of a file that are asked for; the kernel sees that the rest is read in its order."""
+_EVERY = 50
+"""It is looked at one of so many files whether it is in the memory."""
 _READERS = 8
 _BATCH = 16
 _WAIT = 0.01
@@ -49,14 +53,43 @@ class Task(NamedTuple):
 
 
 @contextmanager
-def reading_ahead(task: Task) -> Iterator[None]:
-    """Let a long tree be read a little ahead of the body, which copies it."""
+def reading_ahead(task: Task) -> Iterator[Callable[[Iterable[CopyOrder]], Iterable[CopyOrder]]]:
+    """Yield what hands on orders, and lets the tree be read a little ahead of them.
+
+    That begins with the first file, of those that are looked at, which is not in the memory of
+    the kernel; it ends with the body.
+    """
     helps = process.can_compute() and hasattr(os, "posix_fadvise")
-    if not helps or not task.checksums.are_long():
-        yield
-        return
-    with process.computing(__name__, pickle.dumps(task)):
-        yield
+    with ExitStack() as stack:
+        yield partial(_watched, task, stack) if helps else _itself
+
+
+def _itself(orders: Iterable[CopyOrder]) -> Iterable[CopyOrder]:
+    return orders
+
+
+def _watched(task: Task, stack: ExitStack, orders: Iterable[CopyOrder]) -> Iterator[CopyOrder]:
+    begun = False
+    for number, order in enumerate(orders):
+        if not begun and number % _EVERY == 0 and not _is_in_memory(task.root, order.entry.path):
+            stack.enter_context(process.computing(__name__, pickle.dumps(task)))
+            begun = True
+        yield order
+
+
+def _is_in_memory(root: Path, path: str) -> bool:
+    """Tell whether the kernel has the first bytes of a file; False where it does not say."""
+    try:
+        descriptor = os.open(f"{root}/{path}", _FLAGS)
+    except OSError:  # whoever copies it will meet that, and tell
+        return True
+    try:
+        os.preadv(descriptor, [bytearray(1)], 0, os.RWF_NOWAIT)
+    except (OSError, AttributeError):  # it is not, or the system knows no such question
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def main() -> None:

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 
 from collective.recipe.backup.blobs.blobset import BlobSet
-from collective.recipe.backup.blobs.checksums import Checksum, side_by_side
+from collective.recipe.backup.blobs.checksums import side_by_side
 from collective.recipe.backup.blobs.copied import Copied, Tally
-from collective.recipe.backup.blobs.copying import CopyOrder, Done, How, Transfer
-from collective.recipe.backup.blobs.digesting import checksum_of, regular, unchanged
-from collective.recipe.backup.blobs.layout import MARKER, Kind, named, walk
+from collective.recipe.backup.blobs.copying import CopyOrder, Done, How
+from collective.recipe.backup.blobs.layout import Kind, named, walk
 from collective.recipe.backup.blobs.marker import settle
 from collective.recipe.backup.blobs.readahead import Task, reading_ahead
+from collective.recipe.backup.blobs.restoration import Restoration, missing, not_a_file
+from collective.recipe.backup.blobs.sharing import Run, sharing
 from collective.recipe.backup.contents import laid_out_in
-from collective.recipe.backup.errors import BackupError, IntegrityError, explained
+from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.times import Tid
@@ -64,11 +64,14 @@ def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
         with ExitStack() as stack:
             phase = progress.phase("restoring the blobs", blob_set.checksums.count(), "files")
             advance = stack.enter_context(phase)
-            if restoration.earlier is None:  # what is linked is not read
-                task = Task(blob_set.root, blob_set.checksums, target, until, os.getpid())
-                stack.enter_context(reading_ahead(task))
             tally = Tally(advance)
-            for done in _all_files(blob_set, restoration.run(wanted(blob_set, until, size))):
+            orders: Iterable[CopyOrder] = wanted(blob_set, until, size)
+            run: Run = restoration.run
+            if restoration.earlier is None and blob_set.checksums.are_long():
+                task = Task(blob_set.root, blob_set.checksums, target, until, os.getpid())
+                orders = stack.enter_context(reading_ahead(task))(orders)
+                run = stack.enter_context(sharing(restoration))
+            for done in _all_files(blob_set, run(orders)):
                 tally.add(done)
                 unverified += done.checksum is None and done.entry.kind is not Kind.DIRECTORY
         settle(target, files)
@@ -81,7 +84,7 @@ def _all_files(blob_set: BlobSet, copied: Iterator[Done]) -> Iterator[Done]:
     try:
         for done in copied:
             if done.how is How.VANISHED:
-                raise missing(blob_set, done.entry.path)
+                raise missing(blob_set.root / done.entry.path)
             yield done
     except NotADirectoryError as error:
         place = Path(os.fsdecode(error.filename)).parent
@@ -128,7 +131,7 @@ def walked(blob_set: BlobSet, until: Tid) -> Iterator[CopyOrder]:
         if entry is not None:
             yield CopyOrder(entry, checksum)
         elif checksum is not None:
-            raise missing(blob_set, checksum.path)
+            raise missing(blob_set.root / checksum.path)
 
 
 def copied(
@@ -140,77 +143,3 @@ def copied(
     """
     restoration = Restoration(source=blob_set.root, target=target, earlier=None, files=files)
     return _all_files(blob_set, restoration.run(orders))
-
-
-def damaged(blob_set: BlobSet, path: str) -> IntegrityError:
-    """Return the error for a file of the set that is not what it was."""
-    return IntegrityError("a file of the backup is damaged", where=blob_set.root / path, hint=_HINT)
-
-
-def missing(blob_set: BlobSet, path: str) -> IntegrityError:
-    """Return the error for a file that the set should have."""
-    return IntegrityError("a file of the backup is missing", where=blob_set.root / path, hint=_HINT)
-
-
-def not_a_file(path: Path, kind: str = "file") -> IntegrityError:
-    """Return the error for what stands where the set should have a file, or a directory."""
-    return IntegrityError(f"something else stands in the place of a {kind}", where=path, hint=_HINT)
-
-
-_HINT = "verify names all that is damaged; restore from another backup, or to an earlier moment"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Restoration(Transfer):
-    """A Transfer that compares with the digests of the set; *earlier* is what is live."""
-
-    verify_live: bool = False
-
-    def attempt(self, order: CopyOrder) -> Done:
-        """Carry out *order*: nothing may be left out."""
-        return self.carry_out(order)
-
-    def carry_out(self, order: CopyOrder) -> Done:
-        """Copy or link one entry.  Raises IntegrityError for what cannot be right."""
-        try:
-            done = super().carry_out(order)
-        except OSError as error:
-            path = self.source / order.entry.path
-            if error.filename == os.fspath(path) and not regular(path):
-                raise not_a_file(path) from error
-            raise
-        if done.why is not None:  # what no backup of ours copies
-            raise IntegrityError(done.why.what, where=done.why.where, hint=done.why.hint)
-        if done.entry.kind is Kind.LINK:
-            self._compare(order.known, done.checksum)
-        return done._replace(checksum=order.known)
-
-    def same(self, earlier: Path, path: str, known: Checksum | None) -> Checksum | None:
-        """Return what the file is, if the live one is the same."""
-        here, there = regular(f"{self._from}/{path}"), regular(f"{earlier}/{path}")
-        if here is None or there is None or here.st_size != there.st_size:
-            return None
-        expected = known or Checksum(path, here.st_size, "")
-        if here.st_size != expected.size:
-            return None  # the copy will tell
-        if unchanged(here, there) and not self.verify_live and path != MARKER:
-            return expected
-        with suppress(OSError):  # the live one may be what is damaged
-            live = checksum_of(earlier, path)
-            if live == (known or checksum_of(self.source, path)):
-                return live
-        return None
-
-    def copy(self, path: str, known: Checksum | None) -> Checksum:
-        """Copy the file and compare what was copied."""
-        if known is None:
-            return super().copy(path, known)
-        copied = self._copied(path, None)  # what is known tells the size as well
-        self._compare(known, copied)
-        return copied
-
-    def _compare(self, known: Checksum | None, found: Checksum | None) -> None:
-        if known and found and known != found:
-            raise IntegrityError(
-                "a file of the backup is damaged", where=self.source / found.path, hint=_HINT
-            )

@@ -18,6 +18,7 @@ from collective.recipe.backup.blobs.copied import Copied, Tally
 from collective.recipe.backup.blobs.copying import CopyOrder
 from collective.recipe.backup.blobs.layout import Entry, Kind, Layout
 from collective.recipe.backup.blobs.marker import layout_of, marked
+from collective.recipe.backup.blobs.restoration import damaged, missing, not_a_file
 from collective.recipe.backup.blobs.storedblobs import StoredFile
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
@@ -70,7 +71,7 @@ class TreeBlobs:
                 try:
                     status = os.lstat(f"{root}/{entry.path}")
                 except (FileNotFoundError, NotADirectoryError):
-                    raise setstaging.missing(self._set, entry.path) from None
+                    raise missing(self._set.root / entry.path) from None
                 self._check(entry, known, status)
                 digest = known.digest if known else None
                 yield StoredFile(entry.path, entry.kind, status.st_size, status.st_mtime_ns, digest)
@@ -79,9 +80,9 @@ class TreeBlobs:
         """Raise IntegrityError if *status* is not that of *entry*."""
         is_what = stat.S_ISLNK if entry.kind is Kind.LINK else stat.S_ISREG
         if not is_what(status.st_mode):
-            raise setstaging.not_a_file(self._set.root / entry.path)
+            raise not_a_file(self._set.root / entry.path)
         if known and known.size not in (None, status.st_size):
-            raise setstaging.damaged(self._set, entry.path)
+            raise damaged(self._set.root / entry.path)
 
     def open(self, blob: BlobId) -> BinaryIO:
         """Return *blob*; see StoredBlobs."""
@@ -91,7 +92,7 @@ class TreeBlobs:
             path, known = self._found(blob)
             self._check(Entry(path, Kind.BLOB), known, os.lstat(self._set.root / path))
             file = open_regular(self._set.root / path, follow=False)
-        return io.BufferedReader(_Verified(file, known, setstaging.damaged(self._set, path)))
+        return io.BufferedReader(_Verified(file, known, damaged(self._set.root / path)))
 
     def _found(self, blob: BlobId) -> tuple[str, Checksum | None]:
         """Return where *blob* lies, which may be where the other layout has it, and its checksum.
@@ -104,7 +105,7 @@ class TreeBlobs:
             if os.path.lexists(self._set.root / path):
                 return path, known
             if known:
-                raise setstaging.missing(self._set, path)
+                raise missing(self._set.root / path)
         raise KeyError(blob)
 
     def copy_into(

@@ -14,7 +14,7 @@ from collective.recipe.backup.errors import naming
 from collective.recipe.backup.files.changes import REFUSED, ExchangedError
 from collective.recipe.backup.files.writes import Writer, Writes
 from collective.recipe.backup.links import StrPath
-from collective.recipe.backup.smallfile import regular
+from collective.recipe.backup.smallfile import regular, regular_status
 from collective.recipe.backup.unreadable import CannotReadError, CutShortError, unreadable
 
 Observe = Callable[[memoryview], object]
@@ -57,11 +57,10 @@ class Copies(Writes):
         before and after; then *target* is gone.
         """
         try:
-            reader = regular(source, os.O_RDONLY | os.O_NOFOLLOW)
+            reader, status = regular_status(source, os.O_RDONLY | os.O_NOFOLLOW)
         except OSError as error:
             raise unreadable(error, source) from error
         try:
-            status = os.fstat(reader)
             # what its owner may do with it then, for whom alone it is until it is whole
             descriptor, _directory = self._create(target, status.st_mode & stat.S_IRWXU)
             try:

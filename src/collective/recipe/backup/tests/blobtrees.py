@@ -107,3 +107,9 @@ def nobody() -> Iterator[Path]:
             if root:
                 os.seteuid(0)
                 os.setegid(0)
+
+
+def children() -> list[int]:
+    """Return the processes that this one has started and that are there."""
+    tasks = Path("/proc/self/task").iterdir()
+    return [int(each) for task in tasks for each in (task / "children").read_text().split()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,14 @@ import pytest
 from collective.recipe.backup import process
 from collective.recipe.backup.blobs import checksums, readahead, sets
 from collective.recipe.backup.blobs.blobset import BlobSet
-from collective.recipe.backup.blobs.readahead import Task, read
+from collective.recipe.backup.blobs.copying import CopyOrder
+from collective.recipe.backup.blobs.layout import Entry, Kind
+from collective.recipe.backup.blobs.readahead import Task, read, reading_ahead
 from collective.recipe.backup.blobs.setstaging import stage
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent
-from collective.recipe.backup.tests.blobtrees import blob_id, put, tid, tree
+from collective.recipe.backup.tests.blobtrees import blob_id, children, put, tid, tree
 from collective.recipe.backup.times import LAST_TID
 
 COUNT = 100
@@ -83,6 +86,32 @@ def test_and_ends_when_who_copies_has_died(task: Task, monkeypatch: pytest.Monke
 
 def test_even_if_it_had_died_before_we_began(task: Task) -> None:
     assert read(task._replace(copier=os.getpid()), 20_000) < COUNT
+
+
+def orders(task: Task) -> Iterator[CopyOrder]:
+    for each in task.checksums:
+        yield CopyOrder(Entry(each.path, Kind.BLOB), each)
+
+
+@pytest.mark.parametrize(("answer", "expected"), [(1, 0), (BlockingIOError(), 1), (OSError(), 1)])
+def test_a_process_reads_ahead_once_a_file_is_not_in_the_memory(
+    task: Task, monkeypatch: pytest.MonkeyPatch, answer: int | OSError, expected: int
+) -> None:
+    def preadv(*_arguments: object) -> int:
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(process, "can_compute", lambda: True)
+    monkeypatch.setattr(os, "preadv", preadv)
+    with reading_ahead(task) as watched:
+        found = watched(orders(task))
+        assert not children()
+        next(iter(found))
+        assert len(children()) == expected
+        assert len([*found]) == COUNT
+        assert len(children()) == expected
+    assert not children()
 
 
 @pytest.mark.parametrize("size", [None, 1])

@@ -187,3 +187,54 @@ class TestComputing:
     def test_one_processor_is_not_enough(self, monkeypatch, processors, can):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _process: processors)
         assert process.can_compute() is can
+
+
+FILLING = """
+import os, sys
+def main():
+    for line in sys.stdin.buffer:
+        open(line.strip(), "x").close()
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+"""
+
+
+@pytest.fixture
+def filling(tmp_path, monkeypatch):
+    """The name of a module that makes files in its working directory."""
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "filling.py").write_text(FILLING)
+    (tmp_path / "where").mkdir()
+    monkeypatch.setattr(sys, "path", ["", str(tmp_path / "modules"), *sys.path])
+    return "filling"
+
+
+class TestHelping:
+    def test_it_fills_a_directory_and_says_so(self, filling, tmp_path):
+        with process.helping(filling, tmp_path / "where") as helper:
+            for name in (b"one\n", b"two\n"):
+                helper.asked.write(name)
+                helper.asked.flush()
+                assert helper.answers.readline() == name
+        assert sorted(os.listdir(tmp_path / "where")) == ["one", "two"]
+        with pytest.raises(ChildProcessError):
+            os.wait()
+
+    def test_nothing_is_imported_from_where_it_works(self, filling, tmp_path):
+        (tmp_path / "where" / "filling.py").write_text("def main():\n    print('strange')\n")
+        with process.helping(filling, tmp_path / "where") as helper:
+            helper.asked.close()
+            assert helper.answers.read() == b""
+
+    def test_once_it_was_ended_it_does_nothing_more(self, filling, tmp_path):
+        with process.helping(filling, tmp_path / "where") as helper:
+            helper.end()
+            with pytest.raises(BrokenPipeError):
+                helper.asked.write(b"one\n" * 10**6)
+            assert helper.answers.read() == b""
+        assert os.listdir(tmp_path / "where") == []
+
+    def test_what_cannot_be_started_is_none(self, filling, tmp_path, monkeypatch):
+        monkeypatch.setattr(sys, "executable", "/nonexistent")
+        with process.helping(filling, tmp_path / "where") as helper:
+            assert helper is None

@@ -59,7 +59,7 @@ COMPILED = {
     "blobs/copying.py": "a Transfer, of which others inherit",
     "blobs/rsync.py": "a Transfer",
     "blobs/snapshots.py": "a Transfer",
-    "blobs/setstaging.py": "a Transfer",
+    "blobs/restoration.py": "a Transfer",
 }
 """Rooms with frozen dataclasses of the standard library; only a run with work to do needs them."""
 MAY_PRINT = {
