@@ -59,8 +59,13 @@ class RecordReader:
         offset, end, begin = transaction.records, _end(transaction), transaction.begin
         window, at, unpack = self.window, self.window.at, RECORD.unpack_from
         wanted = RECORD.size + self._head
-        while offset < end and not transaction.undone:
-            index = at(offset, min(wanted, end - offset))
+        if transaction.undone:
+            return
+        # this is done for each record of a site, and most of them are in the window
+        while offset < end:
+            index = offset - window.begin
+            if index < 0 or index + wanted > len(window.data):
+                index = at(offset, min(wanted, end - offset))
             data = offset + RECORD.size
             if index < 0 or data > end:
                 raise self._damaged(offset)

@@ -20,17 +20,17 @@ class Window:
     def __init__(self, read_at: Callable[[int, int], bytes], size: int = SIZE) -> None:
         """Read by *read_at*, which is given offset and size, *size* bytes at a time."""
         self.data = b""
-        self._begin = 0
+        self.begin = 0  # offset of the first byte of *data*
         self._read_at = read_at
         self._size = size
 
     def at(self, offset: int, size: int) -> int:
         """Return where in ``data`` the *size* bytes at *offset* are; -1 if the file ends before."""
-        index = offset - self._begin
+        index = offset - self.begin
         if index >= 0 and index + size <= len(self.data):
             return index
         if offset > _GREATEST:
             return -1
         self.data = self._read_at(offset, max(size, self._size))
-        self._begin = offset
+        self.begin = offset
         return 0 if len(self.data) >= size else -1
