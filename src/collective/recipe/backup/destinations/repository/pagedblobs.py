@@ -130,7 +130,7 @@ class PagedBlobs:
         small = []
         for each, file in coming:
             path = self._list.layout.path(each.blob)
-            if writing.link(path, file):
+            if writing.takes_live(path, file):
                 continue
             if 0 < file.size <= PIECE:
                 small.append((path, file))
@@ -221,7 +221,7 @@ class _Writing:
         self._files.make_directory(self._directory / path, _OF_DIRECTORIES)
         self._made.add(path)
 
-    def link(self, path: str, file: BlobFile) -> bool:
+    def takes_live(self, path: str, file: BlobFile) -> bool:
         """Link to the live file, if that is the same; return whether that was done."""
         there = regular(self._live / path) if self._live is not None else None
         if self._live is None or there is None:
