@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_another_passphrase_is_told(world):
 
 def test_each_of_several_passphrases_opens_it(world):
     with world.open() as repository:
-        add_key(repository, "a second one", "of the colleague", START)
+        add_key(repository, "a second one", "of the colleague", START + timedelta(days=1))
         found, bad = list_keys(repository)
     assert [slot.label for slot in found] == ["first", "of the colleague"]
     assert bad == []
