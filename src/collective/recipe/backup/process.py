@@ -138,6 +138,24 @@ def run_hook(name: str, command: str, environment: Mapping[str, str]) -> Ended:
     return Ended(name, started.returncode, bytes(tail).decode("utf-8", "replace"))
 
 
+def answer_of(name: str, command: str) -> bytes:
+    """Return what a *command* of the user prints, a shell text; *name* is the option that has it.
+
+    Its stderr is passed through to ours.  Raises CommandFailed if it fails.
+    """
+    import subprocess
+
+    with changing:
+        done = subprocess.run(
+            ["/bin/sh", "-e", "-c", command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            check=False,
+        )
+    Ended(name, done.returncode, "").check()
+    return done.stdout
+
+
 @contextmanager
 def computing(module: str, request: bytes) -> Iterator[IO[bytes] | None]:
     """Let the ``main`` of one of our modules answer *request* in a process of its own.

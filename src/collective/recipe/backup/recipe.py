@@ -132,6 +132,13 @@ SCRIPTS = (
     Script("backup-status", "-status", "status", STANDARD),
     Script("backup-report", "-report", "report", STANDARD),
     Script("backup-doctor", "-doctor", "doctor", STANDARD),
+    Script(
+        "backup-repository",
+        "-repository",
+        "repository",
+        STANDARD,
+        lambda it: bool(it.repository),
+    ),
 )
 
 

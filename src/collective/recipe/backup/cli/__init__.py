@@ -111,6 +111,7 @@ def carry_out(
     from collective.recipe.backup import times
     from collective.recipe.backup.cli.questions import ask
     from collective.recipe.backup.cli.verbs import VERBS
+    from collective.recipe.backup.destinations.configured import DIRECTORY
     from collective.recipe.backup.files import Files
     from collective.recipe.backup.operations.run import Run
 
@@ -130,7 +131,9 @@ def carry_out(
         progress=_progress(answers.screen, quiet=namespace.quiet),
         ask=None if namespace.no_prompt else ask,
         restore_command=namespace.restore_command,
+        name=getattr(namespace, "place", None) or DIRECTORY,
     )
+    run.configured  # noqa: B018  a place that is not there is told before anything else
     return VERBS[verb].act(run, namespace, answers)
 
 

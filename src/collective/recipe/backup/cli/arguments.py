@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 EXIT_CODES = """\
 exit codes:
   0  done                                         5  locked, or the filestorage is open
-  1  failed, nothing lost                         7  a hook or a program failed
-  2  wrong configuration or command line          8  a restore was broken off
-  3  data is not as it should be,               130  interrupted
-     or blobs are missing
+  1  failed, nothing lost                         6  a store cannot be reached
+  2  wrong configuration or command line          7  a hook or a program failed
+  3  data is not as it should be,                 8  a restore was broken off
+     or blobs are missing                       130  interrupted
   4  no restore point for that moment
 """
 
@@ -148,6 +148,16 @@ def destination_flag(parser: argparse.ArgumentParser) -> None:
         dest="destination",
         help="which restore points: of the backup (standard, the default), of snapshots, of the "
         "zip backup, or those in alternative_restore_source",
+    )
+
+
+def place_flag(parser: argparse.ArgumentParser, flag: str = "--from") -> None:
+    """Declare the flag that names one of several places of the same backups."""
+    parser.add_argument(
+        flag,
+        dest="place",
+        metavar="NAME",
+        help="the place of the backups: directory, or a repository by its name",
     )
 
 

@@ -69,6 +69,7 @@ _WORDS = {
     "snapshotrestore": "bring it back from a snapshot; not without ``enable_snapshotrestore``",
     "ziprestore": "bring it back from these files; only with ``enable_zipbackup``",
     "repozo": "the program of ZODB, as we understand it; only with ``enable_repozo``",
+    "backup-repository": "make a repository, and care for it; only with ``repository``",
     "altrestore": "bring it back from ``alternative_restore_source``",
 }
 """What to say of scripts that are more than their verb."""

@@ -10,6 +10,17 @@ _TRIES = 3
 """How often to ask; a program at the other end may say the same for ever."""
 
 
+def lines_typed(question: str) -> str:
+    """Show *question*; return the lines that follow, up to an empty one or the end."""
+    print(question, file=sys.stderr, flush=True)
+    lines: list[str] = []
+    for line in sys.stdin or ():
+        if not line.strip():
+            break
+        lines.append(line)
+    return "".join(lines)
+
+
 def ask(question: str) -> bool:
     """Show *question* on the terminal; only a literal yes is one."""
     print(question, file=sys.stderr)

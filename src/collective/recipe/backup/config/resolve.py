@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from collective.recipe.backup.config import ALTERNATIVE, PART, SNAPSHOT, STANDARD, ZIP, Config
 from collective.recipe.backup.config.overlaps import Named, PartLayout, overlaps
+from collective.recipe.backup.config.repositories import line_of, repositories
 from collective.recipe.backup.config.storages import additional, alternatives
 from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.frozen import dataclass
@@ -87,7 +88,7 @@ def resolve(facts: SiteFacts, reading: Reading) -> Resolved:
     Raises ConfigurationError that names every problem, those of *reading* included.
     """
     problems = list(reading.problems)
-    options = _located(facts, reading.options)
+    options = _located(facts, reading.options, problems)
     if options.backup_blobs and options.blob_storage is None:
         problems.append(
             "backup_blobs is true, but there is no blobstorage: "
@@ -135,7 +136,7 @@ def absolute(base: Path, path: Path) -> Path:
     return Path(plain if os.path.realpath(plain) == real else real)
 
 
-def _located(facts: SiteFacts, options: Options) -> Options:
+def _located(facts: SiteFacts, options: Options, problems: list[str]) -> Options:
     """Return *options* with every path absolute, and derived where it was not set."""
     var = absolute(facts.base, facts.var or Path("var"))
     prefix = absolute(facts.base, options.locationprefix or var)
@@ -147,8 +148,13 @@ def _located(facts: SiteFacts, options: Options) -> Options:
         name: absolute(prefix, getattr(options, name) or Path(default))
         for name, default in directory_names(facts.part).items()
     }
+    found = repositories(options.repository, partial(absolute, facts.base), problems)
+    passphrase = options.repository_passphrase_file
     return replace(
         options,
+        repository=tuple(map(line_of, found)),
+        repository_passphrase_file=passphrase and absolute(facts.base, passphrase),
+        site_name=options.site_name or _site_name(facts),
         locationprefix=prefix,
         datafs=absolute(facts.base, datafs),
         blob_storage=None if blob_storage is None else absolute(facts.base, blob_storage),
@@ -156,6 +162,10 @@ def _located(facts: SiteFacts, options: Options) -> Options:
         metrics_file=options.metrics_file and absolute(facts.base, options.metrics_file),
         **locations,
     )
+
+
+def _site_name(facts: SiteFacts) -> str:
+    return facts.base.name if facts.part == PART else f"{facts.base.name}-{facts.part}"
 
 
 def _sources(

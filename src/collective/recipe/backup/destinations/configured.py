@@ -2,7 +2,8 @@
 
 A script is made for a *purpose*: the backups of every night, snapshots, one file to carry
 away, those of another site to restore from.  For each purpose a site has a list of
-destinations, at present of one: its directories.  A run acts on one of them.
+destinations: its directories, and for the backups of every night its repositories as well.  A
+run acts on one of them.
 
 What is here looks at nothing.  Whoever needs the restore points makes them: see making.
 """
@@ -13,16 +14,23 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-from collective.recipe.backup.config import SNAPSHOT, ZIP, Config
+from collective.recipe.backup.config import SNAPSHOT, STANDARD, ZIP, Config
+from collective.recipe.backup.config.repositories import NamedRepository, listed
 from collective.recipe.backup.destinations.directoryhome import home_in
 from collective.recipe.backup.destinations.homes import Home
+from collective.recipe.backup.destinations.repository.passphrases import asking
+from collective.recipe.backup.destinations.repository.place import RepositoryPlace
+from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.frozen import dataclass
-from collective.recipe.backup.model import Place, Source
+from collective.recipe.backup.model import MAIN, Place, Source
 from collective.recipe.backup.options import Options
 from collective.recipe.backup.retention import Policy
 
 DIRECTORY = "directory"
 """The kind of a destination that lies in directories, and the name of the first one."""
+
+REPOSITORY = "repository"
+"""The kind of a destination in a store that others share."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +38,19 @@ class DestinationConfig:
     """One destination: what it is called, of which kind it is, where it lies, what it keeps."""
 
     name: str  # tells it from the others of its purpose
-    kind: str  # DIRECTORY
+    kind: str  # DIRECTORY or REPOSITORY
     purpose: str  # STANDARD, SNAPSHOT, ZIP or ALTERNATIVE of config
     sources: tuple[Source, ...]  # what is backed up to it, in order
-    places: tuple[Place, ...]  # the directories of each of the sources
+    places: tuple[Place, ...] = ()  # the directories of each of the sources, if it is that
+    repositories: tuple[RepositoryPlace, ...] = ()  # where each lies, if it is a repository
     options: Options  # how it is written
     policy: Policy  # how much of it is kept
 
     @property
     def homes(self) -> list[Home]:
         """Where the restore points of each source are at home."""
+        if self.kind == REPOSITORY:
+            return [each.home for each in self.repositories]
         return [self.home(*each) for each in zip(self.sources, self.places, strict=True)]
 
     def home(self, source: Source, place: Place) -> Home:
@@ -49,7 +60,7 @@ class DestinationConfig:
 
 
 def configured(config: Config, purpose: str) -> tuple[DestinationConfig, ...]:
-    """Return the destinations that the site has for a *purpose*, at present one."""
+    """Return the destinations that the site has for a *purpose*, its directories first."""
     directories = DestinationConfig(
         name=DIRECTORY,
         kind=DIRECTORY,
@@ -59,13 +70,57 @@ def configured(config: Config, purpose: str) -> tuple[DestinationConfig, ...]:
         options=config.options,
         policy=policy_for(config.options, purpose),
     )
-    return (directories,)
+    if purpose != STANDARD:
+        return (directories,)
+    found = listed(config.options.repository)
+    return (directories, *(_repository(config, each) for each in found))
 
 
-def only_one(config: Config, purpose: str) -> DestinationConfig:
-    """Return the destination for a *purpose*, for whoever acts on one."""
-    [one] = configured(config, purpose)
-    return one
+def named(config: Config, purpose: str, name: str) -> DestinationConfig:
+    """Return the destination *name* for a *purpose*.  Raises ConfigurationError."""
+    found = {each.name: each for each in configured(config, purpose)}
+    if name not in found:
+        raise ConfigurationError(
+            f"there is no place of backups called {name!r}",
+            hint=f"there are {', '.join(found)}; the option repository lists repositories",
+        )
+    return found[name]
+
+
+def _repository(config: Config, repository: NamedRepository) -> DestinationConfig:
+    options = config.options
+    assert options.locationprefix is not None  # noqa: S101  resolve has seen to it
+    remembered = options.locationprefix / f"{config.part}-repositories" / repository.name
+    ask = asking(options, repository.name)
+    return DestinationConfig(
+        name=repository.name,
+        kind=REPOSITORY,
+        purpose=STANDARD,
+        sources=config.sources,
+        repositories=tuple(
+            RepositoryPlace(
+                url=repository.url,
+                site=_site(options, source),
+                state=remembered / source.name,
+                ask=ask,
+            )
+            for source in config.sources
+        ),
+        options=options,
+        policy=Policy(
+            keep=None,
+            hourly=options.repository_keep_hourly,
+            daily=options.repository_keep_daily,
+            weekly=options.repository_keep_weekly,
+            monthly=options.repository_keep_monthly,
+            yearly=options.repository_keep_yearly,
+            within=options.repository_keep_within or None,
+        ),
+    )
+
+
+def _site(options: Options, source: Source) -> str:
+    return options.site_name if source.name == MAIN else f"{options.site_name}/{source.name}"
 
 
 def all_directories(config: Config) -> Iterator[Path]:

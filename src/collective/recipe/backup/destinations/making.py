@@ -11,7 +11,7 @@ from collective.recipe.backup.config import ALTERNATIVE, STANDARD, ZIP
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.blobpart import MakeStyle
 from collective.recipe.backup.destinations.blobstyles import BlobPlace, Style
-from collective.recipe.backup.destinations.configured import DestinationConfig
+from collective.recipe.backup.destinations.configured import REPOSITORY, DestinationConfig
 from collective.recipe.backup.destinations.directory.destination import Directory
 from collective.recipe.backup.destinations.directory.directorysettings import DirectorySettings
 from collective.recipe.backup.errors import BackupError
@@ -24,17 +24,33 @@ if TYPE_CHECKING:
     from collective.recipe.backup.blobs.copying import Transfer
     from collective.recipe.backup.destinations.blobstyles.archived import FullArchives
     from collective.recipe.backup.destinations.program import Repozo
+    from collective.recipe.backup.destinations.repository.place import RepositoryPlace
 
 
 def made(
     configured: DestinationConfig, *, following: bool = False, files: Files, progress: Progress
 ) -> list[Destination]:
     """Return the restore points of each source, in order; *following*: many small ones come."""
+    if configured.kind == REPOSITORY:
+        return [
+            _in_repository(*pair, files=files, progress=progress)
+            for pair in zip(configured.sources, configured.repositories, strict=True)
+        ]
     pairs = zip(configured.sources, configured.places, strict=True)
     return [
         _directory(configured, *pair, following=following, files=files, progress=progress)
         for pair in pairs
     ]
+
+
+def _in_repository(
+    source: Source, place: RepositoryPlace, *, files: Files, progress: Progress
+) -> Destination:
+    from collective.recipe.backup.destinations.repository.destination import RepositoryDestination
+    from collective.recipe.backup.stores.opening import store_at
+
+    store = store_at(place.url, files)
+    return RepositoryDestination(source, place, store=store, files=files, progress=progress)
 
 
 def _directory(  # noqa: PLR0913  the last two come from outside, as everywhere

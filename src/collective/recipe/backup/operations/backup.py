@@ -16,12 +16,20 @@ import logging
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from collective.recipe.backup.blobs.marker import refuse_cache
 from collective.recipe.backup.destinations import Destination, Outcome, damage
-from collective.recipe.backup.errors import BrokenOff, IntegrityError, printable
+from collective.recipe.backup.destinations.configured import DIRECTORY
+from collective.recipe.backup.errors import (
+    BackupError,
+    BrokenOff,
+    IntegrityError,
+    Interrupted,
+    printable,
+)
 from collective.recipe.backup.history import INCOMPLETE
 from collective.recipe.backup.model import MAIN
 from collective.recipe.backup.operations import missingdisk
@@ -37,24 +45,50 @@ from collective.recipe.backup.times import monotonic
 logger = logging.getLogger("backup")
 
 
-def back_up(run: Run, *, why_full: str = "", accept_changed: bool = False) -> list[Outcome]:
+def back_up(
+    run: Run, *, why_full: str = "", accept_changed: bool = False, everywhere: bool = False
+) -> list[Outcome]:
     """Make a restore point of every source that changed since its last one.
 
     *why_full* says why all of them are to be full ones, "" if they need not.  With
-    *accept_changed* blobs that differ from earlier copies are taken as they are.
+    *accept_changed* blobs that differ from earlier copies are taken as they are.  *everywhere*:
+    in all destinations of this purpose, one after the other; one that fails stops no other.
     Raises IntegrityError at the very end if a source lacks blobs that its records name:
     the restore point is there then, and says so, and post_command has run.
     """
+    runs = [replace(run, name=each.name) for each in run.beside] if everywhere else [run]
+    failures: list[BackupError] = []
+    outcomes: list[Outcome] = []
     with let_in(run):
         with hooks_around(run) as account:
-            outcomes = _back_up_locked(run, why_full, accept_changed=accept_changed)
-            account.backed_up(run.config.sources, outcomes)
+            for each in runs:
+                try:
+                    made = _back_up_locked(each, why_full, accept_changed=accept_changed)
+                except Interrupted:
+                    raise
+                except BackupError as error:
+                    _tell_of_all_but_the_first(failures, error)
+                    continue
+                outcomes += made
+                if each is runs[0]:
+                    account.backed_up(run.config.sources, made)
+            if failures:
+                raise failures[0]
             lacking = incomplete(outcomes)
             if lacking is not None:
                 account.found_wrong(lacking, outcome=INCOMPLETE)
         if lacking is not None:
             raise lacking
     return outcomes
+
+
+def _tell_of_all_but_the_first(failures: list[BackupError], error: BackupError) -> None:
+    """Add *error* to *failures*; the first of them ends the run in the end, and is told then."""
+    if failures:
+        logger.error("%s", error)
+        if error.hint:
+            logger.error("hint: %s", error.hint)
+    failures.append(error)
 
 
 def back_up_now(run: Run) -> list[Outcome]:
@@ -148,6 +182,8 @@ def tidy_now(run: Run) -> None:
 def _one(run: Run, destination: Destination, why_full: str, *, accept_changed: bool) -> Outcome:
     name = destination.source.name
     where = "" if name == MAIN else f" of storage {name}"
+    if run.name != DIRECTORY:
+        where += f" to {run.name}, {printable(destination.home.label)}"
     logger.info("backing up %s%s", printable(str(destination.source.filestorage)), where)
     points = destination.restore_points()
     with in_passing("cannot write what verify found anew"):
@@ -186,8 +222,9 @@ def _closing_line(outcomes: Sequence[Outcome], seconds: float) -> str:
 
 def incomplete(outcomes: Sequence[Outcome]) -> IntegrityError | None:
     """Return the error that says what the restore points lack, or the site; None if nothing."""
-    problems = [problem for outcome in outcomes for problem in outcome.point.problems]
-    doubts = [doubt for outcome in outcomes for doubt in outcome.point.doubts]
+    # several places may lack the same
+    problems = dict.fromkeys(it for outcome in outcomes for it in outcome.point.problems)
+    doubts = dict.fromkeys(it for outcome in outcomes for it in outcome.point.doubts)
     if not problems and not doubts:
         return None
     hint = (

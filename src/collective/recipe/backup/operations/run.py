@@ -13,7 +13,12 @@ from pathlib import Path
 from collective.recipe.backup import locking
 from collective.recipe.backup.config import STANDARD, Config
 from collective.recipe.backup.destinations import Destination
-from collective.recipe.backup.destinations.configured import DestinationConfig, only_one
+from collective.recipe.backup.destinations.configured import (
+    DIRECTORY,
+    DestinationConfig,
+    configured,
+    named,
+)
 from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.destinations.making import made
 from collective.recipe.backup.files import Files
@@ -26,7 +31,7 @@ logger = logging.getLogger("backup")
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a verb needs from outside.  A run acts on one destination.
+    """What a verb needs from outside.  A run acts on one destination, which has a *name*.
 
     *ask* shows a question and returns what the user answers; None means that nobody is
     there to ask, and that the answer is yes.  *restore_command* is what the user types to
@@ -41,6 +46,7 @@ class Run:
     now: datetime
     files: Files
     progress: Progress
+    name: str = DIRECTORY
     ask: Callable[[str], bool] | None = None
     restore_command: str = "bin/restore"
     following: bool = False
@@ -56,7 +62,12 @@ class Run:
     @property
     def configured(self) -> DestinationConfig:
         """The configuration of the one destination that this run acts on."""
-        return only_one(self.config, self.destination)
+        return named(self.config, self.destination, self.name)
+
+    @property
+    def beside(self) -> tuple[DestinationConfig, ...]:
+        """All destinations of the purpose of this run, in their order."""
+        return configured(self.config, self.destination)
 
     @property
     def policy(self) -> Policy:
@@ -89,7 +100,7 @@ class Run:
 
 def history_directory(run: Run) -> Path:
     """Return the directory that holds the history of all destinations of a part."""
-    return only_one(run.config, STANDARD).homes[-1].state
+    return named(run.config, STANDARD, DIRECTORY).homes[-1].state
 
 
 @contextmanager

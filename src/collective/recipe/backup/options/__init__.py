@@ -40,6 +40,7 @@ class Group(Enum):
 
     SITE = "What is backed up"
     PLACES = "Where the backups lie"
+    REPOSITORIES = "Repositories"
     FILESTORAGE = "How the filestorage is backed up"
     BLOBS = "How the blobs are backed up"
     RETENTION = "How long backups are kept"
@@ -202,6 +203,76 @@ class Options:
                 deprecated="write alternative_restore_source",
             ),
         ),
+    )
+    # Repositories
+
+    repository: tuple[str, ...] = _option(
+        LINES,
+        Group.REPOSITORIES,
+        (),
+        "Repositories that ``bin/backup`` backs up to as well, after the directories, one on "
+        "each line: ``[NAME] URL``.  Without NAME it is called ``repository``.  URL is a path or "
+        "``file:///path``; a relative path starts at the directory of the buildout.  Each has to "
+        "be made once, by ``bin/backup-repository init``.",
+    )
+    repository_passphrase_file: Path | None = _option(
+        PATH,
+        Group.REPOSITORIES,
+        None,
+        "A file whose first line is the passphrase of the repositories.  A relative path starts "
+        "at the directory of the buildout.",
+        unset="``repository_passphrase_command``; the variables ``SITEBACKUP_PASSPHRASE_NAME`` "
+        "and ``SITEBACKUP_PASSPHRASE`` win over both",
+    )
+    repository_passphrase_command: str = _option(
+        TEXT,
+        Group.REPOSITORIES,
+        "",
+        "A shell command whose first line of output is the passphrase of the repositories.",
+    )
+    site_name: str = _option(
+        TEXT,
+        Group.REPOSITORIES,
+        "",
+        "What this site is called in repositories, which several sites may share.  It must stay "
+        "the same when the site moves to another directory or host.",
+        unset="the name of the directory of the buildout; for a part called P, with ``-P``",
+    )
+    repository_keep_within: timedelta = _option(
+        DURATION,
+        Group.REPOSITORIES,
+        timedelta(days=2),
+        "Keep every restore point in a repository that is younger than this.",
+    )
+    repository_keep_hourly: int = _option(
+        NUMBER,
+        Group.REPOSITORIES,
+        0,
+        "Keep the newest restore point in a repository of each of this many hours that have one.",
+    )
+    repository_keep_daily: int = _option(
+        NUMBER,
+        Group.REPOSITORIES,
+        14,
+        "The same for days.",
+    )
+    repository_keep_weekly: int = _option(
+        NUMBER,
+        Group.REPOSITORIES,
+        8,
+        "The same for weeks.",
+    )
+    repository_keep_monthly: int = _option(
+        NUMBER,
+        Group.REPOSITORIES,
+        12,
+        "The same for months.",
+    )
+    repository_keep_yearly: int = _option(
+        NUMBER,
+        Group.REPOSITORIES,
+        0,
+        "The same for years.",
     )
     # How the filestorage is backed up
 

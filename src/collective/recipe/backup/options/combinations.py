@@ -12,6 +12,8 @@ def contradictions(options: Options) -> list[str]:
         found.append("backup_blobs = false and only_blobs = true leave nothing to back up")
     if not options.backup_blobs and options.enable_zipbackup:
         found.append("enable_zipbackup needs the blobs, but backup_blobs is false")
+    if options.repository and options.only_blobs:
+        found.append("only_blobs = true leaves out what a repository is for: the filestorage")
     if options.incremental_blobs and not options.blob_timestamps:
         found.append("incremental_blobs needs time stamps, but blob_timestamps is false")
     return found
@@ -26,6 +28,9 @@ def without_effect(options: Options) -> list[str]:
         found.append("incremental_blobs does nothing without archive_blob")
     if options.rsync_options and not options.use_rsync:
         found.append("rsync_options does nothing, since use_rsync is false")
+    both = options.repository_passphrase_file and options.repository_passphrase_command
+    if both:
+        found.append("repository_passphrase_command does nothing, since there is a file")
     if not options.blob_timestamps:
         found.append(
             "blob_timestamps = false renames every blob backup each time; better leave it out"

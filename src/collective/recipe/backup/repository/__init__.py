@@ -8,6 +8,7 @@ made of its bytes, and never changed, so runs of several hosts need no lock::
     sealing, compressing, padding, boxes, bundles      the bytes of objects
     writing, pipeline, tickets, puts                   a run that makes a restore point
     index, places, catalogs, orphans, cache            where chunks are
+    libraries                                          what must be installed
     reading, reaching, points, standing, controls      what there is, and reading it
     pruning, collecting, plans, needs, moving          what goes, and when
     healing, scrubbing, copying, rollback, totals      care

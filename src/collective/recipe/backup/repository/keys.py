@@ -40,7 +40,7 @@ def add_key(repository: Repository, passphrase: str, label: str, now: datetime) 
 
     Raises ConfigurationError if the repository is not encrypted.
     """
-    _must_be_encrypted(repository)
+    must_be_encrypted(repository)
     check_passphrase(passphrase)
     slot = new_slot(repository.keyring.master, passphrase, repository.about, label, now)
     name = name_of_slot(slot)
@@ -55,7 +55,7 @@ def change_key(repository: Repository, old: str, new: str, now: datetime) -> str
     passphrase, can read the repository all the same: the master key does not change.  Returns
     the name of the new slot.  Raises ConfigurationError if no slot opens with *old*.
     """
-    _must_be_encrypted(repository)
+    must_be_encrypted(repository)
     check_passphrase(new)
     opened = [slot for slot in list_keys(repository)[0] if _opens(repository, slot, old)]
     if not opened:
@@ -76,7 +76,7 @@ def remove_key(repository: Repository, name: str, passphrase: str) -> None:
 
     Raises ConfigurationError if there is no such slot, or if it would be the last that opens.
     """
-    _must_be_encrypted(repository)
+    must_be_encrypted(repository)
     slots, _bad = list_keys(repository)
     if name not in {slot.name for slot in slots}:
         raise ConfigurationError(
@@ -111,7 +111,8 @@ def _opens(repository: Repository, slot: KeySlot, passphrase: str) -> bool:
         return False
 
 
-def _must_be_encrypted(repository: Repository) -> None:
+def must_be_encrypted(repository: Repository) -> None:
+    """Raise ConfigurationError for a repository that has no keys."""
     if not repository.about.encrypted:
         raise ConfigurationError(
             "this repository is not encrypted, and has no keys",

@@ -9,6 +9,7 @@ from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.repository.format import Format, new_format, parse_format
 from collective.recipe.backup.repository.keyring import MASTER_SIZE
 from collective.recipe.backup.repository.keys import check_passphrase
+from collective.recipe.backup.repository.libraries import check_libraries
 from collective.recipe.backup.repository.names import FORMAT
 from collective.recipe.backup.repository.puts import put
 from collective.recipe.backup.repository.slots import name_of_slot, new_slot
@@ -22,6 +23,7 @@ def init(store: Store, passphrase: str | None, now: datetime, label: str = "firs
     it.  The key is stored first, and what makes the repository exist last.  Raises
     ConfigurationError where there is a repository already, or anything else.
     """
+    check_libraries()
     if passphrase is not None:
         check_passphrase(passphrase)
     store.prepare()

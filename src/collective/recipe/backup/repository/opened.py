@@ -20,6 +20,7 @@ from collective.recipe.backup.repository.controls import Control, Controls, look
 from collective.recipe.backup.repository.format import Format, read_format
 from collective.recipe.backup.repository.index import Index
 from collective.recipe.backup.repository.keyring import Keyring, public
+from collective.recipe.backup.repository.libraries import check_libraries
 from collective.recipe.backup.repository.points import Points
 from collective.recipe.backup.repository.unlocking import unlocked
 from collective.recipe.backup.stores import Store
@@ -124,6 +125,7 @@ def open_repository(store: Store, client: Client) -> Repository:
 
     Raises ConfigurationError where there is none, and IntegrityError if it is damaged.
     """
+    check_libraries()
     repository = Repository(store, client)
     try:
         repository.about  # noqa: B018  it is read, so that a wrong place is told at once

@@ -157,8 +157,8 @@ Printed {now}</p>
 Keep it where you keep what nobody else may see, and not beside the backups.</p>
 <pre>{lines}</pre>
 <p>{code}</p>
-<p>If no passphrase opens the repository any more: run <code>sitebackup repository keys
-import</code> with the place of the repository, then type the six lines or scan the code.
-It asks for a new passphrase.</p>
+<p>If no passphrase opens the repository any more: configure a new one, run
+<code>sitebackup repository recover</code> or <code>bin/backup-repository recover</code>, and type
+the six lines or what the code says.</p>
 </html>
 """

@@ -34,6 +34,7 @@ PYPROJECT = "pyproject.toml"
 TABLE = "sitebackup"
 PREFIX = "SITEBACKUP_"
 CONFIG_VARIABLE = "SITEBACKUP_CONFIG"
+PASSPHRASE_VARIABLE = "SITEBACKUP_PASSPHRASE"  # noqa: S105  its name
 
 OF_THE_SITE = {
     "name": "what the directories of backups are named after, as a part of a buildout is",
@@ -145,8 +146,13 @@ def _add_variables(settings: SiteSettings, environment: Mapping[str, str]) -> No
             ),
             f"{collective.PREFIX}* of {origin}",
         )
-    own = {name: text for name, text in environment.items() if name != CONFIG_VARIABLE}
+    own = {name: text for name, text in environment.items() if not _is_for_others(name)}
     settings.add(dict(_named(own, PREFIX)), f"{PREFIX}* of the environment")
+
+
+def _is_for_others(variable: str) -> bool:
+    """Tell whether a variable sets no option: where the configuration is, or a passphrase."""
+    return variable == CONFIG_VARIABLE or variable.startswith(PASSPHRASE_VARIABLE)
 
 
 def _named(variables: Mapping[str, str], prefix: str) -> Iterator[tuple[str, str]]:

@@ -133,7 +133,8 @@ class LocalStore:
             raise StoreUnreachable(
                 "the directory of the repository is not there",
                 where=self._root,
-                hint="is the disk mounted, and is the path right?",
+                hint="is the disk mounted, and is the path right?  A new repository is made once, "
+                "by init",
             )
 
     def _make_way(self, directory: Path) -> None:

@@ -21,6 +21,7 @@ _ROOMS = {
     "status": "status",
     "report": "report",
     "doctor": "doctor",
+    "repository": "repository",
 }
 
 

@@ -37,9 +37,17 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         "as they were backed up once",
     )
     parser.add_argument(
+        "--to",
+        dest="place",
+        metavar="NAME",
+        help="back up to one place alone: directory, or a repository by its name (default: to "
+        "all, one after the other)",
+    )
+    parser.add_argument(
         "--follow",
         action="store_true",
-        help="keep running, and back up whenever the site has changed, until SIGTERM",
+        help="keep running, and back up to the directories whenever the site has changed, until "
+        "SIGTERM",
     )
     parser.add_argument(
         "--every",
@@ -66,7 +74,12 @@ def _act(run: Run, namespace: argparse.Namespace, _answers: Answers) -> int:
         _follow(run, namespace.every)
     else:
         accept = namespace.accept_changed_blobs
-        back_up(run, why_full=_why_full(run, namespace), accept_changed=accept)
+        back_up(
+            run,
+            why_full=_why_full(run, namespace),
+            accept_changed=accept,
+            everywhere=namespace.place is None,
+        )
     return DONE
 
 
@@ -82,9 +95,15 @@ def _why_full(run: Run, namespace: argparse.Namespace) -> str:
 
 
 def _follow(run: Run, every: float) -> None:
+    from collective.recipe.backup.destinations.configured import DIRECTORY
     from collective.recipe.backup.following import Pace, tell_service_manager
     from collective.recipe.backup.operations.follow import follow
 
+    if run.name != DIRECTORY:
+        raise UsageError(
+            "--follow backs up to the directories alone",
+            hint="back up to a repository from cron, beside it",
+        )
     if run.destination != config.STANDARD:
         raise UsageError(
             "--follow is for incremental backups",
@@ -103,6 +122,7 @@ VERB = Verb(
     examples=(
         ("", "add what is new since the last backup"),
         ("--quiet", "the same from cron: mail comes only if something is wrong"),
+        ("--to repository", "back up to the repository alone"),
         ("--full", "begin a new chain with a full backup"),
         ("--accept-changed-blobs", "take blobs as they are now that are not as they were"),
         ("--follow --every 60", "keep running, and look each minute whether there is news"),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup import times
 from collective.recipe.backup.amounts import age, size
 from collective.recipe.backup.cli.answers import Answers
-from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag
+from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
 from collective.recipe.backup.cli.tables import Column, table
 from collective.recipe.backup.errors import DONE, printable
 from collective.recipe.backup.model import MAIN, RestorePoint, Source
@@ -38,20 +40,37 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     )
     json_flag(parser)
     destination_flag(parser)
+    place_flag(parser)
 
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.operations.listing import list_points
 
-    listed = list_points(run)
+    first, *others = [run] if namespace.place else _everywhere(run)
     if namespace.json:
-        answers.document({"storages": [_as_json(each, run.now) for each in listed]})
+        document: dict[str, object] = {"storages": _documents(first, list_points(first))}
+        if others:
+            document["repositories"] = {
+                each.name: _documents(each, list_points(each)) for each in others
+            }
+        answers.document(document)
         return DONE
-    for each in listed:
-        if each.source.name != MAIN:
-            answers.say(f"\nStorage {each.source.name}:")
-        answers.say(_as_text(each, run.now, long=namespace.long, width=answers.width))
+    for one in (first, *others):
+        if one is not first:
+            answers.say(f"\nRepository {one.name} at {printable(one.homes[-1].label)}:")
+        for each in list_points(one):
+            if each.source.name != MAIN:
+                answers.say(f"\nStorage {each.source.name}:")
+            answers.say(_as_text(each, run.now, long=namespace.long, width=answers.width))
     return DONE
+
+
+def _everywhere(run: Run) -> list[Run]:
+    return [replace(run, name=each.name) for each in run.beside]
+
+
+def _documents(run: Run, listed: Iterable[Listed]) -> list[dict[str, object]]:
+    return [_as_json(each, run.now) for each in listed]
 
 
 def source_as_json(source: Source) -> dict[str, object]:

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup.cli.answers import Answers
-from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag
+from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
 from collective.recipe.backup.cli.tables import Column, table
 from collective.recipe.backup.cli.verbs.listing import point_as_json, source_as_json
 from collective.recipe.backup.errors import DONE
@@ -34,6 +34,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     )
     json_flag(parser)
     destination_flag(parser)
+    place_flag(parser)
 
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from collective.recipe.backup.amounts import duration, size
 from collective.recipe.backup.cli import messages, moments
 from collective.recipe.backup.cli.answers import Answers
-from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag
+from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
 from collective.recipe.backup.cli.verbs.listing import source_as_json
 from collective.recipe.backup.errors import DONE, UsageError, printable
 
@@ -41,6 +41,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     )
     json_flag(parser)
     destination_flag(parser)
+    place_flag(parser)
 
 
 def _seconds(text: str) -> float:

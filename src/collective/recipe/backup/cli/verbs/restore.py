@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from collective.recipe.backup.cli import moments
 from collective.recipe.backup.cli.answers import Answers
-from collective.recipe.backup.cli.arguments import Verb
+from collective.recipe.backup.cli.arguments import Verb, place_flag
 from collective.recipe.backup.errors import DONE, UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ logger = logging.getLogger("backup")
 
 def _declare(parser: argparse.ArgumentParser) -> None:
     moments.declare(parser, "what to restore")
+    place_flag(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would happen, and change nothing"
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from collective.recipe.backup import times
 from collective.recipe.backup.amounts import age, duration, size
 from collective.recipe.backup.cli.answers import Answers, for_nagios
-from collective.recipe.backup.cli.arguments import Verb, destination_flag
+from collective.recipe.backup.cli.arguments import Verb, destination_flag, place_flag
 from collective.recipe.backup.cli.verbs.listing import source_as_json
 from collective.recipe.backup.errors import DONE, IntegrityError, printable
 from collective.recipe.backup.history import RunRecord
@@ -30,6 +30,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--json", action="store_true", help="answer in JSON, errors included")
     destination_flag(parser)
+    place_flag(parser)
 
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:

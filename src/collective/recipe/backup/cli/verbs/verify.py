@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from collective.recipe.backup.cli import messages, moments
 from collective.recipe.backup.cli.answers import Answers
-from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag
+from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
 from collective.recipe.backup.cli.verbs.listing import source_as_json
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import DONE, UsageError, printable
@@ -42,6 +42,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     )
     json_flag(parser)
     destination_flag(parser)
+    place_flag(parser)
 
 
 def _share(text: str) -> Fraction:

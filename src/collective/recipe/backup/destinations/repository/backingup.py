@@ -72,10 +72,11 @@ class RepositoryBackup:
     def outcome(self, clock: Clock, *, anew: bool) -> Outcome:
         """Make a restore point, if something changed; *anew*: in any case, and built on none."""
         repository = self._repository
-        control = repository.look()
-        check_rollback(repository, control)
-        self._listed = listed_points(repository, control, self._site)
-        self._last = None if anew else self._whole_one()
+        with self._watch.phase("looking"):
+            control = repository.look()
+            check_rollback(repository, control)
+            self._listed = listed_points(repository, control, self._site)
+            self._last = None if anew else self._whole_one()
         look, memory = look_at(self._source.filestorage), LogMemory(repository.cache, self._site)
         if self._last is not None and memory.recall(self._last.name) == look:
             return self._unchanged(self._last)

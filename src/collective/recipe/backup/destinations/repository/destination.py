@@ -12,18 +12,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup import listings
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations import Depth, Outcome, Reads, damage
-from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.destinations.livesource import check_source
 from collective.recipe.backup.destinations.past import knows_any
 from collective.recipe.backup.destinations.repository.backingup import RepositoryBackup
 from collective.recipe.backup.destinations.repository.blobs import stored_blobs
 from collective.recipe.backup.destinations.repository.logs import stored_log
+from collective.recipe.backup.destinations.repository.place import RepositoryPlace
 from collective.recipe.backup.destinations.repository.pointlist import ListedPoint, listed_points
 from collective.recipe.backup.errors import (
     ConfigurationError,
@@ -32,10 +31,9 @@ from collective.recipe.backup.errors import (
     explained,
 )
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import Problem, RestorePoint, Source
 from collective.recipe.backup.progress import Progress
-from collective.recipe.backup.repository.opened import Ask, Client, Repository, open_repository
+from collective.recipe.backup.repository.opened import Client, Repository, open_repository
 from collective.recipe.backup.repository.points import Point
 from collective.recipe.backup.repository.pruning import prune
 from collective.recipe.backup.stores import Store
@@ -46,19 +44,6 @@ if TYPE_CHECKING:
     from collective.recipe.backup.states import State
 
 logger = logging.getLogger("backup")
-
-_CACHE = ".repository-cache"
-"""Name of the file of what is known of the repository, where the home remembers."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RepositoryPlace:
-    """Where a repository keeps the restore points of one source."""
-
-    url: str  # of the store: a path, or what stores.opening takes
-    site: str  # whose restore points they are in the repository
-    state: Path  # local directory of what is remembered
-    ask: Ask | None  # returns the passphrase; None: there is none
 
 
 class RepositoryDestination:
@@ -76,7 +61,7 @@ class RepositoryDestination:
         progress: Progress,
     ) -> None:
         self.source = source
-        self.home = Home(label=place.url, state=place.state, lock=None)
+        self.home = place.home
         self._place = place
         self._site = place.site
         self._store = store
@@ -111,7 +96,7 @@ class RepositoryDestination:
     def _open_it(self) -> Repository:
         client = Client(
             files=self._files,
-            cache=self._place.state / _CACHE,
+            cache=self._place.cache,
             ask=self._place.ask,
             progress=self._progress,
             tell=partial(logger.warning, "%s"),

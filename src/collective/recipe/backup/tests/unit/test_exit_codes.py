@@ -87,6 +87,11 @@ def while_the_filestorage_is_open(site, stack):
     return scripts("restore")
 
 
+def without_the_disk_of_the_repository(site, _stack):
+    line = f"repository {site.directory / 'disk'}"
+    return Scripts(site, repository=(line,), locationprefix=site.directory / "var")("backup")
+
+
 def with_a_hook_that_fails(site, _stack):
     return Scripts(site, pre_command="false")("backup")
 
@@ -109,21 +114,14 @@ MEETINGS = {
     IntegrityError: without_a_filestorage_in_the_file,
     NoRestorePoint: without_a_backup,
     InUse: while_the_filestorage_is_open,
+    StoreUnreachable: without_the_disk_of_the_repository,
     CommandFailed: with_a_hook_that_fails,
     BrokenOff: after_a_restore_that_was_broken_off,
     Interrupted: with_control_c,
 }
 
 
-MET_BY_NO_SCRIPT = {StoreUnreachable}
-"""Errors of rooms that no script leads to yet."""
-
-
-@pytest.mark.parametrize(
-    "error",
-    [each for each in tree() if each not in MET_BY_NO_SCRIPT],
-    ids=lambda error: error.__name__,
-)
+@pytest.mark.parametrize("error", tree(), ids=lambda error: error.__name__)
 def test_an_error_is_an_exit_code_and_words_with_a_hint(tmp_path, error):
     site = Site(tmp_path / "site")
     site.commit({"page": 1}, {"file": b"data"})

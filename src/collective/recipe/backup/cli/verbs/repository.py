@@ -1,0 +1,293 @@
+"""``bin/backup-repository``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from collective.recipe.backup.amounts import size
+from collective.recipe.backup.cli.answers import Answers
+from collective.recipe.backup.cli.arguments import Verb, json_flag
+from collective.recipe.backup.errors import DONE, UsageError, explained, printable
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.destinations.configured import DestinationConfig
+    from collective.recipe.backup.operations.run import Run
+
+logger = logging.getLogger("backup")
+
+
+def _declare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "action",
+        choices=tuple(_ACTIONS),
+        metavar="ACTION",
+        help="init makes it; stat says what it holds; scrub looks for damage, without a "
+        "passphrase; collect removes what no restore point needs; keys lists the keys, one for "
+        "each passphrase; add-key, change-key and remove-key change them; sheet prints the "
+        "recovery sheet; recover reads one, and lets the configured passphrase open the repository",
+    )
+    parser.add_argument(
+        "repository", nargs="?", metavar="NAME", help="which one, if the site has several"
+    )
+    parser.add_argument(
+        "--unencrypted",
+        action="store_true",
+        help="with init: whoever can read the store can read all backups in it",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="with collect: say what would go, change nothing"
+    )
+    parser.add_argument(
+        "--yes",
+        action="store_true",
+        help="with collect: also if more than half of the repository would go",
+    )
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="with sheet: write it as a page to be printed, with a QR code",
+    )
+    parser.add_argument(
+        "--passphrase-file",
+        type=Path,
+        metavar="FILE",
+        help="with add-key and change-key: the file with the new passphrase",
+    )
+    parser.add_argument("--key", metavar="NAME", help="with remove-key: which, as keys lists it")
+    json_flag(parser)
+
+
+def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
+    from collective.recipe.backup.operations.repositorycare import repository_named
+
+    if run.destination != "standard":
+        raise UsageError("only the standard backups have repositories")
+    found = repository_named(run, namespace.repository)
+    _ACTIONS[namespace.action](run, found, namespace, answers)
+    return DONE
+
+
+def _init(
+    run: Run, found: DestinationConfig, namespace: argparse.Namespace, answers: Answers
+) -> None:
+    from collective.recipe.backup.operations.repositorycare import make
+
+    made = make(run, found, encrypted=not namespace.unencrypted)
+    url = found.homes[-1].label
+    if namespace.json:
+        answers.document({"repository": made, "url": url})
+        return
+    logger.info("made the repository %s at %s", made, printable(url))
+    if not namespace.unencrypted:
+        logger.info(
+            "without its passphrase nobody can read it: print the recovery sheet now, and keep it "
+            "where the backups are not"
+        )
+
+
+def _scrub(
+    run: Run, found: DestinationConfig, namespace: argparse.Namespace, answers: Answers
+) -> None:
+    from collective.recipe.backup.operations.repositorycare import damage_found, scrub_store
+
+    scrubbed = scrub_store(run, found)
+    if namespace.json:
+        answers.document(
+            {
+                "objects": scrubbed.objects,
+                "size": scrubbed.size,
+                "damaged": list(scrubbed.damaged),
+                "strange": list(scrubbed.strange),
+            }
+        )
+    else:
+        answers.say(f"{scrubbed.objects:,} objects, {size(scrubbed.size)}")
+        for name in scrubbed.damaged:
+            answers.say(f"damaged: {printable(name)}")
+        for name in scrubbed.strange:
+            answers.say(f"not of a repository: {printable(name)}")
+    damage = damage_found(scrubbed)
+    if damage is not None:
+        raise damage
+
+
+def _stat(
+    run: Run, found: DestinationConfig, namespace: argparse.Namespace, answers: Answers
+) -> None:
+    from collective.recipe.backup.operations.repositorycare import look_through
+
+    numbers = look_through(run, found)
+    sites: dict[str, int] = {}
+    for point in numbers.standing.points:
+        sites[point.site] = sites.get(point.site, 0) + 1
+    bundles = numbers.bundles
+    if namespace.json:
+        answers.document(
+            {
+                "objects": {name: each.objects for name, each in numbers.kinds.items()},
+                "sizes": {name: each.size for name, each in numbers.kinds.items()},
+                "sites": sites,
+                "needed": bundles.used,
+                "stored": bundles.stored,
+            }
+        )
+        return
+    for name, each in sorted(numbers.kinds.items()):
+        answers.say(f"{name}: {each.objects:,}, {size(each.size)}")
+    answers.say(f"needed of the bundles: {size(bundles.used)} of {size(bundles.stored)}")
+    for site, count in sorted(sites.items()):
+        answers.say(f"restore points of {printable(site)}: {count:,}")
+
+
+def _collect(
+    run: Run, found: DestinationConfig, namespace: argparse.Namespace, answers: Answers
+) -> None:
+    from collective.recipe.backup.operations import repositorycare as care
+
+    if namespace.dry_run:
+        plan = care.plan_collection(run, found)
+        going, marked = plan.size(plan.sweep), plan.size(plan.condemn)
+        moved = plan.moved
+    else:
+        done = care.collect_unneeded(run, found, certain=namespace.yes)
+        going, marked, moved = done.removed_bytes, done.marked_bytes, done.plan.moved
+    if namespace.json:
+        answers.document(
+            {
+                "dry_run": namespace.dry_run,
+                "removed": going,
+                "marked": marked,
+                "moved": moved,
+            }
+        )
+        return
+    words = ("would be removed", "would be marked") if namespace.dry_run else ("removed", "marked")
+    answers.say(f"{size(going)} {words[0]}, {size(moved)} moved together")
+    answers.say(f"{size(marked)} {words[1]}: a run in two days or more removes that")
+
+
+def _keys(
+    run: Run, found: DestinationConfig, namespace: argparse.Namespace, answers: Answers
+) -> None:
+    from collective.recipe.backup.operations.repositorycare import keys_of
+
+    slots, bad = keys_of(run, found)
+    if namespace.json:
+        rows = [
+            {"name": slot.name, "label": slot.label, "made": slot.made.isoformat()}
+            for slot in slots
+        ]
+        answers.document({"keys": rows, "problems": bad})
+        return
+    for slot in slots:
+        answers.say(f"{printable(slot.label)}, made {slot.made:%Y-%m-%d}: {slot.name}")
+    for problem in bad:
+        answers.say(f"cannot be read: {printable(problem)}")
+
+
+def _sheet(
+    run: Run, found: DestinationConfig, namespace: argparse.Namespace, answers: Answers
+) -> None:
+    from collective.recipe.backup.operations.repositorycare import recovery_sheet
+
+    lines, page = recovery_sheet(run, found)
+    if namespace.json:
+        answers.document({"lines": lines})
+    elif namespace.html is None:
+        answers.say("\n".join(lines))
+    else:
+        with explained("cannot write the recovery sheet", namespace.html):
+            run.files.publish(namespace.html.absolute(), page.encode("utf-8"), 0o600)
+        logger.info("whoever has %s can read all backups: print it, then remove it", namespace.html)
+
+
+def _add_key(
+    run: Run, found: DestinationConfig, namespace: argparse.Namespace, answers: Answers
+) -> None:
+    from collective.recipe.backup.operations.repositorycare import add_passphrase
+
+    _tell_of_key(add_passphrase(run, found, _new_passphrase(namespace)), namespace, answers)
+
+
+def _change_key(
+    run: Run, found: DestinationConfig, namespace: argparse.Namespace, answers: Answers
+) -> None:
+    from collective.recipe.backup.operations.repositorycare import change_passphrase
+
+    _tell_of_key(change_passphrase(run, found, _new_passphrase(namespace)), namespace, answers)
+    logger.info(
+        "configure the new passphrase now.  Who has a copy of the old key, and knows the old "
+        "passphrase, can read the repository all the same"
+    )
+
+
+def _remove_key(
+    run: Run, found: DestinationConfig, namespace: argparse.Namespace, answers: Answers
+) -> None:
+    from collective.recipe.backup.operations.repositorycare import remove_passphrase
+
+    if namespace.key is None:
+        raise UsageError("which key?", hint="--key NAME, as keys lists it")
+    remove_passphrase(run, found, namespace.key)
+    if namespace.json:
+        answers.document({"removed": namespace.key})
+
+
+def _recover(
+    run: Run, found: DestinationConfig, namespace: argparse.Namespace, answers: Answers
+) -> None:
+    from collective.recipe.backup.cli.questions import lines_typed
+    from collective.recipe.backup.operations.repositorycare import recover
+
+    sheet = lines_typed("Type the six lines of the recovery sheet, or what its QR code says:")
+    _tell_of_key(recover(run, found, sheet), namespace, answers)
+
+
+def _new_passphrase(namespace: argparse.Namespace) -> Path:
+    if namespace.passphrase_file is None:
+        raise UsageError("which passphrase?", hint="--passphrase-file FILE has the new one")
+    return Path(namespace.passphrase_file)
+
+
+def _tell_of_key(name: str, namespace: argparse.Namespace, answers: Answers) -> None:
+    if namespace.json:
+        answers.document({"key": name})
+    else:
+        logger.info("added the key %s", name)
+
+
+_Action = Callable[["Run", "DestinationConfig", argparse.Namespace, Answers], None]
+
+_ACTIONS: dict[str, _Action] = {
+    "init": _init,
+    "stat": _stat,
+    "scrub": _scrub,
+    "collect": _collect,
+    "keys": _keys,
+    "add-key": _add_key,
+    "change-key": _change_key,
+    "remove-key": _remove_key,
+    "sheet": _sheet,
+    "recover": _recover,
+}
+
+VERB = Verb(
+    summary="make a repository, and care for it",
+    description="Make a repository, look through it, and remove what nothing needs any more.\n"
+    "The option repository says where it is; each backup is made there as well.",
+    examples=(
+        ("init", "make the repository that the option names"),
+        ("sheet --html sheet.html", "write the recovery sheet, to be printed"),
+        ("stat", "say what it holds, and for which sites"),
+        ("scrub", "look for damage, on a machine that has no passphrase"),
+        ("collect --dry-run", "say what collect would remove"),
+        ("collect", "remove it; from cron once a week"),
+    ),
+    declare=_declare,
+    act=_act,
+)

@@ -1,0 +1,72 @@
+"""The option that lists repositories: ``[NAME] URL`` on each line."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from collective.recipe.backup.config.storages import Absolute, words
+from collective.recipe.backup.options.optionkinds import expanded
+
+NAME = "repository"
+"""What a repository is called if a line does not say it."""
+
+_TAKEN = {"directory", "all"}
+_NAMES = re.compile(r"[a-z][a-z0-9_-]*")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+
+
+class NamedRepository(NamedTuple):
+    """One of the repositories of a site."""
+
+    name: str
+    url: str  # an absolute path, or a URL
+
+
+def repositories(
+    lines: Sequence[str], absolute: Absolute, problems: list[str]
+) -> list[NamedRepository]:
+    """Return what *lines* list, in their order; what is wrong is added to *problems*.
+
+    *absolute* makes a path of a line absolute.
+    """
+    found: dict[str, NamedRepository] = {}
+    for line in lines:
+        try:
+            each = _repository(line, absolute)
+        except ValueError as error:
+            problems.append(f"repository: {error}: {line!r}")
+            continue
+        if each.name in found:
+            problems.append(f"repository: there are two called {each.name}: give each a name")
+        elif each.url in {other.url for other in found.values()}:
+            problems.append(f"repository: {each.url} is there twice")
+        found[each.name] = each
+    return list(found.values())
+
+
+def _repository(line: str, absolute: Absolute) -> NamedRepository:
+    *names, url = words(line)
+    if len(names) > 1:
+        raise ValueError("a line is [NAME] URL; a path with white space is written in quotes")
+    name = names[0] if names else NAME
+    if not _NAMES.fullmatch(name) or name in _TAKEN:
+        raise ValueError(f"{name!r} is no name for a repository: take a word in lower case")
+    if not _SCHEME.match(url):
+        return NamedRepository(name, str(absolute(expanded(url))))
+    if not url.startswith("file:///"):
+        raise ValueError("this release knows repositories at a path or at file:///path only")
+    return NamedRepository(name, url)
+
+
+def line_of(repository: NamedRepository) -> str:
+    """Return the line that lists *repository*."""
+    return f"{repository.name} {shlex.quote(repository.url)}"
+
+
+def listed(lines: Sequence[str]) -> list[NamedRepository]:
+    """Return what lines list that ``line_of`` has made."""
+    return repositories(lines, Path, [])

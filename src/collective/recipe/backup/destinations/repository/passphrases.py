@@ -1,0 +1,69 @@
+"""Where the passphrase of a repository comes from; never from a command line or a script.
+
+The first of these that is there: ``SITEBACKUP_PASSPHRASE_NAME`` and ``SITEBACKUP_PASSPHRASE``
+in the environment, the file that ``repository_passphrase_file`` names, the first line that
+``repository_passphrase_command`` prints.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from collective.recipe.backup.errors import ConfigurationError, explained
+from collective.recipe.backup.options import Options
+from collective.recipe.backup.smallfile import read_small
+
+VARIABLE = "SITEBACKUP_PASSPHRASE"
+_LARGEST = 4096
+
+
+def variable_of(name: str) -> str:
+    """Return the variable with the passphrase of the repository *name* alone."""
+    return f"{VARIABLE}_{name.upper().replace('-', '_')}"
+
+
+def asking(
+    options: Options, name: str, environment: Mapping[str, str] = os.environ
+) -> Callable[[], str] | None:
+    """Return what returns the passphrase of the repository *name*; None: there is none."""
+    for variable in (variable_of(name), VARIABLE):
+        if environment.get(variable):
+            return partial(str, environment[variable])
+    if options.repository_passphrase_file is not None:
+        return partial(in_file, options.repository_passphrase_file)
+    if options.repository_passphrase_command:
+        return partial(_by_command, options.repository_passphrase_command)
+    return None
+
+
+def in_file(path: Path) -> str:
+    """Return the passphrase in the first line of a file.  Raises ConfigurationError."""
+    with explained("cannot read the passphrase of the repository", path):
+        data = read_small(path, _LARGEST)
+    if data is None:
+        raise ConfigurationError(
+            "the file with the passphrase of the repository is not there",
+            where=path,
+            hint="write it there, for its owner alone (chmod 600), and keep a copy elsewhere",
+        )
+    return _first_line(data, str(path))
+
+
+def _by_command(command: str) -> str:
+    from collective.recipe.backup.process import answer_of
+
+    return _first_line(answer_of("repository_passphrase_command", command), "")
+
+
+def _first_line(data: bytes, where: str) -> str:
+    line = os.fsdecode(data).partition("\n")[0].rstrip("\r")
+    if not line:
+        raise ConfigurationError(
+            "the passphrase of the repository is empty",
+            where=where,
+            hint="its first line must be the passphrase",
+        )
+    return line

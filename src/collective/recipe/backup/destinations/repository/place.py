@@ -1,0 +1,29 @@
+"""Where a repository keeps the restore points of one source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from collective.recipe.backup.destinations.homes import Home
+from collective.recipe.backup.frozen import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepositoryPlace:
+    """The restore points of one source in a repository, and what is needed to open that."""
+
+    url: str  # of the store: a path, or what stores.opening takes
+    site: str  # whose restore points they are in the repository
+    state: Path  # local directory of what is remembered
+    ask: Callable[[], str] | None  # returns the passphrase; None: there is none
+
+    @property
+    def cache(self) -> Path:
+        """The file of what is known of the repository."""
+        return self.state / ".repository-cache"
+
+    @property
+    def home(self) -> Home:
+        """Where they are at home: nothing is locked there."""
+        return Home(label=self.url, state=self.state, lock=None)

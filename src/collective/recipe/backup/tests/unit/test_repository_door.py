@@ -1,0 +1,286 @@
+"""A repository as a user meets it: made, backed up to, restored from, cared for."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import re
+import shutil
+
+import pytest
+
+from collective.recipe.backup.errors import (
+    DONE,
+    ConfigurationError,
+    IntegrityError,
+    StoreUnreachable,
+)
+from collective.recipe.backup.repository import libraries, slots
+from collective.recipe.backup.sitebackup import main
+from collective.recipe.backup.tests.samples import Site
+
+PASSPHRASE = "correct horse battery"
+WRONG = ConfigurationError.exit_code
+
+
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch):
+    for name in list(os.environ):
+        if name.startswith("SITEBACKUP_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(slots, "_ARGON2", {"passes": 1, "memory": 64, "lanes": 1})
+    logger = logging.getLogger("backup")
+    before = logger.handlers[:], logger.propagate, logger.level
+    yield
+    logger.handlers[:], logger.propagate, level = before
+    logger.setLevel(level)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A site in the working directory, whose configuration names a repository that is made."""
+    site = Site(tmp_path / "plone")
+    site.commit({"page": 1}, {"file": b"data"})
+    monkeypatch.chdir(site.directory)
+    configure(site, repository=str(tmp_path / "disk"))
+    monkeypatch.setenv("SITEBACKUP_PASSPHRASE", PASSPHRASE)
+    assert main(["repository", "init", "-q"]) == DONE
+    return site
+
+
+def configure(site, **settings):
+    where = {"datafs": "var/filestorage/Data.fs", "blob_storage": "var/blobstorage"}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in (where | settings).items()]
+    (site.directory / "sitebackup.toml").write_text("\n".join(lines) + "\n")
+
+
+def told(capfd):
+    """Return what was said since the last look."""
+    return capfd.readouterr().err
+
+
+def answer(capfd, *arguments):
+    capfd.readouterr()
+    assert main([*arguments, "--json"]) == DONE
+    return json.loads(capfd.readouterr().out)
+
+
+def test_a_backup_goes_to_the_directory_and_then_to_the_repository(project, capfd):
+    assert main(["backup"]) == DONE
+    assert "to repository, " in told(capfd)
+    document = answer(capfd, "list")
+    assert len(document["storages"][0]["restore_points"]) == 1
+    assert len(document["repositories"]["repository"][0]["restore_points"]) == 1
+    [storage] = answer(capfd, "list", "--from", "repository")["storages"]
+    assert storage["restore_points"][0]["whole"]
+
+
+def test_a_site_whose_directories_are_lost_is_restored_from_the_repository(project):
+    assert main(["backup", "-q"]) == DONE
+    contents = project.contents()
+    shutil.rmtree(project.directory / "var")
+    project.filestorage.parent.mkdir(parents=True)
+    assert main(["restore", "-qn", "--from", "repository"]) == DONE
+    assert project.contents() == contents
+
+
+def test_another_machine_needs_only_the_place_the_name_and_the_passphrase(
+    project, tmp_path, monkeypatch
+):
+    assert main(["backup", "-q"]) == DONE
+    new = Site(tmp_path / "new")
+    shutil.rmtree(new.directory / "var")
+    (new.directory / "var" / "filestorage").mkdir(parents=True)
+    configure(new, repository=str(tmp_path / "disk"), site_name="plone")
+    monkeypatch.chdir(new.directory)
+    assert main(["restore", "-qn", "--from", "repository"]) == DONE
+    assert new.contents() == project.contents()
+
+
+def test_one_place_alone_can_be_backed_up_to(project, capfd):
+    assert main(["backup", "-q", "--to", "repository"]) == DONE
+    document = answer(capfd, "list")
+    assert document["storages"][0]["restore_points"] == []
+    assert len(document["repositories"]["repository"][0]["restore_points"]) == 1
+
+
+def test_a_repository_that_is_away_stops_no_other_and_the_exit_code_says_so(
+    project, tmp_path, capfd
+):
+    configure(project, repository=f"away {tmp_path / 'nowhere'}\nhere {tmp_path / 'disk'}")
+    assert main(["backup"]) == StoreUnreachable.exit_code
+    assert "is the disk mounted" in told(capfd)
+    [storage] = answer(capfd, "list", "--from", "here")["storages"]
+    assert len(storage["restore_points"]) == 1
+    [storage] = answer(capfd, "list", "--from", "directory")["storages"]
+    assert len(storage["restore_points"]) == 1
+
+
+def test_two_places_that_fail_are_both_told(project, tmp_path, capfd):
+    configure(project, repository=f"one {tmp_path / 'nowhere'}\ntwo '{tmp_path / 'nor here'}'")
+    assert main(["backup"]) == StoreUnreachable.exit_code
+    said = told(capfd)
+    assert str(tmp_path / "nowhere") in said
+    assert str(tmp_path / "nor here") in said
+
+
+def test_verify_rehearse_prune_and_status_take_a_place(project, capfd):
+    assert main(["backup", "-q"]) == DONE
+    for verb in (["verify", "--depth", "records"], ["rehearse"], ["prune"], ["status"]):
+        assert main([*verb, "--from", "repository", "-q"]) == DONE, told(capfd)
+
+
+def test_damage_in_the_store_is_found_by_scrub_and_by_verify(project, tmp_path, capfd):
+    assert main(["backup", "-q"]) == DONE
+    for path in (tmp_path / "disk" / "bundles").rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            path.chmod(0o600)
+            path.write_bytes(data[:70] + bytes([data[70] ^ 1]) + data[71:])
+    assert main(["repository", "scrub"]) == IntegrityError.exit_code
+    assert "damaged: bundles/" in capfd.readouterr().out
+    assert main(["verify", "--from", "repository"]) == IntegrityError.exit_code
+    # remembered, as in a directory
+    [storage] = answer(capfd, "list", "--from", "repository")["storages"]
+    assert storage["restore_points"][0]["damaged"]
+
+
+def test_the_passphrase_may_be_in_a_file_or_come_from_a_command(
+    project, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.delenv("SITEBACKUP_PASSPHRASE")
+    assert main(["list", "--from", "repository"]) == WRONG
+    assert "repository_passphrase_file" in told(capfd)
+    secret = tmp_path / "secret"
+    secret.write_text(f"{PASSPHRASE}\nsomething else\n")
+    disk = str(tmp_path / "disk")
+    configure(project, repository=disk, repository_passphrase_file=str(secret))
+    assert main(["list", "--from", "repository"]) == DONE
+    configure(project, repository=disk, repository_passphrase_command=f"cat {secret}")
+    assert main(["list", "--from", "repository"]) == DONE
+    configure(project, repository=disk, repository_passphrase_command="exit 3")
+    assert main(["list", "--from", "repository"]) == 7
+    monkeypatch.setenv("SITEBACKUP_PASSPHRASE_REPOSITORY", PASSPHRASE)
+    assert main(["list", "--from", "repository"]) == DONE
+
+
+def test_a_wrong_passphrase_and_a_wrong_place_are_told(project, monkeypatch, capfd):
+    monkeypatch.setenv("SITEBACKUP_PASSPHRASE", "another one")
+    assert main(["backup", "--to", "repository"]) == WRONG
+    assert "does not fit" in told(capfd)
+    assert main(["list", "--from", "elsewhere"]) == WRONG
+    assert "there are directory, repository" in told(capfd)
+    assert main(["repository", "init"]) == WRONG
+    assert "a repository already" in told(capfd)
+
+
+def test_no_passphrase_comes_to_a_disk_or_into_a_message(project, tmp_path, capfd):
+    assert main(["backup", "--debug"]) == DONE
+    assert PASSPHRASE not in told(capfd)
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert PASSPHRASE.encode() not in path.read_bytes(), path
+
+
+def test_a_passphrase_is_changed(project, tmp_path, monkeypatch, capfd):
+    assert main(["backup", "-q"]) == DONE
+    new = tmp_path / "new"
+    new.write_text("another passphrase\n")
+    assert main(["repository", "change-key", "--passphrase-file", str(new)]) == DONE
+    assert "old passphrase, can read the repository all the same" in told(capfd)
+    assert main(["list", "--from", "repository"]) == WRONG
+    monkeypatch.setenv("SITEBACKUP_PASSPHRASE", "another passphrase")
+    assert main(["list", "--from", "repository"]) == DONE
+
+
+def test_keys_are_listed_added_and_removed(project, tmp_path, capfd):
+    second = tmp_path / "second"
+    second.write_text("a second passphrase")
+    assert main(["repository", "add-key", "--passphrase-file", str(second), "-q"]) == DONE
+    keys = {each["label"]: each["name"] for each in answer(capfd, "repository", "keys")["keys"]}
+    assert keys.keys() == {"first", "second"}
+    assert main(["repository", "remove-key", "--key", keys["first"]]) == WRONG
+    assert "opens no other key" in told(capfd)
+    assert main(["repository", "remove-key", "--key", keys["second"]]) == DONE
+    assert len(answer(capfd, "repository", "keys")["keys"]) == 1
+
+
+def test_a_recovery_sheet_opens_a_repository_whose_passphrase_is_lost(
+    project, tmp_path, monkeypatch, capfd
+):
+    assert main(["backup", "-q"]) == DONE
+    capfd.readouterr()
+    assert main(["repository", "sheet"]) == DONE
+    sheet = capfd.readouterr().out
+    assert main(["repository", "sheet", "--html", str(tmp_path / "sheet.html")]) == DONE
+    page = (tmp_path / "sheet.html").read_text()
+    assert all(line in page for line in sheet.splitlines())
+    assert (tmp_path / "sheet.html").stat().st_mode & 0o777 == 0o600
+    monkeypatch.setenv("SITEBACKUP_PASSPHRASE", "a new passphrase")
+    assert main(["list", "--from", "repository"]) == WRONG
+    monkeypatch.setattr("sys.stdin", io.StringIO(re.sub("(?m)^.*: ", "", sheet).lower()))
+    assert main(["repository", "recover"]) == DONE
+    assert main(["list", "--from", "repository"]) == DONE
+
+
+def test_what_a_repository_holds_is_said_in_numbers(project, capfd):
+    assert main(["backup", "-q"]) == DONE
+    document = answer(capfd, "repository", "stat")
+    assert document["sites"] == {"plone": 1}
+    assert 0 < document["needed"] < document["stored"]
+    assert main(["repository", "stat"]) == DONE
+    assert "restore points of plone: 1" in capfd.readouterr().out
+
+
+def test_collect_says_what_it_would_do_and_does_it(project, capfd):
+    assert main(["backup", "-q"]) == DONE
+    dry = answer(capfd, "repository", "collect", "--dry-run")
+    assert dry == {**dry, "dry_run": True, "removed": 0, "marked": 0}
+    assert main(["repository", "collect"]) == DONE
+    assert "0 B removed" in capfd.readouterr().out
+    assert main(["verify", "--from", "repository", "-q"]) == DONE
+
+
+def test_a_repository_that_everybody_can_read_must_be_asked_for(
+    project, tmp_path, monkeypatch, capfd
+):
+    configure(project, repository=str(tmp_path / "open"))
+    assert main(["repository", "init", "--unencrypted"]) == WRONG
+    monkeypatch.delenv("SITEBACKUP_PASSPHRASE")
+    assert main(["repository", "init"]) == WRONG
+    assert main(["repository", "init", "--unencrypted"]) == DONE
+    assert main(["backup", "-q"]) == DONE
+    assert main(["repository", "sheet"]) == WRONG
+    assert "not encrypted" in told(capfd)
+
+
+def test_what_cannot_be_meant_is_refused(project, tmp_path, capfd):
+    disk = tmp_path / "disk"
+    for value, why in (
+        (f"{disk}\n{tmp_path / 'other'}", "two called repository"),
+        ("s3://bucket/plone", "at a path or at file"),
+        (f"directory {disk}", "no name for a repository"),
+        (f"one two {disk}", r"\[NAME\] URL"),
+    ):
+        configure(project, repository=value)
+        assert main(["list"]) == WRONG
+        assert re.search(why, told(capfd))
+    configure(project)
+    assert main(["repository", "stat"]) == WRONG
+    assert "has no repository" in told(capfd)
+    configure(project, repository=str(disk), only_blobs=True)
+    assert main(["list"]) == WRONG
+    assert "only_blobs" in told(capfd)
+
+
+def test_following_is_for_directories(project, capfd):
+    assert main(["backup", "--follow", "--to", "repository"]) == WRONG
+    assert "directories alone" in told(capfd)
+
+
+def test_libraries_that_are_missing_are_named(project, monkeypatch, capfd):
+    monkeypatch.setattr(libraries, "find_spec", lambda name: None)
+    assert main(["backup", "--to", "repository"]) == WRONG
+    assert "collective.recipe.backup[repository]" in told(capfd)
