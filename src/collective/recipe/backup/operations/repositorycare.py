@@ -49,7 +49,7 @@ def make(run: Run, configured: DestinationConfig, *, encrypted: bool) -> str:
     Raises ConfigurationError where there is one already, and if there is no passphrase although
     it is to be *encrypted*, or one although it is not.
     """
-    from collective.recipe.backup.repository.making import init
+    from collective.recipe.backup.repository.newrepository import init
 
     place = _place(configured)
     passphrase = _passphrase(configured) if encrypted else None

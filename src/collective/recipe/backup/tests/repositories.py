@@ -15,7 +15,7 @@ from pathlib import Path
 from collective.recipe.backup import times
 from collective.recipe.backup.repository import slots
 from collective.recipe.backup.repository.chunks import LEAF, NODE
-from collective.recipe.backup.repository.making import init
+from collective.recipe.backup.repository.newrepository import init
 from collective.recipe.backup.repository.opened import Client, Repository, open_repository
 from collective.recipe.backup.repository.points import Draft, Point
 from collective.recipe.backup.repository.reading import ChunkReader

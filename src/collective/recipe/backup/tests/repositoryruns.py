@@ -11,7 +11,7 @@ from collective.recipe.backup.destinations.repository.destination import Reposit
 from collective.recipe.backup.destinations.repository.place import RepositoryPlace
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.operations.run import Run
-from collective.recipe.backup.repository.making import init
+from collective.recipe.backup.repository.newrepository import init
 from collective.recipe.backup.stores import Store
 from collective.recipe.backup.stores.memory import MemoryStore
 from collective.recipe.backup.tests.repositories import PASSPHRASE

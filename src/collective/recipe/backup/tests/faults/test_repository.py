@@ -10,13 +10,13 @@ import pytest
 from collective.recipe.backup.errors import BackupError, ConfigurationError
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repository.collecting import collect
-from collective.recipe.backup.repository.copying import copy as copy_points
 from collective.recipe.backup.repository.healing import heal
 from collective.recipe.backup.repository.keys import add_key, change_key, remove_key
-from collective.recipe.backup.repository.making import init
 from collective.recipe.backup.repository.names import BUNDLES, bundle_name
+from collective.recipe.backup.repository.newrepository import init
 from collective.recipe.backup.repository.opened import open_repository
 from collective.recipe.backup.repository.plans import Rules
+from collective.recipe.backup.repository.pointcopying import copy as copy_points
 from collective.recipe.backup.repository.pruning import bring_back, prune, trashed
 from collective.recipe.backup.repository.scrubbing import scrub
 from collective.recipe.backup.stores import Store

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from collective.recipe.backup.errors import BackupError, ConfigurationError, IntegrityError
-from collective.recipe.backup.repository.making import init
+from collective.recipe.backup.repository.newrepository import init
 from collective.recipe.backup.repository.pruning import prune
 from collective.recipe.backup.repository.reading import ChunkReader
 from collective.recipe.backup.repository.rollback import check_rollback, note_seen

@@ -11,7 +11,7 @@ import pytest
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError
 from collective.recipe.backup.operations.prune import plan
-from collective.recipe.backup.repository.making import init
+from collective.recipe.backup.repository.newrepository import init
 from collective.recipe.backup.stores.memory import MemoryStore
 from collective.recipe.backup.tests.contracts.destination import DestinationContract, staged
 from collective.recipe.backup.tests.repositories import back_up

@@ -17,8 +17,8 @@ from collective.recipe.backup.repository.keys import (
     list_keys,
     remove_key,
 )
-from collective.recipe.backup.repository.making import init
 from collective.recipe.backup.repository.names import FORMAT
+from collective.recipe.backup.repository.newrepository import init
 from collective.recipe.backup.repository.opened import open_repository
 from collective.recipe.backup.repository.sheets import read_sheet, sheet_lines, sheet_page
 from collective.recipe.backup.stores.memory import MemoryStore
