@@ -12,6 +12,7 @@ import pytest
 from ZODB.scripts import repozo
 
 from collective.recipe.backup.tests.contracts.state import Kept, Moment, StateContract, sha
+from collective.recipe.backup.tests.keptdirectories import KeptDirectories
 from collective.recipe.backup.tests.older import FORMATS, blobs_of, unpacked
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site
@@ -65,7 +66,7 @@ def ours(directory: Path, *, blobs: bool = True, **options: object) -> Kept:
                 moments.append(moment_of(site, point.moment, log=False))
         if is_log:
             moments.append(moment_of(site, tid, blobs=blobs))
-    return Kept(operated=operated, moments=tuple(moments))
+    return KeptDirectories(operated=operated, moments=tuple(moments))
 
 
 def by_a_program(directory: Path) -> Kept:
@@ -81,7 +82,7 @@ def by_a_program(directory: Path) -> Kept:
         point = operated.backup(full=not number).point
         moments.append(moment_of(operated.site, point.moment))
         time.sleep(1.1)  # repozo names its files by its own clock, in seconds
-    return Kept(operated=operated, moments=tuple(moments))
+    return KeptDirectories(operated=operated, moments=tuple(moments))
 
 
 def by_repozo(directory: Path, *arguments: str) -> Kept:
@@ -97,7 +98,7 @@ def by_repozo(directory: Path, *arguments: str) -> Kept:
         orders.test_now = now.timetuple()[:6]
         repozo.do_backup(orders)
         moments.append(moment_of(operated.site, now, blobs=False))
-    return Kept(operated=operated, moments=tuple(moments))
+    return KeptDirectories(operated=operated, moments=tuple(moments))
 
 
 def older(directory: Path, path: Path) -> Kept:
@@ -114,7 +115,7 @@ def older(directory: Path, path: Path) -> Kept:
         for state in states
     )
     operated.now = moments[-1].when + timedelta(minutes=1)
-    return Kept(operated=operated, moments=moments, telltale=False)
+    return KeptDirectories(operated=operated, moments=moments, telltale=False)
 
 
 MAKERS: dict[str, Make] = {
