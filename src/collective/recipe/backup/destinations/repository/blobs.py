@@ -112,7 +112,8 @@ def store_blobs(
             return _Storing(source, writer).run(log, new, before)
     except (_UnusableError, UnstoredError):
         source.repository.tell("what was stored of the blobs is damaged: they are looked at anew")
-    anew = replace(new, kept=MAGIC_SIZE)
+    is_odd = log.cut(LAST_TID, stop=new.end.offset).reductions > 0
+    anew = replace(new, kept=MAGIC_SIZE, kept_tid=ZERO_TID, is_odd=is_odd)
     return _Storing(source, writer).run(log, anew, BlobList(layout=source.layout))
 
 
@@ -132,8 +133,11 @@ class BlobSource:
 
 
 def _usable(earlier: EarlierLog | None, source: BlobSource, writer: ChunkWriter) -> BlobList | None:
-    """Return the list to build on; None: there is none.  Raises _UnusableError."""
-    if earlier is None or not writer.build_on(earlier.point):
+    """Return the list to build on; None: there is none.  Raises _UnusableError.
+
+    Another site may have other blobs under the same names: no log tells what is in them.
+    """
+    if earlier is None or earlier.oldest is None or not writer.build_on(earlier.point):
         return None
     try:
         found = blob_list(source.repository, earlier.point)
@@ -211,8 +215,7 @@ class _Storing:
 
     def run(self, log: TransactionLog, new: NewLog, before: BlobList) -> NewBlobs:
         """Store the blobs of *log*; *before* has those of the part that was kept, and others."""
-        last = None if new.is_odd else log.before(new.kept)
-        kept = last.tid if last else ZERO_TID
+        kept = ZERO_TID if new.is_odd else new.kept_tid
         named = _Named(_named(log, new))
         with self._source.repository.progress.phase("storing the blobs", 0, "files") as advance:
             self._advance = advance

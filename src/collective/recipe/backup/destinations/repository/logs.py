@@ -46,7 +46,7 @@ from collective.recipe.backup.repository.points import Point
 from collective.recipe.backup.repository.reading import ChunkReader
 from collective.recipe.backup.repository.writing import ChunkWriter, UnstoredError
 from collective.recipe.backup.stores import NoSuchObject, StoredObject
-from collective.recipe.backup.times import LAST_TID, Tid
+from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
 
 _LEAST_SHARE = 0.5
 """The share of their segments that restore points should use."""
@@ -61,7 +61,7 @@ class EarlierLog:
     point: Point
     state: LogState
     look: FileLook | None = None  # at the file that it was made of; None: that is not known
-    oldest: StoredObject | None = None  # the first restore point of the site; None: none of it
+    oldest: StoredObject | None = None  # the first of the site; None: *point* is of another one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,8 @@ class NewLog:
     state: LogState
     end: LogEnd  # of what was stored, in the filestorage
     kept: int  # so many of its first bytes are those of the earlier log, as they were there
-    is_odd: bool = False  # tids after those are not in order; see tids
+    kept_tid: Tid  # the greatest in those; zeros: none
+    is_odd: bool  # tids after those are not all later, each than all before; see tids
 
 
 class StoredChunks(Chunks):
@@ -174,16 +175,20 @@ def _stored(
         progress=repository.progress,
     )
     captured = capture(log, end, target, state, grown=grown)
-    kept = MAGIC_SIZE + captured.kept
-    reductions = end.reductions
-    if grown:
-        reductions = log.cut(LAST_TID, kept, end.offset).reductions
+    if state is not None and grown:
+        kept, kept_tid = state.size, state.last
+        is_odd = any(each.tid <= kept_tid for each in log.transactions(kept, end.offset))
+    else:
+        kept = MAGIC_SIZE + captured.kept
+        kept_tid = log.cut(LAST_TID, stop=kept).tid or ZERO_TID
+        is_odd = False
     return NewLog(
         root=chunks.put_root(captured.state.root()),
         state=captured.state,
         end=end,
         kept=kept,
-        is_odd=reductions > 0,
+        kept_tid=kept_tid,
+        is_odd=is_odd or end.reductions > 0,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -311,17 +312,34 @@ class TestWhatCannotBeRead:
 
 def test_blobs_of_a_log_whose_tids_are_not_in_order_are_all_there(backups, site, tmp_path):
     grow(site, 1, 9)
-    commit_blob_again(site, tmp_path, day(5), day(20))
-    for moment in (day(22), day(23)):
+    for moments in ((day(5), day(20)), (day(6),), (day(7), day(4)), (day(21),), (day(22), day(3))):
+        commit_blob_again(site, tmp_path, *moments)
         point = back_up(backups)
         tids = [blob.tid for blob in in_order_of_the_log(site)]
         assert tids != sorted(tids)
-        assert restored(backups, point, tmp_path / str(moment.day)) == wanted_of(site)
-        site.commit({}, {"later": b"later"}, at=moment)
+        assert restored(backups, point, tmp_path / str(moments[0].day)) == wanted_of(site)
+
+
+def test_blobs_of_another_site_are_not_taken_for_those_of_a_copy_of_it(world, site, tmp_path):
+    """Both made a transaction at the same moment, and no log tells what is in a blob."""
+    grow(site, 1, 6)
+    backups = SiteBackups(world, site.filestorage, blobs=site.blobstorage)
+    back_up(backups)
+    copy = Site(tmp_path / "copy")
+    shutil.rmtree(copy.filestorage.parent)
+    shutil.copytree(site.directory / "var", copy.directory / "var", dirs_exist_ok=True)
+    site.commit({}, {"1": b"of the site"}, at=day(10))
+    back_up(backups)
+    copy.commit({}, {"1": b"of the copy"}, at=day(10))
+    staging = SiteBackups(world, copy.filestorage, blobs=copy.blobstorage, site="staging")
+    point = back_up(staging)
+    assert staging.new.kept > 4
+    assert wanted_of(copy).keys() == wanted_of(site).keys()
+    assert restored(staging, point, tmp_path / "1") == wanted_of(copy)
 
 
 def commit_blob_again(site: Site, directory: Path, *moments: datetime) -> None:
-    """Commit the last blob once more with the tids of *moments*, the last one a later one."""
+    """Commit the last blob once more with the tids of *moments*, which may be earlier."""
     blob = in_order_of_the_log(site)[-1]
     with closing(FileStorage(str(site.filestorage), blob_dir=str(site.blobstorage))) as storage:
         data, _serial = storage.load(blob.oid)
