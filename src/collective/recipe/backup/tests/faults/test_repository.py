@@ -12,7 +12,7 @@ from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repository.collecting import collect
 from collective.recipe.backup.repository.healing import heal
 from collective.recipe.backup.repository.keys import add_key, change_key, remove_key
-from collective.recipe.backup.repository.names import BUNDLES, bundle_name
+from collective.recipe.backup.repository.names import bundle_name
 from collective.recipe.backup.repository.newrepository import init
 from collective.recipe.backup.repository.opened import open_repository
 from collective.recipe.backup.repository.plans import Rules
@@ -252,15 +252,16 @@ def test_a_change_of_keys(make):
 
 
 def damaged(scene):
-    """Damage the largest bundle; the first value in it is nowhere else."""
-    objects = scene.world.store.objects
-    name = max(
-        (name for name in objects if name.startswith(BUNDLES)),
-        key=lambda name: (len(objects[name][0]), name),
-    )
+    """Damage a value that is stored once."""
+    with scene.world.open() as repository:
+        repository.index.refresh()
+        value = repository.keyring.chunk_id(2, STATES[0]["n0"])
+        [(_chunk, [place])] = repository.index.of([value])
+    objects, name = scene.world.store.objects, bundle_name(place.bundle)
     data, stored = objects[name]
-    objects[name] = data[:50] + bytes([data[50] ^ 1]) + data[51:], stored
-    scene.broken = bytes.fromhex(name.rpartition("/")[2])
+    at = place.offset
+    objects[name] = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :], stored
+    scene.broken = place.bundle
 
 
 def test_healing(make):
