@@ -25,7 +25,6 @@ from collective.recipe.backup.destinations.repository.contents import (
     BlobsPart,
     LogPart,
     PointContents,
-    contents_of,
 )
 from collective.recipe.backup.destinations.repository.logmemory import LogMemory, look_at
 from collective.recipe.backup.destinations.repository.logs import (
@@ -66,7 +65,7 @@ class RepositoryBackup:
         self._watch = Stopwatch()
         self._notes: list[str] = []
         self._listed: Sequence[ListedPoint] = ()
-        self._last: ListedPoint | None = None  # which need not be made again; None: there is none
+        self._last: ListedPoint | None = None  # the newest, if it need not be made again
         self._earlier: EarlierLog | None = None
 
     def outcome(self, clock: Clock, *, anew: bool) -> Outcome:
@@ -76,9 +75,10 @@ class RepositoryBackup:
             control = repository.look()
             check_rollback(repository, control)
             self._listed = listed_points(repository, control, self._site)
-            self._last = None if anew else self._whole_one()
+            self._last = None if anew else self._newest_of_these_rights()
         look, memory = look_at(self._source.filestorage), LogMemory(repository.cache, self._site)
-        if self._last is not None and memory.recall(self._last.name) == look:
+        is_whole = self._last is not None and self._last.shown.whole
+        if self._last is not None and is_whole and memory.recall(self._last.name) == look:
             return self._unchanged(self._last)
         with self._watch.phase("filestorage"), TransactionLog(self._source.filestorage) as log:
             self._earlier = None if anew else earlier_log(repository, control, self._site, log)
@@ -91,13 +91,12 @@ class RepositoryBackup:
         note_seen(repository, [point])
         return self._made(point)
 
-    def _whole_one(self) -> ListedPoint | None:
-        """Return the newest restore point if nothing was lacking, and rights are what they were."""
+    def _newest_of_these_rights(self) -> ListedPoint | None:
+        """Return the newest restore point; None if there is none, or rights have changed since."""
         newest = max(self._listed, key=lambda each: each.shown.age, default=None)
-        if newest is None or newest.point is None or not newest.shown.whole:
+        if newest is None or newest.point is None or newest.shown.rights != self._rights():
             return None
-        same = newest.shown.rights == self._rights() and not newest.shown.doubts
-        return newest if same else None
+        return newest
 
     def _rights(self) -> dict[str, Rights]:
         return rights_in(self._source.filestorage, self._source.blobstorage)
@@ -105,9 +104,12 @@ class RepositoryBackup:
     def _store(self, writer: ChunkWriter, log: TransactionLog, clock: Clock) -> Point | None:
         """Store what *log* has; return the restore point of it, None if the last one has it."""
         new = store_log(log, self._repository, writer, self._earlier)
-        if self._has(new):
-            return None
+        last = None if self._last is None or self._last.point is None else self._last.point.roots
+        if last and self._last and self._last.shown.whole and last[0] == new.root:
+            return None  # and so all blobs that it names
         blobs = self._store_blobs(writer, log, new)
+        if last == (new.root, *([blobs.root] if blobs else [])):
+            return None  # what was lacking then is lacking still
         writer.store_all()
         manifest = self._manifest(log, new, blobs, clock)
         contents = PointContents(
@@ -125,13 +127,6 @@ class RepositoryBackup:
                 records=new.state.records,
             )
         )
-
-    def _has(self, new: NewLog) -> bool:
-        """Tell whether the last restore point has this log, and so all blobs that it names."""
-        if self._last is None or self._last.point is None:
-            return False
-        part = contents_of(self._last.point).log
-        return part is not None and part.root == new.root
 
     def _store_blobs(
         self, writer: ChunkWriter, log: TransactionLog, new: NewLog

@@ -175,3 +175,13 @@ def test_an_unencrypted_repository_works_as_well(tmp_path):
     operated.site.commit({"a": 1}, {"b": b"blob"})
     operated.backup()
     assert staged(operated, None, tmp_path / "to") == operated.site.contents()
+
+
+def test_a_blob_that_stays_lost_makes_no_restore_point_each_night(operated):
+    operated.site.commit({"a": 1}, {"b": b"blob", "c": b"other"})
+    sorted(operated.site.blobstorage.rglob("*.blob"))[0].unlink()
+    for _night in range(3):
+        with pytest.raises(IntegrityError, match="1 blob"):
+            operated.backup()
+    [point] = operated.points()
+    assert not point.whole
