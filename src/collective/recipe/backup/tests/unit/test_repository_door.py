@@ -275,6 +275,24 @@ def test_what_cannot_be_meant_is_refused(project, tmp_path, capfd):
     assert "only_blobs" in told(capfd)
 
 
+def test_the_doctor_opens_the_repository_and_looks_who_may_read_the_passphrase(
+    project, tmp_path, monkeypatch, capfd
+):
+    assert main(["backup", "-q"]) == DONE
+    main(["doctor"])
+    assert "repository opens; restore points: 1" in capfd.readouterr().out
+    monkeypatch.delenv("SITEBACKUP_PASSPHRASE")
+    secret = tmp_path / "secret"
+    secret.write_text("a wrong passphrase")
+    secret.chmod(0o644)
+    disk = str(tmp_path / "disk")
+    configure(project, repository=disk, repository_passphrase_file=str(secret))
+    assert main(["doctor"]) == IntegrityError.exit_code
+    said = capfd.readouterr().out
+    assert "does not fit" in said
+    assert "other users may read the passphrase" in said
+
+
 def test_following_is_for_directories(project, capfd):
     assert main(["backup", "--follow", "--to", "repository"]) == WRONG
     assert "directories alone" in told(capfd)

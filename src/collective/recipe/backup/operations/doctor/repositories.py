@@ -1,0 +1,44 @@
+"""The repositories of the site: whether each opens, and whether its passphrase is kept private."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import replace
+
+from collective.recipe.backup.destinations.configured import REPOSITORY
+from collective.recipe.backup.findings import DoctorFinding, Report
+from collective.recipe.backup.operations.run import Run
+
+_OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def repositories(run: Run) -> Iterator[DoctorFinding]:
+    """Open each repository, and look for the restore points of the site."""
+    found = [each for each in run.beside if each.kind == REPOSITORY]
+    for each in found:
+        report = Report("repository")
+        with replace(run, name=each.name).opened() as destinations:
+            for destination in destinations:
+                with report.looking(destination.home.label):
+                    destination.check_owner()
+                    count = len(destination.restore_points())
+                    report.ok(f"{each.name} opens; restore points: {count}", destination.home.label)
+        yield from report
+    if found:
+        yield from _passphrase_file(run)
+
+
+def _passphrase_file(run: Run) -> Iterator[DoctorFinding]:
+    path = run.config.options.repository_passphrase_file
+    report = Report("repository")
+    if path is not None and path.exists():
+        with report.looking(path):
+            if os.stat(path).st_mode & _OF_OTHERS:
+                report.warning(
+                    "other users may read the passphrase of the repositories",
+                    path,
+                    f"chmod 600 {path}",
+                )
+    yield from report
