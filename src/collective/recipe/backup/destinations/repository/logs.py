@@ -17,15 +17,17 @@ from contextlib import suppress
 from pathlib import Path
 
 from collective.recipe.backup.destinations.repository.contents import contents_of
-from collective.recipe.backup.destinations.repository.kinds import LOG, RECORD_INDEX, SEGMENT, SPANS
+from collective.recipe.backup.destinations.repository.logchunks import (
+    NewChunks,
+    StoredChunks,
+    UnusableError,
+)
 from collective.recipe.backup.destinations.repository.logmemory import FileLook, LogMemory
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE
 from collective.recipe.backup.filestorage.log import LogEnd
 from collective.recipe.backup.filestorage.segments import (
-    ChunkKind,
     Chunks,
-    ChunkStore,
     Keys,
     Linked,
     LogState,
@@ -51,8 +53,6 @@ from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
 _LEAST_SHARE = 0.5
 """The share of their segments that restore points should use."""
 
-_KINDS = {ChunkKind.SEGMENT: SEGMENT, ChunkKind.INDEX: RECORD_INDEX, ChunkKind.SPANS: SPANS}
-
 
 @dataclass(frozen=True, kw_only=True)
 class EarlierLog:
@@ -76,64 +76,6 @@ class NewLog:
     is_odd: bool  # tids after those are not all later, each than all before; see tids
 
 
-class StoredChunks(Chunks):
-    """The chunks of logs in a repository."""
-
-    def __init__(self, reader: ChunkReader) -> None:
-        self._reader = reader
-
-    def get(self, kind: ChunkKind, name: bytes) -> bytes:  # noqa: ARG002  the name has it
-        """Return a chunk."""
-        return self._reader.get(ChunkId(name))
-
-    def get_linked(self, kind: ChunkKind, name: bytes) -> Linked:  # noqa: ARG002  likewise
-        """Return a chunk that names others."""
-        node = self._reader.node(ChunkId(name))
-        return Linked(node.refs, node.payload)
-
-
-class _UnusableError(Exception):
-    """An earlier log has chunks that cannot be read."""
-
-
-class _NewChunks(StoredChunks, ChunkStore):
-    """The chunks of a log that is being stored."""
-
-    def __init__(self, reader: ChunkReader, writer: ChunkWriter) -> None:
-        super().__init__(reader)
-        self._writer = writer
-
-    def get(self, kind: ChunkKind, name: bytes) -> bytes:
-        """Return a chunk of the earlier log."""
-        try:
-            return super().get(kind, name)
-        except IntegrityError as error:
-            raise _UnusableError from error
-
-    def get_linked(self, kind: ChunkKind, name: bytes) -> Linked:
-        """Return a chunk of the earlier log that names others."""
-        try:
-            return super().get_linked(kind, name)
-        except IntegrityError as error:
-            raise _UnusableError from error
-
-    def put(self, kind: ChunkKind, data: bytes) -> bytes:
-        """Store a chunk, unless it is stored."""
-        return self._writer.add(_KINDS[kind], data)
-
-    def put_linked(self, kind: ChunkKind, linked: Linked) -> bytes:
-        """Store a chunk that names others, unless it is stored."""
-        return self._put_node(_KINDS[kind], linked)
-
-    def put_root(self, root: Linked) -> ChunkId:
-        """Store the root of a state, unless it is stored."""
-        return self._put_node(LOG, root)
-
-    def _put_node(self, kind: int, linked: Linked) -> ChunkId:
-        names = [ChunkId(name) for name in linked.names]
-        return self._writer.add_node(linked.data, names, kind)
-
-
 def store_log(
     log: TransactionLog, repository: Repository, writer: ChunkWriter, earlier: EarlierLog | None
 ) -> NewLog:
@@ -141,18 +83,18 @@ def store_log(
 
     Raises IntegrityError if the log is damaged, and what the repository raises.
     """
-    chunks = _NewChunks(ChunkReader(repository), writer)
+    chunks = NewChunks(ChunkReader(repository), writer)
     if earlier is not None and writer.build_on(earlier.point):
         try:
             if _is_whole(earlier.state, chunks, writer):
                 return _stored(log, repository, chunks, earlier)
-        except (_UnusableError, UnstoredError):
+        except (UnusableError, UnstoredError):
             pass  # verification names what is damaged; a backup goes on without it
         repository.tell("what was stored of the filestorage is damaged: it is stored anew")
     return _stored(log, repository, chunks, None)
 
 
-def _is_whole(state: LogState, chunks: _NewChunks, writer: ChunkWriter) -> bool:
+def _is_whole(state: LogState, chunks: NewChunks, writer: ChunkWriter) -> bool:
     """Tell whether all that *state* needs is stored, where there is a reason to ask."""
     if not writer.must_look_again:
         return True
@@ -161,7 +103,7 @@ def _is_whole(state: LogState, chunks: _NewChunks, writer: ChunkWriter) -> bool:
 
 
 def _stored(
-    log: TransactionLog, repository: Repository, chunks: _NewChunks, earlier: EarlierLog | None
+    log: TransactionLog, repository: Repository, chunks: NewChunks, earlier: EarlierLog | None
 ) -> NewLog:
     state = earlier.state if earlier else None
     look = earlier.look if earlier else None
@@ -202,7 +144,7 @@ def _least_share(repository: Repository, chunks: Chunks, earlier: EarlierLog) ->
     try:
         oldest = log_state(repository, repository.points.point(earlier.oldest))
         is_wasteful = oldest is not None and oldest.use(chunks) < _LEAST_SHARE
-    except (IntegrityError, NoSuchObject, _UnusableError):
+    except (IntegrityError, NoSuchObject, UnusableError):
         return 0.0
     return _LEAST_SHARE if is_wasteful else 0.0
 

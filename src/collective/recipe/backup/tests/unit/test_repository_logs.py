@@ -15,9 +15,9 @@ from collective.recipe.backup.destinations.repository.contents import (
     PointContents,
     contents_of,
 )
+from collective.recipe.backup.destinations.repository.logchunks import StoredChunks
 from collective.recipe.backup.destinations.repository.logmemory import LogMemory, look_at
 from collective.recipe.backup.destinations.repository.logs import (
-    StoredChunks,
     earlier_log,
     log_state,
     stored_log,
