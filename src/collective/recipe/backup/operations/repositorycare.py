@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collective.recipe.backup.repository.collecting import Collected
     from collective.recipe.backup.repository.opened import Repository
     from collective.recipe.backup.repository.plans import CollectPlan
+    from collective.recipe.backup.repository.points import Point
     from collective.recipe.backup.repository.scrubbing import Scrubbed
     from collective.recipe.backup.repository.slots import KeySlot
     from collective.recipe.backup.repository.totals import Numbers
@@ -115,6 +116,26 @@ def keys_of(run: Run, configured: DestinationConfig) -> tuple[list[KeySlot], lis
 
     with opened_repository(run, configured) as repository:
         return list_keys(repository)
+
+
+def copy_points(
+    run: Run, configured: DestinationConfig, target: DestinationConfig, *, dry_run: bool
+) -> list[Point]:
+    """Copy the restore points of all sites that the repository *target* lacks; return those.
+
+    With *dry_run* they are only looked for.
+    """
+    from collective.recipe.backup.repository.pointcopying import copy, to_copy
+    from collective.recipe.backup.repository.standing import standing
+
+    if configured.name == target.name:
+        raise UsageError("a repository cannot be copied to itself", hint="--to names another one")
+    with (
+        opened_repository(run, configured) as source,
+        opened_repository(run, target) as copies,
+    ):
+        points = standing(source, source.look()).points
+        return to_copy(source, copies, points) if dry_run else list(copy(source, copies, points))
 
 
 def add_passphrase(run: Run, configured: DestinationConfig, file: Path) -> str:

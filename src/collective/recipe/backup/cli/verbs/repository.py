@@ -26,7 +26,8 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         choices=tuple(_ACTIONS),
         metavar="ACTION",
         help="init makes it; stat says what it holds; scrub looks for damage, without a "
-        "passphrase; collect removes what no restore point needs; keys lists the keys, one for "
+        "passphrase; collect removes what no restore point needs; copy copies restore points to "
+        "another repository; keys lists the keys, one for "
         "each passphrase; add-key, change-key and remove-key change them; sheet prints the "
         "recovery sheet; recover reads one, and lets the configured passphrase open the repository",
     )
@@ -39,7 +40,9 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         help="with init: whoever can read the store can read all backups in it",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="with collect: say what would go, change nothing"
+        "--dry-run",
+        action="store_true",
+        help="with collect and copy: say what would be done, and change nothing",
     )
     parser.add_argument(
         "--yes",
@@ -57,6 +60,9 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="with add-key and change-key: the file with the new passphrase",
+    )
+    parser.add_argument(
+        "--to", metavar="NAME", help="with copy: the repository that gets what it lacks"
     )
     parser.add_argument("--key", metavar="NAME", help="with remove-key: which, as keys lists it")
     json_flag(parser)
@@ -171,6 +177,23 @@ def _collect(
     answers.say(f"{size(marked)} {words[1]}: a run in two days or more removes that")
 
 
+def _copy(
+    run: Run, found: DestinationConfig, namespace: argparse.Namespace, answers: Answers
+) -> None:
+    from collective.recipe.backup.operations.repositorycare import copy_points, repository_named
+
+    if namespace.to is None:
+        raise UsageError("copy to which repository?", hint="--to NAME")
+    target = repository_named(run, namespace.to)
+    points = copy_points(run, found, target, dry_run=namespace.dry_run)
+    if namespace.json:
+        rows = [{"site": point.site, "stamp": point.stamp} for point in points]
+        answers.document({"dry_run": namespace.dry_run, "copied": rows})
+        return
+    words = "would be copied" if namespace.dry_run else "copied"
+    answers.say(f"restore points that are {words}: {len(points):,}")
+
+
 def _keys(
     run: Run, found: DestinationConfig, namespace: argparse.Namespace, answers: Answers
 ) -> None:
@@ -268,6 +291,7 @@ _ACTIONS: dict[str, _Action] = {
     "stat": _stat,
     "scrub": _scrub,
     "collect": _collect,
+    "copy": _copy,
     "keys": _keys,
     "add-key": _add_key,
     "change-key": _change_key,
@@ -287,6 +311,7 @@ VERB = Verb(
         ("scrub", "look for damage, on a machine that has no passphrase"),
         ("collect --dry-run", "say what collect would remove"),
         ("collect", "remove it; from cron once a week"),
+        ("copy here --to there", "copy to the repository there what it lacks of the one here"),
     ),
     declare=_declare,
     act=_act,

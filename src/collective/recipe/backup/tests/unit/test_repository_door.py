@@ -19,7 +19,7 @@ from collective.recipe.backup.errors import (
 )
 from collective.recipe.backup.repository import libraries, slots
 from collective.recipe.backup.sitebackup import main
-from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.tests.samples import Site, contents_of
 
 PASSPHRASE = "correct horse battery"
 WRONG = ConfigurationError.exit_code
@@ -291,6 +291,37 @@ def test_the_doctor_opens_the_repository_and_looks_who_may_read_the_passphrase(
     said = capfd.readouterr().out
     assert "does not fit" in said
     assert "other users may read the passphrase" in said
+
+
+def test_a_repository_is_copied_to_another_one_with_a_passphrase_of_its_own(
+    project, tmp_path, monkeypatch, capfd
+):
+    states = {}
+    for number in range(3):
+        project.commit({"page": number}, {f"f{number}": b"data" * 99, "file": b"%d" % number})
+        if number == 2:
+            project.pack()
+        assert main(["backup", "-q", "--to", "repository"]) == DONE
+        [storage] = answer(capfd, "list", "--from", "repository")["storages"]
+        states[storage["restore_points"][-1]["stamp"]] = project.contents()
+    configure(project, repository=f"{tmp_path / 'disk'}\nthere {tmp_path / 'other'}")
+    monkeypatch.setenv("SITEBACKUP_PASSPHRASE_THERE", "another passphrase")
+    assert main(["repository", "init", "there", "-q"]) == DONE
+    copying = ["repository", "copy", "repository", "--to", "there"]
+    assert len(answer(capfd, *copying, "--dry-run")["copied"]) == 3
+    assert len(answer(capfd, *copying)["copied"]) == 3
+    assert answer(capfd, *copying)["copied"] == []
+    shutil.rmtree(tmp_path / "disk")
+    assert main(["verify", "--from", "there", "--depth", "records", "-q"]) == DONE
+    for stamp, contents in states.items():
+        to = tmp_path / stamp
+        assert main(["restore", "-qn", "--from", "there", stamp, "--to", str(to)]) == DONE
+        assert contents_of(to / "Data.fs", to / "blobstorage") == contents
+    # the copy is gone on with as if each restore point had been made there
+    assert main(["backup", "-q", "--to", "there"]) == DONE
+    [storage] = answer(capfd, "list", "--from", "there")["storages"]
+    assert len(storage["restore_points"]) == 3
+    assert main(["repository", "copy", "there", "--to", "there"]) == WRONG
 
 
 def test_following_is_for_directories(project, capfd):
