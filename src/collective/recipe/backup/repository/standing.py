@@ -9,12 +9,14 @@ the store got it.  So the restore points of a site are taken in the order in whi
 them, and one begins a *line* of its own that does not go on where the one before it was: whose
 claims go back in time, whose last transaction does, that has lost most of its records, or whose
 predecessor has another successor.  Restore points of different lines never take each other's
-place, whoever wrote them; a large pack or a restore begins another line as well.
+place, whoever wrote them; a large pack or a restore begins another line as well.  A line that
+has ended for longer than LINE_LIFE counts to the newest one, so that what was packed away goes
+in the end; by then somebody has noticed what a hostile client did.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from collective.recipe.backup.errors import IntegrityError
@@ -30,6 +32,10 @@ FUTURE = timedelta(days=1)
 
 MOST_LOST = 0.5
 """One with fewer than this share of its predecessor's records begins another line."""
+
+
+LINE_LIFE = timedelta(days=400)
+"""A line stays one of its own for so long after its last restore point, in store time."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,8 @@ def lines(points: Iterable[Point]) -> dict[str, str]:
     *points* may be of several sites, in any order.
     """
     found: dict[str, str] = {}
-    heads: dict[str, list[Point]] = {}  # the last restore point of each line, by site
+    last: dict[str, Point] = {}  # of each line
+    heads: dict[str, list[Point]] = {}  # the same that have no successor yet, by site
     for point in sorted(points, key=lambda point: (point.stored, point.counter, point.name)):
         ends = heads.setdefault(point.site, [])
         before = _before(ends, point)
@@ -75,7 +82,26 @@ def lines(points: Iterable[Point]) -> dict[str, str]:
             found[point.name] = found[before.name]
             ends.remove(before)
         ends.append(point)
-    return found
+        last[found[point.name]] = point
+    merged = _ended_long_ago(last)
+    return {name: merged.get(line, line) for name, line in found.items()}
+
+
+def _ended_long_ago(last: Mapping[str, Point]) -> dict[str, str]:
+    """Return the lines that are none of their own any more, each with the newest of its site.
+
+    *last* has the last restore point of each line.
+    """
+    newest: dict[str, Point] = {}
+    for point in last.values():
+        if point.site not in newest or point.stored > newest[point.site].stored:
+            newest[point.site] = point
+    lines = {point.name: line for line, point in last.items()}
+    return {
+        line: lines[newest[point.site].name]
+        for line, point in last.items()
+        if point.stored < newest[point.site].stored - LINE_LIFE
+    }
 
 
 def _before(ends: Sequence[Point], point: Point) -> Point | None:

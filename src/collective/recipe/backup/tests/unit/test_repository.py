@@ -174,6 +174,21 @@ def test_a_restore_point_stays_in_its_line_when_the_one_before_it_is_gone(world)
     assert set(found.values()) == {points[0].name}
 
 
+def test_a_line_that_ended_long_ago_counts_to_the_newest(world):
+    with world.open() as repository:
+        packed = back_up(repository, {}, tid="1" * 16, records=1000)
+        after = back_up(repository, {}, tid="2" * 16, records=10)
+        assert lines(points_of(repository)) == {each.name: each.name for each in (packed, after)}
+        world.clock.go_on(days=399)
+        later = back_up(repository, {}, tid="3" * 16, records=10)
+        assert set(lines(points_of(repository)).values()) == {packed.name, after.name}
+        world.clock.go_on(days=2)
+        newest = back_up(repository, {}, tid="4" * 16, records=10)
+        found = lines(points_of(repository))
+    assert found.keys() == {each.name for each in (packed, after, later, newest)}
+    assert set(found.values()) == {after.name}
+
+
 def test_numbers_of_a_repository(world):
     with world.open() as repository:
         back_up(repository, some_state(0))
