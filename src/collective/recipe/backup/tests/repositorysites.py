@@ -9,9 +9,8 @@ from unittest.mock import patch
 
 from collective.recipe.backup import times
 from collective.recipe.backup.blobs.layout import Layout, walk
-from collective.recipe.backup.destinations.repository import blobpages, blobs, pagedblobs
+from collective.recipe.backup.destinations.repository import blobpages, blobs, newfiles, pagedblobs
 from collective.recipe.backup.destinations.repository.blobs import (
-    BlobSource,
     NewBlobs,
     store_blobs,
     stored_blobs,
@@ -28,6 +27,7 @@ from collective.recipe.backup.destinations.repository.logs import (
     store_log,
     stored_log,
 )
+from collective.recipe.backup.destinations.repository.newfiles import BlobSource
 from collective.recipe.backup.filestorage import blobrecords
 from collective.recipe.backup.filestorage.segments import StateLog
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
@@ -159,7 +159,7 @@ def small_pages(piece: int = 4096, page: int = 8) -> Iterator[None]:
     """Make pieces of blobs, and pages, small during the body."""
     with ExitStack() as stack:
         for module, name, value in (
-            *((module, "PIECE", piece) for module in (blobpages, blobs, pagedblobs)),
+            *((module, "PIECE", piece) for module in (blobpages, blobs, newfiles, pagedblobs)),
             (blobpages, "PIECES_OF_A_NODE", 3),
             (blobs, "BLOBS_OF_A_PAGE", page),
             (blobs, "_LEAST_OF_A_PAGE", page // 2),

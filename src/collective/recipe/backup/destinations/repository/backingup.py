@@ -16,11 +16,7 @@ from collective.recipe.backup.destinations import Outcome
 from collective.recipe.backup.destinations.livesource import rights_in
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.destinations.past import Past
-from collective.recipe.backup.destinations.repository.blobs import (
-    BlobSource,
-    NewBlobs,
-    store_blobs,
-)
+from collective.recipe.backup.destinations.repository.blobs import NewBlobs, store_blobs
 from collective.recipe.backup.destinations.repository.contents import (
     BlobsPart,
     LogPart,
@@ -33,6 +29,7 @@ from collective.recipe.backup.destinations.repository.logs import (
     earlier_log,
     store_log,
 )
+from collective.recipe.backup.destinations.repository.newfiles import BlobSource
 from collective.recipe.backup.destinations.repository.pointlist import (
     BLOBS,
     ListedPoint,

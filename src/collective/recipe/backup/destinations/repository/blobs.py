@@ -11,27 +11,17 @@ bytes of the others can go once no restore point needs them.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
-from pathlib import Path
-from typing import BinaryIO
 
-from blake3 import blake3
-
-from collective.recipe.backup.blobs.copied import NAMED, REASONS
-from collective.recipe.backup.blobs.layout import Layout
-from collective.recipe.backup.blobs.marker import laid_out, place_of
 from collective.recipe.backup.destinations.repository.blobpages import (
     BLOBS_OF_A_PAGE,
     PIECE,
-    BlobFile,
     BlobList,
     BlobPage,
     PagedBlob,
-    grouped,
     page_of,
     read_list,
     read_page,
@@ -39,30 +29,29 @@ from collective.recipe.backup.destinations.repository.blobpages import (
 )
 from collective.recipe.backup.destinations.repository.contents import contents_of
 from collective.recipe.backup.destinations.repository.kinds import (
-    BLOB,
     BLOB_LIST,
     BLOB_PAGE,
-    BLOB_PIECES,
 )
 from collective.recipe.backup.destinations.repository.logs import EarlierLog, NewLog
+from collective.recipe.backup.destinations.repository.newfiles import (
+    BlobSource,
+    NewFiles,
+    put_node,
+)
 from collective.recipe.backup.destinations.repository.pagedblobs import PagedBlobs
-from collective.recipe.backup.errors import IntegrityError, explained, from_os_error
+from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.blobrecords import blobs
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE
 from collective.recipe.backup.filestorage.segments import Linked
-from collective.recipe.backup.filestorage.segments.fields import Names
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import BlobId
-from collective.recipe.backup.progress import Advance
 from collective.recipe.backup.repository.chunks import ChunkId
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.points import Point
 from collective.recipe.backup.repository.reading import ChunkReader
 from collective.recipe.backup.repository.writing import ChunkWriter, UnstoredError
-from collective.recipe.backup.smallfile import open_regular
 from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
-from collective.recipe.backup.unreadable import CannotReadError, CutShortError, unreadable
 
 _LEAST_OF_A_PAGE = BLOBS_OF_A_PAGE // 2
 """Blobs of a page that is not put together with what follows."""
@@ -115,21 +104,6 @@ def store_blobs(
     is_odd = log.cut(LAST_TID, stop=new.end.offset).reductions > 0
     anew = replace(new, kept=MAGIC_SIZE, kept_tid=ZERO_TID, is_odd=is_odd)
     return _Storing(source, writer).run(log, anew, BlobList(layout=source.layout))
-
-
-@dataclass(frozen=True, kw_only=True)
-class BlobSource:
-    """The blobs of a site, and the repository that they go to."""
-
-    root: Path  # the blobstorage
-    layout: Layout
-    repository: Repository
-
-    @classmethod
-    def at(cls, root: Path, repository: Repository) -> BlobSource:
-        """Return that at *root*.  Raises BackupError if it cannot be looked at."""
-        with explained("cannot read the blobstorage", root):
-            return cls(root=root, layout=laid_out(root), repository=repository)
 
 
 def _usable(earlier: EarlierLog | None, source: BlobSource, writer: ChunkWriter) -> BlobList | None:
@@ -208,24 +182,21 @@ class _Storing:
         self._reader = ChunkReader(source.repository)
         self._pages: list[BlobPage] = []
         self._open: list[PagedBlob] = []  # of the page that comes next
-        self._missing: list[BlobId] = []
-        self._reasons: list[str] = []
-        self._files = self._read = 0
-        self._advance: Advance
+        self._files = NewFiles(source, writer)
 
     def run(self, log: TransactionLog, new: NewLog, before: BlobList) -> NewBlobs:
         """Store the blobs of *log*; *before* has those of the part that was kept, and others."""
         kept = ZERO_TID if new.is_odd else new.kept_tid
         named = _Named(_named(log, new))
         with self._source.repository.progress.phase("storing the blobs", 0, "files") as advance:
-            self._advance = advance
+            self._files.advance = advance
             for page in before.pages:
                 if page.last <= kept and not page.lost and page.blobs >= _LEAST_OF_A_PAGE:
                     self._keep(page)
                 else:
                     self._take(page, kept, named)
             for blob in named.rest():
-                self._add(self._stored(blob))
+                self._add(self._files.stored(blob))
             self._end_page()
         return self._sum()
 
@@ -235,11 +206,11 @@ class _Storing:
         return NewBlobs(
             root=root,
             size=found.there_size,
-            files=self._files,
-            read=self._read,
+            files=self._files.count,
+            read=self._files.size,
             lost=found.lost,
-            missing=tuple(self._missing),
-            reasons=tuple(self._reasons),
+            missing=tuple(self._files.missing),
+            reasons=tuple(self._files.reasons),
         )
 
     def _take(self, page: BlobPage, kept: Tid, named: _Named) -> None:
@@ -252,12 +223,12 @@ class _Storing:
                 continue
             new = list(named.up_to((each.tid, each.oid)))
             stays = each.tid <= kept or each.blob in new
-            blobs += [self._stored(blob) for blob in new if blob != each.blob]
+            blobs += [self._files.stored(blob) for blob in new if blob != each.blob]
             if stays:
                 places.append(place)
-                blobs.append(each if each.file is not None else self._stored(each.blob))
+                blobs.append(each if each.file is not None else self._files.stored(each.blob))
         last = there[-1]
-        blobs += [self._stored(blob) for blob in named.up_to((last.tid, last.oid))]
+        blobs += [self._files.stored(blob) for blob in named.up_to((last.tid, last.oid))]
         if blobs == [there[place] for place in places] and blobs:
             chosen = page.chosen(there, places)
             if page.blobs >= _LEAST_OF_A_PAGE and chosen.there_size * 10 >= page.size * 9:
@@ -288,73 +259,7 @@ class _Storing:
             self._open = []
 
     def _put(self, kind: int, linked: Linked) -> ChunkId:
-        return self._writer.add_node(linked.data, [ChunkId(name) for name in linked.names], kind)
-
-    # files
-
-    def _stored(self, blob: BlobId) -> PagedBlob:
-        """Store a blob that is new; if that cannot be, say why."""
-        path = self._source.root / place_of(self._source.root, self._source.layout, blob)
-        self._advance(1)
-        try:
-            file = self._store(path)
-        except FileNotFoundError:
-            return self._lost(blob)
-        except OSError as error:
-            why = unreadable(error, path)
-            if not isinstance(why, CannotReadError):
-                raise why from error
-            if len(self._reasons) < REASONS:
-                self._reasons.append(str(from_os_error(why, "cannot read a blob", path)))
-            return self._lost(blob)
-        self._files += 1
-        self._read += file.size
-        return PagedBlob(blob.tid, blob.oid, file)
-
-    def _lost(self, blob: BlobId) -> PagedBlob:
-        if len(self._missing) < NAMED:
-            self._missing.append(blob)
-        return PagedBlob(blob.tid, blob.oid, None)
-
-    def _store(self, path: Path) -> BlobFile:
-        """Store a file.  Raises OSError if it cannot be read to its end."""
-        with open_regular(path, follow=False) as file:
-            status = os.fstat(file.fileno())
-            digest = blake3()
-            pieces = self._added(_pieces(file, path, status.st_size), digest)
-            if status.st_size <= PIECE:
-                chunks = tuple(pieces)
-            else:
-                groups = (_piece_list(group) for group in grouped(pieces))
-                chunks = tuple(self._put(BLOB_PIECES, group) for group in groups)
-        mode, time = status.st_mode & 0o777, status.st_mtime_ns
-        return BlobFile(mode, time, status.st_size, digest.digest(), chunks)
-
-    def _added(self, pieces: Iterable[bytes], digest: blake3) -> Iterator[bytes]:
-        """Store *pieces*, and put them into *digest*; yield their names."""
-        for piece in pieces:
-            digest.update(piece)
-            yield self._writer.add(BLOB, piece)
-
-
-def _piece_list(pieces: Iterable[bytes]) -> Linked:
-    """Return the chunk that names *pieces*, of which some may be equal."""
-    names = Names()
-    data = b"".join(map(names.name, pieces))
-    return names.linked(data)
-
-
-def _pieces(file: BinaryIO, path: Path, size: int) -> Iterator[bytes]:
-    """Yield the bytes of a file of *size* bytes.  Raises CutShortError if it has others."""
-    read = 0
-    while read < size:
-        piece = file.read(min(PIECE, size - read))
-        read += len(piece)
-        if not piece:
-            raise CutShortError.of(path, size, read)
-        yield piece
-    if file.read(1):
-        raise CutShortError.of(path, size, read)
+        return put_node(self._writer, kind, linked)
 
 
 def stored_blobs(repository: Repository, point: Point, until: Tid | None) -> PagedBlobs | None:

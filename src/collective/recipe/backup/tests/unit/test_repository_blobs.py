@@ -19,7 +19,7 @@ from ZODB.Connection import TransactionMetaData
 
 from collective.recipe.backup.blobs.digesting import checksum_of, same_time
 from collective.recipe.backup.blobs.layout import MARKER, Layout, blob_of, order, walk
-from collective.recipe.backup.destinations.repository import blobs
+from collective.recipe.backup.destinations.repository import newfiles
 from collective.recipe.backup.destinations.repository.blobpages import (
     BlobFile,
     BlobList,
@@ -29,11 +29,8 @@ from collective.recipe.backup.destinations.repository.blobpages import (
     read_page,
     written_page,
 )
-from collective.recipe.backup.destinations.repository.blobs import (
-    BlobSource,
-    blob_list,
-    stored_blobs,
-)
+from collective.recipe.backup.destinations.repository.blobs import blob_list, stored_blobs
+from collective.recipe.backup.destinations.repository.newfiles import BlobSource
 from collective.recipe.backup.destinations.repository.pagedblobs import PagedBlobs
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage import blobrecords
@@ -275,8 +272,8 @@ class TestWhatCannotBeRead:
 
     def test_a_blob_that_changes_its_size_is_named(self, backups, site):
         site.commit({}, {"a": b"x" * 100}, at=day(1))
-        read = blobs._pieces
-        with patch.object(blobs, "_pieces", lambda file, path, size: read(file, path, size + 1)):
+        read = newfiles._pieces
+        with patch.object(newfiles, "_pieces", lambda file, path, size: read(file, path, size + 1)):
             back_up(backups)
         assert "its size" in backups.new_blobs.reasons[0] or "ended" in backups.new_blobs.reasons[0]
 

@@ -1,0 +1,128 @@
+"""The files of blobs that are new: read once, named by their bytes, and stored in pieces."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from blake3 import blake3
+
+from collective.recipe.backup.blobs.copied import NAMED, REASONS
+from collective.recipe.backup.blobs.layout import Layout
+from collective.recipe.backup.blobs.marker import laid_out, place_of
+from collective.recipe.backup.destinations.repository.blobpages import (
+    PIECE,
+    BlobFile,
+    PagedBlob,
+    grouped,
+)
+from collective.recipe.backup.destinations.repository.kinds import BLOB, BLOB_PIECES
+from collective.recipe.backup.errors import explained, from_os_error
+from collective.recipe.backup.filestorage.segments import Linked
+from collective.recipe.backup.filestorage.segments.fields import Names
+from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.model import BlobId
+from collective.recipe.backup.progress import Advance, ignore
+from collective.recipe.backup.repository.chunks import ChunkId
+from collective.recipe.backup.repository.opened import Repository
+from collective.recipe.backup.repository.writing import ChunkWriter
+from collective.recipe.backup.smallfile import open_regular
+from collective.recipe.backup.unreadable import CannotReadError, CutShortError, unreadable
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlobSource:
+    """The blobs of a site, and the repository that they go to."""
+
+    root: Path  # the blobstorage
+    layout: Layout
+    repository: Repository
+
+    @classmethod
+    def at(cls, root: Path, repository: Repository) -> BlobSource:
+        """Return that at *root*.  Raises BackupError if it cannot be looked at."""
+        with explained("cannot read the blobstorage", root):
+            return cls(root=root, layout=laid_out(root), repository=repository)
+
+
+class NewFiles:
+    """Stores files of *source*, and counts what became of them."""
+
+    def __init__(self, source: BlobSource, writer: ChunkWriter) -> None:
+        self._source = source
+        self._writer = writer
+        self.advance: Advance = ignore  # called with 1 for each
+        self.count = self.size = 0  # files that were stored, and their bytes
+        self.missing: list[BlobId] = []  # blobs without one, NAMED of them at most
+        self.reasons: list[str] = []  # why some could not be read
+
+    def stored(self, blob: BlobId) -> PagedBlob:
+        """Store a blob that is new; if that cannot be, say why."""
+        path = self._source.root / place_of(self._source.root, self._source.layout, blob)
+        self.advance(1)
+        try:
+            file = self._store(path)
+        except FileNotFoundError:
+            return self._lost(blob)
+        except OSError as error:
+            why = unreadable(error, path)
+            if not isinstance(why, CannotReadError):
+                raise why from error
+            if len(self.reasons) < REASONS:
+                self.reasons.append(str(from_os_error(why, "cannot read a blob", path)))
+            return self._lost(blob)
+        self.count += 1
+        self.size += file.size
+        return PagedBlob(blob.tid, blob.oid, file)
+
+    def _lost(self, blob: BlobId) -> PagedBlob:
+        if len(self.missing) < NAMED:
+            self.missing.append(blob)
+        return PagedBlob(blob.tid, blob.oid, None)
+
+    def _store(self, path: Path) -> BlobFile:
+        """Store a file.  Raises OSError if it cannot be read to its end."""
+        with open_regular(path, follow=False) as file:
+            status = os.fstat(file.fileno())
+            digest = blake3()
+            pieces = self._added(_pieces(file, path, status.st_size), digest)
+            if status.st_size <= PIECE:
+                chunks = tuple(pieces)
+            else:
+                groups = (_piece_list(group) for group in grouped(pieces))
+                chunks = tuple(put_node(self._writer, BLOB_PIECES, group) for group in groups)
+        mode, time = status.st_mode & 0o777, status.st_mtime_ns
+        return BlobFile(mode, time, status.st_size, digest.digest(), chunks)
+
+    def _added(self, pieces: Iterable[bytes], digest: blake3) -> Iterator[bytes]:
+        """Store *pieces*, and put them into *digest*; yield their names."""
+        for piece in pieces:
+            digest.update(piece)
+            yield self._writer.add(BLOB, piece)
+
+
+def put_node(writer: ChunkWriter, kind: int, linked: Linked) -> ChunkId:
+    """Store a chunk that names others."""
+    return writer.add_node(linked.data, [ChunkId(name) for name in linked.names], kind)
+
+
+def _piece_list(pieces: Iterable[bytes]) -> Linked:
+    """Return the chunk that names *pieces*, of which some may be equal."""
+    names = Names()
+    data = b"".join(map(names.name, pieces))
+    return names.linked(data)
+
+
+def _pieces(file: BinaryIO, path: Path, size: int) -> Iterator[bytes]:
+    """Yield the bytes of a file of *size* bytes.  Raises CutShortError if it has others."""
+    read = 0
+    while read < size:
+        piece = file.read(min(PIECE, size - read))
+        read += len(piece)
+        if not piece:
+            raise CutShortError.of(path, size, read)
+        yield piece
+    if file.read(1):
+        raise CutShortError.of(path, size, read)
