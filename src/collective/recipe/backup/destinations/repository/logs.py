@@ -64,7 +64,7 @@ class EarlierLog:
     oldest: StoredObject | None = None  # the first of the site; None: *point* is of another one
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class NewLog:
     """What was stored of a filestorage."""
 
@@ -117,21 +117,16 @@ def _stored(
         progress=repository.progress,
     )
     captured = capture(log, end, target, state, grown=grown)
+    root = chunks.put_root(captured.state.root())
+    is_odd = end.reductions > 0
     if state is not None and grown:
         kept, kept_tid = state.size, state.last
-        is_odd = any(each.tid <= kept_tid for each in log.transactions(kept, end.offset))
+        # which are counted from there on
+        is_odd |= any(each.tid <= kept_tid for each in log.transactions(kept, end.offset))
     else:
         kept = MAGIC_SIZE + captured.kept
         kept_tid = log.cut(LAST_TID, stop=kept).tid or ZERO_TID
-        is_odd = False
-    return NewLog(
-        root=chunks.put_root(captured.state.root()),
-        state=captured.state,
-        end=end,
-        kept=kept,
-        kept_tid=kept_tid,
-        is_odd=is_odd or end.reductions > 0,
-    )
+    return NewLog(root, captured.state, end, kept, kept_tid, is_odd)
 
 
 def _least_share(repository: Repository, chunks: Chunks, earlier: EarlierLog) -> float:
@@ -164,7 +159,7 @@ def earlier_log(
             state = log_state(repository, point)
             if state is not None and (newest or first is None or state.first == first.tid):
                 look = LogMemory(repository.cache, site).recall(point.name)
-                oldest = next(iter(repository.points.of_site(control, site)), None)
+                oldest = repository.points.of_site(control, site)[0] if newest else None
                 return EarlierLog(point=point, state=state, look=look, oldest=oldest)
     return None
 

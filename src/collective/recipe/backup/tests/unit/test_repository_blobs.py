@@ -309,7 +309,7 @@ class TestWhatCannotBeRead:
 
 def test_blobs_of_a_log_whose_tids_are_not_in_order_are_all_there(backups, site, tmp_path):
     grow(site, 1, 9)
-    for moments in ((day(5), day(20)), (day(6),), (day(7), day(4)), (day(21),), (day(22), day(3))):
+    for moments in ((day(5), day(20)), (day(6),), (day(7), day(4)), (day(21),), (day(26), day(25))):
         commit_blob_again(site, tmp_path, *moments)
         point = back_up(backups)
         tids = [blob.tid for blob in in_order_of_the_log(site)]
@@ -333,6 +333,11 @@ def test_blobs_of_another_site_are_not_taken_for_those_of_a_copy_of_it(world, si
     assert staging.new.kept > 4
     assert wanted_of(copy).keys() == wanted_of(site).keys()
     assert restored(staging, point, tmp_path / "1") == wanted_of(copy)
+    # nor if it has restore points of its own that cannot be read
+    _data, stored = world.store.objects[point.name]
+    world.store.objects[point.name] = b"damaged", stored
+    anew = SiteBackups(world, copy.filestorage, blobs=copy.blobstorage, site="staging", cache=None)
+    assert restored(anew, back_up(anew), tmp_path / "2") == wanted_of(copy)
 
 
 def commit_blob_again(site: Site, directory: Path, *moments: datetime) -> None:
