@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from collective.recipe.backup.destinations.repository.contents import contents_of
@@ -49,6 +50,9 @@ from collective.recipe.backup.repository.reading import ChunkReader
 from collective.recipe.backup.repository.writing import ChunkWriter, UnstoredError
 from collective.recipe.backup.stores import NoSuchObject, StoredObject
 from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
+
+_ASKED = 1000
+"""Chunks of which it is asked at a time whether they are stored."""
 
 _LEAST_SHARE = 0.5
 """The share of their segments that restore points should use."""
@@ -98,8 +102,11 @@ def _is_whole(state: LogState, chunks: NewChunks, writer: ChunkWriter) -> bool:
     """Tell whether all that *state* needs is stored, where there is a reason to ask."""
     if not writer.must_look_again:
         return True
-    needed = {ChunkId(name) for _kind, name in state.needed(chunks)}
-    return writer.known(needed) == needed
+    needed = (ChunkId(name) for _kind, name in state.needed(chunks))
+    while some := set(islice(needed, _ASKED)):
+        if writer.known(some) != some:
+            return False
+    return True
 
 
 def _stored(
