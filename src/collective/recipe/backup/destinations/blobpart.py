@@ -43,7 +43,7 @@ MakeStyle = Callable[[BlobPlace], Style]
 
 def each_chain(workshop: BlobPlace) -> Style:
     """Return the style that there is if no other is asked for: a tree for each chain."""
-    from collective.recipe.backup.destinations.blobstyles.trees import EachChain
+    from collective.recipe.backup.destinations.blobstyles.treestyles import EachChain
 
     return EachChain(workshop)
 

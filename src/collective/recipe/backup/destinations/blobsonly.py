@@ -29,9 +29,9 @@ from collective.recipe.backup.destinations import (
 )
 from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
 from collective.recipe.backup.destinations.blobstyles import BlobPlace, Trust
+from collective.recipe.backup.destinations.directorypoints import what_differs, what_is_lacking
 from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.destinations.lostpoints import Needs, concerning, problem_of
-from collective.recipe.backup.destinations.points import what_differs, what_is_lacking
 from collective.recipe.backup.destinations.room import Need, check_room
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained

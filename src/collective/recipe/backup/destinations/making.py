@@ -12,7 +12,7 @@ from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.blobpart import MakeStyle
 from collective.recipe.backup.destinations.blobstyles import BlobPlace, Style
 from collective.recipe.backup.destinations.configured import REPOSITORY, DestinationConfig
-from collective.recipe.backup.destinations.directory.destination import Directory
+from collective.recipe.backup.destinations.directory.directorydestination import Directory
 from collective.recipe.backup.destinations.directory.directorysettings import DirectorySettings
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
@@ -22,7 +22,7 @@ from collective.recipe.backup.progress import Progress
 
 if TYPE_CHECKING:
     from collective.recipe.backup.blobs.copying import Transfer
-    from collective.recipe.backup.destinations.blobstyles.archived import FullArchives
+    from collective.recipe.backup.destinations.blobstyles.archivestyles import FullArchives
     from collective.recipe.backup.destinations.program import Repozo
     from collective.recipe.backup.destinations.repository.place import RepositoryPlace
 
@@ -46,7 +46,9 @@ def made(
 def _in_repository(
     source: Source, place: RepositoryPlace, *, files: Files, progress: Progress
 ) -> Destination:
-    from collective.recipe.backup.destinations.repository.destination import RepositoryDestination
+    from collective.recipe.backup.destinations.repository.repositorydestination import (
+        RepositoryDestination,
+    )
     from collective.recipe.backup.stores.opening import store_at
 
     store = store_at(place.url, files)
@@ -134,7 +136,7 @@ def style_for(options: Options, purpose: str) -> MakeStyle:
 def _style(options: Options, purpose: str, workshop: BlobPlace) -> Style:
     if purpose == ZIP or options.archive_blob:
         return _archives(options, purpose)(workshop, compressed=options.compress_blob)
-    from collective.recipe.backup.destinations.blobstyles.trees import (
+    from collective.recipe.backup.destinations.blobstyles.treestyles import (
         EachBackup,
         EachChain,
         Numbered,
@@ -150,7 +152,7 @@ def _style(options: Options, purpose: str, workshop: BlobPlace) -> Style:
 
 
 def _archives(options: Options, purpose: str) -> type[FullArchives]:
-    from collective.recipe.backup.destinations.blobstyles.archived import (
+    from collective.recipe.backup.destinations.blobstyles.archivestyles import (
         FullArchives,
         IncrementalArchives,
         NumberedArchives,

@@ -7,8 +7,10 @@ from typing import Any
 
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.homes import Home
-from collective.recipe.backup.destinations.repository.destination import RepositoryDestination
 from collective.recipe.backup.destinations.repository.place import RepositoryPlace
+from collective.recipe.backup.destinations.repository.repositorydestination import (
+    RepositoryDestination,
+)
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.repository.newrepository import init

@@ -15,11 +15,6 @@ from collective.recipe.backup.destinations.repository.blobs import (
     store_blobs,
     stored_blobs,
 )
-from collective.recipe.backup.destinations.repository.contents import (
-    BlobsPart,
-    LogPart,
-    PointContents,
-)
 from collective.recipe.backup.destinations.repository.logmemory import LogMemory, look_at
 from collective.recipe.backup.destinations.repository.logs import (
     NewLog,
@@ -28,6 +23,11 @@ from collective.recipe.backup.destinations.repository.logs import (
     stored_log,
 )
 from collective.recipe.backup.destinations.repository.newfiles import BlobSource
+from collective.recipe.backup.destinations.repository.pointcontents import (
+    BlobsPart,
+    LogPart,
+    PointContents,
+)
 from collective.recipe.backup.filestorage import blobrecords
 from collective.recipe.backup.filestorage.segments import StateLog
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog

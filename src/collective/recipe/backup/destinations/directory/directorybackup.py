@@ -14,10 +14,10 @@ from collective.recipe.backup.destinations.directory import backupwords
 from collective.recipe.backup.destinations.directory.directorycontents import DirectoryContents
 from collective.recipe.backup.destinations.directory.directorysettings import DirectorySettings
 from collective.recipe.backup.destinations.directory.manifestblobs import blobs_of
+from collective.recipe.backup.destinations.directorypoints import point_of
 from collective.recipe.backup.destinations.livesource import rights_in
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.destinations.past import Past
-from collective.recipe.backup.destinations.points import point_of
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
 from collective.recipe.backup.errors import BackupError, Interrupted, explained
 from collective.recipe.backup.files import Files

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from collective.recipe.backup.destinations import damage, manifest
 from collective.recipe.backup.destinations.blobpart import BlobPart
+from collective.recipe.backup.destinations.directorypoints import restore_points
 from collective.recipe.backup.destinations.manifest import Manifest
-from collective.recipe.backup.destinations.points import restore_points
 from collective.recipe.backup.errors import NoRestorePoint, explained
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.repozo.chains import Chain, read_directory

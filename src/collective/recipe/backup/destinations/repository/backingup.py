@@ -17,11 +17,6 @@ from collective.recipe.backup.destinations.livesource import rights_in
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.destinations.past import Past
 from collective.recipe.backup.destinations.repository.blobs import NewBlobs, store_blobs
-from collective.recipe.backup.destinations.repository.contents import (
-    BlobsPart,
-    LogPart,
-    PointContents,
-)
 from collective.recipe.backup.destinations.repository.logmemory import LogMemory, look_at
 from collective.recipe.backup.destinations.repository.logs import (
     EarlierLog,
@@ -30,6 +25,11 @@ from collective.recipe.backup.destinations.repository.logs import (
     store_log,
 )
 from collective.recipe.backup.destinations.repository.newfiles import BlobSource
+from collective.recipe.backup.destinations.repository.pointcontents import (
+    BlobsPart,
+    LogPart,
+    PointContents,
+)
 from collective.recipe.backup.destinations.repository.pointlist import (
     BLOBS,
     ListedPoint,

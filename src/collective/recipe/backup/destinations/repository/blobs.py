@@ -27,7 +27,6 @@ from collective.recipe.backup.destinations.repository.blobpages import (
     read_page,
     written_page,
 )
-from collective.recipe.backup.destinations.repository.contents import contents_of
 from collective.recipe.backup.destinations.repository.kinds import (
     BLOB_LIST,
     BLOB_PAGE,
@@ -39,6 +38,7 @@ from collective.recipe.backup.destinations.repository.newfiles import (
     put_node,
 )
 from collective.recipe.backup.destinations.repository.pagedblobs import PagedBlobs
+from collective.recipe.backup.destinations.repository.pointcontents import contents_of
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.blobrecords import blobs
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE

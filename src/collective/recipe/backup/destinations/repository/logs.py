@@ -17,13 +17,13 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from collective.recipe.backup.destinations.repository.contents import contents_of
 from collective.recipe.backup.destinations.repository.logchunks import (
     NewChunks,
     StoredChunks,
     UnusableError,
 )
 from collective.recipe.backup.destinations.repository.logmemory import FileLook, LogMemory
+from collective.recipe.backup.destinations.repository.pointcontents import contents_of
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE
 from collective.recipe.backup.filestorage.log import LogEnd

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from collective.recipe.backup.destinations.points import point_of
-from collective.recipe.backup.destinations.repository.contents import contents_of
+from collective.recipe.backup.destinations.directorypoints import point_of
+from collective.recipe.backup.destinations.repository.pointcontents import contents_of
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.repository.controls import Control

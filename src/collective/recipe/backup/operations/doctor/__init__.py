@@ -14,7 +14,7 @@ from collective.recipe.backup.findings import DoctorFinding
 from collective.recipe.backup.operations.doctor import (
     backupplaces,
     backups,
-    repositories,
+    repositorycheck,
     requirements,
     restores,
     sites,
@@ -34,7 +34,7 @@ def examine(run: Run) -> Iterator[DoctorFinding]:
 def _found(run: Run) -> Iterator[DoctorFinding]:
     with run.opened() as destinations:
         yield from _of_all(run, destinations)
-    yield from repositories.repositories(run)
+    yield from repositorycheck.repositories(run)
 
 
 def _of_all(run: Run, destinations: Sequence[Destination]) -> Iterator[DoctorFinding]:

@@ -16,12 +16,16 @@ from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.destinations.blobpart import BlobPart
 from collective.recipe.backup.destinations.blobstyles import BlobPlace, WantedBlobs
-from collective.recipe.backup.destinations.blobstyles.archived import (
+from collective.recipe.backup.destinations.blobstyles.archivestyles import (
     FullArchives,
     IncrementalArchives,
     NumberedArchives,
 )
-from collective.recipe.backup.destinations.blobstyles.trees import EachBackup, EachChain, Numbered
+from collective.recipe.backup.destinations.blobstyles.treestyles import (
+    EachBackup,
+    EachChain,
+    Numbered,
+)
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.restorepoints import choose

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup.destinations.repository.contents import (
-    LogPart,
-    PointContents,
-    contents_of,
-)
 from collective.recipe.backup.destinations.repository.logchunks import StoredChunks
 from collective.recipe.backup.destinations.repository.logmemory import LogMemory, look_at
 from collective.recipe.backup.destinations.repository.logs import (
     earlier_log,
     log_state,
     stored_log,
+)
+from collective.recipe.backup.destinations.repository.pointcontents import (
+    LogPart,
+    PointContents,
+    contents_of,
 )
 from collective.recipe.backup.errors import (
     BackupError,

@@ -277,6 +277,31 @@ def test_a_room_has_a_subject(path):
     assert not NO_SUBJECT.search(path.stem)
 
 
+TWICE = {
+    "format": "of a filestorage, which ZODB calls so; the object of that name in a repository",
+}
+"""Names of rooms that stand for two things, and why."""
+
+
+def rooms_of_a_name() -> dict[str, list[str]]:
+    """Return the rooms that have each name; a verb and its operation are one thing."""
+    found: dict[str, list[str]] = {}
+    for path in ROOMS:
+        room = path.relative_to(PACKAGE).as_posix()
+        is_verb = (PACKAGE / "operations" / path.name).exists() and room.startswith("cli/verbs/")
+        if path.name != "__init__.py" and not is_verb:
+            found.setdefault(path.stem, []).append(room)
+    return found
+
+
+def test_no_name_of_a_room_stands_for_two_things():
+    rooms = rooms_of_a_name()
+    assert rooms["verify"] == ["operations/verify.py"]
+    twice = {name: homes for name, homes in rooms.items() if len(homes) > 1}
+    assert {name: homes for name, homes in twice.items() if name not in TWICE} == {}
+    assert set(TWICE) <= set(twice), "the exception is not needed any more"
+
+
 def homes_of_classes() -> dict[str, list[str]]:
     """Return the rooms that define each public class, by its name."""
     found: dict[str, list[str]] = {}
