@@ -197,7 +197,7 @@ class _Telling:
         run = self._run
         return RunRecord(
             verb=run.verb,
-            destination=run.destination,
+            destination=run.label,
             started=run.now,
             process=os.getpid(),
             host=os.uname().nodename,
@@ -311,7 +311,7 @@ class _Telling:
         told = {
             "BACKUP_PART": run.config.part,
             "BACKUP_VERB": run.verb,
-            "BACKUP_DESTINATION": run.destination,
+            "BACKUP_DESTINATION": run.label,
         }
         if name == "pre_command":
             return told

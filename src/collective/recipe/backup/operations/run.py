@@ -56,8 +56,13 @@ class Run:
     @property
     def holder(self) -> str:
         """Return who holds the locks of this run, for those who meet them."""
-        command = f"{self.config.part}: {self.verb} to {self.destination}"
+        command = f"{self.config.part}: {self.verb} to {self.label}"
         return f"{command}, process {os.getpid()} since {self.now:%Y-%m-%d %H:%M:%S} UTC"
+
+    @property
+    def label(self) -> str:
+        """What the history calls the destination: the purpose of directories, or its own name."""
+        return self.destination if self.name == DIRECTORY else self.name
 
     @property
     def configured(self) -> DestinationConfig:

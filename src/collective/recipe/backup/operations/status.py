@@ -50,19 +50,21 @@ def status(run: Run) -> SiteStatus:
         return status_of(run, destinations)
 
 
+def _is_of(run: Run, record: history.RunRecord) -> bool:
+    """Tell whether *record* is of the destination of *run*; a backup may be one to all of them."""
+    everywhere = record.verb == "backup" and record.destination == run.destination
+    return everywhere or record.destination == run.label
+
+
 def status_of(run: Run, destinations: Sequence[Destination]) -> SiteStatus:
     """Return the status of *destinations*, which are those of *run*, opened."""
-    records = [
-        record
-        for record in history.read(history_directory(run))
-        if record.destination == run.destination
-    ]
+    records = [it for it in history.read(history_directory(run)) if _is_of(run, it)]
     points = [(it.source, it.restore_points()) for it in destinations]
     journal = journal_path(Path(os.path.realpath(run.config.sources[-1].filestorage)))
     replaced, broken = _replaced(journal)
     found = SiteStatus(
         part=run.config.part,
-        destination=run.destination,
+        destination=run.label,
         now=run.now,
         storages=[_storage(source, each, records, run.now) for source, each in points],
         rooms=list(_rooms(run.homes)),

@@ -132,6 +132,16 @@ def test_verify_rehearse_prune_and_status_take_a_place(project, capfd):
         assert main([*verb, "--from", "repository", "-q"]) == DONE, told(capfd)
 
 
+def test_what_was_verified_in_one_place_is_not_said_of_another(project, capfd):
+    assert main(["backup", "-q"]) == DONE
+    assert main(["verify", "--from", "repository", "-q"]) == DONE
+    here, there = (answer(capfd, "status", *of) for of in ([], ["--from", "repository"]))
+    assert (here["destination"], there["destination"]) == ("standard", "repository")
+    assert here["runs"]["backup"] == there["runs"]["backup"]
+    assert "verify" in there["runs"]
+    assert not here["runs"].get("verify")
+
+
 def test_damage_in_the_store_is_found_by_scrub_and_by_verify(project, tmp_path, capfd):
     assert main(["backup", "-q"]) == DONE
     for path in (tmp_path / "disk" / "bundles").rglob("*"):
