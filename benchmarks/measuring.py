@@ -30,6 +30,8 @@ print(json.dumps([seconds, os.waitstatus_to_exitcode(status), usage.ru_maxrss * 
                   usage.ru_utime + usage.ru_stime]))
 """
 
+_NO_BYTE_CODE = "PYTHONDONTWRITEBYTECODE"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
@@ -44,10 +46,13 @@ def take(command: Sequence[str | Path], log: Path) -> Taken:
     """Run a process that must succeed; what it says goes to *log*."""
     # what others wrote must not be waited for by whoever is the first to sync
     os.sync()
+    # whoever installs a package gets its byte code with it; ours comes with the first round
+    environment = {name: value for name, value in os.environ.items() if name != _NO_BYTE_CODE}
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _LAUNCHER, log, *command],
         check=True,
         stdout=subprocess.PIPE,
+        env=environment,
     )
     seconds, code, memory, cpu = json.loads(done.stdout)
     if code:
