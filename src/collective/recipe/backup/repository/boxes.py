@@ -143,5 +143,5 @@ def damaged(why: str, where: str) -> IntegrityError:
     return IntegrityError(
         f"an object of the repository is damaged: {why}",
         where=where,
-        hint="scrub names all that is damaged, and heal replaces what can be had elsewhere",
+        hint="scrub names all that is damaged, and heal stores again what can be read",
     )

@@ -220,8 +220,7 @@ class ChunkReader:
         return IntegrityError(
             f"a chunk of the repository cannot be read: {why}",
             where=f"{self._repository.store.location}: {chunk.hex()}",
-            hint="heal takes it from the live site or from another place of backups, "
-            "where it is there",
+            hint="heal stores again what can be read, and the next backup what the site still has",
         )
 
 

@@ -26,10 +26,11 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         choices=tuple(_ACTIONS),
         metavar="ACTION",
         help="init makes it; stat says what it holds; scrub looks for damage, without a "
-        "passphrase; collect removes what no restore point needs; copy copies restore points to "
-        "another repository; keys lists the keys, one for "
-        "each passphrase; add-key, change-key and remove-key change them; sheet prints the "
-        "recovery sheet; recover reads one, and lets the configured passphrase open the repository",
+        "passphrase; heal stores again what can be read of damaged objects, and the next backup "
+        "what the site still has; collect removes what no restore point needs; copy copies "
+        "restore points to another repository; keys lists the keys, one for each passphrase; "
+        "add-key, change-key and remove-key change them; sheet prints the recovery sheet; recover "
+        "reads one, and lets the configured passphrase open the repository",
     )
     parser.add_argument(
         "repository", nargs="?", metavar="NAME", help="which one, if the site has several"
@@ -120,6 +121,23 @@ def _scrub(
     damage = damage_found(scrubbed)
     if damage is not None:
         raise damage
+
+
+def _heal(
+    run: Run, found: DestinationConfig, namespace: argparse.Namespace, answers: Answers
+) -> None:
+    from collective.recipe.backup.operations.repositorycare import heal_bundles, loss_left
+
+    healed = heal_bundles(run, found)
+    if namespace.json:
+        answers.document({"replaced": len(healed.replaced), "lost": len(healed.lost)})
+    else:
+        answers.say(
+            f"bundles stored again: {len(healed.replaced):,}, pieces lost: {len(healed.lost):,}"
+        )
+    loss = loss_left(healed)
+    if loss is not None:
+        raise loss
 
 
 def _stat(
@@ -290,6 +308,7 @@ _ACTIONS: dict[str, _Action] = {
     "init": _init,
     "stat": _stat,
     "scrub": _scrub,
+    "heal": _heal,
     "collect": _collect,
     "copy": _copy,
     "keys": _keys,
@@ -309,6 +328,7 @@ VERB = Verb(
         ("sheet --html sheet.html", "write the recovery sheet, to be printed"),
         ("stat", "say what it holds, and for which sites"),
         ("scrub", "look for damage, on a machine that has no passphrase"),
+        ("heal", "store again what can be read of what scrub or verify found damaged"),
         ("collect --dry-run", "say what collect would remove"),
         ("collect", "remove it; from cron once a week"),
         ("copy here --to there", "copy to the repository there what it lacks of the one here"),

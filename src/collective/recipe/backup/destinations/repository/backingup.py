@@ -8,6 +8,7 @@ turns out to be what that restore point has, no other one is made.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,11 +41,13 @@ from collective.recipe.backup.destinations.stopwatch import Stopwatch
 from collective.recipe.backup.filestorage.tids import Tids, joined
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import Hole, Source
+from collective.recipe.backup.repository.controls import DAMAGED, Control
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.points import Draft, Point
 from collective.recipe.backup.repository.rollback import check_rollback, note_seen
 from collective.recipe.backup.repository.writing import ChunkWriter, storing
 from collective.recipe.backup.rights import Rights
+from collective.recipe.backup.stores import NoSuchObject
 from collective.recipe.backup.times import ZERO_TID, free_stamp
 
 
@@ -74,7 +77,11 @@ class RepositoryBackup:
             self._listed = listed_points(repository, control, self._site)
             self._last = None if anew else self._newest_of_these_rights()
         look, memory = look_at(self._source.filestorage), LogMemory(repository.cache, self._site)
-        is_whole = self._last is not None and self._last.shown.whole
+        is_whole = (
+            self._last is not None
+            and self._last.shown.whole
+            and not _has_damage(repository, control)
+        )
         if self._last is not None and is_whole and memory.recall(self._last.name) == look:
             return self._unchanged(self._last)
         with self._watch.phase("filestorage"), TransactionLog(self._source.filestorage) as log:
@@ -102,12 +109,13 @@ class RepositoryBackup:
         """Store what *log* has; return the restore point of it, None if the last one has it."""
         new = store_log(log, self._repository, writer, self._earlier)
         last = None if self._last is None or self._last.point is None else self._last.point.roots
-        if last and self._last and self._last.shown.whole and last[0] == new.root:
+        is_whole = self._last is not None and self._last.shown.whole and not writer.must_look_again
+        if last and is_whole and last[0] == new.root:
             return None  # and so all blobs that it names
         blobs = self._store_blobs(writer, log, new)
-        if last == (new.root, *([blobs.root] if blobs else [])):
-            return None  # what was lacking then is lacking still
         writer.store_all()
+        if last == (new.root, *([blobs.root] if blobs else [])):
+            return None  # what was lacking then is lacking still, or was stored again
         manifest = self._manifest(log, new, blobs, clock)
         contents = PointContents(
             log=LogPart(root=new.root, mode=log.mode),
@@ -183,6 +191,15 @@ class RepositoryBackup:
             phases=self._watch.seconds,
             notes=tuple(self._notes),
         )
+
+
+def _has_damage(repository: Repository, control: Control) -> bool:
+    """Tell whether bundles are marked as damaged, so that what they had may be lost."""
+    for entry in control.marks:
+        with suppress(NoSuchObject):
+            if repository.controls.mark(entry).reason == DAMAGED:
+                return True
+    return False
 
 
 def _holes(log: TransactionLog, new: NewLog) -> tuple[Hole, ...]:

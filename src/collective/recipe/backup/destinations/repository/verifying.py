@@ -32,7 +32,7 @@ NAMED = 100
 """How many records are named that cannot be loaded."""
 
 _CHUNK = re.compile(r"[0-9a-f]{64}")
-_HINT = "heal takes it from the live site or from another place of backups, where it is there"
+_HINT = "heal stores again what can be read, and the next backup what the site still has"
 
 
 def problems_of(
