@@ -102,7 +102,7 @@ def test_what_a_configuration_of_before_has_left_among_the_blobs_is_found(site: 
     operated.backup(full=True)
 
     # beside the restore point of that time, whose blobs are not looked for under that name
-    [_point, (severity, what, where)] = not_well(operated)
+    [(severity, what, where), _point] = not_well(operated)
     assert (severity, where) == (DoctorSeverity.WARNING, str(operated.place().blobstorage))
     assert what == (
         "1 backups of blobs are from when blob_storage was a directory called blobcache; "
