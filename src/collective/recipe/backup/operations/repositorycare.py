@@ -2,47 +2,25 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collective.recipe.backup.destinations.configured import REPOSITORY, DestinationConfig
+from collective.recipe.backup.destinations.configured import DestinationConfig
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError, UsageError
+from collective.recipe.backup.operations.repositoryaccess import (
+    opened_repository,
+    passphrase_of,
+    place_of,
+)
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.stores.opening import store_at
 
 if TYPE_CHECKING:
-    from collective.recipe.backup.destinations.repository.place import RepositoryPlace
     from collective.recipe.backup.repository.collecting import Collected
     from collective.recipe.backup.repository.healing import HealedBundles
-    from collective.recipe.backup.repository.opened import Repository
     from collective.recipe.backup.repository.plans import CollectPlan
     from collective.recipe.backup.repository.points import Point
     from collective.recipe.backup.repository.scrubbing import Scrubbed
-    from collective.recipe.backup.repository.slots import KeySlot
     from collective.recipe.backup.repository.totals import Numbers
-
-logger = logging.getLogger("backup")
-
-
-def repository_named(run: Run, name: str | None) -> DestinationConfig:
-    """Return the repository *name* of the site; None: the only one that there is."""
-    found = [each for each in run.beside if each.kind == REPOSITORY]
-    if not found:
-        raise ConfigurationError(
-            "this site has no repository",
-            hint="set the option repository: a path, or a name and a path",
-        )
-    names = ", ".join(each.name for each in found)
-    if name is None and len(found) > 1:
-        raise UsageError("which repository?", hint=f"there are {names}")
-    for each in found:
-        if name in {None, each.name}:
-            return each
-    raise UsageError(f"there is no repository {name!r}", hint=f"there are {names}")
 
 
 def make(run: Run, configured: DestinationConfig, *, encrypted: bool) -> str:
@@ -53,8 +31,8 @@ def make(run: Run, configured: DestinationConfig, *, encrypted: bool) -> str:
     """
     from collective.recipe.backup.repository.newrepository import init
 
-    place = _place(configured)
-    passphrase = _passphrase(configured) if encrypted else None
+    place = place_of(configured)
+    passphrase = passphrase_of(configured) if encrypted else None
     if not encrypted and place.ask is not None:
         raise ConfigurationError(
             "there is a passphrase, and the repository is not to be encrypted",
@@ -70,7 +48,7 @@ def scrub_store(run: Run, configured: DestinationConfig) -> Scrubbed:
     from collective.recipe.backup.repository.format import read_format
     from collective.recipe.backup.repository.scrubbing import scrub
 
-    store = store_at(_place(configured).url, run.files)
+    store = store_at(place_of(configured).url, run.files)
     read_format(store)
     return scrub(store, run.progress)
 
@@ -139,14 +117,6 @@ def collect_unneeded(run: Run, configured: DestinationConfig, *, certain: bool) 
         return collect(repository, yes=certain)
 
 
-def keys_of(run: Run, configured: DestinationConfig) -> tuple[list[KeySlot], list[str]]:
-    """Return the keys, oldest first, and a sentence for each that cannot be read."""
-    from collective.recipe.backup.repository.keys import list_keys
-
-    with opened_repository(run, configured) as repository:
-        return list_keys(repository)
-
-
 def copy_points(
     run: Run, configured: DestinationConfig, target: DestinationConfig, *, dry_run: bool
 ) -> list[Point]:
@@ -165,101 +135,3 @@ def copy_points(
     ):
         points = standing(source, source.look()).points
         return to_copy(source, copies, points) if dry_run else list(copy(source, copies, points))
-
-
-def add_passphrase(run: Run, configured: DestinationConfig, file: Path) -> str:
-    """Let the passphrase in *file* open the repository as well; return the name of its key."""
-    from collective.recipe.backup.destinations.repository.passphrases import in_file
-    from collective.recipe.backup.repository.keys import add_key
-
-    with opened_repository(run, configured) as repository:
-        return add_key(repository, in_file(file), file.name, run.now)
-
-
-def change_passphrase(run: Run, configured: DestinationConfig, file: Path) -> str:
-    """Let the passphrase in *file* open the repository, and the configured one no more.
-
-    Returns the name of the new key.
-    """
-    from collective.recipe.backup.destinations.repository.passphrases import in_file
-    from collective.recipe.backup.repository.keys import change_key
-
-    with opened_repository(run, configured) as repository:
-        return change_key(repository, _passphrase(configured), in_file(file), run.now)
-
-
-def remove_passphrase(run: Run, configured: DestinationConfig, key: str) -> None:
-    """Remove a key; the configured passphrase must open another one."""
-    from collective.recipe.backup.repository.keys import remove_key
-
-    with opened_repository(run, configured) as repository:
-        remove_key(repository, key, _passphrase(configured))
-
-
-def recover(run: Run, configured: DestinationConfig, sheet: str) -> str:
-    """Let the configured passphrase open the repository that *sheet* is of.
-
-    Returns the name of the new key.  Raises ConfigurationError for what is no such sheet.
-    """
-    from collective.recipe.backup.repository.format import read_format
-    from collective.recipe.backup.repository.keys import import_master
-    from collective.recipe.backup.repository.sheets import read_sheet
-
-    identity, master = read_sheet(sheet)
-    store = store_at(_place(configured).url, run.files)
-    if read_format(store).repository != identity:
-        raise ConfigurationError(
-            "the recovery sheet is of another repository",
-            where=store.location,
-            hint=f"it says {identity.hex()}: look for the sheet of this one",
-        )
-    return import_master(store, master, _passphrase(configured), run.now)
-
-
-def _passphrase(configured: DestinationConfig) -> str:
-    place = _place(configured)
-    if place.ask is None:
-        raise ConfigurationError(
-            "there is no passphrase for the repository",
-            where=place.url,
-            hint="set repository_passphrase_file, repository_passphrase_command or the variable "
-            "SITEBACKUP_PASSPHRASE",
-        )
-    return place.ask()
-
-
-def recovery_sheet(run: Run, configured: DestinationConfig) -> tuple[list[str], str]:
-    """Return the recovery sheet: its lines, and a page of HTML that has them and a QR code.
-
-    Raises ConfigurationError if the repository is not encrypted.
-    """
-    from collective.recipe.backup.repository.keys import must_be_encrypted
-    from collective.recipe.backup.repository.libraries import FOR_SHEETS, check_libraries
-    from collective.recipe.backup.repository.sheets import sheet_lines, sheet_page
-
-    check_libraries(FOR_SHEETS)
-    with opened_repository(run, configured) as repository:
-        must_be_encrypted(repository)
-        keyring = repository.keyring
-        return sheet_lines(keyring), sheet_page(keyring, repository.store.location, run.now)
-
-
-@contextmanager
-def opened_repository(run: Run, configured: DestinationConfig) -> Iterator[Repository]:
-    """Yield a repository, open until the body ends; its keys are asked for when needed."""
-    from collective.recipe.backup.repository.opened import Client, open_repository
-
-    place = _place(configured)
-    client = Client(
-        files=run.files,
-        cache=place.cache if place.state.is_dir() else None,
-        ask=place.ask,
-        progress=run.progress,
-        tell=partial(logger.warning, "%s"),
-    )
-    with open_repository(store_at(place.url, run.files), client) as repository:
-        yield repository
-
-
-def _place(configured: DestinationConfig) -> RepositoryPlace:
-    return configured.repositories[-1]

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 from collective.recipe.backup.amounts import size
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, json_flag
-from collective.recipe.backup.errors import DONE, UsageError, explained, printable
+from collective.recipe.backup.cli.verbs.repositorykeys import (
+    add_key,
+    change_key,
+    list_keys,
+    print_sheet,
+    recover_keys,
+    remove_key,
+)
+from collective.recipe.backup.errors import DONE, UsageError, printable
 
 if TYPE_CHECKING:
     from collective.recipe.backup.destinations.configured import DestinationConfig
@@ -70,7 +78,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
 
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
-    from collective.recipe.backup.operations.repositorycare import repository_named
+    from collective.recipe.backup.operations.repositoryaccess import repository_named
 
     if run.destination != "standard":
         raise UsageError("only the standard backups have repositories")
@@ -198,7 +206,8 @@ def _collect(
 def _copy(
     run: Run, found: DestinationConfig, namespace: argparse.Namespace, answers: Answers
 ) -> None:
-    from collective.recipe.backup.operations.repositorycare import copy_points, repository_named
+    from collective.recipe.backup.operations.repositoryaccess import repository_named
+    from collective.recipe.backup.operations.repositorycare import copy_points
 
     if namespace.to is None:
         raise UsageError("copy to which repository?", hint="--to NAME")
@@ -212,96 +221,6 @@ def _copy(
     answers.say(f"restore points that are {words}: {len(points):,}")
 
 
-def _keys(
-    run: Run, found: DestinationConfig, namespace: argparse.Namespace, answers: Answers
-) -> None:
-    from collective.recipe.backup.operations.repositorycare import keys_of
-
-    slots, bad = keys_of(run, found)
-    if namespace.json:
-        rows = [
-            {"name": slot.name, "label": slot.label, "made": slot.made.isoformat()}
-            for slot in slots
-        ]
-        answers.document({"keys": rows, "problems": bad})
-        return
-    for slot in slots:
-        answers.say(f"{printable(slot.label)}, made {slot.made:%Y-%m-%d}: {slot.name}")
-    for problem in bad:
-        answers.say(f"cannot be read: {printable(problem)}")
-
-
-def _sheet(
-    run: Run, found: DestinationConfig, namespace: argparse.Namespace, answers: Answers
-) -> None:
-    from collective.recipe.backup.operations.repositorycare import recovery_sheet
-
-    lines, page = recovery_sheet(run, found)
-    if namespace.json:
-        answers.document({"lines": lines})
-    elif namespace.html is None:
-        answers.say("\n".join(lines))
-    else:
-        with explained("cannot write the recovery sheet", namespace.html):
-            run.files.publish(namespace.html.absolute(), page.encode("utf-8"), 0o600)
-        logger.info("whoever has %s can read all backups: print it, then remove it", namespace.html)
-
-
-def _add_key(
-    run: Run, found: DestinationConfig, namespace: argparse.Namespace, answers: Answers
-) -> None:
-    from collective.recipe.backup.operations.repositorycare import add_passphrase
-
-    _tell_of_key(add_passphrase(run, found, _new_passphrase(namespace)), namespace, answers)
-
-
-def _change_key(
-    run: Run, found: DestinationConfig, namespace: argparse.Namespace, answers: Answers
-) -> None:
-    from collective.recipe.backup.operations.repositorycare import change_passphrase
-
-    _tell_of_key(change_passphrase(run, found, _new_passphrase(namespace)), namespace, answers)
-    logger.info(
-        "configure the new passphrase now.  Who has a copy of the old key, and knows the old "
-        "passphrase, can read the repository all the same"
-    )
-
-
-def _remove_key(
-    run: Run, found: DestinationConfig, namespace: argparse.Namespace, answers: Answers
-) -> None:
-    from collective.recipe.backup.operations.repositorycare import remove_passphrase
-
-    if namespace.key is None:
-        raise UsageError("which key?", hint="--key NAME, as keys lists it")
-    remove_passphrase(run, found, namespace.key)
-    if namespace.json:
-        answers.document({"removed": namespace.key})
-
-
-def _recover(
-    run: Run, found: DestinationConfig, namespace: argparse.Namespace, answers: Answers
-) -> None:
-    from collective.recipe.backup.cli.questions import lines_typed
-    from collective.recipe.backup.operations.repositorycare import recover
-
-    sheet = lines_typed("Type the six lines of the recovery sheet, or what its QR code says:")
-    _tell_of_key(recover(run, found, sheet), namespace, answers)
-
-
-def _new_passphrase(namespace: argparse.Namespace) -> Path:
-    if namespace.passphrase_file is None:
-        raise UsageError("which passphrase?", hint="--passphrase-file FILE has the new one")
-    return Path(namespace.passphrase_file)
-
-
-def _tell_of_key(name: str, namespace: argparse.Namespace, answers: Answers) -> None:
-    if namespace.json:
-        answers.document({"key": name})
-    else:
-        logger.info("added the key %s", name)
-
-
 _Action = Callable[["Run", "DestinationConfig", argparse.Namespace, Answers], None]
 
 _ACTIONS: dict[str, _Action] = {
@@ -311,12 +230,12 @@ _ACTIONS: dict[str, _Action] = {
     "heal": _heal,
     "collect": _collect,
     "copy": _copy,
-    "keys": _keys,
-    "add-key": _add_key,
-    "change-key": _change_key,
-    "remove-key": _remove_key,
-    "sheet": _sheet,
-    "recover": _recover,
+    "keys": list_keys,
+    "add-key": add_key,
+    "change-key": change_key,
+    "remove-key": remove_key,
+    "sheet": print_sheet,
+    "recover": recover_keys,
 }
 
 VERB = Verb(

@@ -1,0 +1,72 @@
+"""One of the repositories of a site: which it is, its passphrase, and opening it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from collective.recipe.backup.destinations.configured import REPOSITORY, DestinationConfig
+from collective.recipe.backup.errors import ConfigurationError, UsageError
+from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.stores.opening import store_at
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.destinations.repository.place import RepositoryPlace
+    from collective.recipe.backup.repository.opened import Repository
+
+logger = logging.getLogger("backup")
+
+
+def repository_named(run: Run, name: str | None) -> DestinationConfig:
+    """Return the repository *name* of the site; None: the only one that there is."""
+    found = [each for each in run.beside if each.kind == REPOSITORY]
+    if not found:
+        raise ConfigurationError(
+            "this site has no repository",
+            hint="set the option repository: a path, or a name and a path",
+        )
+    names = ", ".join(each.name for each in found)
+    if name is None and len(found) > 1:
+        raise UsageError("which repository?", hint=f"there are {names}")
+    for each in found:
+        if name in {None, each.name}:
+            return each
+    raise UsageError(f"there is no repository {name!r}", hint=f"there are {names}")
+
+
+@contextmanager
+def opened_repository(run: Run, configured: DestinationConfig) -> Iterator[Repository]:
+    """Yield a repository, open until the body ends; its keys are asked for when needed."""
+    from collective.recipe.backup.repository.opened import Client, open_repository
+
+    place = place_of(configured)
+    client = Client(
+        files=run.files,
+        cache=place.cache if place.state.is_dir() else None,
+        ask=place.ask,
+        progress=run.progress,
+        tell=partial(logger.warning, "%s"),
+    )
+    with open_repository(store_at(place.url, run.files), client) as repository:
+        yield repository
+
+
+def passphrase_of(configured: DestinationConfig) -> str:
+    """Return the configured passphrase.  Raises ConfigurationError if there is none."""
+    place = place_of(configured)
+    if place.ask is None:
+        raise ConfigurationError(
+            "there is no passphrase for the repository",
+            where=place.url,
+            hint="set repository_passphrase_file, repository_passphrase_command or the variable "
+            "SITEBACKUP_PASSPHRASE",
+        )
+    return place.ask()
+
+
+def place_of(configured: DestinationConfig) -> RepositoryPlace:
+    """Return where a repository lies; all storages of a site have the same."""
+    return configured.repositories[-1]
