@@ -1,6 +1,6 @@
 """The format of repositories: a sample of version 1 is read for ever, by us and by the page.
 
-``formats/repository-1.tar.gz`` has a repository with two restore points of a site, before and
+``formats/repository-1.tgz`` has a repository with two restore points of a site, before and
 after a pack, its passphrase, and the SHA-256 of both filestorages.
 """
 
@@ -23,7 +23,7 @@ from collective.recipe.backup.stores.local import LocalStore
 from collective.recipe.backup.tests.repositoryreader import RepositoryReader
 from collective.recipe.backup.tests.segmentreader import filestorage
 
-SAMPLE = Path(__file__).parents[1] / "formats" / "repository-1.tar.gz"
+SAMPLE = Path(__file__).parents[1] / "formats" / "repository-1.tgz"
 
 
 @pytest.fixture
