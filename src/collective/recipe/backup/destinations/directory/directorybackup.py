@@ -61,8 +61,7 @@ class DirectoryBackup:
         with ExitStack() as stack:
             past = Past(self._source.filestorage, self._directory, self._contents.as_seen, clock)
             with watch.phase("filestorage"):
-                newest = self._contents.newest()
-                why_full = why_full or past.why_full(point_of(newest) if newest else None)
+                why_full = why_full or self._why_full(past)
                 log, pending = self._prepare_filestorage(stack, clock, why_full)
                 if self._blobs is not None and not self._blobs.can_complete(log, pending.taken):
                     pending.discard()
@@ -103,6 +102,11 @@ class DirectoryBackup:
                 *filter(None, [past.problem]),
             ),
         )
+
+    def _why_full(self, past: Past) -> str:
+        """Return why nothing can be added to what is there, "" if it can."""
+        newest = self._contents.newest()
+        return past.why_full(point_of(newest) if newest else None)
 
     def _is_settled(self, known: Manifest) -> bool:
         """Tell whether nothing is to be added to the restore point *known*."""
