@@ -29,7 +29,9 @@ SAMPLE = Path(__file__).parents[1] / "formats" / "repository-1.tgz"
 @pytest.fixture
 def sample(tmp_path):
     with tarfile.open(SAMPLE) as archive:
-        archive.extractall(tmp_path, filter="data")
+        # Python 3.10 and 3.11 have it from some of their later releases on
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(tmp_path)
     return tmp_path / "repository-1"
 
 
