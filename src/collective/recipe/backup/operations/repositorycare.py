@@ -60,8 +60,8 @@ def damage_found(scrubbed: Scrubbed) -> IntegrityError | None:
     return IntegrityError(
         f"{len(scrubbed.damaged)} of {scrubbed.objects} objects are damaged",
         where=scrubbed.damaged[0],
-        hint="verify says which restore points need them; take them from a copy of the repository, "
-        "and make a full backup, which is built on none of the earlier ones",
+        hint="heal stores again what can be read of them, and the next backup what the site still "
+        "has; verify says which restore points are damaged",
     )
 
 
