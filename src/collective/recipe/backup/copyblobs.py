@@ -36,15 +36,18 @@ from collective.recipe.backup.blobs.marker import refuse_cache
 from collective.recipe.backup.blobs.rsync import PROGRAM, ByRsync
 from collective.recipe.backup.blobs.snapshots import LinkedFirst
 from collective.recipe.backup.chronology import judge
-from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
-from collective.recipe.backup.destinations.blobstyles import BlobPlace, Trust
-from collective.recipe.backup.destinations.blobstyles.archivestyles import (
+from collective.recipe.backup.destinations.directory.blobpart import BlobPart, MakeStyle
+from collective.recipe.backup.destinations.directory.blobstyles import BlobPlace, Trust
+from collective.recipe.backup.destinations.directory.blobstyles.archivestyles import (
     FullArchives,
     IncrementalArchives,
     NumberedArchives,
 )
-from collective.recipe.backup.destinations.blobstyles.treestyles import EachBackup, Numbered
-from collective.recipe.backup.destinations.directorypoints import what_differs, what_is_lacking
+from collective.recipe.backup.destinations.directory.blobstyles.treestyles import (
+    EachBackup,
+    Numbered,
+)
+from collective.recipe.backup.destinations.manifestpoint import what_differs, what_is_lacking
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent

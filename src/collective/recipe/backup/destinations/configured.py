@@ -16,7 +16,7 @@ from pathlib import Path
 
 from collective.recipe.backup.config import SNAPSHOT, STANDARD, ZIP, Config
 from collective.recipe.backup.config.repositories import NamedRepository, listed
-from collective.recipe.backup.destinations.directoryhome import home_in
+from collective.recipe.backup.destinations.directory.directoryhome import home_in
 from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.destinations.repository.passphrases import asking
 from collective.recipe.backup.destinations.repository.place import RepositoryPlace

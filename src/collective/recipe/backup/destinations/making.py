@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from collective.recipe.backup.blobs import holdings
 from collective.recipe.backup.config import ALTERNATIVE, STANDARD, ZIP
 from collective.recipe.backup.destinations import Destination
-from collective.recipe.backup.destinations.blobpart import MakeStyle
-from collective.recipe.backup.destinations.blobstyles import BlobPlace, Style
 from collective.recipe.backup.destinations.configured import REPOSITORY, DestinationConfig
+from collective.recipe.backup.destinations.directory.blobpart import MakeStyle
+from collective.recipe.backup.destinations.directory.blobstyles import BlobPlace, Style
 from collective.recipe.backup.destinations.directory.directorydestination import Directory
 from collective.recipe.backup.destinations.directory.directorysettings import DirectorySettings
 from collective.recipe.backup.errors import BackupError
@@ -22,8 +22,10 @@ from collective.recipe.backup.progress import Progress
 
 if TYPE_CHECKING:
     from collective.recipe.backup.blobs.copying import Transfer
-    from collective.recipe.backup.destinations.blobstyles.archivestyles import FullArchives
-    from collective.recipe.backup.destinations.program import Repozo
+    from collective.recipe.backup.destinations.directory.blobstyles.archivestyles import (
+        FullArchives,
+    )
+    from collective.recipe.backup.destinations.directory.program import Repozo
     from collective.recipe.backup.destinations.repository.place import RepositoryPlace
 
 
@@ -79,7 +81,7 @@ def _directory(  # noqa: PLR0913  the last two come from outside, as everywhere
             progress=progress,
             named=named,
         )
-        from collective.recipe.backup.destinations.blobsonly import BlobsOnly
+        from collective.recipe.backup.destinations.directory.blobsonly import BlobsOnly
 
         always = options.blob_snapshots == "each" and not options.archive_blob
         home = configured.home(source, place)
@@ -100,7 +102,7 @@ def _program(options: Options, *, gzip: bool) -> Repozo | None:
     """Return the program of the user's that writes the filestorage part, None: we do."""
     if options.repozo is None:
         return None
-    from collective.recipe.backup.destinations.program import Repozo
+    from collective.recipe.backup.destinations.directory.program import Repozo
 
     return Repozo(program=options.repozo, verbose=options.debug, quick=options.quick, gzip=gzip)
 
@@ -136,7 +138,7 @@ def style_for(options: Options, purpose: str) -> MakeStyle:
 def _style(options: Options, purpose: str, workshop: BlobPlace) -> Style:
     if purpose == ZIP or options.archive_blob:
         return _archives(options, purpose)(workshop, compressed=options.compress_blob)
-    from collective.recipe.backup.destinations.blobstyles.treestyles import (
+    from collective.recipe.backup.destinations.directory.blobstyles.treestyles import (
         EachBackup,
         EachChain,
         Numbered,
@@ -152,7 +154,7 @@ def _style(options: Options, purpose: str, workshop: BlobPlace) -> Style:
 
 
 def _archives(options: Options, purpose: str) -> type[FullArchives]:
-    from collective.recipe.backup.destinations.blobstyles.archivestyles import (
+    from collective.recipe.backup.destinations.directory.blobstyles.archivestyles import (
         FullArchives,
         IncrementalArchives,
         NumberedArchives,

@@ -15,7 +15,7 @@ from pathlib import Path
 from collective.recipe.backup import restored
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.errors import IntegrityError
-from collective.recipe.backup.filestorage.log import LogEnd
+from collective.recipe.backup.filestorage.logcut import LogEnd
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.lineage import (

@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from collective.recipe.backup import times
 from collective.recipe.backup.errors import IntegrityError
@@ -28,40 +27,11 @@ from collective.recipe.backup.filestorage.format import (
     Transaction,
     repetition,
 )
-from collective.recipe.backup.filestorage.tids import Tids
+from collective.recipe.backup.filestorage.logcut import LogEnd, cut_after
 from collective.recipe.backup.filestorage.window import SIZE, Window
 from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid, When
 
-__all__ = ["MAGIC_SIZE", "Log", "LogEnd", "Transaction"]
-
-
-class LogEnd(NamedTuple):
-    """The end of a complete transaction, at *offset*, which begins at *begin*.
-
-    *tid* is the greatest up to there, as far as the log was walked: that of the last
-    transaction, but for odd logs (see tids).  It is None, and *begin* is *offset*, before the
-    first transaction.  *tail* says why the bytes that follow do not count: "" if there are
-    none or if they do (the log was cut at a moment), else "being written" or "cut short".
-    *packed* is the greatest tid of those that a pack rewrote, as far as the log was walked;
-    *reductions* counts the transactions that are not later than all before.
-    """
-
-    offset: int
-    tid: Tid | None
-    begin: int
-    tail: str = tail.NONE
-    packed: Tid | None = None
-    reductions: int = 0
-
-
-class _Walk:
-    """The transactions of a walk, and then, as ``tail``, why it went no further."""
-
-    def __init__(self, transactions: Generator[Transaction, None, str]) -> None:
-        self._transactions = transactions
-
-    def __iter__(self) -> Iterator[Transaction]:
-        self.tail = yield from self._transactions
+__all__ = ["MAGIC_SIZE", "Log", "Transaction"]
 
 
 class Log(ABC):
@@ -166,22 +136,7 @@ class Log(ABC):
         last = self.before(start)
         if last and last.tid > limit:
             last, start = None, MAGIC_SIZE
-        packed = last.tid if last and last.packed else None
-        tids = Tids(last.tid if last else None)
-        walk = _Walk(self.transactions(start, stop))
-        kind = tail.NONE
-        for transaction in walk:
-            if transaction.tid > limit:
-                break
-            last = transaction
-            tids.add(last.tid)
-            if last.packed:
-                packed = max(packed or ZERO_TID, last.tid)
-        else:
-            kind = walk.tail
-        if last is None:
-            return LogEnd(start, None, start, kind)
-        return LogEnd(last.end, tids.greatest, last.begin, kind, packed, tids.reductions)
+        return cut_after(limit, last, self.transactions(start, stop), start)
 
     def walk(self, begin: int, after: Tid) -> Iterator[Transaction]:
         """Yield transactions up to the first one that is not complete, for whatever reason.

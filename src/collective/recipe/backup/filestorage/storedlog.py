@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.log import MAGIC_SIZE, Log, LogEnd
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE, Log
+from collective.recipe.backup.filestorage.logcut import LogEnd
 from collective.recipe.backup.progress import Advance
 
 PRIVATE = 0o600

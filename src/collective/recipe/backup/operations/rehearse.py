@@ -16,7 +16,6 @@ from pathlib import Path
 
 from collective.recipe.backup import locking
 from collective.recipe.backup.destinations import Destination
-from collective.recipe.backup.destinations.room import check_free
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.companions import index_of
@@ -25,6 +24,7 @@ from collective.recipe.backup.model import Problem, RestorePoint, Source
 from collective.recipe.backup.operations import missingdisk
 from collective.recipe.backup.operations.damagememory import Spoilt, read_with
 from collective.recipe.backup.operations.hooks import Account, hooks_around
+from collective.recipe.backup.operations.restoreroom import check_rehearsal_room
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.operations.siteopening import OpenedSite, open_everything
 from collective.recipe.backup.progress import Advance, PhaseManager, Progress
@@ -36,7 +36,6 @@ logger = logging.getLogger("backup")
 
 MARK = ".rehearsal."
 """In the name of each scratch directory, before the number of the process."""
-_HINT = "free some room, or rehearse on another disk with --scratch"
 
 
 class Which(Enum):
@@ -178,7 +177,7 @@ def _rehearse(
     try:
         with _scratch(run, beside, here.name) as scratch:
             timed.check()
-            check_free(beside, choice.point.end, hint=_HINT)
+            check_rehearsal_room(beside, choice.point)
             filestorage = scratch / source.filestorage.name
             blobstorage = source.blobstorage and scratch / "blobs" / source.blobstorage.name
             if blobstorage:

@@ -10,11 +10,9 @@ from datetime import datetime
 
 from collective.recipe.backup.blobs.marker import refuse_cache
 from collective.recipe.backup.destinations import Destination
-from collective.recipe.backup.destinations.room import check_free
 from collective.recipe.backup.errors import (
     NoRestorePoint,
     UsageError,
-    explained,
 )
 from collective.recipe.backup.model import (
     Source,
@@ -28,12 +26,12 @@ from collective.recipe.backup.operations.brokenoff import (
 from collective.recipe.backup.operations.choosing import choice_of, warn_of_later
 from collective.recipe.backup.operations.damagememory import warn_of_forgotten
 from collective.recipe.backup.operations.restoreorder import Job, RestoreOrder
+from collective.recipe.backup.operations.restoreroom import check_restore_room
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.operations.targets import (
     journal_of,
 )
 from collective.recipe.backup.restorepoints import Choice
-from collective.recipe.backup.restoring.placing import buildable
 from collective.recipe.backup.times import stamp
 
 logger = logging.getLogger("backup")
@@ -77,7 +75,7 @@ def jobs_of(
         )
     is_there = earlier(run, journal_of(targets), chosen_of(jobs, order)) is Earlier.SAME
     for job in jobs if order.filestorage and not is_there else ():
-        _check_room(job)
+        check_restore_room(job.target.filestorage, job.choice.point)
     return jobs
 
 
@@ -113,16 +111,3 @@ def refuse_caches(targets: Sequence[Source], order: RestoreOrder) -> None:
     for target in targets if order.blobstorage else ():
         if target.blobstorage is not None:
             refuse_cache(target.blobstorage)
-
-
-def _check_room(job: Job) -> None:
-    """Refuse before anything is written if the filestorage cannot fit beside the live one."""
-    live = buildable(job.target.filestorage)
-    directory = job.target.filestorage.parent
-    with explained("cannot look at the place to restore to", directory):
-        check_free(
-            directory,
-            job.choice.point.end - (live.stat().st_size if live else 0),
-            hint="the live data stays until its replacement is whole, so both must fit; "
-            "free some room, or restore to another disk with --to",
-        )

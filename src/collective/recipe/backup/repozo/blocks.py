@@ -41,7 +41,8 @@ from blake3 import blake3
 
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.log import Log, LogEnd
+from collective.recipe.backup.filestorage.log import Log
+from collective.recipe.backup.filestorage.logcut import LogEnd
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.repozo.chains import Chain
 from collective.recipe.backup.repozo.ledger import STAMP_SIZE, Part, write_ledger

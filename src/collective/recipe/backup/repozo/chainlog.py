@@ -14,7 +14,8 @@ from pathlib import Path
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.filestorage import tail
 from collective.recipe.backup.filestorage.framing import DAMAGE_HINT, Framing
-from collective.recipe.backup.filestorage.log import MAGIC_SIZE, Log, LogEnd
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE, Log
+from collective.recipe.backup.filestorage.logcut import LogEnd
 from collective.recipe.backup.filestorage.storedlog import Block, StoredLog
 from collective.recipe.backup.progress import Advance
 from collective.recipe.backup.repozo.blocks import digest_of, greatest_tid, read_blocks

@@ -17,7 +17,7 @@ from contextlib import suppress
 
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.log import LogEnd
+from collective.recipe.backup.filestorage.logcut import LogEnd
 from collective.recipe.backup.model import DEFAULT_LEVEL
 from collective.recipe.backup.progress import Advance, Progress
 from collective.recipe.backup.repozo.blocks import (

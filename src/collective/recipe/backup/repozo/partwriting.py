@@ -18,7 +18,8 @@ from blake3 import blake3
 
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.log import MAGIC_SIZE, LogEnd, Transaction
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE, Transaction
+from collective.recipe.backup.filestorage.logcut import LogEnd
 from collective.recipe.backup.filestorage.tids import Tids
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.gzipping import compressed

@@ -23,7 +23,6 @@ from collective.recipe.backup.filestorage.segments import (
     RebuiltLog,
     Target,
     capture,
-    cutting,
     has_grown,
     newsegments,
     newstate,
@@ -31,6 +30,7 @@ from collective.recipe.backup.filestorage.segments import (
     rebuilding,
     rebuiltlog,
     rows,
+    segmentends,
     selecting,
     spans,
 )
@@ -167,9 +167,9 @@ def small_sizes(greatest: int = 4096) -> Iterator[None]:
     """Make all sizes small during the body, in the proportions that they have."""
     with ExitStack() as stack:
         for module, name, size in (
-            (cutting, "LEAST", greatest // 4),
-            (cutting, "MEAN", greatest // 4),
-            (cutting, "GREATEST", greatest),
+            (segmentends, "LEAST", greatest // 4),
+            (segmentends, "MEAN", greatest // 4),
+            (segmentends, "GREATEST", greatest),
             (selecting, "ISLAND", greatest // 64),
             (newstate, "SPANS_OF_A_PAGE", 4),
             (newsegments, "GREATEST", greatest),

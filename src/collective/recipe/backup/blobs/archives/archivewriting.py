@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
+from collective.recipe.backup.blobs.archives.archivebytes import ArchiveBytes
 from collective.recipe.backup.blobs.archives.archivenames import Archive, find_archives
-from collective.recipe.backup.blobs.archives.packing import Packing
 from collective.recipe.backup.blobs.archives.seal import ArchiveMark, seal
 from collective.recipe.backup.blobs.archives.sources import NotAtOnce, Sources
 from collective.recipe.backup.blobs.copied import Copied
@@ -68,8 +68,8 @@ def write_full(  # noqa: PLR0913  files and progress come from outside, as every
     check_places(source, archive.path.parent)
     supply = supply or Supply()
 
-    def write(sources: Sources, advance: Advance) -> Packing:
-        packing = Packing(sources, advance)
+    def write(sources: Sources, advance: Advance) -> ArchiveBytes:
+        packing = ArchiveBytes(sources, advance)
         wanted = (entry for entry in walk(source) if not entry.is_later(until))
         entries = _joined(wanted, _entries(source, supply.also))
         if supply.marker:
@@ -124,8 +124,8 @@ def write_delta(
         return None
     rounds = _rounds(chain([one], first), ids)
 
-    def write(sources: Sources, advance: Advance) -> Packing:
-        packing = Packing(sources, advance)
+    def write(sources: Sources, advance: Advance) -> ArchiveBytes:
+        packing = ArchiveBytes(sources, advance)
         wanted = _entries(sources.roots[0], next(rounds))
         pieces = packing.pieces(ArchiveMark(before[-1].key), wanted)
         _write(archive, pieces, files, sources.roots[0])
@@ -148,10 +148,10 @@ def _rounds(
 def _packed(
     roots: Sequence[Path],
     advance: Advance,
-    write: Callable[[Sources, Advance], Packing],
+    write: Callable[[Sources, Advance], ArchiveBytes],
     *,
     first: Path | None = None,
-) -> Packing:
+) -> ArchiveBytes:
     """Write an archive; once more, with care, if a large file cannot be read to its end."""
     try:
         return write(Sources(roots, first=first, care=False), advance)
@@ -163,7 +163,7 @@ def _packed(
         raise error.why from error
 
 
-def _sum(packing: Packing) -> Copied:
+def _sum(packing: ArchiveBytes) -> Copied:
     """Return what was packed, and what was not."""
     return Copied(
         files=packing.files,

@@ -8,8 +8,8 @@ from contextlib import closing
 
 from collective.recipe.backup.blobs.archives.archivenames import Archive
 from collective.recipe.backup.blobs.archives.archivereading import Member, What, mark_of
+from collective.recipe.backup.blobs.archives.dumpdirs import DumpdirFollower
 from collective.recipe.backup.blobs.archives.ground import Ground, Refused, shown
-from collective.recipe.backup.blobs.archives.increment import Increment
 from collective.recipe.backup.blobs.archives.stored import damaged, other_size
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.layout import MARKER, Layout, blob_of
@@ -26,7 +26,7 @@ class Unpacking:
     def __init__(self, ground: Ground, until: Tid) -> None:
         self._ground = ground
         self._until = until
-        self._increment = Increment(ground, until)
+        self._follower = DumpdirFollower(ground, until)
         self._placed: set[int] | None = None
         self._layout: Layout | None = None
         self._follows_marker = False
@@ -62,7 +62,7 @@ class Unpacking:
 
         Where a *layout* is given, blobs come where that has them.
         """
-        self._increment = Increment(self._ground, self._until)
+        self._follower = DumpdirFollower(self._ground, self._until)
         self._placed = set()
         self._layout = layout
 
@@ -72,8 +72,8 @@ class Unpacking:
                 self._add_directory(member)
             else:
                 self._add(member)
-        self._increment.finish()
-        self._moved |= self._increment.moved
+        self._follower.finish()
+        self._moved |= self._follower.moved
         if self._moved and self._links:
             for path, text in self._ground.links():
                 _check_link(path, text)
@@ -81,7 +81,7 @@ class Unpacking:
     def _add_directory(self, member: Member) -> None:
         new = self._ground.enter(member.path, member.status)
         if member.dumpdir:
-            self._increment.follow(member.path, member.dumpdir, new=new)
+            self._follower.follow(member.path, member.dumpdir, new=new)
 
     def _add(self, member: Member) -> None:
         path, blob = member.path, blob_of(member.path)

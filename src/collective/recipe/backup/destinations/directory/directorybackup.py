@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations import Outcome, damage, manifest
-from collective.recipe.backup.destinations.blobstyles import Trust
 from collective.recipe.backup.destinations.directory import backupwords
+from collective.recipe.backup.destinations.directory.blobstyles import Trust
 from collective.recipe.backup.destinations.directory.directorycontents import DirectoryContents
 from collective.recipe.backup.destinations.directory.directorysettings import DirectorySettings
 from collective.recipe.backup.destinations.directory.manifestblobs import blobs_of
-from collective.recipe.backup.destinations.directorypoints import point_of
 from collective.recipe.backup.destinations.livesource import rights_in
 from collective.recipe.backup.destinations.manifest import Manifest
+from collective.recipe.backup.destinations.manifestpoint import point_of
 from collective.recipe.backup.destinations.past import Past
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
 from collective.recipe.backup.errors import BackupError, Interrupted, explained

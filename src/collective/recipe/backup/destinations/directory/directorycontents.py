@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup.destinations import damage, manifest
-from collective.recipe.backup.destinations.blobpart import BlobPart
-from collective.recipe.backup.destinations.directorypoints import restore_points
+from collective.recipe.backup.destinations.directory.blobpart import BlobPart
+from collective.recipe.backup.destinations.directory.directorypoints import restore_points
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.errors import NoRestorePoint, explained
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.repozo.chains import Chain, read_directory
 
 if TYPE_CHECKING:
-    from collective.recipe.backup.destinations.lostpoints import Needs
+    from collective.recipe.backup.destinations.directory.lostpoints import Needs
 
 
 class DirectoryContents:
@@ -75,7 +75,7 @@ class DirectoryContents:
 
     def needs(self) -> Needs:
         """Return what tells which restore points need what."""
-        from collective.recipe.backup.destinations.lostpoints import Needs
+        from collective.recipe.backup.destinations.directory.lostpoints import Needs
 
         with explained("cannot look at the backups", self.directory):
             chains = self.chains()

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from collective.recipe.backup import listings
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations import Depth, Outcome, Reads, ownermarks
-from collective.recipe.backup.destinations.blobpart import BlobPart
-from collective.recipe.backup.destinations.blobstyles import BlobPlace
+from collective.recipe.backup.destinations.directory.blobpart import BlobPart
+from collective.recipe.backup.destinations.directory.blobstyles import BlobPlace
 from collective.recipe.backup.destinations.directory.directorycontents import DirectoryContents
+from collective.recipe.backup.destinations.directory.directoryhome import home_in
 from collective.recipe.backup.destinations.directory.directorysettings import DirectorySettings
-from collective.recipe.backup.destinations.directoryhome import home_in
 from collective.recipe.backup.destinations.livesource import check_source
 from collective.recipe.backup.destinations.past import knows_any
 from collective.recipe.backup.errors import IntegrityError, explained
@@ -161,8 +161,8 @@ class Directory:
         self, depth: Depth, *, only: RestorePoint | None = None, reads: Reads | None = None
     ) -> Iterator[Problem]:
         """Yield what is wrong."""
-        from collective.recipe.backup.destinations.lostpoints import concerning
-        from collective.recipe.backup.destinations.verification import Verification
+        from collective.recipe.backup.destinations.directory.lostpoints import concerning
+        from collective.recipe.backup.destinations.directory.verification import Verification
 
         contents = self._contents
         look = Verification(contents.directory, contents.blobs, self._progress)
@@ -170,6 +170,6 @@ class Directory:
 
     def problem_of(self, error: IntegrityError) -> Problem:
         """Return what *error* means."""
-        from collective.recipe.backup.destinations.lostpoints import problem_of
+        from collective.recipe.backup.destinations.directory.lostpoints import problem_of
 
         return problem_of(error, self._contents.needs())

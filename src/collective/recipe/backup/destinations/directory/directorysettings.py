@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from collective.recipe.backup.destinations.blobpart import MakeStyle, each_chain
+from collective.recipe.backup.destinations.directory.blobpart import MakeStyle, each_chain
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import DEFAULT_LEVEL
 
 if TYPE_CHECKING:
-    from collective.recipe.backup.destinations.program import Repozo
+    from collective.recipe.backup.destinations.directory.program import Repozo
 
 
 @dataclass(frozen=True, kw_only=True)

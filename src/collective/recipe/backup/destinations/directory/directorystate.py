@@ -15,7 +15,7 @@ from collective.recipe.backup.times import LAST_TID, Tid
 
 if TYPE_CHECKING:
     from collective.recipe.backup.blobs.storedblobs import StoredBlobs
-    from collective.recipe.backup.destinations.program import Repozo
+    from collective.recipe.backup.destinations.directory.program import Repozo
 
 
 def state_of(contents: DirectoryContents, choice: Choice, repozo: Repozo | None) -> State:
@@ -36,7 +36,7 @@ def _log(contents: DirectoryContents, choice: Choice, repozo: Repozo | None) -> 
     chain = contents.chain(choice.point.chain)
     if repozo is None:
         return ChainLog(chain, choice)
-    from collective.recipe.backup.destinations.program import ProgramLog
+    from collective.recipe.backup.destinations.directory.program import ProgramLog
 
     return ProgramLog(chain, choice, repozo)
 

@@ -26,7 +26,7 @@ from collective.recipe.backup.destinations.repository.logmemory import FileLook,
 from collective.recipe.backup.destinations.repository.pointcontents import contents_of
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE
-from collective.recipe.backup.filestorage.log import LogEnd
+from collective.recipe.backup.filestorage.logcut import LogEnd
 from collective.recipe.backup.filestorage.segments import (
     Chunks,
     Keys,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from collective.recipe.backup.destinations.directorypoints import point_of
+from collective.recipe.backup.destinations.manifestpoint import point_of
 from collective.recipe.backup.destinations.repository.pointcontents import contents_of
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError
 from collective.recipe.backup.model import RestorePoint

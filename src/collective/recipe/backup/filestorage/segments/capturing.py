@@ -20,11 +20,12 @@ from itertools import chain, islice, takewhile
 from typing import NamedTuple
 
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE, MAGICS
-from collective.recipe.backup.filestorage.log import Log, LogEnd
-from collective.recipe.backup.filestorage.segments.cutting import Cutter
+from collective.recipe.backup.filestorage.log import Log
+from collective.recipe.backup.filestorage.logcut import LogEnd
 from collective.recipe.backup.filestorage.segments.logstate import LogState
 from collective.recipe.backup.filestorage.segments.newsegments import Target
 from collective.recipe.backup.filestorage.segments.newstate import LogStateWriter
+from collective.recipe.backup.filestorage.segments.segmentends import Cutter
 from collective.recipe.backup.filestorage.segments.selecting import Selector, last_packed
 from collective.recipe.backup.filestorage.segments.spans import Span
 from collective.recipe.backup.filestorage.segments.storedsegments import StoredSegments

@@ -9,10 +9,10 @@ from blake3 import blake3
 
 from collective.recipe.backup.filestorage.log import Log
 from collective.recipe.backup.filestorage.segments.chunkstore import GREATEST, ChunkKind, ChunkStore
-from collective.recipe.backup.filestorage.segments.cutting import Cutter
 from collective.recipe.backup.filestorage.segments.recordindex import IndexWriter
 from collective.recipe.backup.filestorage.segments.rows import Rows
 from collective.recipe.backup.filestorage.segments.segment import Segment, SegmentPiece
+from collective.recipe.backup.filestorage.segments.segmentends import Cutter
 from collective.recipe.backup.filestorage.segments.segmentkeys import Keys
 from collective.recipe.backup.filestorage.segments.spans import BLOCK, Rule, Span
 from collective.recipe.backup.frozen import dataclass

@@ -15,7 +15,8 @@ from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage import tail
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE
 from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
-from collective.recipe.backup.filestorage.log import Log, LogEnd
+from collective.recipe.backup.filestorage.log import Log
+from collective.recipe.backup.filestorage.logcut import LogEnd
 from collective.recipe.backup.filestorage.segments.chunkstore import Chunks
 from collective.recipe.backup.filestorage.segments.logstate import LogState, read_page
 from collective.recipe.backup.filestorage.segments.pieces import SegmentPieces

@@ -14,11 +14,11 @@ from collections.abc import Iterable
 
 from collective.recipe.backup.filestorage.format import Transaction
 from collective.recipe.backup.filestorage.log import Log
-from collective.recipe.backup.filestorage.segments.cutting import Cutter
 from collective.recipe.backup.filestorage.segments.matching import Match, Matcher
 from collective.recipe.backup.filestorage.segments.newsegments import SegmentWriter, Target
 from collective.recipe.backup.filestorage.segments.newstate import LogStateWriter
 from collective.recipe.backup.filestorage.segments.rows import RowReader, Rows
+from collective.recipe.backup.filestorage.segments.segmentends import Cutter
 from collective.recipe.backup.filestorage.segments.storedsegments import StoredSegments
 from collective.recipe.backup.filestorage.segments.strips import Strip
 from collective.recipe.backup.progress import Advance

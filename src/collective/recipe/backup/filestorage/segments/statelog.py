@@ -17,7 +17,8 @@ from collective.recipe.backup.errors import NoRestorePoint
 from collective.recipe.backup.filestorage import tail
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE
 from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
-from collective.recipe.backup.filestorage.log import Log, LogEnd
+from collective.recipe.backup.filestorage.log import Log
+from collective.recipe.backup.filestorage.logcut import LogEnd
 from collective.recipe.backup.filestorage.segments.chunkstore import Chunks
 from collective.recipe.backup.filestorage.segments.logstate import LogState
 from collective.recipe.backup.filestorage.segments.rebuiltlog import RebuiltLog

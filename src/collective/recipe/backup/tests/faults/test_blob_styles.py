@@ -14,14 +14,14 @@ import pytest
 
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.destinations import Depth
-from collective.recipe.backup.destinations.blobpart import BlobPart
-from collective.recipe.backup.destinations.blobstyles import BlobPlace, WantedBlobs
-from collective.recipe.backup.destinations.blobstyles.archivestyles import (
+from collective.recipe.backup.destinations.directory.blobpart import BlobPart
+from collective.recipe.backup.destinations.directory.blobstyles import BlobPlace, WantedBlobs
+from collective.recipe.backup.destinations.directory.blobstyles.archivestyles import (
     FullArchives,
     IncrementalArchives,
     NumberedArchives,
 )
-from collective.recipe.backup.destinations.blobstyles.treestyles import (
+from collective.recipe.backup.destinations.directory.blobstyles.treestyles import (
     EachBackup,
     EachChain,
     Numbered,

@@ -15,7 +15,7 @@ from collective.recipe.backup import times
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.blobrecords import is_blob
 from collective.recipe.backup.filestorage.framing import Framing
-from collective.recipe.backup.filestorage.log import LogEnd
+from collective.recipe.backup.filestorage.logcut import LogEnd
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.tests import logs
 

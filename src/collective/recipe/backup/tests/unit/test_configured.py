@@ -10,18 +10,18 @@ import pytest
 
 from collective.recipe.backup.blobs import holdings
 from collective.recipe.backup.config import ALTERNATIVE, SNAPSHOT, STANDARD, ZIP
-from collective.recipe.backup.destinations.blobstyles import BlobPlace
-from collective.recipe.backup.destinations.blobstyles.archivestyles import (
+from collective.recipe.backup.destinations.configured import DIRECTORY, configured, policy_for
+from collective.recipe.backup.destinations.directory.blobstyles import BlobPlace
+from collective.recipe.backup.destinations.directory.blobstyles.archivestyles import (
     FullArchives,
     IncrementalArchives,
     NumberedArchives,
 )
-from collective.recipe.backup.destinations.blobstyles.treestyles import (
+from collective.recipe.backup.destinations.directory.blobstyles.treestyles import (
     EachBackup,
     EachChain,
     Numbered,
 )
-from collective.recipe.backup.destinations.configured import DIRECTORY, configured, policy_for
 from collective.recipe.backup.destinations.making import style_for
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files

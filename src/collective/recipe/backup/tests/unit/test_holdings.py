@@ -17,9 +17,12 @@ from collective.recipe.backup.blobs.holdings import Holding
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.blobs.numbered import STAMP_NAME, NumberedSet, rotate_in
 from collective.recipe.backup.blobs.older import Belongings, disordered
-from collective.recipe.backup.destinations.blobpart import BlobPart
-from collective.recipe.backup.destinations.blobstyles import BlobPlace, WantedBlobs
-from collective.recipe.backup.destinations.blobstyles.treestyles import EachBackup, Numbered
+from collective.recipe.backup.destinations.directory.blobpart import BlobPart
+from collective.recipe.backup.destinations.directory.blobstyles import BlobPlace, WantedBlobs
+from collective.recipe.backup.destinations.directory.blobstyles.treestyles import (
+    EachBackup,
+    Numbered,
+)
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent

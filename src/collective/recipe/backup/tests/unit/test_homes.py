@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup.destinations.directoryhome import home_in
+from collective.recipe.backup.destinations.directory.directoryhome import home_in
 from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.errors import InUse
 from collective.recipe.backup.files import Files

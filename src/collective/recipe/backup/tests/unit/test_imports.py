@@ -26,7 +26,7 @@ ROOMS = {
     "archives of blobs": "blobs.archives.archivereading",
     "restoring": "restoring.staging",
     "putting in place": "restoring.swap",
-    "verifying": "destinations.verification",
+    "verifying": "destinations.directory.verification",
     "merging": "repozo.merge",
     "removing": "repozo.chainremoval",
     "doctor": "operations.doctor",

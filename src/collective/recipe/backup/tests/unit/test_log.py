@@ -14,7 +14,8 @@ from ZODB.Connection import TransactionMetaData
 
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage.blobrecords import blobs
-from collective.recipe.backup.filestorage.log import MAGIC_SIZE, LogEnd
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE
+from collective.recipe.backup.filestorage.logcut import LogEnd
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.tests import logs
 from collective.recipe.backup.tests.samples import FOUNDED, FileStorage, Site

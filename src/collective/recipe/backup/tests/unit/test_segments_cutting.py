@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collective.recipe.backup.filestorage.format import Transaction
-from collective.recipe.backup.filestorage.segments.cutting import GREATEST, LEAST, Cutter
+from collective.recipe.backup.filestorage.segments.segmentends import GREATEST, LEAST, Cutter
 from collective.recipe.backup.filestorage.segments.segmentkeys import Keys
 from collective.recipe.backup.tests import logs
 from collective.recipe.backup.tests.segmented import SECRET

@@ -7,11 +7,11 @@ import re
 import pytest
 
 from collective.recipe.backup.filestorage.segments import (
-    cutting,
     logstate,
     matching,
     read_log_state,
     recordindex,
+    segmentends,
     segmentkeys,
     selecting,
     spans,
@@ -53,7 +53,11 @@ def test_names_and_sizes_are_those_of_the_code():
         assert f"    {context}\n" in PAGE
     for magic in (recordindex.MAGIC, logstate.MAGIC, logstate.PAGE_MAGIC):
         assert f'magic "{magic.decode()}"' in PAGE
-    assert (cutting.LEAST, cutting.MEAN, cutting.GREATEST) == (1 << 20, 1 << 20, 4 << 20)
+    assert (segmentends.LEAST, segmentends.MEAN, segmentends.GREATEST) == (
+        1 << 20,
+        1 << 20,
+        4 << 20,
+    )
     assert spans.BLOCK == segmentreader.BLOCK
     assert f"with {logstate.SPANS_OF_A_PAGE} spans, or with fewer that take 1 MiB" in PAGE
     assert f"less than {selecting.ISLAND >> 10} KiB" in PAGE

@@ -11,7 +11,7 @@ import pytest
 
 from collective.recipe.backup import times
 from collective.recipe.backup.errors import IntegrityError
-from collective.recipe.backup.filestorage.log import LogEnd
+from collective.recipe.backup.filestorage.logcut import LogEnd
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.tests import logs
 from collective.recipe.backup.tests.samples import Site

@@ -251,7 +251,7 @@ def test_what_cannot_be_remembered_is_said(tmp_path: Path, caplog) -> None:
 def test_a_sample_that_was_broken_off_is_done_again(operated: Operated, monkeypatch) -> None:
     before = sampling.next_arc(operated.place().filestorage, Fraction(1, 3))
     monkeypatch.setattr(
-        "collective.recipe.backup.destinations.verification.verify_contents", interrupted
+        "collective.recipe.backup.destinations.directory.verification.verify_contents", interrupted
     )
     with pytest.raises(KeyboardInterrupt):
         found(operated, share=Fraction(1, 3))

@@ -25,7 +25,8 @@ from collective.recipe.backup.blobs.holdings import Holdings
 from collective.recipe.backup.blobs.holdings.archiveholdings import Archived
 from collective.recipe.backup.blobs.layout import MARKER
 from collective.recipe.backup.blobs.marker import laid_out, missing_marker, place_of
-from collective.recipe.backup.destinations.blobstyles import BlobPlace, WantedBlobs
+from collective.recipe.backup.blobs.packduringbackup import packed_away
+from collective.recipe.backup.destinations.directory.blobstyles import BlobPlace, WantedBlobs
 from collective.recipe.backup.destinations.room import LEAST_SHARE
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.model import BlobId
@@ -77,7 +78,7 @@ class FullArchives:
 
     def _sources(self) -> list[Path]:
         """Return where blobs may be: also where a pack has just put them."""
-        return [self._shop.source, self._shop.packed_away]
+        return [self._shop.source, packed_away(self._shop.source)]
 
     def _is_legible(self, blob: BlobId) -> bool:
         layout = laid_out(self._shop.source)
@@ -100,7 +101,7 @@ class FullArchives:
             here = [blob for blob in lacking if self._is_legible(blob)]
             kept = self._taken(set(lacking).difference(here), earlier, aside)
             if here or kept:
-                also, others = [*here, *kept], [self._shop.packed_away]
+                also, others = [*here, *kept], [packed_away(self._shop.source)]
                 supply = supply._replace(also=also, others=others)
                 copied = self._write_full(archive, demand, supply)
                 lacking = list(archivecheck.missing([archive], lacking))

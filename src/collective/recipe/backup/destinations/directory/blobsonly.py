@@ -27,11 +27,11 @@ from collective.recipe.backup.destinations import (
     damage,
     ownermarks,
 )
-from collective.recipe.backup.destinations.blobpart import BlobPart, MakeStyle
-from collective.recipe.backup.destinations.blobstyles import BlobPlace, Trust
-from collective.recipe.backup.destinations.directorypoints import what_differs, what_is_lacking
+from collective.recipe.backup.destinations.directory.blobpart import BlobPart, MakeStyle
+from collective.recipe.backup.destinations.directory.blobstyles import BlobPlace, Trust
+from collective.recipe.backup.destinations.directory.lostpoints import Needs, concerning, problem_of
 from collective.recipe.backup.destinations.homes import Home
-from collective.recipe.backup.destinations.lostpoints import Needs, concerning, problem_of
+from collective.recipe.backup.destinations.manifestpoint import what_differs, what_is_lacking
 from collective.recipe.backup.destinations.room import Need, check_room
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained

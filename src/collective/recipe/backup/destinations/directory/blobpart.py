@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property, partial
-from itertools import chain
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,17 +19,26 @@ from collective.recipe.backup import times
 from collective.recipe.backup.blobs import holdings
 from collective.recipe.backup.blobs.holdings import Holding, Holdings, archiveholdings
 from collective.recipe.backup.blobs.holdings.archiveholdings import Archived
-from collective.recipe.backup.blobs.layout import blobs_in
 from collective.recipe.backup.blobs.marker import flaw_of
 from collective.recipe.backup.blobs.older import disordered
 from collective.recipe.backup.destinations import Reads
-from collective.recipe.backup.destinations.blobstyles import BlobPlace, Style, Trust, WantedBlobs
+from collective.recipe.backup.destinations.directory.blobstyles import (
+    BlobPlace,
+    Style,
+    Trust,
+    WantedBlobs,
+)
+from collective.recipe.backup.destinations.directory.newblobs import (
+    blobs_between,
+    wanted_of,
+    wanted_of_all,
+)
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import BlobId, Problem
-from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
+from collective.recipe.backup.times import ZERO_TID, Tid
 
 if TYPE_CHECKING:
     from collective.recipe.backup.blobs.copied import Copied
@@ -43,7 +51,7 @@ MakeStyle = Callable[[BlobPlace], Style]
 
 def each_chain(workshop: BlobPlace) -> Style:
     """Return the style that there is if no other is asked for: a tree for each chain."""
-    from collective.recipe.backup.destinations.blobstyles.treestyles import EachChain
+    from collective.recipe.backup.destinations.directory.blobstyles.treestyles import EachChain
 
     return EachChain(workshop)
 
@@ -77,7 +85,7 @@ class BlobPart:
         found = self.found()
         for each in found.values():
             if each.certain and each.stamp == taken.stamp and not _is_ours(each):
-                named = _blobs(log, MAGIC_SIZE, taken.end)
+                named = blobs_between(log, MAGIC_SIZE, taken.end)
                 return each.name in found.trees and next(each.lacking(named), None) is None
         return True
 
@@ -108,33 +116,13 @@ class BlobPart:
         *before* is the newest restore point of the chain, which may be that of *taken*
         itself, if that lacks something.  Returns the name of what holds them.
         """
-        named = partial(_blobs, log, MAGIC_SIZE, taken.end)
-        new: Callable[[], Iterable[BlobId]] = named
         there = self.found().get(before.blobs or "") if before else None
-        if before and there:
-            if before.lost == len(before.missing):
-                new = partial(_since, before, log, taken.end)
-            else:  # there are more than it names
-                new = partial(self._lacking_now, there.name, named)
-        demand = WantedBlobs(
-            stamp=taken.stamp,
-            until=taken.tid or ZERO_TID,
-            before=there.name if there else None,
-            named=named,
-            new=new,
-            trust=trust,
-            scan=bool(before and before.left_out),
-            differing=before.differing if before else (),
-            others=before.others if before else "",
-        )
+        demand = replace(wanted_of(log, taken, before, there), trust=trust)
         if there and before and before.stamp == taken.stamp:
             # no name can be used twice: of what is replaced restore points were made
             stamp = there.stamp if self.is_current(before) else self.unused(now)
             demand = replace(demand, stamp=stamp)
         return self.store(demand)
-
-    def _lacking_now(self, name: str, named: Callable[[], Iterable[BlobId]]) -> Iterator[BlobId]:
-        return self.lacking(name, named())
 
     def back_up_all(
         self, stamp: str, *, before: Archived | None, trust: Trust
@@ -143,11 +131,7 @@ class BlobPart:
 
         If *before* is given, an archive may build on it.  Returns the name of what holds them.
         """
-        named = partial(blobs_in, self.source)
-        demand = WantedBlobs(stamp=stamp, until=LAST_TID, named=named, others=None, trust=trust)
-        if before is not None:
-            demand = replace(demand, before=before.name, new=lambda: before.lacking(named()))
-        return self.store(demand)
+        return self.store(replace(wanted_of_all(self.source, stamp, before), trust=trust))
 
     def unused(self, now: datetime) -> str:
         """Return the stamp of *now*, a later one if that is not the newest then."""
@@ -240,18 +224,6 @@ class BlobPart:
         for each in sorted(going, key=_age, reverse=True):
             if each.remove(self._shop.files):
                 yield each.name
-
-
-def _since(before: Manifest, log: TransactionLog, end: int) -> Iterator[BlobId]:
-    """Yield the blobs that *before* lacks, and those of the records after it."""
-    return chain(before.missing, _blobs(log, before.end, end))
-
-
-def _blobs(log: TransactionLog, start: int, stop: int) -> Iterator[BlobId]:
-    """Yield the blobs that the records between two boundaries name."""
-    from collective.recipe.backup.filestorage.blobrecords import blobs
-
-    return blobs(log, start, stop)
 
 
 def _is_ours(holding: Holding) -> bool:

@@ -20,9 +20,6 @@ from collective.recipe.backup.times import Tid
 if TYPE_CHECKING:
     from collective.recipe.backup.blobs.copied import Copied
 
-PACKED_AWAY = ".old"
-"""What ZODB adds to the name of a blobstorage for the blobs that a pack took out of it."""
-
 
 class Trust(NamedTuple):
     """What a backup may build upon.
@@ -78,11 +75,6 @@ class BlobPlace:
     def storage(self) -> str:
         """The name of the blobstorage, with which all names in *directory* begin."""
         return self.named or self.source.name
-
-    @property
-    def packed_away(self) -> Path:
-        """Where a pack puts blobs, if it keeps any; it may do so at any time."""
-        return self.source.with_name(self.source.name + PACKED_AWAY)
 
 
 class Style(Protocol):

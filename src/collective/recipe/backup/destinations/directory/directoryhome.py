@@ -17,7 +17,7 @@ class DirectoryHome(Home):
     def examine(self, files: Files, *, unmounted: Collection[Path] = ()) -> Iterator[DoctorFinding]:
         """Try and look at each of its directories; see Home."""
         # only the doctor needs them
-        from collective.recipe.backup.destinations import foreignnames, privacy, probing
+        from collective.recipe.backup.destinations.directory import foreignnames, privacy, probing
 
         mounted = [each for each in self.fills if each.directory not in unmounted]
         for each in mounted:

@@ -11,9 +11,10 @@ from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.copying import Transfer
 from collective.recipe.backup.blobs.holdings import Holdings
 from collective.recipe.backup.blobs.numbered import rotate_in
+from collective.recipe.backup.blobs.packduringbackup import packed_away
 from collective.recipe.backup.blobs.snapshots import still_differing
 from collective.recipe.backup.blobs.taking_over import carry_over, rescue
-from collective.recipe.backup.destinations.blobstyles import BlobPlace, WantedBlobs
+from collective.recipe.backup.destinations.directory.blobstyles import BlobPlace, WantedBlobs
 from collective.recipe.backup.model import BlobId
 
 
@@ -101,7 +102,7 @@ class EachBackup:
             shop.source,
             blob_set,
             wanted,
-            also=shop.packed_away,
+            also=packed_away(shop.source),
             files=shop.files,
             progress=shop.progress,
         )

@@ -13,7 +13,8 @@ from pathlib import Path
 from collective.recipe.backup import process
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.log import MAGIC_SIZE, LogEnd
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE
+from collective.recipe.backup.filestorage.logcut import LogEnd
 from collective.recipe.backup.filestorage.storedlog import Block
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.frozen import dataclass

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from collective.recipe.backup import locking
-from collective.recipe.backup.destinations.abilities import lacking
+from collective.recipe.backup.destinations.directory.abilities import lacking
 from collective.recipe.backup.errors import from_os_error
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.files.directories import nearest

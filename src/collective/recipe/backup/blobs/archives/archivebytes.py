@@ -32,7 +32,7 @@ _FILES = (Kind.BLOB, Kind.MARKER, Kind.FILE)
 _END = bytes(2 * BLOCK_SIZE)
 
 
-class Packing:
+class ArchiveBytes:
     """Packs what lies in *sources*, of which the first that has a file counts.
 
     *files* were packed, *size* bytes in all; of these *foreign* are no blobs, and with

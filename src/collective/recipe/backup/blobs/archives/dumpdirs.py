@@ -11,7 +11,7 @@ from collective.recipe.backup.blobs.layout import blob_of
 from collective.recipe.backup.times import Tid
 
 
-class Increment:
+class DumpdirFollower:
     """Follows the dumpdirs of one archive; ``moved`` tells whether it renamed anything.
 
     What it takes for granted must be there, but for blobs later than *until*.

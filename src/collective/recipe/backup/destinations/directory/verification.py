@@ -10,9 +10,9 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from collective.recipe.backup.destinations import Depth, Reads, manifest
-from collective.recipe.backup.destinations.blobpart import BlobPart
-from collective.recipe.backup.destinations.directorypoints import restore_points
-from collective.recipe.backup.destinations.recordcheck import verify_records, walked
+from collective.recipe.backup.destinations.directory.blobpart import BlobPart
+from collective.recipe.backup.destinations.directory.directorypoints import restore_points
+from collective.recipe.backup.destinations.directory.recordcheck import verify_records, walked
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.model import BlobId, Problem, RestorePoint
 from collective.recipe.backup.progress import Progress

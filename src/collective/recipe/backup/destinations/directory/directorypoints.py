@@ -11,26 +11,22 @@ ledger names any more, and a part behind the damage of a ledger, are listed as d
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from collective.recipe.backup.blobs.holdings import Holding, Holdings
 from collective.recipe.backup.blobs.older import Belongings
 from collective.recipe.backup.destinations import manifest
-from collective.recipe.backup.destinations.blobpart import BlobPart
-from collective.recipe.backup.destinations.lostledgers import cut_off
-from collective.recipe.backup.destinations.manifest import Manifest
-from collective.recipe.backup.errors import BackupError, IntegrityError, explained, printable
+from collective.recipe.backup.destinations.directory.blobpart import BlobPart
+from collective.recipe.backup.destinations.directory.lostledgers import cut_off
+from collective.recipe.backup.destinations.manifestpoint import point_of
+from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.repozo.chains import Chain, read_directory
 from collective.recipe.backup.repozo.ledger import Part
 from collective.recipe.backup.times import STAMP
-
-if TYPE_CHECKING:
-    from collective.recipe.backup.blobs.copied import Copied
 
 _STAMPED = re.compile(rf"\.{STAMP}")
 """What follows the name of the blobstorage in the name of its backups."""
@@ -58,48 +54,6 @@ def restore_points(directory: Path, blobs: BlobPart | None) -> list[RestorePoint
     with explained("cannot look at the backups", directory):
         points += cut_off(directory, listing)
     return sorted(points, key=lambda point: point.age)
-
-
-def point_of(written: Manifest) -> RestorePoint:
-    """Return the restore point that a manifest makes."""
-    return RestorePoint(
-        stamp=written.stamp,
-        chain=written.chain,
-        end=written.end,
-        tid=written.tid,
-        since=written.since,
-        holes=written.holes,
-        stays=written.stays,
-        blobs=written.blobs,
-        blob_bytes=written.blob_bytes,
-        stored=written.stored,
-        taken=written.taken,
-        rights=written.rights,
-        problems=tuple(what_is_lacking(written)),
-        doubts=tuple(what_differs(written)),
-    )
-
-
-def what_is_lacking(found: Manifest | Copied) -> Iterator[str]:
-    """Yield in sentences what the source had and the backup has not."""
-    if found.lost:
-        first = f", the first: {found.missing[0]}" if found.missing else ""
-        yield f"{found.lost} blobs were missing at the source or could not be read there{first}"
-    if found.left_out:
-        yield (
-            f"besides blobs, {found.left_out} things at the source could not be copied, "
-            f"the first: {printable(found.left)}"
-        )
-
-
-def what_differs(found: Manifest | Copied) -> Iterator[str]:
-    """Yield in a sentence what the backup has and the source has not, or otherwise."""
-    if found.differ:
-        first = f", the first: {found.differing[0]}" if found.differing else ""
-        yield (
-            f"{found.differ} blobs of the site are gone, cannot be read or are not as they were "
-            f"backed up once{first}"
-        )
 
 
 def _with_manifest(

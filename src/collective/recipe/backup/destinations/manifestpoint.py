@@ -1,0 +1,55 @@
+"""From a manifest to the restore point that it makes, whatever kind of destination wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from collective.recipe.backup.destinations.manifest import Manifest
+from collective.recipe.backup.errors import printable
+from collective.recipe.backup.model import RestorePoint
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.blobs.copied import Copied
+
+
+def point_of(written: Manifest) -> RestorePoint:
+    """Return the restore point that a manifest makes."""
+    return RestorePoint(
+        stamp=written.stamp,
+        chain=written.chain,
+        end=written.end,
+        tid=written.tid,
+        since=written.since,
+        holes=written.holes,
+        stays=written.stays,
+        blobs=written.blobs,
+        blob_bytes=written.blob_bytes,
+        stored=written.stored,
+        taken=written.taken,
+        rights=written.rights,
+        problems=tuple(what_is_lacking(written)),
+        doubts=tuple(what_differs(written)),
+    )
+
+
+def what_is_lacking(found: Manifest | Copied) -> Iterator[str]:
+    """Yield in sentences what the source had and the backup has not."""
+    if found.lost:
+        first = f", the first: {found.missing[0]}" if found.missing else ""
+        yield f"{found.lost} blobs were missing at the source or could not be read there{first}"
+    if found.left_out:
+        yield (
+            f"besides blobs, {found.left_out} things at the source could not be copied, "
+            f"the first: {printable(found.left)}"
+        )
+
+
+def what_differs(found: Manifest | Copied) -> Iterator[str]:
+    """Yield in a sentence what the backup has and the source has not, or otherwise."""
+    if found.differ:
+        first = f", the first: {found.differing[0]}" if found.differing else ""
+        yield (
+            f"{found.differ} blobs of the site are gone, cannot be read or are not as they were "
+            f"backed up once{first}"
+        )
