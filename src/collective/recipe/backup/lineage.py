@@ -83,10 +83,21 @@ def of_restore(
         return noted
     if not _is_later(noted, before):
         return None
+    if _begins_after(log, before):
+        return noted
     last = log.last_at(before.tid)
     if last == before.tid:
         return noted if last <= noted.until else None
     return noted if last == noted.tid else None
+
+
+def _begins_after(log: KnownTransactions, before: RestorePoint) -> bool:
+    """Tell whether *log* tells nothing of the last transaction of *before*: it begins later.
+
+    What was restored may have been packed, or it has been packed since.
+    """
+    since = _since(log)
+    return since is not None and before.tid is not None and before.tid < since
 
 
 def _is_later(noted: Restored, before: RestorePoint) -> bool:
@@ -112,22 +123,22 @@ def begun(
     since = _since(log)
     if since is None:
         return Lineage(since=None)
-    restored, is_cut = of_restore(log, before, noted), is_cut_off(log, before)
+    restored = of_restore(log, before, noted)
     if restored is not None and not restored.own:
         # what another site was is nothing that this one has lived
         return Lineage(since=max(since, _return(log, restored, now)), restored=restored)
-    if restored is not None and is_cut:
+    if restored is not None:
+        # what was restored tells of its own past, whatever was live before the restore
         return _carried(since, restored.since, restored.holes, _hole(log, restored, now), restored)
-    if is_cut and before is not None and before.tid is not None:
+    if before is None:
+        return Lineage(since=since)
+    if is_cut_off(log, before) and before.tid is not None:
         lived = log.first_after(log.last_at(before.tid)) or tid_at(now)
         proof = shared()
         if proof is None or proof.tid is None:
             return Lineage(since=max(since, lived))
-        return _carried(since, proof.since, proof.holes, Hole(tid_after(proof.tid), lived), None)
-    hole = None if restored is None else _hole(log, restored, now)
-    if before is None:
-        return _carried(since, None, (), hole, restored)
-    return _carried(since, before.since, before.holes, hole, restored)
+        return _carried(since, proof.since, proof.holes, Hole(tid_after(proof.tid), lived))
+    return _carried(since, before.since, before.holes)
 
 
 def continued(
@@ -152,8 +163,8 @@ def _carried(
     since: Tid,
     earlier: Tid | None,
     holes: Iterable[Hole],
-    hole: Hole | None,
-    restored: Restored | None,
+    hole: Hole | None = None,
+    restored: Restored | None = None,
 ) -> Lineage:
     since = max(since, earlier or since)
     found = [*holes] if hole is None else [*(each for each in holes if each < hole), hole]

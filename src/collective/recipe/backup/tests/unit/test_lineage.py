@@ -137,6 +137,27 @@ def test_a_restore_to_before_an_earlier_hole_makes_one_of_both() -> None:
     assert started(Log((1, 15)), before, note).holes == (hole(1.5, 14),)
 
 
+def test_a_restore_to_a_packed_state_leaves_its_hole_after_a_backup_from_before_the_pack() -> None:
+    # 1 was live, 3 packed it away, 1 was restored and backed up; then the packed state came back
+    before = point(1, made=5, holes=(hole(1.5, 4.5),))
+    note = noted(before, when=8, until=3.5, last=3, since=tid(3))
+    found = started(Log((3, 9), packed=tid(3)), before, note)
+    assert found == Lineage(since=tid(3), holes=(hole(3.5, 8),), restored=note)
+
+
+def test_a_restore_from_a_chain_before_a_pack_tells_what_the_pack_took() -> None:
+    before = point(4, since=tid(4))
+    note = noted(before, when=8, until=4.5, last=4, since=tid(2), holes=(hole(2.5, 3),))
+    found = started(Log((1, 2, 4, 9)), before, note)
+    assert found == Lineage(since=tid(2), holes=(hole(2.5, 3), hole(4.5, 8)), restored=note)
+
+
+def test_a_first_chain_after_a_restore_has_the_holes_of_what_was_restored() -> None:
+    note = replace(NOTE, holes=(hole(1.2, 1.6),))
+    found = started(LOG, None, note)
+    assert found == Lineage(since=tid(1), holes=(hole(1.2, 1.6), hole(2.5, 8)), restored=note)
+
+
 def test_what_was_lived_after_the_newest_restore_point_and_lost_with_a_restore_is_a_hole() -> None:
     note = noted(BEFORE, when=8, until=4.5, last=4)
     log = Log((1, 2, 3, 4, 9))
