@@ -27,7 +27,7 @@ from collective.recipe.backup.cli import messages
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.screen import Screen
 from collective.recipe.backup.cli.signals import as_interrupts
-from collective.recipe.backup.errors import DONE, ConfigurationError
+from collective.recipe.backup.errors import DONE
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -111,16 +111,18 @@ def carry_out(
     from collective.recipe.backup import times
     from collective.recipe.backup.cli.questions import ask
     from collective.recipe.backup.cli.verbs import VERBS
-    from collective.recipe.backup.destinations.configured import DIRECTORY
+    from collective.recipe.backup.destinations.configured import chosen
     from collective.recipe.backup.files import Files
     from collective.recipe.backup.operations.run import Run
 
     messages.choose_level(quiet=namespace.quiet, debug=namespace.debug or loaded.options.debug)
-    if namespace.destination not in loaded.destinations:
-        raise ConfigurationError(
-            f"there is no destination {namespace.destination!r} in this part",
-            hint=f"there are {', '.join(sorted(loaded.destinations))}",
-        )
+    # a place that is not there is told before anything else
+    place = chosen(
+        loaded,
+        namespace.destination,
+        getattr(namespace, "place", None),
+        everywhere=VERBS[verb].everywhere,
+    )
     run = Run(
         config=loaded,
         config_path=config_path,
@@ -131,9 +133,8 @@ def carry_out(
         progress=_progress(answers.screen, quiet=namespace.quiet),
         ask=None if namespace.no_prompt else ask,
         restore_command=namespace.restore_command,
-        name=getattr(namespace, "place", None) or DIRECTORY,
+        name=place,
     )
-    run.configured  # noqa: B018  a place that is not there is told before anything else
     return VERBS[verb].act(run, namespace, answers)
 
 

@@ -42,7 +42,8 @@ class Verb:
 
     *summary* is half a line for the table of commands, *description* some sentences.
     *examples* are arguments, each with what they do.  *takes_anything* is for verbs whose
-    callers may pass words that were always ignored; they come as ``ignored``.
+    callers may pass words that were always ignored; they come as ``ignored``.  *everywhere* is
+    for those that act on all places of the backups as long as none is named.
     """
 
     summary: str
@@ -51,6 +52,7 @@ class Verb:
     declare: Callable[[argparse.ArgumentParser], None]
     act: Callable[[Run, argparse.Namespace, Answers], int]
     takes_anything: bool = False
+    everywhere: bool = False
 
 
 class HelpGiven(Exception):

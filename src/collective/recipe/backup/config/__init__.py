@@ -50,8 +50,9 @@ class Config:
     """One part, resolved: every path in it is absolute, every default filled in.
 
     *sources* are in the order in which they are backed up, the main storage last.
-    *destinations* has, for each kind of destination, the place of each source in the same
-    order; ALTERNATIVE is only there if it is configured.  A source whose blobs are not
+    *destinations* has, for each purpose of directories, the place of each source in the same
+    order; ALTERNATIVE is only there if it is configured, and the others are not if the site
+    backs up to repositories alone.  A source whose blobs are not
     backed up, for whatever reason, has no blobstorage here, and neither have its places.
     """
 

@@ -17,6 +17,7 @@ from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import MAIN, Place, Source
 from collective.recipe.backup.options import Options
+from collective.recipe.backup.options.optionkinds import NOWHERE
 from collective.recipe.backup.options.parsing import Reading
 
 LOCATIONS = {
@@ -104,7 +105,8 @@ def resolve(facts: SiteFacts, reading: Reading) -> Resolved:
         raise ConfigurationError(
             f"part {facts.part} cannot be used as it is configured", problems=problems
         )
-    destinations = {kind: _places(kind, options, sources) for kind in LOCATIONS}
+    kinds = () if options.location == NOWHERE else LOCATIONS
+    destinations = {kind: _places(kind, options, sources) for kind in kinds}
     if origins:
         destinations[ALTERNATIVE] = origins
     is_sure = reading.options.datafs is not None or options.only_blobs
@@ -160,7 +162,7 @@ def _located(facts: SiteFacts, options: Options, problems: list[str]) -> Options
         blob_storage=None if blob_storage is None else absolute(facts.base, blob_storage),
         repozo=None if options.repozo is None else absolute(facts.base, options.repozo),
         metrics_file=options.metrics_file and absolute(facts.base, options.metrics_file),
-        **locations,
+        **(locations | {"location": NOWHERE} if options.location == NOWHERE else locations),
     )
 
 
@@ -243,6 +245,8 @@ def _layout(
 
 def _directories(options: Options, sources: Sequence[Source]) -> Iterator[Named]:
     """Yield every directory that backups may be written to, used at present or not."""
+    if options.location == NOWHERE:
+        return
     for source in sources:
         for names in LOCATIONS.values():
             for name in names:

@@ -66,8 +66,8 @@ def unwritable(config: Config) -> Iterator[str]:
 
     Nothing is tried, since the disk for the backups may not be mounted yet.
     """
-    for places in (config.destinations[STANDARD], config.destinations[SNAPSHOT]):
-        for place in places:
+    for purpose in (STANDARD, SNAPSHOT):
+        for place in config.destinations.get(purpose, ()):
             for directory in place.directories:
                 there = _nearest_existing(directory)
                 if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):

@@ -2,8 +2,8 @@
 
 A script is made for a *purpose*: the backups of every night, snapshots, one file to carry
 away, those of another site to restore from.  For each purpose a site has a list of
-destinations: its directories, and for the backups of every night its repositories as well.  A
-run acts on one of them.
+destinations: its directories, if it has any, and for the backups of every night its
+repositories.  A run acts on one of them.
 
 What is here looks at nothing.  Whoever needs the restore points makes them: see making.
 """
@@ -20,7 +20,7 @@ from collective.recipe.backup.destinations.directory.directoryhome import home_i
 from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.destinations.repository.passphrases import asking
 from collective.recipe.backup.destinations.repository.place import RepositoryPlace
-from collective.recipe.backup.errors import ConfigurationError
+from collective.recipe.backup.errors import ConfigurationError, UsageError
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import MAIN, Place, Source
 from collective.recipe.backup.options import Options
@@ -61,19 +61,12 @@ class DestinationConfig:
 
 def configured(config: Config, purpose: str) -> tuple[DestinationConfig, ...]:
     """Return the destinations that the site has for a *purpose*, its directories first."""
-    directories = DestinationConfig(
-        name=DIRECTORY,
-        kind=DIRECTORY,
-        purpose=purpose,
-        sources=config.sources,
-        places=config.destinations[purpose],
-        options=config.options,
-        policy=policy_for(config.options, purpose),
-    )
-    if purpose != STANDARD:
-        return (directories,)
-    found = listed(config.options.repository)
-    return (directories, *(_repository(config, each) for each in found))
+    found = []
+    if purpose in config.destinations:
+        found.append(_directories(config, purpose))
+    if purpose == STANDARD:
+        found.extend(_repository(config, each) for each in listed(config.options.repository))
+    return tuple(found)
 
 
 def named(config: Config, purpose: str, name: str) -> DestinationConfig:
@@ -87,10 +80,65 @@ def named(config: Config, purpose: str, name: str) -> DestinationConfig:
     return found[name]
 
 
+def chosen(config: Config, purpose: str, name: str | None, *, everywhere: bool) -> str:
+    """Return the name of the destination that a run for a *purpose* begins with.
+
+    *name* is what its user says, None if nothing.  Then it is the directories, or the only
+    repository of a site that has no directories; a run that goes *everywhere* begins with the
+    first of several.  Raises ConfigurationError if there is none of that name, or none at all.
+    """
+    found = configured(config, purpose)
+    if not found:
+        raise ConfigurationError(
+            f"this part has no place for {purpose} backups",
+            hint=f"there is one for {', '.join(_purposes(config))}",
+        )
+    if name is not None:
+        return named(config, purpose, name).name
+    if found[0].kind == DIRECTORY or len(found) == 1 or everywhere:
+        return found[0].name
+    raise UsageError(
+        "there are several places of backups: which of them?",
+        hint=f"--from says so; there are {', '.join(each.name for each in found)}",
+    )
+
+
+def _purposes(config: Config) -> list[str]:
+    return sorted({*config.destinations, *([STANDARD] if config.options.repository else ())})
+
+
+def history_of(config: Config) -> Path:
+    """Return the local directory of the history of a part, whatever its runs are for.
+
+    It is a directory of backups; where there is none, that of what is remembered of all
+    repositories.
+    """
+    first = configured(config, STANDARD)[0]
+    return first.homes[-1].state if first.kind == DIRECTORY else _remembered(config)
+
+
+def _remembered(config: Config) -> Path:
+    """Return the local directory of what is remembered of all repositories."""
+    prefix = config.options.locationprefix
+    assert prefix is not None  # noqa: S101  resolve has seen to it
+    return prefix / f"{config.part}-repositories"
+
+
+def _directories(config: Config, purpose: str) -> DestinationConfig:
+    return DestinationConfig(
+        name=DIRECTORY,
+        kind=DIRECTORY,
+        purpose=purpose,
+        sources=config.sources,
+        places=config.destinations[purpose],
+        options=config.options,
+        policy=policy_for(config.options, purpose),
+    )
+
+
 def _repository(config: Config, repository: NamedRepository) -> DestinationConfig:
     options = config.options
-    assert options.locationprefix is not None  # noqa: S101  resolve has seen to it
-    remembered = options.locationprefix / f"{config.part}-repositories" / repository.name
+    remembered = _remembered(config) / repository.name
     ask = asking(options, repository.name)
     return DestinationConfig(
         name=repository.name,

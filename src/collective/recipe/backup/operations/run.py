@@ -11,12 +11,13 @@ from datetime import datetime
 from pathlib import Path
 
 from collective.recipe.backup import locking
-from collective.recipe.backup.config import STANDARD, Config
+from collective.recipe.backup.config import Config
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.configured import (
     DIRECTORY,
     DestinationConfig,
     configured,
+    history_of,
     named,
 )
 from collective.recipe.backup.destinations.homes import Home
@@ -105,7 +106,7 @@ class Run:
 
 def history_directory(run: Run) -> Path:
     """Return the directory that holds the history of all destinations of a part."""
-    return named(run.config, STANDARD, DIRECTORY).homes[-1].state
+    return history_of(run.config)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from collective.recipe.backup.options.optionkinds import (
     LINES,
     NUMBER,
     PATH,
+    PLACE,
     ROOM,
     SWITCH,
     TEXT,
@@ -141,11 +142,12 @@ class Options:
         "has it, else ``var`` in the directory of the buildout",
     )
     location: Path | None = _option(
-        PATH,
+        PLACE,
         Group.PLACES,
         None,
         "Directory of the filestorage backups of ``bin/backup``.  A relative path starts at "
-        "``locationprefix``.",
+        "``locationprefix``.  With ``none`` there are no directories of backups at all, neither "
+        "here nor for snapshots: ``bin/backup`` backs up to each ``repository`` alone.",
         unset="``backups``; for a part called P: ``Ps``",
     )
     blobbackuplocation: Path | None = _option(

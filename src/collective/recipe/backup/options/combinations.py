@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collective.recipe.backup.options import Options
+from collective.recipe.backup.options.optionkinds import NOWHERE
 
 
 def contradictions(options: Options) -> list[str]:
@@ -14,6 +15,10 @@ def contradictions(options: Options) -> list[str]:
         found.append("enable_zipbackup needs the blobs, but backup_blobs is false")
     if options.repository and options.only_blobs:
         found.append("only_blobs = true leaves out what a repository is for: the filestorage")
+    if options.location == NOWHERE and not options.repository:
+        found.append("location = none leaves no place for the backups: set repository as well")
+    if options.location == NOWHERE and options.enable_zipbackup:
+        found.append("enable_zipbackup needs a directory, but location is none")
     if options.incremental_blobs and not options.blob_timestamps:
         found.append("incremental_blobs needs time stamps, but blob_timestamps is false")
     return found

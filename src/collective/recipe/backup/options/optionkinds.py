@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -85,6 +86,14 @@ def expanded(text: str) -> Path:
 def _parse_path(text: str) -> Path | None:
     text = one_line(text)
     return expanded(text) if text else None
+
+
+NOWHERE = Path("none")
+"""The value of a PLACE that is not to be."""
+
+
+def _parse_place(text: str) -> Path | None:
+    return NOWHERE if text.strip().lower() == str(NOWHERE) else _parse_path(text)
 
 
 def _show_path(value: Path | None) -> str:
@@ -167,6 +176,7 @@ PATH = OptionKind(
     store=_show_path,
     fetch=lambda stored: Path(stored) if stored else None,
 )
+PLACE = replace(PATH, says="A path, or ``none``.", parse=_parse_place)
 LINES = OptionKind(
     says="Lines; empty ones and those that begin with ``#`` do not count.",
     parse=_parse_lines,

@@ -129,5 +129,6 @@ VERB = Verb(
     ),
     declare=_declare,
     act=_act,
+    everywhere=True,
     takes_anything=True,
 )

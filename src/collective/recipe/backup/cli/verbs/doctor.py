@@ -72,4 +72,5 @@ VERB = Verb(
     ),
     declare=_declare,
     act=_act,
+    everywhere=True,
 )

@@ -173,4 +173,5 @@ VERB = Verb(
     ),
     declare=_declare,
     act=_act,
+    everywhere=True,
 )

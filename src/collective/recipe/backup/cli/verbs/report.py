@@ -59,4 +59,5 @@ VERB = Verb(
     ),
     declare=_declare,
     act=_act,
+    everywhere=True,
 )

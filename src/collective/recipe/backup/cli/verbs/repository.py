@@ -254,4 +254,5 @@ VERB = Verb(
     ),
     declare=_declare,
     act=_act,
+    everywhere=True,
 )

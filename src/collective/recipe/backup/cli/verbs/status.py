@@ -184,4 +184,5 @@ VERB = Verb(
     ),
     declare=_declare,
     act=_act,
+    everywhere=True,
 )
