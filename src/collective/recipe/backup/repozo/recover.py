@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
-from collective.recipe.backup.filestorage.framing import Framing
+from collective.recipe.backup.filestorage.framing import DAMAGE_HINT, Framing
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.progress import Advance, Progress
 from collective.recipe.backup.repozo.chains import Chain
@@ -92,6 +92,13 @@ def wanted(chain: Chain, through: str | None) -> Sequence[Part]:
     try:
         parts = chain.up_to(through)
     except KeyError:
+        if chain.unread:
+            raise IntegrityError(
+                f"line {chain.unread[0]} of the ledger cannot be read, and none that can names "
+                f"a backup of {through}",
+                where=chain.ledger,
+                hint=DAMAGE_HINT,
+            ) from None
         raise NoRestorePoint(
             f"there is no backup of {through}",
             where=chain.ledger,

@@ -6,6 +6,7 @@ open, ``listings`` gives an answer again until something changes there.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +15,11 @@ from collective.recipe.backup.destinations import damage, manifest
 from collective.recipe.backup.destinations.directory.blobpart import BlobPart
 from collective.recipe.backup.destinations.directory.directorypoints import restore_points
 from collective.recipe.backup.destinations.manifest import Manifest
-from collective.recipe.backup.errors import NoRestorePoint, explained
+from collective.recipe.backup.errors import IntegrityError, NoRestorePoint, explained
+from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.repozo.chains import Chain, read_directory
+from collective.recipe.backup.repozo.ledger import ledger_path
 
 if TYPE_CHECKING:
     from collective.recipe.backup.destinations.directory.lostpoints import Needs
@@ -46,10 +49,19 @@ class DirectoryContents:
         return read_directory(self.directory).chains
 
     def chain(self, stamp: str) -> Chain:
-        """Return the chain that began with *stamp*.  Raises NoRestorePoint if it is gone."""
-        for chain in self.chains():
+        """Return the chain that began with *stamp*.
+
+        Raises NoRestorePoint if it is gone, and IntegrityError if its ledger is damaged.
+        """
+        listing = read_directory(self.directory)
+        for chain in listing.chains:
             if chain.stamp == stamp:
                 return chain
+        ledger = ledger_path(self.directory, stamp)
+        for problem in listing.problems:
+            if problem.where == os.fspath(ledger):
+                what = f"the ledger of the full backup {stamp} is damaged: {problem.what}"
+                raise IntegrityError(what, where=ledger, hint=DAMAGE_HINT)
         raise NoRestorePoint(
             f"the full backup {stamp} is gone",
             where=self.directory,

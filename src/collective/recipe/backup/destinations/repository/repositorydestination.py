@@ -31,6 +31,7 @@ from collective.recipe.backup.errors import (
     explained,
 )
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
 from collective.recipe.backup.model import Problem, RestorePoint, Source
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repository.opened import Client, Repository, open_repository
@@ -180,8 +181,12 @@ class RepositoryDestination:
 
     def _point(self, repository: Repository, stamp: str) -> Point:
         for each in self._listed(repository):
-            if each.shown.stamp == stamp and each.point is not None:
+            if each.shown.stamp != stamp:
+                continue
+            if each.point is not None:
                 return each.point
+            what = f"the restore point {stamp} is damaged: {each.shown.problems[0]}"
+            raise IntegrityError(what, where=each.name or self.home.label, hint=DAMAGE_HINT)
         raise NoRestorePoint(
             f"the restore point {stamp} is gone",
             where=self.home.label,

@@ -12,6 +12,7 @@ from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError
 from collective.recipe.backup.operations.prune import plan
 from collective.recipe.backup.repository.newrepository import init
+from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.stores.memory import MemoryStore
 from collective.recipe.backup.tests.contracts.destination import DestinationContract, staged
 from collective.recipe.backup.tests.repositories import back_up
@@ -126,6 +127,21 @@ def test_a_damaged_restore_point_is_listed_as_damaged(operated):
     [point] = operated.points()
     assert point.damaged
     assert not point.restorable
+
+
+def test_a_restore_point_that_is_damaged_after_the_choice_is_not_said_to_be_gone(
+    operated,
+):
+    operated.site.commit({"a": 1})
+    operated.backup()
+    choice = choose(operated.points(), None)
+    [name] = [name for name in operated.store.objects if name.startswith("m/p-")]
+    data, moment = operated.store.objects[name]
+    operated.store.objects[name] = data[:-1] + bytes([data[-1] ^ 1]), moment
+    shutil.rmtree(operated.repository_place.state)
+    with pytest.raises(IntegrityError) as caught:
+        operated.destination().open(choice)
+    assert caught.value.where == name
 
 
 def test_four_hundred_restore_points_of_a_hostile_client_displace_none(operated):

@@ -12,11 +12,12 @@ import pytest
 
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.destinations import Depth
-from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.filestorage.fsindex import position
 from collective.recipe.backup.operations.restore import describe, stream
 from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.operations.verify import VerifyOrder, verify
+from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site, contents_of
 
@@ -175,6 +176,29 @@ def test_a_ledger_that_is_gone_leaves_its_restore_points_in_the_list(operated: O
     assert [point.restorable for point in points] == [True, False, False, False]
     assert "no ledger names" in points[3].problems[0]
     refusal(operated)
+
+
+@pytest.mark.parametrize("line", [0, 1, 2])
+def test_a_ledger_that_is_damaged_after_the_choice_is_named(operated: Operated, line: int) -> None:
+    choice = choose(operated.points(), None)
+    lines = ledger(operated).read_bytes().split(b"\n")
+    lines[line] = b"\0" * len(lines[line])
+    ledger(operated).write_bytes(b"\n".join(lines))
+
+    with operated.destination().open(choice) as state, pytest.raises(IntegrityError) as caught:
+        state.log.end()
+
+    assert caught.value.where == str(ledger(operated))
+    assert "ledger" in caught.value.what
+
+
+def test_a_full_backup_that_is_removed_after_the_choice_is_gone(operated: Operated) -> None:
+    choice = choose(operated.points(), None)
+    for path in operated.place().filestorage.glob(f"{choice.point.chain[:4]}*"):
+        path.unlink()
+
+    with operated.destination().open(choice) as state, pytest.raises(NoRestorePoint, match="gone"):
+        state.log.end()
 
 
 def test_the_next_backup_mends_what_still_fits(operated: Operated) -> None:
