@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -55,28 +55,31 @@ class HookRun:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunRecord:
-    """What is known of one run.
+class RunResult:
+    """What a run came to, as a whole or at one of several places."""
 
-    *points* has the stamp of the restore point that was made, restored or looked at, by
-    the name of the storage; *phases* what was done, in order, in seconds; *numbers* what
-    else was counted, bytes and problems for example.
-    """
+    outcome: str = STARTED  # one of OUTCOMES
+    exit_code: int | None = None  # None: it has not ended
+    seconds: float | None = None  # None: it has not ended
+    error: str = ""  # what went wrong
+    phases: Mapping[str, float] = field(default_factory=dict)  # what was done, in order; seconds
+    points: Mapping[str, str] = field(default_factory=dict)
+    """The stamp of the restore point that was made, restored or looked at, by the storage."""
+    numbers: Mapping[str, int] = field(default_factory=dict)  # what else was counted, as bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord(RunResult):
+    """What is known of one run."""
 
     verb: str
-    destination: str
+    destination: str  # what its only place is called; of several: what they are for
     started: datetime
     process: int
     host: str
-    outcome: str = STARTED
-    exit_code: int | None = None
-    seconds: float | None = None
-    error: str = ""
-    phases: Mapping[str, float] = field(default_factory=dict)
-    points: Mapping[str, str] = field(default_factory=dict)
-    numbers: Mapping[str, int] = field(default_factory=dict)
     hooks: Sequence[HookRun] = ()
     birth: str = ""  # tells the process from a later one of its number; "": unknown
+    places: Mapping[str, RunResult] = field(default_factory=dict)  # by name; {}: it has only one
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -87,6 +90,23 @@ class RunRecord:
     def proves(self) -> bool:
         """Tell whether all that was asked for was done."""
         return self.outcome == DONE
+
+    def at(self, place: str) -> RunRecord | None:
+        """Return the run as it went at *place*, None if it was not to go there.
+
+        A run that ended before it came there, or failed after it had been everywhere, has
+        failed there as well.
+        """
+        if not self.places:
+            return self if self.destination == place else None
+        if place not in self.places:
+            return None
+        here = replace(self, destination=place, places={})
+        found = self.places[place]
+        was_everywhere = all(it.outcome in (DONE, INCOMPLETE) for it in self.places.values())
+        if found.outcome == STARTED or (self.outcome == FAILED and was_everywhere):
+            return here
+        return replace(here, **vars(found))
 
 
 def append(directory: Path, record: RunRecord, files: Files) -> None:
@@ -187,13 +207,8 @@ def _encode(record: RunRecord) -> bytes:
             "process": record.process,
             "host": record.host,
             "birth": record.birth,
-            "outcome": record.outcome,
-            "exit_code": record.exit_code,
-            "seconds": _rounded(record.seconds),
-            "error": record.error[:TEXT_LIMIT],
-            "phases": {name: _rounded(seconds) for name, seconds in record.phases.items()},
-            "points": dict(record.points),
-            "numbers": dict(record.numbers),
+            **_stored(record),
+            "places": {name: _stored(place) for name, place in record.places.items()},
             "hooks": [
                 {
                     "name": hook.name,
@@ -207,6 +222,18 @@ def _encode(record: RunRecord) -> bytes:
     )
 
 
+def _stored(record: RunResult) -> dict[str, object]:
+    return {
+        "outcome": record.outcome,
+        "exit_code": record.exit_code,
+        "seconds": _rounded(record.seconds),
+        "error": record.error[:TEXT_LIMIT],
+        "phases": {name: _rounded(seconds) for name, seconds in record.phases.items()},
+        "points": dict(record.points),
+        "numbers": dict(record.numbers),
+    }
+
+
 def _decoded(lines: Iterable[bytes]) -> Iterator[RunRecord]:
     for line in lines:
         with suppress(UnreadableError):
@@ -214,17 +241,26 @@ def _decoded(lines: Iterable[bytes]) -> Iterator[RunRecord]:
 
 
 def _decode(table: Table) -> RunRecord:
-    outcome = table.text("outcome")
-    if outcome not in OUTCOMES:
-        raise UnreadableError("not a run of ours")
-    phases, points, numbers = (table.table(key) for key in ("phases", "points", "numbers"))
+    places = table.table("places") if "places" in table else None
     return RunRecord(
+        **vars(_place(table)),
         verb=table.text("verb"),
         destination=table.text("destination"),
         started=table.moment("started"),
         process=table.number("process"),
         host=table.text("host"),
         birth=table.text_or_none("birth") or "",
+        hooks=tuple(map(_hook, table.tables("hooks"))),
+        places={} if places is None else {name: _place(places.table(name)) for name in places},
+    )
+
+
+def _place(table: Table) -> RunResult:
+    outcome = table.text("outcome")
+    if outcome not in OUTCOMES:
+        raise UnreadableError("not a run of ours")
+    phases, points, numbers = (table.table(key) for key in ("phases", "points", "numbers"))
+    return RunResult(
         outcome=outcome,
         exit_code=table.number_or_none("exit_code"),
         seconds=table.amount_or_none("seconds"),
@@ -232,7 +268,6 @@ def _decode(table: Table) -> RunRecord:
         phases={name: phases.amount(name) for name in phases},
         points={name: points.text(name) for name in points},
         numbers={name: numbers.number(name) for name in numbers},
-        hooks=tuple(map(_hook, table.tables("hooks"))),
     )
 
 

@@ -24,7 +24,7 @@ Sample = tuple[Mapping[str, str], float]
 """The labels of one value, and the value."""
 
 _RUN = ("part", "verb", "destination")
-_STORAGE = ("part", "storage")
+_STORAGE = ("part", "destination", "storage")
 
 METRICS = (
     Metric("run_started_timestamp_seconds", _RUN, "When the newest run that has ended began."),
@@ -44,7 +44,7 @@ METRICS = (
     Metric("stored_bytes", _STORAGE, "What all restore points occupy, as far as it is known."),
     Metric("free_bytes", ("part", "path"), "The room left where the backups lie."),
     Metric("size_bytes", ("part", "path"), "All the room there."),
-    Metric("findings", ("part", "severity"), "How much the status complains of."),
+    Metric("findings", ("part", "destination", "severity"), "How much the status complains of."),
 )
 
 

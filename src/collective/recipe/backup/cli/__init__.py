@@ -116,13 +116,10 @@ def carry_out(
     from collective.recipe.backup.operations.run import Run
 
     messages.choose_level(quiet=namespace.quiet, debug=namespace.debug or loaded.options.debug)
+    place = getattr(namespace, "place", None)
+    everywhere = VERBS[verb].everywhere and place is None
     # a place that is not there is told before anything else
-    place = chosen(
-        loaded,
-        namespace.destination,
-        getattr(namespace, "place", None),
-        everywhere=VERBS[verb].everywhere,
-    )
+    place = chosen(loaded, namespace.destination, place, everywhere=everywhere)
     run = Run(
         config=loaded,
         config_path=config_path,
@@ -134,6 +131,7 @@ def carry_out(
         ask=None if namespace.no_prompt else ask,
         restore_command=namespace.restore_command,
         name=place,
+        everywhere=everywhere,
     )
     return VERBS[verb].act(run, namespace, answers)
 

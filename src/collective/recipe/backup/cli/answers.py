@@ -90,15 +90,19 @@ class Answers:
             self.say(f"BACKUP UNKNOWN - {for_nagios(str(error))}")
             return NAGIOS_UNKNOWN
         if self.json:
-            described = {
-                "what": str(error),
-                "where": error.where,
-                "hint": error.hint,
-                "kind": type(error).__name__,
-                "exit_code": error.exit_code,
-            }
-            self.document({"error": described})
+            self.document({"error": error_as_json(error)})
         return error.exit_code
+
+
+def error_as_json(error: BackupError) -> dict[str, object]:
+    """Return what is said of an error in all JSON."""
+    return {
+        "what": str(error),
+        "where": error.where,
+        "hint": error.hint,
+        "kind": type(error).__name__,
+        "exit_code": error.exit_code,
+    }
 
 
 def for_nagios(text: str) -> str:

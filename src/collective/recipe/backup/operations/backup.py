@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from collective.recipe.backup.errors import (
     BrokenOff,
     IntegrityError,
     Interrupted,
+    from_os_error,
     printable,
 )
 from collective.recipe.backup.history import INCOMPLETE
@@ -35,7 +35,7 @@ from collective.recipe.backup.model import MAIN
 from collective.recipe.backup.operations import missingdisk
 from collective.recipe.backup.operations.clockdoubts import clock_of, warn_of
 from collective.recipe.backup.operations.damagememory import Spoilt
-from collective.recipe.backup.operations.hooks import hooks_around, let_in, put_down
+from collective.recipe.backup.operations.hooks import Account, hooks_around, let_in, put_down
 from collective.recipe.backup.operations.passing import in_passing
 from collective.recipe.backup.operations.prune import prune_one, sweep
 from collective.recipe.backup.operations.run import Run, one_run
@@ -45,34 +45,22 @@ from collective.recipe.backup.times import monotonic
 logger = logging.getLogger("backup")
 
 
-def back_up(
-    run: Run, *, why_full: str = "", accept_changed: bool = False, everywhere: bool = False
-) -> list[Outcome]:
+def back_up(run: Run, *, why_full: str = "", accept_changed: bool = False) -> list[Outcome]:
     """Make a restore point of every source that changed since its last one.
 
     *why_full* says why all of them are to be full ones, "" if they need not.  With
-    *accept_changed* blobs that differ from earlier copies are taken as they are.  *everywhere*:
-    in all destinations of this purpose, one after the other; one that fails stops no other.
+    *accept_changed* blobs that differ from earlier copies are taken as they are.  A run that
+    goes everywhere backs up to one place after the other; one that fails stops no other.
     Raises IntegrityError at the very end if a source lacks blobs that its records name:
     the restore point is there then, and says so, and post_command has run.
     """
-    runs = [replace(run, name=each.name) for each in run.beside] if everywhere else [run]
-    failures: list[BackupError] = []
-    outcomes: list[Outcome] = []
+    back_up_one = partial(_back_up_locked, why_full=why_full, accept_changed=accept_changed)
     with let_in(run):
         with hooks_around(run) as account:
-            for each in runs:
-                try:
-                    made = _back_up_locked(each, why_full, accept_changed=accept_changed)
-                except Interrupted:
-                    raise
-                except BackupError as error:
-                    _tell_of_all_but_the_first(failures, error)
-                    continue
-                outcomes += made
-                if each is runs[0]:
-                    account.backed_up(run.config.sources, made)
+            outcomes, failures = _everywhere(run, back_up_one, account)
             if failures:
+                for failure in failures[1:]:
+                    _tell(failure)
                 raise failures[0]
             lacking = incomplete(outcomes)
             if lacking is not None:
@@ -82,13 +70,42 @@ def back_up(
     return outcomes
 
 
-def _tell_of_all_but_the_first(failures: list[BackupError], error: BackupError) -> None:
-    """Add *error* to *failures*; the first of them ends the run in the end, and is told then."""
-    if failures:
-        logger.error("%s", error)
-        if error.hint:
-            logger.error("hint: %s", error.hint)
-    failures.append(error)
+def _everywhere(
+    run: Run, back_up_one: Callable[[Run], list[Outcome]], account: Account
+) -> tuple[list[Outcome], list[BackupError]]:
+    """Back up to each place of *run*; return what was made, and what failed.
+
+    The *account* gets what the first place that did not fail came to, and says how each went.
+    """
+    outcomes: list[Outcome] = []
+    failures: list[BackupError] = []
+    for each in run.beside if run.everywhere else (run,):
+        here, began = Account(), monotonic()
+        try:
+            made = back_up_one(each)
+        except Interrupted:
+            raise
+        except (BackupError, OSError) as error:
+            failure = error if isinstance(error, BackupError) else from_os_error(error)
+            failures.append(failure)
+            here.found_wrong(failure)
+        else:
+            here.backed_up(run.config.sources, made)
+            if not outcomes:
+                account.backed_up(run.config.sources, made)
+            outcomes += made
+            lacking = incomplete(made)
+            if lacking is not None:
+                here.found_wrong(lacking, outcome=INCOMPLETE)
+        if run.places:
+            account.places[each.label] = here.result(monotonic() - began)
+    return outcomes, failures
+
+
+def _tell(failure: BackupError) -> None:
+    logger.error("%s", failure)
+    if failure.hint:
+        logger.error("hint: %s", failure.hint)
 
 
 def back_up_now(run: Run) -> list[Outcome]:

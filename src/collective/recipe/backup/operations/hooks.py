@@ -37,7 +37,7 @@ from collective.recipe.backup.errors import (
     from_os_error,
     printable,
 )
-from collective.recipe.backup.history import FOLLOW, HookRun, RunRecord
+from collective.recipe.backup.history import FOLLOW, HookRun, RunRecord, RunResult
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.operations.passing import in_passing
 from collective.recipe.backup.operations.run import Run, history_directory, one_run
@@ -66,6 +66,7 @@ class Account:
     numbers: dict[str, int] = field(default_factory=dict)
     outcome: str = history.DONE
     error: BackupError | None = None
+    places: dict[str, RunResult] = field(default_factory=dict)
 
     def backed_up(self, sources: Sequence[Source], outcomes: Sequence[Outcome]) -> None:
         """Take over what a backup of *sources* came to."""
@@ -80,6 +81,18 @@ class Account:
     def found_wrong(self, error: BackupError, *, outcome: str = history.FAILED) -> None:
         """Say that the run goes on to its end and then fails with *error*."""
         self.error, self.outcome = error, outcome
+
+    def result(self, seconds: float) -> RunResult:
+        """Return what the run came to, which took so many *seconds*."""
+        return RunResult(
+            outcome=self.outcome,
+            exit_code=self.error.exit_code if self.error else DONE,
+            seconds=seconds,
+            error=printable(str(self.error)) if self.error else "",
+            phases=self.phases,
+            points=self.points,
+            numbers=self.numbers,
+        )
 
 
 @contextmanager
@@ -175,21 +188,16 @@ class _Telling:
         self._written = -1
         self._unwritable = False
         self._unpinged = False
-        self._status: SiteStatus | None = None
+        self._statuses: list[SiteStatus] = []
 
     def record(self, seconds: float | None = None) -> RunRecord:
         """Return what the history is to say of a run that has ended."""
-        account = self.account
+        ended = self.account.result(monotonic() - self._began if seconds is None else seconds)
         return replace(
             self._first,
-            outcome=account.outcome,
-            exit_code=account.error.exit_code if account.error else DONE,
-            seconds=monotonic() - self._began if seconds is None else seconds,
-            error=printable(str(account.error)) if account.error else "",
-            phases=account.phases,
-            points=account.points,
-            numbers=account.numbers,
+            **vars(ended),
             hooks=tuple(self._hooks),
+            places=dict.fromkeys(self._run.places, RunResult()) | self.account.places,
         )
 
     @property
@@ -203,6 +211,7 @@ class _Telling:
             host=os.uname().nodename,
             birth=process.birth_of(os.getpid()),
             hooks=tuple(self._hooks),
+            places=dict.fromkeys(run.places, RunResult()),
         )
 
     # when
@@ -225,20 +234,20 @@ class _Telling:
         self.write(self.record())
         if self._run.config.options.metrics_file is not None:
             # few sites have one, and the others do not wait for the import
-            from collective.recipe.backup.operations.status import status
+            from collective.recipe.backup.operations.status import statuses
 
             with in_passing("cannot gather what the metrics say"):
-                self._status = status(self._run)
+                self._statuses = statuses(replace(self._run, everywhere=True))
 
     def over(self) -> None:
         """Tell the rest; the disk of the backups may be gone."""
         if len(self._hooks) > self._written:
             self.may_begin = False
             self.write(self.record())
-        if self._status is not None:
+        if self._statuses:
             from collective.recipe.backup.operations.measures import write
 
-            write(self._run, self._status.after(self.record()))
+            write(self._run, [each.after(self.record()) for each in self._statuses])
         self.ping_end()
 
     # whom
@@ -321,6 +330,9 @@ class _Telling:
             "BACKUP_OUTCOME": account.outcome,
             "BACKUP_EXIT_CODE": str(account.error.exit_code if account.error else DONE),
             "BACKUP_ERROR": error[:ERROR_LIMIT],
+            "BACKUP_FAILED_PLACES": " ".join(
+                name for name, it in account.places.items() if it.outcome == history.FAILED
+            ),
             "BACKUP_RESTORE_POINT": account.points.get(MAIN, ""),
             "BACKUP_SECONDS": f"{monotonic() - self._began:.0f}",
         }

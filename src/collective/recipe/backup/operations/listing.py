@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.homes import Home
+from collective.recipe.backup.errors import BackupError, Interrupted, from_os_error
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import RestorePoint, Source
 from collective.recipe.backup.operations import missingdisk
@@ -22,6 +24,38 @@ class Listed:
     home: Home
     points: Sequence[RestorePoint]
     ranges: Sequence[Range]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedPlace:
+    """One of the places of the backups: what can be restored from there."""
+
+    name: str  # as the user calls it
+    title: str  # what stands above what is said of it
+    storages: Sequence[Listed]  # of each source; () if it cannot be looked at
+    failure: BackupError | None = None  # why it cannot be looked at
+
+
+def list_places(run: Run) -> list[ListedPlace]:
+    """Return what can be restored from each destination of *run*, one or several.
+
+    Of several, one that cannot be looked at hides no other.
+    """
+    if not run.places:
+        return [ListedPlace(name=run.name, title=run.title, storages=list_points(run))]
+    return [_points_or_failure(each) for each in run.beside]
+
+
+def _points_or_failure(run: Run) -> ListedPlace:
+    listed = ListedPlace(name=run.name, title=run.title, storages=())
+    try:
+        return replace(listed, storages=list_points(run))
+    except Interrupted:
+        raise
+    except BackupError as error:
+        return replace(listed, failure=error)
+    except OSError as error:
+        return replace(listed, failure=from_os_error(error))
 
 
 def list_points(run: Run) -> list[Listed]:

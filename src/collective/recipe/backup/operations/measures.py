@@ -1,9 +1,9 @@
-"""The metrics of a status, and the file that they are written to."""
+"""The metrics of each place, and the file that they are written to."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from collective.recipe.backup.config import Config
@@ -16,22 +16,33 @@ _Value = tuple[str, dict[str, str], float]
 """A metric, the labels besides the part, and the value."""
 
 
-def write(run: Run, status: SiteStatus) -> None:
-    """Write metrics_file anew, if there is to be one; a failure is only a warning."""
+def write(run: Run, found: Sequence[SiteStatus]) -> None:
+    """Write what was *found* of each place.
+
+    Write metrics_file anew, if there is to be one; a failure is only a warning."""
     path = run.config.options.metrics_file
     if path is not None:
-        text = render(samples(run.config, status))
+        text = render(samples(run.config, found))
         with in_passing("cannot write the metrics"):
             run.files.publish(path, text.encode("utf-8"), 0o644)
 
 
-def samples(config: Config, status: SiteStatus) -> dict[str, list[Sample]]:
-    """Return the values of all metrics, by name."""
-    found: dict[str, list[Sample]] = defaultdict(list)
-    values = (_of_runs(status), _of_storages(status), _of_the_rest(status))
-    for name, labels, value in chain.from_iterable(values):
-        found[name].append(({"part": config.part, **labels}, value))
-    return found
+def samples(config: Config, found: Sequence[SiteStatus]) -> dict[str, list[Sample]]:
+    """Return the values of all metrics, by name, of what was *found* of each place."""
+    values: dict[str, list[Sample]] = defaultdict(list)
+    for name, labels, value in chain(_of_the_site(found), *map(_of_place, found)):
+        values[name].append(({"part": config.part, **labels}, value))
+    return values
+
+
+def _of_the_site(found: Sequence[SiteStatus]) -> Iterator[_Value]:
+    yield "under_way", {}, any(status.under_way for status in found)
+
+
+def _of_place(status: SiteStatus) -> Iterator[_Value]:
+    yield from _of_runs(status)
+    yield from _of_storages(status)
+    yield from _of_the_rest(status)
 
 
 def _of_runs(status: SiteStatus) -> Iterator[_Value]:
@@ -49,7 +60,7 @@ def _of_runs(status: SiteStatus) -> Iterator[_Value]:
 
 def _of_storages(status: SiteStatus) -> Iterator[_Value]:
     for storage in status.storages:
-        label = {"storage": storage.source.name}
+        label = {"destination": status.destination, "storage": storage.source.name}
         yield "restore_points", label, storage.count
         yield "restore_points_whole", label, storage.whole
         yield "stored_bytes", label, storage.stored
@@ -59,10 +70,10 @@ def _of_storages(status: SiteStatus) -> Iterator[_Value]:
 
 
 def _of_the_rest(status: SiteStatus) -> Iterator[_Value]:
-    yield "under_way", {}, bool(status.under_way)
     for room in status.rooms:
         yield "free_bytes", {"path": str(room.path)}, room.free
         yield "size_bytes", {"path": str(room.path)}, room.size
     for severity in (StatusSeverity.WARNING, StatusSeverity.CRITICAL):
         count = sum(finding.severity is severity for finding in status.findings)
-        yield "findings", {"severity": severity.name.lower()}, count
+        label = {"destination": status.destination, "severity": severity.name.lower()}
+        yield "findings", label, count

@@ -22,7 +22,8 @@ logger = logging.getLogger("backup")
 
 def repository_named(run: Run, name: str | None) -> DestinationConfig:
     """Return the repository *name* of the site; None: the only one that there is."""
-    found = [each for each in run.beside if each.kind == REPOSITORY]
+    beside = (each.configured for each in run.beside)
+    found = [each for each in beside if each.kind == REPOSITORY]
     if not found:
         raise ConfigurationError(
             "this site has no repository",

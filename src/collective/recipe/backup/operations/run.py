@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import field
+from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -34,6 +34,8 @@ logger = logging.getLogger("backup")
 class Run:
     """What a verb needs from outside.  A run acts on one destination, which has a *name*.
 
+    One that goes *everywhere* consists of such runs, for each destination of its purpose.
+
     *ask* shows a question and returns what the user answers; None means that nobody is
     there to ask, and that the answer is yes.  *restore_command* is what the user types to
     restore.  *following*: its backups are small, and will be merged.  *seen* is what the clock
@@ -48,6 +50,7 @@ class Run:
     files: Files
     progress: Progress
     name: str = DIRECTORY
+    everywhere: bool = False
     ask: Callable[[str], bool] | None = None
     restore_command: str = "bin/restore"
     following: bool = False
@@ -62,8 +65,24 @@ class Run:
 
     @property
     def label(self) -> str:
-        """What the history calls the destination: the purpose of directories, or its own name."""
-        return self.destination if self.name == DIRECTORY else self.name
+        """What the history calls the destination: the purpose of directories, or its own name.
+
+        A run to several is called by their purpose.
+        """
+        return self.destination if self.name == DIRECTORY or self.places else self.name
+
+    @property
+    def title(self) -> str:
+        """The name of the destination above what is said of it."""
+        kind = self.configured.kind.capitalize()
+        name = "" if self.name == DIRECTORY else f"{self.name} at "
+        return f"{kind} {name}{self.homes[-1].label}"
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """What the history calls each of the destinations, if there are several of this run."""
+        labels = tuple(each.label for each in self.beside) if self.everywhere else ()
+        return labels if len(labels) > 1 else ()
 
     @property
     def configured(self) -> DestinationConfig:
@@ -71,9 +90,10 @@ class Run:
         return named(self.config, self.destination, self.name)
 
     @property
-    def beside(self) -> tuple[DestinationConfig, ...]:
-        """All destinations of the purpose of this run, in their order."""
-        return configured(self.config, self.destination)
+    def beside(self) -> tuple[Run, ...]:
+        """Return a run for each destination of the purpose of this one, in their order."""
+        found = configured(self.config, self.destination)
+        return tuple(replace(self, name=each.name, everywhere=False) for each in found)
 
     @property
     def policy(self) -> Policy:

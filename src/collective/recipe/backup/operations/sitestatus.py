@@ -75,6 +75,8 @@ class SiteStatus:
 
     part: str
     destination: str
+    name: str  # of the place, as its user calls it
+    title: str  # what stands above what is said of it
     now: datetime
     storages: Sequence[Storage]
     rooms: Sequence[DiskRoom]
@@ -106,6 +108,9 @@ class SiteStatus:
         return max((finding.severity for finding in self.findings), default=StatusSeverity.OK)
 
     def after(self, record: RunRecord) -> SiteStatus:
-        """Return the same with one more run, which has ended."""
-        others = (other for other in self.records if other.key != record.key)
-        return replace(self, records=(*others, record), under_way="")
+        """Return the same with one more run, which has ended, if it was here."""
+        here = record.at(self.destination)
+        if here is None:
+            return replace(self, under_way="")
+        others = (other for other in self.records if other.key != here.key)
+        return replace(self, records=(*others, here), under_way="")

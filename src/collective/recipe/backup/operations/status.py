@@ -24,8 +24,11 @@ from collective.recipe.backup.chronology import committed_of, reading_of
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.errors import (
+    BackupError,
     IntegrityError,
+    Interrupted,
     explained,
+    from_os_error,
 )
 from collective.recipe.backup.history import RunRecord
 from collective.recipe.backup.model import RestorePoint, Source
@@ -44,27 +47,53 @@ from collective.recipe.backup.restoring.journal import journal_path
 from collective.recipe.backup.times import stamp
 
 
+def statuses(run: Run) -> list[SiteStatus]:
+    """Return the status of each destination of *run*, of which there is one or several.
+
+    Of several, one that cannot be looked at is critical, and hides no other.
+    """
+    if not run.places:
+        return [status(run)]
+    return [_status_or_failure(each) for each in run.beside]
+
+
 def status(run: Run) -> SiteStatus:
     """Return the status of the destination of *run*."""
     with run.opened() as destinations:
         return status_of(run, destinations)
 
 
-def _is_of(run: Run, record: history.RunRecord) -> bool:
-    """Tell whether *record* is of the destination of *run*; a backup may be one to all of them."""
-    everywhere = record.verb == "backup" and record.destination == run.destination
-    return everywhere or record.destination == run.label
+def _status_or_failure(run: Run) -> SiteStatus:
+    try:
+        return status(run)
+    except Interrupted:
+        raise
+    except (BackupError, OSError) as error:
+        failure = error if isinstance(error, BackupError) else from_os_error(error)
+        what = f"{failure} ({failure.hint})" if failure.hint else str(failure)
+        unseen = StatusFinding(severity=StatusSeverity.CRITICAL, what=what)
+        return _status(run, (), [unseen])
 
 
 def status_of(run: Run, destinations: Sequence[Destination]) -> SiteStatus:
     """Return the status of *destinations*, which are those of *run*, opened."""
-    records = [it for it in history.read(history_directory(run)) if _is_of(run, it)]
-    points = [(it.source, it.restore_points()) for it in destinations]
+    return _status(run, [(it.source, it.restore_points()) for it in destinations])
+
+
+def _status(
+    run: Run,
+    points: Sequence[tuple[Source, Sequence[RestorePoint]]],
+    unseen: Iterable[StatusFinding] = (),
+) -> SiteStatus:
+    seen_here = (it.at(run.label) for it in history.read(history_directory(run)))
+    records = [it for it in seen_here if it is not None]
     journal = journal_path(Path(os.path.realpath(run.config.sources[-1].filestorage)))
     replaced, broken = _replaced(journal)
     found = SiteStatus(
         part=run.config.part,
         destination=run.label,
+        name=run.name,
+        title=run.title,
         now=run.now,
         storages=[_storage(source, each, records, run.now) for source, each in points],
         rooms=list(_rooms(run.homes)),
@@ -75,7 +104,9 @@ def status_of(run: Run, destinations: Sequence[Destination]) -> SiteStatus:
         withheld=_withheld(run, [each for _source, each in points], records),
     )
     findings = sorted(
-        [*broken, *findings_of(run, found)], key=lambda finding: finding.severity, reverse=True
+        [*unseen, *broken, *findings_of(run, found)],
+        key=lambda finding: finding.severity,
+        reverse=True,
     )
     return replace(found, findings=tuple(findings))
 

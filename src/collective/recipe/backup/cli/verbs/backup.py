@@ -74,12 +74,7 @@ def _act(run: Run, namespace: argparse.Namespace, _answers: Answers) -> int:
         _follow(run, namespace.every)
     else:
         accept = namespace.accept_changed_blobs
-        back_up(
-            run,
-            why_full=_why_full(run, namespace),
-            accept_changed=accept,
-            everywhere=namespace.place is None,
-        )
+        back_up(run, why_full=_why_full(run, namespace), accept_changed=accept)
     return DONE
 
 

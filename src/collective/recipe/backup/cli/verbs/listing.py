@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup import times
 from collective.recipe.backup.amounts import age, size
-from collective.recipe.backup.cli.answers import Answers
+from collective.recipe.backup.cli import messages
+from collective.recipe.backup.cli.answers import Answers, error_as_json
 from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
 from collective.recipe.backup.cli.tables import Column, table
 from collective.recipe.backup.errors import DONE, printable
@@ -18,7 +18,7 @@ from collective.recipe.backup.model import MAIN, RestorePoint, Source
 from collective.recipe.backup.restorepoints import spans
 
 if TYPE_CHECKING:
-    from collective.recipe.backup.operations.listing import Listed
+    from collective.recipe.backup.operations.listing import Listed, ListedPlace
     from collective.recipe.backup.operations.run import Run
 
 COLUMNS = (
@@ -44,33 +44,48 @@ def _declare(parser: argparse.ArgumentParser) -> None:
 
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
-    from collective.recipe.backup.operations.listing import list_points
+    from collective.recipe.backup.operations.listing import list_places
 
-    first, *others = [run] if namespace.place else _everywhere(run)
+    places = list_places(run)
     if namespace.json:
-        document: dict[str, object] = {"storages": _documents(first, list_points(first))}
-        if others:
-            document["repositories"] = {
-                each.name: _documents(each, list_points(each)) for each in others
-            }
-        answers.document(document)
-        return DONE
-    for one in (first, *others):
-        if one is not first:
-            answers.say(f"\nRepository {one.name} at {printable(one.homes[-1].label)}:")
-        for each in list_points(one):
+        answers.document(_document(places, run.now))
+    else:
+        for line in _lines(places, run.now, long=namespace.long, width=answers.width):
+            answers.say(line)
+    failures = [each.failure for each in places if each.failure is not None]
+    for failure in failures:
+        messages.report(failure)
+    return failures[0].exit_code if failures else DONE
+
+
+def _document(places: Sequence[ListedPlace], now: datetime) -> dict[str, object]:
+    """Return what the first place has, and of several what each has, or why that is not known."""
+    found = {
+        place.name: {
+            "storages": [_as_json(each, now) for each in place.storages],
+            "error": None if place.failure is None else error_as_json(place.failure),
+        }
+        for place in places
+    }
+    document: dict[str, object] = {"storages": found[places[0].name]["storages"]}
+    if len(places) > 1:
+        document["places"] = found
+    return document
+
+
+def _lines(
+    places: Sequence[ListedPlace], now: datetime, *, long: bool, width: int | None
+) -> Iterator[str]:
+    for place in places:
+        if len(places) > 1:
+            yield from () if place is places[0] else ("",)
+            yield f"{printable(place.title)}:"
+        if place.failure is not None:
+            yield f"cannot be looked at: {place.failure}"
+        for each in place.storages:
             if each.source.name != MAIN:
-                answers.say(f"\nStorage {each.source.name}:")
-            answers.say(_as_text(each, run.now, long=namespace.long, width=answers.width))
-    return DONE
-
-
-def _everywhere(run: Run) -> list[Run]:
-    return [replace(run, name=each.name) for each in run.beside]
-
-
-def _documents(run: Run, listed: Iterable[Listed]) -> list[dict[str, object]]:
-    return [_as_json(each, run.now) for each in listed]
+                yield f"\nStorage {each.source.name}:"
+            yield _as_text(each, now, long=long, width=width)
 
 
 def source_as_json(source: Source) -> dict[str, object]:

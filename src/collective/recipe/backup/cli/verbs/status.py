@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup import times
@@ -17,7 +17,11 @@ from collective.recipe.backup.model import MAIN
 
 if TYPE_CHECKING:
     from collective.recipe.backup.operations.run import Run
-    from collective.recipe.backup.operations.sitestatus import SiteStatus, Storage
+    from collective.recipe.backup.operations.sitestatus import (
+        SiteStatus,
+        StatusSeverity,
+        Storage,
+    )
 
 
 def _declare(parser: argparse.ArgumentParser) -> None:
@@ -36,34 +40,48 @@ def _declare(parser: argparse.ArgumentParser) -> None:
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.operations import measures
     from collective.recipe.backup.operations.sitestatus import StatusSeverity
-    from collective.recipe.backup.operations.status import status
+    from collective.recipe.backup.operations.status import statuses
 
-    found = status(run)
-    measures.write(run, found)
+    found = statuses(run)
+    worst = max(each.severity for each in found)
+    if run.everywhere:
+        measures.write(run, found)
     if namespace.nagios:
-        answers.say(_for_nagios(run, found))
-        return int(found.severity)
+        answers.say(_for_nagios(run, found, worst))
+        return int(worst)
     if namespace.json:
-        answers.document(_as_json(found))
+        answers.document(_document(found, worst))
     else:
         for line in _as_text(found, run.restore_command):
             answers.say(line)
-    return IntegrityError.exit_code if found.severity is StatusSeverity.CRITICAL else DONE
+    return IntegrityError.exit_code if worst is StatusSeverity.CRITICAL else DONE
 
 
 # for people
 
 
-def _as_text(found: SiteStatus, restore: str) -> Iterator[str]:
+def _as_text(found: Sequence[SiteStatus], restore: str) -> Iterator[str]:
+    if len(found) == 1:
+        yield from _of_place(found[0], [*_rows(found[0]), *_of_the_site(found[0], restore)])
+        return
+    for each in found:
+        yield f"{printable(each.title)}:"
+        yield from _of_place(each, _rows(each))
+        yield ""
+    for name, value in _of_the_site(found[0], restore):
+        yield f"{name}  {printable(value)}"
+
+
+def _of_place(found: SiteStatus, rows: Iterable[tuple[str, str]]) -> Iterator[str]:
     yield from (f"{it.severity.name}: {printable(it.what)}" for it in found.findings)
     if not found.findings:
         yield "all is well"
-    rows = [*_rows(found, restore)]
+    rows = [*rows]
     width = max(len(name) for name, _value in rows) + 2
     yield from (f"{name:<{width}}{printable(value)}" for name, value in rows)
 
 
-def _rows(found: SiteStatus, restore: str) -> Iterator[tuple[str, str]]:
+def _rows(found: SiteStatus) -> Iterator[tuple[str, str]]:
     for storage in found.storages:
         of = "" if storage.source.name == MAIN else f" of {printable(storage.source.name)}"
         old = storage.age(found.now)
@@ -75,6 +93,9 @@ def _rows(found: SiteStatus, restore: str) -> Iterator[tuple[str, str]]:
         yield f"last {verb}", _told(found.newest.get(verb), found)
     for room in found.rooms:
         yield "room left", f"{size(room.free)} of {size(room.size)} at {room.path}"
+
+
+def _of_the_site(found: SiteStatus, restore: str) -> Iterator[tuple[str, str]]:
     if found.under_way:
         yield "under way", found.under_way
     for path in found.replaced:
@@ -94,21 +115,29 @@ def _told(record: RunRecord | None, found: SiteStatus) -> str:
 # for Nagios
 
 
-def _for_nagios(run: Run, found: SiteStatus) -> str:
+def _for_nagios(run: Run, found: Sequence[SiteStatus], worst: StatusSeverity) -> str:
     """Return one line: the state, the worst of it in words, and the numbers behind a bar."""
-    words = "; ".join(for_nagios(it.what) for it in found.findings) or _summary(found)
-    numbers = " ".join(_performance(run, found))
-    return f"BACKUP {found.severity.name} - {words} | {numbers}"
+    words = [
+        f"{'' if each is found[0] else f'{each.name}: '}{for_nagios(it.what)}"
+        for each in found
+        for it in each.findings
+    ]
+    numbers = " ".join(
+        number
+        for each in found
+        for number in _performance(run, each, "" if each is found[0] else f"_{each.name}")
+    )
+    return f"BACKUP {worst.name} - {'; '.join(words) or _summary(found)} | {numbers}"
 
 
-def _summary(found: SiteStatus) -> str:
-    ages = [storage.age(found.now) for storage in found.storages]
+def _summary(found: Sequence[SiteStatus]) -> str:
+    ages = [storage.age(each.now) for each in found for storage in each.storages]
     oldest = max((it.total_seconds() for it in ages if it is not None), default=0)
-    count = sum(storage.count for storage in found.storages)
+    count = sum(storage.count for each in found for storage in each.storages)
     return f"newest restore point {age(oldest)} old, {count} restore points"
 
 
-def _performance(run: Run, found: SiteStatus) -> Iterator[str]:
+def _performance(run: Run, found: SiteStatus, at: str) -> Iterator[str]:
     """Yield numbers as Nagios reads them: name=value;warning;critical;minimum;maximum."""
     options = run.config.options
     limit = f"{options.max_age.total_seconds():.0f}" if options.max_age else ""
@@ -117,15 +146,23 @@ def _performance(run: Run, found: SiteStatus) -> Iterator[str]:
         of = "" if storage.source.name == MAIN else f"_{for_nagios(storage.source.name)}"
         old = storage.age(found.now)
         if old is not None:
-            yield f"'age{of}'={old.total_seconds():.0f}s;;{limit};0"
-        yield f"'restore_points{of}'={storage.whole};;{fewest};0"
+            yield f"'age{at}{of}'={old.total_seconds():.0f}s;;{limit};0"
+        yield f"'restore_points{at}{of}'={storage.whole};;{fewest};0"
     for number, room in enumerate(found.rooms):
         wanted = options.minimum_free.of(room.size)
         least = f"{wanted}:" if wanted else ""
-        yield f"'free{number or ''}'={room.free}B;;{least};0;{room.size}"
+        yield f"'free{at}{number or ''}'={room.free}B;;{least};0;{room.size}"
 
 
 # for programs
+
+
+def _document(found: Sequence[SiteStatus], worst: StatusSeverity) -> dict[str, object]:
+    """Return what is said of the first place, and of each if there are several."""
+    document = {**_as_json(found[0]), "severity": worst.name.lower()}
+    if len(found) > 1:
+        document["places"] = {each.name: _as_json(each) for each in found}
+    return document
 
 
 def _as_json(found: SiteStatus) -> dict[str, object]:

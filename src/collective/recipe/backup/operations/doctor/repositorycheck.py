@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import replace
 
 from collective.recipe.backup.destinations.configured import REPOSITORY
 from collective.recipe.backup.findings import DoctorFinding, Report
@@ -16,10 +15,10 @@ _OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 def repositories(run: Run) -> Iterator[DoctorFinding]:
     """Open each repository, and look for the restore points of the site."""
-    found = [each for each in run.beside if each.kind == REPOSITORY]
+    found = [each for each in run.beside if each.configured.kind == REPOSITORY]
     for each in found:
         report = Report("repository")
-        with replace(run, name=each.name).opened() as destinations:
+        with each.opened() as destinations:
             for destination in destinations:
                 with report.looking(destination.home.label):
                     destination.check_owner()

@@ -14,10 +14,12 @@ from collective.recipe.backup import history
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.history import (
     DONE,
+    FAILED,
     LIMIT,
     NAME,
     HookRun,
     RunRecord,
+    RunResult,
     append,
     flaw,
     read,
@@ -46,6 +48,7 @@ def test_a_run_is_what_its_last_line_says(tmp_path):
         error="post_command failed: \udcff\x00 \u2028",
         phases={"filestorage": 0.25, "blobs": 1.0},
         points={"1": "2026-03-01-12-00-00", "catalog": "2026-03-01-12-00-00"},
+        places={"standard": RunResult(outcome=DONE, points={"1": "2026-03-01-12-00-00"})},
         numbers={"bytes": 2**60},
         birth="a boot 17",
         hooks=(HookRun(name="pre_command", exit_code=0, seconds=0.1, output="</script>\n"),),
@@ -217,3 +220,22 @@ def test_a_clock_that_was_ahead_makes_no_run_outlast_later_ones(tmp_path, monkey
         append(tmp_path, ended(number), Files())
     runs = read(tmp_path)
     assert runs == [ended(number) for number in range(200 - len(runs), 200)]
+
+
+def test_a_run_to_several_places_is_seen_by_each_as_it_went_there():
+    done = RunResult(outcome=DONE, exit_code=0)
+    away = RunResult(outcome=FAILED, exit_code=6, error="away")
+    failed = {"outcome": FAILED, "exit_code": 7, "error": "the hook"}
+
+    def seen(place, places, **facts):
+        found = replace(record(1, **facts), places=places).at(place)
+        return found and (found.destination, found.outcome, found.exit_code)
+
+    one_away = {"standard": done, "far": away}
+    assert seen("standard", one_away, **failed) == ("standard", "done", 0)
+    assert seen("far", one_away, **failed) == ("far", "failed", 6)
+    assert seen("near", one_away, **failed) is None
+    # a hook failed when all was done, or before anything was
+    assert seen("far", {"standard": done, "far": done}, **failed) == ("far", "failed", 7)
+    not_begun = dict.fromkeys(("standard", "far"), RunResult())
+    assert seen("far", not_begun, **failed) == ("far", "failed", 7)

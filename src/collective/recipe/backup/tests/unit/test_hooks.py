@@ -101,6 +101,7 @@ def test_a_backup_that_went_well_runs_pre_and_post(site, tmp_path):
         "BACKUP_OUTCOME": "done",
         "BACKUP_EXIT_CODE": "0",
         "BACKUP_ERROR": "",
+        "BACKUP_FAILED_PLACES": "",
         "BACKUP_RESTORE_POINT": outcome.point.stamp,
     }
 
@@ -443,7 +444,9 @@ def test_each_run_writes_the_metrics(site, tmp_path):
     text = path.read_text()
     labels = 'part="backup",verb="backup",destination="standard"'
     assert f"zodb_backup_run_exit_code{{{labels}}} 0\n" in text
-    assert 'zodb_backup_restore_points{part="backup",storage="1"} 1\n' in text
+    assert (
+        'zodb_backup_restore_points{part="backup",destination="standard",storage="1"} 1\n' in text
+    )
     assert 'zodb_backup_under_way{part="backup"} 0\n' in text
     broken(site)
     with pytest.raises(IntegrityError):
@@ -464,7 +467,9 @@ def test_metrics_say_how_a_run_ended_though_its_hook_unmounted_the_disk(site, tm
     with pytest.raises(CommandFailed):
         operated.backup()
     assert 'destination="standard"} 7\n' in path.read_text()
-    assert 'restore_points{part="backup",storage="1"} 1\n' in path.read_text()
+    assert (
+        'restore_points{part="backup",destination="standard",storage="1"} 1\n' in path.read_text()
+    )
 
 
 def test_metrics_that_cannot_be_written_are_one_warning(site, tmp_path, log):

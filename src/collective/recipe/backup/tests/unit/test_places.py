@@ -13,13 +13,17 @@ from collective.recipe.backup import history
 from collective.recipe.backup.errors import (
     DONE,
     ConfigurationError,
+    IntegrityError,
+    StoreUnreachable,
 )
 from collective.recipe.backup.repository import slots
 from collective.recipe.backup.sitebackup import main
 from collective.recipe.backup.tests.samples import Site
 
 PASSPHRASE = "correct horse battery"
-WRONG = ConfigurationError.exit_code
+WRONG, AWAY, BAD = (
+    kind.exit_code for kind in (ConfigurationError, StoreUnreachable, IntegrityError)
+)
 
 
 @pytest.fixture(autouse=True)
@@ -111,3 +115,101 @@ def test_which_of_several_repositories_is_meant_must_be_said(site, tmp_path, cap
     assert "--from says so; there are one, two" in told
     shutil.rmtree(tmp_path / "one")
     assert main(["restore", "-qn", "--from", "two"]) == DONE
+
+
+def test_all_places_are_listed_side_by_side_and_one_that_is_away_hides_no_other(
+    site, tmp_path, capfd
+):
+    made(site, tmp_path, "near", "far")
+    assert main(["backup", "-q"]) == DONE
+    shutil.rmtree(tmp_path / "near")
+    document = answer(capfd, "list", code=AWAY)
+    [stamp] = points_in(document)
+    places = document["places"]
+    assert list(places) == ["directory", "near", "far"]
+    assert points_in(places["directory"]) == [stamp]
+    assert len(points_in(places["far"])) == 1
+    assert places["near"]["storages"] == []
+    assert places["near"]["error"]["kind"] == "StoreUnreachable"
+    assert places["far"]["error"] is None
+    told = said(capfd, "list", code=AWAY)
+    for title in ("Directory /", "Repository near at /", "Repository far at /"):
+        assert title in told.out
+    assert "cannot be looked at: " in told.out
+    assert "is the disk mounted" in told.err
+    assert answer(capfd, "list", "--from", "near", code=AWAY)["error"]["exit_code"] == AWAY
+    shutil.rmtree(site.directory / "var" / "backups")
+    assert answer(capfd, "list", code=AWAY)["storages"][0]["restore_points"] == []
+
+
+def test_the_status_of_all_places_is_as_bad_as_the_worst(site, tmp_path, capfd):
+    made(site, tmp_path, "near", "far", max_age="1d", minimum_restore_points="1")
+    assert main(["backup", "-q"]) == DONE
+    assert said(capfd, "status").out.count("all is well") == 3
+    assert "places" not in answer(capfd, "status", "--from", "far")
+    for path in (tmp_path / "far" / "m").iterdir():
+        path.unlink()
+    shutil.move(tmp_path / "near", tmp_path / "gone")
+    document = answer(capfd, "status", code=BAD)
+    assert document["severity"] == "critical"
+    places = {name: each["severity"] for name, each in document["places"].items()}
+    assert places == {"directory": "ok", "near": "critical", "far": "critical"}
+    told = said(capfd, "status", "--nagios", code=2).out
+    assert told.startswith("BACKUP CRITICAL - near: the directory of the repository is not there")
+    assert "far: there is no whole restore point" in told
+    assert "'restore_points'=1;;1:;0" in told
+    assert "'restore_points_far'=0;;1:;0" in told
+
+
+def test_a_backup_that_failed_in_one_place_is_told_of_that_place_alone(site, tmp_path, capfd):
+    made(site, tmp_path, "near", "far")
+    shutil.move(tmp_path / "near", tmp_path / "gone")
+    assert main(["backup", "-q"]) == AWAY
+    [run] = history.read(site.directory / "var" / "backups")
+    assert (run.destination, run.outcome, run.exit_code) == ("standard", "failed", AWAY)
+    outcomes = {name: each.outcome for name, each in run.places.items()}
+    assert outcomes == {"standard": "done", "near": "failed", "far": "done"}
+    assert all(run.at(name).points for name in ("standard", "far"))
+    shutil.move(tmp_path / "gone", tmp_path / "near")
+    places = answer(capfd, "status", code=BAD)["places"]
+    assert {name: each["severity"] for name, each in places.items()} == {
+        "directory": "ok",
+        "near": "critical",
+        "far": "ok",
+    }
+    assert main(["backup", "-q", "--to", "near"]) == DONE
+    assert answer(capfd, "status")["severity"] == "ok"
+
+
+def test_a_backup_that_finds_nothing_new_makes_each_place_young(site, tmp_path, capfd):
+    made(site, tmp_path, "far", max_age="1d")
+    assert main(["backup", "-q"]) == DONE
+    for number in range(2):
+        assert main(["backup", "-q"]) == DONE
+        directory, far = history.read(site.directory / "var" / "backups")[-1].places.values()
+        assert directory.points
+        assert far.points
+        assert far.numbers == {"bytes": 0, "changed": 0}, number
+
+
+def test_the_metrics_have_a_label_for_each_place(site, tmp_path):
+    metrics = tmp_path / "metrics.prom"
+    made(site, tmp_path, "near", "far", metrics_file=str(metrics))
+    shutil.rmtree(tmp_path / "near")
+    for run in (["backup"], ["status"], ["verify", "--from", "far"]):
+        main([*run, "-q"])
+        lines = metrics.read_text().splitlines()
+        values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        assert len(values) == sum(not line.startswith("#") for line in lines)
+        points = 'zodb_backup_restore_points{{part="backup",destination="{}",storage="1"}}'
+        assert values[points.format("standard")] == values[points.format("far")] == "1"
+        assert points.format("near") not in values
+        critical = 'zodb_backup_findings{{part="backup",destination="{}",severity="critical"}}'
+        assert int(values[critical.format("near")]) >= 1
+        assert values[critical.format("standard")] == "0"
+        code = 'zodb_backup_run_exit_code{{part="backup",verb="backup",destination="{}"}}'
+        assert values[code.format("standard")] == "0"
+        assert values[code.format("near")] == str(AWAY)
+    before = metrics.read_text()
+    main(["status", "-q", "--from", "far"])
+    assert metrics.read_text() == before

@@ -72,7 +72,7 @@ def test_a_backup_goes_to_the_directory_and_then_to_the_repository(project, capf
     assert "to repository, " in told(capfd)
     document = answer(capfd, "list")
     assert len(document["storages"][0]["restore_points"]) == 1
-    assert len(document["repositories"]["repository"][0]["restore_points"]) == 1
+    assert len(document["places"]["repository"]["storages"][0]["restore_points"]) == 1
     [storage] = answer(capfd, "list", "--from", "repository")["storages"]
     assert storage["restore_points"][0]["whole"]
 
@@ -103,7 +103,7 @@ def test_one_place_alone_can_be_backed_up_to(project, capfd):
     assert main(["backup", "-q", "--to", "repository"]) == DONE
     document = answer(capfd, "list")
     assert document["storages"][0]["restore_points"] == []
-    assert len(document["repositories"]["repository"][0]["restore_points"]) == 1
+    assert len(document["places"]["repository"]["storages"][0]["restore_points"]) == 1
 
 
 def test_a_repository_that_is_away_stops_no_other_and_the_exit_code_says_so(
@@ -137,7 +137,7 @@ def test_what_was_verified_in_one_place_is_not_said_of_another(project, capfd):
     assert main(["verify", "--from", "repository", "-q"]) == DONE
     here, there = (answer(capfd, "status", *of) for of in ([], ["--from", "repository"]))
     assert (here["destination"], there["destination"]) == ("standard", "repository")
-    assert here["runs"]["backup"] == there["runs"]["backup"]
+    assert here["runs"]["backup"]["started"] == there["runs"]["backup"]["started"]
     assert "verify" in there["runs"]
     assert not here["runs"].get("verify")
 

@@ -532,7 +532,10 @@ def test_a_program_gets_json(command):
 def test_the_status_writes_the_metrics(command, tmp_path):
     path = tmp_path / "backup.prom"
     command(metrics_file=path)
-    assert 'zodb_backup_restore_points{part="backup",storage="1"} 1\n' in path.read_text()
+    assert (
+        'zodb_backup_restore_points{part="backup",destination="standard",storage="1"} 1\n'
+        in path.read_text()
+    )
 
 
 # metrics
@@ -543,7 +546,7 @@ def test_all_metrics_can_be_had_and_are_in_the_form_of_prometheus(site: Site):
     operated.backup()
     operated.now += HOUR
     put_down(operated, verb="verify", outcome="failed", exit_code=3, error="why", seconds=1.25)
-    values = samples(operated.config, found(operated))
+    values = samples(operated.config, [found(operated)])
     assert set(values) == {metric.name for metric in METRICS}
     seen = []
     for line in render(values).splitlines():
