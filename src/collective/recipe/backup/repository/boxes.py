@@ -18,7 +18,8 @@ and the contents::
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError
@@ -88,10 +89,10 @@ def seal_box(
     return Sealed(control_name(sort, id_of(data), place), bytes(data))
 
 
-def open_box(keyring: Keyring, sort: Sort, data: bytes) -> Opened:
-    """Return what the object with the bytes *data* holds.
+def unsealed(keyring: Keyring, sort: Sort, data: bytes) -> bytes:
+    """Return the contents of the object with the bytes *data*.
 
-    Raises BrokenSealError for damage, and ConfigurationError for what a later release wrote.
+    Raises BrokenSealError for damage, and ConfigurationError for what a later release sealed.
     """
     seal = keyring.seal(sort, salt_of(data, sort))
     with memoryview(data) as view:
@@ -100,8 +101,17 @@ def open_box(keyring: Keyring, sort: Sort, data: bytes) -> Opened:
         form, length, size = _PIECE.unpack_from(plain)
         if size > LARGEST:
             raise ValueError("contents of an impossible size")
-        stored = plain[_PIECE.size : _PIECE.size + length]
-        contents = decompressed(form, stored, size)
+        return decompressed(form, plain[_PIECE.size : _PIECE.size + length], size)
+    except (struct.error, ValueError) as error:
+        raise _strange(error) from error
+
+
+def parsed(contents: bytes) -> Opened:
+    """Return head and payload of *contents*, which must be authentic.
+
+    Raises BrokenSealError for damage, and ConfigurationError for what a later release wrote.
+    """
+    try:
         (head,) = _HEAD.unpack_from(contents)
         table = _FORM.decode(contents[_HEAD.size : _HEAD.size + head])
     except LaterReleaseError as error:
@@ -109,9 +119,13 @@ def open_box(keyring: Keyring, sort: Sort, data: bytes) -> Opened:
             f"an object of this repository is of a later release: {error}",
             hint="update this program, then run the command again",
         ) from error
-    except (struct.error, ValueError, UnreadableError) as error:
-        raise BrokenSealError(f"it does not hold what it should: {error}") from error
+    except (struct.error, UnreadableError) as error:
+        raise _strange(error) from error
     return Opened(table, contents[_HEAD.size + head :])
+
+
+def _strange(error: Exception) -> BrokenSealError:
+    return BrokenSealError(f"it does not hold what it should: {error}")
 
 
 def read_box(store: Store, keyring: Keyring, sort: Sort, name: str) -> Opened:
@@ -127,11 +141,28 @@ def opened_box(store: Store, keyring: Keyring, sort: Sort, sealed: Sealed) -> Op
 
     Raises IntegrityError for damage.
     """
-    where = f"{store.location}/{sealed.name}"
-    if id_of(sealed.data) != id_in(sealed.name):
-        raise damaged("its bytes are not those that its name was made of", where)
+    contents = authentic(store, keyring, sort, sealed)
+    with told(store, sealed.name):
+        return parsed(contents)
+
+
+def authentic(store: Store, keyring: Keyring, sort: Sort, sealed: Sealed) -> bytes:
+    """Return the contents of an object that was read from *store* under its name.
+
+    Raises IntegrityError for damage.
+    """
+    with told(store, sealed.name):
+        if id_of(sealed.data) != id_in(sealed.name):
+            raise BrokenSealError("its bytes are not those that its name was made of")
+        return unsealed(keyring, sort, sealed.data)
+
+
+@contextmanager
+def told(store: Store, name: str) -> Iterator[None]:
+    """Say in errors which object it is."""
+    where = f"{store.location}/{name}"
     try:
-        return open_box(keyring, sort, sealed.data)
+        yield
     except BrokenSealError as error:
         raise damaged(str(error), where) from error
     except ConfigurationError as error:

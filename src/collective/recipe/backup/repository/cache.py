@@ -4,6 +4,9 @@ Whatever is in it can be had from the store again, so a file that is damaged, of
 repository or of another release is dropped and begun anew.  Without a place for it, it is a
 temporary file of SQLite's own.
 
+What objects hold lies here in the clear, so that a run which finds nothing new needs no
+passphrase; the file is for its owner alone.  A digest tells whether the disk has damaged it.
+
 Where each chunk lies is the bulk of it, and a wrong row there could make a backup leave out
 what is not stored.  So each such row has a CRC-32 over all of it, and a row whose CRC-32 does
 not fit counts as none.
@@ -21,6 +24,8 @@ from pathlib import Path
 from threading import RLock
 from typing import TypeVar
 
+from blake3 import blake3
+
 from collective.recipe.backup.files import Files
 
 T = TypeVar("T")
@@ -32,6 +37,11 @@ _LARGE = 1 << 16
 
 _WAIT = 20.0
 """Seconds that one process waits for another to finish a change."""
+
+_OPEN = " open"
+"""What follows the name of an object where the cache has what it holds; no name ends so."""
+
+_DIGEST = 32
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -166,6 +176,16 @@ class Cache:
             return self._unsaved[name]
         return self._value("SELECT value FROM kept WHERE name = ?", name)
 
+    def keep_open(self, name: str, contents: bytes) -> None:
+        """Keep what the object *name* holds, in the clear, once it was found to be authentic."""
+        self.keep(f"{name}{_OPEN}", _digest(name, contents) + contents)
+
+    def kept_open(self, name: str) -> bytes | None:
+        """Return what the object *name* holds, if that is kept and not damaged."""
+        found = self.kept(f"{name}{_OPEN}") or b""
+        digest, contents = found[:_DIGEST], found[_DIGEST:]
+        return contents if digest == _digest(name, contents) else None
+
     def _save(self) -> None:
         rows, self._unsaved = list(self._unsaved.items()), {}
         if rows:
@@ -177,7 +197,7 @@ class Cache:
         query = "SELECT name FROM kept WHERE substr(name, 1, ?) = ?"
         row = len(prefix), prefix
         found = self.attempt(lambda: self.database.execute(query, row).fetchall()) or ()
-        gone = [(name,) for (name,) in found if name not in names]
+        gone = [(name,) for (name,) in found if name.removesuffix(_OPEN) not in names]
         if gone:
             self._change("DELETE FROM kept WHERE name = ?", gone)
 
@@ -196,6 +216,10 @@ class Cache:
         """Write what is not written yet, and close the file."""
         self._save()
         self.database.close()
+
+
+def _digest(name: str, contents: bytes) -> bytes:
+    return blake3(name.encode() + b"\0" + contents).digest()
 
 
 def _connected(path: Path, files: Files) -> sqlite3.Connection:

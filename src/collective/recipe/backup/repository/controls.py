@@ -25,12 +25,20 @@ once it is gone, or when its lifetime is.  What ``reason`` a *mark* has decides 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.jsonfile import UnreadableError
-from collective.recipe.backup.repository.boxes import Sealed, damaged, opened_box, seal_box
+from collective.recipe.backup.repository.boxes import (
+    Opened,
+    Sealed,
+    authentic,
+    damaged,
+    parsed,
+    seal_box,
+    told,
+)
 from collective.recipe.backup.repository.cache import Cache
 from collective.recipe.backup.repository.chunks import ID_SIZE
 from collective.recipe.backup.repository.keyring import Keyring
@@ -119,16 +127,20 @@ def seal_trash(keyring: Keyring, point: Sealed, place: str) -> Sealed:
 
 
 class Controls:
-    """Reads these objects, each no more than once as long as the cache is there."""
+    """Reads these objects, each no more than once as long as the cache is there.
 
-    def __init__(self, store: Store, keyring: Keyring, cache: Cache) -> None:
+    The cache has what is in them in the clear, so that only one that is new needs the keys,
+    which *unlock* returns.
+    """
+
+    def __init__(self, store: Store, unlock: Callable[[], Keyring], cache: Cache) -> None:
         self._store = store
-        self._keyring = keyring
+        self._unlock = unlock
         self._cache = cache
 
     def ticket(self, entry: StoredObject) -> Ticket:
         """Return a ticket.  Raises NoSuchObject if it is gone, and IntegrityError."""
-        head = opened_box(self._store, self._keyring, Sort.TICKET, self.sealed(entry)).head
+        head = self.opened(Sort.TICKET, entry).head
         try:
             lifetime = timedelta(seconds=head.number("lifetime"))
             end = entry.stored + lifetime
@@ -138,7 +150,7 @@ class Controls:
 
     def mark(self, entry: StoredObject) -> Mark:
         """Return a mark.  Raises NoSuchObject if it is gone, and IntegrityError."""
-        opened = opened_box(self._store, self._keyring, Sort.MARK, self.sealed(entry))
+        opened = self.opened(Sort.MARK, entry)
         data = opened.payload
         bundles = frozenset(data[at : at + ID_SIZE] for at in range(0, len(data), ID_SIZE))
         try:
@@ -151,12 +163,22 @@ class Controls:
 
     def trashed(self, entry: StoredObject) -> Sealed:
         """Return the restore point in trash.  Raises NoSuchObject and IntegrityError."""
-        opened = opened_box(self._store, self._keyring, Sort.TRASH, self.sealed(entry))
+        opened = self.opened(Sort.TRASH, entry)
         try:
             name = opened.head.text("name")
         except UnreadableError as error:
             raise self._damaged(entry, error) from error
         return Sealed(name, opened.payload)
+
+    def opened(self, sort: Sort, entry: StoredObject) -> Opened:
+        """Return what an object holds.  Raises NoSuchObject if it is gone, and IntegrityError."""
+        known = self._cache.kept_open(entry.name)
+        contents = known or authentic(self._store, self._unlock(), sort, self.sealed(entry))
+        with told(self._store, entry.name):
+            opened = parsed(contents)
+        if known is None:
+            self._cache.keep_open(entry.name, contents)
+        return opened
 
     def sealed(self, entry: StoredObject) -> Sealed:
         """Return an object as it is stored.  Raises NoSuchObject."""

@@ -1,7 +1,7 @@
 """A repository that is open: its store, its keys and what is known of it on this machine.
 
-The keys are asked for when they are first needed: to find that nothing changed takes a listing
-and no passphrase.
+The keys are made of the passphrase when they are first needed.  To find that nothing changed
+takes a listing and no keys: what the objects hold that were read before is in the cache.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collective.recipe.backup.repository.index import Index
 from collective.recipe.backup.repository.keyring import Keyring, public
 from collective.recipe.backup.repository.libraries import check_libraries
 from collective.recipe.backup.repository.points import Points
-from collective.recipe.backup.repository.unlocking import unlocked
+from collective.recipe.backup.repository.unlocking import missing_passphrase, unlocked
 from collective.recipe.backup.stores import Store
 
 Ask = Callable[[], str]
@@ -73,13 +73,13 @@ class Repository:
         return about
 
     @cached_property
-    def keyring(self) -> Keyring:
-        """The keys.
+    def passphrase(self) -> str | None:
+        """The passphrase; whether it fits is not tried.  None: there is none, nor should be.
 
-        Raises ConfigurationError if the passphrase opens no slot, or if there should be one.
+        Raises ConfigurationError if there should be one, or none, and what asking for it raises.
         """
         if self.about.encrypted:
-            return unlocked(self.store, self.about, self._ask, self.cache)
+            return self._ask() if self._ask is not None else missing_passphrase(self.store)
         if self._ask is not None:
             raise ConfigurationError(
                 "this repository is not encrypted, but there is a passphrase for it",
@@ -87,7 +87,17 @@ class Repository:
                 hint="if that is meant to be so, remove the passphrase from the configuration; "
                 "if not, somebody has put another repository here",
             )
-        return public(self.about.repository)
+        return None
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """The keys.
+
+        Raises ConfigurationError if the passphrase opens no slot, or if there should be one.
+        """
+        if self.passphrase is None:
+            return public(self.about.repository)
+        return unlocked(self.store, self.about, self.passphrase, self.cache)
 
     @cached_property
     def index(self) -> Index:
@@ -97,12 +107,12 @@ class Repository:
     @cached_property
     def controls(self) -> Controls:
         """Reads tickets, marks and trash."""
-        return Controls(self.store, self.keyring, self.cache)
+        return Controls(self.store, lambda: self.keyring, self.cache)
 
     @cached_property
     def points(self) -> Points:
         """Reads restore points."""
-        return Points(self.store, self.keyring, self.controls)
+        return Points(self.store, self.controls, self.site_tag)
 
     def look(self) -> Control:
         """Return what lies under ``m/`` now, by one listing."""

@@ -23,6 +23,7 @@ the roots.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -31,13 +32,13 @@ from collective.recipe.backup import times
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.jsonfile import Table, UnreadableError
-from collective.recipe.backup.repository.boxes import Sealed, damaged, opened_box, seal_box
+from collective.recipe.backup.repository.boxes import Opened, Sealed, opened_box, seal_box, told
 from collective.recipe.backup.repository.chunks import ID_SIZE, ChunkId
 from collective.recipe.backup.repository.controls import Control, Controls
 from collective.recipe.backup.repository.format import hexadecimal
 from collective.recipe.backup.repository.keyring import Keyring
 from collective.recipe.backup.repository.names import id_in, place_of
-from collective.recipe.backup.repository.sealing import Sort
+from collective.recipe.backup.repository.sealing import BrokenSealError, Sort
 from collective.recipe.backup.stores import NoSuchObject, Store, StoredObject
 
 MOST_PAYLOAD = 4 << 20
@@ -118,22 +119,31 @@ def read_point(store: Store, keyring: Keyring, sealed: Sealed, stored: datetime)
     Raises IntegrityError for damage and for an object that was given another name.
     """
     opened = opened_box(store, keyring, Sort.POINT, sealed)
+    with told(store, sealed.name):
+        return _point(opened, StoredObject(sealed.name, len(sealed.data), stored), keyring.site_tag)
+
+
+def _point(opened: Opened, entry: StoredObject, tag: Callable[[str], str]) -> Point:
+    """Return the restore point that *entry* is; *tag* returns that of a site.
+
+    Raises BrokenSealError.
+    """
     try:
-        point = _point(sealed.name, opened.head, opened.payload, stored)
+        point = _made_of(opened.head, opened.payload, entry)
     except UnreadableError as error:
-        raise damaged(str(error), f"{store.location}/{sealed.name}") from error
-    if place_of(sealed.name) != (point.stamp, keyring.site_tag(point.site)):
-        raise damaged("it was given another name", f"{store.location}/{sealed.name}")
+        raise BrokenSealError(str(error)) from error
+    if place_of(entry.name) != (point.stamp, tag(point.site)):
+        raise BrokenSealError("it was given another name")
     return point
 
 
-def _point(name: str, head: Table, payload: bytes, stored: datetime) -> Point:
+def _made_of(head: Table, payload: bytes, entry: StoredObject) -> Point:
     return Point(
-        name=name,
+        name=entry.name,
         site=head.text("site"),
         stamp=head.text("stamp"),
         claimed=head.moment("claimed"),
-        stored=stored,
+        stored=entry.stored,
         counter=head.number("counter"),
         predecessor=head.text_or_none("predecessor"),
         ticket=head.text("ticket"),
@@ -148,15 +158,16 @@ def _point(name: str, head: Table, payload: bytes, stored: datetime) -> Point:
 class Points:
     """Reads restore points, each no more than once as long as the cache is there."""
 
-    def __init__(self, store: Store, keyring: Keyring, controls: Controls) -> None:
+    def __init__(self, store: Store, controls: Controls, tag: Callable[[str], str]) -> None:
         self._store = store
-        self._keyring = keyring
         self._controls = controls
+        self._tag = tag  # returns that of a site
 
     def point(self, entry: StoredObject) -> Point:
         """Return a restore point.  Raises NoSuchObject if it is gone, and IntegrityError."""
-        sealed = self._controls.sealed(entry)
-        return read_point(self._store, self._keyring, sealed, entry.stored)
+        opened = self._controls.opened(Sort.POINT, entry)
+        with told(self._store, entry.name):
+            return _point(opened, entry, self._tag)
 
     def counter(self, entry: StoredObject) -> int:
         """Return the number of a restore point in its site; 0 if it cannot be read."""
@@ -166,7 +177,7 @@ class Points:
 
     def of_site(self, control: Control, site: str) -> list[StoredObject]:
         """Return the restore points of *site* in the order in which the store got them."""
-        tag = self._keyring.site_tag(site)
+        tag = self._tag(site)
         mine = [entry for entry in control.points if place_of(entry.name)[1] == tag]
         return sorted(mine, key=lambda entry: (entry.stored, entry.name))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import NoReturn
 
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError
 from collective.recipe.backup.jsonfile import UnreadableError
@@ -17,20 +18,22 @@ _LAST = "slot"
 """Where the cache has the slot that opened last: of several it is tried first."""
 
 
-def unlocked(store: Store, about: Format, ask: Callable[[], str] | None, cache: Cache) -> Keyring:
-    """Return the keys of the repository, with the passphrase that *ask* returns.
+def missing_passphrase(store: Store) -> NoReturn:
+    """Raise ConfigurationError: the repository has keys, and there is no passphrase."""
+    raise ConfigurationError(
+        "this repository is encrypted, and there is no passphrase for it",
+        where=store.location,
+        hint="set repository_passphrase_file, repository_passphrase_command or "
+        "SITEBACKUP_PASSPHRASE",
+    )
 
-    Raises ConfigurationError if it opens no slot, and IntegrityError if that may be because
-    slots are damaged or missing.
+
+def unlocked(store: Store, about: Format, passphrase: str, cache: Cache) -> Keyring:
+    """Return the keys of the repository.
+
+    Raises ConfigurationError if *passphrase* opens no slot, and IntegrityError if that may be
+    because slots are damaged or missing.
     """
-    if ask is None:
-        raise ConfigurationError(
-            "this repository is encrypted, and there is no passphrase for it",
-            where=store.location,
-            hint="set repository_passphrase_file, repository_passphrase_command or "
-            "SITEBACKUP_PASSPHRASE",
-        )
-    passphrase = ask()
     bad: list[str] = []
     for slot in _in_order(read_slots(store, cache, bad), cache):
         try:

@@ -32,11 +32,11 @@ from collective.recipe.backup.repository.controls import DAMAGED, Control, Mark
 from collective.recipe.backup.repository.names import id_in
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.pipeline import Durable, Pipeline, Raw
-from collective.recipe.backup.repository.points import Draft, Point, read_point, seal_point
+from collective.recipe.backup.repository.points import Draft, Point, seal_point
 from collective.recipe.backup.repository.puts import put
 from collective.recipe.backup.repository.reaching import is_whole
 from collective.recipe.backup.repository.tickets import LIFETIME, Pass, StartOver
-from collective.recipe.backup.stores import NoSuchObject
+from collective.recipe.backup.stores import NoSuchObject, StoredObject
 
 T = TypeVar("T")
 
@@ -295,8 +295,9 @@ class ChunkWriter:
         repository = self._repository
         sealed = seal_point(repository.keyring, self._site, draft, chain)
         stored = put(repository.store, sealed.name, sealed.data)
-        point = read_point(repository.store, repository.keyring, sealed, stored)
         repository.cache.keep(sealed.name, sealed.data)
+        entry = StoredObject(sealed.name, len(sealed.data), stored)
+        point = repository.points.point(entry)
         if point.is_late and not is_whole(repository, point):
             raise StartOver
         return point

@@ -38,7 +38,7 @@ class ListedPoint(NamedTuple):
 def listed_points(repository: Repository, control: Control, site: str) -> list[ListedPoint]:
     """Return the restore points of *site* in a listing, oldest first."""
     found = standing(repository, control)
-    tag = repository.keyring.site_tag(site)
+    tag = repository.site_tag(site)
     listed = [
         ListedPoint(_unusable(place_of(entry.name)[0], "it cannot be read"), None, entry.name)
         for entry in found.damaged

@@ -68,6 +68,7 @@ class RepositoryDestination:
         self._store = store
         self._files = files
         self._progress = progress
+        self._is_to_add = False  # if so, the keys are not needed until there is something to add
         self._opened: Repository | None = None
         self._run: ExitStack | None = None  # None: no run works with it
 
@@ -102,7 +103,17 @@ class RepositoryDestination:
             progress=self._progress,
             tell=partial(logger.warning, "%s"),
         )
-        return open_repository(self._store, client)
+        repository = open_repository(self._store, client)
+        try:
+            # that it is lost, or wrong, is to be found out before it is needed
+            if self._is_to_add:
+                repository.passphrase  # noqa: B018
+            else:
+                repository.keyring  # noqa: B018
+        except BaseException:
+            repository.close()
+            raise
+        return repository
 
     def _listed(self, repository: Repository) -> list[ListedPoint]:
         return listed_points(repository, repository.look(), self._site)
@@ -112,6 +123,7 @@ class RepositoryDestination:
     def prepare(self) -> None:
         """Check the source and open the repository, which must have been made."""
         check_source(self.source)
+        self._is_to_add = True
         with explained("cannot make the directory of what is remembered", self.home.state):
             if not self.home.state.is_dir():
                 self._files.make_directories(self.home.state)

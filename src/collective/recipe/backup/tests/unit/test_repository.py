@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 
@@ -80,6 +82,23 @@ def test_a_damaged_cache_is_dropped_with_one_line(world, tmp_path, data):
     assert len(world.told) == (1 if data else 0)
     with world.open("cache") as repository:
         assert list(states_of(repository).values()) == [some_state(0)]
+
+
+def test_what_a_damaged_cache_says_of_a_restore_point_is_not_believed(world, tmp_path):
+    with world.open("c") as repository:
+        point = back_up(repository, some_state(0))
+    with closing(sqlite3.connect(tmp_path / "c")) as database:
+        (value,) = database.execute(
+            "SELECT value FROM kept WHERE name = ?", (f"{point.name} open",)
+        ).fetchone()
+        damaged = value.replace(b'"counter": 1', b'"counter": 7')
+        assert damaged != value
+        database.execute(
+            "UPDATE kept SET value = ? WHERE name = ?", (damaged, f"{point.name} open")
+        )
+        database.commit()
+    with world.open("c") as repository:
+        assert points_of(repository) == (point,)
 
 
 def test_a_run_that_slept_past_its_ticket_starts_over(world):

@@ -244,6 +244,27 @@ def test_keys_are_listed_added_and_removed(project, tmp_path, capfd):
     assert len(answer(capfd, "repository", "keys")["keys"]) == 1
 
 
+def test_only_a_backup_with_something_to_add_tries_the_passphrase(project, monkeypatch, capfd):
+    assert main(["backup", "-q", "--to", "repository"]) == DONE
+    monkeypatch.setenv("SITEBACKUP_PASSPHRASE", "a wrong passphrase")
+    assert main(["backup", "--to", "repository"]) == DONE
+    assert "nothing changed" in told(capfd)
+    for verb in ("list", "status", "verify"):
+        assert main([verb, "--from", "repository"]) == WRONG
+    project.commit({"page": 2})
+    assert main(["backup", "-q", "--to", "repository"]) == WRONG
+    monkeypatch.delenv("SITEBACKUP_PASSPHRASE")
+    project.commit({"page": 3})
+    assert main(["backup", "-q", "--to", "repository"]) == WRONG
+
+
+def test_a_backup_with_nothing_to_add_misses_a_passphrase_that_is_gone(project, monkeypatch, capfd):
+    assert main(["backup", "-q", "--to", "repository"]) == DONE
+    monkeypatch.delenv("SITEBACKUP_PASSPHRASE")
+    assert main(["backup", "-q", "--to", "repository"]) == WRONG
+    assert "there is no passphrase" in told(capfd)
+
+
 def test_a_recovery_sheet_opens_a_repository_whose_passphrase_is_lost(
     project, tmp_path, monkeypatch, capfd
 ):
