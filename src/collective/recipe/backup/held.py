@@ -248,6 +248,12 @@ def utime(path: StrPath, times: tuple[int, int]) -> None:
         os.utime(at.name, ns=times, dir_fd=at.directory, follow_symlinks=False)
 
 
+def chown_link(path: StrPath, owner: tuple[int, int]) -> None:
+    """Set user and group, as numbers, of what lies at *path*; of a link they are its own."""
+    with place(path) as at, naming_all(at.path):
+        os.chown(at.name, *owner, dir_fd=at.directory, follow_symlinks=False)
+
+
 def chmod(path: StrPath, mode: int) -> None:
     """Set the permission bits of a file or directory."""
     with place(path) as at, naming_all(at.path):

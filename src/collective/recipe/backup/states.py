@@ -14,6 +14,7 @@ from types import TracebackType
 
 from collective.recipe.backup.blobs.storedblobs import StoredBlobs
 from collective.recipe.backup.filestorage.storedlog import StoredLog
+from collective.recipe.backup.furtherfiles import FurtherFiles
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.restorepoints import Choice
 from collective.recipe.backup.times import Tid
@@ -31,12 +32,14 @@ class State:
         *,
         log: Callable[[], StoredLog | None],
         blobs: Callable[[], StoredBlobs | None],
+        files: Callable[[], FurtherFiles | None] = lambda: None,
         held: ExitStack | None = None,
     ) -> None:
-        """Ask *log* and *blobs* for both once they are needed; *held* is left at the end."""
+        """Ask *log*, *blobs* and *files* for each once it is needed; *held* is left at the end."""
         self.choice = choice
         self._log = log
         self._blobs = blobs
+        self._files = files
         self._held = held or ExitStack()
 
     def __enter__(self) -> State:
@@ -65,6 +68,14 @@ class State:
         Raises IntegrityError or BackupError if they are not there.
         """
         return self._blobs()
+
+    @cached_property
+    def files(self) -> FurtherFiles | None:
+        """Further files as they were when its restore point was made; None: it has none.
+
+        Raises IntegrityError or BackupError if they are not there.
+        """
+        return self._files()
 
     @property
     def point(self) -> RestorePoint:

@@ -52,6 +52,15 @@ class Entries(Directories):
             self.discard(partial)
             raise
 
+    def make_link(self, text: str, target: StrPath, like: os.stat_result) -> None:
+        """Make *target* a symbolic link to *text*, for root with the owner of one it is *like*.
+
+        It must lie in a staged tree, which the caller syncs.
+        """
+        self._change("symlink", target, held.symlink, text, target)
+        if os.geteuid() == 0:
+            self._try("chown", target, held.chown_link, target, (like.st_uid, like.st_gid))
+
     def point(self, link: Path, text: str) -> bool:
         """Make *link* a symbolic link to *text* for convenience; False where there are none."""
         try:

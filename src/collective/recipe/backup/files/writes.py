@@ -41,6 +41,12 @@ class Writer:
         self.size += size
         return size
 
+    def leave_hole(self, size: int) -> None:
+        """Let *size* bytes of zeros follow, which take no room where holes can be."""
+        self.size += size
+        self._files._change("truncate", self.path, os.ftruncate, self.descriptor, self.size)
+        os.lseek(self.descriptor, self.size, os.SEEK_SET)
+
 
 class Writes(Entries):
     """Changes of what a file holds."""

@@ -65,6 +65,7 @@ from collective.recipe.backup.operations.targets import (
 from collective.recipe.backup.restoring import swap
 from collective.recipe.backup.restoring.journal import end
 from collective.recipe.backup.restoring.moves import Move
+from collective.recipe.backup.restoring.placedfiles import check_no_files, place_files
 from collective.recipe.backup.restoring.placing import RestorePlace, place_for
 from collective.recipe.backup.times import monotonic
 
@@ -140,7 +141,7 @@ def _carry_out(run: Run, order: RestoreOrder, jobs: Sequence[Job], account: Acco
     with _nothing_left_of(places, journal, run):
         for job, place in zip(jobs, places, strict=True):
             with alternative_named(run, job.destination, job.choice, job.points):
-                moves += _stage(run, job, place, is_noted=order.to is None)
+                moves += _stage(run, job, place, order)
         staged = monotonic()
         account.phases["stage"] = staged - began
         swap.swap(journal, moves, run.files, chosen=chosen_of(jobs, order))
@@ -209,15 +210,23 @@ def _nothing_left_of(places: Sequence[RestorePlace], journal: Path, run: Run) ->
         raise
 
 
-def _stage(run: Run, job: Job, place: RestorePlace, *, is_noted: bool) -> list[Move]:
-    """Write and verify one source beside what is live; return the moves that make it live."""
+def _stage(run: Run, job: Job, place: RestorePlace, order: RestoreOrder) -> list[Move]:
+    """Write and verify one source beside what is live; return the moves that make it live.
+
+    Further files are only written to another place: those that are live are the administrator's.
+    """
     storage = "" if job.target.name == MAIN else f" of storage {job.target.name}"
     logger.info("restoring %s%s", described(job.choice, job.when), storage)
     for problem in passed_over(job):
         logger.warning("%s", problem)
     with job.destination.open(job.choice) as state:
+        further = state.files if order.filestorage and order.blobstorage else None
+        if order.to is not None and further is not None:
+            check_no_files(order.to)
         staged = place.stage(state, run.files, run.progress)
-    if is_noted and staged.log is not None:
+        if order.to is not None and further is not None:
+            place_files(further, order.to, run.files, run.progress)
+    if order.to is None and staged.log is not None:
         note = restored_of(run, job.destination, job.choice, job.points, staged.log.tid)
         restored.write(place.filestorage, note, run.files)
     return place.moves(staged, job.choice.point, run.files)

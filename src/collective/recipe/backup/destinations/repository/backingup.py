@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations import Outcome
@@ -26,8 +25,10 @@ from collective.recipe.backup.destinations.repository.logs import (
     store_log,
 )
 from collective.recipe.backup.destinations.repository.newfiles import BlobSource
+from collective.recipe.backup.destinations.repository.place import RepositoryPlace
 from collective.recipe.backup.destinations.repository.pointcontents import (
     BlobsPart,
+    FilesPart,
     LogPart,
     PointContents,
 )
@@ -37,6 +38,11 @@ from collective.recipe.backup.destinations.repository.pointlist import (
     listed_points,
     shown_point,
 )
+from collective.recipe.backup.destinations.repository.treebackup import (
+    has_same_files,
+    store_files,
+)
+from collective.recipe.backup.destinations.repository.treewalk import NewTree
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
 from collective.recipe.backup.filestorage.tids import Tids, joined
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
@@ -52,16 +58,14 @@ from collective.recipe.backup.times import ZERO_TID, free_stamp
 
 
 class RepositoryBackup:
-    """What is to be a restore point of *source*, which *site* is called in the repository.
+    """What is to be a restore point of *source*, at its *place* in the repository."""
 
-    *state* is the directory of what is remembered of it on this machine.
-    """
-
-    def __init__(self, repository: Repository, source: Source, site: str, state: Path) -> None:
+    def __init__(self, repository: Repository, source: Source, place: RepositoryPlace) -> None:
         self._repository = repository
         self._source = source
-        self._site = site
-        self._state = state
+        self._site = place.site
+        self._state = place.state
+        self._wanted = place.files
         self._watch = Stopwatch()
         self._notes: list[str] = []
         self._listed: Sequence[ListedPoint] = ()
@@ -82,7 +86,8 @@ class RepositoryBackup:
             and self._last.shown.whole
             and not _has_damage(repository, control)
         )
-        if self._last is not None and is_whole and memory.recall(self._last.name) == look:
+        is_as_before = self._last is not None and memory.recall(self._last.name) == look
+        if self._last is not None and is_whole and is_as_before and self._files_are(self._last):
             return self._unchanged(self._last)
         with self._watch.phase("filestorage"), TransactionLog(self._source.filestorage) as log:
             self._earlier = None if anew else earlier_log(repository, control, self._site, log)
@@ -110,16 +115,18 @@ class RepositoryBackup:
         new = store_log(log, self._repository, writer, self._earlier)
         last = None if self._last is None or self._last.point is None else self._last.point.roots
         is_whole = self._last is not None and self._last.shown.whole and not writer.must_look_again
-        if last and is_whole and last[0] == new.root:
+        if last and is_whole and last[0] == new.root and self._wanted is None:
             return None  # and so all blobs that it names
         blobs = self._store_blobs(writer, log, new)
+        files = self._store_files(writer)
         writer.store_all()
-        if last == (new.root, *([blobs.root] if blobs else [])):
+        if last == (new.root, *(part.root for part in (blobs, files) if part)):
             return None  # what was lacking then is lacking still, or was stored again
         manifest = self._manifest(log, new, blobs, clock)
         contents = PointContents(
             log=LogPart(root=new.root, mode=log.mode),
             blobs=BlobsPart(root=blobs.root) if blobs else None,
+            files=FilesPart(root=files.root, files=files.files, size=files.size) if files else None,
             manifest=replace(manifest, stored=writer.added),
         )
         return writer.finish(
@@ -141,6 +148,30 @@ class RepositoryBackup:
         with self._watch.phase("blobs"):
             source = BlobSource.at(self._source.blobstorage, self._repository)
             return store_blobs(log, new, self._earlier, source, writer)
+
+    def _files_are(self, last: ListedPoint) -> bool:
+        """Tell whether the further files are what the restore point *last* has."""
+        if self._wanted is None or last.point is None:
+            return self._wanted is None
+        with self._watch.phase("looking at the files"):
+            return has_same_files(self._wanted, self._repository, last.point)
+
+    def _store_files(self, writer: ChunkWriter) -> NewTree | None:
+        if self._wanted is None:
+            return None
+        with self._watch.phase("files"):
+            # another site may have other files under the same names
+            mine = self._earlier if self._earlier and self._earlier.oldest else None
+            found = store_files(
+                self._wanted, self._repository, writer, mine.point if mine else None
+            )
+        for reason in found.reasons:
+            self._repository.tell(f"files: {reason}")
+        if found.unread:
+            self._notes.append(
+                f"{found.unread:,} of the further files could not be backed up as they are"
+            )
+        return found
 
     def _manifest(
         self, log: TransactionLog, new: NewLog, blobs: NewBlobs | None, clock: Clock

@@ -29,3 +29,15 @@ BLOB_PAGE = 131
 
 BLOB_PIECES = 132
 """Which pieces a large blob has; see there."""
+
+FILE = 4
+"""A piece of a file of a tree; see treepages."""
+
+FILE_PIECES = 133
+"""Which pieces a large one has; see there."""
+
+TREE_PAGE = 134
+"""A page of what lies in a directory; see there."""
+
+TREE = 135
+"""The root of the further files of a restore point; see there."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from collective.recipe.backup.destinations.homes import Home
+from collective.recipe.backup.destinations.repository.wantedfiles import WantedFiles
 from collective.recipe.backup.frozen import dataclass
 
 
@@ -17,6 +18,7 @@ class RepositoryPlace:
     site: str  # whose restore points they are in the repository
     state: Path  # local directory of what is remembered
     ask: Callable[[], str] | None  # returns the passphrase; None: there is none
+    files: WantedFiles | None = None  # further files of the site; None: there are none
 
     @property
     def cache(self) -> Path:

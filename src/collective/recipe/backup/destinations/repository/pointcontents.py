@@ -8,6 +8,10 @@
               mode    permissions of the filestorage
     blobs   an object, or null: no blobs are backed up
               root    number of its root
+    files   an object, or not there: no further files are backed up
+              root    number of its root
+              files   how many there are
+              size    bytes of these
     manifest  an object: what a manifest in a directory says (see ``destinations.manifest``), but
             for its ``format`` and ``checksum``; or null
 """
@@ -42,27 +46,41 @@ class BlobsPart:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FilesPart:
+    """The further files of a restore point."""
+
+    root: ChunkId  # of their tree
+    files: int  # how many
+    size: int  # bytes of these
+
+
+@dataclass(frozen=True, kw_only=True)
 class PointContents:
     """What a restore point holds."""
 
     log: LogPart | None = None  # None: the filestorage is not backed up
     blobs: BlobsPart | None = None  # None: no blobs are backed up
+    files: FilesPart | None = None  # None: no further files are backed up
     manifest: Manifest | None = None  # None: nothing else is known of it
 
     @property
     def roots(self) -> tuple[ChunkId, ...]:
         """The roots of the restore point."""
-        return tuple(part.root for part in (self.log, self.blobs) if part is not None)
+        return tuple(part.root for part in (self.log, self.blobs, self.files) if part is not None)
 
     def payload(self) -> bytes:
         """Return what stands in the restore point."""
         roots = self.roots
-        log, blobs = self.log, self.blobs
-        parts = {
+        log, blobs, files = self.log, self.blobs, self.files
+        parts: dict[str, object] = {
             "log": log and {"root": roots.index(log.root), "mode": log.mode},
             "blobs": blobs and {"root": roots.index(blobs.root)},
             "manifest": self.manifest and as_table(self.manifest),
         }
+        if files is not None:
+            # only then, so that older releases read all others
+            root = roots.index(files.root)
+            parts["files"] = {"root": root, "files": files.files, "size": files.size}
         return _FORM.encode(parts)
 
 
@@ -88,15 +106,20 @@ def contents_of(point: Point) -> PointContents:
 
 
 def _contents(said: Table, point: Point) -> PointContents:
-    log = blobs = manifest = None
+    log = blobs = files = manifest = None
     if said.value("log") is not None:
         part = said.table("log")
         log = LogPart(root=_root(part, point), mode=part.number("mode") & _MODES)
     if said.value("blobs") is not None:
         blobs = BlobsPart(root=_root(said.table("blobs"), point))
+    if said.value("files") is not None:
+        part = said.table("files")
+        files = FilesPart(
+            root=_root(part, point), files=part.number("files"), size=part.number("size")
+        )
     if said.value("manifest") is not None:
         manifest = in_table(said.table("manifest"))
-    return PointContents(log=log, blobs=blobs, manifest=manifest)
+    return PointContents(log=log, blobs=blobs, files=files, manifest=manifest)
 
 
 def _root(said: Table, point: Point) -> ChunkId:

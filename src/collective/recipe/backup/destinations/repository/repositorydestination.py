@@ -24,6 +24,7 @@ from collective.recipe.backup.destinations.repository.blobs import stored_blobs
 from collective.recipe.backup.destinations.repository.logs import stored_log
 from collective.recipe.backup.destinations.repository.place import RepositoryPlace
 from collective.recipe.backup.destinations.repository.pointlist import ListedPoint, listed_points
+from collective.recipe.backup.destinations.repository.storedtrees import stored_files
 from collective.recipe.backup.errors import (
     ConfigurationError,
     IntegrityError,
@@ -159,7 +160,7 @@ class RepositoryDestination:
     ) -> Outcome:
         """Add a restore point if there is something new; see Destination."""
         with self._repository() as repository:
-            making = RepositoryBackup(repository, self.source, self._site, self.home.state)
+            making = RepositoryBackup(repository, self.source, self._place)
             return making.outcome(clock or Clock(now=now), anew=bool(why_full))
 
     def room_for_full(self) -> Iterable[Need]:
@@ -188,6 +189,7 @@ class RepositoryDestination:
                 choice,
                 log=partial(stored_log, repository, point, choice.until),
                 blobs=partial(stored_blobs, repository, point, choice.until),
+                files=partial(stored_files, repository, point),
                 held=stack.pop_all(),
             )
 

@@ -12,6 +12,11 @@ from dataclasses import replace
 import pytest
 
 from collective.recipe.backup.destinations import Depth
+from collective.recipe.backup.destinations.repository.wantedfiles import WantedFiles
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.progress import Silent
+from collective.recipe.backup.restorepoints import choose
+from collective.recipe.backup.restoring.placedfiles import place_files
 from collective.recipe.backup.stores.memory import MemoryStore
 from collective.recipe.backup.tests.contracts.destination import staged
 from collective.recipe.backup.tests.faults.stores import survive_every_store_fault
@@ -32,9 +37,18 @@ class BackedUpSite:
         """Return runs over the site as a host that remembers what lies under *name*."""
         runs = OperatedInRepository(self.operated.site, store=store, keep=0)
         runs.now = self.operated.now
-        state = self.directory / name
-        runs.repository_place = replace(runs.repository_place, state=state)
+        place = replace(self.operated.repository_place, state=self.directory / name)
+        runs.repository_place = place
         return runs
+
+    def files(self, runs, directory):
+        """Return what the newest restore point has of the further files, by their paths."""
+        destination = runs.destination()
+        with destination.open(choose(destination.restore_points(), None)) as state:
+            if state.files is None:
+                return {}
+            place_files(state.files, directory, Files(), Silent())
+        return files_below(directory / "files")
 
 
 def grown(site):
@@ -51,11 +65,26 @@ def undone(site):
     site.undo(tid)
 
 
-@pytest.fixture(params=[grown, packed, undone], ids=lambda change: change.__name__)
+def with_files(site):
+    (site.directory / "etc" / "one").write_bytes(b"another one")
+    (site.directory / "etc" / "new").mkdir()
+    (site.directory / "etc" / "new" / "two").write_bytes(b"two" * 999)
+
+
+def files_below(directory):
+    return {path.name: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(params=[grown, packed, undone, with_files], ids=lambda change: change.__name__)
 def make(request, tmp_path):
     site = Site(tmp_path / "site")
     site.commit({"a": 1}, {"b": b"first" * 99})
     operated = OperatedInRepository(site, keep=0)
+    if request.param is with_files:
+        (site.directory / "etc").mkdir()
+        (site.directory / "etc" / "one").write_bytes(b"one")
+        wanted = WantedFiles(paths=(site.directory / "etc",))
+        operated.repository_place = replace(operated.repository_place, files=wanted)
     moment = operated.backup().point.moment
     before = {moment: site.contents()}
     request.param(site)
@@ -84,6 +113,8 @@ def test_a_backup_of_a_site(make):
             assert staged(runs, moment, backed_up.directory / f"to{next(to)}") == contents
         runs.backup()
         assert staged(runs, None, backed_up.directory / f"to{next(to)}") == backed_up.now
+        etc = backed_up.operated.site.directory / "etc"
+        assert backed_up.files(runs, backed_up.directory / "files") == files_below(etc)
         anew = backed_up.runs(backed_up.store, "another host")
         for moment, contents in backed_up.before.items():
             assert staged(anew, moment, backed_up.directory / f"to{next(to)}") == contents

@@ -1,0 +1,103 @@
+"""The further files of a restore point in a repository: see FurtherFiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from collective.recipe.backup.destinations.repository.blobpages import read_pieces
+from collective.recipe.backup.destinations.repository.pointcontents import FilesPart, contents_of
+from collective.recipe.backup.destinations.repository.treepages import (
+    TreeEntry,
+    TreeRoot,
+    read_tree_page,
+    read_tree_root,
+)
+from collective.recipe.backup.filestorage.segments import Linked
+from collective.recipe.backup.furtherfiles import FileSort, FurtherFile
+from collective.recipe.backup.repository.chunks import ChunkId
+from collective.recipe.backup.repository.opened import Repository
+from collective.recipe.backup.repository.points import Point
+from collective.recipe.backup.repository.reading import ChunkReader
+
+
+def tree_root(reader: ChunkReader, root: ChunkId) -> TreeRoot:
+    """Return a tree.  Raises IntegrityError."""
+    node = reader.node(root)
+    return read_tree_root(Linked(node.refs, node.payload))
+
+
+def tree_entries(reader: ChunkReader, pages: Iterable[bytes]) -> Iterator[TreeEntry]:
+    """Yield what lies in a directory with these *pages*, one of which is held at a time."""
+    for page in pages:
+        node = reader.node(ChunkId(page))
+        yield from read_tree_page(Linked(node.refs, node.payload))
+
+
+class _Opened(NamedTuple):
+    """A directory while what lies in it is listed."""
+
+    path: bytes
+    entries: Iterator[TreeEntry]
+
+
+class PagedFiles:
+    """The further files of *part*, which *reader* reads; see FurtherFiles."""
+
+    def __init__(self, part: FilesPart, reader: ChunkReader) -> None:
+        self._part = part
+        self._reader = reader
+
+    @property
+    def count(self) -> int:
+        """See FurtherFiles."""
+        return self._part.files
+
+    @property
+    def size(self) -> int:
+        """See FurtherFiles."""
+        return self._part.size
+
+    def listed(self, below: bytes = b"/") -> Iterator[FurtherFile]:
+        """Yield what is there; see FurtherFiles."""
+        wanted = below.rstrip(b"/")
+        stack = [_Opened(b"", iter(tree_root(self._reader, self._part.root).entries))]
+        while stack:
+            here = stack[-1]
+            entry = next(here.entries, None)
+            if entry is None:
+                stack.pop()
+                continue
+            path = here.path.rstrip(b"/") + b"/" + entry.name if here.path else entry.name
+            is_inside = _is_below(path, wanted)
+            if not is_inside and not _is_below(wanted, path):
+                continue
+            file = entry.file._replace(path=path)
+            if is_inside:
+                yield file
+            if file.sort is FileSort.DIRECTORY:
+                stack.append(_Opened(path, tree_entries(self._reader, file.pieces)))
+
+    def data(self, file: FurtherFile) -> Iterator[bytes]:
+        """Yield the bytes of *file*; see FurtherFiles."""
+        groups: Iterable[Iterable[bytes]] = [file.pieces]
+        if file.is_large:
+            groups = map(self._list, file.pieces)
+        for pieces in groups:
+            for _chunk, data in self._reader.each(map(ChunkId, pieces)):
+                yield data
+
+    def _list(self, name: bytes) -> list[bytes]:
+        node = self._reader.node(ChunkId(name))
+        return read_pieces(Linked(node.refs, node.payload))
+
+
+def _is_below(path: bytes, other: bytes) -> bool:
+    """Tell whether *path* is *other* or lies in it."""
+    return path == other or path.startswith(other + b"/")
+
+
+def stored_files(repository: Repository, point: Point) -> PagedFiles | None:
+    """Return the further files of *point*; None: it has none.  Raises IntegrityError."""
+    part = contents_of(point).files
+    return None if part is None else PagedFiles(part, ChunkReader(repository))

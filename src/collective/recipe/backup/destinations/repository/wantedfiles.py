@@ -1,0 +1,80 @@
+"""Which further files of a site are backed up: the options ``files`` and ``files_exclude``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from collective.recipe.backup.frozen import dataclass
+
+_WILD = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WantedFiles:
+    """What is to be backed up besides the storages."""
+
+    paths: tuple[Path, ...]  # absolute; with all that lies below
+    patterns: tuple[str, ...] = ()  # of what is left out, see ``Exclusions``
+    kept_out: tuple[Path, ...] = ()  # absolute: what is backed up otherwise, and backups
+
+    def roots(self) -> Iterator[str]:
+        """Yield the paths in order, without those that lie in another one."""
+        last = None
+        for path in sorted(self.paths, key=lambda path: path.parts):
+            if last is None or not path.is_relative_to(last):
+                last = path
+                yield str(path)
+
+
+class Exclusions:
+    """Tells which paths are left out.
+
+    A pattern without a slash is for names, wherever they are; one with slashes is for whole
+    paths.  ``*`` and ``?`` stand for any characters, or for one, but for no slash; ``**`` for
+    slashes too.  A slash at the end: only directories.
+    """
+
+    def __init__(self, wanted: WantedFiles) -> None:
+        self._paths = {os.fspath(path) for path in wanted.kept_out}
+        self._names = {os.path.basename(path) for path in self._paths}
+        self._patterns = [
+            (re.compile(_expression(each.rstrip("/")), re.DOTALL), "/" in each.rstrip("/"), each)
+            for each in wanted.patterns
+        ]
+
+    def leave_out(self, path: str, *, is_directory: bool) -> bool:
+        """Tell whether *path*, absolute, is left out, with what lies in it."""
+        name = os.path.basename(path)
+        if name in self._names and {path, os.path.realpath(path)} & self._paths:
+            return True
+        for pattern, is_of_paths, text in self._patterns:
+            if text.endswith("/") and not is_directory:
+                continue
+            if pattern.fullmatch(path if is_of_paths else name):
+                return True
+        return False
+
+
+def _expression(pattern: str) -> str:
+    """Return the regular expression of a *pattern*."""
+    return "".join(_translated(_WILD.findall(pattern)))
+
+
+def _translated(parts: Iterable[str]) -> Iterator[str]:
+    for part in parts:
+        if part == "**/":
+            yield "(?:.*/)?"
+        elif part == "**":
+            yield ".*"
+        elif part == "*":
+            yield "[^/]*"
+        elif part == "?":
+            yield "[^/]"
+        elif part.startswith("[") and len(part) > 1:
+            inside = part[1:-1].replace("\\", "\\\\").replace("[", "\\[")
+            yield f"[{'^' + inside[1:] if inside.startswith('!') else inside}]"
+        else:
+            yield re.escape(part)

@@ -1,0 +1,91 @@
+"""Further files of a site: what a restore point tells of those that ``files`` names."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+_SECOND = 10**9
+
+
+class FileSort(Enum):
+    """What a path is; all else is left out."""
+
+    DIRECTORY = "directory"
+    FILE = "file"
+    LINK = "link"
+
+
+_TYPES = {
+    FileSort.DIRECTORY: stat.S_IFDIR,
+    FileSort.FILE: stat.S_IFREG,
+    FileSort.LINK: stat.S_IFLNK,
+}
+
+
+class FurtherFile(NamedTuple):
+    """A directory, a file or a symbolic link, as it was when it was backed up."""
+
+    path: bytes  # absolute
+    sort: FileSort
+    mode: int  # permissions, with the set-id bits
+    owner: int  # number of the user
+    group: int  # number of the group
+    time: int  # of its last change, nanoseconds since 1970
+    size: int = 0  # bytes of a file, its holes too
+    target: bytes = b""  # what a symbolic link says
+    same: tuple[int, int] | None = None  # equal for files that are one; None: it has one name
+    holes: tuple[tuple[int, int], ...] = ()  # offset and bytes of each, in their order
+    pieces: tuple[bytes, ...] = ()  # what its bytes are asked for by, or those of a directory
+    is_large: bool = False  # whether its pieces are lists of such
+
+    @property
+    def status(self) -> os.stat_result:
+        """What it is to be like."""
+        seconds = self.time // _SECOND
+        return os.stat_result(
+            (
+                _TYPES[self.sort] | self.mode, 0, 0, 1, self.owner, self.group, self.size,
+                seconds, seconds, seconds,
+            ),
+            {"st_atime_ns": self.time, "st_mtime_ns": self.time},
+        )  # fmt: skip
+
+    @property
+    def parts(self) -> Iterator[tuple[int, bool]]:
+        """What a file is made of, in order: a number of bytes, and whether they are a hole."""
+        at = 0
+        for offset, size in self.holes:
+            if offset > at:
+                yield offset - at, False
+            yield size, True
+            at = offset + size
+        if self.size > at:
+            yield self.size - at, False
+
+
+class FurtherFiles(Protocol):
+    """The further files of a restore point, to be read."""
+
+    @property
+    def count(self) -> int:
+        """How many files there are, without directories and links."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of these."""
+
+    def listed(self, below: bytes = b"/") -> Iterator[FurtherFile]:
+        """Yield the path *below* and what lies in it, each directory before what lies there.
+
+        Raises IntegrityError.
+        """
+
+    def data(self, file: FurtherFile) -> Iterator[bytes]:
+        """Yield the bytes of a file but for its holes, in pieces, each proved.
+
+        Raises IntegrityError.
+        """

@@ -1,0 +1,402 @@
+"""Further files of a site in a repository: what comes back, what is read, and what is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import stat
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from collective.recipe.backup.destinations import Depth
+from collective.recipe.backup.destinations.repository import treefiles, treepages, treewalk
+from collective.recipe.backup.destinations.repository.filecuts import LEAST, MOST, cut_pieces
+from collective.recipe.backup.destinations.repository.pointcontents import contents_of
+from collective.recipe.backup.destinations.repository.wantedfiles import Exclusions, WantedFiles
+from collective.recipe.backup.errors import BackupError, IntegrityError
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.progress import Silent
+from collective.recipe.backup.repository.collecting import collect
+from collective.recipe.backup.restorepoints import choose
+from collective.recipe.backup.restoring.placedfiles import place_files
+from collective.recipe.backup.tests import treereader
+from collective.recipe.backup.tests.repositories import PASSPHRASE
+from collective.recipe.backup.tests.repositoryreader import RepositoryReader
+from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
+from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.times import utcnow
+
+
+class SiteWithFiles(OperatedInRepository):
+    """A site of which what lies in *etc* is backed up as well."""
+
+    def __init__(self, directory: Path, **more: object) -> None:
+        super().__init__(Site(directory / "site"), keep=0)
+        self.site.commit({"a": 1}, {"b": b"blob"})
+        self.etc = directory / "etc"
+        self.etc.mkdir()
+        wanted = WantedFiles(paths=(self.etc,), **more)
+        self.repository_place = replace(self.repository_place, files=wanted)
+        # later than any change of these files, so that they need not be read again
+        self.now = utcnow() + timedelta(days=1)
+
+    def files(self, to: Path, when: object = None) -> dict[str, tuple[object, ...]]:
+        """Return what a restore to the directory *to* brings of the files."""
+        destination = self.destination()
+        with destination.open(choose(destination.restore_points(), when)) as state:
+            assert state.files is not None
+            place_files(state.files, to, Files(), Silent())
+        return looks(to / "files" / str(self.etc).lstrip("/"))
+
+
+def looks(top: Path) -> dict[str, tuple[object, ...]]:
+    """Return all that a tree of files should keep, by the paths of what lies there."""
+    found = {}
+    for path in (top, *sorted(top.rglob("*"))):
+        status = path.lstat()
+        what: object = None
+        if path.is_symlink():
+            what = os.readlink(path)
+        elif path.is_file():
+            what = path.read_bytes()
+        kind, mode = stat.S_IFMT(status.st_mode), stat.S_IMODE(status.st_mode)
+        owner = status.st_uid, status.st_gid
+        times = None if path.is_symlink() else status.st_mtime_ns
+        found[str(path.relative_to(top))] = kind, mode, owner, times, what
+    return found
+
+
+@pytest.fixture
+def operated(tmp_path):
+    return SiteWithFiles(tmp_path)
+
+
+def test_files_come_back_as_they_were(operated, tmp_path):
+    etc = operated.etc
+    (etc / "empty").touch()
+    (etc / "sub" / "deeper").mkdir(parents=True)
+    (etc / "sub" / "zope.conf").write_bytes(b"conf")
+    (etc / "sub" / "zope.conf").chmod(0o640)
+    os.utime(etc / "sub" / "zope.conf", ns=(1, 1_700_000_000_123_456_789))
+    (etc / "link").symlink_to("sub/nowhere")
+    (etc / os.fsdecode(b"\xff not utf-8\n")).write_bytes(b"odd")
+    os.link(etc / "sub" / "zope.conf", etc / "other name")
+    (etc / "sub" / "deeper").chmod(0o755)
+    (etc / "sub").chmod(0o2750)
+    os.utime(etc / "sub", ns=(5, 5_000_000_001))
+    operated.backup()
+
+    assert operated.files(tmp_path / "to") == looks(etc)
+    back = tmp_path / "to" / "files" / str(etc).lstrip("/")
+    assert (back / "other name").samefile(back / "sub" / "zope.conf")
+
+
+def test_holes_stay_holes(operated, tmp_path):
+    path = operated.etc / "sparse"
+    with path.open("wb") as file:
+        file.write(b"begin")
+        file.seek(5 << 20)
+        file.write(b"middle")
+        file.truncate(9 << 20)
+    operated.backup()
+    operated.files(tmp_path / "to")
+
+    back = tmp_path / "to" / "files" / str(path).lstrip("/")
+    assert back.read_bytes() == path.read_bytes()
+    assert back.stat().st_blocks == path.stat().st_blocks < 1000
+
+
+def test_a_backup_with_no_file_changed_reads_none_and_adds_no_restore_point(operated, monkeypatch):
+    (operated.etc / "file").write_bytes(b"one")
+    assert operated.backup().changed
+    monkeypatch.setattr(treewalk, "store_contents", None)
+    assert not operated.backup().changed
+    operated.site.commit({"a": 2})
+    assert operated.backup().changed
+
+
+def test_a_changed_file_alone_makes_a_restore_point(operated, tmp_path):
+    (operated.etc / "file").write_bytes(b"one")
+    first = operated.backup().point
+    (operated.etc / "file").write_bytes(b"two")
+    (operated.etc / "new").write_bytes(b"new")
+    assert operated.backup().changed
+
+    assert operated.files(tmp_path / "new")["file"][-1] == b"two"
+    old = operated.files(tmp_path / "old", first.moment)
+    assert (old["file"][-1], "new" in old) == (b"one", False)
+
+
+def test_a_file_changed_just_before_a_backup_is_read_by_the_next_one(operated, tmp_path):
+    path = operated.etc / "file"
+    path.write_bytes(b"one")
+    operated.now = utcnow() - timedelta(hours=1)
+    operated.backup()
+    before, read = path.stat(), []
+    keep = treewalk.store_contents
+
+    def noting(path, store):
+        read.append(path)
+        return keep(path, store)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(treewalk, "store_contents", noting)
+        assert not operated.backup().changed
+    assert (path.stat(), read) == (before, [str(path)])
+
+
+def test_one_new_file_among_many_writes_one_page_anew(operated):
+    for number in range(1000):
+        (operated.etc / f"{number:04}").touch()
+    operated.backup()
+    pages = []
+    keep = treewalk.written_tree_page
+
+    def noting(entries):
+        pages.append(len(entries))
+        return keep(entries)
+
+    (operated.etc / "0500 new").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(treewalk, "written_tree_page", noting)
+        added = operated.backup().point.stored
+    assert len(pages) > 2
+    assert max(pages) <= 512
+    assert added < 40_000
+
+
+def test_bytes_that_moved_within_a_file_are_not_stored_again(operated):
+    data = random.Random(1).randbytes(20 << 20)
+    (operated.etc / "dump").write_bytes(data)
+    first = operated.backup().point.stored
+    (operated.etc / "dump").write_bytes(b"one line more\n" + data[: 8 << 20] + data[9 << 20 :])
+    assert operated.backup().point.stored < first / 4
+
+
+@pytest.mark.parametrize("data", [b"", b"a", bytes(5 << 20), b"ab\x00e" * (1 << 20)])
+def test_pieces_put_together_are_the_file(data):
+    at = 0
+
+    def read(size):
+        nonlocal at
+        at += min(size, 70_000)
+        return data[at - min(size, 70_000) : at]
+
+    pieces = list(cut_pieces(read))
+    assert b"".join(pieces) == data
+    assert all(LEAST <= len(piece) <= MOST for piece in pieces[:-1])
+
+
+def test_a_file_of_many_pieces_comes_back(operated, tmp_path, monkeypatch):
+    monkeypatch.setattr(treefiles, "PIECES_OF_A_LIST", 3)
+    monkeypatch.setattr(treefiles, "PIECES_NAMED", 2)
+    data = random.Random(2).randbytes(9 << 20)
+    (operated.etc / "large").write_bytes(data)
+    operated.backup()
+    assert operated.files(tmp_path / "to")["large"][-1] == data
+
+
+def test_what_is_no_file_is_named_and_the_rest_is_backed_up(operated, tmp_path, caplog):
+    os.mkfifo(operated.etc / "pipe")
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.bind(os.path.relpath(operated.etc / "socket"))
+    (operated.etc / "file").write_bytes(b"file")
+    operated.backup()
+    for name in ("pipe", "socket"):
+        assert f"{operated.etc / name}: it is neither a file" in caplog.text
+    assert set(operated.files(tmp_path / "to")) == {".", "file"}
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_twice_and_named(
+    operated, tmp_path, caplog, monkeypatch
+):
+    path = operated.etc / "log"
+    path.write_bytes(b"0")
+    keep = treefiles.cut_pieces
+    times = []
+
+    def growing(read):
+        yield from keep(read)
+        times.append(1)
+        with path.open("ab") as file:
+            file.write(b"1")
+
+    monkeypatch.setattr(treefiles, "cut_pieces", growing)
+    outcome = operated.backup()
+    assert len(times) == 2
+    assert f"{path}: it changed while it was read" in caplog.text
+    assert "1 of the further files could not be backed up as they are" in outcome.notes
+    assert operated.files(tmp_path / "to")["log"][-1] == b"01"
+
+
+def test_a_file_that_vanishes_while_the_backup_runs_is_named(
+    operated, tmp_path, caplog, monkeypatch
+):
+    gone = operated.etc / "gone"
+    gone.touch()
+    (operated.etc / "stays").touch()
+    keep = treewalk.store_contents
+
+    def removing(path, store):
+        gone.unlink(missing_ok=True)
+        return keep(path, store)
+
+    monkeypatch.setattr(treewalk, "store_contents", removing)
+    operated.backup()
+    assert f"{gone}: it is not there (any more)" in caplog.text
+    assert set(operated.files(tmp_path / "to")) == {".", "stays"}
+
+
+def test_a_path_that_is_not_there_is_named_and_the_rest_is_backed_up(operated, tmp_path, caplog):
+    wanted = WantedFiles(paths=(tmp_path / "nothing", operated.etc))
+    operated.repository_place = replace(operated.repository_place, files=wanted)
+    (operated.etc / "file").touch()
+    operated.backup()
+    assert f"{tmp_path / 'nothing'}: it is not there" in caplog.text
+    assert set(operated.files(tmp_path / "to")) == {".", "file"}
+
+
+def test_a_path_that_is_itself_a_link_is_followed(operated, tmp_path):
+    (operated.etc / "file").write_bytes(b"file")
+    (tmp_path / "link").symlink_to("etc")
+    wanted = WantedFiles(paths=(tmp_path / "link",), patterns=("**/link/left/",))
+    (operated.etc / "left").mkdir()
+    operated.repository_place = replace(operated.repository_place, files=wanted)
+    operated.backup()
+    operated.restore(to=tmp_path / "to")
+    back = tmp_path / "to" / "files" / str(tmp_path / "link").lstrip("/")
+    assert {path.name: path.read_bytes() for path in back.iterdir()} == {"file": b"file"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "leaves_out"),
+    [
+        ("*.pyc", "/a/b.pyc", True),
+        ("*.pyc", "/a/b.py", False),
+        ("b", "/a/b/c", False),  # what lies in it is not even asked for
+        ("/a/*", "/a/b", True),
+        ("/a/*", "/a/b/c", False),
+        ("/a/**", "/a/b/c", True),
+        ("**/c", "/a/b/c", True),
+        ("/a/**/c", "/a/c", True),
+        ("/a/b?", "/a/bc", True),
+        ("[!x].log", "/a/y.log", True),
+        ("[!x].log", "/a/x.log", False),
+        ("[", "/a/[", True),
+        ("a.c", "/abc", False),
+        ("cache/", "/a/cache", False),
+    ],
+)
+def test_patterns_leave_out(pattern, path, leaves_out):
+    exclusions = Exclusions(WantedFiles(paths=(), patterns=(pattern,)))
+    assert exclusions.leave_out(path, is_directory=False) is leaves_out
+
+
+def test_what_is_left_out_does_not_come_back(tmp_path):
+    operated = SiteWithFiles(
+        tmp_path, patterns=("*.tmp", "cache/"), kept_out=(tmp_path / "etc" / "var",)
+    )
+    for name in ("cache", "var", "kept"):
+        (operated.etc / name).mkdir()
+        (operated.etc / name / "file").touch()
+    (operated.etc / "a.tmp").touch()
+    operated.backup()
+    assert set(operated.files(tmp_path / "to")) == {".", "kept", "kept/file"}
+
+
+def test_files_come_back_to_another_place_and_never_to_the_live_one(operated, tmp_path):
+    (operated.etc / "file").write_bytes(b"old")
+    operated.backup()
+    (operated.etc / "file").write_bytes(b"live")
+    operated.restore()
+    assert (operated.etc / "file").read_bytes() == b"live"
+    operated.restore(to=tmp_path / "to")
+    assert (tmp_path / "to" / "files" / str(operated.etc)[1:] / "file").read_bytes() == b"old"
+    with pytest.raises(BackupError, match="which a restore does not replace"):
+        operated.restore(to=tmp_path / "to")
+
+
+def test_damage_of_a_page_is_found_and_the_next_backup_stores_it_again(operated, tmp_path, caplog):
+    operated.site.commit({"a": 2})
+    for number in range(20):
+        (operated.etc / str(number)).write_bytes(b"%d" % number)
+    first = operated.backup().point
+    with operated.destination()._repository() as repository:
+        point = operated.destination()._point(repository, first.stamp)
+        files = contents_of(point).files.root
+        [place, *_more] = dict(repository.index.of({files}))[files]
+        name = f"bundles/{place.bundle.hex()[:2]}/{place.bundle.hex()}"
+    data, moment = operated.store.objects[name]
+    at = place.offset
+    operated.store.objects[name] = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :], moment
+
+    assert [each.points for each in operated.destination().verify(Depth.CHECKSUMS)] == [
+        (first.stamp,)
+    ] * 2
+    with pytest.raises(IntegrityError):
+        operated.files(tmp_path / "to")
+    (operated.etc / "20").touch()
+    operated.backup()
+    assert len(operated.files(tmp_path / "anew")) == 22
+
+
+def test_a_collect_keeps_the_files_of_what_stays(operated, tmp_path):
+    (operated.etc / "first").write_bytes(b"first" * 999)
+    first = operated.backup().point
+    (operated.etc / "first").unlink()
+    (operated.etc / "second").write_bytes(b"second" * 999)
+    operated.backup()
+    destination = operated.destination()
+    destination.remove([first])
+    for _run in range(2):
+        operated.now += timedelta(days=9)
+        with operated.destination()._repository() as repository:
+            collect(repository)
+    assert set(operated.files(tmp_path / "to")) == {".", "second"}
+    assert list(operated.destination().verify(Depth.RECORDS)) == []
+
+
+def test_no_page_names_a_way_out_of_its_directory():
+    entry = treepages.TreeEntry(b"..", treewalk._NOTHING.file)
+    with pytest.raises(IntegrityError, match="no name of a file"):
+        treepages.read_tree_page(treepages.written_tree_page([entry]))
+
+
+def test_the_page_of_the_design_is_enough_to_read_them(operated, tmp_path, monkeypatch):
+    monkeypatch.setattr(treefiles, "PIECES_NAMED", 1)
+    for number in range(600):
+        (operated.etc / f"{number:03}").write_bytes(b"%d" % number)
+    (operated.etc / "sub").mkdir()
+    (operated.etc / "sub" / "large").write_bytes(random.Random(3).randbytes(3 << 20))
+    (operated.etc / "link").symlink_to("sub")
+    with (operated.etc / "sparse").open("wb") as file:
+        file.write(b"begin")
+        file.truncate(1 << 20)
+        file.seek(2 << 20)
+        file.write(b"end")
+    operated.backup()
+    for name, (data, _moment) in operated.store.objects.items():
+        (tmp_path / "store" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "store" / name).write_bytes(data)
+
+    reader = RepositoryReader(tmp_path / "store", PASSPHRASE)
+    [point] = reader.points()
+    number = json.loads(point.body)["files"]["root"]
+    root = reader.get(bytes.fromhex(point.head["roots"][number]))
+    top = os.fsencode(operated.etc)
+    found = {
+        os.fsdecode(os.path.relpath(each.path, top)): (
+            (stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK)[each.sort],
+            each.mode or 0o777,
+            each.owner,
+            None if each.sort == 2 else each.time,
+            (None, each.data, os.fsdecode(each.data))[each.sort],
+        )
+        for each in treereader.files(root, reader.get)
+    }
+    assert found == looks(operated.etc)
