@@ -16,7 +16,6 @@ from collective.recipe.backup.stores.opening import store_at
 
 if TYPE_CHECKING:
     from collective.recipe.backup.repository.collecting import Collected
-    from collective.recipe.backup.repository.healing import HealedBundles
     from collective.recipe.backup.repository.plans import CollectPlan
     from collective.recipe.backup.repository.points import Point
     from collective.recipe.backup.repository.scrubbing import Scrubbed
@@ -60,36 +59,8 @@ def damage_found(scrubbed: Scrubbed) -> IntegrityError | None:
     return IntegrityError(
         f"{len(scrubbed.damaged)} of {scrubbed.objects} objects are damaged",
         where=scrubbed.damaged[0],
-        hint="heal stores again what can be read of them, and the next backup what the site still "
-        "has; verify says which restore points are damaged",
-    )
-
-
-def heal_bundles(run: Run, configured: DestinationConfig) -> HealedBundles:
-    """Store again what can be read of damaged bundles, and let nothing rely on these any more.
-
-    What is lost then, the next backup stores again, as far as the site still has it.
-    """
-    from collective.recipe.backup.repository.healing import heal
-    from collective.recipe.backup.repository.orphans import listed_bundles
-    from collective.recipe.backup.repository.scrubbing import scrub
-
-    with opened_repository(run, configured) as repository:
-        damaged = {
-            each.rpartition("/")[2] for each in scrub(repository.store, run.progress).damaged
-        }
-        there = dict(listed_bundles(repository.store))
-        gone = repository.index.bundles() - there.keys()
-        return heal(repository, [*gone, *(each for each in there if each.hex() in damaged)])
-
-
-def loss_left(healed: HealedBundles) -> IntegrityError | None:
-    """Return the error that says what could not be healed; None: nothing."""
-    if not healed.lost:
-        return None
-    return IntegrityError(
-        f"{len(healed.lost):,} pieces of what the repository holds are lost",
-        hint="make a backup, which stores again what the site still has, then verify",
+        hint="heal stores again what can be read of them, and what the site or its other backups "
+        "have; verify says which restore points are damaged",
     )
 
 

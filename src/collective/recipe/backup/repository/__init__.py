@@ -11,7 +11,8 @@ made of its bytes, and never changed, so runs of several hosts need no lock::
     libraries                                          what must be installed
     reading, reaching, points, standing, controls      what there is, and reading it
     pruning, collecting, plans, needs, moving          what goes, and when
-    healing, scrubbing, copying, rollback, totals      care
+    healing, twins, scrubbing, pointcopying            care
+    rollback, totals                                   a store that went back; figures
 
 docs/design/repository.rst has each structure byte for byte, and what is promised to whom.
 """

@@ -244,7 +244,7 @@ class _Run:
         """Move what is needed out of one bundle; return the chunks that cannot be read."""
         chosen = self._reached.chosen_in(bundle)
         wanted = in_bundle(self._repository, bundle, chosen)
-        return move(self._repository, self._writer, wanted, lambda _chunk: None)
+        return move(self._repository, self._writer, wanted)
 
     def _mark(self, bundles: list[bytes]) -> None:
         self._writer.check()

@@ -1,10 +1,14 @@
 """Healing: what is damaged is stored again, from wherever its bytes can be had.
 
-Verification names bundles that are damaged or gone.  Each of them is read again first, because
-a network may have been at fault.  What can be read of it moves into a new bundle.  What cannot
-is taken from elsewhere, if the bytes have the id of the chunk, so that nothing can be put in
-its place.  Then a mark says that the old bundle is damaged, and from then on nothing relies on
-it.  It goes in a run of collect, once nothing needs it.
+Bundles that were found damaged or gone are read again first, because a network may have been
+at fault.  What can be read of them moves into new bundles.  For the rest, and for what restore
+points need and no bundle has, those who may hold such bytes are asked: see ``ChunkHolder``.
+Bytes are taken only if they have the id of a chunk that is lost, so nothing can be put in its
+place, whoever offers it.  Then a mark says that the old bundles are damaged, and from then on
+nothing relies on them.  They go in a run of collect, once nothing needs them.
+
+A chunk that was found may be a node, which says what is below it.  So all are asked again
+until nothing more is found.
 
 What is found nowhere stays lost, and is named.  The next backup of a site that has it stores
 it again, because a chunk under such a mark does not count as stored.
@@ -14,20 +18,38 @@ Only puts are needed, as for a backup.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Protocol
 
-from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.repository.chunks import ChunkId
-from collective.recipe.backup.repository.controls import DAMAGED, seal_mark
-from collective.recipe.backup.repository.moving import Elsewhere, in_bundle, move, read_in_bundle
+from collective.recipe.backup.repository.controls import DAMAGED, MOST_MARKED, seal_mark
+from collective.recipe.backup.repository.moving import in_bundle, move, read_in_bundle
 from collective.recipe.backup.repository.names import bundle_name, id_of
+from collective.recipe.backup.repository.needs import needed_bundles
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.puts import put
+from collective.recipe.backup.repository.reaching import Reached
 from collective.recipe.backup.repository.sealing import BrokenSealError
+from collective.recipe.backup.repository.standing import standing
 from collective.recipe.backup.repository.tickets import StartOver
 from collective.recipe.backup.repository.writing import ChunkWriter
 from collective.recipe.backup.stores import NoSuchObject
+
+_READS = 2
+"""Times that a bundle is read before it counts as damaged."""
+
+
+class ChunkHolder(Protocol):
+    """Whoever may have the bytes of chunks that are lost: a site, or another repository."""
+
+    def offers(self, lost: Collection[ChunkId]) -> Iterator[tuple[int, bytes]]:
+        """Yield kind and bytes of what may be chunks of *lost*, which shrinks meanwhile.
+
+        Each is compared with the ids, so a wrong one does no harm.  What cannot be read is
+        passed over.
+        """
 
 
 @dataclass(frozen=True)
@@ -36,61 +58,114 @@ class HealedBundles:
 
     sound: tuple[bytes, ...]  # IDs of bundles that are not damaged after all
     replaced: tuple[bytes, ...]  # IDs of bundles of which all that was there is stored again
+    found: int  # chunks that others had
     lost: tuple[ChunkId, ...]  # chunks that are nowhere; what needs them cannot be restored whole
 
 
 def heal(
-    repository: Repository,
-    bundles: Iterable[bytes],
-    elsewhere: Sequence[Elsewhere] = (),
+    repository: Repository, bundles: Iterable[bytes], holders: Sequence[ChunkHolder] = ()
 ) -> HealedBundles:
-    """Store again what is in the *bundles* with these IDs; return what was done.
+    """Store again what is in the *bundles* with these IDs, and what is in none that is there.
 
-    Each of *elsewhere* is asked for the bytes of a chunk that cannot be read.
+    *holders* are asked for what cannot be read, in their order.
     """
     sound: list[bytes] = []
     damaged: list[bytes] = []
     for bundle in dict.fromkeys(bundles):
         (sound if _is_sound(repository, bundle) else damaged).append(bundle)
-    if not damaged:
-        return HealedBundles(tuple(sound), (), ())
+    missing = _missing(repository)
+    if not damaged and not missing:
+        return HealedBundles(tuple(sound), (), 0, ())
     try:
         with ChunkWriter(repository, "heal") as writer:
-            replaced, lost = _replace(repository, writer, damaged, elsewhere)
+            healing = _Healing(repository, writer, damaged)
+            healing.move()
+            healing.take(missing, holders)
+            healing.mark()
     except StartOver as error:
         raise BackupError(
             "the repository changed while it was healed",
             where=repository.store.location,
             hint="nothing is lost; run the command again",
         ) from error
-    return HealedBundles(tuple(sound), tuple(replaced), tuple(lost))
+    return healing.done(sound)
 
 
-def _replace(
-    repository: Repository,
-    writer: ChunkWriter,
-    damaged: Sequence[bytes],
-    elsewhere: Sequence[Elsewhere],
-) -> tuple[list[bytes], list[ChunkId]]:
-    def found(chunk: ChunkId) -> bytes | None:
-        return next((data for data in _asked(elsewhere, chunk) if data is not None), None)
+class _Healing:
+    """One run of ``heal``, step by step."""
 
-    replaced, lost = [], []
-    with repository.progress.phase("Healing", len(damaged), "bundles") as advance:
-        for bundle in damaged:
-            # what lies elsewhere in the repository as well need not be stored again
-            mine = _only_in(repository, bundle, damaged)
-            gone = move(repository, writer, in_bundle(repository, bundle, mine), found)
-            lost += gone
-            if not gone:
-                replaced.append(bundle)
-            advance(1)
-    writer.store_all()
-    writer.check()
-    mark = seal_mark(repository.keyring, DAMAGED, damaged, repository.store.clock())
-    put(repository.store, mark.name, mark.data)
-    repository.index.distrust(damaged)
-    return replaced, lost
+    def __init__(
+        self, repository: Repository, writer: ChunkWriter, damaged: Sequence[bytes]
+    ) -> None:
+        self._repository = repository
+        self._writer = writer
+        self._damaged = damaged
+        self._gone: dict[bytes, list[ChunkId]] = {}  # what cannot be read of each bundle
+        self._lost: dict[ChunkId, None] = {}  # in the order in which it was found to be
+        self._found = 0
+
+    def move(self) -> None:
+        """Store again what can be read of the bundles."""
+        repository, damaged = self._repository, self._damaged
+        with repository.progress.phase("Healing", len(damaged), "bundles") as advance:
+            for bundle in damaged:
+                # what lies elsewhere in the repository as well need not be stored again
+                mine = _only_in(repository, bundle, damaged)
+                gone = move(repository, self._writer, in_bundle(repository, bundle, mine))
+                self._gone[bundle] = gone
+                self._lost.update(dict.fromkeys(gone))
+                advance(1)
+        self._writer.store_all()
+
+    def take(self, missing: Iterable[ChunkId], holders: Sequence[ChunkHolder]) -> None:
+        """Store what *holders* have of what is lost, or *missing*."""
+        self._lost.update(dict.fromkeys(missing))
+        title = "Asking the others for what is lost"
+        with self._repository.progress.phase(title, len(self._lost), "pieces") as advance:
+            before = None
+            while self._lost and before != len(self._lost):
+                before = len(self._lost)
+                for holder in holders:
+                    for kind, data in holder.offers(self._lost.keys()):
+                        chunk = self._repository.keyring.chunk_id(kind, data)
+                        if chunk in self._lost:
+                            self._writer.store_again(kind, chunk, data)
+                            del self._lost[chunk]
+                            self._found += 1
+                            advance(1)
+                # what was found is read in the next round, if it is a node
+                self._writer.store_all()
+
+    def mark(self) -> None:
+        """Say that the bundles are damaged, now that all that was found is durable."""
+        self._writer.check()
+        repository, store = self._repository, self._repository.store
+        for begin in range(0, len(self._damaged), MOST_MARKED):
+            some = self._damaged[begin : begin + MOST_MARKED]
+            mark = seal_mark(repository.keyring, DAMAGED, some, store.clock())
+            put(store, mark.name, mark.data)
+        repository.index.distrust(self._damaged)
+
+    def done(self, sound: Iterable[bytes]) -> HealedBundles:
+        """Return what was done."""
+        replaced = (
+            bundle
+            for bundle, gone in self._gone.items()
+            if not any(chunk in self._lost for chunk in gone)
+        )
+        return HealedBundles(tuple(sound), tuple(replaced), self._found, tuple(self._lost))
+
+
+def _missing(repository: Repository) -> list[ChunkId]:
+    """Return what restore points need, as far as nodes can be read, and no bundle has."""
+    repository.index.refresh()
+    points = standing(repository, repository.look()).points
+    reached = Reached()
+    try:
+        needed = needed_bundles(repository, points, reached)
+    finally:
+        reached.close()
+    return [*needed.gaps.missing, *needed.homeless]
 
 
 def _only_in(repository: Repository, bundle: bytes, damaged: Sequence[bytes]) -> list[ChunkId]:
@@ -103,17 +178,17 @@ def _only_in(repository: Repository, bundle: bytes, damaged: Sequence[bytes]) ->
     ]
 
 
-def _asked(elsewhere: Iterable[Elsewhere], chunk: ChunkId) -> Iterator[bytes | None]:
-    for ask in elsewhere:
-        yield ask(chunk)
-
-
 def _is_sound(repository: Repository, bundle: bytes) -> bool:
+    """Tell whether a bundle is as it was stored; one that seems not to be is read once more."""
+    return any(_reads_sound(repository, bundle) for _read in range(_READS))
+
+
+def _reads_sound(repository: Repository, bundle: bytes) -> bool:
     """Tell whether a bundle has the bytes that its ID says, and all its chunks can be read."""
     try:
         if id_of(repository.store.get(bundle_name(bundle))) != bundle.hex():
             return False
-    except NoSuchObject:
+    except (NoSuchObject, IntegrityError):
         return False
     wanted = in_bundle(repository, bundle, repository.index.chunks_in(bundle))
     return not any(

@@ -6,8 +6,9 @@ damaged ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
+from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.repository.chunks import ChunkId
 from collective.recipe.backup.repository.names import bundle_name
 from collective.recipe.backup.repository.opened import Repository
@@ -19,9 +20,6 @@ from collective.recipe.backup.stores import NoSuchObject
 
 _RANGE = 4 << 20
 """Bytes of one get, if that is enough for one chunk."""
-
-Elsewhere = Callable[[ChunkId], "bytes | None"]
-"""Returns the bytes of a chunk from somewhere else; None: they are not there."""
 
 
 def in_bundle(repository: Repository, bundle: bytes, chunks: Iterable[ChunkId]) -> list[Wanted]:
@@ -35,20 +33,14 @@ def in_bundle(repository: Repository, bundle: bytes, chunks: Iterable[ChunkId]) 
     return sorted(found, key=lambda each: each[1].offset)
 
 
-def move(
-    repository: Repository, writer: ChunkWriter, wanted: Collection[Wanted], elsewhere: Elsewhere
-) -> list[ChunkId]:
-    """Store the chunks *wanted* of one bundle again; return those that are lost.
-
-    What cannot be read there is taken from *elsewhere*, if the bytes are those of the chunk.
-    """
+def move(repository: Repository, writer: ChunkWriter, wanted: Collection[Wanted]) -> list[ChunkId]:
+    """Store the chunks *wanted* of one bundle again; return those that cannot be read there."""
     lost = []
     for (chunk, place), data in read_in_bundle(repository, wanted):
-        found = data if isinstance(data, bytes) else elsewhere(chunk)
-        if found is None or repository.keyring.chunk_id(place.kind, found) != chunk:
-            lost.append(chunk)
+        if isinstance(data, bytes):
+            writer.store_again(place.kind, chunk, data)
         else:
-            writer.store_again(place.kind, chunk, found)
+            lost.append(chunk)
     return lost
 
 
@@ -61,7 +53,7 @@ def read_in_bundle(
         size = last.offset + last.stored - first.offset
         try:
             data = repository.store.get(bundle_name(first.bundle), first.offset, size)
-        except NoSuchObject as error:
+        except (NoSuchObject, IntegrityError) as error:
             if len(group) == 1:
                 yield group[0], BrokenSealError(str(error))
             else:

@@ -176,9 +176,9 @@ class ChunkReader:
         try:
             name = bundle_name(first.bundle)
             data = self._repository.store.get(name, wanted.begin, wanted.end - wanted.begin)
-        except NoSuchObject:
+        except (NoSuchObject, IntegrityError):
             if len(wanted.wanted) == 1:
-                return [BrokenSealError("its bundle is gone, or cut short")]
+                return [BrokenSealError("its bundle is gone, cut short or cannot be read")]
             # what is before the end of one that was cut short can be read
             return [data for each in wanted.wanted for data in self._read(_range([each]))]
         return self._opened(wanted, data)
@@ -220,7 +220,7 @@ class ChunkReader:
         return IntegrityError(
             f"a chunk of the repository cannot be read: {why}",
             where=f"{self._repository.store.location}: {chunk.hex()}",
-            hint="heal stores again what can be read, and the next backup what the site still has",
+            hint="heal stores again what can be read, and what the site or its other backups have",
         )
 
 

@@ -7,19 +7,23 @@ missing, and whether what is there means anything; verification does, with the k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import blake3
 
+from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.jsonfile import UnreadableError
-from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.progress import Advance, Progress, ignore
 from collective.recipe.backup.repository.format import parse_format
 from collective.recipe.backup.repository.names import FORMAT, id_in
 from collective.recipe.backup.stores import NoSuchObject, Store, StoredObject
 
 _STEP = 8 << 20
 """Bytes of one get."""
+
+_READS = 2
+"""Times that an object is read before it counts as damaged: a network may have been at fault."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +58,24 @@ def _sizes(store: Store) -> Iterator[tuple[str, int]]:
         yield entry.name, entry.size
 
 
-def is_sound(store: Store, name: str, advance: Callable[[int], None]) -> bool:
+def is_sound(store: Store, name: str, advance: Advance) -> bool:
     """Tell whether an object is as it was stored, or was removed meanwhile."""
-    if name == FORMAT:
-        try:
+    return _reads_sound(store, name, advance) or any(
+        _reads_sound(store, name, ignore) for _again in range(1, _READS)
+    )
+
+
+def _reads_sound(store: Store, name: str, advance: Advance) -> bool:
+    try:
+        if name == FORMAT:
             parse_format(store.get(FORMAT))
-        except UnreadableError:
-            return False
-        return True
-    return _digest(store, name, advance) in {id_in(name), None}
+            return True
+        return _digest(store, name, advance) in {id_in(name), None}
+    except (UnreadableError, IntegrityError):
+        return False
 
 
-def _digest(store: Store, name: str, advance: Callable[[int], None]) -> str | None:
+def _digest(store: Store, name: str, advance: Advance) -> str | None:
     """Return the ID that the bytes of an object have now; None if it is gone."""
     hasher = blake3.blake3()
     entry = next((each for each in store.list(name) if each.name == name), None)

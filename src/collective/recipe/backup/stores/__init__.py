@@ -76,7 +76,8 @@ class Store(Protocol):
     def get(self, name: str, start: int = 0, size: int | None = None) -> bytes:
         """Return *size* bytes of the object from *start* on (None: all that follow).
 
-        Raises NoSuchObject, also where it is shorter.
+        Raises NoSuchObject, also where it is shorter, and IntegrityError if it is there and
+        its bytes cannot be read: a disk with bad sectors.
         """
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:

@@ -18,7 +18,12 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
-from collective.recipe.backup.errors import BackupError, StoreUnreachable, from_os_error
+from collective.recipe.backup.errors import (
+    BackupError,
+    IntegrityError,
+    StoreUnreachable,
+    from_os_error,
+)
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.smallfile import open_regular
 from collective.recipe.backup.stores import (
@@ -45,6 +50,9 @@ _AWAY = {
     errno.ENXIO,
 }
 """What a mounted disk says that is not there any more."""
+
+_UNREADABLE = {errno.EIO, errno.EBADMSG, errno.EILSEQ, errno.EUCLEAN}
+"""What a disk says of bytes that it cannot give, or that its own check sums disprove."""
 
 
 class LocalStore:
@@ -87,10 +95,24 @@ class LocalStore:
                     wanted = there - start if size is None else size
                     if start + wanted > there or wanted < 0:
                         raise NoSuchObject(f"{name} has {there} bytes")
-                    return _read(file.fileno(), start, wanted)
+                    return self._read(name, file.fileno(), (start, wanted))
             except FileNotFoundError as error:
                 self._must_be_there()
                 raise NoSuchObject(name) from error
+
+    def _read(self, name: str, descriptor: int, extent: tuple[int, int]) -> bytes:
+        """Return bytes of a file that is open: where they begin, and how many."""
+        try:
+            return _bytes(descriptor, *extent)
+        except OSError as error:
+            if error.errno not in _UNREADABLE:
+                raise
+            raise IntegrityError(
+                f"an object of the repository cannot be read: {error.strerror}",
+                where=f"{self.location}/{name}",
+                hint="the disk or its connection is failing: look into the system log; heal "
+                "stores again what can be read",
+            ) from error
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Walk the directories in which such names can lie."""
@@ -201,7 +223,7 @@ def _stored(status: os.stat_result) -> datetime:
     return moment.replace(microsecond=rest // 1000)
 
 
-def _read(descriptor: int, start: int, size: int) -> bytes:
+def _bytes(descriptor: int, start: int, size: int) -> bytes:
     """Return *size* bytes from *start* on.  Raises NoSuchObject where the file got shorter."""
     pieces = []
     while size:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup.amounts import size
+from collective.recipe.backup.cli import messages
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, json_flag
 from collective.recipe.backup.cli.verbs.repositorykeys import (
@@ -19,13 +20,16 @@ from collective.recipe.backup.cli.verbs.repositorykeys import (
     recover_keys,
     remove_key,
 )
-from collective.recipe.backup.errors import DONE, UsageError, printable
+from collective.recipe.backup.errors import DONE, BackupError, UsageError, printable
 
 if TYPE_CHECKING:
     from collective.recipe.backup.destinations.configured import DestinationConfig
     from collective.recipe.backup.operations.run import Run
 
 logger = logging.getLogger("backup")
+
+_NAMED = 20
+"""Lines about what is lost."""
 
 
 def _declare(parser: argparse.ArgumentParser) -> None:
@@ -34,8 +38,8 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         choices=tuple(_ACTIONS),
         metavar="ACTION",
         help="init makes it; stat says what it holds; scrub looks for damage, without a "
-        "passphrase; heal stores again what can be read of damaged objects, and the next backup "
-        "what the site still has; collect removes what no restore point needs; copy copies "
+        "passphrase; heal stores again what can be read of damaged objects, and the rest from the "
+        "site or its other backups; collect removes what no restore point needs; copy copies "
         "restore points to another repository; keys lists the keys, one for each passphrase; "
         "add-key, change-key and remove-key change them; sheet prints the recovery sheet; recover "
         "reads one, and lets the configured passphrase open the repository",
@@ -83,8 +87,11 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     if run.destination != "standard":
         raise UsageError("only the standard backups have repositories")
     found = repository_named(run, namespace.repository)
-    _ACTIONS[namespace.action](run, found, namespace, answers)
-    return DONE
+    error = _ACTIONS[namespace.action](run, found, namespace, answers)
+    if error is None:
+        return DONE
+    messages.report(error)
+    return error.exit_code
 
 
 def _init(
@@ -107,7 +114,7 @@ def _init(
 
 def _scrub(
     run: Run, found: DestinationConfig, namespace: argparse.Namespace, answers: Answers
-) -> None:
+) -> BackupError | None:
     from collective.recipe.backup.operations.repositorycare import damage_found, scrub_store
 
     scrubbed = scrub_store(run, found)
@@ -126,26 +133,36 @@ def _scrub(
             answers.say(f"damaged: {printable(name)}")
         for name in scrubbed.strange:
             answers.say(f"not of a repository: {printable(name)}")
-    damage = damage_found(scrubbed)
-    if damage is not None:
-        raise damage
+    return damage_found(scrubbed)
 
 
 def _heal(
     run: Run, found: DestinationConfig, namespace: argparse.Namespace, answers: Answers
-) -> None:
-    from collective.recipe.backup.operations.repositorycare import heal_bundles, loss_left
+) -> BackupError | None:
+    from collective.recipe.backup.operations.repositoryhealing import heal_bundles, loss_left
 
-    healed = heal_bundles(run, found)
+    healing = heal_bundles(run, found)
+    done = healing.done
     if namespace.json:
-        answers.document({"replaced": len(healed.replaced), "lost": len(healed.lost)})
+        answers.document(
+            {
+                "replaced": len(done.replaced),
+                "found": done.found,
+                "lost": [
+                    {"what": each.what, "restore_points": list(each.points)}
+                    for each in healing.lost
+                ],
+            }
+        )
     else:
         answers.say(
-            f"bundles stored again: {len(healed.replaced):,}, pieces lost: {len(healed.lost):,}"
+            f"bundles stored again: {len(done.replaced):,}, pieces found elsewhere: {done.found:,}"
         )
-    loss = loss_left(healed)
-    if loss is not None:
-        raise loss
+        for each in healing.lost[:_NAMED]:
+            answers.say(f"lost: {each.what}, of {', '.join(map(printable, each.points))}")
+        if len(healing.lost) > _NAMED:
+            answers.say(f"and {len(healing.lost) - _NAMED:,} more: --json names all")
+    return loss_left(healing)
 
 
 def _stat(
@@ -221,7 +238,8 @@ def _copy(
     answers.say(f"restore points that are {words}: {len(points):,}")
 
 
-_Action = Callable[["Run", "DestinationConfig", argparse.Namespace, Answers], None]
+_Action = Callable[["Run", "DestinationConfig", argparse.Namespace, Answers], "BackupError | None"]
+"""Does it, and returns what was found wrong, once that is said."""
 
 _ACTIONS: dict[str, _Action] = {
     "init": _init,
@@ -247,7 +265,7 @@ VERB = Verb(
         ("sheet --html sheet.html", "write the recovery sheet, to be printed"),
         ("stat", "say what it holds, and for which sites"),
         ("scrub", "look for damage, on a machine that has no passphrase"),
-        ("heal", "store again what can be read of what scrub or verify found damaged"),
+        ("heal", "store again what is damaged, from wherever the site has it"),
         ("collect --dry-run", "say what collect would remove"),
         ("collect", "remove it; from cron once a week"),
         ("copy here --to there", "copy to the repository there what it lacks of the one here"),

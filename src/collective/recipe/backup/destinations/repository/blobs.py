@@ -31,6 +31,7 @@ from collective.recipe.backup.destinations.repository.kinds import (
     BLOB_LIST,
     BLOB_PAGE,
 )
+from collective.recipe.backup.destinations.repository.logchunks import UnusableError
 from collective.recipe.backup.destinations.repository.logs import EarlierLog, NewLog
 from collective.recipe.backup.destinations.repository.newfiles import (
     BlobSource,
@@ -39,9 +40,10 @@ from collective.recipe.backup.destinations.repository.newfiles import (
 )
 from collective.recipe.backup.destinations.repository.pagedblobs import PagedBlobs
 from collective.recipe.backup.destinations.repository.pointcontents import contents_of
+from collective.recipe.backup.destinations.repository.sinks import ChunkSink
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.blobrecords import blobs
-from collective.recipe.backup.filestorage.log import MAGIC_SIZE
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE, Log
 from collective.recipe.backup.filestorage.segments import Linked
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.frozen import dataclass
@@ -70,10 +72,6 @@ class NewBlobs:
     reasons: tuple[str, ...]  # why some could not be read
 
 
-class _UnusableError(Exception):
-    """The pages of an earlier restore point cannot be read, or must not be built upon."""
-
-
 def blob_list(repository: Repository, point: Point) -> BlobList | None:
     """Return the list of the blobs of *point*; None: it has none.  Raises IntegrityError."""
     part = contents_of(point).blobs
@@ -98,16 +96,26 @@ def store_blobs(
     try:
         before = _usable(earlier, source, writer)
         if before is not None:
-            return _Storing(source, writer).run(log, new, before)
-    except (_UnusableError, UnstoredError):
+            return listed_blobs(log, new, before, source, writer)
+    except (UnusableError, UnstoredError):
         source.repository.tell("what was stored of the blobs is damaged: they are looked at anew")
     is_odd = log.cut(LAST_TID, stop=new.end.offset).reductions > 0
     anew = replace(new, kept=MAGIC_SIZE, kept_tid=ZERO_TID, is_odd=is_odd)
-    return _Storing(source, writer).run(log, anew, BlobList(layout=source.layout))
+    return listed_blobs(log, anew, BlobList(layout=source.layout), source, writer)
+
+
+def listed_blobs(
+    log: Log, new: NewLog, before: BlobList, source: BlobSource, writer: ChunkSink
+) -> NewBlobs:
+    """Store the blobs of *log*; *before* has those of the part that *new* kept, and others.
+
+    Raises UnusableError if pages of *before* cannot be read.
+    """
+    return _Storing(source, writer).run(log, new, before)
 
 
 def _usable(earlier: EarlierLog | None, source: BlobSource, writer: ChunkWriter) -> BlobList | None:
-    """Return the list to build on; None: there is none.  Raises _UnusableError.
+    """Return the list to build on; None: there is none.  Raises UnusableError.
 
     Another site may have other blobs under the same names: no log tells what is in them.
     """
@@ -118,12 +126,12 @@ def _usable(earlier: EarlierLog | None, source: BlobSource, writer: ChunkWriter)
         if found is not None and writer.must_look_again:
             _check(found, source, writer)
     except IntegrityError as error:
-        raise _UnusableError from error
+        raise UnusableError from error
     return found
 
 
 def _check(found: BlobList, source: BlobSource, writer: ChunkWriter) -> None:
-    """Raise _UnusableError if something that *found* needs is not stored any more."""
+    """Raise UnusableError if something that *found* needs is not stored any more."""
     reader = ChunkReader(source.repository)
     for page in found.pages:
         needed = {ChunkId(page.name)}
@@ -133,7 +141,7 @@ def _check(found: BlobList, source: BlobSource, writer: ChunkWriter) -> None:
                 if each.size > PIECE:
                     needed.update(*(reader.node(ChunkId(name)).refs for name in each.file.chunks))
         if writer.known(needed) != needed:
-            raise _UnusableError
+            raise UnusableError
 
 
 def _blobs_of(page: BlobPage, reader: ChunkReader) -> list[PagedBlob]:
@@ -159,7 +167,7 @@ class _Named:
         return self.up_to((Tid(b"\xff" * 8), b"\xff" * 8))
 
 
-def _named(log: TransactionLog, new: NewLog) -> Iterator[BlobId]:
+def _named(log: Log, new: NewLog) -> Iterator[BlobId]:
     """Yield the blobs of the records that *new* did not keep, in the order of tid and oid.
 
     Of a log whose tids are not in order, yield all: there are few like that.
@@ -176,7 +184,7 @@ def _named(log: TransactionLog, new: NewLog) -> Iterator[BlobId]:
 class _Storing:
     """What ``store_blobs`` does, step by step."""
 
-    def __init__(self, source: BlobSource, writer: ChunkWriter) -> None:
+    def __init__(self, source: BlobSource, writer: ChunkSink) -> None:
         self._source = source
         self._writer = writer
         self._reader = ChunkReader(source.repository)
@@ -184,7 +192,7 @@ class _Storing:
         self._open: list[PagedBlob] = []  # of the page that comes next
         self._files = NewFiles(source, writer)
 
-    def run(self, log: TransactionLog, new: NewLog, before: BlobList) -> NewBlobs:
+    def run(self, log: Log, new: NewLog, before: BlobList) -> NewBlobs:
         """Store the blobs of *log*; *before* has those of the part that was kept, and others."""
         kept = ZERO_TID if new.is_odd else new.kept_tid
         named = _Named(_named(log, new))
@@ -241,7 +249,7 @@ class _Storing:
         try:
             return _blobs_of(page, self._reader)
         except IntegrityError as error:
-            raise _UnusableError from error
+            raise UnusableError from error
 
     def _keep(self, page: BlobPage) -> None:
         self._end_page()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collective.recipe.backup.destinations.repository.kinds import LOG, RECORD_INDEX, SEGMENT, SPANS
+from collective.recipe.backup.destinations.repository.sinks import ChunkSink
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.segments import ChunkKind, Chunks, ChunkStore, Linked
 from collective.recipe.backup.repository.chunks import ChunkId
 from collective.recipe.backup.repository.reading import ChunkReader
-from collective.recipe.backup.repository.writing import ChunkWriter
 
 _KINDS = {ChunkKind.SEGMENT: SEGMENT, ChunkKind.INDEX: RECORD_INDEX, ChunkKind.SPANS: SPANS}
 
@@ -29,13 +29,13 @@ class StoredChunks(Chunks):
 
 
 class UnusableError(Exception):
-    """An earlier log has chunks that cannot be read."""
+    """What an earlier restore point has cannot be read, or must not be built upon."""
 
 
 class NewChunks(StoredChunks, ChunkStore):
     """The chunks of a log that is being stored."""
 
-    def __init__(self, reader: ChunkReader, writer: ChunkWriter) -> None:
+    def __init__(self, reader: ChunkReader, writer: ChunkSink) -> None:
         super().__init__(reader)
         self._writer = writer
 

@@ -26,8 +26,10 @@ from collective.recipe.backup.destinations.repository.logmemory import FileLook,
 from collective.recipe.backup.destinations.repository.pointcontents import contents_of
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE
+from collective.recipe.backup.filestorage.log import Log
 from collective.recipe.backup.filestorage.logcut import LogEnd
 from collective.recipe.backup.filestorage.segments import (
+    Captured,
     Chunks,
     Keys,
     Linked,
@@ -124,10 +126,21 @@ def _stored(
         progress=repository.progress,
     )
     captured = capture(log, end, target, state, grown=grown)
+    return captured_log(log, end, captured, (chunks, state if grown else None))
+
+
+def captured_log(
+    log: Log, end: LogEnd, captured: Captured, stored: tuple[NewChunks, LogState | None]
+) -> NewLog:
+    """Return what was *stored* of *log* up to *end*: where, and the state that it has grown from.
+
+    None for that state: it is that of another file, or there is none.
+    """
+    chunks, grown_from = stored
     root = chunks.put_root(captured.state.root())
     is_odd = end.reductions > 0
-    if state is not None and grown:
-        kept, kept_tid = state.size, state.last
+    if grown_from is not None:
+        kept, kept_tid = grown_from.size, grown_from.last
         # which are counted from there on
         is_odd |= any(each.tid <= kept_tid for each in log.transactions(kept, end.offset))
     else:

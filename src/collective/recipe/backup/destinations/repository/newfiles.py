@@ -19,6 +19,7 @@ from collective.recipe.backup.destinations.repository.blobpages import (
     grouped,
 )
 from collective.recipe.backup.destinations.repository.kinds import BLOB, BLOB_PIECES
+from collective.recipe.backup.destinations.repository.sinks import ChunkSink
 from collective.recipe.backup.errors import explained, from_os_error
 from collective.recipe.backup.filestorage.segments import Linked
 from collective.recipe.backup.filestorage.segments.fields import Names
@@ -27,7 +28,6 @@ from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.progress import Advance, ignore
 from collective.recipe.backup.repository.chunks import ChunkId
 from collective.recipe.backup.repository.opened import Repository
-from collective.recipe.backup.repository.writing import ChunkWriter
 from collective.recipe.backup.smallfile import open_regular
 from collective.recipe.backup.unreadable import CannotReadError, CutShortError, unreadable
 
@@ -50,7 +50,7 @@ class BlobSource:
 class NewFiles:
     """Stores files of *source*, and counts what became of them."""
 
-    def __init__(self, source: BlobSource, writer: ChunkWriter) -> None:
+    def __init__(self, source: BlobSource, writer: ChunkSink) -> None:
         self._source = source
         self._writer = writer
         self.advance: Advance = ignore  # called with 1 for each
@@ -91,7 +91,7 @@ class NewFiles:
             if status.st_size <= PIECE:
                 chunks = tuple(pieces)
             else:
-                groups = (_piece_list(group) for group in grouped(pieces))
+                groups = (piece_list(group) for group in grouped(pieces))
                 chunks = tuple(put_node(self._writer, BLOB_PIECES, group) for group in groups)
         mode, time = status.st_mode & 0o777, status.st_mtime_ns
         return BlobFile(mode, time, status.st_size, digest.digest(), chunks)
@@ -103,12 +103,12 @@ class NewFiles:
             yield self._writer.add(BLOB, piece)
 
 
-def put_node(writer: ChunkWriter, kind: int, linked: Linked) -> ChunkId:
+def put_node(writer: ChunkSink, kind: int, linked: Linked) -> ChunkId:
     """Store a chunk that names others."""
     return writer.add_node(linked.data, [ChunkId(name) for name in linked.names], kind)
 
 
-def _piece_list(pieces: Iterable[bytes]) -> Linked:
+def piece_list(pieces: Iterable[bytes]) -> Linked:
     """Return the chunk that names *pieces*, of which some may be equal."""
     names = Names()
     data = b"".join(map(names.name, pieces))

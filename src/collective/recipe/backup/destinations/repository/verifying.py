@@ -32,7 +32,7 @@ NAMED = 100
 """How many records are named that cannot be loaded."""
 
 _CHUNK = re.compile(r"[0-9a-f]{64}")
-_HINT = "heal stores again what can be read, and the next backup what the site still has"
+_HINT = "heal stores again what can be read, and what the site or its other backups have"
 
 
 def problems_of(

@@ -23,7 +23,7 @@ from collective.recipe.backup.filestorage.segments.chunkstore import (
     Linked,
 )
 from collective.recipe.backup.filestorage.segments.logstate import LogState, read_log_state
-from collective.recipe.backup.filestorage.segments.newsegments import Target
+from collective.recipe.backup.filestorage.segments.newsegments import Target, record_index_of
 from collective.recipe.backup.filestorage.segments.rebuiltlog import RebuiltLog
 from collective.recipe.backup.filestorage.segments.segmentkeys import Keys
 from collective.recipe.backup.filestorage.segments.statelog import StateLog, StateMoment
@@ -44,4 +44,5 @@ __all__ = [
     "capture",
     "has_grown",
     "read_log_state",
+    "record_index_of",
 ]

@@ -10,7 +10,7 @@ from blake3 import blake3
 from collective.recipe.backup.filestorage.log import Log
 from collective.recipe.backup.filestorage.segments.chunkstore import GREATEST, ChunkKind, ChunkStore
 from collective.recipe.backup.filestorage.segments.recordindex import IndexWriter
-from collective.recipe.backup.filestorage.segments.rows import Rows
+from collective.recipe.backup.filestorage.segments.rows import RowReader, Rows
 from collective.recipe.backup.filestorage.segments.segment import Segment, SegmentPiece
 from collective.recipe.backup.filestorage.segments.segmentends import Cutter
 from collective.recipe.backup.filestorage.segments.segmentkeys import Keys
@@ -28,6 +28,18 @@ class Target:
     keys: Keys
     least_share: float = 0.0  # of a segment that a span must use to be kept; see capturing
     progress: Progress = field(default_factory=Silent)
+
+
+def record_index_of(log: Log, keys: Keys, begin: int, end: int) -> bytes:
+    """Return the record index of the segment that a range of *log* would be.
+
+    Raises IntegrityError if no transaction begins or ends there.
+    """
+    rows, index, greatest = RowReader(log, keys), IndexWriter(), ZERO_TID
+    for transaction in log.transactions(begin, end):
+        index.add(rows.rows(transaction, odd=transaction.tid <= greatest))
+        greatest = max(greatest, transaction.tid)
+    return index.encoded()
 
 
 class SegmentWriter:

@@ -157,33 +157,6 @@ def test_damage_in_the_store_is_found_by_scrub_and_by_verify(project, tmp_path, 
     assert storage["restore_points"][0]["damaged"]
 
 
-@pytest.mark.parametrize("how", ["changed", "removed"])
-def test_what_is_damaged_is_healed_from_the_live_site(project, tmp_path, capfd, how):
-    assert main(["backup", "-q"]) == DONE
-    before = set((tmp_path / "disk" / "bundles").glob("*/*"))
-    project.commit({"page": 2}, {"other": b"more" * 99})
-    assert main(["backup", "-q"]) == DONE
-    for path in set((tmp_path / "disk" / "bundles").glob("*/*")) - before:
-        data = path.read_bytes()
-        if how == "removed":
-            path.unlink()
-        else:
-            path.write_bytes(data[:70] + bytes([data[70] ^ 1]) + data[71:])
-    assert main(["verify", "--from", "repository", "-q"]) == IntegrityError.exit_code
-    assert main(["repository", "heal"]) == IntegrityError.exit_code
-    assert "pieces lost" in capfd.readouterr().out
-    assert main(["backup", "-q", "--to", "repository"]) == DONE
-    main(["verify", "--from", "repository", "-q"])
-    [storage] = answer(capfd, "list", "--from", "repository")["storages"]
-    first, second, newest = storage["restore_points"]
-    assert not first["damaged"]
-    assert second["damaged"]  # what it alone had is lost
-    assert not newest["damaged"]
-    to = tmp_path / "to"
-    assert main(["restore", "-qn", "--from", "repository", "--to", str(to)]) == DONE
-    assert contents_of(to / "Data.fs", to / "blobstorage") == project.contents()
-
-
 def test_the_passphrase_may_be_in_a_file_or_come_from_a_command(
     project, tmp_path, monkeypatch, capfd
 ):

@@ -1,0 +1,246 @@
+"""Where the chunks of restore points came from: which bytes of a filestorage, or of which blob.
+
+Whoever has these bytes can give them again: the live site, or any copy of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import count
+from typing import BinaryIO, Protocol
+
+from collective.recipe.backup.destinations.repository.blobpages import (
+    PIECE,
+    PIECES_OF_A_NODE,
+    PagedBlob,
+    read_list,
+    read_page,
+    read_pieces,
+)
+from collective.recipe.backup.destinations.repository.kinds import (
+    BLOB,
+    BLOB_PIECES,
+    RECORD_INDEX,
+    SEGMENT,
+)
+from collective.recipe.backup.destinations.repository.logchunks import StoredChunks
+from collective.recipe.backup.destinations.repository.newfiles import BlobSource, piece_list
+from collective.recipe.backup.destinations.repository.pointcontents import contents_of
+from collective.recipe.backup.errors import ConfigurationError, IntegrityError
+from collective.recipe.backup.filestorage.log import Log
+from collective.recipe.backup.filestorage.segments import (
+    Keys,
+    Linked,
+    read_log_state,
+    record_index_of,
+)
+from collective.recipe.backup.filestorage.segments.chunkstore import GREATEST
+from collective.recipe.backup.filestorage.segments.logstate import read_page as read_span_page
+from collective.recipe.backup.filestorage.segments.segment import Segment
+from collective.recipe.backup.filestorage.segments.spans import Span
+from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.model import BlobId
+from collective.recipe.backup.repository.chunks import ChunkId, encoded
+from collective.recipe.backup.repository.opened import Repository
+from collective.recipe.backup.repository.points import Point
+from collective.recipe.backup.repository.reading import ChunkReader
+from collective.recipe.backup.times import show_tid
+
+_STEP = 1 << 20
+"""Bytes that are read at once of what is passed over."""
+
+
+class SiteCopy(Protocol):
+    """A site, or a copy of one.
+
+    All raise LookupError, OSError or BackupError for what it has not.
+    """
+
+    def log_with(self, segment: Segment | None) -> Log:
+        """Return a log that may have *segment* where it was cut from; None: all of the log."""
+
+    def blob_source(self, repository: Repository) -> BlobSource | None:
+        """Return all that is known of its blobs; None: no more than their bytes."""
+
+    def blob(self, blob: BlobId) -> BinaryIO:
+        """Return the file of *blob*, to be read from its begin."""
+
+
+@dataclass(frozen=True)
+class ChunkOrigin:
+    """What a chunk is."""
+
+    chunk: ChunkId
+    point: Point  # the first that needs it, of those that were looked at
+    what: str  # for the user: which bytes of what
+    read: Callable[[SiteCopy], tuple[int, bytes]] | None = None  # returns its kind and its bytes;
+    # None: it is a list of ours, which no site has
+
+
+class ChunkOrigins:
+    """Finds those of *lost* among what *points* need, as far as their nodes can be read."""
+
+    def __init__(
+        self, repository: Repository, points: Iterable[Point], lost: Collection[ChunkId]
+    ) -> None:
+        self._repository = repository
+        self._points = points
+        self._lost = lost
+        self._reader = ChunkReader(repository)
+        self._keys = Keys(repository.keyring.master)
+        self._seen: set[bytes] = set()  # nodes, and chunks that were yielded
+
+    def found(self) -> Iterator[ChunkOrigin]:
+        """Yield where they came from, each once."""
+        for point in self._points:
+            self._point = point
+            with suppress(IntegrityError, ConfigurationError):
+                contents = contents_of(point)
+                if contents.log is not None:
+                    yield from self._of_log(contents.log.root)
+                if contents.blobs is not None:
+                    yield from self._of_blobs(contents.blobs.root)
+
+    def _opened(self, name: bytes) -> Linked | None:
+        """Return a node, once; None: it is lost, or was seen before."""
+        if name in self._seen:
+            return None
+        self._seen.add(name)
+        try:
+            node = self._reader.node(ChunkId(name))
+        except IntegrityError:
+            return None
+        return Linked(node.refs, node.payload)
+
+    def _lacks(self, name: bytes) -> bool:
+        """Tell whether a chunk is lost; once."""
+        if name not in self._lost or name in self._seen:
+            return False
+        self._seen.add(name)
+        return True
+
+    def _origin(
+        self, name: bytes, what: str, read: Callable[[SiteCopy], tuple[int, bytes]] | None = None
+    ) -> ChunkOrigin:
+        return ChunkOrigin(ChunkId(name), self._point, what, read)
+
+    # the filestorage
+
+    def _of_log(self, root: ChunkId) -> Iterator[ChunkOrigin]:
+        if self._lacks(root):
+            yield self._origin(root, "what the filestorage consists of")
+            return
+        linked = self._opened(root)
+        if linked is None:
+            return
+        state = read_log_state(linked)
+        chunks = StoredChunks(self._reader)
+        for page in state.pages:
+            if self._lacks(page.name):
+                yield self._origin(page.name, "a part of what the filestorage consists of")
+            elif page.name not in self._seen:
+                self._seen.add(page.name)
+                with suppress(IntegrityError):
+                    yield from self._of_spans(read_span_page(chunks, page))
+        yield from self._of_spans(state.spans)
+
+    def _of_spans(self, spans: Iterable[Span]) -> Iterator[ChunkOrigin]:
+        for span in spans:
+            for segment in (span.segment, *span.lenders):
+                yield from self._of_segment(segment)
+
+    def _of_segment(self, segment: Segment) -> Iterator[ChunkOrigin]:
+        tids = f"transactions {show_tid(segment.first)} to {show_tid(segment.last)}"
+        begin = segment.base
+        for piece in segment.pieces:
+            if self._lacks(piece.name):
+                end = begin + piece.size
+                what = f"bytes {begin:,} to {end:,} of a filestorage: {tids}"
+                read = partial(_log_bytes, segment, begin, piece.size)
+                yield self._origin(piece.name, what, read)
+            begin += piece.size
+        for number, name in enumerate(segment.index):
+            if self._lacks(name):
+                read = partial(_index_bytes, segment, self._keys, number)
+                yield self._origin(name, f"the record index of {tids}", read)
+
+    # the blobs
+
+    def _of_blobs(self, root: ChunkId) -> Iterator[ChunkOrigin]:
+        if self._lacks(root):
+            yield self._origin(root, "the list of the blobs")
+            return
+        linked = self._opened(root)
+        for page in read_list(linked).pages if linked else ():
+            if self._lacks(page.name):
+                yield self._origin(page.name, "a part of the list of the blobs")
+                continue
+            opened = self._opened(page.name)
+            if opened is not None:
+                for each in read_page(page, opened):
+                    yield from self._of_blob(each)
+
+    def _of_blob(self, each: PagedBlob) -> Iterator[ChunkOrigin]:
+        if each.file is None:
+            return
+        if each.size <= PIECE:
+            yield from self._of_pieces(each, 0, each.file.chunks)
+            return
+        share = PIECES_OF_A_NODE * PIECE
+        for begin, name in zip(count(0, share), each.file.chunks, strict=False):
+            if self._lacks(name):
+                read = partial(_piece_list, each.blob, begin, self._repository)
+                yield self._origin(name, f"the list of the pieces of the blob {each.blob}", read)
+                continue
+            opened = self._opened(name)
+            if opened is not None:
+                yield from self._of_pieces(each, begin, read_pieces(opened))
+
+    def _of_pieces(
+        self, each: PagedBlob, begin: int, pieces: Iterable[bytes]
+    ) -> Iterator[ChunkOrigin]:
+        for at, name in zip(count(begin, PIECE), pieces, strict=False):
+            if self._lacks(name):
+                end = min(at + PIECE, each.size)
+                what = f"bytes {at:,} to {end:,} of the blob {each.blob}"
+                yield self._origin(name, what, partial(_blob_bytes, each.blob, at))
+
+
+def _log_bytes(segment: Segment, begin: int, size: int, copy: SiteCopy) -> tuple[int, bytes]:
+    return SEGMENT, copy.log_with(segment).read(begin, size)
+
+
+def _index_bytes(segment: Segment, keys: Keys, number: int, copy: SiteCopy) -> tuple[int, bytes]:
+    log, end = copy.log_with(segment), segment.base + segment.size
+    index = record_index_of(log, keys, segment.base, end)
+    return RECORD_INDEX, index[number * GREATEST : (number + 1) * GREATEST]
+
+
+def _blob_bytes(blob: BlobId, begin: int, copy: SiteCopy) -> tuple[int, bytes]:
+    with _from(copy, blob, begin) as file:
+        return BLOB, file.read(PIECE)
+
+
+def _piece_list(
+    blob: BlobId, begin: int, repository: Repository, copy: SiteCopy
+) -> tuple[int, bytes]:
+    names: list[ChunkId] = []
+    with _from(copy, blob, begin) as file:
+        while len(names) < PIECES_OF_A_NODE and (data := file.read(PIECE)):
+            names.append(repository.keyring.chunk_id(BLOB, data))
+    linked = piece_list(names)
+    return BLOB_PIECES, encoded(linked.data, [ChunkId(name) for name in linked.names])
+
+
+@contextmanager
+def _from(copy: SiteCopy, blob: BlobId, begin: int) -> Iterator[BinaryIO]:
+    """Yield the file of *blob*, from the byte *begin* on."""
+    with copy.blob(blob) as file:
+        if file.seekable():
+            file.seek(begin)
+            begin = 0
+        while begin and (passed := file.read(min(begin, _STEP))):
+            begin -= len(passed)
+        yield file

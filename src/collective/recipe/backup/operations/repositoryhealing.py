@@ -1,0 +1,121 @@
+"""What is damaged in a repository is stored again, from wherever the site has it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from collective.recipe.backup.destinations.configured import REPOSITORY, DestinationConfig
+from collective.recipe.backup.errors import BackupError, IntegrityError
+from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.operations.repositoryaccess import opened_repository
+from collective.recipe.backup.operations.run import Run
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.repository.chunks import ChunkId
+    from collective.recipe.backup.repository.healing import ChunkHolder, HealedBundles
+    from collective.recipe.backup.repository.opened import Repository
+
+
+@dataclass(frozen=True)
+class LostPiece:
+    """A piece of restore points that is nowhere."""
+
+    what: str  # which bytes of what
+    points: tuple[str, ...]  # the site and the stamp of each restore point that needs it
+
+
+@dataclass(frozen=True)
+class Healing:
+    """What was done, and what is left."""
+
+    done: HealedBundles
+    lost: tuple[LostPiece, ...]  # that restore points need
+
+
+def heal_bundles(run: Run, configured: DestinationConfig) -> Healing:
+    """Store again what is damaged or missing in a repository.
+
+    What cannot be read there is taken from the live site, from the restore points that its
+    other destinations hold, and from repositories that restore points were copied to.
+    """
+    from collective.recipe.backup.repository.healing import heal
+    from collective.recipe.backup.repository.orphans import listed_bundles
+    from collective.recipe.backup.repository.scrubbing import scrub
+
+    with opened_repository(run, configured) as repository:
+        damaged = {
+            each.rpartition("/")[2] for each in scrub(repository.store, run.progress).damaged
+        }
+        there = dict(listed_bundles(repository.store))
+        gone = repository.index.bundles() - there.keys()
+        bundles = [*gone, *(each for each in there if each.hex() in damaged)]
+        done = heal(repository, bundles, _holders(run, configured, repository))
+        return Healing(done, tuple(_lost(repository, done.lost)))
+
+
+def _holders(
+    run: Run, configured: DestinationConfig, repository: Repository
+) -> Sequence[ChunkHolder]:
+    """Return who may have what is lost; nothing is opened before it is asked."""
+    from collective.recipe.backup.destinations.repository.sitecopies import SiteCopies
+
+    others = [each for each in run.beside if each.name != configured.name]
+    destinations = [each for other in others for each in other.destinations()]
+    copied = [each.configured for each in others if each.configured.kind == REPOSITORY]
+    return (
+        SiteCopies(repository, configured.sources, destinations),
+        *(_Copied(run, each, repository) for each in copied),
+    )
+
+
+class _Copied:
+    """The repository *other*, which is opened when it is asked; see ``ChunkHolder``."""
+
+    def __init__(self, run: Run, other: DestinationConfig, repository: Repository) -> None:
+        self._run = run
+        self._other = other
+        self._repository = repository
+
+    def offers(self, lost: Collection[ChunkId]) -> Iterator[tuple[int, bytes]]:
+        """Yield what may be chunks of *lost*."""
+        from collective.recipe.backup.repository.twins import Twins
+
+        try:
+            with opened_repository(self._run, self._other) as there:
+                yield from Twins(self._repository, there).offers(lost)
+        except BackupError as error:
+            self._repository.tell(f"{self._other.name} could not be asked: {error}")
+
+
+def _lost(repository: Repository, lost: Sequence[ChunkId]) -> Iterator[LostPiece]:
+    """Yield those of the chunks *lost* that restore points need, and which these are."""
+    from collective.recipe.backup.destinations.repository.chunkorigins import ChunkOrigins
+    from collective.recipe.backup.repository.needs import concerned
+    from collective.recipe.backup.repository.standing import standing
+
+    if not lost:
+        return
+    points = standing(repository, repository.look()).points
+    needing: dict[ChunkId, list[str]] = {}
+    names = concerned(repository, points, lost)
+    for point in points:
+        for chunk in names.get(point.name, ()):
+            needing.setdefault(chunk, []).append(f"{point.site} {point.stamp}")
+    for origin in ChunkOrigins(repository, points, frozenset(lost)).found():
+        yield LostPiece(origin.what, tuple(needing.pop(origin.chunk, ())))
+    # what no node that can be read says more of
+    for chunk, stamps in needing.items():
+        yield LostPiece(f"the chunk {chunk.hex()}", tuple(stamps))
+
+
+def loss_left(healing: Healing) -> IntegrityError | None:
+    """Return the error that says what could not be healed; None: nothing."""
+    if not healing.lost:
+        return None
+    points = {stamp for each in healing.lost for stamp in each.points}
+    return IntegrityError(
+        f"{len(healing.lost):,} pieces of {len(points):,} restore points are nowhere any more",
+        hint="the next backup makes whole restore points again; those that are named can be "
+        "restored in part, or removed by prune",
+    )
