@@ -295,6 +295,15 @@ class Works:
                 Entry(name=repozo.name, command=(program, "-V", "-r", place)),
             ],
         )
+        yield Work(
+            name="filestorage-log",
+            title="the log of all transactions",
+            goal=Goal(seconds=2, megabytes=80),
+            entries=[
+                Entry(name=ours.name, command=(ours.script("filestorage-log"), "--live")),
+                Entry(name="of the backups", command=(ours.script("filestorage-log"),)),
+            ],
+        )
 
     # both parts: against the older release
 

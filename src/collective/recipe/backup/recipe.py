@@ -125,6 +125,7 @@ SCRIPTS = (
         lambda it: bool(it.alternative_restore_source),
     ),
     Script("backup-list", "-list", "list", STANDARD),
+    Script("backup-log", "-log", "log", STANDARD),
     Script("repozo", "-repozo", "", "", lambda it: it.enable_repozo),
     Script("backup-verify", "-verify", "verify", STANDARD),
     Script("backup-rehearse", "-rehearse", "rehearse", STANDARD),

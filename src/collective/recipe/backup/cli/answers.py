@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
 from collective.recipe.backup.cli.screen import Screen
@@ -33,6 +34,7 @@ class Answers:
         self.json = json
         self.nagios = nagios
         self._stream = stream
+        self._is_within = False  # a long document has begun and not ended
 
     @property
     def width(self) -> int | None:
@@ -84,13 +86,35 @@ class Answers:
         """Write *content* as the JSON of this command."""
         self.say(json.dumps({"format": FORMAT, **content}, indent=2))
 
+    @contextmanager
+    def long_document(self, name: str) -> Iterator[Callable[[Mapping[str, object]], None]]:
+        """Write one document whose list *name* is as long as it likes, item by item.
+
+        Yield what takes an item.  An error on the way is a key of that document.
+        """
+        between = " "
+
+        def write(item: Mapping[str, object]) -> None:
+            nonlocal between
+            self.say(f"{between} {json.dumps(item)}")
+            between = ","
+
+        self.say(f'{{"format": {FORMAT}, "{name}": [')
+        self._is_within = True
+        yield write
+        self._is_within = False
+        self.say("]}")
+
     def error(self, error: BackupError) -> int:
         """Write *error* as JSON or for Nagios, if that was asked for; return the exit code."""
         if self.nagios:
             self.say(f"BACKUP UNKNOWN - {for_nagios(str(error))}")
             return NAGIOS_UNKNOWN
         if self.json:
-            self.document({"error": error_as_json(error)})
+            if self._is_within:
+                self.say(f'], "error": {json.dumps(error_as_json(error))}}}')
+            else:
+                self.document({"error": error_as_json(error)})
         return error.exit_code
 
 

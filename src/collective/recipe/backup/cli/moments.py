@@ -34,14 +34,42 @@ _DAY = re.compile(r"(today|yesterday)(?: (\d{1,2}):(\d\d)(?::(\d\d))?)?")
 
 
 def declare(parser: argparse.ArgumentParser, what: str) -> None:
-    """Declare the moment, *what* says in a few words what for, and --local."""
+    """Declare the moment, *what* says in a few words what for, --before and --local."""
     parser.add_argument("moment", nargs="*", metavar="MOMENT", help=f"{what}: {FORMS}")
+    parser.add_argument(
+        "--before",
+        metavar="TID",
+        help="in the place of a moment: before this transaction (backup-log lists them)",
+    )
+    _declare_local(parser, "the moment is")
+
+
+def _declare_local(parser: argparse.ArgumentParser, subject: str) -> None:
     parser.add_argument(
         "--local",
         action="store_true",
-        help="the moment is what the clock on the wall shows here: by the time zone of this "
+        help=f"{subject} what the clock on the wall shows here: by the time zone of this "
         "machine, not in UTC",
     )
+
+
+def span(parser: argparse.ArgumentParser) -> None:
+    """Declare --since, --until and --local."""
+    for flag, what in (("--since", "from this moment on"), ("--until", "up to this moment")):
+        parser.add_argument(flag, metavar="MOMENT", help=f"{what}: {FORMS}")
+    _declare_local(parser, "the moments are")
+
+
+def asked_span(run: Run, namespace: argparse.Namespace) -> tuple[When | None, When | None]:
+    """Return the first and the last moment that the user asked for; None: there is no limit.
+
+    Raises UsageError with a hint.
+    """
+    first, last = (
+        understood(text, run.now, local=namespace.local) if text else None
+        for text in (namespace.since, namespace.until)
+    )
+    return first, last
 
 
 def asked_for(run: Run, namespace: argparse.Namespace) -> When | None:
@@ -50,6 +78,8 @@ def asked_for(run: Run, namespace: argparse.Namespace) -> When | None:
     Raises UsageError with a hint.
     """
     text = " ".join(namespace.moment).strip()
+    if namespace.before:
+        return _before(namespace.before, text)
     if not text:
         return None
     when = understood(text, run.now, local=namespace.local)
@@ -57,6 +87,16 @@ def asked_for(run: Run, namespace: argparse.Namespace) -> When | None:
         here = f", here {times.show_local(when)}" if namespace.local else ""
         logger.info("%s is taken for %s%s", printable(text), times.in_words(when), here)
     return when
+
+
+def _before(text: str, moment: str) -> When:
+    """Return the tid before the one that *text* is.  Raises UsageError with a hint."""
+    if moment:
+        raise UsageError("--before stands in the place of a moment", hint=f"leave {moment!r} out")
+    tid = times.parse(text)
+    if isinstance(tid, datetime):
+        raise UsageError(f"{text!r} is no transaction", hint="write its tid, 16 hex digits")
+    return times.tid_before(tid)
 
 
 def as_json(when: When | None) -> str | None:

@@ -106,10 +106,16 @@ class Site:
         blobs: Mapping[str, bytes] | None = None,
         *,
         at: datetime | None = None,
+        by: str = "",
+        note: str = "commit",
     ) -> Tid:
-        """Set values and blobs in one transaction, at a moment or now; return its tid."""
+        """Set values and blobs in one transaction, at a moment or now; return its tid.
+
+        It is *by* a user, and its description is *note*.
+        """
         with self._at(at) as db:
-            with db.transaction(note="commit") as connection:
+            with db.transaction(note=note) as connection:
+                connection.transaction_manager.get().user = by
                 root = connection.root()
                 root.setdefault("commits", 0)
                 root["commits"] += 1

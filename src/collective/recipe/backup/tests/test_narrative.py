@@ -10,8 +10,8 @@ Each document is a story in a fresh buildout.  These parts of it are run, in the
   ``system``, ``buildout``, ``sample_buildout``) and those of NAMES below.  What a reader
   need not see of it stands in a comment of the page (``..`` and an indented block).
 
-Stamps, sizes, durations and the path of the buildout may be any; ``...`` stands for
-anything.  ``.. needs: rsync`` says that a document needs a program.
+Stamps, transaction ids, sizes, durations and the path of the buildout may be any; ``...``
+stands for anything.  ``.. needs: rsync`` says that a document needs a program.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ CHECKER = RENormalizing(
     [
         (re.compile(r"[^\s\"':(]*/_TEST_/sample-buildout"), BUILDOUT),
         (re.compile(r"\b\d{4}-\d\d-\d\d([-T ])\d\d([-:])\d\d\2\d\d\b"), r"YYYY-MM-DD\1HH\2MM\2SS"),
+        (re.compile(r"\b0[0-9a-f]{15}\b"), "0123456789abcdef"),
         (re.compile(r"\b[\d.,]+ ?([kKMGT]?i?B|bytes)\b"), r"N \1"),
         (re.compile(r"\b\d+(\.\d+)? ?(m?s|min)\b"), "T s"),
     ]

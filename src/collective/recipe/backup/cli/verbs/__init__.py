@@ -15,6 +15,7 @@ _ROOMS = {
     "backup": "backup",
     "restore": "restore",
     "list": "listing",
+    "log": "chronicle",
     "verify": "verify",
     "rehearse": "rehearse",
     "prune": "prune",

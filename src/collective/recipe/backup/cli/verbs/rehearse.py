@@ -56,7 +56,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
 
     from collective.recipe.backup.operations.rehearse import RehearseOrder, Which, outcome, rehearse
 
-    if namespace.moment and (namespace.random or namespace.each):
+    if (namespace.moment or namespace.before) and (namespace.random or namespace.each):
         raise UsageError("--random and --each take no moment")
     when = moments.asked_for(run, namespace)
     which = Which.RANDOM if namespace.random else Which.EACH if namespace.each else Which.NEWEST

@@ -64,7 +64,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.operations.restoreorder import RestoreOrder
 
     after = namespace.undo or namespace.let_go or namespace.give_up
-    if after and namespace.moment:
+    if after and (namespace.moment or namespace.before):
         raise UsageError("--undo, --let-go and --give-up take no moment")
     order = RestoreOrder(
         when=moments.asked_for(run, namespace),

@@ -58,6 +58,7 @@ def shape(value: object, path: str = "") -> set[str]:
     "script",
     [
         "backup-list",
+        "backup-log",
         "backup-verify",
         "backup-rehearse",
         "backup-prune",

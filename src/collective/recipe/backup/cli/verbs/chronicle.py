@@ -1,0 +1,266 @@
+"""``bin/backup-log``."""
+
+from __future__ import annotations
+
+import argparse
+from collections import deque
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from heapq import nlargest
+from typing import TYPE_CHECKING
+
+from collective.recipe.backup import times
+from collective.recipe.backup.amounts import size
+from collective.recipe.backup.cli import moments
+from collective.recipe.backup.cli.answers import Answers
+from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
+from collective.recipe.backup.cli.tables import Column, table
+from collective.recipe.backup.errors import DONE, UsageError, printable
+from collective.recipe.backup.model import MAIN
+from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.operations.chronicle import Chronicle
+    from collective.recipe.backup.operations.run import Run
+    from collective.recipe.backup.transactions.coverage import Stretch
+    from collective.recipe.backup.transactions.logged import Logged
+    from collective.recipe.backup.transactions.sums import Sum
+
+LARGEST = 20
+"""Transactions that --large shows unless a number is given."""
+
+KINDS = 3
+"""Kinds of objects that --large shows of each transaction."""
+
+_TITLES = (
+    f"{'transaction':16}  {'moment (UTC)':19}  {'objects':>7}  {'bytes':>8}  user: description"
+)
+_BLANK = " " * 39  # above a kind of objects: the transaction and its moment
+
+
+def _declare(parser: argparse.ArgumentParser) -> None:
+    moments.span(parser)
+    parser.add_argument(
+        "--user", metavar="U", help="only those of this user: the id, or with the path before it"
+    )
+    parser.add_argument(
+        "--grep", metavar="TEXT", help="only those with this text in the description"
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--last", type=_number, metavar="N", help="only the last N of what is asked for"
+    )
+    which.add_argument(
+        "--large",
+        type=_number,
+        nargs="?",
+        const=LARGEST,
+        metavar="N",
+        help=f"only the N largest ({LARGEST}), the largest first, with the kinds of their objects; "
+        "blobs do not count",
+    )
+    which.add_argument(
+        "--stat",
+        action="store_true",
+        help="no transactions, but sums of them by user, by day and by kind of object",
+    )
+    parser.add_argument(
+        "--live", action="store_true", help="of the site as it is now, not of its backups"
+    )
+    json_flag(parser)
+    destination_flag(parser)
+    place_flag(parser)
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("a number, 1 or more")
+    return number
+
+
+def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
+    from collective.recipe.backup.operations.chronicle import ChronicleOrder, chronicles
+    from collective.recipe.backup.transactions.filters import Filter
+
+    order = ChronicleOrder(
+        stretch=_stretch(run, namespace),
+        live=namespace.live,
+        with_kinds=namespace.stat or bool(namespace.large),
+        wanted=Filter(user=namespace.user, text=namespace.grep).matches,
+    )
+    with chronicles(run, order) as found:
+        if namespace.stat:
+            _tell_sums(found, answers)
+        elif namespace.json:
+            with answers.long_document("transactions") as write:
+                for each in found:
+                    for entry in _chosen(each.entries, namespace):
+                        write({"storage": each.source.name, **_as_json(entry)})
+        else:
+            _tell(found, namespace, answers)
+    return DONE
+
+
+def _stretch(run: Run, namespace: argparse.Namespace) -> Stretch:
+    """Return the transaction ids that are asked for; whole seconds are meant."""
+    from collective.recipe.backup.transactions.coverage import Stretch
+
+    since, until = moments.asked_span(run, namespace)
+    if isinstance(since, datetime):
+        since = times.tid_after(times.tid_at(since - timedelta(microseconds=1)))
+    if isinstance(until, datetime):
+        until = times.tid_at(until + timedelta(seconds=1, microseconds=-1))
+    stretch = Stretch(since or ZERO_TID, until or LAST_TID)
+    if stretch.last < stretch.first:
+        raise UsageError("--until is earlier than --since", hint="exchange them")
+    return stretch
+
+
+def _chosen(entries: Iterable[Logged], namespace: argparse.Namespace) -> Iterable[Logged]:
+    if namespace.large:
+        return nlargest(namespace.large, entries, key=lambda entry: entry.size)
+    return deque(entries, namespace.last) if namespace.last else entries
+
+
+# transactions
+
+
+def _tell(found: Iterable[Chronicle], namespace: argparse.Namespace, answers: Answers) -> None:
+    for each in found:
+        if each.source.name != MAIN:
+            answers.say(f"\nStorage {each.source.name}:")
+        count = 0
+        for count, entry in enumerate(_chosen(each.entries, namespace), 1):  # noqa: B007
+            if count == 1:
+                answers.say(_TITLES)
+            answers.say(_line(entry))
+            for kind in sorted(entry.kinds, key=lambda it: -entry.kinds[it].size)[:KINDS]:
+                amount = entry.kinds[kind]
+                row = f"{amount.objects:>7,}  {size(amount.size):>8}  {printable(kind)}"
+                answers.say(_BLANK + row)
+        if not count:
+            answers.say("no such transaction")
+
+
+def _line(entry: Logged) -> str:
+    words = [_written(entry.description), *(f"({mark})" for mark in _marks(entry))]
+    return (
+        f"{times.show_tid(entry.tid)}  {_moment(entry.tid, ' ', 'seconds'):19}"
+        f"  {entry.objects:>7,}  {size(entry.size):>8}"
+        f"  {_written(entry.user) or '-'}: {' '.join(filter(None, words))}"
+    )
+
+
+def _marks(entry: Logged) -> Iterable[str]:
+    if entry.undoing:
+        yield "an undo"
+    if entry.undone:
+        yield "undone"
+    if entry.packed:
+        yield "packed"
+    if entry.cut_off:
+        yield "taken back by a restore"
+
+
+def _moment(tid: Tid, separator: str, unit: str) -> str:
+    try:
+        return times.moment_of(tid).replace(tzinfo=None).isoformat(separator, unit)
+    except ValueError:
+        return "no time"
+
+
+def _written(text: bytes) -> str:
+    from collective.recipe.backup.transactions.filters import text_of
+
+    return printable(text_of(text))
+
+
+def _as_json(entry: Logged) -> dict[str, object]:
+    from collective.recipe.backup.transactions.filters import text_of
+
+    try:
+        moment = times.moment_of(entry.tid).isoformat()
+    except ValueError:
+        moment = None
+    document: dict[str, object] = {
+        "tid": times.show_tid(entry.tid),
+        "moment": moment,
+        "user": text_of(entry.user),
+        "description": text_of(entry.description),
+        "objects": entry.objects,
+        "bytes": entry.size,
+        "undo": bool(entry.undoing),
+        "undone": entry.undone,
+        "packed": entry.packed,
+        "taken_back": entry.cut_off,
+    }
+    if entry.kinds:
+        document["kinds"] = {
+            kind: {"objects": amount.objects, "bytes": amount.size}
+            for kind, amount in entry.kinds.items()
+        }
+    return document
+
+
+# sums
+
+
+def _tell_sums(found: Iterable[Chronicle], answers: Answers) -> None:
+    from collective.recipe.backup.transactions.filters import text_of
+    from collective.recipe.backup.transactions.sums import Sums
+
+    documents = []
+    for each in found:
+        sums = Sums(text_of)
+        for entry in each.entries:
+            sums.add(entry)
+        parts = (("user", sums.users), ("day", sums.days), ("kind of object", sums.kinds))
+        if answers.json:
+            names = ("users", "days", "kinds")
+            told = {name: _sums(part) for name, (_, part) in zip(names, parts, strict=True)}
+            documents.append({"storage": each.source.name, **told})
+            continue
+        if each.source.name != MAIN:
+            answers.say(f"\nStorage {each.source.name}:")
+        for title, part in parts:
+            answers.say("\n".join([*_table(title, part), ""]))
+    if answers.json:
+        answers.document({"storages": documents})
+
+
+def _sums(part: Mapping[str, Sum]) -> dict[str, object]:
+    return {
+        name: {"transactions": it.transactions, "objects": it.objects, "bytes": it.size}
+        for name, it in part.items()
+    }
+
+
+def _table(title: str, part: Mapping[str, Sum]) -> Iterable[str]:
+    names = sorted(part) if title == "day" else sorted(part, key=lambda it: -part[it].size)
+    columns = (
+        *(Column(title=it, right=True) for it in ("transactions", "objects", "bytes")),
+        Column(title=title),
+    )
+    rows = [
+        [f"{it.transactions:,}", f"{it.objects:,}", size(it.size), printable(name)]
+        for name, it in ((name, part[name]) for name in names)
+    ]
+    return table(columns, rows, None)
+
+
+VERB = Verb(
+    summary="say who changed what and when",
+    description="List the transactions that the backups know, also those that a pack has dropped\n"
+    "since: moment, user, description, and how much was written.  The id of each is a moment for\n"
+    "the other commands: with --before it is the state before that transaction.",
+    examples=(
+        ("--since yesterday", "what happened since yesterday, 0:00 UTC"),
+        ("--grep /news --user jane", "what jane did in /news"),
+        ("--stat --since '1 week ago'", "the sums of a week by user, day and kind of object"),
+        ("--large 5", "the five transactions that wrote most"),
+        ("--live --last 20", "the last 20 of the live site"),
+    ),
+    declare=_declare,
+    act=_act,
+)

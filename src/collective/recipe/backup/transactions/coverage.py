@@ -1,0 +1,105 @@
+"""Which restore point is read for which transactions.  Pure.
+
+The newest restore point of a chain has all that the earlier ones have, so one of each chain is
+read.  The log of a newer chain tells everything from its *since* on, but for its holes.  What is
+left are *gaps*, and an older chain is read for those alone::
+
+    older chain   |====================|           read up to the since of the newer one
+    newer chain   |- - - - - - - -|===========|    packed up to its since
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.model import Hole, RestorePoint
+from collective.recipe.backup.times import (
+    LAST_TID,
+    ZERO_TID,
+    Tid,
+    tid_after,
+    tid_at,
+    tid_before,
+)
+
+
+class Stretch(NamedTuple):
+    """Transaction ids from *first* to *last*, both included."""
+
+    first: Tid
+    last: Tid
+
+
+EVERYTHING = Stretch(ZERO_TID, LAST_TID)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What one restore point is read for."""
+
+    point: RestorePoint
+    gaps: tuple[Stretch, ...]  # in order, none within another
+    lost: tuple[Hole, ...] = ()  # what only it has of these, a restore has cut off
+
+
+def shares(points: Iterable[RestorePoint], wanted: Stretch) -> list[Share]:
+    """Return what is to be read for the transactions *wanted*, the newest chain first.
+
+    Damaged restore points are read only where their chain has none that is sound.
+    """
+    gaps, lost = [wanted], list[Hole]()
+    found: list[Share] = []
+    for point in _newest_of_each(points):
+        known = _known(point)
+        here = [gap for gap in gaps if gap.first <= _end(point)]
+        is_needed = not found or known is None or _cut_out(here, known) != here
+        if not here or not is_needed:
+            continue
+        found.append(Share(point=point, gaps=tuple(here), lost=tuple(lost)))
+        gaps = _cut_out(gaps, known or ())
+        lost.extend(point.holes)
+    return found
+
+
+def _newest_of_each(points: Iterable[RestorePoint]) -> list[RestorePoint]:
+    """Return one restore point of each chain, the newest chain first."""
+    usable = sorted(
+        (point for point in points if point.restorable),
+        key=lambda point: (point.history, point.sound, point.age),
+    )
+    newest = [list(chain)[-1] for _history, chain in groupby(usable, lambda it: it.history)]
+    return newest[::-1]
+
+
+def _end(point: RestorePoint) -> Tid:
+    return tid_at(point.moment) if point.tid is None else point.tid
+
+
+def _known(point: RestorePoint) -> list[Stretch] | None:
+    """Return what its log tells completely; None: an older tool made it, and nobody knows.
+
+    The transaction *since* itself may be one that a pack rewrote.
+    """
+    if point.since is None:
+        return None
+    known = [Stretch(tid_after(point.since), _end(point))]
+    return _cut_out(known, [Stretch(hole.first, tid_before(hole.end)) for hole in point.holes])
+
+
+def _cut_out(stretches: Sequence[Stretch], known: Iterable[Stretch]) -> list[Stretch]:
+    """Return *stretches* without what is *known*."""
+    left = list(stretches)
+    for span in known:
+        left = [rest for each in left for rest in _without(each, span)]
+    return left
+
+
+def _without(stretch: Stretch, known: Stretch) -> Iterator[Stretch]:
+    """Yield what of *stretch* lies before *known*, and what lies behind it."""
+    if stretch.first < known.first:
+        yield Stretch(stretch.first, min(stretch.last, tid_before(known.first)))
+    if known.last < stretch.last:
+        yield Stretch(max(stretch.first, tid_after(known.last)), stretch.last)

@@ -1,0 +1,104 @@
+"""One transaction as the log has it: who wrote it, what they said, how much it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from collective.recipe.backup.filestorage.classes import HEAD, class_of
+from collective.recipe.backup.filestorage.format import TRANSACTION, Transaction
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE, Log
+from collective.recipe.backup.filestorage.records import RecordReader
+from collective.recipe.backup.times import ZERO_TID, Tid, tid_before
+from collective.recipe.backup.transactions.coverage import EVERYTHING, Stretch
+
+GONE = "(object is gone)"
+"""The kind of a record that says that an undo took the creation of an object back."""
+
+
+class Amount(NamedTuple):
+    """How much was written of one kind of objects."""
+
+    objects: int
+    size: int  # bytes of data
+
+
+class Logged(NamedTuple):
+    """One transaction."""
+
+    tid: Tid
+    size: int  # bytes that it takes in the log
+    objects: int  # data records
+    undoing: int  # so many of them only point to older data, as an undo writes them
+    packed: bool  # a pack rewrote it, and may have dropped some of its objects
+    undone: bool  # an undo of old took it back: its objects do not count
+    user: bytes  # as written, without spaces around it
+    description: bytes  # likewise
+    kinds: Mapping[str, Amount] = {}  # by class; empty if that was not asked for
+    cut_off: bool = False  # a restore has taken it back
+
+
+def logged(
+    log: Log, gaps: Sequence[Stretch] = (EVERYTHING,), *, with_kinds: bool = False
+) -> Iterator[Logged]:
+    """Yield the transactions of *log* whose ids lie in *gaps*, in the order of the log.
+
+    Only the headers of transactions and records are read, but for the classes *with_kinds*.
+    Raises IntegrityError if the log is damaged.
+    """
+    first, last = gaps[0].first, gaps[-1].last
+    start = MAGIC_SIZE if first == ZERO_TID else log.cut(tid_before(first)).offset
+    reading = _Reading(log, with_kinds=with_kinds)
+    for transaction in log.transactions(start):
+        if transaction.tid > last:
+            return
+        if any(gap.first <= transaction.tid <= gap.last for gap in gaps):
+            yield reading.entry(transaction)
+
+
+class _Reading:
+    """Reads what the transactions of a log hold, in their order."""
+
+    def __init__(self, log: Log, *, with_kinds: bool) -> None:
+        self._with_kinds = with_kinds
+        self._reader = RecordReader(log, HEAD) if with_kinds else RecordReader(log)
+
+    def entry(self, transaction: Transaction) -> Logged:
+        user, description = self._texts(transaction)
+        kinds: dict[str, Amount] = {}
+        objects = undoing = 0
+        for _oid, _tid, size, data, _index, _previous in self._reader.places(transaction):
+            objects += 1
+            undoing += not size
+            if self._with_kinds:
+                kind = self._kind(transaction, data)
+                before = kinds.get(kind, Amount(0, 0))
+                kinds[kind] = Amount(before.objects + 1, before.size + size)
+        return Logged(
+            tid=transaction.tid,
+            size=transaction.end - transaction.begin,
+            objects=objects,
+            undoing=undoing,
+            packed=transaction.packed,
+            undone=transaction.undone,
+            user=user,
+            description=description,
+            kinds=kinds,
+        )
+
+    def _texts(self, transaction: Transaction) -> tuple[bytes, bytes]:
+        window, size = self._reader.window, transaction.records - transaction.begin
+        begin = window.at(transaction.begin, size)
+        _tid, _length, _status, user, description, _extension = TRANSACTION.unpack_from(
+            window.data, begin
+        )
+        begin += TRANSACTION.size
+        end = begin + user
+        return window.data[begin:end].strip(), window.data[end : end + description].strip()
+
+    def _kind(self, transaction: Transaction, data: int) -> str:
+        record, head = self._reader.at(transaction, data)
+        if record.size:
+            return class_of(head)
+        origin = self._reader.follow(record) if record.backpointer else b""
+        return class_of(origin) if origin else GONE
