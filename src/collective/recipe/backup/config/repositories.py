@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from collective.recipe.backup.config.storages import Absolute, words
 from collective.recipe.backup.options.optionkinds import expanded
@@ -70,3 +71,8 @@ def line_of(repository: NamedRepository) -> str:
 def listed(lines: Sequence[str]) -> list[NamedRepository]:
     """Return what lines list that ``line_of`` has made."""
     return repositories(lines, Path, [])
+
+
+def local_path(url: str) -> Path:
+    """Return the directory here that a *url* of ``listed`` means."""
+    return Path(unquote(url.removeprefix("file://")) if url.startswith("file://") else url)

@@ -17,7 +17,7 @@ from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import MAIN, Place, Source
 from collective.recipe.backup.options import Options
-from collective.recipe.backup.options.optionkinds import NOWHERE
+from collective.recipe.backup.options.optionkinds import NOWHERE, expanded
 from collective.recipe.backup.options.parsing import Reading
 
 LOCATIONS = {
@@ -156,6 +156,7 @@ def _located(facts: SiteFacts, options: Options, problems: list[str]) -> Options
         options,
         repository=tuple(map(line_of, found)),
         repository_passphrase_file=passphrase and absolute(facts.base, passphrase),
+        files=tuple(str(absolute(facts.base, expanded(line))) for line in options.files),
         site_name=options.site_name or _site_name(facts),
         locationprefix=prefix,
         datafs=absolute(facts.base, datafs),

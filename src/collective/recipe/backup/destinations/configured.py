@@ -15,11 +15,12 @@ from datetime import timedelta
 from pathlib import Path
 
 from collective.recipe.backup.config import SNAPSHOT, STANDARD, ZIP, Config
-from collective.recipe.backup.config.repositories import NamedRepository, listed
+from collective.recipe.backup.config.repositories import NamedRepository, listed, local_path
 from collective.recipe.backup.destinations.directory.directoryhome import home_in
 from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.destinations.repository.passphrases import asking
 from collective.recipe.backup.destinations.repository.place import RepositoryPlace
+from collective.recipe.backup.destinations.repository.wantedfiles import WantedFiles
 from collective.recipe.backup.errors import ConfigurationError, UsageError
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import MAIN, Place, Source
@@ -151,6 +152,7 @@ def _repository(config: Config, repository: NamedRepository) -> DestinationConfi
                 site=_site(options, source),
                 state=remembered / source.name,
                 ask=ask,
+                files=_further_files(config) if source.name == MAIN else None,
             )
             for source in config.sources
         ),
@@ -164,6 +166,27 @@ def _repository(config: Config, repository: NamedRepository) -> DestinationConfi
             yearly=options.repository_keep_yearly,
             within=options.repository_keep_within or None,
         ),
+    )
+
+
+def _further_files(config: Config) -> WantedFiles | None:
+    """Return which further files are backed up; what they must not be is what is so already."""
+    options = config.options
+    if not options.files:
+        return None
+    kept_out = {_remembered(config)}
+    for purpose in config.destinations:
+        for home in _directories(config, purpose).homes:
+            kept_out.update(home.directories)
+    for source in config.sources:
+        log = source.filestorage
+        kept_out |= {log, *(log.with_name(log.name + end) for end in (".index", ".lock", ".tmp"))}
+        kept_out |= {log.with_name(f"{log.name}.old"), *filter(None, [source.blobstorage])}
+    kept_out |= {local_path(each.url) for each in listed(options.repository)}
+    return WantedFiles(
+        paths=tuple(map(Path, options.files)),
+        patterns=options.files_exclude,
+        kept_out=tuple(sorted(kept_out)),
     )
 
 

@@ -240,6 +240,25 @@ class Options:
         "the same when the site moves to another directory or host.",
         unset="the name of the directory of the buildout; for a part called P, with ``-P``",
     )
+    files: tuple[str, ...] = _option(
+        LINES,
+        Group.REPOSITORIES,
+        (),
+        "Further files and directories of the site, one on each line: its configuration, or a dump "
+        "of another database.  They are backed up to repositories, and not to directories.  A "
+        "relative path starts at the directory of the buildout.  ``bin/restore --to`` and "
+        "``bin/backup-export`` bring them back; a restore of the site leaves those alone that are "
+        "there.  Filestorages, blobstorages and backups within them are left out.",
+    )
+    files_exclude: tuple[str, ...] = _option(
+        LINES,
+        Group.REPOSITORIES,
+        (),
+        "Patterns of what ``files`` leaves out, one on each line.  One without a slash is for "
+        "names: ``*.pyc``.  One with slashes is for whole paths: ``/srv/site/var/*.log``.  ``*`` "
+        "and ``?`` match no slash, ``**`` does: ``**/parts/**/tmp``.  One with a slash at the end "
+        "is for directories: ``__pycache__/``.",
+    )
     repository_keep_within: timedelta = _option(
         DURATION,
         Group.REPOSITORIES,

@@ -15,6 +15,8 @@ def contradictions(options: Options) -> list[str]:
         found.append("enable_zipbackup needs the blobs, but backup_blobs is false")
     if options.repository and options.only_blobs:
         found.append("only_blobs = true leaves out what a repository is for: the filestorage")
+    if options.files and not options.repository:
+        found.append("files are backed up to repositories alone: set repository as well")
     if options.location == NOWHERE and not options.repository:
         found.append("location = none leaves no place for the backups: set repository as well")
     if options.location == NOWHERE and options.enable_zipbackup:
@@ -33,6 +35,8 @@ def without_effect(options: Options) -> list[str]:
         found.append("incremental_blobs does nothing without archive_blob")
     if options.rsync_options and not options.use_rsync:
         found.append("rsync_options does nothing, since use_rsync is false")
+    if options.files_exclude and not options.files:
+        found.append("files_exclude does nothing without files")
     both = options.repository_passphrase_file and options.repository_passphrase_command
     if both:
         found.append("repository_passphrase_command does nothing, since there is a file")

@@ -1,4 +1,4 @@
-"""The repositories of the site: whether each opens, and whether its passphrase is kept private."""
+"""The repositories of the site: whether each opens, who may read its passphrase, further files."""
 
 from __future__ import annotations
 
@@ -27,6 +27,19 @@ def repositories(run: Run) -> Iterator[DoctorFinding]:
         yield from report
     if found:
         yield from _passphrase_file(run)
+        yield from _further_files(run)
+
+
+def _further_files(run: Run) -> Iterator[DoctorFinding]:
+    report = Report("repository")
+    for path in run.config.options.files:
+        if not os.path.exists(path):
+            what = "there is nothing here, and files says that it is to be backed up"
+            report.warning(what, path, "correct files, or find out what has removed it")
+        elif not os.access(path, os.R_OK):
+            what = "this user may not read what files says is to be backed up"
+            report.warning(what, path, "let the user of the backups read it")
+    yield from report
 
 
 def _passphrase_file(run: Run) -> Iterator[DoctorFinding]:

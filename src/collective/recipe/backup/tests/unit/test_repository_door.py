@@ -304,6 +304,33 @@ def test_what_cannot_be_meant_is_refused(project, tmp_path, capfd):
     configure(project, repository=str(disk), only_blobs=True)
     assert main(["list"]) == WRONG
     assert "only_blobs" in told(capfd)
+    configure(project, files="etc")
+    assert main(["backup"]) == WRONG
+    assert "set repository as well" in told(capfd)
+
+
+def test_further_files_are_backed_up_and_restored_to_another_place(project, tmp_path, capfd):
+    (project.directory / "secret.pyc").touch()
+    (project.directory / "etc").mkdir()
+    (project.directory / "etc" / "zope.conf").write_bytes(b"conf")
+    disk, backups = project.directory / "disk", project.directory / "var" / "backups"
+    shutil.copytree(tmp_path / "disk", disk)
+    gone = str(tmp_path / "gone")
+    configure(project, repository=str(disk), files=f".\n{gone}", files_exclude="*.pyc")
+    assert main(["backup"]) == DONE
+    assert f"files: {gone}: it is not there" in told(capfd)
+    main(["doctor"])
+    assert "there is nothing here, and files says" in capfd.readouterr().out
+    to = tmp_path / "to"
+    assert main(["restore", "-qn", "--from", "repository", "--to", str(to)]) == DONE
+
+    files = to / "files" / str(project.directory).lstrip("/")
+    assert (files / "etc" / "zope.conf").read_bytes() == b"conf"
+    assert (files / "sitebackup.toml").is_file()
+    for path in (project.filestorage, project.blobstorage, backups, disk):
+        assert path.exists()
+        assert not (files / path.relative_to(project.directory)).exists()
+    assert not (files / "secret.pyc").exists()
 
 
 def test_the_doctor_opens_the_repository_and_looks_who_may_read_the_passphrase(
