@@ -153,13 +153,16 @@ def destination_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def place_flag(parser: argparse.ArgumentParser, flag: str = "--from") -> None:
+def place_flag(
+    parser: argparse.ArgumentParser, *, default: str = "directory, or the only repository"
+) -> None:
     """Declare the flag that names one of several places of the same backups."""
     parser.add_argument(
-        flag,
+        "--from",
         dest="place",
         metavar="NAME",
-        help="the place of the backups: directory, or a repository by its name",
+        help="the place of the backups: directory, or a repository by its name (default: "
+        f"{default})",
     )
 
 

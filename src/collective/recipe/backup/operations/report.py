@@ -6,6 +6,8 @@ This room gathers the facts; the room ``report`` below makes a page of them.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,14 +15,15 @@ from collective.recipe.backup import history, links, retention
 from collective.recipe.backup.amounts import age, duration, size
 from collective.recipe.backup.config import STANDARD
 from collective.recipe.backup.destinations import Destination
-from collective.recipe.backup.errors import explained
+from collective.recipe.backup.destinations.configured import DIRECTORY
+from collective.recipe.backup.errors import BackupError, Interrupted, explained
 from collective.recipe.backup.history import RunRecord
 from collective.recipe.backup.model import MAIN, RestorePoint
 from collective.recipe.backup.operations.clockdoubts import witnesses
 from collective.recipe.backup.operations.restore import ELSEWHERE
 from collective.recipe.backup.operations.run import Run, history_directory
 from collective.recipe.backup.operations.sitestatus import SiteStatus
-from collective.recipe.backup.operations.status import status_of
+from collective.recipe.backup.operations.status import status_of, unseen_status
 from collective.recipe.backup.report import PageFacts, Tale, Tile, words
 from collective.recipe.backup.report.page import page
 from collective.recipe.backup.restorepoints import ranges
@@ -28,24 +31,50 @@ from collective.recipe.backup.times import stamp
 
 
 def report(run: Run) -> str:
-    """Return the page.  Changes nothing."""
+    """Return the page, which has all places that *run* goes to.  Changes nothing.
+
+    Of several, one that cannot be looked at hides no other.
+    """
+    if not run.places:
+        return page(_facts(run))
+    first, *others = (_facts_or_failure(each) for each in run.beside)
+    # hooks run around all places
+    beside = (
+        replace(each, records=[replace(it, hooks=()) for it in each.records]) for each in others
+    )
+    return page(first, *beside)
+
+
+def _facts(run: Run) -> PageFacts:
     with run.opened() as destinations:
-        found = status_of(run, destinations)
-        records = history.read(history_directory(run))
-        return page(
-            PageFacts(
-                host=os.uname().nodename,
-                site=_site(run.config.sources[-1].filestorage),
-                part=run.config.part,
-                destination=run.destination,
-                now=run.now,
-                tiles=[*_of_storages(found), *_of_proofs(found), *_of_rooms(found)],
-                findings=[(it.severity.name.lower(), it.what) for it in found.findings],
-                tales=[_tale(run, destination) for destination in destinations],
-                records=[it for it in records if it.destination == run.destination],
-                restores=[it for it in records if it.verb == "restore" and _is_of_the_site(it)],
-            )
-        )
+        return _told(run, status_of(run, destinations), destinations)
+
+
+def _facts_or_failure(run: Run) -> PageFacts:
+    try:
+        return replace(_facts(run), place=run.title)
+    except Interrupted:
+        raise
+    except (BackupError, OSError) as error:
+        return replace(_told(run, unseen_status(run, error), ()), place=run.title)
+
+
+def _told(run: Run, found: SiteStatus, destinations: Sequence[Destination]) -> PageFacts:
+    records = history.read(history_directory(run))
+    here = (it.at(run.label) for it in records)
+    return PageFacts(
+        host=os.uname().nodename,
+        site=_site(run.config.sources[-1].filestorage),
+        part=run.config.part,
+        destination=run.destination,
+        place="" if run.name == DIRECTORY else run.title,
+        now=run.now,
+        tiles=[*_of_storages(found), *_of_proofs(found), *_of_rooms(found)],
+        findings=[(it.severity.name.lower(), it.what) for it in found.findings],
+        tales=[_tale(run, destination) for destination in destinations],
+        records=[it for it in here if it is not None],
+        restores=[it for it in records if it.verb == "restore" and _is_of_the_site(it)],
+    )
 
 
 def _site(filestorage: Path) -> Path:
@@ -72,7 +101,10 @@ def write(run: Run, path: Path) -> None:
 
 def usual_path(run: Run) -> Path:
     """Return where the page goes if nobody says where: beside the directories of backups."""
-    of = "" if run.destination == STANDARD else f"-{run.destination}"
+    names = [] if run.destination == STANDARD else [run.destination]
+    if run.name != DIRECTORY and not run.everywhere:
+        names.append(run.name)
+    of = "".join(f"-{name}" for name in names)
     prefix = run.config.options.locationprefix or history_directory(run).parent
     return prefix / f"{run.config.part}{of}-report.html"
 

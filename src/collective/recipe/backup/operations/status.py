@@ -69,10 +69,14 @@ def _status_or_failure(run: Run) -> SiteStatus:
     except Interrupted:
         raise
     except (BackupError, OSError) as error:
-        failure = error if isinstance(error, BackupError) else from_os_error(error)
-        what = f"{failure} ({failure.hint})" if failure.hint else str(failure)
-        unseen = StatusFinding(severity=StatusSeverity.CRITICAL, what=what)
-        return _status(run, (), [unseen])
+        return unseen_status(run, error)
+
+
+def unseen_status(run: Run, error: BackupError | OSError) -> SiteStatus:
+    """Return the status of a destination that cannot be looked at because of *error*."""
+    failure = error if isinstance(error, BackupError) else from_os_error(error)
+    what = f"{failure} ({failure.hint})" if failure.hint else str(failure)
+    return _status(run, (), [StatusFinding(severity=StatusSeverity.CRITICAL, what=what)])
 
 
 def status_of(run: Run, destinations: Sequence[Destination]) -> SiteStatus:

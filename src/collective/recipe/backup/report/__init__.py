@@ -9,7 +9,7 @@ It needs no network and no script, so it can be mailed, or lie anywhere::
     words   for what the history calls by a key
     style   how it looks: light and dark, on a desk and on a phone
 
-Nothing here looks at a disk or a clock: ``PageFacts`` say it all.
+Nothing here looks at a disk or a clock: ``PageFacts`` say it all, one for each place.
 """
 
 from __future__ import annotations
@@ -51,12 +51,13 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class PageFacts:
-    """All that the page says."""
+    """All that the page says of one place of the backups."""
 
     host: str  # on which the page was made
     site: Path  # the directory of the site
     part: str
     destination: str
+    place: str = ""  # what the place is called; "": that goes without saying
     now: datetime
     tiles: Sequence[Tile]
     findings: Sequence[tuple[str, str]]  # a word for how bad it is, and the words

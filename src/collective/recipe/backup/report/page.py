@@ -26,11 +26,14 @@ MOST_HOOKS = 10
 
 PROOFS = ("verify", "rehearse")
 
+_ADVICE = {"ok": "all is well", "warning": "look at this", "critical": "act now"}
+"""What to do about the worst finding; the words for how bad it is come in this order."""
+
 _Cell = str | Markup
 
 
-def page(facts: PageFacts) -> str:
-    """Return the whole page."""
+def page(facts: PageFacts, *beside: PageFacts) -> str:
+    """Return the whole page, which says of each place in turn what there is to know."""
     title = _title(facts)
     head = element(
         "head",
@@ -45,13 +48,20 @@ def page(facts: PageFacts) -> str:
         element("title", title),
         stylesheet(CSS),
     )
-    sections = [
-        _top(facts),
-        *(section for tale in facts.tales for section in _of_storage(tale, facts)),
-        *_runs(facts.records),
-        *(_retention(tale) for tale in facts.tales if tale.decisions),
-    ]
+    sections = [_top(facts), *_of_place(facts)]
+    if beside:
+        sections = [_heading((facts, *beside))]
+        for each in (facts, *beside):
+            sections += [_top_of_place(each), *_of_place(each)]
     return document("en", head, element("body", element("main", *sections)))
+
+
+def _of_place(facts: PageFacts) -> Iterator[Markup]:
+    """Yield the sections of one place."""
+    for tale in facts.tales:
+        yield from _of_storage(tale, facts)
+    yield from _runs(facts.records)
+    yield from (_retention(tale) for tale in facts.tales if tale.decisions)
 
 
 def _title(facts: PageFacts) -> str:
@@ -60,12 +70,45 @@ def _title(facts: PageFacts) -> str:
 
 def _top(facts: PageFacts) -> Markup:
     """Return the heading, what is wrong, and the few facts that matter most."""
+    return join(_heading((facts,), _findings(facts)), _tiles(facts))
+
+
+def _top_of_place(facts: PageFacts) -> Markup:
+    """Return the same for one of several places."""
+    pill = element("p", _advice(_worst(facts)))
+    heading = element("h2", facts.place, class_="place")
+    return join(element("header", heading, pill, _findings(facts)), _tiles(facts))
+
+
+def _heading(places: Sequence[PageFacts], *more: Markup) -> Markup:
+    """Return the heading of the page."""
+    facts = places[0]
+    worst = max(map(_worst, places), key=list(_ADVICE).index)
+    now = f"{facts.now:%Y-%m-%d %H:%M} UTC"
+    of = f", {facts.place}" if facts.place and len(places) == 1 else ""
+    about = element("span", f" part {facts.part}, {now}{of}", class_="soft")
+    title = element("h1", _title(facts))
+    return element("header", title, element("p", _advice(worst), about), *more)
+
+
+def _worst(facts: PageFacts) -> str:
     worst = facts.findings[0][0] if facts.findings else "ok"
-    advice = {"ok": "all is well", "warning": "look at this", "critical": "act now"}
-    findings = [
+    return worst if worst in _ADVICE else "critical"
+
+
+def _advice(worst: str) -> Markup:
+    return _pill(worst, _ADVICE[worst])
+
+
+def _findings(facts: PageFacts) -> Markup:
+    found = [
         element("li", _pill(severity, severity), element("span", what))
         for severity, what in facts.findings
     ]
+    return element("ul", *found, class_="findings") if found else Markup("")
+
+
+def _tiles(facts: PageFacts) -> Markup:
     tiles = [
         element(
             "div",
@@ -75,24 +118,7 @@ def _top(facts: PageFacts) -> Markup:
         )
         for tile in facts.tiles
     ]
-    now = f"{facts.now:%Y-%m-%d %H:%M} UTC"
-    return join(
-        element(
-            "header",
-            element("h1", _title(facts)),
-            element(
-                "p",
-                _pill(worst, advice.get(worst, worst)),
-                element(
-                    "span",
-                    f" part {facts.part}, {now}",
-                    class_="soft",
-                ),
-            ),
-            element("ul", *findings, class_="findings") if findings else Markup(""),
-        ),
-        element("section", element("dl", *tiles, class_="tiles"), class_="card"),
-    )
+    return element("section", element("dl", *tiles, class_="tiles"), class_="card")
 
 
 def _of_storage(tale: Tale, facts: PageFacts) -> Iterator[Markup]:

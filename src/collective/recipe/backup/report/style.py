@@ -32,6 +32,7 @@ main { max-width: 66rem; margin: 0 auto; padding: 2.5rem 1.25rem 3rem; }
 header { margin-bottom: 1.75rem; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .25rem; font-weight: 650; }
 h2 { font-size: 1.1rem; margin: 0 0 .25rem; font-weight: 650; }
+h2.place { font-size: 1.4rem; margin-top: 2.5rem; }
 p { margin: 0 0 .75rem; }
 .soft { color: var(--soft); }
 .small { font-size: .875rem; }

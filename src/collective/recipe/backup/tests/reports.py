@@ -176,6 +176,11 @@ def hostile() -> PageFacts:
     )
 
 
+def beside() -> PageFacts:
+    """Return the facts of a second place, a repository in which nothing is yet."""
+    return replace(empty(), place="Repository far at /mnt/far/backups")
+
+
 def _facts(
     restore_points: list[RestorePoint], runs: list[RunRecord], *, keep: retention.Policy
 ) -> PageFacts:

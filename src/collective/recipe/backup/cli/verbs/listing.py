@@ -40,7 +40,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     )
     json_flag(parser)
     destination_flag(parser)
-    place_flag(parser)
+    place_flag(parser, default="all of them")
 
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup.cli.answers import Answers
-from collective.recipe.backup.cli.arguments import Verb, destination_flag
+from collective.recipe.backup.cli.arguments import Verb, destination_flag, place_flag
 from collective.recipe.backup.errors import DONE
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         "terminal backup-report.html beside the directories of the backups, else standard output)",
     )
     destination_flag(parser)
+    place_flag(parser, default="all of them")
 
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
@@ -54,6 +55,7 @@ VERB = Verb(
     "kept.\nIt needs no network and no script.",
     examples=(
         ("", "write the page to var/backup-report.html"),
+        ("--from repository", "the same of one place alone"),
         ("/srv/www/backups.html", "write it elsewhere, for a web server or for a mail"),
         ("- | mail ...", "write it to standard output, as it does without an argument in a pipe"),
     ),

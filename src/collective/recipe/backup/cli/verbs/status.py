@@ -34,7 +34,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--json", action="store_true", help="answer in JSON, errors included")
     destination_flag(parser)
-    place_flag(parser)
+    place_flag(parser, default="all of them")
 
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:

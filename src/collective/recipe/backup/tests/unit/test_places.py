@@ -213,3 +213,23 @@ def test_the_metrics_have_a_label_for_each_place(site, tmp_path):
     before = metrics.read_text()
     main(["status", "-q", "--from", "far"])
     assert metrics.read_text() == before
+
+
+def test_the_report_has_all_places_or_one(site, tmp_path, capfd):
+    made(site, tmp_path, "near", "far")
+    site.commit({"page": 2})
+    assert main(["backup", "-q"]) == DONE
+    shutil.rmtree(tmp_path / "near")
+    page = said(capfd, "report", "-").out
+    for title in ("Directory /", "Repository near at /", "Repository far at /"):
+        assert page.count(title) == 1
+    assert page.count("What can be restored") == 2
+    assert page.count("Duration of backups") == 3
+    assert "act now" in page
+    assert "is the disk mounted" in page
+    one = said(capfd, "report", "-", "--from", "far").out
+    assert one.count("What can be restored") == 1
+    assert "Repository far at /" in one
+    assert "act now" not in one
+    assert "cannot" not in one
+    said(capfd, "report", "-", "--from", "near", code=AWAY)

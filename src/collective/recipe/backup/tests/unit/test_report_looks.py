@@ -11,10 +11,11 @@ from collective.recipe.backup.tests.browser import browsing
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.needs("chromedriver")]
 
 PAGES = {
-    "eventful": reports.eventful,
-    "young": reports.young,
-    "empty": reports.empty,
-    "hostile": reports.hostile,
+    "eventful": [reports.eventful],
+    "young": [reports.young],
+    "empty": [reports.empty],
+    "hostile": [reports.hostile],
+    "two places": [reports.young, reports.beside],
 }
 
 OVERFLOWING = """
@@ -76,7 +77,7 @@ def browser(tmp_path_factory):
 @pytest.fixture(params=PAGES)
 def path(request, tmp_path):
     path = tmp_path / "report.html"
-    path.write_text(page(PAGES[request.param]()), encoding="utf-8")
+    path.write_text(page(*(facts() for facts in PAGES[request.param])), encoding="utf-8")
     return path
 
 
