@@ -129,6 +129,7 @@ class Destination(Protocol):
     def tidy(self, now: datetime) -> Iterator[str]:
         """Put together what was stored in small pieces until the hour of *now* began.
 
+        Restore points that another one serves as well may go with that.
         It is asked for once an hour where something is stored every few seconds.  Yields in
         sentences what was done; every moment can be restored as before.  Raises IntegrityError
         if a piece is damaged; the caller holds the lock, and has swept.

@@ -108,12 +108,15 @@ def _tell(failure: BackupError) -> None:
         logger.error("hint: %s", failure.hint)
 
 
-def back_up_now(run: Run) -> list[Outcome]:
-    """Do the same without hooks; what a source lacks is only warned of."""
+def back_up_now(run: Run, *, in_any_case: bool = False) -> list[Outcome]:
+    """Do the same in one place, without hooks; what a source lacks is only warned of.
+
+    The history has it if there was something to add, or *in_any_case*.
+    """
     began = monotonic()
     with one_run(run):
         outcomes = _back_up_locked(run)
-        if any(outcome.changed for outcome in outcomes):
+        if in_any_case or any(outcome.changed for outcome in outcomes):
             put_down(run, outcomes, monotonic() - began)
     for outcome in outcomes:
         for problem in (*outcome.point.problems, *outcome.point.doubts):

@@ -4,11 +4,14 @@ Each interval looks whether a filestorage has grown or was replaced, which costs
 of it; if so, a backup runs as it would from cron, with its locks but without the hooks,
 which belong to the whole time of following.  It runs again as long as bytes at the end of a
 filestorage belong to no complete transaction: the last byte that completes one makes no
-file grow.  When an hour is over, what was stored in small pieces is put together.
+file grow.  When an hour is over, what was stored in small pieces is put together.  Each place
+of the backups has all of this for itself.
 
 What passes by itself is waited for: another run that holds the lock, a filestorage that is
-not there for the moment of a pack.  Every other failure ends the following, as it would end
-a backup; whoever supervises it starts it again.
+not there for the moment of a pack, a store that cannot be reached.  Every other failure ends the
+following, as it would end a backup; whoever supervises it starts it again.  But of several
+places, one that fails stops no other: it is told, noted, and tried again after a while, and the
+end of the following says so if it fails still.
 """
 
 from __future__ import annotations
@@ -20,15 +23,30 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from collective.recipe.backup.destinations import Outcome
-from collective.recipe.backup.errors import InUse
+from collective.recipe.backup.errors import (
+    BackupError,
+    Interrupted,
+    InUse,
+    StoreUnreachable,
+    from_os_error,
+)
 from collective.recipe.backup.history import BEAT, FOLLOW
 from collective.recipe.backup.operations.backup import back_up_now, tidy_now
-from collective.recipe.backup.operations.hooks import beat, goes_on, hooks_around
+from collective.recipe.backup.operations.hooks import (
+    Account,
+    beat,
+    goes_on,
+    hooks_around,
+    put_down_failure,
+)
 from collective.recipe.backup.operations.preloading import import_all_rooms
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.times import beginning_of_hour
 
 logger = logging.getLogger("backup")
+
+AGAIN = timedelta(minutes=1)
+"""A place that failed is tried again after so long."""
 
 Look = tuple[tuple[int, int, int], ...]
 """Device, inode and size of each filestorage."""
@@ -51,7 +69,7 @@ def follow(run: Run, pace: FollowClock, *, tell: Callable[[str], None]) -> None:
     """
     run = replace(run, verb=FOLLOW)
     import_all_rooms()
-    with hooks_around(run):
+    with hooks_around(run) as account:
         following = _Following(run, tell)
         tell("following")
         while True:
@@ -61,7 +79,44 @@ def follow(run: Run, pace: FollowClock, *, tell: Callable[[str], None]) -> None:
             except InUse as error:
                 logger.info("waiting: %s", error)
             if not pace.wait():
-                return
+                return following.end(account)
+
+
+class _Place:
+    """One of the places that is backed up to, and what has been done there so far."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.failure: BackupError | None = None  # that of the last try
+        self._tried: datetime | None = None  # when it failed last
+        self._backed_up: Look | None = None
+        self._tidied: datetime | None = None  # the hour
+
+    def may_try(self, now: datetime) -> bool:
+        """Tell whether enough time has passed since it failed, also if the clock goes back."""
+        return self._tried is None or not timedelta(0) <= now - self._tried < AGAIN
+
+    def step(self, run: Run, look: Look | None) -> list[Outcome]:
+        """Do what there is to do for *run*, which is here; return what was backed up."""
+        outcomes = []
+        if look is not None and look != self._backed_up:
+            outcomes = back_up_now(run, in_any_case=self.failure is not None)
+            self._backed_up = look if _has_all(outcomes, look) else None
+        if self._tidied != beginning_of_hour(run.now):
+            tidy_now(run)
+            self._tidied = beginning_of_hour(run.now)
+        if self.failure is not None:
+            logger.info("%s: it goes on", run.title)
+        self.failure = self._tried = None
+        return outcomes
+
+    def failed(self, run: Run, error: BackupError) -> None:
+        """Note that *run* has failed here; what is known already is not told again."""
+        if self.failure is None or str(self.failure) != str(error):
+            logger.error("%s; this place is tried again", error)
+            put_down_failure(run, error)
+        # what is there then is not known
+        self.failure, self._tried, self._backed_up = error, run.now, None
 
 
 class _Following:
@@ -70,33 +125,55 @@ class _Following:
     def __init__(self, run: Run, tell: Callable[[str], None]) -> None:
         self._run = run
         self._tell = tell
-        self._backed_up: Look | None = None
+        self._places = [_Place(each) for each in (run.beside if run.everywhere else (run,))]
         self._is_put_down = False
-        self._tidied: datetime | None = None  # the hour
         self._seen = run.now
         self._last_beat = run.now - BEAT
 
     def look(self, now: datetime) -> None:
         """Do what there is to do at *now*.  Raises InUse while another run is at work."""
-        run = replace(self._run, verb="backup", now=now, following=True, seen=(self._seen,))
-        self._seen = now
-        look = _look(run)
-        if look is not None and look != self._backed_up:
-            outcomes = back_up_now(run)
-            if not self._is_put_down:
-                goes_on(self._run)
-                self._is_put_down = True
-            for outcome in outcomes:
-                if outcome.changed:
-                    self._tell(f"restore point {outcome.point.stamp}")
-            self._backed_up = look if _has_all(outcomes, look) else None
-        if self._tidied != beginning_of_hour(now):
-            tidy_now(run)
-            self._tidied = beginning_of_hour(now)
+        seen, self._seen = self._seen, now
+        look = _look(self._run)
+        for place in self._places:
+            if place.may_try(now):
+                run = replace(place.run, verb="backup", now=now, following=True, seen=(seen,))
+                self._step(place, run, look)
         # also where the clock has gone back: silence would be taken for a failure
-        if look is not None and not timedelta(0) <= now - self._last_beat < BEAT:
-            beat(run)
+        beats = look is not None and not any(place.failure for place in self._places)
+        if beats and not timedelta(0) <= now - self._last_beat < BEAT:
+            beat(self._run)
             self._last_beat = now
+
+    def _step(self, place: _Place, run: Run, look: Look | None) -> None:
+        try:
+            outcomes = place.step(run, look)
+        except (InUse, Interrupted):
+            raise
+        except (BackupError, OSError) as error:
+            failure = error if isinstance(error, BackupError) else from_os_error(error)
+            if not isinstance(failure, StoreUnreachable) and len(self._places) == 1:
+                raise
+            place.failed(run, failure)
+            return
+        if outcomes and not self._is_put_down:
+            goes_on(self._run)
+            self._is_put_down = True
+        where = f" in {run.name}" if len(self._places) > 1 else ""
+        for outcome in outcomes:
+            if outcome.changed:
+                self._tell(f"restore point {outcome.point.stamp}{where}")
+
+    def end(self, account: Account) -> None:
+        """Say in *account* how each place was in the end.  Raises what failed last, if any."""
+        for place in self._places:
+            here = Account()
+            if place.failure is not None:
+                here.found_wrong(place.failure)
+            if len(self._places) > 1:
+                account.places[place.run.label] = here.result(0.0)
+        for place in self._places:
+            if place.failure is not None:
+                raise place.failure
 
 
 def _look(run: Run) -> Look | None:

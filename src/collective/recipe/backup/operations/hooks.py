@@ -150,6 +150,15 @@ def put_down(run: Run, outcomes: Sequence[Outcome], seconds: float) -> None:
     telling.write(telling.record(seconds))
 
 
+def put_down_failure(run: Run, error: BackupError) -> None:
+    """Put down, and ping, that one backup of a time of following failed with *error*."""
+    telling = _Telling(run)
+    telling.account.found_wrong(error)
+    telling.may_begin = True
+    telling.write(telling.record())
+    telling.ping_end()
+
+
 def goes_on(run: Run) -> None:
     """Put down that the time of following *run* has begun, if the history does not say so.
 

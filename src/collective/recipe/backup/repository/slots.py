@@ -26,6 +26,7 @@ import json
 import os
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from hmac import compare_digest
 from typing import Any
 
@@ -146,16 +147,21 @@ def _kdf_of(table: Table) -> str:
 
 def _derived(passphrase: str, table: Table) -> tuple[bytes, bytes]:
     """Return the key and the commitment."""
-    salt = hexadecimal(table.text("salt"), _SALT_SIZE)
+    kdf = table.text("kdf")
+    costs = tuple(table.number(each) for each in (_ARGON2 if kdf == "argon2id" else _SCRYPT))
     secret = passphrase.encode("utf-8", "surrogateescape")
-    if table.text("kdf") == "argon2id":
-        data = _argon2(secret, salt, table)
-    else:
-        data = _scrypt(secret, salt, table)
+    data = _stretched(kdf, secret, hexadecimal(table.text("salt"), _SALT_SIZE), costs)
     return data[:_KEY_SIZE], data[_KEY_SIZE:]
 
 
-def _argon2(secret: bytes, salt: bytes, table: Table) -> bytes:
+# a process that follows a site opens the repository each time that something changed
+@lru_cache(maxsize=8)
+def _stretched(kdf: str, secret: bytes, salt: bytes, costs: tuple[int, ...]) -> bytes:
+    """Return the 64 bytes of the passphrase *secret*; that takes time and memory by design."""
+    return _argon2(secret, salt, *costs) if kdf == "argon2id" else _scrypt(secret, salt, *costs)
+
+
+def _argon2(secret: bytes, salt: bytes, passes: int, memory: int, lanes: int) -> bytes:
     if not _has_argon2():
         raise ConfigurationError(
             "this key needs Argon2id, which the library cryptography here does not have",
@@ -164,26 +170,15 @@ def _argon2(secret: bytes, salt: bytes, table: Table) -> bytes:
     from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
     function = Argon2id(
-        salt=salt,
-        length=2 * _KEY_SIZE,
-        iterations=table.number("passes"),
-        lanes=table.number("lanes"),
-        memory_cost=table.number("memory"),
+        salt=salt, length=2 * _KEY_SIZE, iterations=passes, lanes=lanes, memory_cost=memory
     )
     return function.derive(secret)
 
 
-def _scrypt(secret: bytes, salt: bytes, table: Table) -> bytes:
+def _scrypt(secret: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
     from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-    function = Scrypt(
-        salt=salt,
-        length=2 * _KEY_SIZE,
-        n=table.number("n"),
-        r=table.number("r"),
-        p=table.number("p"),
-    )
-    return function.derive(secret)
+    return Scrypt(salt=salt, length=2 * _KEY_SIZE, n=n, r=r, p=p).derive(secret)
 
 
 def _has_argon2() -> bool:

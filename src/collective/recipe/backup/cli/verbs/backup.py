@@ -46,8 +46,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--follow",
         action="store_true",
-        help="keep running, and back up to the directories whenever the site has changed, until "
-        "SIGTERM",
+        help="keep running, and back up whenever the site has changed, until SIGTERM",
     )
     parser.add_argument(
         "--every",
@@ -90,15 +89,9 @@ def _why_full(run: Run, namespace: argparse.Namespace) -> str:
 
 
 def _follow(run: Run, every: float) -> None:
-    from collective.recipe.backup.destinations.configured import DIRECTORY
     from collective.recipe.backup.following import Pace, tell_service_manager
     from collective.recipe.backup.operations.follow import follow
 
-    if run.name != DIRECTORY:
-        raise UsageError(
-            "--follow backs up to the directories alone",
-            hint="back up to a repository from cron, beside it",
-        )
     if run.destination != config.STANDARD:
         raise UsageError(
             "--follow is for incremental backups",

@@ -25,6 +25,7 @@ from collective.recipe.backup.destinations.repository.logs import stored_log
 from collective.recipe.backup.destinations.repository.place import RepositoryPlace
 from collective.recipe.backup.destinations.repository.pointlist import ListedPoint, listed_points
 from collective.recipe.backup.destinations.repository.storedtrees import stored_files
+from collective.recipe.backup.destinations.repository.thinning import served_by_others
 from collective.recipe.backup.errors import (
     ConfigurationError,
     IntegrityError,
@@ -220,9 +221,18 @@ class RepositoryDestination:
             ]
             prune(repository, going, yes=True)
 
-    def tidy(self, now: datetime) -> Iterator[str]:  # noqa: ARG002  protocol
-        """Put nothing together: each backup does so with what the last ones stored."""
-        return iter(())
+    def tidy(self, now: datetime) -> Iterator[str]:
+        """Remove what later restore points of an hour serve as well; see Destination.
+
+        The pieces of the log need no tidying: each backup puts together what the last ones stored.
+        """
+        with self._repository() as repository:
+            listed = self._listed(repository)
+            shown = damage.marked([each.shown for each in listed], self.home.state)
+            pairs = zip(listed, shown, strict=True)
+            served = served_by_others([each._replace(shown=it) for each, it in pairs], now)
+            if prune(repository, served, yes=True):
+                yield f"restore points that later ones serve as well, removed: {len(served):,}"
 
     def verify(
         self, depth: Depth, *, only: RestorePoint | None = None, reads: Reads | None = None

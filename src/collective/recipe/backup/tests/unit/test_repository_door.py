@@ -382,11 +382,6 @@ def test_a_repository_is_copied_to_another_one_with_a_passphrase_of_its_own(
     assert main(["repository", "copy", "there", "--to", "there"]) == WRONG
 
 
-def test_following_is_for_directories(project, capfd):
-    assert main(["backup", "--follow", "--to", "repository"]) == WRONG
-    assert "directories alone" in told(capfd)
-
-
 def test_libraries_that_are_missing_are_named(project, monkeypatch, capfd):
     monkeypatch.setattr(libraries, "find_spec", lambda name: None)
     assert main(["backup", "--to", "repository"]) == WRONG

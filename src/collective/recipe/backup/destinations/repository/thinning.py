@@ -1,0 +1,48 @@
+"""Which restore points another one serves as well, where one is made every few seconds.
+
+A log that has only grown tells every moment of the logs that it was.  So of the restore points
+of an hour that have one log, and the same further files, the last one serves the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import datetime
+
+from collective.recipe.backup.destinations.repository.pointcontents import contents_of
+from collective.recipe.backup.destinations.repository.pointlist import ListedPoint
+from collective.recipe.backup.errors import ConfigurationError, IntegrityError
+from collective.recipe.backup.repository.points import Point
+from collective.recipe.backup.times import beginning_of_hour
+
+
+def served_by_others(listed: Iterable[ListedPoint], now: datetime) -> list[Point]:
+    """Return those of *listed*, oldest first, that later ones of their hour serve.
+
+    The hour of *now* goes on, and keeps all.  What is damaged, or lacks something, stays, and
+    serves no other.
+    """
+    last: dict[object, Point] = {}
+    served = []
+    for point, group in _comparable(listed):
+        if group[0] >= beginning_of_hour(now):
+            continue
+        if group in last:
+            served.append(last[group])
+        last[group] = point
+    return served
+
+
+def _comparable(
+    listed: Iterable[ListedPoint],
+) -> Iterator[tuple[Point, tuple[datetime, object]]]:
+    """Yield the restore points that are whole, each with its hour and what it has in common."""
+    for each in listed:
+        shown = each.shown
+        if each.point is None or not (shown.sound and shown.whole):
+            continue
+        with suppress(ConfigurationError, IntegrityError):
+            contents = contents_of(each.point)
+            in_common = shown.line, shown.history, frozenset(shown.rights.items()), contents.files
+            yield each.point, (beginning_of_hour(shown.moment), in_common)
