@@ -22,7 +22,7 @@ from collective.recipe.backup.listings import changing
 from collective.recipe.backup.rights import umask
 
 if TYPE_CHECKING:
-    pass
+    from io import BufferedReader, BufferedWriter
 
 logger = logging.getLogger("backup")
 
@@ -177,8 +177,8 @@ def computing(module: str, request: bytes) -> Iterator[IO[bytes] | None]:
 class Helper(NamedTuple):
     """A process of its own in which one of our modules is at work."""
 
-    asked: IO[bytes]  # its standard input
-    answers: IO[bytes]  # its standard output
+    asked: BufferedWriter  # its standard input
+    answers: BufferedReader  # its standard output
     end: Callable[[], object]  # kills it; when that returns it is gone
 
 
@@ -188,8 +188,13 @@ def helping(module: str, where: Path | None = None) -> Iterator[Helper | None]:
 
     What goes for ``computing`` goes for it as well, but that it may fill the directory *where*,
     in which it starts and which counts for nothing yet.  It is gone when the body ends.
+
+    One that says nothing for PATIENCE while it is waited for, since it was stopped or since its
+    disk hangs, is killed: its answers end there, and to ask it raises OSError.
     """
     import subprocess
+
+    from collective.recipe.backup.patience import patient_reader, patient_writer
 
     try:
         started = subprocess.Popen(
@@ -199,6 +204,7 @@ def helping(module: str, where: Path | None = None) -> Iterator[Helper | None]:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=where,
+            bufsize=0,
         )
     except OSError:
         yield None
@@ -210,13 +216,15 @@ def helping(module: str, where: Path | None = None) -> Iterator[Helper | None]:
 
     assert started.stdin is not None  # noqa: S101  for the type checker
     assert started.stdout is not None  # noqa: S101  likewise
+    asked = patient_writer(started.stdin, started.kill)
+    answers = patient_reader(started.stdout, started.kill)
     try:
-        yield Helper(started.stdin, started.stdout, end)
+        yield Helper(asked, answers, end)
     finally:
         end()
         with suppress(OSError):  # what was not sent yet is sent to nobody
-            started.stdin.close()
-        started.stdout.close()
+            asked.close()
+        answers.close()
 
 
 _COMPUTE = """\

@@ -4,7 +4,8 @@ To make a directory and a file takes the kernel about as long as it takes Python
 and threads take turns at that.  So a helper carries out a part of the orders, share by share.
 It says when it is done with one, and nothing else: at whatever goes wrong it ends.  What it was
 asked for is then done here once more, and whoever looks for the reason meets it here.  So the
-helper may die at any time, and no error has to be handed over.
+helper may die at any time, and no error has to be handed over.  One that was stopped is killed
+after a while (see patience).
 
 It starts in the directory that is filled and uses paths relative to that: once somebody has
 removed it, the helper can make nothing any more.  It ends when nobody is left to ask it.
@@ -37,6 +38,8 @@ SHARE_SIZE = 8 << 20
 """So many bytes make one as well."""
 _AHEAD = 2
 """So many shares are given to the helper at a time, so that it need not wait for the next."""
+_LARGEST = 8 * SHARE_SIZE
+"""Bytes of a share that the helper is given: it is to be heard of before long; see patience."""
 _LONGEST = 100
 """Bytes that no answer has."""
 
@@ -104,7 +107,8 @@ class _Division:
             yield from self._restoration.carry_on(share)
             return
         yield from self._answered(wait=False)
-        if self._helper is not None and len(self._given) < _AHEAD:
+        size = sum(order.size for order in share)
+        if self._helper is not None and len(self._given) < _AHEAD and size <= _LARGEST:
             self._give(share)
         else:
             yield from self._restoration.carry_on(share)
@@ -150,7 +154,7 @@ class _Division:
     def _hears(self) -> bool:
         """Wait for the next answer; tell whether it is the right one."""
         while self._helper is not None and b"\n" not in self._heard:
-            more = os.read(self._helper.answers.fileno(), _LONGEST)
+            more = self._helper.answers.read1(_LONGEST)
             self._heard += more
             if not more or len(self._heard) > 2 * _LONGEST:
                 return False

@@ -14,7 +14,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from collective.recipe.backup import process
+from collective.recipe.backup import patience, process
 from collective.recipe.backup.blobs import checksums, sets, sharing
 from collective.recipe.backup.blobs.blobset import BlobSet
 from collective.recipe.backup.blobs.checksums import Checksum
@@ -121,6 +121,11 @@ def kill_the_helper() -> None:
         os.kill(child, signal.SIGKILL)
 
 
+def stop_the_helper() -> None:
+    for child in children():
+        os.kill(child, signal.SIGSTOP)
+
+
 def a_blob(root: Path, number: int) -> Path:
     return root / Layout.BUSHY.path(blob_id(number * 30, number + 1))
 
@@ -191,6 +196,29 @@ def test_what_a_killed_helper_was_asked_for_is_done_here(
 
     assert tree(target) == tree(live)
     assert len(files.cleared) >= SHARE
+
+
+def test_what_a_stopped_helper_was_asked_for_is_done_here(
+    blob_set: BlobSet, live: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PATIENCE", 0.5)
+    files = Counting(then=stop_the_helper)
+
+    restore(blob_set, target, files)
+
+    assert tree(target) == tree(live)
+    assert len(files.cleared) >= SHARE
+    assert not children()
+
+
+def test_a_helper_that_is_stopped_takes_no_endless_question() -> None:
+    with pytest.MonkeyPatch.context() as patch, process.helping(sharing.__name__) as helper:
+        patch.setattr(patience, "PATIENCE", 0.1)
+        stop_the_helper()
+        assert helper is not None
+        with pytest.raises(OSError, match="takes nothing"):
+            helper.asked.write(bytes(1 << 20))
+        assert helper.answers.read() == b""
 
 
 def test_a_helper_that_cannot_be_started_is_not_missed(
