@@ -6,7 +6,7 @@ to the directory that it is given.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
@@ -25,6 +25,14 @@ class StoredFile(NamedTuple):
     size: int  # bytes; of a directory 0, of a symbolic link those of its text
     time: int  # of its last change, nanoseconds since 1970; 0 for a directory
     digest: str | None  # BLAKE3 in hex, of a link that of its text; None: there is none
+
+
+class StoredContents(NamedTuple):
+    """One of these, with what it holds."""
+
+    file: StoredFile  # its digest may be None
+    pieces: Iterator[bytes | memoryview]  # of a file, or the text of a link; of a directory none
+    same: str = ""  # the path of a file that came before and is this one too: then no pieces
 
 
 class StoredBlobs(Protocol):
@@ -59,6 +67,13 @@ class StoredBlobs(Protocol):
 
         What was read is to be relied on at the end, where it was compared with its digest.
         Raises KeyError if it is none of them.
+        """
+
+    def contents(self, wanted: Callable[[str], bool]) -> Iterator[StoredContents]:
+        """Yield what there is of which the path is *wanted*, in whichever order is read fastest.
+
+        The pieces of each are to be taken before the next one is asked for.  What was read is to
+        be relied on at the end of all.
         """
 
     def copy_into(

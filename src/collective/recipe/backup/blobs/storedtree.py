@@ -6,6 +6,7 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,13 +20,16 @@ from collective.recipe.backup.blobs.copying import CopyOrder
 from collective.recipe.backup.blobs.layout import Entry, Kind, Layout
 from collective.recipe.backup.blobs.marker import layout_of, marked
 from collective.recipe.backup.blobs.restoration import damaged, missing, not_a_file
-from collective.recipe.backup.blobs.storedblobs import StoredFile
+from collective.recipe.backup.blobs.storedblobs import StoredContents, StoredFile
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.smallfile import open_regular
 from collective.recipe.backup.times import Tid
+
+_PIECE = 1 << 20
+"""Bytes of a file that are held at a time."""
 
 
 class TreeBlobs:
@@ -107,6 +111,24 @@ class TreeBlobs:
             if known:
                 raise missing(self._set.root / path)
         raise KeyError(blob)
+
+    def contents(self, wanted: Callable[[str], bool]) -> Iterator[StoredContents]:
+        """Yield what is wanted, in the order of the list; see StoredBlobs."""
+        for file in self.listed():
+            if wanted(file.path):
+                yield StoredContents(file, self._pieces(file))
+
+    def _pieces(self, file: StoredFile) -> Iterator[bytes]:
+        path = self._set.root / file.path
+        if file.kind is Kind.LINK:
+            with explained("cannot read a link in the backup", path):
+                yield os.fsencode(os.readlink(path))
+        elif file.kind is not Kind.DIRECTORY:
+            known = Checksum(file.path, file.size, file.digest) if file.digest else None
+            with explained("cannot open a file of the backup", path):
+                opened = open_regular(path, follow=False)
+            with io.BufferedReader(_Verified(opened, known, damaged(path))) as reader:
+                yield from iter(partial(reader.read, _PIECE), b"")
 
     def copy_into(
         self,

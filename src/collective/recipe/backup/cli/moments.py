@@ -16,6 +16,7 @@ from collective.recipe.backup.errors import UsageError, printable
 from collective.recipe.backup.times import When
 
 if TYPE_CHECKING:
+    from collective.recipe.backup.operations.inventory import InventoryOrder
     from collective.recipe.backup.operations.run import Run
 
 logger = logging.getLogger("backup")
@@ -33,9 +34,23 @@ _AGO = re.compile(rf"(an?|\d{{1,9}}) ({'|'.join(_UNITS)})s? ago")
 _DAY = re.compile(r"(today|yesterday)(?: (\d{1,2}):(\d\d)(?::(\d\d))?)?")
 
 
-def declare(parser: argparse.ArgumentParser, what: str) -> None:
-    """Declare the moment, *what* says in a few words what for, --before and --local."""
-    parser.add_argument("moment", nargs="*", metavar="MOMENT", help=f"{what}: {FORMS}")
+_A_PATH = (
+    "; then a path in it, which begins with filestorage, blobstorage or files, or with a slash: "
+    "one of the further files"
+)
+
+
+def declare(parser: argparse.ArgumentParser, what: str, *, with_path: bool = False) -> None:
+    """Declare the moment, *what* says in a few words what for, --before and --local.
+
+    *with_path*: a path may follow, or come alone; see order_of.
+    """
+    parser.add_argument(
+        "moment",
+        nargs="*",
+        metavar="MOMENT|PATH" if with_path else "MOMENT",
+        help=f"{what}: {FORMS}{_A_PATH if with_path else ''}",
+    )
     parser.add_argument(
         "--before",
         metavar="TID",
@@ -51,6 +66,17 @@ def _declare_local(parser: argparse.ArgumentParser, subject: str) -> None:
         help=f"{subject} what the clock on the wall shows here: by the time zone of this "
         "machine, not in UTC",
     )
+
+
+def order_of(run: Run, namespace: argparse.Namespace, *, filled: bool) -> InventoryOrder:
+    """Return what the user asked for with a moment and a path.  Raises UsageError."""
+    from collective.recipe.backup.operations.inventory import InventoryOrder, is_path, path_of
+
+    *words, last = namespace.moment or [""]
+    if last and is_path(last):
+        namespace.moment = words
+    below = path_of(last) if last and is_path(last) else ""
+    return InventoryOrder(when=asked_for(run, namespace), below=below, filled=filled)
 
 
 def span(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -28,7 +28,7 @@ from collective.recipe.backup.blobs.archives.stored import damaged
 from collective.recipe.backup.blobs.archives.unpacking import Unpacking
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.layout import Entry, Kind, Layout, is_foreign
-from collective.recipe.backup.blobs.storedblobs import StoredFile
+from collective.recipe.backup.blobs.storedblobs import StoredContents, StoredFile
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import BlobId
@@ -73,6 +73,38 @@ class Contents:
                 pass
         raise KeyError(blob)
 
+    def each(self, wanted: Callable[[str], bool]) -> Iterator[StoredContents]:
+        """Yield what is wanted, archive by archive; see StoredBlobs.
+
+        The headers are read first, which tells what of each archive counts.
+        """
+        files, directories = self._by_origin(wanted)
+        for directory in directories:
+            yield StoredContents(directory, iter(()))
+        for number, archive in enumerate(self._archives):
+            with closing(members(archive, ignore)) as opened:
+                for place, member in enumerate(opened):
+                    for first, *others in filter(None, [files.pop(Origin(number, place), None)]):
+                        yield StoredContents(first, _pieces_of(member))
+                        for file in others:
+                            yield StoredContents(file, iter(()), same=first.path)
+        if files:
+            raise damaged(self._archives[-1], "it changed while it was read")
+
+    def _by_origin(
+        self, wanted: Callable[[str], bool]
+    ) -> tuple[dict[Origin, list[StoredFile]], list[StoredFile]]:
+        """Return the files and links that are wanted by where they lie, and the directories."""
+        ground = self._worked_out(digests=False)
+        files: dict[Origin, list[StoredFile]] = {}
+        directories: list[StoredFile] = []
+        for entry in ground.entries():
+            if wanted(entry.path):
+                found = ground.file(entry.path) or ground.symbolic_link(entry.path)
+                file = _listed(ground, entry)._replace(digest=None)
+                (files.setdefault(found.origin, []) if found else directories).append(file)
+        return files, directories
+
     def copy_some(
         self, wanted: Iterable[StoredFile], directory: Path, files: Files, progress: Progress
     ) -> Copied:
@@ -103,6 +135,12 @@ class Contents:
             unpacking = Unpacking(ground, self._until)
             unpacking.run(self._archives, ground.noting(read), size=self._size)
         return ground
+
+
+def _pieces_of(member: Member) -> Iterator[bytes | memoryview]:
+    if member.what is What.SYMBOLIC_LINK:
+        return iter([os.fsencode(member.link)])
+    return iter(member.content)
 
 
 def _listed(ground: MemoryGround, entry: Entry) -> StoredFile:

@@ -16,7 +16,7 @@ from collective.recipe.backup.blobs.archives.archivenames import Archive
 from collective.recipe.backup.blobs.archives.archivereading import mark_of
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.layout import Layout
-from collective.recipe.backup.blobs.storedblobs import StoredFile
+from collective.recipe.backup.blobs.storedblobs import StoredContents, StoredFile
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import BlobId
@@ -66,6 +66,10 @@ class ArchivedBlobs:
     def open(self, blob: BlobId) -> BinaryIO:
         """Return *blob*, which is looked for in all of the chain; see StoredBlobs."""
         return self._contents.stream(blob)
+
+    def contents(self, wanted: Callable[[str], bool]) -> Iterator[StoredContents]:
+        """Yield what is wanted, in the order of the archives; see StoredBlobs."""
+        return self._contents.each(wanted)
 
     def copy_into(
         self,

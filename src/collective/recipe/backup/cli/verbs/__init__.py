@@ -16,6 +16,7 @@ _ROOMS = {
     "restore": "restore",
     "list": "listing",
     "log": "chronicle",
+    "export": "export",
     "verify": "verify",
     "rehearse": "rehearse",
     "prune": "prune",

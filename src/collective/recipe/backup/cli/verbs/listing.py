@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from collective.recipe.backup import times
 from collective.recipe.backup.amounts import age, size
-from collective.recipe.backup.cli import messages
+from collective.recipe.backup.cli import messages, moments
 from collective.recipe.backup.cli.answers import Answers, error_as_json
 from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
 from collective.recipe.backup.cli.tables import Column, table
-from collective.recipe.backup.errors import DONE, printable
+from collective.recipe.backup.errors import DONE, UsageError, printable
 from collective.recipe.backup.model import MAIN, RestorePoint, Source
 from collective.recipe.backup.restorepoints import spans
 
@@ -38,12 +38,27 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="show the last transaction and the directory of the blobs as well",
     )
+    parser.add_argument(
+        "--content",
+        action="store_true",
+        help="what the newest restore point holds, or that of MOMENT; of several places the first "
+        "one, unless --from names another",
+    )
+    moments.declare(parser, "of what, with --content", with_path=True)
     json_flag(parser)
     destination_flag(parser)
     place_flag(parser, default="all of them")
 
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
+    if namespace.content:
+        from collective.recipe.backup.cli.verbs.contentlisting import list_contents
+
+        return list_contents(run, namespace, answers)
+    if namespace.moment or namespace.before or namespace.local:
+        raise UsageError(
+            "a list of restore points takes no moment and no path", hint="--content does"
+        )
     from collective.recipe.backup.operations.listing import list_places
 
     places = list_places(run)
@@ -184,6 +199,7 @@ VERB = Verb(
     examples=(
         ("", "list them"),
         ("--long", "with the last transaction of each, and where its blobs are"),
+        ("--content yesterday 14:30", "what the state at that moment holds"),
         ("--json", "the same for a program"),
     ),
     declare=_declare,

@@ -11,7 +11,7 @@ import os
 import stat
 import struct
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -20,7 +20,7 @@ from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.copying import How
 from collective.recipe.backup.blobs.digesting import regular, same_time
 from collective.recipe.backup.blobs.layout import MARKER, Kind, Layout, blob_of, order
-from collective.recipe.backup.blobs.storedblobs import StoredFile
+from collective.recipe.backup.blobs.storedblobs import StoredContents, StoredFile
 from collective.recipe.backup.contents import laid_out_in
 from collective.recipe.backup.destinations.repository.blobpages import (
     PIECE,
@@ -94,6 +94,24 @@ class PagedBlobs:
                     if file is not None:
                         return io.BufferedReader(_Pieces(self._pieces_of(file)))
         raise KeyError(blob)
+
+    def contents(self, wanted: Callable[[str], bool]) -> Iterator[StoredContents]:
+        """Yield what is wanted, in the order of the pages; see StoredBlobs."""
+        layout = self._list.layout
+        for page in self._pages():
+            small: list[tuple[StoredFile, BlobFile]] = []
+            large: list[tuple[StoredFile, BlobFile]] = []
+            for each, file in self._files_of(page):
+                stored = StoredFile(
+                    layout.path(each.blob), Kind.BLOB, file.size, file.time, file.digest.hex()
+                )
+                if wanted(stored.path):
+                    (small if 0 < file.size <= PIECE else large).append((stored, file))
+            data = self._reader.each(ChunkId(file.chunks[0]) for _stored, file in small)
+            for (stored, _file), (_chunk, piece) in zip(small, data, strict=True):
+                yield StoredContents(stored, iter([piece]))
+            for stored, file in large:
+                yield StoredContents(stored, self._pieces_of(file))
 
     def copy_into(
         self,

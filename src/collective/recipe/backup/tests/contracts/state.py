@@ -276,6 +276,27 @@ class StateContract:
                 if has_digests or file.digest is not None:
                     assert file.digest == checksum_of(target, file.path).digest
 
+    def test_all_blobs_are_read_at_once_or_some_of_them(self, kept: Kept) -> None:
+        for moment in kept.moments:
+            with kept.opened(moment.when) as state:
+                if state.blobs is None or moment.blobs is None:
+                    continue
+                listed = {file.path: file._replace(digest=None) for file in state.blobs.listed()}
+                found, contents = {}, {}
+                for each in state.blobs.contents(lambda _path: True):
+                    path = each.file.path
+                    found[path] = each.file._replace(digest=None)
+                    contents[path] = b"".join(map(bytes, each.pieces))
+                    if each.same:
+                        contents[path] = contents[each.same]
+                    assert len(contents[path]) == each.file.size
+                assert found == listed
+                for path, expected in moment.blobs.items():
+                    assert sha(contents[path]) == expected
+                some = set(list(listed)[1::2])
+                few = state.blobs.contents(some.__contains__)
+                assert {each.file.path for each in few} == some
+
     def test_a_blob_that_is_not_in_it_is_none(self, kept: Kept) -> None:
         for moment in kept.moments:
             with kept.opened(moment.when) as state:

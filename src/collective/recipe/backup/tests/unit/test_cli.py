@@ -171,7 +171,7 @@ def test_a_word_too_many_is_an_error():
     with pytest.raises(UsageError, match=r"too many arguments: 'twelve'"):
         parse(VERBS["prune"], ["twelve"])
     with pytest.raises(UsageError, match="too many"):
-        parse(VERBS["list"], ["all"])
+        parse(VERBS["status"], ["all"])
 
 
 def test_where_nobody_answers_the_error_begins_a_line(operated):

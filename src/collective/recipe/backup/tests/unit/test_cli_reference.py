@@ -35,7 +35,7 @@ def test_each_script_and_each_verb_is_on_it():
 def documents() -> dict[str, object]:
     """Return the JSON of each chapter of the page of JSON."""
     page = (PAGES / "json.rst").read_text(encoding="utf-8")
-    chapters = re.split(r"^(\S+)\n-+\n", page, flags=re.MULTILINE)[1:]
+    chapters = re.split(r"^(\S+(?: --\S+)?)\n-+\n", page, flags=re.MULTILINE)[1:]
     blocks = r"\.\. code-block:: json\n\n((?:   .*\n|\n)+)"
     return {
         title: json.loads(re.search(blocks, text)[1])
@@ -58,6 +58,7 @@ def shape(value: object, path: str = "") -> set[str]:
     "script",
     [
         "backup-list",
+        "backup-list --content",
         "backup-log",
         "backup-verify",
         "backup-rehearse",
@@ -72,12 +73,13 @@ def test_the_json_of_a_command_has_the_keys_of_the_page(site: Site, capsys, scri
     operated.backup()
     site.commit({"a": 2})
     operated.backup()
-    arguments = ["--json", "--quiet"]
+    verb, *flags = script.removeprefix("backup-").split()
+    arguments = ["--json", "--quiet", *flags]
     if script == "backup-verify":
         next(operated.place().filestorage.glob("*.deltafsz")).unlink()
     if script == "backup-prune":
         arguments.append("--dry-run")
-    main(script.removeprefix("backup-"), "standard", operated.config_path, arguments)
+    main(verb, "standard", operated.config_path, arguments)
     assert shape(json.loads(capsys.readouterr().out)) == shape(documents()[script])
 
 

@@ -105,6 +105,7 @@ VERBS = {
     "list": set(),
     "list --json": set(),
     "log": {*READING, "serialised objects", "transactions"},
+    "list --content": {*READING, "serialised objects"},
     "prune": set(),
     "prune --dry-run": set(),
     "status": {"status", "metrics", "putting in place"},
