@@ -120,9 +120,11 @@ class Destination(Protocol):
     def open(self, choice: Choice) -> State:
         """Return the state of *choice*, to be read in a ``with`` block."""
 
-    def remove(self, points: Iterable[RestorePoint]) -> None:
-        """Remove *points* and what only they need.
+    def remove(self, points: Iterable[RestorePoint], *, certain: bool = False) -> str:
+        """Remove *points* and what only they need; return "", or why nothing was removed.
 
+        A destination may refuse what is more than a policy should take at once, unless the user
+        is *certain*.
         What a restore point stands on that is not one of them stays, with all that this holds.
         """
 

@@ -37,7 +37,7 @@ from collective.recipe.backup.operations.clockdoubts import clock_of, warn_of
 from collective.recipe.backup.operations.damagememory import Spoilt
 from collective.recipe.backup.operations.hooks import Account, hooks_around, let_in, put_down
 from collective.recipe.backup.operations.passing import in_passing
-from collective.recipe.backup.operations.prune import prune_one, sweep
+from collective.recipe.backup.operations.prune import prune_one, sweep, warn_of_refusal
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.restoring.journal import journal_path, read
 from collective.recipe.backup.times import monotonic
@@ -143,7 +143,7 @@ def _back_up_locked(run: Run, why_full: str = "", *, accept_changed: bool = Fals
             for destination in destinations
         ]
         for destination in destinations:
-            prune_one(run, destination)
+            prune_one(run, destination, partial(warn_of_refusal, run))
         with in_passing("cannot note where the backups lie"):
             missingdisk.note(run)
     logger.info("%s", _closing_line(outcomes, monotonic() - started))

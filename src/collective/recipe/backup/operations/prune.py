@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from collective.recipe.backup import restored, retention
 from collective.recipe.backup.destinations import Destination
-from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import RestorePoint, Source
 from collective.recipe.backup.operations import missingdisk
@@ -40,10 +40,11 @@ def plan(run: Run, *, certain: bool = False) -> list[Pruned]:
         ]
 
 
-def prune(run: Run, *, certain: bool = False) -> list[Pruned]:
+def prune(run: Run, *, certain: bool = False, yes: bool = False) -> list[Pruned]:
     """Remove what no rule keeps; return what became of each restore point.
 
-    *certain*: the user says that the clock is right.
+    *certain*: the user says that the clock is right; *yes*: also that much may go at once.
+    Raises BackupError, after it has gone over all sources, if too much would go without a yes.
     """
     with (
         let_in(run),
@@ -57,10 +58,20 @@ def prune(run: Run, *, certain: bool = False) -> list[Pruned]:
                 locks.enter_context(destination.home.locked(run.holder))
                 destination.claim()
                 sweep(destination)
+        refusals: list[str] = []
         pruned = [
-            Pruned(source=each.source, plan=prune_one(run, each, certain=certain))
+            Pruned(
+                source=each.source,
+                plan=prune_one(run, each, refusals.append, certain=certain, yes=yes),
+            )
             for each in destinations
         ]
+        if refusals:
+            raise BackupError(
+                refusals[0],
+                hint="is the clock right, and is the retention policy meant so?  If it is, say "
+                "--yes; --dry-run shows what would go",
+            )
         removed = [made for each in pruned for made in each.plan.decisions if not made.kept]
         account.numbers = {"removed": len(removed)}
     return pruned
@@ -72,14 +83,41 @@ def sweep(destination: Destination) -> None:
         logger.warning("%s", sentence)
 
 
-def prune_one(run: Run, destination: Destination, *, certain: bool = False) -> retention.Plan:
-    """Remove the restore points of *destination*, which is locked, that no rule keeps."""
+def prune_one(
+    run: Run,
+    destination: Destination,
+    refused: Callable[[str], object],
+    *,
+    certain: bool = False,
+    yes: bool = False,
+) -> retention.Plan:
+    """Remove the restore points of *destination*, which is locked, that no rule keeps.
+
+    *refused* is called with the reason if nothing goes because it is too much at once.
+    """
     planned = _planned(run, destination, certain=certain)
     if planned.removed:
+        refusal = destination.remove(planned.removed, certain=yes)
+        if refusal:
+            refused(refusal)
+            return planned
         chains = dict.fromkeys(point.chain for point in planned.removed)
-        logger.info("removing what is not kept any longer: %s", ", ".join(chains))
-        destination.remove(planned.removed)
+        logger.info("removed what is not kept any longer: %s", ", ".join(chains))
     return planned
+
+
+def warn_of_refusal(run: Run, refusal: str) -> None:
+    """Warn that old restore points stay because too many of them would go, once in a process."""
+    if refusal in run.told:
+        return
+    run.told.add(refusal)
+    place = f" --from {run.name}" if len(run.beside) > 1 else ""
+    logger.warning(
+        "%s; is the clock right, and is the retention policy meant so?  If it is, say prune%s "
+        "--yes",
+        refusal,
+        place,
+    )
 
 
 def _planned(run: Run, destination: Destination, *, certain: bool) -> retention.Plan:

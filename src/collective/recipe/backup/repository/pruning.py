@@ -41,8 +41,9 @@ def prune(repository: Repository, points: Iterable[Point], *, yes: bool = False)
     """
     going = list(points)
     control = repository.look()
-    if not yes:
-        _check_floor(control, going)
+    refusal = "" if yes else floor(control, going)
+    if refusal:
+        raise BackupError(refusal, hint="is the clock right, and is the retention policy meant so?")
     there = {entry.name: entry for entry in control.points}
     removed = 0
     for point in going:
@@ -63,25 +64,21 @@ def _remove(repository: Repository, entry: StoredObject) -> None:
     repository.store.delete(entry.name)
 
 
-def _check_floor(control: Control, going: Sequence[Point]) -> None:
+def floor(control: Control, going: Sequence[Point]) -> str:
+    """Return why *going* are not removed unless the user says yes, "" if they may go."""
     names = {point.name for point in going}
     sites: dict[str, list[bool]] = {}
     for entry in control.points:
         sites.setdefault(place_of(entry.name)[1], []).append(entry.name in names)
     for goes in sites.values():
         if all(goes):
-            raise _too_much("that would leave a site without any restore point")
+            return "that would leave a site without any restore point; nothing is removed"
         if len(goes) > FEW and sum(goes) > MOST_AT_ONCE * len(goes):
-            raise _too_much(
-                f"that would remove {sum(goes)} of {len(goes)} restore points of a site"
+            return (
+                f"that would remove {sum(goes)} of {len(goes)} restore points of a site; nothing "
+                "is removed"
             )
-
-
-def _too_much(what: str) -> BackupError:
-    return BackupError(
-        f"{what}; nothing is removed",
-        hint="is the clock right, and is the retention policy meant so?  If it is, say --yes",
-    )
+    return ""
 
 
 def trashed(repository: Repository, control: Control) -> list[tuple[StoredObject, Point]]:

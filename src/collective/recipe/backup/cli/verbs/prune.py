@@ -32,6 +32,12 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="believe the clock although it has leapt or gone back: look at it first",
     )
+    parser.add_argument(
+        "--yes",
+        action="store_true",
+        help="remove also more than half of the restore points of a site from a repository, or "
+        "the last one: look first with --dry-run",
+    )
     json_flag(parser)
     destination_flag(parser)
     place_flag(parser)
@@ -40,8 +46,11 @@ def _declare(parser: argparse.ArgumentParser) -> None:
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.operations import prune
 
-    carry_out = prune.plan if namespace.dry_run else prune.prune
-    pruned = carry_out(run, certain=namespace.clock_is_right)
+    certain = namespace.clock_is_right
+    if namespace.dry_run:
+        pruned = prune.plan(run, certain=certain)
+    else:
+        pruned = prune.prune(run, certain=certain, yes=namespace.yes)
     if namespace.json:
         answers.document(
             {"dry_run": namespace.dry_run, "storages": [_as_json(each, run) for each in pruned]}

@@ -187,7 +187,12 @@ class BlobsOnly:
 
     # housekeeping
 
-    def remove(self, points: Iterable[RestorePoint]) -> None:
+    def remove(
+        self,
+        points: Iterable[RestorePoint],
+        *,
+        certain: bool = False,  # noqa: ARG002  protocol
+    ) -> str:
         """Remove *points*, but archives that one of the others is built on; see Destination."""
         with explained("cannot remove old backups", self._shop.directory):
             there, going = self._as_seen(), {point.blobs for point in points}
@@ -195,6 +200,7 @@ class BlobsOnly:
             after = max((point.stamp for point in there), default="") + "~"
             for _name in self._part.remove_unneeded(kept, after):
                 pass
+        return ""
 
     def tidy(self, now: datetime) -> Iterator[str]:  # noqa: ARG002  protocol
         """Leave all as it is: nothing here is in small pieces."""

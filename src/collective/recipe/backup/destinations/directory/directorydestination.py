@@ -143,11 +143,17 @@ class Directory:
 
         return state_of(self._contents, choice, self._settings.repozo)
 
-    def remove(self, points: Iterable[RestorePoint]) -> None:
+    def remove(
+        self,
+        points: Iterable[RestorePoint],
+        *,
+        certain: bool = False,  # noqa: ARG002  protocol
+    ) -> str:
         """Remove the chains of which all restore points are among *points*."""
         from collective.recipe.backup.destinations.directory import housekeeping
 
         housekeeping.remove(self._contents, points, self._files)
+        return ""
 
     def tidy(self, now: datetime) -> Iterator[str]:
         """Merge the incremental parts of each hour that is over at *now*."""

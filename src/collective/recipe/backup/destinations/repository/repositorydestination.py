@@ -38,7 +38,7 @@ from collective.recipe.backup.model import Problem, RestorePoint, Source
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repository.opened import Client, Repository, open_repository
 from collective.recipe.backup.repository.points import Point
-from collective.recipe.backup.repository.pruning import prune
+from collective.recipe.backup.repository.pruning import floor, prune
 from collective.recipe.backup.stores import Store
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class RepositoryDestination:
 
     # housekeeping
 
-    def remove(self, points: Iterable[RestorePoint]) -> None:
+    def remove(self, points: Iterable[RestorePoint], *, certain: bool = False) -> str:
         """Remove *points*; see Destination.  What only they need goes in a run of collect."""
         stamps = {point.stamp for point in points}
         with self._repository() as repository:
@@ -219,7 +219,10 @@ class RepositoryDestination:
                 for each in self._listed(repository)
                 if each.shown.stamp in stamps and each.point is not None
             ]
-            prune(repository, going, yes=True)
+            refusal = "" if certain else floor(repository.look(), going)
+            if not refusal:
+                prune(repository, going, yes=True)
+            return refusal
 
     def tidy(self, now: datetime) -> Iterator[str]:
         """Remove what later restore points of an hour serve as well; see Destination.

@@ -6,19 +6,35 @@ import json
 import logging
 import os
 import shutil
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from collective.recipe.backup import history
+from collective.recipe.backup.chronology import Clock
+from collective.recipe.backup.config import STANDARD
+from collective.recipe.backup.destinations.configured import named
+from collective.recipe.backup.destinations.repository.backingup import RepositoryBackup
+from collective.recipe.backup.destinations.repository.place import RepositoryPlace
 from collective.recipe.backup.errors import (
     DONE,
     ConfigurationError,
     IntegrityError,
     StoreUnreachable,
 )
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.model import Source
+from collective.recipe.backup.operations.backup import back_up
+from collective.recipe.backup.operations.prune import plan, prune
+from collective.recipe.backup.operations.repositorycare import make
 from collective.recipe.backup.repository import slots
+from collective.recipe.backup.repository.opened import Client, open_repository
 from collective.recipe.backup.sitebackup import main
+from collective.recipe.backup.stores.opening import store_at
+from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.times import utcnow
 
 PASSPHRASE = "correct horse battery"
 WRONG, AWAY, BAD = (
@@ -233,3 +249,85 @@ def test_the_report_has_all_places_or_one(site, tmp_path, capfd):
     assert "act now" not in one
     assert "cannot" not in one
     said(capfd, "report", "-", "--from", "near", code=AWAY)
+
+
+FEW = {
+    "location": "none",
+    "repository_keep_within": "0h",
+    "repository_keep_daily": 1,
+    "repository_keep_hourly": 0,
+    "repository_keep_weekly": 0,
+    "repository_keep_monthly": 0,
+}
+"""Settings by which nearly all restore points of a day go."""
+
+
+def operated_in(tmp_path):
+    """Return the options of a site that is backed up to the repository called far."""
+    url = f"far {tmp_path / 'far'}"
+    return {"locationprefix": tmp_path, "repository": (url,), "site_name": "plone"}
+
+
+def test_more_than_half_of_the_restore_points_go_only_by_a_yes(site, tmp_path, capfd):
+    made(site, tmp_path, "far", location="none")
+    operated = Operated(site, **operated_in(tmp_path))
+    operated.now = utcnow() - timedelta(minutes=10)
+    for number in range(6):
+        site.commit({"page": number})
+        operated.now += timedelta(minutes=1)
+        back_up(replace(operated.run("backup"), name="far"))
+    stamps = points_in(answer(capfd, "list"))
+    configure(site, repository=f"far {tmp_path / 'far'}", **FEW)
+    site.commit({"page": "the last"})
+    told = said(capfd, "backup").err
+    assert "that would remove 6 of 7 restore points of a site; nothing is removed" in told
+    assert "say prune --yes" in told
+    told = said(capfd, "prune", code=1).err
+    assert "6 of 7" in told
+    assert "say --yes" in told
+    newest = points_in(answer(capfd, "list"))
+    assert newest[:-1] == stamps
+    assert main(["prune", "--yes", "-q"]) == DONE
+    assert points_in(answer(capfd, "list")) == newest[-1:]
+
+
+def test_what_a_hostile_client_dated_into_all_buckets_removes_nothing_real(site, tmp_path):
+    operated = Operated(
+        site,
+        **operated_in(tmp_path),
+        repository_keep_within=timedelta(0),
+        repository_keep_daily=3,
+        repository_keep_weekly=2,
+        repository_keep_monthly=2,
+    )
+    make(operated.run("repository"), named(operated.config, STANDARD, "far"), encrypted=True)
+
+    def run(verb):
+        return replace(operated.run(verb), name="far")
+
+    for number in range(8):
+        operated.now += timedelta(days=1)
+        site.commit({"page": number})
+        back_up(run("backup"))
+    [before] = plan(run("prune"))
+    real = {made.point.stamp for made in before.plan.decisions if made.kept}
+    assert len(real) > 2
+
+    other = Site(tmp_path / "hostile")
+    other.commit({"page": "bad"})
+    source = Source(name="1", filestorage=other.filestorage, blobstorage=None)
+    far = str(tmp_path / "far")
+    place = RepositoryPlace(url=far, site="plone", state=tmp_path, ask=lambda: PASSPHRASE)
+    client = Client(files=Files(), ask=place.ask)
+    with open_repository(store_at(far, Files()), client) as repository:
+        for number in range(60):
+            clock = Clock(now=operated.now + timedelta(days=3 - number))
+            RepositoryBackup(repository, source, place).outcome(clock, anew=True)
+    site.commit({"page": "the next"})
+    operated.now += timedelta(minutes=1)
+    back_up(run("backup"))
+    prune(run("prune"), yes=True)
+    [destination] = run("list").destinations()
+    left = {point.stamp for point in destination.restore_points()}
+    assert real - left <= {max(real)}  # in whose place that of the next minute is
+    assert len(left) > 60
