@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -38,12 +38,18 @@ def repository_named(run: Run, name: str | None) -> DestinationConfig:
     raise UsageError(f"there is no repository {name!r}", hint=f"there are {names}")
 
 
+def opened_repository(
+    run: Run, configured: DestinationConfig
+) -> AbstractContextManager[Repository]:
+    """Return a repository, open in the body of ``with``; its keys are asked for when needed."""
+    return opened_place(run, place_of(configured))
+
+
 @contextmanager
-def opened_repository(run: Run, configured: DestinationConfig) -> Iterator[Repository]:
-    """Yield a repository, open until the body ends; its keys are asked for when needed."""
+def opened_place(run: Run, place: RepositoryPlace) -> Iterator[Repository]:
+    """Yield the repository of one storage, with what is remembered of that, until the body ends."""
     from collective.recipe.backup.repository.opened import Client, open_repository
 
-    place = place_of(configured)
     client = Client(
         files=run.files,
         cache=place.cache if place.state.is_dir() else None,

@@ -20,6 +20,10 @@ from collective.recipe.backup.cli.verbs.repositorykeys import (
     recover_keys,
     remove_key,
 )
+from collective.recipe.backup.cli.verbs.repositorypoints import (
+    accept_older_store,
+    bring_back_points,
+)
 from collective.recipe.backup.errors import DONE, BackupError, UsageError, printable
 
 if TYPE_CHECKING:
@@ -40,7 +44,9 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         help="init makes it; stat says what it holds; scrub looks for damage, without a "
         "passphrase; heal stores again what can be read of damaged objects, and the rest from the "
         "site or its other backups; collect removes what no restore point needs; copy copies "
-        "restore points to another repository; keys lists the keys, one for each passphrase; "
+        "restore points to another repository; undelete brings back restore points that were "
+        "removed lately; accept-rollback takes a store that has gone back in time for what it is "
+        "now; keys lists the keys, one for each passphrase; "
         "add-key, change-key and remove-key change them; sheet prints the recovery sheet; recover "
         "reads one, and lets the configured passphrase open the repository",
     )
@@ -76,6 +82,16 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--to", metavar="NAME", help="with copy: the repository that gets what it lacks"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="with undelete: list what can be brought back"
+    )
+    parser.add_argument(
+        "--point",
+        metavar="STAMP",
+        action="append",
+        default=[],
+        help="with undelete: which restore point, as --list names it; may be given several times",
     )
     parser.add_argument("--key", metavar="NAME", help="with remove-key: which, as keys lists it")
     json_flag(parser)
@@ -248,6 +264,8 @@ _ACTIONS: dict[str, _Action] = {
     "heal": _heal,
     "collect": _collect,
     "copy": _copy,
+    "undelete": bring_back_points,
+    "accept-rollback": accept_older_store,
     "keys": list_keys,
     "add-key": add_key,
     "change-key": change_key,
@@ -268,6 +286,7 @@ VERB = Verb(
         ("heal", "store again what is damaged, from wherever the site has it"),
         ("collect --dry-run", "say what collect would remove"),
         ("collect", "remove it; from cron once a week"),
+        ("undelete --list", "list the restore points that can be brought back"),
         ("copy here --to there", "copy to the repository there what it lacks of the one here"),
     ),
     declare=_declare,

@@ -21,6 +21,7 @@ from collective.recipe.backup.errors import (
     DONE,
     ConfigurationError,
     IntegrityError,
+    NoRestorePoint,
     StoreUnreachable,
 )
 from collective.recipe.backup.files import Files
@@ -33,12 +34,13 @@ from collective.recipe.backup.repository.opened import Client, open_repository
 from collective.recipe.backup.sitebackup import main
 from collective.recipe.backup.stores.opening import store_at
 from collective.recipe.backup.tests.runs import Operated
-from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.tests.samples import Site, contents_of
 from collective.recipe.backup.times import utcnow
 
 PASSPHRASE = "correct horse battery"
-WRONG, AWAY, BAD = (
-    kind.exit_code for kind in (ConfigurationError, StoreUnreachable, IntegrityError)
+WRONG, AWAY, BAD, NONE = (
+    kind.exit_code
+    for kind in (ConfigurationError, StoreUnreachable, IntegrityError, NoRestorePoint)
 )
 
 
@@ -331,3 +333,52 @@ def test_what_a_hostile_client_dated_into_all_buckets_removes_nothing_real(site,
     left = {point.stamp for point in destination.restore_points()}
     assert real - left <= {max(real)}  # in whose place that of the next minute is
     assert len(left) > 60
+
+
+def test_what_was_removed_is_brought_back(site, tmp_path, capfd):
+    made(site, tmp_path, "far", location="none")
+    operated = Operated(site, **operated_in(tmp_path))
+    operated.now = utcnow() - timedelta(minutes=10)
+    states = {}
+    for number in range(3):
+        site.commit({"page": number}, {"file": b"%d" % number})
+        operated.now += timedelta(minutes=1)
+        [outcome] = back_up(replace(operated.run("backup"), name="far"))
+        states[outcome.point.stamp] = site.contents()
+    assert "no restore point" in said(capfd, "repository", "undelete", "--list").out
+    configure(site, repository=f"far {tmp_path / 'far'}", **FEW)
+    assert main(["prune", "-q"]) == DONE
+    first, second, newest = states
+    removed = answer(capfd, "repository", "undelete", "--list")["removed"]
+    assert [each["stamp"] for each in removed] == [first, second]
+    assert second in said(capfd, "repository", "undelete", "--list").out
+
+    told = said(capfd, "repository", "undelete", "--point", first).err
+    assert f"brought back {first} of plone" in told
+    assert "removes again what no rule keeps" in told
+    assert points_in(answer(capfd, "list")) == [first, newest]
+    assert main(["verify", "-q", "--depth", "records"]) == DONE
+    to = tmp_path / "to"
+    assert main(["restore", "-qn", first, "--to", str(to)]) == DONE
+    assert contents_of(to / "Data.fs", to / "blobstorage") == states[first]
+    told = said(capfd, "repository", "undelete", "--point", first, code=NONE).err
+    assert "undelete --list" in told
+    assert "--list shows" in said(capfd, "repository", "undelete", code=WRONG).err
+
+
+def test_a_store_that_was_set_back_on_purpose_is_accepted(site, tmp_path, capfd):
+    made(site, tmp_path, "far", location="none")
+    assert main(["backup", "-q"]) == DONE
+    assert "has not gone back" in said(capfd, "repository", "accept-rollback").err
+    shutil.copytree(tmp_path / "far", tmp_path / "earlier")
+    site.commit({"page": 2})
+    assert main(["backup", "-q"]) == DONE
+    shutil.rmtree(tmp_path / "far")
+    (tmp_path / "earlier").rename(tmp_path / "far")
+    told = said(capfd, "backup", code=BAD).err
+    assert "gone back in time" in told
+    assert "backup-repository accept-rollback" in told
+    assert answer(capfd, "repository", "accept-rollback")["accepted"]
+    assert main(["backup", "-q"]) == DONE
+    assert main(["verify", "-q", "--depth", "records"]) == DONE
+    assert len(points_in(answer(capfd, "list"))) == 2
