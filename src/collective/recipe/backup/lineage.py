@@ -146,11 +146,16 @@ def continued(
 ) -> tuple[Hole, ...]:
     """Return what a chain cannot tell whose restore point *before* is followed by *log*.
 
-    Between *before* and a restore to it the site may have lived what no backup has.
+    Between *before* and a restore to it the site may have lived what no backup has.  A pack that
+    left all that *before* holds as it was may have removed some of what came after it.
     """
-    if noted is None or not _is_later(noted, before) or (before.tid or ZERO_TID) > noted.until:
-        return before.holes
-    return _joined([*before.holes, _hole(log, noted, now)], before.since or ZERO_TID)
+    holes = [*before.holes]
+    last = before.tid or ZERO_TID
+    if log.packed is not None and log.packed > last:
+        holes.append(Hole(tid_after(last), log.packed))
+    if noted is not None and _is_later(noted, before) and last <= noted.until:
+        holes.append(_hole(log, noted, now))
+    return _joined(holes, before.since or ZERO_TID)
 
 
 def _since(log: KnownTransactions) -> Tid | None:

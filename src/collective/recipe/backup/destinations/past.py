@@ -105,9 +105,12 @@ class Past:
             stays=self._stays(found.restored, before, is_cut=is_cut_off(cut, before)),
         )
 
-    def go_on(self, log: TransactionLog, before: RestorePoint) -> PastOfPoint:
-        """Return what the restore point after *before* tells, in the same chain."""
-        holes = continued(_CutLog(log, ZERO_TID), before, self._noted, self.clock.now)
+    def go_on(self, log: TransactionLog, before: RestorePoint, packed: Tid | None) -> PastOfPoint:
+        """Return what the restore point after *before* tells, in the same chain.
+
+        *packed* is as in ``begin``.
+        """
+        holes = continued(_CutLog(log, packed), before, self._noted, self.clock.now)
         return PastOfPoint(since=before.since, holes=holes, stays=before.stays)
 
     def _stays(

@@ -178,7 +178,7 @@ class DirectoryBackup:
             # a program tells only of what it has added
             taken = replace(taken, tid=max(taken.tid or before.tid, before.tid))
         if before is not None:
-            told = past.go_on(log, point_of(before))
+            told = past.go_on(log, point_of(before), taken.packed)
         else:
             told = past.begin(log, taken.chain, taken.packed)
         name, copied = None, None

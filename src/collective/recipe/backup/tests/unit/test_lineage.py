@@ -200,3 +200,12 @@ def test_of_what_another_site_was_nothing_is_told() -> None:
 
 def test_the_first_backup_after_a_restore_from_elsewhere_has_the_hole_as_well() -> None:
     assert started(LOG, None, NOTE).holes == (hole(2.5, 8),)
+
+
+def test_what_a_pack_rewrote_after_the_restore_point_before_is_a_hole() -> None:
+    before = point(4, since=tid(4))
+    packed = Log((4, 6, 7), packed=tid(6))
+    assert continued(packed, before, None, at(100)) == (hole(4, 6),)
+    # and told once
+    after = point(7, since=tid(4), holes=(hole(4, 6),))
+    assert continued(Log((4, 6, 7, 8), packed=tid(6)), after, None, at(100)) == (hole(4, 6),)
