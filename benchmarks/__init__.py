@@ -8,8 +8,11 @@ ratios and the goals beside them::
     states.py        the site as it was yesterday, as it is today, and packed
     contestants.py   ours, collective.recipe.backup 6.0.0, ZODB's repozo
     small.py         many small blobs alone, against rsync
+    keepers.py       ours, borg and restic, with encrypted repositories
+    repositories.py  what is measured with those
     works.py         what is measured: how it is prepared, what is run, what to reach
     measuring.py     time, memory, bytes and inodes of a process and what it leaves
+    counting.py      the operations of the store that a run of ours takes
     tables.py        the tables
 
 What is made once is kept in the scratch directory; seconds do not travel to other

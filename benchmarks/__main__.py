@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 from benchmarks import contestants
+from benchmarks.keepers import keepers
 from benchmarks.measuring import Trash
+from benchmarks.repositories import RepositoryWorks
 from benchmarks.small import SmallBlobs
 from benchmarks.states import made
 from benchmarks.tables import is_reached, table
@@ -56,16 +58,20 @@ def main() -> int:
     works = Works(scratch, states)
     ours, peer = contestants.ours(scratch, states), contestants.peer(scratch, states)
     small = SmallBlobs(contestants=(ours, peer), trash=trash)
+    found, told = keepers(scratch, states)
+    repositories = RepositoryWorks(found, states, trash)
     reached = True
     for title, planned in (
         ("The filestorage alone", works.filestorage(ours, contestants.repozo(scratch))),
         ("Filestorage and blobs", works.site(ours, peer)),
         ("Small blobs alone", small.works()),
+        ("Encrypted repositories", repositories.works() if len(found) > 1 else ()),
     ):
         rows = list(plan.carry_out(planned))
         if rows:
             print(table(title, rows, calls=namespace.calls), flush=True)
         reached = reached and all(map(is_reached, rows))
+    print("\n".join(told))
     for each in (states.trash, trash):
         each.empty()
     if namespace.clean:

@@ -90,28 +90,12 @@ class Trash:
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
-class Contents:
-    """What is in a directory: a place to come back to, and to count from.
-
-    Files that later backups add to are kept, all others are only known by name.
-    """
-
-    NEVER_CHANGED = (".blob", ".fsz", ".deltafsz", ".index")
+class Inodes:
+    """The files and directories that are in a directory: something to count from."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._names: set[str] = set()
-        self._inodes: set[tuple[int, int]] = set()
-        self._small: dict[str, bytes] = {}
-        self._links: dict[str, str] = {}
-        for path in _walk(directory):
-            status = os.lstat(path)
-            self._names.add(path)
-            self._inodes.add((status.st_dev, status.st_ino))
-            if os.path.islink(path):
-                self._links[path] = os.readlink(path)
-            elif os.path.isfile(path) and not path.endswith(self.NEVER_CHANGED):
-                self._small[path] = Path(path).read_bytes()
+        self._inodes = {(each.st_dev, each.st_ino) for each in map(os.lstat, _walk(directory))}
 
     def added(self) -> tuple[int, int]:
         """Return how many inodes were added, and the bytes of disk that they take."""
@@ -124,6 +108,27 @@ class Contents:
                 inodes += 1
                 size += status.st_blocks * 512
         return inodes, size
+
+
+class Contents(Inodes):
+    """What is in a directory: a place to come back to, and to count from.
+
+    Files that later backups add to are kept, all others are only known by name.
+    """
+
+    NEVER_CHANGED = (".blob", ".fsz", ".deltafsz", ".index")
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self._names: set[str] = set()
+        self._small: dict[str, bytes] = {}
+        self._links: dict[str, str] = {}
+        for path in _walk(directory):
+            self._names.add(path)
+            if os.path.islink(path):
+                self._links[path] = os.readlink(path)
+            elif os.path.isfile(path) and not path.endswith(self.NEVER_CHANGED):
+                self._small[path] = Path(path).read_bytes()
 
     def come_back(self, trash: Trash) -> None:
         """Make the directory what it was; what is new in it goes to *trash*."""

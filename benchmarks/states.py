@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from benchmarks.measuring import Trash
@@ -27,9 +27,10 @@ class States:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.trash = Trash(directory / "trash")
-        self.filestorage = directory / "var" / "filestorage" / "Data.fs"
+        self.var = directory / "var"
+        self.filestorage = self.var / "filestorage" / "Data.fs"
         self.index = self.filestorage.with_name("Data.fs.index")
-        self.blobstorage = directory / "var" / "blobstorage"
+        self.blobstorage = self.var / "blobstorage"
         self._kept = directory / "states"
         self._current = directory / "states" / "current"
 
@@ -95,9 +96,10 @@ class States:
                 self.filestorage.rename(self._growing_place(self.current) / "Data.fs")
                 (self._growing_place(state) / "Data.fs").rename(self.filestorage)
             self._current.write_text(state)
-        if state in GROWING:
+        # what has the size looks as it did: its time tells that nothing changed
+        if state in GROWING and self.filestorage.stat().st_size != self.size(state):
             os.truncate(self.filestorage, self.size(YESTERDAY))
-        if state == DAY:
+        if state == DAY and self.filestorage.stat().st_size != self.size(DAY):
             with self.filestorage.open("ab") as file:
                 file.write((self._kept / DAY / "tail").read_bytes())
         self.index.unlink(missing_ok=True)
@@ -135,6 +137,26 @@ class States:
         )
         if blobstorage is not None:
             link_tree(self._kept / state / "blobstorage", blobstorage)
+
+    # what a restore finds, and leaves
+
+    def lost(self) -> AbstractContextManager[object]:
+        """Lose the site as it is after the day, during the body."""
+        stack = ExitStack()
+        self.switch(DAY, index=DAY)
+        stack.enter_context(self.aside())
+        return stack
+
+    def over_yesterday(self) -> AbstractContextManager[object]:
+        """Let the site of the day be a copy of yesterday's, during the body."""
+        stack = self.lost()
+        self.copy_of(YESTERDAY, self.filestorage, self.blobstorage)
+        return stack
+
+    def is_the_day(self) -> bool:
+        """Tell whether what is live has the size of the site after the day."""
+        blobs = sum(1 for _path in self.blobstorage.rglob("*.blob"))
+        return (self.filestorage.stat().st_size, blobs) == (self.size(DAY), self.blobs(DAY))
 
 
 def made(scratch: Path, size: int, blobs: int, tell: Callable[[str], object]) -> States:

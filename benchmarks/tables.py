@@ -7,30 +7,19 @@ from statistics import median
 
 from benchmarks.works import Goal, Result, Row
 
-HEADER = (
-    "work",
-    "seconds",
-    "against",
-    "ratio",
-    "to reach",
-    "reached",
-    "processor",
-    "against",
-    "memory",
-    "against",
-    "added",
-    "against",
-    "inodes",
-    "against",
-)
-
 
 def table(title: str, rows: Sequence[Row], *, calls: bool) -> str:
-    """Return *rows* as a table under a *title*."""
-    names = list(rows[0].results)
-    header = [each if each != "against" else names[1] for each in HEADER]
+    """Return *rows* as a table under a *title*: ours first, then all others.
+
+    The ratio is that of the best of the others to ours.
+    """
+    _ours, *others = rows[0].results
+    header = ["work", "seconds", *others, "ratio", "to reach", "reached"]
+    for kind in ("processor", "memory", "added", "inodes"):
+        header += [kind, *others]
+    header.append("store")
     if calls:
-        header += ["system calls", names[1]]
+        header += ["system calls", *others]
     cells = [header, *(_cells(row, calls=calls) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
     rule = "  ".join("=" * width for width in widths)
@@ -39,27 +28,27 @@ def table(title: str, rows: Sequence[Row], *, calls: bool) -> str:
 
 
 def _cells(row: Row, *, calls: bool) -> list[str]:
-    ours, theirs = row.results.values()
-    ratio = seconds(theirs) / seconds(ours)
+    ours, *others = every = list(row.results.values())
+    ratio = min(map(seconds, others)) / seconds(ours)
     cells = [
         row.work.title,
-        _number(seconds(ours)),
-        _number(seconds(theirs)),
+        *(_number(seconds(each)) for each in every),
         f"{ratio:.1f}",
         _wanted(row.work.goal),
         "yes" if is_reached(row) else "no",
-        _number(cpu(ours)),
-        _number(cpu(theirs)),
-        f"{memory(ours) / 1e6:.0f} MB",
-        f"{memory(theirs) / 1e6:.0f} MB",
-        f"{ours.size / 1e6:.1f} MB",
-        f"{theirs.size / 1e6:.1f} MB",
-        f"{ours.inodes:,}",
-        f"{theirs.inodes:,}",
+        *(_number(cpu(each)) for each in every),
+        *(f"{memory(each) / 1e6:.0f} MB" for each in every),
+        *(_size(each.size) for each in every),
+        *(f"{each.inodes:,}" for each in every),
+        "" if ours.operations is None else f"{ours.operations:,}",
     ]
     if calls:
-        cells += [f"{each.calls or 0:,}" for each in (ours, theirs)]
+        cells += [f"{each.calls or 0:,}" for each in every]
     return cells
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 10_000_000 else f"{size / 1e6:.3f} MB"
 
 
 def seconds(result: Result) -> float:
@@ -80,32 +69,31 @@ def memory(result: Result) -> int:
 def is_reached(row: Row) -> bool:
     """Tell whether all of the goal was reached."""
     goal = row.work.goal
-    ours, theirs = row.results.values()
+    ours, *others = row.results.values()
     return (
-        (goal.times is None or seconds(theirs) >= goal.times * seconds(ours))
+        (goal.times is None or min(map(seconds, others)) >= goal.times * seconds(ours))
         and (goal.seconds is None or seconds(ours) <= goal.seconds)
         and (goal.cpu is None or cpu(ours) <= goal.cpu)
         and (goal.megabytes is None or memory(ours) <= goal.megabytes * 1_000_000)
         and (goal.inodes is None or ours.inodes <= goal.inodes)
         and (goal.added is None or ours.size <= goal.added)
+        and (goal.share is None or ours.size <= goal.share * min(each.size for each in others))
+        and (goal.operations is None or (ours.operations or 0) <= goal.operations)
     )
 
 
 def _wanted(goal: Goal) -> str:
-    words = []
-    if goal.times is not None:
-        words.append(f"{goal.times:g} times")
-    if goal.seconds is not None:
-        words.append(f"{goal.seconds:g} s")
-    if goal.cpu is not None:
-        words.append(f"{goal.cpu:g} s of processor")
-    if goal.inodes is not None:
-        words.append(f"{goal.inodes:,} inodes")
-    if goal.added is not None:
-        words.append(f"{goal.added / 1e6:.1f} MB added")
-    if goal.megabytes is not None:
-        words.append(f"{goal.megabytes} MB memory")
-    return ", ".join(words)
+    wanted = (
+        (goal.times, "{:g} times"),
+        (goal.seconds, "{:g} s"),
+        (goal.cpu, "{:g} s of processor"),
+        (goal.inodes, "{:,} inodes"),
+        (None if goal.added is None else goal.added / 1e6, "{:.1f} MB added"),
+        (goal.share, "{:.0%} of the bytes"),
+        (goal.operations, "{:,} operations"),
+        (goal.megabytes, "{} MB memory"),
+    )
+    return ", ".join(words.format(value) for value, words in wanted if value is not None)
 
 
 def _number(value: float) -> str:

@@ -10,12 +10,12 @@ import fnmatch
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.contestants import Contestant
-from benchmarks.measuring import Contents, Taken, system_calls, take
+from benchmarks.measuring import Contents, Inodes, Taken, system_calls, take
 from benchmarks.states import DAY, PACKED, YESTERDAY, States
 from collective.recipe.backup.errors import BackupError
 
@@ -33,6 +33,16 @@ class Goal:
     megabytes: int | None = None  # of memory, at most
     inodes: int | None = None  # that one round may add
     added: int | None = None  # bytes of disk that one round may add
+    share: float | None = None  # of the bytes that the best of the others adds
+    operations: int | None = None  # of the store, at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counting:
+    """A *command* that writes to *file* how many operations of a store it takes."""
+
+    command: Sequence[str | Path]
+    file: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +50,7 @@ class Entry:
     """One contestant at one work.
 
     *surroundings* prepares what the command needs and takes it away again; *watched* is
-    where it leaves something.
+    where it leaves something.  *counting* does what the command does, and counts.
     """
 
     name: str
@@ -48,6 +58,7 @@ class Entry:
     surroundings: Callable[[], AbstractContextManager[object]] = nullcontext
     watched: Path | None = None
     check: Callable[[], bool] = lambda: True
+    counting: Counting | None = None  # None: its operations cannot be counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +80,7 @@ class Result:
     inodes: int = 0
     size: int = 0
     calls: int | None = None
+    operations: int | None = None  # of a store; None: it has none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +125,11 @@ class Plan:
             # whoever is the second may profit from what the first one did
             for entry in work.entries if number % 2 == 0 else reversed(work.entries):
                 self._one(work, entry, results[entry.name])
+        for entry in work.entries:
+            if entry.counting is not None:
+                with entry.surroundings():
+                    take(entry.counting.command, self.logs / f"{work.name}-{entry.name}.log")
+                results[entry.name].operations = int(entry.counting.file.read_text())
         if self.calls:
             for entry in work.entries:
                 with entry.surroundings():
@@ -125,7 +142,7 @@ class Plan:
         with entry.surroundings():
             before = None
             if entry.watched is not None and not result.taken:
-                before = Contents(entry.watched)
+                before = Inodes(entry.watched)
             log = self.logs / f"{work.name}-{entry.name}.log"
             taken = take(entry.command, log)
             if not entry.check():
@@ -375,8 +392,8 @@ class Works:
                     Entry(
                         name=each.name,
                         command=(each.script("site-restore"), "--quiet", "--no-prompt"),
-                        surroundings=self._over_yesterday if old else self._lost,
-                        check=self._is_the_day,
+                        surroundings=self._states.over_yesterday if old else self._states.lost,
+                        check=self._states.is_the_day,
                     )
                     for each in (ours, peer)
                 ],
@@ -404,21 +421,3 @@ class Works:
         grown = states.size(DAY) - states.size(YESTERDAY)
         blobs = states.blob_bytes(DAY) - states.blob_bytes(YESTERDAY)
         return (grown + blobs) * 105 // 100
-
-    def _lost(self) -> AbstractContextManager[object]:
-        stack = ExitStack()
-        self._states.switch(DAY, index=DAY)
-        stack.enter_context(self._states.aside())
-        return stack
-
-    def _over_yesterday(self) -> AbstractContextManager[object]:
-        stack = self._lost()
-        states = self._states
-        states.copy_of(YESTERDAY, states.filestorage, states.blobstorage)
-        return stack
-
-    def _is_the_day(self) -> bool:
-        states = self._states
-        blobs = sum(1 for _path in states.blobstorage.rglob("*.blob"))
-        size = states.filestorage.stat().st_size
-        return (size, blobs) == (states.size(DAY), states.blobs(DAY))
