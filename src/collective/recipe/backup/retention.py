@@ -17,7 +17,8 @@ and never the time of a file.  Five rules stand above every policy:
   good one would be, but not counted: it may be about to be completed, or its other half may
   be on a disk that is not mounted today.
 * A chain that the last restore came from, or that it cut off, stays until there is another full
-  backup besides the one that the restore made necessary: it may have been a mistake.
+  backup besides the one that the restore made necessary: it may have been a mistake.  In a
+  repository it stays longer (see ``destinations.repository.pointlist``).
 * Nothing goes on the word of a clock that is in doubt.  On the first day of a doubt nothing
   goes at all; later what depends on no clock goes as ever: ``keep`` only counts.
 """
@@ -198,7 +199,7 @@ def _spared(
     last = next((point.chain for point in reversed(points) if point.sound), "")
     stays = {stamp for point in points if point.chain == last for stamp in point.stays}
     for stamp in sorted(stays & newest.keys()):
-        yield newest[stamp], "a restore left it behind, and only one full backup was made since"
+        yield newest[stamp], "a restore left it behind, and may have been a mistake"
     for stamp in sorted(newest.keys() & spared.keys()):
         yield newest[stamp], spared[stamp]
 

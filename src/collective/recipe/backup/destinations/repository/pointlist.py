@@ -9,8 +9,9 @@ so that it takes no other's place, whoever wrote it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from collective.recipe.backup.destinations.manifestpoint import point_of
@@ -25,6 +26,9 @@ from collective.recipe.backup.repository.standing import lines, standing
 
 BLOBS = "blobs"
 """What is said to hold the blobs of a restore point."""
+
+LEFT_BEHIND = timedelta(days=14)
+"""For so long after the first backup that follows a restore nothing goes that it came from."""
 
 
 class ListedPoint(NamedTuple):
@@ -49,7 +53,7 @@ def listed_points(repository: Repository, control: Control, site: str) -> list[L
     for point in mine:
         shown = replace(shown_point(point), line=line[point.name])
         listed.append(ListedPoint(shown, point, point.name))
-    listed = list(_with_begins(listed))
+    listed = list(_with_begins(_with_left_behind(listed)))
     listed += [
         ListedPoint(_unusable(point.stamp, "its run took too long, and it lacks data"), None, "")
         for point in found.void
@@ -58,7 +62,26 @@ def listed_points(repository: Repository, control: Control, site: str) -> list[L
     return list(_each_once(sorted(listed, key=lambda each: each.shown.age)))
 
 
-def _with_begins(listed: list[ListedPoint]) -> Iterator[ListedPoint]:
+def _with_left_behind(listed: Iterable[ListedPoint]) -> Iterator[ListedPoint]:
+    """Yield what is listed, in the order of the store, each with what must stay as long as it.
+
+    Each restore point is a chain of its own, so one that follows a restore would let go at once
+    of what the restore had left behind: the next ones hold it as well, for LEFT_BEHIND.
+    """
+    since: dict[str, datetime] = {}
+    for each in listed:
+        if each.point is not None:
+            now = each.point.moment
+            if each.shown.stays:
+                # without the first one nothing would tell of it
+                since.update(dict.fromkeys([*each.shown.stays, each.shown.stamp], now))
+            held = (stamp for stamp, then in since.items() if now - then < LEFT_BEHIND)
+            yield each._replace(shown=replace(each.shown, stays=tuple(sorted(held))))
+        else:
+            yield each
+
+
+def _with_begins(listed: Iterable[ListedPoint]) -> Iterator[ListedPoint]:
     """Yield what is listed, in the order of the store, each with the begin of its log.
 
     A pack, or a restore, changes what a log can tell; while that stays, it is one log.

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from collective.recipe.backup.destinations import Depth
+from collective.recipe.backup.destinations.repository.pointlist import LEFT_BEHIND
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError
 from collective.recipe.backup.operations.prune import plan
 from collective.recipe.backup.repository.newrepository import init
@@ -32,6 +33,8 @@ def keeping_two(tmp_path):
 
 
 class TestRepositoryDestination(DestinationContract):
+    left_behind = LEFT_BEHIND
+
     def test_a_moment_before_a_restore_is_not_told_by_what_came_after(self, keeping_two, tmp_path):
         super().test_a_moment_before_a_restore_is_not_told_by_what_came_after(keeping_two, tmp_path)
 
@@ -201,3 +204,25 @@ def test_a_blob_that_stays_lost_makes_no_restore_point_each_night(operated):
             operated.backup()
     [point] = operated.points()
     assert not point.whole
+
+
+def test_what_a_restore_left_behind_stays_for_two_weeks(keeping_two, tmp_path):
+    """Each restore point is a chain of its own: the first backup alone would not hold it."""
+    operated, site = keeping_two, keeping_two.site
+    for number in range(3):
+        site.commit({"a": number}, at=operated.now)
+        source = operated.backup().point
+    operated.now += timedelta(hours=1)
+    site.commit({"a": "cut off"}, at=operated.now)
+    cut = operated.backup().point
+    operated.restore(source.moment)
+    for day in range(4):
+        operated.now += timedelta(days=1)
+        site.commit({"a": f"since {day}"}, at=operated.now)
+        operated.backup()
+    assert {cut.stamp, source.stamp} <= {point.stamp for point in operated.points()}
+    operated.now += timedelta(days=12)
+    site.commit({"a": "later"}, at=operated.now)
+    operated.backup()
+    [pruned] = plan(operated.run("prune"))
+    assert {cut.stamp, source.stamp} <= {point.stamp for point in pruned.plan.removed}
