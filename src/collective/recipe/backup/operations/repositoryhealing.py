@@ -59,12 +59,14 @@ def _holders(
 ) -> Sequence[ChunkHolder]:
     """Return who may have what is lost; nothing is opened before it is asked."""
     from collective.recipe.backup.destinations.repository.sitecopies import SiteCopies
+    from collective.recipe.backup.destinations.repository.treebackup import LiveFiles
 
     others = [each for each in run.beside if each.name != configured.name]
     destinations = [each for other in others for each in other.destinations()]
     copied = [each.configured for each in others if each.configured.kind == REPOSITORY]
     return (
         SiteCopies(repository, configured.sources, destinations),
+        *(LiveFiles(repository, each.files) for each in configured.repositories if each.files),
         *(_Copied(run, each, repository) for each in copied),
     )
 

@@ -41,6 +41,7 @@ from collective.recipe.backup.destinations.repository.pointlist import (
 from collective.recipe.backup.destinations.repository.treebackup import (
     has_same_files,
     store_files,
+    tell_reasons,
 )
 from collective.recipe.backup.destinations.repository.treewalk import NewTree
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
@@ -165,8 +166,10 @@ class RepositoryBackup:
             found = store_files(
                 self._wanted, self._repository, writer, mine.point if mine else None
             )
-        for reason in found.reasons:
-            self._repository.tell(f"files: {reason}")
+        tell_reasons(self._repository, found)
+        if found.left_out:
+            first = ", ".join(found.left)
+            self._notes.append(f"{found.left_out:,} sockets, pipes and devices left out: {first}")
         if found.unread:
             self._notes.append(
                 f"{found.unread:,} of the further files could not be backed up as they are"

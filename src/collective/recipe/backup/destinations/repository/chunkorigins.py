@@ -19,6 +19,7 @@ from collective.recipe.backup.destinations.repository.blobpages import (
     read_page,
     read_pieces,
 )
+from collective.recipe.backup.destinations.repository.fileorigins import FileOrigins
 from collective.recipe.backup.destinations.repository.kinds import (
     BLOB,
     BLOB_PIECES,
@@ -67,6 +68,9 @@ class SiteCopy(Protocol):
     def blob(self, blob: BlobId) -> BinaryIO:
         """Return the file of *blob*, to be read from its begin."""
 
+    def file_piece(self, path: bytes, number: int) -> bytes:
+        """Return a piece of a further file; see PiecesOfFiles."""
+
 
 @dataclass(frozen=True)
 class ChunkOrigin:
@@ -102,6 +106,10 @@ class ChunkOrigins:
                     yield from self._of_log(contents.log.root)
                 if contents.blobs is not None:
                     yield from self._of_blobs(contents.blobs.root)
+                if contents.files is not None:
+                    origins = FileOrigins(self._opened, self._lacks)
+                    for each in origins.found(contents.files.root):
+                        yield self._origin(*each)
 
     def _opened(self, name: bytes) -> Linked | None:
         """Return a node, once; None: it is lost, or was seen before."""

@@ -20,9 +20,11 @@ from collective.recipe.backup.destinations.repository.chunkorigins import (
     ChunkOrigins,
     SiteCopy,
 )
+from collective.recipe.backup.destinations.repository.fileorigins import PiecesInOrder
 from collective.recipe.backup.destinations.repository.logchunks import StoredChunks
 from collective.recipe.backup.destinations.repository.newfiles import BlobSource
 from collective.recipe.backup.destinations.repository.repeating import repeated
+from collective.recipe.backup.destinations.repository.treefiles import pieces_at
 from collective.recipe.backup.errors import BackupError, StoreUnreachable
 from collective.recipe.backup.filestorage.log import Log
 from collective.recipe.backup.filestorage.segments.pieces import SegmentLog, SegmentPieces
@@ -146,6 +148,10 @@ class _Own:
         """Raise KeyError: what is stored of blobs can be read as it is."""
         raise KeyError(blob)
 
+    def file_piece(self, path: bytes, number: int) -> bytes:  # noqa: ARG002  SiteCopy
+        """Raise KeyError, likewise."""
+        raise KeyError(path)
+
 
 class _Live:
     """A live site."""
@@ -154,6 +160,7 @@ class _Live:
         self._root = source.blobstorage
         self._log = log
         self._layout: Layout | None = None
+        self._files = PiecesInOrder(pieces_at)
 
     def log_with(self, segment: Segment | None) -> Log:  # noqa: ARG002  SiteCopy
         """Return the filestorage; see SiteCopy."""
@@ -170,6 +177,10 @@ class _Live:
         self._layout = self._layout or laid_out(self._root)
         return open_regular(self._root / place_of(self._root, self._layout, blob), follow=False)
 
+    def file_piece(self, path: bytes, number: int) -> bytes:
+        """Return a piece of a further file; see SiteCopy."""
+        return self._files.piece(path, number)
+
 
 @contextmanager
 def _live(source: Source) -> Iterator[SiteCopy]:
@@ -183,6 +194,7 @@ class _Restorable:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._files = PiecesInOrder(self._pieces_of)
 
     def log_with(self, segment: Segment | None) -> Log:  # noqa: ARG002  SiteCopy
         """Return its filestorage; see SiteCopy."""
@@ -200,6 +212,15 @@ class _Restorable:
         if self._state.blobs is None:
             raise KeyError(blob)
         return self._state.blobs.open(blob)
+
+    def file_piece(self, path: bytes, number: int) -> bytes:
+        """Return a piece of a further file; see SiteCopy."""
+        return self._files.piece(path, number)
+
+    def _pieces_of(self, path: bytes) -> Iterator[bytes]:
+        for file in self._state.files.listed(path) if self._state.files else ():
+            yield from self._state.files.data(file) if self._state.files else ()
+            return
 
 
 def _restorable_copies(destination: Destination) -> Iterator[OpenCopy]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 from collective.recipe.backup.destinations.repository.pointcontents import contents_of
+from collective.recipe.backup.destinations.repository.sinks import LostNodes
 from collective.recipe.backup.destinations.repository.storedtrees import tree_root
 from collective.recipe.backup.destinations.repository.treewalk import (
     DamagedTreeError,
@@ -16,27 +17,29 @@ from collective.recipe.backup.destinations.repository.treewalk import (
 )
 from collective.recipe.backup.destinations.repository.wantedfiles import WantedFiles
 from collective.recipe.backup.errors import IntegrityError
-from collective.recipe.backup.repository.chunks import ChunkId, encoded
-from collective.recipe.backup.repository.keyring import Keyring
+from collective.recipe.backup.repository.chunks import ChunkId
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.points import Point
 from collective.recipe.backup.repository.reading import ChunkReader
 from collective.recipe.backup.repository.writing import ChunkWriter, UnstoredError
 
 
-class Comparing:
-    """Stores nothing, and says what everything would be called."""
+class LiveFiles:
+    """The further files that are *wanted*, as they are now; see ``healing.ChunkHolder``.
 
-    def __init__(self, keyring: Keyring) -> None:
-        self._keyring = keyring
+    A tree in which nothing has changed has the pages that it had.
+    """
 
-    def add(self, kind: int, data: bytes) -> ChunkId:
-        """Return the id of a leaf."""
-        return self._keyring.chunk_id(kind, data)
+    def __init__(self, repository: Repository, wanted: WantedFiles) -> None:
+        self._repository = repository
+        self._wanted = wanted
 
-    def add_node(self, payload: bytes, refs: Sequence[ChunkId], kind: int) -> ChunkId:
-        """Return the id of a node."""
-        return self._keyring.chunk_id(kind, encoded(payload, refs))
+    def offers(self, lost: Collection[ChunkId]) -> Iterator[tuple[int, bytes]]:
+        """Yield what may be pages of *lost*; all files are read for that."""
+        sink = LostNodes(self._repository.keyring, lost)
+        if lost:
+            NewTrees(self._wanted, sink, None, self._repository.progress).stored()
+        yield from sink.found.values()
 
 
 def store_files(
@@ -57,15 +60,22 @@ def store_files(
     return NewTrees(wanted, writer, None, repository.progress).stored()
 
 
+def tell_reasons(repository: Repository, found: NewTree) -> None:
+    """Say why some files could not be backed up."""
+    for reason in found.reasons:
+        repository.tell(f"files: {reason}")
+
+
 def has_same_files(wanted: WantedFiles, repository: Repository, point: Point) -> bool:
     """Tell whether *point* has the files that are *wanted*, as they are; store nothing."""
-    comparing = Comparing(repository.keyring)
+    comparing = LostNodes(repository.keyring, ())
     with suppress(DamagedTreeError, OtherwiseError):
         part, earlier = contents_of(point).files, _earlier_tree(repository, point)
         if part is not None:
             found = NewTrees(
                 wanted, comparing, earlier, repository.progress, only_same=True
             ).stored()
+            tell_reasons(repository, found)
             return found.root == part.root
     return False
 

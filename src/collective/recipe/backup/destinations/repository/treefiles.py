@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from collective.recipe.backup.destinations.repository.filecuts import cut_pieces
 from collective.recipe.backup.destinations.repository.kinds import FILE, FILE_PIECES
+from collective.recipe.backup.destinations.repository.sinks import ChunkSink
 from collective.recipe.backup.destinations.repository.treepages import (
     PIECES_NAMED,
     PIECES_OF_A_LIST,
@@ -25,16 +26,6 @@ _BLOCK = 512
 """Bytes that st_blocks counts."""
 
 
-class FileStore(Protocol):
-    """What chunks are stored by."""
-
-    def add(self, kind: int, data: bytes) -> ChunkId:
-        """Store a leaf."""
-
-    def add_node(self, payload: bytes, refs: list[ChunkId], kind: int) -> ChunkId:
-        """Store a node."""
-
-
 class ChangedError(Exception):
     """A file changed while it was read."""
 
@@ -45,23 +36,14 @@ class ChangedError(Exception):
         self.status = status
 
 
-def store_contents(path: str, store: FileStore) -> tuple[FurtherFile, os.stat_result]:
+def store_contents(path: str, store: ChunkSink) -> tuple[FurtherFile, os.stat_result]:
     """Store what the file at *path* holds; return it, without its path, and its status before.
 
     Raises ChangedError, and OSError if it cannot be read to its end.
     """
     with open_regular(path, follow=False) as file:
         status = os.fstat(file.fileno())
-        found = FurtherFile(
-            path=b"",
-            sort=FileSort.FILE,
-            mode=status.st_mode & 0o7777,
-            owner=status.st_uid,
-            group=status.st_gid,
-            time=status.st_mtime_ns,
-            size=status.st_size,
-            holes=_holes_of(file, status),
-        )
+        found = _looked_at(file, status)
         pieces, is_large = _stored(cut_pieces(_Reading(file, path, found).read), store)
         found = found._replace(pieces=pieces, is_large=is_large)
         after = os.fstat(file.fileno())
@@ -70,11 +52,32 @@ def store_contents(path: str, store: FileStore) -> tuple[FurtherFile, os.stat_re
     return found, status
 
 
+def pieces_at(path: bytes) -> Iterator[bytes]:
+    """Yield the pieces of the file at *path*.  Raises OSError."""
+    real = os.path.realpath(os.fsdecode(path))
+    with open_regular(real, follow=False) as file:
+        found = _looked_at(file, os.fstat(file.fileno()))
+        yield from cut_pieces(_Reading(file, real, found).read)
+
+
+def _looked_at(file: BinaryIO, status: os.stat_result) -> FurtherFile:
+    return FurtherFile(
+        path=b"",
+        sort=FileSort.FILE,
+        mode=status.st_mode & 0o7777,
+        owner=status.st_uid,
+        group=status.st_gid,
+        time=status.st_mtime_ns,
+        size=status.st_size,
+        holes=_holes_of(file, status),
+    )
+
+
 def _look(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _stored(pieces: Iterator[bytes], store: FileStore) -> tuple[tuple[bytes, ...], bool]:
+def _stored(pieces: Iterator[bytes], store: ChunkSink) -> tuple[tuple[bytes, ...], bool]:
     """Store *pieces*; return what names them, and whether these are lists of them."""
     lists: list[bytes] = []
     found: list[ChunkId] = []
@@ -88,7 +91,7 @@ def _stored(pieces: Iterator[bytes], store: FileStore) -> tuple[tuple[bytes, ...
     return (*lists, _list_of(found, store)), True
 
 
-def _list_of(pieces: list[ChunkId], store: FileStore) -> ChunkId:
+def _list_of(pieces: list[ChunkId], store: ChunkSink) -> ChunkId:
     names = Names()
     linked = names.linked(b"".join(map(names.name, pieces)))
     return store.add_node(linked.data, [ChunkId(name) for name in linked.names], FILE_PIECES)

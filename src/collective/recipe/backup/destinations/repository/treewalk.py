@@ -17,10 +17,10 @@ from datetime import datetime
 
 from collective.recipe.backup.blobs.copied import REASONS
 from collective.recipe.backup.destinations.repository.kinds import TREE, TREE_PAGE
+from collective.recipe.backup.destinations.repository.sinks import ChunkSink
 from collective.recipe.backup.destinations.repository.storedtrees import tree_entries
 from collective.recipe.backup.destinations.repository.treefiles import (
     ChangedError,
-    FileStore,
     store_contents,
 )
 from collective.recipe.backup.destinations.repository.treepages import (
@@ -55,8 +55,9 @@ class NewTree:
     size: int  # bytes of these
     read: int  # how many of them were read for this restore point
     left_out: int  # sockets, pipes and devices
+    left: tuple[str, ...]  # the first of them
     unread: int  # paths that could not be read, or not as they were
-    reasons: tuple[str, ...]  # of the first of both, what was wrong
+    reasons: tuple[str, ...]  # what was wrong with the first of them
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class NewTrees:
     def __init__(
         self,
         wanted: WantedFiles,
-        store: FileStore,
+        store: ChunkSink,
         earlier: EarlierTree | None,
         progress: Progress,
         *,
@@ -124,6 +125,7 @@ class NewTrees:
         self._only_same = only_same
         self._devices: dict[int, int] = {}  # number of each among those of the tree
         self._files = self._size = self._read = self._left_out = self._unread = 0
+        self._left: list[str] = []
         self._reasons: list[str] = []
 
     def stored(self) -> NewTree:
@@ -140,6 +142,7 @@ class NewTrees:
             size=self._size,
             read=self._read,
             left_out=self._left_out,
+            left=tuple(self._left),
             unread=self._unread,
             reasons=tuple(self._reasons),
         )
@@ -180,6 +183,9 @@ class NewTrees:
             is_directory = stat.S_ISDIR(status.st_mode)
             if here.path and self._exclusions.leave_out(path, is_directory=is_directory):
                 return None
+            if not here.path and self._exclusions.is_kept_out(path):
+                self._lack(path, "it belongs to the storages or to backups, and is left out")
+                return None
             if is_directory:
                 return self._opened(here, name, (path, real), status)
             entry = self._entry(here.earlier(name), name, real, status)
@@ -215,7 +221,8 @@ class NewTrees:
             return TreeEntry(name, _file(FileSort.LINK, status)._replace(mode=0, target=target))
         if not stat.S_ISREG(status.st_mode):
             self._left_out += 1
-            self._say(f"{path}: it is neither a file nor a directory nor a link, and left out")
+            if len(self._left) < REASONS:
+                self._left.append(path)
             return None
         self._advance(1)
         looks_same = before is not None and self._looks_as(before, status)
@@ -255,8 +262,7 @@ class NewTrees:
         try:
             return self._read_entry(name, path)
         except ChangedError as error:
-            self._unread += 1
-            self._say(f"{path}: it changed while it was read, twice: what was read is stored")
+            self._lack(path, "it changed while it was read, twice: what was read is stored")
             return TreeEntry(name, error.file, self._times(error.status))
 
     def _read_entry(self, name: bytes, path: str) -> TreeEntry:
@@ -288,12 +294,12 @@ class NewTrees:
             if not isinstance(found, CannotReadError):
                 raise found from error
             why = f"it cannot be read: {found.strerror}"
-        self._unread += 1
-        self._say(f"{path}: {why}")
+        self._lack(path, why)
 
-    def _say(self, why: str) -> None:
+    def _lack(self, path: str, why: str) -> None:
+        self._unread += 1
         if len(self._reasons) < REASONS:
-            self._reasons.append(why)
+            self._reasons.append(f"{path}: {why}")
 
 
 def _file(sort: FileSort, status: os.stat_result) -> FurtherFile:

@@ -45,10 +45,14 @@ class Exclusions:
             for each in wanted.patterns
         ]
 
+    def is_kept_out(self, path: str) -> bool:
+        """Tell whether *path* is backed up otherwise, or holds backups."""
+        return bool({path, os.path.realpath(path)} & self._paths)
+
     def leave_out(self, path: str, *, is_directory: bool) -> bool:
         """Tell whether *path*, absolute, is left out, with what lies in it."""
         name = os.path.basename(path)
-        if name in self._names and {path, os.path.realpath(path)} & self._paths:
+        if name in self._names and self.is_kept_out(path):
             return True
         for pattern, is_of_paths, text in self._patterns:
             if text.endswith("/") and not is_directory:

@@ -15,15 +15,25 @@ import pytest
 
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.destinations.repository import treefiles, treepages, treewalk
+from collective.recipe.backup.destinations.repository.chunkorigins import ChunkOrigins
 from collective.recipe.backup.destinations.repository.filecuts import LEAST, MOST, cut_pieces
+from collective.recipe.backup.destinations.repository.kinds import FILE
 from collective.recipe.backup.destinations.repository.pointcontents import contents_of
+from collective.recipe.backup.destinations.repository.sitecopies import SiteCopies
+from collective.recipe.backup.destinations.repository.treebackup import LiveFiles
 from collective.recipe.backup.destinations.repository.wantedfiles import Exclusions, WantedFiles
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repository.collecting import collect
+from collective.recipe.backup.repository.healing import heal
+from collective.recipe.backup.repository.names import bundle_name
+from collective.recipe.backup.repository.newrepository import init
+from collective.recipe.backup.repository.pointcopying import copy as copy_points
+from collective.recipe.backup.repository.standing import standing
 from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.restoring.placedfiles import place_files
+from collective.recipe.backup.stores.memory import MemoryStore
 from collective.recipe.backup.tests import treereader
 from collective.recipe.backup.tests.repositories import PASSPHRASE
 from collective.recipe.backup.tests.repositoryreader import RepositoryReader
@@ -201,14 +211,15 @@ def test_a_file_of_many_pieces_comes_back(operated, tmp_path, monkeypatch):
     assert operated.files(tmp_path / "to")["large"][-1] == data
 
 
-def test_what_is_no_file_is_named_and_the_rest_is_backed_up(operated, tmp_path, caplog):
+def test_what_is_no_file_is_named_and_the_rest_is_backed_up(operated, tmp_path):
     os.mkfifo(operated.etc / "pipe")
     with socket.socket(socket.AF_UNIX) as opened:
         opened.bind(os.path.relpath(operated.etc / "socket"))
     (operated.etc / "file").write_bytes(b"file")
-    operated.backup()
+    [note] = operated.backup().notes
+    assert note.startswith("2 sockets, pipes and devices left out: ")
     for name in ("pipe", "socket"):
-        assert f"{operated.etc / name}: it is neither a file" in caplog.text
+        assert str(operated.etc / name) in note
     assert set(operated.files(tmp_path / "to")) == {".", "file"}
 
 
@@ -258,6 +269,9 @@ def test_a_path_that_is_not_there_is_named_and_the_rest_is_backed_up(operated, t
     (operated.etc / "file").touch()
     operated.backup()
     assert f"{tmp_path / 'nothing'}: it is not there" in caplog.text
+    caplog.clear()
+    assert not operated.backup().changed
+    assert f"{tmp_path / 'nothing'}: it is not there" in caplog.text
     assert set(operated.files(tmp_path / "to")) == {".", "file"}
 
 
@@ -297,16 +311,19 @@ def test_patterns_leave_out(pattern, path, leaves_out):
     assert exclusions.leave_out(path, is_directory=False) is leaves_out
 
 
-def test_what_is_left_out_does_not_come_back(tmp_path):
-    operated = SiteWithFiles(
-        tmp_path, patterns=("*.tmp", "cache/"), kept_out=(tmp_path / "etc" / "var",)
-    )
+def test_what_is_left_out_does_not_come_back(tmp_path, caplog):
+    kept_out = (tmp_path / "etc" / "var", tmp_path / "backups")
+    operated = SiteWithFiles(tmp_path, patterns=("*.tmp", "cache/"), kept_out=kept_out)
+    wanted = replace(operated.repository_place.files, paths=(operated.etc, tmp_path / "backups"))
+    operated.repository_place = replace(operated.repository_place, files=wanted)
+    (tmp_path / "backups").mkdir()
     for name in ("cache", "var", "kept"):
         (operated.etc / name).mkdir()
         (operated.etc / name / "file").touch()
     (operated.etc / "a.tmp").touch()
     operated.backup()
     assert set(operated.files(tmp_path / "to")) == {".", "kept", "kept/file"}
+    assert f"{tmp_path / 'backups'}: it belongs to the storages or to backups" in caplog.text
 
 
 def test_files_come_back_to_another_place_and_never_to_the_live_one(operated, tmp_path):
@@ -330,7 +347,7 @@ def test_damage_of_a_page_is_found_and_the_next_backup_stores_it_again(operated,
         point = operated.destination()._point(repository, first.stamp)
         files = contents_of(point).files.root
         [place, *_more] = dict(repository.index.of({files}))[files]
-        name = f"bundles/{place.bundle.hex()[:2]}/{place.bundle.hex()}"
+        name = bundle_name(place.bundle)
     data, moment = operated.store.objects[name]
     at = place.offset
     operated.store.objects[name] = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :], moment
@@ -343,6 +360,67 @@ def test_damage_of_a_page_is_found_and_the_next_backup_stores_it_again(operated,
     (operated.etc / "20").touch()
     operated.backup()
     assert len(operated.files(tmp_path / "anew")) == 22
+
+
+def healed(operated, bundles):
+    """Heal *bundles* from the live site; return what is lost for ever, in words."""
+    destination = operated.destination()
+    with destination._repository() as repository:
+        site = SiteCopies(repository, [destination.source], [])
+        live = LiveFiles(repository, operated.repository_place.files)
+        lost = heal(repository, bundles, [site, live]).lost
+        points = standing(repository, repository.look()).points
+        return [each.what for each in ChunkOrigins(repository, points, frozenset(lost)).found()]
+
+
+def test_what_is_lost_of_the_files_is_healed_from_the_live_ones(operated, tmp_path):
+    operated.backup()
+    (operated.etc / "file").write_bytes(random.Random(4).randbytes(3 << 20))
+    (operated.etc / "small").write_bytes(b"small")
+    operated.backup()
+    bundles = {name: stored for name, (_data, stored) in operated.store.objects.items()}
+    newest = max((name for name in bundles if name.startswith("bundles/")), key=bundles.get)
+    del operated.store.objects[newest]
+    assert healed(operated, [bytes.fromhex(newest.rpartition("/")[2])]) == []
+    assert list(operated.destination().verify(Depth.CHECKSUMS)) == []
+    assert operated.files(tmp_path / "to") == looks(operated.etc)
+
+
+def test_a_piece_of_a_file_that_is_gone_is_named(operated, monkeypatch):
+    monkeypatch.setattr(treefiles, "PIECES_NAMED", 1)
+    (operated.etc / "file").write_bytes(random.Random(5).randbytes(3 << 20))
+    operated.backup()
+    with operated.destination()._repository() as repository:
+        index = repository.index
+        chunks = [chunk for bundle in index.bundles() for chunk in index.chunks_in(bundle)]
+        found = [place for _chunk, places in index.of(chunks) for place in places]
+    pieces = [place for place in found if place.kind == FILE]
+    for place in pieces:
+        name, at = bundle_name(place.bundle), place.offset
+        data, stored = operated.store.objects[name]
+        wrong = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        operated.store.objects[name] = wrong, stored
+    (operated.etc / "file").rename(operated.etc / "other")
+    assert len(pieces) > 1
+    assert healed(operated, list({place.bundle for place in pieces})) == [
+        f"piece {each} of the file {operated.etc / 'file'}" for each in range(len(pieces))
+    ]
+
+
+def test_a_copy_of_a_repository_has_the_files(operated, tmp_path):
+    (operated.etc / "file").write_bytes(b"file" * 999)
+    operated.backup()
+    expected = looks(operated.etc)
+    with operated.destination()._repository() as here:
+        operated.store = MemoryStore(lambda: operated.now)
+        init(operated.store, PASSPHRASE, operated.now)
+        cache = tmp_path / "another cache"
+        operated.repository_place = replace(operated.repository_place, state=cache)
+        cache.mkdir()
+        with operated.destination()._repository() as there:
+            points = standing(here, here.look()).points
+            assert len(list(copy_points(here, there, points))) == 1
+    assert operated.files(tmp_path / "to") == expected
 
 
 def test_a_collect_keeps_the_files_of_what_stays(operated, tmp_path):
