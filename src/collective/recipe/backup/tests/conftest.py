@@ -9,6 +9,7 @@ which a container may lack; ``strace`` is the right to trace processes as well.
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shutil
@@ -46,6 +47,12 @@ def pytest_report_header(config):
         return "property tests: few examples, the same ones each time"
     seed = config.getoption("--hypothesis-seed", None)
     return f"property tests: {TIMES} times as many examples, at random, seed {seed}"
+
+
+def pytest_collection_finish():
+    """Let the garbage collector pass over ten thousand tests, which stay: some tests call it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item):
