@@ -20,10 +20,12 @@ import enum
 import errno
 import itertools
 import os
+import re
 import shutil
+import stat
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,6 +60,12 @@ class Fault(enum.Enum):
 
 WAITING = {"fsync", "syncfs"}
 """Operations that change nothing for those who look: no test cuts the power for real."""
+
+BY_CHANCE = re.compile(rb'"(?:inode|key|check)": (?:"[0-9a-f]+"|\d+)')
+"""What marks in a directory say of it that is another each time, with its checksum."""
+
+ROOMLESS = {"unlink", "rmdir", "chmod", "chown", "utime"}
+"""Operations that no full disk refuses; a broken one does."""
 
 
 class Hasty(Files):
@@ -123,7 +131,8 @@ class FaultyFiles(Files):
     """Files whose change number *at* (from 1) goes wrong; without a *fault* it only counts.
 
     ``changes`` are all changes that were asked for, as (operation, path); ``struck`` says
-    which one went wrong, None as long as none did.
+    which one went wrong, None as long as none did.  ``taken_back`` are the numbers of those
+    that a power cut just after them takes back wholly, as long as none goes wrong.
     """
 
     def __init__(self, fault: Fault | None = None, at: int = 0) -> None:
@@ -132,6 +141,7 @@ class FaultyFiles(Files):
         self.at = at
         self.changes: list[tuple[str, Path]] = []
         self.struck: tuple[str, Path] | None = None
+        self.taken_back: set[int] = set()
         self._counted = 0
         self._unsynced = Unsynced() if fault is Fault.POWER_CUT else None
         self._lock = threading.RLock()
@@ -159,8 +169,11 @@ class FaultyFiles(Files):
         if self._unsynced is None:
             return None if operation in WAITING else function(*args, **kwargs)
         undo = self._unsynced.before(operation, path, args)
+        size = size_of(args) if operation == "write" else 0
         result = None if operation in WAITING else function(*args, **kwargs)
         self._unsynced.after(operation, path, undo)
+        if undo is not None or (operation == "write" and size_of(args) == size + result):
+            self.taken_back.add(len(self.changes))
         return result
 
     def _strike(self, operation: str, path: Path, function: Any, *args: Any, **kwargs: Any) -> Any:
@@ -228,6 +241,17 @@ def half(args: tuple[Any, ...]) -> tuple[Any, ...]:
     return *head, last[: max(1, len(last) // 2)]
 
 
+def written(args: tuple[Any, ...]) -> int:
+    """Return the descriptor that a write or copy_file_range writes to."""
+    descriptor: int = args[1] if len(args) == 3 else args[0]
+    return descriptor
+
+
+def size_of(args: tuple[Any, ...]) -> int:
+    """Return the size of the file that a write or copy_file_range writes to."""
+    return os.fstat(written(args)).st_size
+
+
 class Unsynced:
     """What a power cut would lose: entries of directories and bytes that nobody fsynced yet.
 
@@ -249,7 +273,7 @@ class Unsynced:
     def before(self, operation: str, path: Path, args: tuple[Any, ...]) -> Undo | None:
         """Note what is there before a change; return what takes the change back."""
         if operation == "write":
-            self._remember_size(args[1] if len(args) == 3 else args[0])
+            self._remember_size(written(args))
         elif operation == "fsync" and not path.is_dir():
             self._forget_size(args[0])
         elif operation in {"create", "symlink", "link"} and not os.path.lexists(path):
@@ -335,15 +359,19 @@ def every_fault(
     make: Callable[[], World],
     act: Callable[[World, FaultyFiles], object],
     *,
-    faults: Iterable[Fault] = tuple(Fault),
+    faults: Collection[Fault] = tuple(Fault),
 ) -> Iterator[tuple[World, BaseException | None, str]]:
     """Run *act* on a new world of *make* once for each fault and each change that it makes.
 
+    What would leave the disk as another fault of them does is left out; see ``numbers``.
     Yields the world as it was left, what *act* raised (None: it returned all the same, so
     its work must be done) and words that say which fault it was.
     """
+    counting = FaultyFiles(Fault.POWER_CUT)
+    act(make(), counting)
+    assert counting.changes, "the scenario changes nothing"
     for fault in faults:
-        for at in itertools.count(1):
+        for at in numbers(fault, counting, faults):
             files = FaultyFiles(fault, at)
             world = make()
             outcome: BaseException | None = None
@@ -351,14 +379,59 @@ def every_fault(
                 act(world, files)
             except (Crash, OSError, BackupError) as error:
                 outcome = error
-            if not files.struck:
+            if not files.struck:  # by two threads it makes more changes at one time than at another
                 if outcome is not None:
                     raise outcome
-                assert at > 1 or fault is Fault.DURING, "the scenario changes nothing"
-                break
+                continue
             assert fault not in CRASHES or isinstance(outcome, Crash), "it survived its death"
             operation, path = files.struck
             yield world, outcome, f"{fault.name} at change {at}: {operation} {path.name}"
+
+
+def numbers(fault: Fault, counted: FaultyFiles, faults: Collection[Fault]) -> Sequence[int]:
+    """Return the numbers (from 1) of the changes at which *fault*, one of *faults*, strikes.
+
+    After a change the disk is as before the next one, and as after the next ones if a power cut
+    takes those back; a full disk refuses nothing that needs no room.  For *DURING* only writes
+    are numbered.
+    """
+    operations = [operation for operation, _path in counted.changes]
+    every = range(1, len(operations) + 1)
+    if fault is Fault.DURING:
+        return range(1, operations.count("write") + 1)
+    if fault is Fault.AFTER and Fault.BEFORE in faults:
+        return every[-1:]
+    if fault is Fault.POWER_CUT:
+        return [at for at in every if at == 1 or at not in counted.taken_back]
+    if fault is Fault.NO_SPACE:
+        return [at for at in every if operations[at - 1] not in ROOMLESS]
+    return every
+
+
+def picture(root: Path) -> Iterator[tuple[object, ...]]:
+    """Yield all that lies in *root*, but for its times, wherever that is and as if by chance."""
+    inodes: dict[int, int] = {}
+    for directory, names, files in os.walk(root):
+        names.sort()
+        for name in sorted([*names, *files], key=told):
+            path = os.path.join(directory, name)
+            status = os.lstat(path)
+            content = b""
+            if stat.S_ISLNK(status.st_mode):
+                content = os.fsencode(os.readlink(path))
+            elif stat.S_ISREG(status.st_mode):
+                content = Path(path).read_bytes()
+            yield (
+                told(os.path.relpath(path, root)),
+                status.st_mode,
+                inodes.setdefault(status.st_ino, len(inodes)),
+                BY_CHANCE.sub(b"", content.replace(os.fsencode(root), b"/")),
+            )
+
+
+def told(name: str) -> str:
+    """Return *name*, of a file or a path, without what chance has added to it."""
+    return re.sub(r"\.[0-9a-f]{8}\.partial\b", ".partial", name)
 
 
 def survive_every_fault(
@@ -366,15 +439,24 @@ def survive_every_fault(
     act: Callable[[World, FaultyFiles], object],
     check: Callable[[World, BaseException | None], object],
     *,
-    faults: Iterable[Fault] = tuple(Fault),
+    faults: Collection[Fault] = tuple(Fault),
+    disk: Callable[[World], Path] | None = None,
 ) -> int:
     """Call *check* after each fault of every_fault; return how many there were.
 
-    A check that fails names the fault.
+    *disk* is the directory that holds all of a world (None: there is none).  What lies in it, after
+    an error of one kind, is checked once, however many faults leave it.  A check that fails names
+    the fault.
     """
     count = 0
+    checked: set[object] = set()
     for world, outcome, fault in every_fault(make, act, faults=faults):
         count += 1
+        if disk is not None:
+            left = type(outcome), *picture(disk(world))
+            if left in checked:
+                continue
+            checked.add(left)
         try:
             check(world, outcome)
         except Exception as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ from collective.recipe.backup.tests.faults.harness import survive_every_fault
 NEW = [blob_id(0, 11), blob_id(5, 11)]
 
 each_form = pytest.mark.parametrize("compressed", [False, True], ids=["tar", "tar.gz"])
+
+
+survive = partial(survive_every_fault, disk=lambda world: world.root)
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def test_a_full_archive_appears_whole_or_not_at_all(make, compressed):
         act(archived, Files())
         assert content(archived.restored(SECOND)[0]) == content(archived.source)
 
-    survive_every_fault(make, act, check)
+    survive(make, act, check)
 
 
 @each_form
@@ -68,7 +72,7 @@ def test_so_does_a_delta(make, compressed):
             act(archived, Files())
         assert content(archived.restored()[0]) == content(archived.source)
 
-    survive_every_fault(make, act, check)
+    survive(make, act, check)
 
 
 def test_a_restore_that_fails_harms_neither_archives_nor_what_is_live(make):
@@ -91,7 +95,7 @@ def test_a_restore_that_fails_harms_neither_archives_nor_what_is_live(make):
         assert content(archived.restored(live=archived.source)[0]) == before
         assert content(archived.source) == before
 
-    survive_every_fault(begin, act, check)
+    survive(begin, act, check)
 
 
 def test_a_chain_that_is_removed_can_be_restored_as_long_as_it_is_there(make):
@@ -116,7 +120,7 @@ def test_a_chain_that_is_removed_can_be_restored_as_long_as_it_is_there(make):
         assert [each.key for each in archived.found()] == [THIRD]
         assert list(archived.directory.glob("*.snar")) == []
 
-    survive_every_fault(begin, act, check)
+    survive(begin, act, check)
 
 
 def test_a_rotation_loses_nothing(make):
@@ -146,4 +150,4 @@ def test_a_rotation_loses_nothing(make):
         assert newest.number == 0
         assert content(archived.restored(newest.key)[0]) == content(archived.source)
 
-    survive_every_fault(begin, act, check)
+    survive(begin, act, check)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,9 @@ def worlds(tmp_path: Path):
 
     (tmp_path / "worlds").mkdir()
     return copy
+
+
+survive = partial(survive_every_fault, disk=lambda operated: operated.site.directory)
 
 
 def sound(operated: Operated) -> None:
@@ -62,7 +66,7 @@ def test_a_first_backup_dies_or_fails_anywhere(site: Site, worlds) -> None:
         operated.site.lose()
         restorable(operated, [contents])
 
-    survive_every_fault(lambda: worlds(first), lambda it, files: it.backup(files=files), check)
+    survive(lambda: worlds(first), lambda it, files: it.backup(files=files), check)
 
 
 @pytest.mark.parametrize("full", [False, True], ids=["incremental", "full"])
@@ -86,9 +90,7 @@ def test_a_later_backup_dies_or_fails_anywhere(site: Site, worlds, full: bool) -
         operated.site.lose()
         restorable(operated, [new])
 
-    survive_every_fault(
-        lambda: worlds(first), lambda it, files: it.backup(files=files, full=full), check
-    )
+    survive(lambda: worlds(first), lambda it, files: it.backup(files=files, full=full), check)
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["over", "empty"])
@@ -110,7 +112,7 @@ def test_a_restore_dies_or_fails_anywhere(site: Site, worlds, lost: bool) -> Non
         operated.restore()
         assert operated.site.contents() == backed_up
 
-    survive_every_fault(lambda: worlds(first), lambda it, files: it.restore(files=files), check)
+    survive(lambda: worlds(first), lambda it, files: it.restore(files=files), check)
 
 
 def test_a_restore_over_a_copy_of_yesterday_dies_or_fails_anywhere(site: Site, worlds) -> None:
@@ -134,7 +136,7 @@ def test_a_restore_over_a_copy_of_yesterday_dies_or_fails_anywhere(site: Site, w
         assert len(list(operated.site.blobstorage.rglob("*.blob"))) == 7
         assert not list(operated.site.directory.rglob("*.restoring"))
 
-    survive_every_fault(
+    survive(
         lambda: worlds(first),
         lambda it, files: it.restore(files=files),
         check,
@@ -184,7 +186,7 @@ def test_wherever_a_restore_dies_an_undo_after_the_next_brings_back_the_site_bef
         undo(operated.run("restore"))
         assert live_bytes(operated) == before
 
-    survive_every_fault(
+    survive(
         lambda: worlds(first),
         lambda it, files: it.restore(files=files),
         check,

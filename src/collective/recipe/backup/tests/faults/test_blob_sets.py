@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,9 @@ from collective.recipe.backup.times import LAST_TID
 FIRST, SECOND = "2026-03-01-12-00-00", "2026-03-02-12-00-00"
 OLD = tid(5)
 """The last transaction of the restore point that every world begins with."""
+
+
+survive = partial(survive_every_fault, disk=lambda world: world.root)
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def test_a_first_set_dies_or_fails_anywhere(world, copy):
         assert os.readlink(world.directory / "latest") == blob_set.name
         assert world.sound(LAST_TID)
 
-    survive_every_fault(copy, lambda world, files: world.begin(FIRST, files), check)
+    survive(copy, lambda world, files: world.begin(FIRST, files), check)
 
 
 def test_a_later_set_dies_or_fails_anywhere(world, copy):
@@ -167,7 +171,7 @@ def test_a_later_set_dies_or_fails_anywhere(world, copy):
         assert sorted(os.listdir(world.directory)) == [first.name, second.name, "latest"]
         assert world.sound(LAST_TID)
 
-    survive_every_fault(copy, lambda world, files: world.begin(SECOND, files), check)
+    survive(copy, lambda world, files: world.begin(SECOND, files), check)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +198,7 @@ def test_an_extension_dies_or_fails_anywhere(world, copy, monkeypatch, merging):
         assert world.sound(LAST_TID)
         assert not list(world.directory.rglob("*.partial"))
 
-    survive_every_fault(copy, lambda world, files: world.extend(files), check)
+    survive(copy, lambda world, files: world.extend(files), check)
 
 
 def test_a_removal_dies_or_fails_anywhere(world, copy):
@@ -217,7 +221,7 @@ def test_a_removal_dies_or_fails_anywhere(world, copy):
     def remove(world: World, files: FaultyFiles) -> None:
         blobset.remove(world.sets()[0], files)
 
-    survive_every_fault(copy, remove, check)
+    survive(copy, remove, check)
 
 
 @pytest.mark.parametrize("over", [False, True], ids=["into the empty", "over what is live"])
@@ -246,7 +250,7 @@ def test_a_restore_dies_or_fails_anywhere(world, copy, over):
             restore(world, Hasty())
         assert content(world.root / "restoring") == expected
 
-    survive_every_fault(copy, restore, check)
+    survive(copy, restore, check)
 
 
 @pytest.mark.parametrize("damage", ["flipped", "missing", "cut short", "swapped"])

@@ -62,7 +62,7 @@ class Story:
             self.grow(commits)
             return self.world()
 
-        return survive_every_fault(make, act, check, **options)
+        return survive_every_fault(make, act, check, disk=lambda world: world.directory, **options)
 
     def check_next(self, world):
         """The next backup heals and works, and so does the one after it."""
@@ -131,7 +131,7 @@ def test_older_digests_are_completed_after_every_fault(story):
         members = [read_blocks(world.directory, part).members for part in world.chain.parts]
         assert all(members)
 
-    assert story.survives(lambda world, files: world.take(files=files), check, commits=5) > 50
+    assert story.survives(lambda world, files: world.take(files=files), check, commits=5) > 35
 
 
 def test_an_orphan_of_repozo_is_healed_as_well(story):
@@ -364,7 +364,7 @@ def test_the_first_backup_may_die_anywhere(story):
         assert outcome is not None or restorable(world) == [story.ends[3]]
         story.check_next(world)
 
-    assert story.survives(backup, check, 3) > 60
+    assert story.survives(backup, check, 3) > 40
 
 
 def test_an_incremental_backup_may_die_anywhere(story):
@@ -378,7 +378,7 @@ def test_an_incremental_backup_may_die_anywhere(story):
         assert outcome is not None or len(restorable(world)) == 3
         assert not story.check_next(world).full
 
-    assert story.survives(backup, check, 5) > 60
+    assert story.survives(backup, check, 5) > 40
 
 
 def test_a_second_full_backup_may_die_anywhere(story):
@@ -395,7 +395,7 @@ def test_a_second_full_backup_may_die_anywhere(story):
         assert outcome is not None or len(restorable(world)) == 3
         story.check_next(world)
 
-    assert story.survives(act, check, 3) > 60
+    assert story.survives(act, check, 3) > 40
 
 
 def test_healing_may_die_anywhere(story):
@@ -420,7 +420,7 @@ def test_healing_may_die_anywhere(story):
         (world.directory / aside[0]).unlink()
         story.check_next(world)
 
-    assert story.survives(backup, check, 5) > 100
+    assert story.survives(backup, check, 5) > 60
 
 
 def prune(world, files):
@@ -444,7 +444,7 @@ def test_a_removal_may_die_anywhere(story):
         if world.chains[0].parts[0].end != story.ends[2]:
             assert not any(name < world.chains[0].stamp for name in world.names)
 
-    assert story.survives(prune, check, 4) > 40
+    assert story.survives(prune, check, 4) > 25
 
 
 def merge_middle(world, files):

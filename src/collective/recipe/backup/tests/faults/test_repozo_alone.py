@@ -68,7 +68,11 @@ def test_a_first_backup_that_died_is_none_for_repozo(site: Site, worlds, style) 
         assert restored_by_hand(operated) in (None, contents)
 
     survive_every_fault(
-        lambda: worlds(first), lambda it, files: it.backup(files=files), check, faults=CRASHES
+        lambda: worlds(first),
+        lambda it, files: it.backup(files=files),
+        check,
+        faults=CRASHES,
+        disk=lambda it: it.site.directory,
     )
 
 
@@ -89,6 +93,7 @@ def test_a_later_backup_that_died_is_none_for_repozo(site: Site, worlds, full: b
         lambda it, files: it.backup(files=files, full=full),
         check,
         faults=(Fault.DURING, Fault.POWER_CUT),
+        disk=lambda it: it.site.directory,
     )
 
 

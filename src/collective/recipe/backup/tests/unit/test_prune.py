@@ -199,6 +199,7 @@ def test_what_a_prune_that_died_had_begun_the_next_one_finishes(
         lambda world, files: prune(world.run("prune", files=files), certain=True),
         check,
         faults=(Fault.BEFORE, Fault.POWER_CUT),
+        disk=lambda it: it.site.directory,
     )
 
 
