@@ -27,8 +27,9 @@ from typing import IO
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.files.writes import Writer
-from collective.recipe.backup.filestorage.format import DataRecord
-from collective.recipe.backup.filestorage.framing import Framing
+from collective.recipe.backup.filestorage.format import RECORD
+from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
+from collective.recipe.backup.filestorage.records import RecordReader
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import Oid
 from collective.recipe.backup.progress import Progress
@@ -122,9 +123,9 @@ class IndexBuilder:
     ) -> None:
         self._open.close()
 
-    def add(self, record: DataRecord) -> None:
+    def add(self, oid: Oid, offset: int) -> None:
         """Take the place of one data record; they come in the order of the log."""
-        self._places[record.oid] = record.offset
+        self._places[oid] = offset
         if len(self._places) >= self._objects:
             self._put_aside()
 
@@ -169,23 +170,29 @@ class IndexBuilder:
             begin += len(data)
 
 
-def build_index(filestorage: Path, final: Path, *, files: Files, progress: Progress) -> None:
+def build_index(
+    filestorage: Path,
+    final: Path,
+    *,
+    files: Files,
+    progress: Progress,
+    objects: int = _OBJECTS,
+) -> None:
     """Write the index of a whole *filestorage*, read from its begin to its end, to *final*.
 
     Raises IntegrityError if it is damaged.
     """
-    with (
-        IndexBuilder(final, files) as builder,
-        open_regular(filestorage) as file,
-    ):
-        framing = Framing(where=filestorage, on_record=builder.add)
-        size = os.fstat(file.fileno()).st_size
-        with progress.phase("building the index", size) as advance:
-            while data := file.read(_WRITTEN):
-                framing.feed(data)
-                advance(len(data))
-        framing.finish()
-        builder.write(framing.end)
+    builder = IndexBuilder(final, files, objects=objects)
+    with builder, TransactionLog(filestorage) as log:
+        log.damage_hint = DAMAGE_HINT
+        reader, end = RecordReader(log), log.size
+        reader.window = log.window(_WRITTEN)
+        with progress.phase("building the index", end) as advance:
+            for transaction in log.transactions(stop=end):
+                for oid, _tid, _size, data, _index, _previous in reader.places(transaction):
+                    builder.add(oid, data - RECORD.size)
+                advance(transaction.end - transaction.begin)
+        builder.write(end)
 
 
 def _pickled(entries: Iterator[bytes]) -> Iterator[bytes]:

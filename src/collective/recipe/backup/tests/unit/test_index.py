@@ -15,34 +15,25 @@ from hypothesis import strategies as st
 from ZODB.Connection import TransactionMetaData
 from ZODB.fsIndex import fsIndex
 
-from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.format import DataRecord
-from collective.recipe.backup.filestorage.framing import Framing
-from collective.recipe.backup.filestorage.fsindex import IndexBuilder, fits, position
-from collective.recipe.backup.filestorage.records import records_of
+from collective.recipe.backup.filestorage.fsindex import IndexBuilder, build_index, fits, position
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import Oid
+from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.tests.faults.harness import survive_every_fault
 from collective.recipe.backup.tests.samples import FOUNDED, FileStorage, Site
-from collective.recipe.backup.times import ZERO_TID
 
 HOUR = timedelta(hours=1)
 
 
-def record(oid: int, offset: int) -> DataRecord:
-    return DataRecord(Oid(oid.to_bytes(8, "big")), ZERO_TID, 0, 0, 1, offset + 42, 0)
+def named(number: int) -> Oid:
+    return Oid(number.to_bytes(8, "big"))
 
 
-def build(source: Path, final: Path, *, objects: int = 5, size: int = 1000) -> None:
-    """Write the index of the filestorage *source* from a stream of it."""
-    data = source.read_bytes()
-    with IndexBuilder(final, Files(), objects=objects) as builder:
-        framing = Framing(on_record=builder.add)
-        for begin in range(0, len(data), size):
-            framing.feed(data[begin : begin + size])
-        framing.finish()
-        builder.write(framing.end)
+def build(source: Path, final: Path, *, objects: int = 5) -> None:
+    """Write the index of the filestorage *source*."""
+    build_index(source, final, files=Files(), progress=Silent(), objects=objects)
 
 
 def scanned(source: Path) -> bytes:
@@ -92,6 +83,14 @@ def test_it_is_to_the_byte_what_filestorage_writes(site, objects, then):
     assert {path.name for path in site.directory.iterdir()} == {"var", "ours.index"}
 
 
+@pytest.mark.parametrize("cut", [1, 8, 100])
+def test_a_log_that_is_cut_short_has_none(site, cut):
+    os.truncate(site.filestorage, site.size - cut)
+    with pytest.raises(IntegrityError, match="no transaction ends"):
+        build(site.filestorage, site.directory / "ours.index")
+    assert not (site.directory / "ours.index").exists()
+
+
 def test_a_filestorage_with_it_opens_without_reading_the_log_again(site, caplog):
     contents = site.contents()
     index = site.filestorage.with_name("Data.fs.index")
@@ -132,7 +131,7 @@ def test_whatever_oids_there_are_the_last_place_of_each_is_found(tmp_path_factor
     places = [(oid, 4 + number * step) for number, oid in enumerate(oids)]
     with IndexBuilder(final, Files(), objects=at) as builder:
         for oid, offset in places:
-            builder.add(record(oid, offset))
+            builder.add(named(oid), offset)
         builder.write(2**47)
     loaded = fsIndex.load(str(final))
     assert loaded["pos"] == 2**47
@@ -145,7 +144,7 @@ def test_memory_does_not_grow_with_the_number_of_objects(tmp_path):
         tracemalloc.start()
         try:
             for offset in range(4, 400_000, 10):
-                builder.add(record(numbers.getrandbits(24), offset))
+                builder.add(named(numbers.getrandbits(24)), offset)
             _, adding = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -158,7 +157,7 @@ def test_a_large_index_is_written_piece_by_piece(tmp_path):
     places = {number * 7: 4 + number for number in range(150_000)}
     with IndexBuilder(tmp_path / "Data.fs.index", Files()) as builder:
         for oid, offset in places.items():
-            builder.add(record(oid, offset))
+            builder.add(named(oid), offset)
         builder.write(200_000)
     loaded = fsIndex.load(str(tmp_path / "Data.fs.index"))["index"]
     assert {int.from_bytes(oid, "big"): at for oid, at in loaded.items()} == places
@@ -175,14 +174,7 @@ def test_after_any_fault_there_is_no_index_or_a_whole_one(site):
         return directory / "Data.fs.index"
 
     def act(final: Path, files: Files) -> None:
-        with (
-            IndexBuilder(final, files, objects=10) as builder,
-            TransactionLog(site.filestorage) as log,
-        ):
-            for transaction in log.transactions():
-                for each in records_of(log, transaction):
-                    builder.add(each)
-            builder.write(log.end().offset)
+        build_index(site.filestorage, final, files=files, progress=Silent(), objects=10)
 
     def check(final: Path, outcome: BaseException | None) -> None:
         assert outcome is None or not isinstance(outcome, OSError)
@@ -202,7 +194,7 @@ def test_a_full_disk_is_explained(tmp_path):
         builder.write(4)
     assert caught.value.hint
     with pytest.raises(BackupError, match="cannot put a part of the index aside") as caught:
-        builder.add(record(1, 4))
+        builder.add(named(1), 4)
     assert caught.value.hint
 
 
