@@ -3,6 +3,7 @@
 ::
 
     BackupError              1  failed; what was there before is untouched
+    +-- StoreRefused         1  a store does not let us do that
     +-- ConfigurationError   2  wrong configuration
     |   +-- UsageError       2  wrong command line
     +-- IntegrityError       3  stored or live data is not what it should be
@@ -92,6 +93,10 @@ class StoreUnreachable(BackupError):
     """The store of a repository could not be reached, or did not answer in time."""
 
     exit_code = 6
+
+
+class StoreRefused(BackupError):
+    """The store of a repository answers, and does not let this credential do that."""
 
 
 class CommandFailed(BackupError):

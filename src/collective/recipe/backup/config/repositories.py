@@ -19,6 +19,8 @@ _TAKEN = {"directory", "all"}
 _NAMES = re.compile(r"[a-z][a-z0-9_-]*")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
+_STORES = ("file:///", "s3://", "gs://", "az://", "sftp://")
+
 
 class NamedRepository(NamedTuple):
     """One of the repositories of a site."""
@@ -58,8 +60,8 @@ def _repository(line: str, absolute: Absolute) -> NamedRepository:
         raise ValueError(f"{name!r} is no name for a repository: take a word in lower case")
     if not _SCHEME.match(url):
         return NamedRepository(name, str(absolute(expanded(url))))
-    if not url.startswith("file:///"):
-        raise ValueError("this release knows repositories at a path or at file:///path only")
+    if not url.lower().startswith(_STORES):
+        raise ValueError(f"a repository is at a path, or at a URL of {', '.join(_STORES)}")
     return NamedRepository(name, url)
 
 

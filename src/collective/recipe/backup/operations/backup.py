@@ -27,6 +27,7 @@ from collective.recipe.backup.errors import (
     BrokenOff,
     IntegrityError,
     Interrupted,
+    StoreRefused,
     from_os_error,
     printable,
 )
@@ -143,11 +144,21 @@ def _back_up_locked(run: Run, why_full: str = "", *, accept_changed: bool = Fals
             for destination in destinations
         ]
         for destination in destinations:
-            prune_one(run, destination, partial(warn_of_refusal, run))
+            _prune(run, destination)
         with in_passing("cannot note where the backups lie"):
             missingdisk.note(run)
     logger.info("%s", _closing_line(outcomes, monotonic() - started))
     return outcomes
+
+
+def _prune(run: Run, destination: Destination) -> None:
+    """Remove what no rule keeps; a credential that may only add leaves it to others."""
+    try:
+        prune_one(run, destination, partial(warn_of_refusal, run))
+    except StoreRefused as error:
+        logger.warning(
+            "%s; so it stays until prune runs with a credential that may remove it", error
+        )
 
 
 def _look_for_earlier(run: Run) -> None:

@@ -213,9 +213,10 @@ class Options:
         Group.REPOSITORIES,
         (),
         "Repositories that ``bin/backup`` backs up to as well, after the directories, one on "
-        "each line: ``[NAME] URL``.  Without NAME it is called ``repository``.  URL is a path or "
-        "``file:///path``; a relative path starts at the directory of the buildout.  Each has to "
-        "be made once, by ``bin/backup-repository init``.",
+        "each line: ``[NAME] URL``.  Without NAME it is called ``repository``.  URL is a "
+        "path, ``file:///path`` or ``s3://BUCKET/PREFIX`` (and what else :doc:`../howto/stores` "
+        "says); a relative path starts at the directory of the buildout.  Each has to be made "
+        "once, by ``bin/backup-repository init``.",
     )
     repository_passphrase_file: Path | None = _option(
         PATH,

@@ -37,7 +37,8 @@ FEW = 4
 def prune(repository: Repository, points: Iterable[Point], *, yes: bool = False) -> int:
     """Remove *points*; return how many went.
 
-    Raises BackupError, before anything is removed, for what needs a yes.
+    Raises BackupError, before anything is removed, for what needs a yes, and StoreRefused,
+    before anything is put, where the store lets us remove nothing.
     """
     going = list(points)
     control = repository.look()
@@ -48,18 +49,21 @@ def prune(repository: Repository, points: Iterable[Point], *, yes: bool = False)
     removed = 0
     for point in going:
         if point.name in there:
-            _remove(repository, there[point.name])
+            _remove(repository, there[point.name], first=not removed)
             removed += 1
     return removed
 
 
-def _remove(repository: Repository, entry: StoredObject) -> None:
+def _remove(repository: Repository, entry: StoredObject, *, first: bool) -> None:
     try:
         sealed = repository.controls.sealed(entry)
     except NoSuchObject:
         return
     stamp, tag = place_of(entry.name)
     trash = seal_trash(repository.keyring, sealed, f"{stamp}-{tag}-")
+    if first:
+        # nothing is there: a store that lets us remove nothing says so now
+        repository.store.delete(trash.name)
     put(repository.store, trash.name, trash.data)
     repository.store.delete(entry.name)
 

@@ -56,6 +56,8 @@ class Store(Protocol):
     * ``get`` and ``list`` see every ``put`` that has returned, and no object that ``delete``
       has removed, as far as the store itself keeps its listings up to date.
     * Names are those of ``checked``; any other is a ValueError before anything is done.
+    * StoreRefused says that this credential may not do that.  A store for one that may only
+      add refuses each ``delete`` so, also of what is not there, where it can tell.
     * After StoreUnreachable a put or a delete may have been done or not.  Other BackupErrors
       (a full disk, a missing permission) say what to do.
     * All methods but ``close`` may be called by several threads at the same time.

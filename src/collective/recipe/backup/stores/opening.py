@@ -14,7 +14,9 @@ from collective.recipe.backup.stores.local import LocalStore
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
-KNOWN = "a path that begins with /, or file:///path"
+KNOWN = "a path that begins with /, file:///path, or s3://BUCKET/PREFIX"
+
+_BUCKETS = {"s3", "gs", "az"}
 
 
 def store_at(url: str, files: Files) -> Store:
@@ -28,6 +30,8 @@ def store_at(url: str, files: Files) -> Store:
     scheme = _SCHEME.match(url)
     if not scheme:
         raise _refused("the place of a repository is no absolute path and no URL", url)
+    if scheme[1].lower() in _BUCKETS:
+        return _in_bucket(url)
     if scheme[1].lower() != "file":
         raise _refused(f"this release knows no repository at {scheme[1]}: URLs", url)
     parts = urlsplit(url)
@@ -36,6 +40,13 @@ def store_at(url: str, files: Files) -> Store:
     if parts.query or parts.fragment:
         raise _refused("a file: URL has nothing after its path; write %3F for ? and %23 for #", url)
     return LocalStore(_absolute(os.fsdecode(unquote_to_bytes(parts.path)), url), files)
+
+
+def _in_bucket(url: str) -> Store:
+    from collective.recipe.backup.stores.buckets.bucketplace import bucket_at
+    from collective.recipe.backup.stores.buckets.bucketstore import BucketStore
+
+    return BucketStore(bucket_at(url))
 
 
 def _absolute(text: str, url: str) -> Path:

@@ -14,6 +14,8 @@ import os
 import re
 import shutil
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -22,6 +24,7 @@ from collective.recipe.backup.tests.faults.outside.strace import can_trace
 from collective.recipe.backup.tests.lengths import TIMES, examples
 from collective.recipe.backup.tests.namespaces import can_mount
 from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.tests.servers import KEY, SECRET, one_for_all, start_weed
 
 LACKING = re.compile(r".* (is not installed|are not allowed)")
 MUST_RUN = {name for name in os.environ.get("BACKUP_TESTS_MUST_RUN", "").split(",") if name}
@@ -69,7 +72,9 @@ def lacks(needed):
     """Return in words that *needed* is not there, "" if it is."""
     if needed == "mounts":
         return "" if can_mount() else f"{needed} are not allowed"
-    if not shutil.which(needed):
+    # what the tests install, and what is for administrators
+    places = [os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent), "/usr/sbin"]
+    if not shutil.which(needed, path=os.pathsep.join(places)):
         return f"{needed} is not installed"
     return "traces are not allowed" if needed == "strace" and not can_trace() else ""
 
@@ -101,3 +106,28 @@ def pytest_terminal_summary(terminalreporter):
 def site(tmp_path):
     """A site with its first transaction and nothing else."""
     return Site(tmp_path / "site")
+
+
+@pytest.fixture(scope="session")
+def weed(tmp_path_factory):
+    """The port where SeaweedFS speaks S3."""
+    with one_for_all(tmp_path_factory, "weed", start_weed) as started:
+        yield started.port
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Let stores elsewhere be given up soon."""
+    from collective.recipe.backup.stores.buckets import bucketplace
+
+    patience = bucketplace.Patience(connect=2, silent=1, whole=20, retry=0.5, pauses=(0.02, 0.1))
+    monkeypatch.setattr(bucketplace, "PATIENCE", patience)
+
+
+@pytest.fixture
+def s3_credentials(impatient, monkeypatch):
+    """The environment in which the server takes us for the site."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)

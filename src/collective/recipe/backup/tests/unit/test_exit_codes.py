@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
+from unittest.mock import patch
 
 import pytest
 
@@ -20,6 +21,7 @@ from collective.recipe.backup.errors import (
     Interrupted,
     InUse,
     NoRestorePoint,
+    StoreRefused,
     StoreUnreachable,
     UsageError,
 )
@@ -27,6 +29,7 @@ from collective.recipe.backup.restoring import journal
 from collective.recipe.backup.restoring.journal import journal_path
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.tests.servers import answer, proxied
 from collective.recipe.backup.tests.smallfiles import rewrite
 from collective.recipe.backup.tests.unit.test_errors import tree
 
@@ -92,6 +95,15 @@ def without_the_disk_of_the_repository(site, _stack):
     return Scripts(site, repository=(line,), locationprefix=site.directory / "var")("backup")
 
 
+def with_a_credential_that_may_do_nothing(site, stack):
+    proxy = stack.enter_context(proxied(0))
+    proxy.fault = lambda *_request: answer(403, "AccessDenied")
+    line = f"repository s3://bucket/a?endpoint=http://127.0.0.1:{proxy.port}"
+    credential = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    stack.enter_context(patch.dict(os.environ, credential))
+    return Scripts(site, repository=(line,), locationprefix=site.directory / "var")("backup")
+
+
 def with_a_hook_that_fails(site, _stack):
     return Scripts(site, pre_command="false")("backup")
 
@@ -114,6 +126,7 @@ MEETINGS = {
     IntegrityError: without_a_filestorage_in_the_file,
     NoRestorePoint: without_a_backup,
     InUse: while_the_filestorage_is_open,
+    StoreRefused: with_a_credential_that_may_do_nothing,
     StoreUnreachable: without_the_disk_of_the_repository,
     CommandFailed: with_a_hook_that_fails,
     BrokenOff: after_a_restore_that_was_broken_off,

@@ -1,0 +1,193 @@
+"""A store in a bucket.
+
+A put is one request, ``If-None-Match: *``, and another one that asks when the object came to
+be.  What fails for a moment (5xx, a connection that breaks, throttling) obstore asks again,
+with growing pauses, until ``Patience.retry`` is over; but it sends no put twice of which it
+is not known whether it was done.  Who puts settles that, by reading.
+
+There are two clients.  One that reads gives up a server that is silent for a while.  One that
+puts may not be as strict, because no answer comes as long as the object is on its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from collective.recipe.backup.errors import StoreUnreachable
+from collective.recipe.backup.stores import (
+    Buffer,
+    NoSuchObject,
+    ObjectExists,
+    Promises,
+    StoredObject,
+    checked,
+    is_name,
+)
+from collective.recipe.backup.stores.buckets.bucketanswers import (
+    explained_answer,
+    is_without_bucket,
+    no_bucket,
+    status_of,
+)
+from collective.recipe.backup.stores.buckets.bucketplace import BucketPlace
+from collective.recipe.backup.stores.buckets.httpdate import date_of
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+_WRITE = "cannot write to the repository"
+_READ = "cannot read the repository"
+_REMOVE = "cannot remove from the repository"
+
+_OF_A_PAGE = 1000
+"""Entries of a listing that obstore hands over at once."""
+
+
+class BucketStore:
+    """The store below the prefix of a bucket; *place* says which, and how to reach it."""
+
+    promises = Promises(parallel=3, gap=1 << 20)
+
+    def __init__(self, place: BucketPlace) -> None:
+        self.location = place.location
+        self._place = place
+        self._clients: tuple[ObjectStore, ObjectStore] | None = None
+
+    def prepare(self) -> None:
+        """Do nothing: a bucket is made by its owner, and a prefix comes with its first object."""
+
+    def put(self, name: str, data: Buffer) -> datetime:
+        """Send the object, and ask when it came to be."""
+        from obstore import put
+        from obstore.exceptions import AlreadyExistsError
+
+        checked(name)
+        with self._told(_WRITE):
+            try:
+                put(self._writing, name, data, mode="create", use_multipart=False)
+            except AlreadyExistsError as error:
+                raise ObjectExists(name) from error
+            except FileNotFoundError as error:
+                raise no_bucket(_WRITE, self.location) from error
+            return self._entry(name).stored
+
+    def get(self, name: str, start: int = 0, size: int | None = None) -> bytes:
+        """Read an object, or a range of it."""
+        checked(name)
+        with self._told(_READ):
+            if size == 0:
+                return self._nothing(name, start)
+            try:
+                return self._bytes(name, start, size)
+            except FileNotFoundError as error:
+                if is_without_bucket(error):
+                    raise no_bucket(_READ, self.location) from error
+                raise NoSuchObject(name) from error
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Ask for what lies in the directory of *prefix*, and leave out the rest of it."""
+        from obstore import list as listing
+
+        above = prefix.rpartition("/")[0]
+        with self._told("cannot list the repository"):
+            # not every store sorts
+            found = sorted(
+                StoredObject(each["path"], each["size"], each["last_modified"])
+                for page in listing(self._reading, above or None, chunk_size=_OF_A_PAGE)
+                for each in page
+                if each["path"].startswith(prefix) and is_name(each["path"])
+            )
+        yield from found
+
+    def delete(self, name: str) -> None:
+        """Remove an object."""
+        from obstore import delete
+
+        checked(name)
+        with self._told(_REMOVE):
+            try:
+                delete(self._reading, name)
+            except FileNotFoundError as error:
+                if is_without_bucket(error):
+                    raise no_bucket(_REMOVE, self.location) from error
+
+    def sweep(self) -> None:
+        """Do nothing: a put that died has left nothing."""
+
+    def clock(self) -> datetime:
+        """Ask the server; its answer has a date."""
+        return date_of(self._place.clock)
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._clients = None
+
+    @property
+    def _reading(self) -> ObjectStore:
+        return self._both()[0]
+
+    @property
+    def _writing(self) -> ObjectStore:
+        return self._both()[1]
+
+    def _both(self) -> tuple[ObjectStore, ObjectStore]:
+        clients = self._clients
+        if clients is None:
+            self._clients = clients = self._place.reading(), self._place.writing()
+        return clients
+
+    def _entry(self, name: str) -> StoredObject:
+        """Return what the store says of an object.  Raises FileNotFoundError."""
+        from obstore import head
+
+        found = head(self._reading, name)
+        return StoredObject(name, found["size"], found["last_modified"])
+
+    def _nothing(self, name: str, start: int) -> bytes:
+        """Return no bytes, if the object reaches to *start*."""
+        try:
+            there = self._entry(name).size
+        except FileNotFoundError as error:
+            raise NoSuchObject(name) from error
+        if start > there:
+            raise NoSuchObject(f"{name} has {there} bytes")
+        return b""
+
+    def _bytes(self, name: str, start: int, size: int | None) -> bytes:
+        from obstore import get
+        from obstore.exceptions import BaseError
+
+        try:
+            if size is not None:
+                found = get(self._reading, name, options={"range": (start, start + size)})
+            elif start:
+                found = get(self._reading, name, options={"range": {"offset": start}})
+            else:
+                found = get(self._reading, name)
+            data = bytes(found.bytes())
+        except BaseError as error:
+            if status_of(error) != 416:
+                raise
+            # nothing is asked for beyond the end where nothing has to be there
+            if size is None:
+                return self._nothing(name, start)
+            raise NoSuchObject(f"{name} is shorter") from error
+        if size is not None and len(data) < size:
+            raise NoSuchObject(f"{name} is shorter")
+        if size is None and len(data) != found.meta["size"] - start:
+            raise StoreUnreachable(
+                "the answer of the store is not as long as it says", where=self.location
+            )
+        return data
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        from obstore.exceptions import BaseError
+
+        try:
+            yield
+        except (BaseError, OSError, ValueError) as error:
+            raise explained_answer(error, what, self.location) from error

@@ -1,0 +1,135 @@
+"""A repository on a server: made, backed up to, looked at, restored from, tidied up."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+
+import pytest
+
+from collective.recipe.backup.errors import DONE, StoreRefused, StoreUnreachable
+from collective.recipe.backup.repository import slots
+from collective.recipe.backup.repository.names import TRASH
+from collective.recipe.backup.sitebackup import main
+from collective.recipe.backup.tests.samples import Site, contents_of
+from collective.recipe.backup.tests.servers import BUCKET, answer, proxied
+
+
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch):
+    monkeypatch.setattr(slots, "_ARGON2", {"passes": 1, "memory": 64, "lanes": 1})
+    monkeypatch.setenv("SITEBACKUP_PASSPHRASE", "correct horse battery")
+    logger = logging.getLogger("backup")
+    before = logger.handlers[:], logger.propagate, logger.level
+    yield
+    logger.handlers[:], logger.propagate, level = before
+    logger.setLevel(level)
+
+
+@pytest.fixture
+def proxy(weed, s3_credentials):
+    with proxied(weed) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def in_a_bucket(proxy):
+    prefix = f"elsewhere/{os.getpid()}/{proxy.port}"
+    return f"s3://{BUCKET}/{prefix}?endpoint=http://127.0.0.1:{proxy.port}"
+
+
+PLACES = [pytest.param("in_a_bucket", marks=pytest.mark.needs("weed"))]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A site in the working directory, with nothing but a configuration."""
+    site = Site(tmp_path / "plone")
+    site.commit({"page": 1}, {"file": b"data" * 1000})
+    monkeypatch.chdir(site.directory)
+    return site
+
+
+def configured(site, url, **settings):
+    where = {"datafs": "var/filestorage/Data.fs", "blob_storage": "var/blobstorage"}
+    settings = where | {"repository": url, "location": "none"} | settings
+    lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+    (site.directory / "sitebackup.toml").write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_site_lives_with_a_repository_elsewhere(project, request, place, capfd):
+    configured(project, request.getfixturevalue(place), repository_keep_within="0d")
+    assert main(["repository", "init", "-q"]) == DONE
+    assert main(["backup", "-q"]) == DONE
+    project.commit({"page": 2}, {"other": b"more" * 1000})
+    assert main(["backup", "-q"]) == DONE
+    expected = project.contents()
+    assert main(["verify", "-q"]) == DONE
+    assert main(["repository", "scrub", "-q"]) == DONE
+    shutil.rmtree("var")
+    (project.directory / "var" / "filestorage").mkdir(parents=True)
+    assert main(["restore", "--no-prompt", "-q"]) == DONE
+    assert contents_of(project.filestorage, project.blobstorage) == expected
+    assert main(["prune", "-q"]) == DONE
+    assert main(["repository", "collect", "-q"]) == DONE
+    capfd.readouterr()
+    assert main(["list", "--json"]) == DONE
+    assert json.loads(capfd.readouterr().out)
+
+
+@pytest.mark.needs("weed")
+def test_a_server_that_dies_in_a_backup_costs_what_was_under_way_alone(
+    project, proxy, in_a_bucket, capfd
+):
+    configured(project, in_a_bucket)
+    assert main(["repository", "init", "-q"]) == DONE
+    before = len(proxy.asked)
+    proxy.fault = lambda _method, _path, number: "reset" if number > before + 8 else None
+    assert main(["backup", "-q"]) == StoreUnreachable.exit_code
+    said = capfd.readouterr().err
+    assert "Traceback" not in said
+    assert "hint: is the network up" in said
+    proxy.fault = lambda *_request: None
+    assert main(["backup", "-q"]) == DONE
+    assert main(["verify", "-q"]) == DONE
+
+
+@pytest.mark.needs("weed")
+def test_a_credential_that_may_only_add_backs_up_and_says_what_stays(
+    project, proxy, in_a_bucket, capfd
+):
+    configured(project, in_a_bucket, repository_keep_within="0d")
+    assert main(["repository", "init", "-q"]) == DONE
+    proxy.fault = lambda method, *_rest: answer(403, "AccessDenied") if method == "DELETE" else None
+    for number in range(2):
+        project.commit({"page": number})
+        assert main(["backup", "-q"]) == DONE
+    said = capfd.readouterr().err
+    assert "the credential may not do that (AccessDenied)" in said
+    assert "it stays until prune runs with a credential that may remove it" in said
+    assert main(["verify", "-q"]) == DONE
+    assert main(["prune", "-q"]) == StoreRefused.exit_code
+    said = capfd.readouterr().err
+    assert "the credential may not do that" in said
+    assert "hint: " in said
+    assert not [path for method, path in proxy.asked if method == "PUT" and TRASH in path]
+    proxy.fault = lambda *_request: None
+    assert main(["prune", "-q"]) == DONE
+    assert [path for method, path in proxy.asked if method == "PUT" and TRASH in path]
+
+
+@pytest.mark.needs("weed")
+def test_a_backup_with_nothing_new_asks_the_store_few_times(project, proxy, in_a_bucket):
+    configured(project, in_a_bucket)
+    assert main(["repository", "init", "-q"]) == DONE
+    assert main(["backup", "-q"]) == DONE
+    before = len(proxy.asked)
+    assert main(["backup", "-q"]) == DONE
+    assert len(proxy.asked) - before <= 6
+    project.commit({"page": 2}, {"other": b"more"})
+    before = len(proxy.asked)
+    assert main(["backup", "-q"]) == DONE
+    assert len(proxy.asked) - before < 40
