@@ -84,6 +84,12 @@ class FurtherFiles(Protocol):
         Raises IntegrityError.
         """
 
+    def contents(self, below: bytes = b"/") -> Iterator[tuple[FurtherFile, Iterator[bytes]]]:
+        """Yield what is listed, each with its bytes but for the holes.
+
+        They are to be taken before the next one is asked for.  Raises IntegrityError.
+        """
+
     def data(self, file: FurtherFile) -> Iterator[bytes]:
         """Yield the bytes of a file but for its holes, in pieces, each proved.
 

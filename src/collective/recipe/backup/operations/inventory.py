@@ -190,10 +190,11 @@ def _files(state: State, name: str, order: InventoryOrder) -> Iterator[Inventory
         return
     below = order.below.encode("utf-8", "surrogateescape").removeprefix(FILES.encode()) or b"/"
     first: dict[tuple[int, int], bytes] = {}
-    for file in files.listed(below):
-        path = f"{FILES}".encode() + file.path.rstrip(b"/")
+    nothing: Iterator[bytes] = iter(())
+    found = files.contents(below) if order.filled else ((f, nothing) for f in files.listed(below))
+    for file, pieces in found:
+        path = FILES.encode() + file.path.rstrip(b"/")
         before = b"" if file.same is None else first.setdefault(file.same, path)
-        pieces = files.data(file) if order.filled else iter(())
         before = b"" if before == path else before
         yield InventoryItem(name, file._replace(path=path), pieces, before)
 

@@ -6,6 +6,7 @@ They are those of the administrator: they never take the place of what is live.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from collective.recipe.backup.errors import BackupError, explained
@@ -54,14 +55,14 @@ class _Placing:
     def run(self, progress: Progress) -> None:
         """Write all of them."""
         with progress.phase("restoring the files", self._found.count, "files") as advance:
-            for each in self._found.listed():
+            for each, data in self._found.contents():
                 path = self._root / os.fsdecode(each.path.lstrip(b"/"))
                 self._close(path)
-                self._write(each, path)
+                self._write(each, path, data)
                 advance(each.sort is FileSort.FILE)
             self._close(None)
 
-    def _write(self, each: FurtherFile, path: Path) -> None:
+    def _write(self, each: FurtherFile, path: Path, data: Iterator[bytes]) -> None:
         if path == self._root:
             return
         if path.parent != (self._open[-1][0] if self._open else None):
@@ -72,15 +73,14 @@ class _Placing:
         elif each.sort is FileSort.LINK:
             self._files.make_link(os.fsdecode(each.target), path, each.status)
         elif each.same is None or not self._linked(each.same, path):
-            self._fill(each, path)
+            self._fill(each, path, data)
 
     def _linked(self, same: tuple[int, int], path: Path) -> bool:
         """Let *path* be another name of a file that is written, if it is."""
         first = self._first.setdefault(same, path)
         return first != path and self._files.link(first, path)
 
-    def _fill(self, each: FurtherFile, path: Path) -> None:
-        data = self._found.data(each)
+    def _fill(self, each: FurtherFile, path: Path, data: Iterator[bytes]) -> None:
         held = memoryview(b"")
         with self._files.filling(path, each.status) as writer:
             for size, is_hole in each.parts:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from collective.recipe.backup.destinations.repository.blobpages import read_pieces
@@ -32,6 +34,10 @@ def tree_entries(reader: ChunkReader, pages: Iterable[bytes]) -> Iterator[TreeEn
     for page in pages:
         node = reader.node(ChunkId(page))
         yield from read_tree_page(Linked(node.refs, node.payload))
+
+
+_TOGETHER = 256
+"""Files that are read together."""
 
 
 class _Opened(NamedTuple):
@@ -77,6 +83,21 @@ class PagedFiles:
                 yield file
             if file.sort is FileSort.DIRECTORY:
                 stack.append(_Opened(path, tree_entries(self._reader, file.pieces)))
+
+    def contents(self, below: bytes = b"/") -> Iterator[tuple[FurtherFile, Iterator[bytes]]]:
+        """Yield what is there with its bytes; those of small files are read together."""
+        listed = self.listed(below)
+        while some := list(islice(listed, _TOGETHER)):
+            small = [file for file in some if file.sort is FileSort.FILE and not file.is_large]
+            data = self._reader.each(ChunkId(name) for file in small for name in file.pieces)
+            for file in some:
+                pieces: Iterator[bytes] = iter(())
+                if file.sort is FileSort.FILE:
+                    near = (piece for _chunk, piece in islice(data, len(file.pieces)))
+                    pieces = self.data(file) if file.is_large else near
+                yield file, pieces
+                if not file.is_large:
+                    deque(pieces, maxlen=0)  # what nobody has taken
 
     def data(self, file: FurtherFile) -> Iterator[bytes]:
         """Yield the bytes of *file*; see FurtherFiles."""

@@ -188,7 +188,7 @@ def test_bytes_that_moved_within_a_file_are_not_stored_again(operated):
     assert operated.backup().point.stored < first / 4
 
 
-@pytest.mark.parametrize("data", [b"", b"a", bytes(5 << 20), b"ab\x00e" * (1 << 20)])
+@pytest.mark.parametrize("data", [b"", b"a", bytes(5 << 20), b"ab\x00e" * (3 << 18)])
 def test_pieces_put_together_are_the_file(data):
     at = 0
 
