@@ -28,6 +28,7 @@ import os
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
+from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.jsonfile import UnreadableError
 from collective.recipe.backup.repository.boxes import (
@@ -150,7 +151,11 @@ class Controls:
 
     def mark(self, entry: StoredObject) -> Mark:
         """Return a mark.  Raises NoSuchObject if it is gone, and IntegrityError."""
-        opened = self.opened(Sort.MARK, entry)
+        try:
+            opened = self.opened(Sort.MARK, entry)
+        except IntegrityError as error:
+            hint = "a mark only says what may go: remove this object, and collect says it again"
+            raise IntegrityError(error.what, where=error.where, hint=hint) from error
         data = opened.payload
         bundles = frozenset(data[at : at + ID_SIZE] for at in range(0, len(data), ID_SIZE))
         try:

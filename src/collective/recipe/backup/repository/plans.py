@@ -31,6 +31,7 @@ from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.pruning import GRACE, trashed
 from collective.recipe.backup.repository.reaching import Reached
 from collective.recipe.backup.repository.standing import standing
+from collective.recipe.backup.repository.tickets import LIFETIME
 from collective.recipe.backup.stores import NoSuchObject, StoredObject
 
 SLACK = timedelta(hours=1)
@@ -114,6 +115,10 @@ def surroundings(repository: Repository, own: Sequence[str] = ()) -> Surrounding
             ticket = repository.controls.ticket(entry)
         except NoSuchObject:
             continue
+        except IntegrityError:
+            # it may be of a run that is under way, for as long as a ticket can say
+            until = entry.stored + LIFETIME
+            ticket = Ticket(entry.name, "cannot be read", "", entry.stored, until)
         (over if ticket.until <= now else running).append(ticket)
     control = repository.look()
     marks = []

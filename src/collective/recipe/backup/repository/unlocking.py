@@ -54,7 +54,7 @@ def read_slots(store: Store, cache: Cache, bad: list[str]) -> Iterator[KeySlot]:
             continue
         try:
             yield parse_slot(entry.name, _bytes(store, cache, entry.name))
-        except UnreadableError as error:
+        except (UnreadableError, IntegrityError) as error:
             bad.append(f"{entry.name}: {error}")
         except NoSuchObject:  # removed since
             continue

@@ -24,7 +24,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TypeVar
 
-from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.repository.bundles import BundleDirectory
 from collective.recipe.backup.repository.catalogs import MOST_BYTES, MOST_PIECES, seal_catalog
 from collective.recipe.backup.repository.chunks import LARGEST, NODE, ChunkId, encoded, is_node
@@ -128,6 +128,9 @@ class ChunkWriter:
             try:
                 ticket = self._repository.controls.ticket(entry)
             except NoSuchObject:
+                continue
+            except IntegrityError:  # whoever it was of may have died
+                may = True
                 continue
             is_over = ticket.until <= self._pass.begun
             if is_over:

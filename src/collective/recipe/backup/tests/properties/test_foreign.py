@@ -9,8 +9,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from collective.recipe.backup.tests import lengths
-from collective.recipe.backup.tests.foreign import PARSERS, examples, is_in_words
+from collective.recipe.backup.tests import foreign, foreignrepository, lengths
+from collective.recipe.backup.tests.foreign import is_in_words
+
+PARSERS = foreign.PARSERS | foreignrepository.PARSERS
 
 STRANGE = [
     b"",
@@ -35,7 +37,8 @@ class Written(dict[str, list[bytes]]):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    return Written(examples(tmp_path_factory.mktemp("examples")))
+    directory = tmp_path_factory.mktemp("examples")
+    return Written(foreign.examples(directory) | foreignrepository.examples(directory))
 
 
 def test_each_parser_has_examples_that_it_reads(written: Written) -> None:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.progress import Silent
+from collective.recipe.backup.repository.collecting import collect
+from collective.recipe.backup.repository.controls import (
+    UNNEEDED,
+    seal_mark,
+    seal_ticket,
+    seal_trash,
+)
 from collective.recipe.backup.repository.names import id_of
 from collective.recipe.backup.repository.padding import LEAST, padded
-from collective.recipe.backup.repository.pruning import prune
+from collective.recipe.backup.repository.pruning import prune, trashed
 from collective.recipe.backup.repository.scrubbing import scrub
 from collective.recipe.backup.repository.sealing import HEADER_SIZE
-from collective.recipe.backup.tests.repositories import World, back_up, points_of, states_of
+from collective.recipe.backup.tests.repositories import START, World, back_up, points_of, states_of
 
 SECRET = b"a sentence that nobody may read "
 STATE = {f"name-{number}": SECRET * 40 + bytes([number]) * 900 for number in range(9)}
@@ -116,6 +124,86 @@ def test_an_object_in_the_place_of_another_is_named(world, kind, tmp_path):
         assert all(state in (STATE, {"other": b"value"}) for state in what_is_read(world))
     except IntegrityError as error:
         assert error.hint
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_object_that_was_made_longer_is_named_and_never_served(world, kind):
+    [name] = named(world, kind)[:1]
+    before = world.store.objects[name][0]
+    for more in (b"\0", before, b"{}" * 99):
+        change(world, name, before + more)
+        assert scrub(world.store, Silent()).damaged == (name,)
+        with suppress(IntegrityError):
+            assert what_is_read(world) in ([STATE], [])
+    change(world, name, before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_object_under_a_name_of_another_kind_or_site_is_not_taken_for_that(sealed, kind):
+    [name] = named(sealed, kind)[:1]
+    data, moment = sealed.store.objects[name]
+    for beginning in ("catalogs/", "m/p-2026-03-01-12-00-00-0123456789abcdef-", "m/d-2026-"
+                      "03-01-12-00-00-0123456789abcdef-", "keys/", "bundles/"):  # fmt: skip
+        digest = id_of(data)
+        other = f"{beginning}{digest[:2]}/" if beginning == "bundles/" else beginning
+        sealed.store.objects.setdefault(f"{other}{digest}", (data, moment))
+    assert what_is_read(sealed) == [STATE]
+    with sealed.open() as repository:
+        assert trashed(repository, repository.look()) == []
+        back_up(repository, {"next": b"state"})
+    assert len(what_is_read(sealed)) == 2
+
+
+def test_data_that_look_like_objects_of_a_repository_are_data(sealed):
+    objects = [data for data, _moment in sealed.store.objects.values()]
+    state = {f"n{number}": bytes(data) for number, data in enumerate(objects)}
+    with sealed.open() as repository:
+        [entry] = repository.look().points
+        state["opened"] = bytes(repository.points.point(entry).payload)
+        back_up(repository, state)
+        repository.index.refresh()
+        assert len(points_of(repository)) == 2
+    assert state in what_is_read(sealed)
+    assert scrub(sealed.store, Silent()).damaged == ()
+
+
+def spoilt_controls(world):
+    """Put a ticket, a mark and trash, and change a bit of each; return their names."""
+    with world.open() as repository:
+        store, keyring = world.store, repository.keyring
+        put = [
+            seal_ticket(keyring, "backup", "", timedelta(hours=1)),
+            seal_mark(keyring, UNNEEDED, list(repository.index.bundles()), START),
+        ]
+        [point] = repository.look().points
+        site = f"{point.name[4:-64]}"
+        put.append(seal_trash(keyring, repository.controls.sealed(point), site))
+        for each in put:
+            store.put(each.name, each.data)
+    for each in put:
+        change(world, each.name, each.data[:-1] + bytes([each.data[-1] ^ 1]))
+    return [each.name for each in put]
+
+
+def test_damaged_tickets_and_trash_end_no_backup_and_no_collect(world):
+    ticket, mark, trash = spoilt_controls(world)
+    assert set(scrub(world.store, Silent()).damaged) == {ticket, mark, trash}
+    with world.open() as repository, pytest.raises(IntegrityError, match="damaged") as caught:
+        back_up(repository, {"next": b"state"})
+    assert mark in caught.value.where
+    assert "remove this object" in caught.value.hint
+    # which costs nothing
+    del world.store.objects[mark]
+    with world.open() as repository:
+        back_up(repository, {"next": b"state"})
+        assert trashed(repository, repository.look()) == []
+        collect(repository)
+    assert ticket in world.store.objects
+    world.clock.go_on(days=3)
+    with world.open() as repository:
+        collect(repository)
+    assert not {ticket, trash} & world.store.objects.keys()
+    assert what_is_read(world) == [STATE, {"next": b"state"}]
 
 
 def test_a_restore_point_of_another_repository_does_not_count(sealed, tmp_path):
