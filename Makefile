@@ -21,7 +21,7 @@ FAULTS ?=
 .PHONY: help demo test lint format docs house quick fuzz faults bench dist clean
 
 help:
-	@echo "make demo    back up a sample site, lose it, restore it, compare"
+	@echo "make demo    back up a sample site, lose it, restore it, compare; and again from a repository"
 	@echo "make test    lint, types, layers and the whole test suite"
 	@echo "make quick   the tests of each room but for slow ones, in two minutes"
 	@echo "make fuzz    property tests at length, at random, for an hour; see FUZZ"
@@ -80,7 +80,8 @@ dist: $(VENV)/.tests
 	rm -f dist.log
 	$(BIN)/python -m twine check --strict dist/*.whl dist/*.tar.gz
 	$(PYTHON) -m venv --clear dist/wheel
-	dist/wheel/bin/python -m pip --disable-pip-version-check install --quiet dist/*.whl
+	dist/wheel/bin/python -m pip --disable-pip-version-check install --quiet \
+	    "$$(ls dist/*.whl)[repository]"
 	dist/wheel/bin/python demo/demo.py
 	mkdir dist/sdist
 	tar --extract --gzip --strip-components=1 --directory=dist/sdist --file="$$(ls dist/*.tar.gz)"
@@ -99,7 +100,7 @@ $(VENV)/.runtime: setup.cfg setup.py
 	    { echo "Python 3.10 or newer is needed: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
 	@echo "Making a virtual environment in $(VENV) (once; it may take a minute) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(PIP) --editable .
+	@$(PIP) --editable '.[repository]'
 	@touch $@
 
 $(VENV)/.tests: $(VENV)/.runtime

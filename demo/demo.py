@@ -1,5 +1,8 @@
 """Back up a site, lose it, restore it, and see whether anything is different.
 
+Then the same with a repository: the site is packed, and lost with all its backups, and a new
+machine gets it back.
+
 Everything is real: a ZODB with blobs, a buildout run, the scripts that it generates.  It
 all happens in demo/site, which stays for a look afterwards.
 """
@@ -17,7 +20,17 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SITE = HERE / "site"
+DISK = SITE / "disk"
+"""As if another disk was mounted there."""
+MACHINE = SITE / "new-machine"
+"""As if it was another machine."""
 DAYS = 5
+REPOSITORY = f"""\
+eggs = collective.recipe.backup[repository]
+repository = {DISK}/repository
+repository_passphrase_file = ${{buildout:directory}}/passphrase
+site_name = demo
+"""
 
 # An installed package has no tests, so the sample site of the tests is read from the tree.
 _SAMPLES = HERE.parent / "src/collective/recipe/backup/tests/samples.py"
@@ -69,7 +82,52 @@ def main() -> int:
     run("bin/restore", "--no-prompt")
 
     say("Is it the same site?  Every object and every blob is loaded and compared.")
-    return compare(before, site.contents())
+    if compare(before, site.contents()):
+        return 1
+    return with_a_repository(site, changes, today)
+
+
+def with_a_repository(site: Site, changes: Iterator, today: datetime) -> int:
+    """Tell the story of the repository; return the exit code."""
+    say("Another disk gets an encrypted repository, which a few lines in buildout.cfg name.")
+    (SITE / "passphrase").touch(mode=0o600)
+    (SITE / "passphrase").write_text("six words that came by chance\n")
+    with (SITE / "buildout.cfg").open("a") as file:
+        file.write(REPOSITORY)
+    show(REPOSITORY + "\n")
+    run(Path(sys.executable).with_name("buildout"), "-q")
+    run("bin/backup-repository", "init")
+
+    say("From now on each backup goes there as well.  The first one takes everything.")
+    run("bin/backup")
+
+    say("The site is packed: what is older than two days goes, and every byte moves.")
+    tell_size(site)
+    site.pack(today - timedelta(days=2))
+    tell_size(site)
+
+    say("To the directory this is a new database.  The repository knows all of it already.")
+    run("bin/backup")
+
+    say("Disaster: the site is lost, and its backups with it.  Only the other disk is left.")
+    before = site.contents()
+    for each in SITE.iterdir():
+        if each.is_dir() and each != DISK:
+            shutil.rmtree(each)
+    tell("there is still: " + ", ".join(path.name for path in SITE.iterdir() if path.is_dir()))
+
+    say("A new machine has the configuration and the passphrase, and nothing else.")
+    (MACHINE / "var" / "filestorage").mkdir(parents=True)
+    for name in ("buildout.cfg", "passphrase"):
+        shutil.copy(SITE / name, MACHINE)
+    run(Path(sys.executable).with_name("buildout"), "-q", at=MACHINE)
+    run("bin/restore", "--from", "repository", "--no-prompt", at=MACHINE)
+
+    say("Is it the same site?")
+    code = compare(before, Site(MACHINE).contents())
+    if not code:
+        print("\nHave a look around in demo/site.")
+    return code
 
 
 def work_of_a_day(random: random.Random) -> Iterator[tuple[dict[str, object], dict[str, bytes]]]:
@@ -114,17 +172,17 @@ def compare(before: dict[str, dict], after: dict[str, dict]) -> int:
     if different or not before["values"] or not before["blobs"]:
         print(f"\nFAILED: {different} differences.  Please report this as a bug.")
         return 1
-    print("\nNothing is missing, nothing is different.  Have a look around in demo/site.")
+    print("\nNothing is missing, nothing is different.")
     return 0
 
 
-def run(program: str | Path, *arguments: str) -> None:
-    """Run a program in the site's directory and show what it says."""
+def run(program: str | Path, *arguments: str, at: Path = SITE) -> None:
+    """Run a program in the directory *at* of a site and show what it says."""
     shown = " ".join([f"bin/{Path(program).name}", *arguments])
     print(f"    $ {shown}")
     done = subprocess.run(
-        [program if isinstance(program, Path) else SITE / program, *arguments],
-        cwd=SITE,
+        [program if isinstance(program, Path) else at / program, *arguments],
+        cwd=at,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
