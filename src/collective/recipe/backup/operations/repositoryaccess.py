@@ -46,8 +46,13 @@ def opened_repository(
 
 
 @contextmanager
-def opened_place(run: Run, place: RepositoryPlace) -> Iterator[Repository]:
-    """Yield the repository of one storage, with what is remembered of that, until the body ends."""
+def opened_place(
+    run: Run, place: RepositoryPlace, *, accept_another: bool = False
+) -> Iterator[Repository]:
+    """Yield the repository of one storage, with what is remembered of that, until the body ends.
+
+    Raises ConfigurationError, unless *accept_another*, if it is not the one that is remembered.
+    """
     from collective.recipe.backup.repository.opened import Client, open_repository
 
     client = Client(
@@ -56,6 +61,7 @@ def opened_place(run: Run, place: RepositoryPlace) -> Iterator[Repository]:
         ask=place.ask,
         progress=run.progress,
         tell=partial(logger.warning, "%s"),
+        accept_another=accept_another,
     )
     with open_repository(store_at(place.url, run.files), client) as repository:
         yield repository

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from collective.recipe.backup.destinations.configured import DestinationConfig
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError, UsageError
 from collective.recipe.backup.operations.repositoryaccess import (
+    opened_place,
     opened_repository,
     passphrase_of,
     place_of,
@@ -39,6 +40,10 @@ def make(run: Run, configured: DestinationConfig, *, encrypted: bool) -> str:
             hint="leave --unencrypted out, or remove the passphrase from the configuration",
         )
     about = init(store_at(place.url, run.files), passphrase, run.now)
+    for each in configured.repositories:
+        # what is remembered may be of one that was there before
+        with opened_place(run, each, accept_another=True):
+            pass
     return about.repository.hex()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from collective.recipe.backup.destinations.configured import DestinationConfig
-from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
+from collective.recipe.backup.errors import NoRestorePoint
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.operations.repositoryaccess import (
     opened_place,
@@ -64,20 +64,13 @@ def undelete(run: Run, configured: DestinationConfig, stamps: Sequence[str]) -> 
         return [bring_back(repository, each.entry) for each in found]
 
 
-def accept_rollback(run: Run, configured: DestinationConfig) -> bool:
-    """Take a store that has gone back in time for what it is now; tell whether it had.
+def accept_rollback(run: Run, configured: DestinationConfig) -> None:
+    """Take a store for what it is now, if it has gone back in time or another one is there.
 
     What this machine has seen there and is gone is forgotten.
     """
     from collective.recipe.backup.repository.rollback import check_rollback
 
-    had = False
     for place in configured.repositories:
-        with opened_place(run, place) as repository:
-            control = repository.look()
-            try:
-                check_rollback(repository, control)
-            except IntegrityError:
-                check_rollback(repository, control, accept=True)
-                had = True
-    return had
+        with opened_place(run, place, accept_another=True) as repository:
+            check_rollback(repository, repository.look(), accept=True)

@@ -130,13 +130,19 @@ class Cache:
         else:
             self.database = self._again(self._path, error)
 
-    def belongs_to(self, repository: bytes) -> None:
-        """Drop everything if it is of another repository than that with this id."""
+    def belongs_to(self, repository: bytes, *, accept: bool = False) -> bool:
+        """Tell whether it is of the repository with this id, as it is from now on if it is of none.
+
+        With *accept*, everything is dropped if it is of another one.
+        """
         known = self.get("repository")
         if known is not None and known != repository:
+            if not accept:
+                return False
             self._renew(ValueError("it is of another repository"))
         if known != repository:
             self.set("repository", repository)
+        return True
 
     @contextmanager
     def changing(self) -> Iterator[sqlite3.Cursor]:

@@ -42,6 +42,7 @@ class Client:
     ask: Ask | None = None  # None: there is no passphrase
     progress: Progress = field(default_factory=Silent)
     tell: Callable[[str], None] = _silent  # called with a line that the user should see
+    accept_another: bool = False  # whether a repository may be in the place of the known one
 
 
 class Repository:
@@ -53,6 +54,7 @@ class Repository:
         self.progress = client.progress
         self.tell = client.tell
         self._ask = client.ask
+        self._accept_another = client.accept_another
 
     def __enter__(self) -> Repository:
         return self
@@ -67,9 +69,18 @@ class Repository:
 
     @cached_property
     def about(self) -> Format:
-        """What the object ``format`` says.  Raises ConfigurationError if there is none."""
+        """What the object ``format`` says.
+
+        Raises ConfigurationError if there is none, or that of another repository.
+        """
         about = read_format(self.store)
-        self.cache.belongs_to(about.repository)
+        if not self.cache.belongs_to(about.repository, accept=self._accept_another):
+            raise ConfigurationError(
+                "another repository is in the place of the one that this machine knows",
+                where=self.store.location,
+                hint="is the right disk mounted?  If it was made anew on purpose, accept it by "
+                "bin/backup-repository accept-rollback",
+            )
         return about
 
     @cached_property

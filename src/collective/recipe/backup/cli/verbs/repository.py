@@ -45,8 +45,8 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         "passphrase; heal stores again what can be read of damaged objects, and the rest from the "
         "site or its other backups; collect removes what no restore point needs; copy copies "
         "restore points to another repository; undelete brings back restore points that were "
-        "removed lately; accept-rollback takes a store that has gone back in time for what it is "
-        "now; keys lists the keys, one for each passphrase; "
+        "removed lately; accept-rollback takes a store for what it is now, if it has gone back in "
+        "time or another one is in its place; keys lists the keys, one for each passphrase; "
         "add-key, change-key and remove-key change them; sheet prints the recovery sheet; recover "
         "reads one, and lets the configured passphrase open the repository",
     )

@@ -86,10 +86,9 @@ def accept_older_store(
     """Take a store that has gone back in time for what it is now."""
     from collective.recipe.backup.operations.undelete import accept_rollback
 
-    had = accept_rollback(run, found)
+    accept_rollback(run, found)
+    url = found.homes[-1].label
     if namespace.json:
-        answers.document({"accepted": had})
-    elif had:
-        logger.info("the repository is taken for what it is now; the next backup goes on there")
+        answers.document({"accepted": url})
     else:
-        logger.info("the repository has not gone back in time")
+        logger.info("%s is taken for what it is now; the next backup goes on there", printable(url))

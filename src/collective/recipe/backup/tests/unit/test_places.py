@@ -25,11 +25,13 @@ from collective.recipe.backup.errors import (
     StoreUnreachable,
 )
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.jsonfile import Form
 from collective.recipe.backup.model import Source
 from collective.recipe.backup.operations.backup import back_up
 from collective.recipe.backup.operations.prune import plan, prune
 from collective.recipe.backup.operations.repositorycare import make
 from collective.recipe.backup.repository import slots
+from collective.recipe.backup.repository.newrepository import init
 from collective.recipe.backup.repository.opened import Client, open_repository
 from collective.recipe.backup.sitebackup import main
 from collective.recipe.backup.stores.opening import store_at
@@ -369,7 +371,7 @@ def test_what_was_removed_is_brought_back(site, tmp_path, capfd):
 def test_a_store_that_was_set_back_on_purpose_is_accepted(site, tmp_path, capfd):
     made(site, tmp_path, "far", location="none")
     assert main(["backup", "-q"]) == DONE
-    assert "has not gone back" in said(capfd, "repository", "accept-rollback").err
+    assert "for what it is now" in said(capfd, "repository", "accept-rollback").err
     shutil.copytree(tmp_path / "far", tmp_path / "earlier")
     site.commit({"page": 2})
     assert main(["backup", "-q"]) == DONE
@@ -378,7 +380,82 @@ def test_a_store_that_was_set_back_on_purpose_is_accepted(site, tmp_path, capfd)
     told = said(capfd, "backup", code=BAD).err
     assert "gone back in time" in told
     assert "backup-repository accept-rollback" in told
-    assert answer(capfd, "repository", "accept-rollback")["accepted"]
+    assert answer(capfd, "repository", "accept-rollback")["accepted"] == str(tmp_path / "far")
     assert main(["backup", "-q"]) == DONE
     assert main(["verify", "-q", "--depth", "records"]) == DONE
     assert len(points_in(answer(capfd, "list"))) == 2
+
+
+def uninitialised(bad):
+    shutil.rmtree(bad)
+    bad.mkdir()
+
+
+def damaged_slot(bad):
+    [slot] = (bad / "keys").iterdir()
+    rewritten(slot, slot.read_bytes().replace(b'"label": "first"', b'"label": "third"'))
+
+
+def of_a_later_release(bad):
+    content = json.loads((bad / "format").read_bytes())
+    later = {key: content[key] for key in content if key not in ("format", "check")}
+    rewritten(bad / "format", Form(version=99).encode(later))
+
+
+def another(bad):
+    shutil.rmtree(bad)
+    init(store_at(str(bad), Files()), PASSPHRASE, utcnow())
+
+
+def rewritten(path, data):
+    path.chmod(0o600)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "what", "hint"),
+    [
+        (shutil.rmtree, AWAY, "is not there", "is the disk mounted"),
+        (uninitialised, WRONG, "there is no repository", "made by init"),
+        (lambda _bad: None, WRONG, "does not fit", "recovery sheet"),
+        (damaged_slot, BAD, "none of the keys that can be read", "from a copy"),
+        (of_a_later_release, WRONG, "of a later release", "update this program"),
+        (another, WRONG, "another repository is in the place", "accept-rollback"),
+    ],
+)
+def test_a_repository_that_fails_stops_no_other_and_all_who_watch_are_told(
+    site, tmp_path, monkeypatch, capfd, spoil, code, what, hint
+):
+    seen = tmp_path / "seen"
+    hooks = {
+        name: f"env | grep ^BACKUP_ > '{seen}'" for name in ("post_command", "failure_command")
+    }
+    made(site, tmp_path, "bad", "good", **hooks)
+    bad = tmp_path / "bad"
+    if spoil is another:
+        assert main(["backup", "-q", "--to", "bad"]) == DONE
+    spoil(bad)
+    if what == "does not fit":
+        monkeypatch.setenv("SITEBACKUP_PASSPHRASE_BAD", "a wrong passphrase")
+
+    told = said(capfd, "backup", code=code).err
+    assert what in told
+    assert hint in told
+    environment = dict(line.split("=", 1) for line in seen.read_text().splitlines())
+    assert environment["BACKUP_FAILED_PLACES"] == "bad"
+    assert environment["BACKUP_EXIT_CODE"] == str(code)
+    assert environment["BACKUP_RESTORE_POINT"]
+    run = history.read(site.directory / "var" / "backups")[-1]
+    assert run.exit_code == run.places["bad"].exit_code == code
+    assert [run.places[name].outcome for name in ("standard", "good")] == ["done", "done"]
+    document = answer(capfd, "list", code=code)["places"]
+    assert len(points_in(document["directory"])) == len(points_in(document["good"])) == 1
+    assert document["bad"]["error"]["exit_code"] == code
+    places = answer(capfd, "status", code=BAD)["places"]
+    severities = {name: each["severity"] for name, each in places.items()}
+    assert severities == {"directory": "ok", "bad": "critical", "good": "ok"}
+    assert main(["doctor"]) == BAD
+    if spoil is another:
+        assert main(["repository", "accept-rollback", "bad", "-q"]) == DONE
+        assert main(["backup", "-q"]) == DONE
+        assert answer(capfd, "status")["severity"] == "ok"

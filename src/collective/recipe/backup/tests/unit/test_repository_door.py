@@ -291,7 +291,7 @@ def test_what_cannot_be_meant_is_refused(project, tmp_path, capfd):
     disk = tmp_path / "disk"
     for value, why in (
         (f"{disk}\n{tmp_path / 'other'}", "two called repository"),
-        ("s3://bucket/plone", "at a path or at file"),
+        ("ftp://bucket/plone", "at a path, or at a URL of"),
         (f"directory {disk}", "no name for a repository"),
         (f"one two {disk}", r"\[NAME\] URL"),
     ):
