@@ -321,6 +321,15 @@ class Works:
                 Entry(name="of the backups", command=(ours.script("filestorage-log"),)),
             ],
         )
+        yield Work(
+            name="filestorage-objects",
+            title="what the root holds, all objects measured",
+            goal=Goal(megabytes=200),
+            entries=[
+                Entry(name=ours.name, command=(ours.script("filestorage-objects"), "--live")),
+                Entry(name="of the backups", command=(ours.script("filestorage-objects"),)),
+            ],
+        )
 
     # both parts: against the older release
 

@@ -23,11 +23,17 @@ _LARGEST = 1 << 28
 """Bytes of a record that is worth looking into: a few times the largest that ZODB has seen."""
 
 
-def flaw_of(data: bytes) -> str:
-    """Say what keeps the *data* of a record from being two pickles, or ""."""
+def flaw_of(data: bytes, *, to_be_run: bool = False) -> str:
+    """Say what keeps the *data* of a record from being two pickles, or "".
+
+    If they are *to_be_run*, so does a memo that is larger than they are: no pickler writes that,
+    and an unpickler makes room for all of it.
+    """
     try:
         plain = decompressed(data)
-        return "" if _end(plain, _end(plain, 0)) == len(plain) else "something follows its pickles"
+        first = _end(plain, 0, to_be_run=to_be_run)
+        last = _end(plain, first, to_be_run=to_be_run)
+        return "" if last == len(plain) else "something follows its pickles"
     except zlib.error as error:
         return f"it cannot be decompressed ({error})"
     except (IndexError, ValueError) as error:
@@ -48,9 +54,9 @@ def decompressed(data: bytes) -> bytes:
     return plain
 
 
-def _end(data: bytes, start: int) -> int:
+def _end(data: bytes, start: int, *, to_be_run: bool) -> int:
     """Return the offset after the pickle at *start*.  Raises ValueError or IndexError."""
-    simple, steps = _table()
+    simple, steps = _table(to_be_run)
     at = start
     while True:
         found = simple.match(data, at)
@@ -71,7 +77,7 @@ def _cut(at: int) -> str:
 
 
 @functools.cache
-def _table() -> tuple[re.Pattern[bytes], dict[bytes, Step]]:
+def _table(to_be_run: bool) -> tuple[re.Pattern[bytes], dict[bytes, Step]]:  # noqa: FBT001  of a cache
     """Return what matches many instructions of fixed length, and how to step over the others."""
     import pickletools  # costs more than all the rest, and few need it
 
@@ -87,8 +93,27 @@ def _table() -> tuple[re.Pattern[bytes], dict[bytes, Step]]:
             steps[code] = functools.partial(_lines, 1 + argument.name.endswith("_pair"))
         else:
             steps[code] = functools.partial(_counted, *_WIDTHS[argument.n])
+    if to_be_run:
+        fixed[4] = fixed[4].replace(b"r", b"")
+        steps.update({b"r": _long_memo, b"p": _text_memo})
     simple = b"|".join(b"[%b].{%d}" % (codes, size) for size, codes in sorted(fixed.items()))
     return re.compile(b"(?:%b)+" % simple, re.DOTALL), steps
+
+
+def _long_memo(data: bytes, at: int) -> int:
+    return _memo(data, int.from_bytes(data[at : at + 4], "little"), at + 4)
+
+
+def _text_memo(data: bytes, at: int) -> int:
+    end = _lines(1, data, at)
+    return _memo(data, int(data[at : end - 1]), end)
+
+
+def _memo(data: bytes, number: int, end: int) -> int:
+    """Refuse a *number* that no pickler gives: an unpickler makes room for all before it."""
+    if number > len(data):
+        raise ValueError(f"the memo before byte {end} is larger than the data")
+    return end
 
 
 _WIDTHS = {-2: (1, False), -3: (4, True), -4: (4, False), -5: (8, False)}

@@ -5,7 +5,7 @@ Changes nothing.  Logs are read from the begin to the end, and no transaction is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.filestorage.log import Log
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.frozen import dataclass
-from collective.recipe.backup.model import Source
+from collective.recipe.backup.model import Oid, Source
 from collective.recipe.backup.operations import missingdisk
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.restorepoints import Choice, newest
@@ -29,6 +29,7 @@ class ChronicleOrder:
 
     stretch: Stretch = EVERYTHING
     live: bool = False  # of the site as it is now, not of the backups
+    oids: Container[Oid] | None = None  # only what was written of these; None: everything
     with_kinds: bool = False  # with the classes of the objects; that reads more
     wanted: Callable[[Logged], bool] = lambda _entry: True
 
@@ -58,7 +59,7 @@ def chronicles(run: Run, order: ChronicleOrder) -> Iterator[list[Chronicle]]:
 
 def _live(source: Source, order: ChronicleOrder, opened: ExitStack) -> Chronicle:
     log = opened.enter_context(TransactionLog(source.filestorage))
-    found = logged(log, [order.stretch], with_kinds=order.with_kinds)
+    found = logged(log, [order.stretch], with_kinds=order.with_kinds, oids=order.oids)
     return Chronicle(source, filter(order.wanted, found))
 
 
@@ -68,7 +69,12 @@ def _backed_up(destination: Destination, order: ChronicleOrder, opened: ExitStac
         newest(points)  # says why
     found = shares(points, order.stretch)
     logs = [
-        logged(_log(destination, share, opened), share.gaps, with_kinds=order.with_kinds)
+        logged(
+            _log(destination, share, opened),
+            share.gaps,
+            with_kinds=order.with_kinds,
+            oids=order.oids,
+        )
         for share in found
     ]
     told = merged(logs, [share.lost for share in found])

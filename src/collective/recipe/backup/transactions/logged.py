@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from collective.recipe.backup.filestorage.classes import HEAD, class_of
 from collective.recipe.backup.filestorage.format import TRANSACTION, Transaction
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, Log
 from collective.recipe.backup.filestorage.records import RecordReader
+from collective.recipe.backup.model import Oid
 from collective.recipe.backup.times import ZERO_TID, Tid, tid_before
 from collective.recipe.backup.transactions.coverage import EVERYTHING, Stretch
 
@@ -27,7 +28,7 @@ class Logged(NamedTuple):
     """One transaction."""
 
     tid: Tid
-    size: int  # bytes that it takes in the log
+    size: int  # bytes that it takes in the log; of some objects, the bytes of their data
     objects: int  # data records
     undoing: int  # so many of them only point to older data, as an undo writes them
     packed: bool  # a pack rewrote it, and may have dropped some of its objects
@@ -39,36 +40,49 @@ class Logged(NamedTuple):
 
 
 def logged(
-    log: Log, gaps: Sequence[Stretch] = (EVERYTHING,), *, with_kinds: bool = False
+    log: Log,
+    gaps: Sequence[Stretch] = (EVERYTHING,),
+    *,
+    with_kinds: bool = False,
+    oids: Container[Oid] | None = None,
 ) -> Iterator[Logged]:
     """Yield the transactions of *log* whose ids lie in *gaps*, in the order of the log.
+
+    With *oids* only those that wrote one of these objects, and of each only what it wrote of
+    them: then ``size`` is the bytes of their data.
 
     Only the headers of transactions and records are read, but for the classes *with_kinds*.
     Raises IntegrityError if the log is damaged.
     """
     first, last = gaps[0].first, gaps[-1].last
     start = MAGIC_SIZE if first == ZERO_TID else log.cut(tid_before(first)).offset
-    reading = _Reading(log, with_kinds=with_kinds)
+    reading = _Reading(log, oids, with_kinds=with_kinds)
     for transaction in log.transactions(start):
         if transaction.tid > last:
             return
         if any(gap.first <= transaction.tid <= gap.last for gap in gaps):
-            yield reading.entry(transaction)
+            entry = reading.entry(transaction)
+            if entry.objects or oids is None:
+                yield entry
 
 
 class _Reading:
     """Reads what the transactions of a log hold, in their order."""
 
-    def __init__(self, log: Log, *, with_kinds: bool) -> None:
+    def __init__(self, log: Log, oids: Container[Oid] | None, *, with_kinds: bool) -> None:
+        self._oids = oids
         self._with_kinds = with_kinds
         self._reader = RecordReader(log, HEAD) if with_kinds else RecordReader(log)
 
     def entry(self, transaction: Transaction) -> Logged:
         user, description = self._texts(transaction)
         kinds: dict[str, Amount] = {}
-        objects = undoing = 0
-        for _oid, _tid, size, data, _index, _previous in self._reader.places(transaction):
+        objects = undoing = data_size = 0
+        for oid, _tid, size, data, _index, _previous in self._reader.places(transaction):
+            if self._oids is not None and oid not in self._oids:
+                continue
             objects += 1
+            data_size += size
             undoing += not size
             if self._with_kinds:
                 kind = self._kind(transaction, data)
@@ -76,7 +90,7 @@ class _Reading:
                 kinds[kind] = Amount(before.objects + 1, before.size + size)
         return Logged(
             tid=transaction.tid,
-            size=transaction.end - transaction.begin,
+            size=transaction.end - transaction.begin if self._oids is None else data_size,
             objects=objects,
             undoing=undoing,
             packed=transaction.packed,

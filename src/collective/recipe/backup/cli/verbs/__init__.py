@@ -16,6 +16,7 @@ _ROOMS = {
     "restore": "restore",
     "list": "listing",
     "log": "chronicle",
+    "objects": "objects",
     "export": "export",
     "verify": "verify",
     "rehearse": "rehearse",

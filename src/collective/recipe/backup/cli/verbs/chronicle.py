@@ -16,7 +16,7 @@ from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
 from collective.recipe.backup.cli.tables import Column, table
 from collective.recipe.backup.errors import DONE, UsageError, printable
-from collective.recipe.backup.model import MAIN
+from collective.recipe.backup.model import MAIN, Oid
 from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
 
 if TYPE_CHECKING:
@@ -45,6 +45,12 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--grep", metavar="TEXT", help="only those with this text in the description"
+    )
+    parser.add_argument(
+        "--path",
+        metavar="PATH",
+        help="only what was written of the object at this path now, or of what it holds; PATH is "
+        "as for backup-objects",
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
@@ -86,20 +92,30 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     order = ChronicleOrder(
         stretch=_stretch(run, namespace),
         live=namespace.live,
+        oids=_oids(run, namespace) if namespace.path else None,
         with_kinds=namespace.stat or bool(namespace.large),
         wanted=Filter(user=namespace.user, text=namespace.grep).matches,
     )
-    with chronicles(run, order) as found:
+    with chronicles(run, order) as all_of_them:
+        found = [it for it in all_of_them if not namespace.path or it.source.name == MAIN]
         if namespace.stat:
             _tell_sums(found, answers)
         elif namespace.json:
             with answers.long_document("transactions") as write:
                 for each in found:
                     for entry in _chosen(each.entries, namespace):
-                        write({"storage": each.source.name, **_as_json(entry)})
+                        write({"storage": each.source.name, **as_document(entry)})
         else:
             _tell(found, namespace, answers)
     return DONE
+
+
+def _oids(run: Run, namespace: argparse.Namespace) -> frozenset[Oid]:
+    from collective.recipe.backup.objects.paths import place_of
+    from collective.recipe.backup.operations.objects import held_oids, opened_objects
+
+    with opened_objects(run, None, live=namespace.live) as opened:
+        return held_oids(opened.objects, place_of(opened.objects, namespace.path))
 
 
 def _stretch(run: Run, namespace: argparse.Namespace) -> Stretch:
@@ -134,7 +150,7 @@ def _tell(found: Iterable[Chronicle], namespace: argparse.Namespace, answers: An
         for count, entry in enumerate(_chosen(each.entries, namespace), 1):  # noqa: B007
             if count == 1:
                 answers.say(_TITLES)
-            answers.say(_line(entry))
+            answers.say(as_line(entry))
             for kind in sorted(entry.kinds, key=lambda it: -entry.kinds[it].size)[:KINDS]:
                 amount = entry.kinds[kind]
                 row = f"{amount.objects:>7,}  {size(amount.size):>8}  {printable(kind)}"
@@ -143,12 +159,13 @@ def _tell(found: Iterable[Chronicle], namespace: argparse.Namespace, answers: An
             answers.say("no such transaction")
 
 
-def _line(entry: Logged) -> str:
-    words = [_written(entry.description), *(f"({mark})" for mark in _marks(entry))]
+def as_line(entry: Logged) -> str:
+    """Return a transaction in one line, fit for a terminal."""
+    words = [written(entry.description), *(f"({mark})" for mark in _marks(entry))]
     return (
-        f"{times.show_tid(entry.tid)}  {_moment(entry.tid, ' ', 'seconds'):19}"
+        f"{times.show_tid(entry.tid)}  {moment_of(entry.tid, ' ', 'seconds'):19}"
         f"  {entry.objects:>7,}  {size(entry.size):>8}"
-        f"  {_written(entry.user) or '-'}: {' '.join(filter(None, words))}"
+        f"  {written(entry.user) or '-'}: {' '.join(filter(None, words))}"
     )
 
 
@@ -163,20 +180,23 @@ def _marks(entry: Logged) -> Iterable[str]:
         yield "taken back by a restore"
 
 
-def _moment(tid: Tid, separator: str, unit: str) -> str:
+def moment_of(tid: Tid, separator: str, unit: str) -> str:
+    """Return the moment of *tid* in UTC, or that it has none."""
     try:
         return times.moment_of(tid).replace(tzinfo=None).isoformat(separator, unit)
     except ValueError:
         return "no time"
 
 
-def _written(text: bytes) -> str:
+def written(text: bytes) -> str:
+    """Return what a stranger has written, fit for a terminal."""
     from collective.recipe.backup.transactions.filters import text_of
 
     return printable(text_of(text))
 
 
-def _as_json(entry: Logged) -> dict[str, object]:
+def as_document(entry: Logged) -> dict[str, object]:
+    """Return what is said of a transaction in all JSON."""
     from collective.recipe.backup.transactions.filters import text_of
 
     try:

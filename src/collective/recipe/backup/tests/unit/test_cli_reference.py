@@ -60,6 +60,7 @@ def shape(value: object, path: str = "") -> set[str]:
         "backup-list",
         "backup-list --content",
         "backup-log",
+        "backup-objects",
         "backup-verify",
         "backup-rehearse",
         "backup-prune",

@@ -1,0 +1,166 @@
+"""``bin/backup-objects``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from collective.recipe.backup import times
+from collective.recipe.backup.amounts import size
+from collective.recipe.backup.cli import moments
+from collective.recipe.backup.cli.answers import Answers
+from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
+from collective.recipe.backup.cli.tables import Column, table
+from collective.recipe.backup.cli.verbs.chronicle import as_document, as_line, moment_of, written
+from collective.recipe.backup.errors import DONE, UsageError, printable
+from collective.recipe.backup.model import MAIN
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.objects.paths import Location
+    from collective.recipe.backup.operations.objects import Item
+    from collective.recipe.backup.operations.run import Run
+
+COLUMNS = (
+    Column(title="changed (UTC)"),
+    Column(title="by"),
+    Column(title="objects", right=True),
+    Column(title="bytes", right=True),
+    Column(title="blobs", right=True),
+    Column(title="oid"),
+    Column(title="path: class"),
+)
+
+
+def _declare(parser: argparse.ArgumentParser) -> None:
+    moments.declare(parser, "what the site was at this moment (default: the newest there is)")
+    path_flag(parser)
+    parser.add_argument(
+        "--attributes",
+        action="store_true",
+        help="list what an object has as attributes too, not only what it contains",
+    )
+    parser.add_argument(
+        "--history",
+        action="store_true",
+        help="list who changed the object at PATH, and when, out of all backups",
+    )
+    parser.add_argument(
+        "--storage", default=MAIN, metavar="NAME", help="of which storage (default: the main one)"
+    )
+    parser.add_argument(
+        "--live", action="store_true", help="of the site as it is now, not of its backups"
+    )
+    json_flag(parser)
+    destination_flag(parser)
+    place_flag(parser)
+
+
+def path_flag(parser: argparse.ArgumentParser) -> None:
+    """Declare --path, which may also stand behind the moment."""
+    parser.add_argument(
+        "--path",
+        metavar="PATH",
+        help="where to look: a path like /Plone/news, or the oid of an object (default: the "
+        "root); a path that begins with / may stand behind the moment as well",
+    )
+
+
+def asked_path(namespace: argparse.Namespace) -> str:
+    """Return the path that was asked for, and take it from behind the moment."""
+    if namespace.path is None and namespace.moment and namespace.moment[-1].startswith("/"):
+        *namespace.moment, namespace.path = namespace.moment
+    return namespace.path or "/"
+
+
+def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
+    from collective.recipe.backup.objects.paths import place_of
+    from collective.recipe.backup.operations.objects import items, opened_objects
+
+    path = asked_path(namespace)
+    when = moments.asked_for(run, namespace)
+    if namespace.live and when is not None:
+        raise UsageError("--live takes no moment", hint="the live site is what it is now")
+    with opened_objects(run, when, namespace.storage, live=namespace.live) as opened:
+        place = place_of(opened.objects, path)
+        found = [] if namespace.history else items(opened.objects, place)
+    if namespace.history:
+        _tell_history(run, place, namespace, answers)
+        return DONE
+    if not namespace.attributes and any(each.is_entry for each in found[1:]):
+        found = [each for each in found if each.is_entry]
+    if answers.json:
+        documents = [_as_json(each, place) for each in found]
+        answers.document({"moment": moments.as_json(when), "objects": documents})
+    else:
+        rows = [_row(each, place) for each in found]
+        answers.say("\n".join(table(COLUMNS, rows, answers.width)))
+    return DONE
+
+
+def _tell_history(
+    run: Run, place: Location, namespace: argparse.Namespace, answers: Answers
+) -> None:
+    from collective.recipe.backup.operations.chronicle import ChronicleOrder, chronicles
+
+    order = ChronicleOrder(live=namespace.live, oids=frozenset([place.held.oid]), with_kinds=True)
+    with chronicles(run, order) as found:
+        [chronicle] = [each for each in found if each.source.name == namespace.storage]
+        if answers.json:
+            with answers.long_document("transactions") as write:
+                for entry in chronicle.entries:
+                    write({"storage": namespace.storage, **as_document(entry)})
+        else:
+            for entry in chronicle.entries:
+                answers.say(as_line(entry))
+
+
+def _path(item: Item, place: Location) -> str:
+    return f"{place.path}/{item.name}" if item.name else place.path or "/"
+
+
+def _row(item: Item, place: Location) -> list[str]:
+    return [
+        moment_of(item.changed, " ", "seconds"),
+        written(item.user) or "-",
+        f"{item.objects:,}",
+        size(item.size),
+        f"{item.blobs:,}",
+        item.held.oid.hex(),
+        f"{printable(_path(item, place))}: {printable(item.held.kind)}",
+    ]
+
+
+def _as_json(item: Item, place: Location) -> dict[str, object]:
+    from collective.recipe.backup.transactions.filters import text_of
+
+    return {
+        "path": _path(item, place),
+        "oid": item.held.oid.hex(),
+        "class": item.held.kind,
+        "contained": item.is_entry,
+        "tid": times.show_tid(item.held.tid),
+        "bytes": item.own_size,
+        "held": {
+            "tid": times.show_tid(item.changed),
+            "user": text_of(item.user),
+            "objects": item.objects,
+            "bytes": item.size,
+            "blobs": item.blobs,
+        },
+    }
+
+
+VERB = Verb(
+    summary="look at the objects of a moment",
+    description="List what was in the site at a moment: what an object contains, with the last\n"
+    "change, and with the number and the size of the objects and blobs that each thing holds.\n"
+    "No class of the site is needed, and nothing that is stored is run.",
+    examples=(
+        ("", "the root of the site, in the newest restore point"),
+        ("yesterday /Plone/news", "what was in that folder yesterday, 0:00 UTC"),
+        ("--path /Plone/news --history", "who changed that folder, and when"),
+        ("--live --path /Plone --attributes", "all that the live site has, attributes as well"),
+    ),
+    declare=_declare,
+    act=_act,
+)

@@ -1,0 +1,107 @@
+"""Where the current record of each object is, and what it holds.
+
+The places are numbers in pages of 64, found by the rest of the oid: 9 bytes for each object where
+oids follow each other, as ZODB gives them.  A site of 313,000 objects takes some 3 MB.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from collective.recipe.backup.filestorage.classes import HEAD, class_of
+from collective.recipe.backup.filestorage.format import LENGTH, RECORD, TRANSACTION, DataRecord
+from collective.recipe.backup.filestorage.log import Log
+from collective.recipe.backup.filestorage.records import RecordReader
+from collective.recipe.backup.model import Oid
+from collective.recipe.backup.objects.inert import ObjectState, state_of
+from collective.recipe.backup.times import Tid
+
+_BITS = 6
+_EMPTY = array("Q", bytes(8 << _BITS))
+
+
+class OidNumbers:
+    """A number for each oid that has one; 0 stands for none."""
+
+    def __init__(self) -> None:
+        self._pages: dict[int, array[int]] = {}
+
+    def __setitem__(self, oid: Oid, number: int) -> None:
+        key = int.from_bytes(oid, "big")
+        page = self._pages.get(key >> _BITS)
+        if page is None:
+            page = self._pages[key >> _BITS] = _EMPTY[:]
+        page[key & 63] = number
+
+    def __getitem__(self, oid: Oid) -> int:
+        key = int.from_bytes(oid, "big")
+        page = self._pages.get(key >> _BITS)
+        return 0 if page is None else page[key & 63]
+
+    def __contains__(self, oid: object) -> bool:
+        return isinstance(oid, bytes) and self[Oid(oid)] > 0
+
+
+class Held(NamedTuple):
+    """An object, by its current record."""
+
+    oid: Oid
+    tid: Tid  # of the transaction that wrote it
+    kind: str  # its class
+    data: bytes  # two pickles, perhaps compressed; see ``state``
+    transaction: int  # the offset of that transaction
+
+    @property
+    def size(self) -> int:
+        """The bytes of its data."""
+        return len(self.data)
+
+    def state(self) -> ObjectState:
+        """Return its state.  Raises UnreadableStateError."""
+        return state_of(self.data)
+
+
+class Objects:
+    """The objects of *log*, each as its last record has it.  It is for one thread."""
+
+    def __init__(self, log: Log) -> None:
+        """Read the headers of all records once.  Raises IntegrityError if the log is damaged."""
+        self._log = log
+        self._places = OidNumbers()
+        reader = RecordReader(log)
+        for transaction in log.transactions():
+            for oid, _tid, _size, data, _index, _previous in reader.places(transaction):
+                self._places[oid] = data - RECORD.size
+
+    def __contains__(self, oid: object) -> bool:
+        return oid in self._places
+
+    def in_order(self, oids: Iterable[Oid]) -> list[Oid]:
+        """Return *oids* in the order of the log, in which they are read quickest."""
+        return sorted(oids, key=self._places.__getitem__)
+
+    def load(self, oid: Oid) -> Held | None:
+        """Return an object; None: it is not there, or an undo has taken its creation back."""
+        place = self._places[oid]
+        if not place:
+            return None
+        first = record = self._record(place)
+        while not record.size:
+            (back,) = LENGTH.unpack(self._log.read(record.data, LENGTH.size))
+            # always backwards, so that even a damaged log lets us out of here
+            if not 0 < back < record.offset:
+                return None
+            record = self._record(back)
+        data = self._log.read(record.data, record.size)
+        return Held(oid, first.tid, class_of(data[:HEAD]), data, first.transaction)
+
+    def _record(self, offset: int) -> DataRecord:
+        return DataRecord.unpack(self._log.read(offset, RECORD.size), offset)
+
+    def user(self, held: Held) -> bytes:
+        """Return who wrote *held*, as it was written."""
+        head = self._log.read(held.transaction, TRANSACTION.size)
+        (size,) = TRANSACTION.unpack(head)[3:4]
+        return self._log.read(held.transaction + TRANSACTION.size, size).strip()

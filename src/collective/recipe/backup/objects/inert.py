@@ -1,0 +1,173 @@
+"""The state of an object, read without its class and without running anything of it.
+
+A pickle is a program: it names classes and functions, and calls them.  Here each name, whatever
+it is, gives a class of our own that keeps what it is called with and does nothing.  So no module
+is imported, and the worst that a hostile pickle does is to be refused:
+
+* each instruction must be known and lie within the data (see ``filestorage.pickles``);
+* no memo may be larger than the data, since an unpickler makes room for all of it at once.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zlib
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from collective.recipe.backup.filestorage.pickles import decompressed, flaw_of
+from collective.recipe.backup.model import Oid
+
+_CLASSES = 4096
+"""Classes that are held; a hostile log may name any number."""
+
+_OID = 8
+
+
+class UnreadableStateError(Exception):
+    """The data of a record are no state that can be read without running it."""
+
+
+class Reference(NamedTuple):
+    """What a state has in the place of another persistent object."""
+
+    oid: Oid
+    kind: str  # its class as far as the reference says it, or ""
+    is_weak: bool = False
+
+
+class OtherDatabase(NamedTuple):
+    """A reference to an object of another database."""
+
+    database: str
+
+
+class Inert:
+    """Stands for an object that is no persistent one of its own, or for any callable's result."""
+
+    kind = ""
+    """What the pickle calls its class or callable."""
+
+    def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
+        """Keep what it is called with."""
+        self = object.__new__(cls)
+        self.arguments = (*arguments, *keywords.values())
+        self.state = None
+        self.elements = []
+        return self
+
+    arguments: tuple[Any, ...]
+    state: Any
+    elements: list[Any]
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        """Do nothing."""
+
+    def __call__(self, *arguments: Any) -> Inert:
+        """Keep that it was called: a pickle may call what a call has given."""
+        found = Inert(self, *arguments)
+        assert isinstance(found, Inert)  # noqa: S101  for the type
+        return found
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.elements += [key, value]
+
+    def append(self, value: Any) -> None:
+        """Keep an element."""
+        self.elements.append(value)
+
+    add = append
+
+
+class _Reconstructor(Inert):
+    """What ``copyreg._reconstructor`` is: it makes an object of the class that it is given."""
+
+    def __new__(cls, *arguments: Any, **_keywords: Any) -> Any:
+        kind = arguments[0] if arguments else None
+        if isinstance(kind, type) and issubclass(kind, Inert):
+            return kind.__new__(kind)
+        return Inert.__new__(cls, *arguments)
+
+
+@lru_cache(_CLASSES)
+def _class_called(module: str, name: str) -> type[Inert]:
+    base = Inert
+    if (module, name) in {("copyreg", "_reconstructor"), ("copy_reg", "_reconstructor")}:
+        base = _Reconstructor
+    return type("Inert", (base,), {"kind": f"{module}.{name}"})
+
+
+class ObjectState(NamedTuple):
+    """What is in the record of an object."""
+
+    kind: str  # its class
+    value: Any  # dicts, lists, tuples, sets, texts, numbers, References and Inerts
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> type[Inert]:
+        return _class_called(module, name)
+
+    def persistent_load(self, pid: Any) -> Any:
+        return _reference(pid)
+
+
+def state_of(data: bytes) -> ObjectState:
+    """Return what the *data* of a record are.  Raises UnreadableStateError."""
+    try:
+        flaw = flaw_of(data, to_be_run=True)
+        if flaw:
+            raise UnreadableStateError(flaw)
+        # both pickles have one memo, as ZODB writes them
+        unpickler = _Unpickler(io.BytesIO(decompressed(data)), encoding="latin-1")
+        return ObjectState(_kind_of(unpickler.load()), unpickler.load())
+    except (pickle.UnpicklingError, zlib.error, LookupError, AttributeError) as error:
+        raise UnreadableStateError(str(error)) from error
+    except (ArithmeticError, ValueError, TypeError, EOFError, MemoryError) as error:
+        raise UnreadableStateError(str(error)) from error
+    except (RecursionError, ImportError) as error:
+        raise UnreadableStateError(str(error)) from error
+
+
+def _kind_of(written: Any) -> str:
+    """Return the class: it stands alone, or before the arguments of its ``__new__``."""
+    while isinstance(written, tuple) and written:
+        written = written[0]
+    return written.kind if isinstance(written, type) and issubclass(written, Inert) else "unknown"
+
+
+def _reference(pid: Any) -> Reference | OtherDatabase:
+    """Return what a persistent id says; ZODB/serialize.py has all forms.
+
+    Raises ValueError for none of them.
+    """
+    if isinstance(pid, tuple) and len(pid) == 2:  # noqa: PLR2004  oid and class
+        return Reference(_oid(pid[0]), _kind_of(pid[1]))
+    if isinstance(pid, list):
+        return _other_reference(pid)
+    return Reference(_oid(pid), "")
+
+
+def _other_reference(pid: list[Any]) -> Reference | OtherDatabase:
+    if len(pid) == 1:  # a weak one of old
+        return Reference(_oid(pid[0]), "", is_weak=True)
+    form, arguments = pid
+    if form == "w" and len(arguments) == 1:
+        return Reference(_oid(arguments[0]), "", is_weak=True)
+    if form in ("w", "n", "m"):
+        return OtherDatabase(str(arguments[form == "w"]))
+    raise ValueError("a reference has no known form")
+
+
+def _oid(written: Any) -> Oid:
+    oid = written.encode("latin-1") if isinstance(written, str) else written
+    if not isinstance(oid, bytes):
+        oid = getattr(oid, "arguments", (b"",))[0]  # a class for bytes, of Python 2
+        oid = oid.encode("latin-1") if isinstance(oid, str) else oid
+    if not isinstance(oid, bytes) or len(oid) != _OID:
+        raise ValueError("a reference has no object id")
+    return Oid(oid)

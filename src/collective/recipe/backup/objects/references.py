@@ -1,0 +1,124 @@
+"""Which objects a state refers to, and by which names.  Pure.
+
+A *name* is a step of a path.  These have names:
+
+* attributes;
+* the entries of a persistent mapping and of a BTree, by their keys;
+* what a folder of Plone keeps in ``_tree``, as if it were the folder's own.
+
+The nodes and buckets of a BTree have none: a path goes through them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from collective.recipe.backup.objects.inert import Inert, ObjectState, Reference
+
+UPWARD = ("__parent__", "aq_parent", "aq_base", "_parent")
+"""Attributes that lead out of an object, to what it is in."""
+
+_TREES = ("BTree", "TreeSet", "BTreePy", "TreeSetPy")
+_BUCKETS = ("Bucket", "Set", "BucketPy", "SetPy")
+_FOLDERS = "_tree"
+"""The attribute that a folder of Plone keeps its contents in."""
+
+
+class NamedReference(NamedTuple):
+    """A reference, and what it is called."""
+
+    reference: Reference
+    name: str = ""  # "": it has none
+    is_inner: bool = False  # a path goes through it without a step
+    is_entry: bool = False  # a key and no attribute
+
+
+def references(state: ObjectState) -> Iterator[NamedReference]:
+    """Yield what *state* refers to, in the order in which it was written."""
+    value = state.value
+    if is_tree(state.kind) and isinstance(value, tuple):
+        yield from _of_tree(state.kind, value)
+        return
+    attributes = value if isinstance(value, tuple) else (value,)
+    for each in attributes:
+        if isinstance(each, dict):
+            yield from _of_attributes(each)
+        else:
+            yield from (NamedReference(found) for found in _within(each))
+
+
+def is_tree(kind: str) -> bool:
+    """Tell whether *kind* is the class of a BTree, or of a part of one."""
+    return kind.startswith("BTrees.") and kind.endswith((*_TREES, *_BUCKETS))
+
+
+def _of_attributes(attributes: dict[Any, Any]) -> Iterator[NamedReference]:
+    for name, value in attributes.items():
+        if name in ("data", "_container") and isinstance(value, dict):
+            for key, entry in value.items():
+                yield from (NamedReference(it, _text(key), is_entry=True) for it in _within(entry))
+        else:
+            is_inner = name == _FOLDERS
+            yield from (NamedReference(it, _text(name), is_inner) for it in _within(value))
+
+
+def _of_tree(kind: str, value: tuple[Any, ...]) -> Iterator[NamedReference]:
+    """Yield what a BTree or a bucket refers to; BTrees' ``__getstate__`` says how they look.
+
+    The next bucket is not one of them: the BTree has it as well.
+    """
+    if not value or not isinstance(value[0], tuple):
+        return
+    if kind.endswith(_BUCKETS):
+        yield from _entries(value[0], is_set=kind.endswith(("Set", "SetPy")))
+    elif len(value) == 1:  # of a small one, the only bucket
+        bucket = value[0][0] if value[0] else ()
+        flat = bucket[0] if isinstance(bucket, tuple) and bucket else ()
+        yield from _entries(flat, is_set=kind.endswith(("TreeSet", "TreeSetPy")))
+    else:
+        for child in value[0][::2]:
+            yield from (NamedReference(it, is_inner=True) for it in _within(child))
+
+
+def _entries(flat: Any, *, is_set: bool) -> Iterator[NamedReference]:
+    """Yield the entries of a bucket: its keys, each followed by its value unless *is_set*."""
+    if not isinstance(flat, tuple):
+        return
+    if is_set:
+        yield from (NamedReference(it) for it in _within(flat))
+        return
+    for key, value in zip(flat[::2], flat[1::2], strict=False):
+        yield from (NamedReference(it) for it in _within(key))
+        yield from (NamedReference(it, _text(key), is_entry=True) for it in _within(value))
+
+
+def _text(key: Any) -> str:
+    return key if isinstance(key, str) else repr(key) if isinstance(key, int) else ""
+
+
+def _within(value: Any) -> Iterator[Reference]:
+    """Yield all references in a plain value, however deep; each object of it once."""
+    if isinstance(value, Reference):
+        yield value
+        return
+    seen: set[int] = set()
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, Reference):
+            yield each
+            continue
+        if not isinstance(each, list | tuple | dict | set | frozenset | Inert) or id(each) in seen:
+            continue
+        seen.add(id(each))
+        parts = _parts(each)
+        left.extend(reversed(parts))
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [part for pair in value.items() for part in pair]
+    if isinstance(value, Inert):
+        return [*value.arguments, value.state, *value.elements]
+    return list(value)

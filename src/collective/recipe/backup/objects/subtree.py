@@ -1,0 +1,110 @@
+"""What an object holds: all that is reached from it, and not only from elsewhere.
+
+References that lead out of it are cut:
+
+* those by the attributes ``__parent__``, ``aq_parent``, ``aq_base`` and ``_parent``, and weak
+  ones;
+* those to what it is in, up to the root;
+* those to the tools of a site, which know its contents but belong to none: see OUTSIDE.
+
+It is read level by level, each in the order of the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from collective.recipe.backup.model import Oid
+from collective.recipe.backup.objects.current import Held, Objects, OidNumbers
+from collective.recipe.backup.objects.inert import UnreadableStateError
+from collective.recipe.backup.objects.references import UPWARD, NamedReference, references
+
+OUTSIDE = (
+    "OFS.Application.",
+    "Products.CMFCore.CatalogTool.",
+    "Products.CMFPlone.CatalogTool.",
+    "Products.CMFPlone.Portal.",
+    "Products.PlonePAS.",
+    "Products.PluggableAuthService.",
+    "Products.ZCatalog.",
+    "five.intid.",
+    "five.localsitemanager.",
+    "plone.app.intid.",
+    "plone.intid.",
+    "zope.intid.",
+)
+"""How the classes begin of what is never held by a part of a site."""
+
+
+class Cut(NamedTuple):
+    """A reference that leads out of what is held."""
+
+    holder: Oid
+    name: str  # the attribute or the key; "": it has none
+    target: Oid
+
+
+class HeldBy(NamedTuple):
+    """An object that is held, and by which of those that were asked for."""
+
+    held: Held
+    owner: int  # its number among them
+    is_readable: bool  # whether its state could be read; what it refers to is unknown otherwise
+
+
+class Subtrees:
+    """Walks what some objects hold.  *cuts* and *missing* are filled on the way."""
+
+    def __init__(self, objects: Objects, above: Sequence[Oid] = ()) -> None:
+        """Stop at *above*, which is what they are in."""
+        self._objects = objects
+        self._above = frozenset(above)
+        self.cuts: list[Cut] = []
+        self.missing: list[Cut] = []
+
+    def walk(self, starts: Sequence[Oid]) -> Iterator[HeldBy]:
+        """Yield each object that is held by one of *starts*, these included, once."""
+        owners = OidNumbers()
+        for number, oid in enumerate(starts, 1):
+            owners[oid] = number
+        level = list(dict.fromkeys(starts))
+        while level:
+            following: list[Oid] = []
+            for oid in self._objects.in_order(level):
+                held = self._objects.load(oid)
+                if held is None:
+                    continue
+                found = _references(held)
+                yield HeldBy(held, owners[oid] - 1, found is not None)
+                for named in found or ():
+                    if self._is_held(oid, named) and not owners[named.reference.oid]:
+                        owners[named.reference.oid] = owners[oid]
+                        following.append(named.reference.oid)
+            level = following
+
+    def _is_held(self, holder: Oid, named: NamedReference) -> bool:
+        reference = named.reference
+        cut = Cut(holder, named.name, reference.oid)
+        if is_outward(named) or reference.oid in self._above:
+            self.cuts.append(cut)
+            return False
+        if reference.oid not in self._objects:
+            self.missing.append(cut)
+            return False
+        return True
+
+
+def is_outward(named: NamedReference) -> bool:
+    """Tell whether a reference leads out of what has it, wherever that is."""
+    reference = named.reference
+    is_upward = named.name in UPWARD and not named.is_entry
+    return is_upward or reference.is_weak or reference.kind.startswith(OUTSIDE)
+
+
+def _references(held: Held) -> list[NamedReference] | None:
+    """Return what *held* refers to, None if its state cannot be read."""
+    try:
+        return list(references(held.state()))
+    except UnreadableStateError:
+        return None

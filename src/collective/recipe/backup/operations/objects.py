@@ -1,0 +1,152 @@
+"""The objects of a moment: what is at a path, and what each thing there holds.
+
+Changes nothing, and runs nothing of what is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+from collective.recipe.backup.destinations import Destination
+from collective.recipe.backup.errors import ConfigurationError, UsageError
+from collective.recipe.backup.filestorage.log import Log
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
+from collective.recipe.backup.model import MAIN, Oid
+from collective.recipe.backup.objects.current import Held, Objects
+from collective.recipe.backup.objects.paths import Child, Location, children
+from collective.recipe.backup.objects.subtree import Subtrees
+from collective.recipe.backup.operations.choosing import choice_of
+from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.states import State
+from collective.recipe.backup.times import Tid, When
+
+BLOB = "ZODB.blob.Blob"
+
+
+class OpenedObjects(NamedTuple):
+    """The objects of one storage at a moment."""
+
+    objects: Objects
+    state: State | None  # None: it is the live site
+
+
+class Item(NamedTuple):
+    """One thing, with all that it holds."""
+
+    name: str
+    held: Held  # without its data
+    own_size: int  # bytes of its data alone
+    is_entry: bool  # of a container, and no attribute
+    changed: Tid  # of the last change of it or of what it holds
+    user: bytes  # who made that
+    objects: int  # held, itself included
+    size: int  # bytes of their data
+    blobs: int  # of these objects
+
+
+@contextmanager
+def opened_objects(
+    run: Run, when: When | None, storage: str = MAIN, *, live: bool = False
+) -> Iterator[OpenedObjects]:
+    """Yield the objects of *storage* at *when* (None: the newest), or of the *live* site.
+
+    Raises UsageError if there is no such storage, NoRestorePoint if no backup has that moment,
+    and IntegrityError for what is damaged.
+    """
+    names = [source.name for source in run.config.sources]
+    if storage not in names:
+        raise UsageError(f"there is no storage {storage!r}", hint=f"there are {', '.join(names)}")
+    number = names.index(storage)
+    with ExitStack() as stack:
+        if live:
+            path = run.config.sources[number].filestorage
+            yield OpenedObjects(Objects(stack.enter_context(TransactionLog(path))), None)
+            return
+        destination = stack.enter_context(run.opened())[number]
+        state = stack.enter_context(_state(run, destination, when))
+        yield OpenedObjects(Objects(_log(state)), state)
+
+
+def _state(run: Run, destination: Destination, when: When | None) -> State:
+    points = destination.restore_points()
+    return destination.open(choice_of(run, destination, when, points))
+
+
+def _log(state: State) -> Log:
+    if state.log is None:
+        raise ConfigurationError("only blobs are backed up here, and they tell of no objects")
+    return state.log
+
+
+def items(objects: Objects, place: Location) -> list[Item]:
+    """Return the object at *place*, and what it has: the entries, and then the attributes.
+
+    What an object holds is counted for the first thing that it is reached from.
+    """
+    found = list(children(objects, place.held))
+    things: dict[Oid, Child] = {}
+    for child in found:
+        things.setdefault(child.oid, child)
+    inner = {oid for child in found for oid in child.through}
+    above = [*place.above, place.held.oid, *inner]
+    sums: list[_Sum] = [_Sum() for _oid in things]
+    for reached in Subtrees(objects, above).walk(list(things)):
+        sums[reached.owner].add(reached.held)
+    whole = _Sum()
+    for held in filter(None, map(objects.load, {place.held.oid, *inner})):
+        whole.add(held)
+    for each in sums:
+        whole.add_all(each)
+    own = Child("", place.held.oid, (), is_entry=True)
+    rows = zip([own, *things.values()], [whole, *sums], strict=True)
+    return list(filter(None, (_item(objects, child, sum_) for child, sum_ in rows)))
+
+
+class _Sum:
+    """Adds up what something holds."""
+
+    def __init__(self) -> None:
+        self.objects = self.size = self.blobs = 0
+        self.newest: Held | None = None
+
+    def add(self, held: Held) -> None:
+        self.objects += 1
+        self.size += held.size
+        self.blobs += held.kind == BLOB
+        self._see(held)
+
+    def add_all(self, other: _Sum) -> None:
+        self.objects += other.objects
+        self.size += other.size
+        self.blobs += other.blobs
+        if other.newest is not None:
+            self._see(other.newest)
+
+    def _see(self, held: Held) -> None:
+        if self.newest is None or held.tid > self.newest.tid:
+            self.newest = held._replace(data=b"")
+
+
+def _item(objects: Objects, child: Child, found: _Sum) -> Item | None:
+    held = objects.load(child.oid)
+    if held is None or found.newest is None:
+        return None
+    return Item(
+        name=child.name,
+        held=held._replace(data=b""),
+        own_size=held.size,
+        is_entry=child.is_entry,
+        changed=found.newest.tid,
+        user=objects.user(found.newest),
+        objects=found.objects,
+        size=found.size,
+        blobs=found.blobs,
+    )
+
+
+def held_oids(objects: Objects, place: Location) -> frozenset[Oid]:
+    """Return the oids of all that the object at *place* holds, itself included."""
+    walk = Subtrees(objects, place.above).walk([place.held.oid])
+    return frozenset(reached.held.oid for reached in walk)

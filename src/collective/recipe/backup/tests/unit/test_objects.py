@@ -1,0 +1,332 @@
+"""The objects of a moment: found by their paths, measured, and read without running anything."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import struct
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from BTrees.IOBTree import IOBTree
+from BTrees.OOBTree import OOBTree, OOTreeSet
+from persistent import Persistent
+from persistent.list import PersistentList
+from persistent.mapping import PersistentMapping
+from ZODB.blob import Blob
+
+from collective.recipe.backup.cli import main
+from collective.recipe.backup.errors import UsageError
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
+from collective.recipe.backup.model import Oid
+from collective.recipe.backup.objects.current import Objects, OidNumbers
+from collective.recipe.backup.objects.inert import (
+    Inert,
+    OtherDatabase,
+    Reference,
+    UnreadableStateError,
+    state_of,
+)
+from collective.recipe.backup.objects.paths import children, place_of
+from collective.recipe.backup.objects.references import references
+from collective.recipe.backup.objects.subtree import Subtrees
+from collective.recipe.backup.operations.objects import items, opened_objects
+from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
+from collective.recipe.backup.tests.runs import NOON, Operated
+from collective.recipe.backup.tests.samples import Site
+
+PAGES = 200
+"""Enough for a BTree of several buckets."""
+
+
+class Folder(Persistent):
+    """As Plone's: what it contains is in ``_tree``."""
+
+    def __init__(self, parent: Persistent | None = None) -> None:
+        self._tree = OOBTree()
+        self.title = "a folder"
+        self.__parent__ = parent
+
+
+class Page(Persistent):
+    """With a blob, annotations, and a way back up."""
+
+    def __init__(self, parent: Folder, text: bytes) -> None:
+        self.__parent__ = parent
+        self.annotations = PersistentMapping(notes=PersistentList(["a note"]))
+        self.file = Blob(text)
+
+
+class Manager(Persistent):
+    """As those of OFS: contents are attributes, listed in ``_objects``."""
+
+
+def filled(site: Site) -> None:
+    """Put an application with two folders of pages into *site*."""
+    with site._at(NOON - timedelta(hours=1)) as db, db.transaction(note="/made") as connection:
+        connection.transaction_manager.get().user = "admin"
+        app = connection.root()["Application"] = Manager()
+        plone = app.Plone = Folder(app)
+        app._objects = ({"id": "Plone", "meta_type": "Plone Site"},)
+        app.tool = PersistentMapping()
+        for name, count in (("news", 3), ("many", PAGES)):
+            folder = plone._tree[name] = Folder(plone)
+            for number in range(count):
+                folder._tree[f"page-{number:03}"] = (
+                    Page(folder, b"text") if name == "news" else PersistentMapping(n=number)
+                )
+
+
+@pytest.fixture
+def objects(site: Site) -> Any:
+    filled(site)
+    with TransactionLog(site.filestorage) as log:
+        yield Objects(log)
+
+
+@pytest.mark.parametrize("made", [Operated, OperatedInRepository])
+def test_what_a_folder_contains_is_listed_and_measured(
+    site: Site, made: Callable[[Site], Operated]
+) -> None:
+    filled(site)
+    operated = made(site)
+    operated.backup()
+    with site._at(NOON) as db, db.transaction() as connection:
+        connection.transaction_manager.get().user = "jane"
+        news = connection.root()["Application"].Plone._tree["news"]
+        news._tree["page-001"].annotations["notes"].append("another")
+        changed_oid = news._tree["page-001"].annotations["notes"]._p_oid
+    operated.now = NOON
+    operated.backup()
+    with opened_objects(operated.run("objects"), None) as opened:
+        place = place_of(opened.objects, "/Plone/news")
+        whole, *pages = [each for each in items(opened.objects, place) if each.is_entry]
+        assert [each.name for each in pages] == ["page-000", "page-001", "page-002"]
+        # a page, its mapping, the list in that, and the blob
+        assert [(each.objects, each.blobs) for each in pages] == [(4, 1)] * 3
+        assert [each.user for each in pages] == [b"admin", b"jane", b"admin"]
+        changed = opened.objects.load(Oid(changed_oid))
+        assert changed is not None and pages[1].changed == changed.tid > pages[1].held.tid
+        # the folder itself, its tree and the bucket of that
+        assert (whole.objects, whole.blobs) == (15, 3)
+        assert whole.size > sum(each.size for each in pages) > 0
+        assert whole.held.kind.endswith("test_objects.Folder")
+
+
+def test_a_path_goes_through_attributes_mappings_and_trees(objects: Objects) -> None:
+    page = place_of(objects, "/Plone/many/page-199")
+    assert page.held.state().value == {"data": {"n": 199}}
+    assert place_of(objects, page.held.oid.hex()).held == page.held
+    notes = place_of(objects, "/Plone/news/page-001/annotations/notes")
+    assert notes.held.kind == "persistent.list.PersistentList"
+    assert notes.path == "/Plone/news/page-001/annotations/notes"
+    many = place_of(objects, "/Plone/many")
+    entries = [it.name for it in children(objects, many.held) if it.is_entry]
+    assert entries == [f"page-{number:03}" for number in range(PAGES)]
+    app = place_of(objects, "/")
+    assert [(it.name, it.is_entry) for it in children(objects, app.held)] == [
+        ("Plone", True),
+        ("tool", False),
+    ]
+
+
+@pytest.mark.parametrize("path", ["/Plone/nothing", "/Plone/news/__parent__", "00000000deadbeef"])
+def test_a_path_that_leads_nowhere_is_refused(objects: Objects, path: str) -> None:
+    with pytest.raises(UsageError):
+        place_of(objects, path)
+
+
+def test_what_leads_out_of_a_subtree_is_cut_and_named(objects: Objects) -> None:
+    page = place_of(objects, "/Plone/news/page-000")
+    trees = Subtrees(objects, page.above)
+    found = {each.held.kind.rpartition(".")[2] for each in trees.walk([page.held.oid])}
+    assert found == {"Page", "PersistentMapping", "PersistentList", "Blob"}
+    assert [(cut.holder, cut.name) for cut in trees.cuts] == [(page.held.oid, "__parent__")]
+    assert trees.missing == []
+
+
+class Evil:
+    """Whose pickle would run a command."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+
+    def __reduce__(self) -> Any:
+        return self.arguments
+
+
+def record(*values: Any, kind: Any = None, protocol: int = 3) -> bytes:
+    stream = io.BytesIO()
+    pickler = pickle.Pickler(stream, protocol)
+    for each in (kind or Persistent, *values):
+        pickler.dump(each)  # both with one memo, as ZODB does it
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_hostile_pickle_runs_nothing(tmp_path: Path, protocol: int) -> None:
+    told = tmp_path / "told"
+    for evil in (
+        Evil(os.system, (f"touch {told}",)),
+        Evil(exec, (f"open({str(told)!r}, 'w').close()",)),
+        Evil(Evil, (), {"state": Evil(os.mkdir, (str(told),))}),
+        Evil(Path.touch, (told,)),
+    ):
+        data = record({"attribute": [evil]}, protocol=protocol)
+        state = state_of(data)
+        assert isinstance(state.value["attribute"][0], Inert)
+        assert list(references(state)) == []
+        # as a class, too
+        state_of(record({}, kind=(evil, ()), protocol=protocol))
+        assert not told.exists()
+        unpickler = pickle.Unpickler(io.BytesIO(data))
+        unpickler.load()
+        unpickler.load()
+        assert told.exists(), "it would have run"
+        told.rmdir() if told.is_dir() else told.unlink()
+
+
+def test_a_module_that_a_pickle_names_is_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "trap.py").write_text(f"open({str(tmp_path / 'sprung')!r}, 'w')\nclass Trap: pass")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    state = state_of(b"ctrap\nTrap\n." + pickle.dumps({"a": 1}))
+    assert state == ("trap.Trap", {"a": 1})
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        b"\x80\x03}r\xff\xff\xff\x7f.",  # a memo of 16 GB
+        b"}p2147483647\n.",
+        b"\x80\x03B\xff\xff\xff\x7f.",  # bytes that are not there
+        b"\x80\x03h\x05.",
+        b"\x80\x03cos\nsystem\n(b.",
+        b"\x80\x03K\x01Q.",
+        b"\x80\x03U\x03abcQ.",
+        b"\x82\x01.",  # an extension that nobody has registered
+        b"",
+    ],
+)
+def test_what_cannot_be_read_is_refused_and_takes_no_memory(state: bytes) -> None:
+    with pytest.raises(UnreadableStateError):
+        state_of(pickle.dumps(Persistent, 3) + state)
+
+
+def test_an_object_that_cannot_be_read_is_listed_all_the_same(site: Site) -> None:
+    with site._at(None) as db, db.transaction() as connection:
+        connection.root()["values"]["bad"] = PersistentMapping()
+        connection.add(connection.root()["values"]["bad"])
+        oid = connection.root()["values"]["bad"]._p_oid
+    data = site.filestorage.read_bytes()
+    place = data.rindex(oid)
+    size = struct.unpack(">Q", data[place + 34 : place + 42])[0]
+    body = b"\x80\x03cpersistent.mapping\nPersistentMapping\n.".ljust(size, b"\xff")
+    site.filestorage.write_bytes(data[: place + 42] + body + data[place + 42 + size :])
+    with TransactionLog(site.filestorage) as log:
+        objects = Objects(log)
+        found = items(objects, place_of(objects, "/values"))
+        assert [each.name for each in found] == ["", "bad"]
+        assert found[1].held.kind == "persistent.mapping.PersistentMapping"
+        assert list(children(objects, found[1].held._replace(data=body))) == []
+
+
+@pytest.mark.parametrize(
+    ("pid", "expected"),
+    [
+        (b"12345678", Reference(Oid(b"12345678"), "")),
+        ((b"12345678", None), Reference(Oid(b"12345678"), "unknown")),
+        ([b"12345678"], Reference(Oid(b"12345678"), "", is_weak=True)),
+        (["w", (b"12345678",)], Reference(Oid(b"12345678"), "", is_weak=True)),
+        (["w", (b"12345678", "other")], OtherDatabase("other")),
+        (["n", ("other", b"12345678")], OtherDatabase("other")),
+        (["m", ("other", b"12345678", None)], OtherDatabase("other")),
+    ],
+)
+def test_each_form_of_a_reference_is_known(pid: Any, expected: object) -> None:
+    stream = io.BytesIO()
+    pickler = pickle.Pickler(stream, 3)
+    pickler.persistent_id = lambda it: pid if it is Ellipsis else None  # type: ignore[method-assign]
+    pickler.dump(...)
+    assert state_of(pickle.dumps(Persistent, 3) + stream.getvalue()).value == expected
+
+
+@pytest.mark.parametrize("kind", [OOBTree, IOBTree, OOTreeSet])
+def test_a_tree_that_holds_no_objects_refers_to_none_but_its_own(site: Site, kind: Any) -> None:
+    with site._at(None) as db, db.transaction() as connection:
+        tree = connection.root()["tree"] = kind()
+        for number in range(PAGES):
+            key = number if kind is IOBTree else str(number)
+            tree.add(key) if kind is OOTreeSet else tree.__setitem__(key, "value")
+        connection.root()["empty"] = kind()
+    with TransactionLog(site.filestorage) as log:
+        objects = Objects(log)
+        tree_place = place_of(objects, "/tree")
+        assert list(children(objects, tree_place.held)) == []
+        kinds = [it.held.kind for it in Subtrees(objects).walk([tree_place.held.oid])]
+        assert len(kinds) > 2
+        assert all(each.startswith("BTrees.") for each in kinds)
+        empty = place_of(objects, "/empty")
+        assert len(list(Subtrees(objects).walk([empty.held.oid]))) == 1
+
+
+def test_numbers_are_kept_for_any_oid_and_take_little_room() -> None:
+    numbers = OidNumbers()
+    for key in range(5000):
+        numbers[Oid(key.to_bytes(8, "big"))] = key + 1
+    numbers[Oid(b"\xff" * 8)] = 7
+    assert numbers[Oid(b"\xff" * 8)] == 7
+    assert numbers[Oid((4999).to_bytes(8, "big"))] == 5000
+    assert Oid((5000).to_bytes(8, "big")) not in numbers
+    assert len(numbers._pages) == 80
+
+
+def test_the_history_of_an_object_goes_over_a_pack(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operated = Operated(site)
+    for number in range(3):
+        at = NOON - timedelta(minutes=30 - number)
+        site.commit({"page": number, "other": number}, by=f"user{number}", at=at)
+    site.commit({"other": 4}, at=NOON - timedelta(minutes=10))
+    operated.backup()
+    site.pack(NOON)
+    site.commit({"page": 5}, by="last", at=NOON + timedelta(hours=1, minutes=30))
+    operated.backup()
+    arguments = ["--path", "/values/page", "--history", "--json"]
+    assert main("objects", "standard", operated.config_path, arguments) == 0
+    found = json.loads(capsys.readouterr().out)["transactions"]
+    assert [each["user"] for each in found] == ["user0", "user1", "user2", "last"]
+    assert {each["objects"] for each in found} == {1}
+    assert main("log", "standard", operated.config_path, ["--path", "/values/page"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+def test_the_moment_and_the_path_may_stand_together(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operated = Operated(site)
+    tid = site.commit({"\x1b[2Jpage": 1}, by="jane", at=NOON)
+    site.commit({"later": 1}, at=NOON + timedelta(minutes=1))
+    operated.backup()
+    arguments = [tid.hex(), "/values", "--json"]
+    assert main("objects", "standard", operated.config_path, arguments) == 0
+    whole, page = json.loads(capsys.readouterr().out)["objects"]
+    assert (whole["path"], page["path"]) == ("/values", "/values/\x1b[2Jpage")
+    assert (page["held"]["user"], page["class"]) == (
+        "jane",
+        "persistent.mapping.PersistentMapping",
+    )
+    assert main("objects", "standard", operated.config_path, ["/values"]) == 0
+    text = capsys.readouterr().out
+    assert "/values/\\x1b[2Jpage: persistent.mapping" in text
+    assert "/values/later" in text
+    assert main("objects", "standard", operated.config_path, ["--live", "--path", "/nope"]) == 2
+    assert "there is no 'nope' in /" in capsys.readouterr().err
