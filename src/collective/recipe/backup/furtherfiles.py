@@ -76,7 +76,7 @@ class FurtherFiles(Protocol):
 
     @property
     def size(self) -> int:
-        """Bytes of these."""
+        """Bytes of these but for holes."""
 
     def listed(self, below: bytes = b"/") -> Iterator[FurtherFile]:
         """Yield the path *below* and what lies in it, each directory before what lies there.

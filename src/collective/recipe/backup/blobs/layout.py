@@ -136,6 +136,11 @@ def is_foreign(path: str) -> bool:
     return path != MARKER and not _match(path)
 
 
+def is_of_zodb(name: str) -> bool:
+    """Tell whether *name*, right below a root, is one that ZODB gives, or a thing of a moment."""
+    return name == MARKER or bool(_DIRECTORY.fullmatch(name)) or _is_of_a_moment(name)
+
+
 def walk(root: Path) -> Iterator[Entry]:
     """Yield what lies below *root*, in the order of ``order``.
 

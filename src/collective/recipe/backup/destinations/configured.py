@@ -174,19 +174,22 @@ def _further_files(config: Config) -> WantedFiles | None:
     options = config.options
     if not options.files:
         return None
-    kept_out = {_remembered(config)}
+    paths = tuple(map(Path, options.files))
+    blobstorages = {source.blobstorage for source in config.sources if source.blobstorage}
+    kept_out = {_remembered(config), *blobstorages.difference(paths)}
     for purpose in config.destinations:
         for home in _directories(config, purpose).homes:
             kept_out.update(home.directories)
     for source in config.sources:
         log = source.filestorage
         kept_out |= {log, *(log.with_name(log.name + end) for end in (".index", ".lock", ".tmp"))}
-        kept_out |= {log.with_name(f"{log.name}.old"), *filter(None, [source.blobstorage])}
+        kept_out.add(log.with_name(f"{log.name}.old"))
     kept_out |= {local_path(each.url) for each in listed(options.repository)}
     return WantedFiles(
-        paths=tuple(map(Path, options.files)),
+        paths=paths,
         patterns=options.files_exclude,
         kept_out=tuple(sorted(kept_out)),
+        blobstorages=tuple(sorted(blobstorages)),
     )
 
 

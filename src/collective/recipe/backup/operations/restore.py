@@ -55,6 +55,7 @@ from collective.recipe.backup.operations.restorejobs import (
 )
 from collective.recipe.backup.operations.restorenote import restored_of
 from collective.recipe.backup.operations.restoreorder import Job, RestoreOrder
+from collective.recipe.backup.operations.restoreroom import check_room_of_files
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.operations.targets import (
     journal_of,
@@ -223,6 +224,7 @@ def _stage(run: Run, job: Job, place: RestorePlace, order: RestoreOrder) -> list
         further = state.files if order.filestorage and order.blobstorage else None
         if order.to is not None and further is not None:
             check_no_files(order.to)
+            check_room_of_files(order.to, further.size)
         staged = place.stage(state, run.files, run.progress)
         if order.to is not None and further is not None:
             place_files(further, order.to, run.files, run.progress)

@@ -26,6 +26,13 @@ def check_restore_room(filestorage: Path, point: RestorePoint) -> None:
         )
 
 
+def check_room_of_files(to: Path, size: int) -> None:
+    """Raise BackupError if further files of *size* bytes in all cannot fit below *to*."""
+    hint = "free some room, or restore to another disk; --only-filestorage leaves them out"
+    with explained("cannot look at the place to restore to", to):
+        check_free(to, size, hint=hint)
+
+
 def check_rehearsal_room(scratch: Path, point: RestorePoint) -> None:
     """Raise BackupError if the filestorage of *point* cannot fit in *scratch*; or OSError."""
     hint = "free some room, or rehearse on another disk with --scratch"

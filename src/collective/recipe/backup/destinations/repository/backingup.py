@@ -43,7 +43,7 @@ from collective.recipe.backup.destinations.repository.treebackup import (
     store_files,
     tell_reasons,
 )
-from collective.recipe.backup.destinations.repository.treewalk import NewTree
+from collective.recipe.backup.destinations.repository.treetally import NewTree
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
 from collective.recipe.backup.filestorage.tids import Tids, joined
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog

@@ -11,7 +11,7 @@
     files   an object, or not there: no further files are backed up
               root    number of its root
               files   how many there are
-              size    bytes of these
+              size    bytes of these, but for holes
     manifest  an object: what a manifest in a directory says (see ``destinations.manifest``), but
             for its ``format`` and ``checksum``; or null
 """
@@ -51,7 +51,7 @@ class FilesPart:
 
     root: ChunkId  # of their tree
     files: int  # how many
-    size: int  # bytes of these
+    size: int  # bytes of these but for holes
 
 
 @dataclass(frozen=True, kw_only=True)

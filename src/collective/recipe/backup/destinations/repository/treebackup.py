@@ -8,10 +8,10 @@ from contextlib import suppress
 from collective.recipe.backup.destinations.repository.pointcontents import contents_of
 from collective.recipe.backup.destinations.repository.sinks import LostNodes
 from collective.recipe.backup.destinations.repository.storedtrees import tree_root
+from collective.recipe.backup.destinations.repository.treetally import NewTree
 from collective.recipe.backup.destinations.repository.treewalk import (
     DamagedTreeError,
     EarlierTree,
-    NewTree,
     NewTrees,
     OtherwiseError,
 )

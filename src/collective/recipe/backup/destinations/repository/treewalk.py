@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 
-from collective.recipe.backup.blobs.copied import REASONS
 from collective.recipe.backup.destinations.repository.kinds import TREE, TREE_PAGE
 from collective.recipe.backup.destinations.repository.sinks import ChunkSink
 from collective.recipe.backup.destinations.repository.storedtrees import tree_entries
@@ -31,6 +30,7 @@ from collective.recipe.backup.destinations.repository.treepages import (
     size_of,
     written_tree_page,
 )
+from collective.recipe.backup.destinations.repository.treetally import NewTree, TreeTally
 from collective.recipe.backup.destinations.repository.wantedfiles import Exclusions, WantedFiles
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.segments import Linked
@@ -39,25 +39,10 @@ from collective.recipe.backup.furtherfiles import FileSort, FurtherFile
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repository.chunks import ChunkId
 from collective.recipe.backup.repository.reading import ChunkReader
-from collective.recipe.backup.smallfile import NotRegularError
-from collective.recipe.backup.unreadable import CannotReadError, unreadable
+from collective.recipe.backup.unreadable import CannotReadError
 
 SETTLED = 2 * 10**9
 """Nanoseconds before a backup in which no file may have been changed, lest it be read again."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewTree:
-    """What was stored of the further files of a site."""
-
-    root: ChunkId  # of the tree
-    files: int  # how many there are
-    size: int  # bytes of these
-    read: int  # how many of them were read for this restore point
-    left_out: int  # sockets, pipes and devices
-    left: tuple[str, ...]  # the first of them
-    unread: int  # paths that could not be read, or not as they were
-    reasons: tuple[str, ...]  # what was wrong with the first of them
 
 
 @dataclass(frozen=True)
@@ -124,9 +109,7 @@ class NewTrees:
         self._progress = progress
         self._only_same = only_same
         self._devices: dict[int, int] = {}  # number of each among those of the tree
-        self._files = self._size = self._read = self._left_out = self._unread = 0
-        self._left: list[str] = []
-        self._reasons: list[str] = []
+        self._tally = TreeTally()
 
     def stored(self) -> NewTree:
         """Store all of it.
@@ -136,16 +119,7 @@ class NewTrees:
         """
         with self._progress.phase("storing the files", 0, "files") as self._advance:
             root = TreeRoot(tuple(self._roots()))
-        return NewTree(
-            root=self._node(root.linked(), TREE),
-            files=self._files,
-            size=self._size,
-            read=self._read,
-            left_out=self._left_out,
-            left=tuple(self._left),
-            unread=self._unread,
-            reasons=tuple(self._reasons),
-        )
+        return self._tally.sum(self._node(root.linked(), TREE))
 
     def _roots(self) -> Iterator[TreeEntry]:
         """Yield the paths that are wanted; one that is itself a link is followed."""
@@ -184,13 +158,13 @@ class NewTrees:
             if here.path and self._exclusions.leave_out(path, is_directory=is_directory):
                 return None
             if not here.path and self._exclusions.is_kept_out(path):
-                self._lack(path, "it belongs to the storages or to backups, and is left out")
+                self._tally.lacks(path, "it belongs to the storages or to backups, and is left out")
                 return None
             if is_directory:
                 return self._opened(here, name, (path, real), status)
             entry = self._entry(here.earlier(name), name, real, status)
         except OSError as error:
-            self._tell(real, error)
+            self._tally.unreadable(real, error)
             return None
         if entry is not None:
             self._add(here, entry)
@@ -220,9 +194,7 @@ class NewTrees:
             target = os.readlink(os.fsencode(path))
             return TreeEntry(name, _file(FileSort.LINK, status)._replace(mode=0, target=target))
         if not stat.S_ISREG(status.st_mode):
-            self._left_out += 1
-            if len(self._left) < REASONS:
-                self._left.append(path)
+            self._tally.leaves_out(path)
             return None
         self._advance(1)
         looks_same = before is not None and self._looks_as(before, status)
@@ -232,8 +204,7 @@ class NewTrees:
             entry = before
         else:
             entry = self._new(name, path)
-        self._files += 1
-        self._size += entry.file.size
+        self._tally.has(entry.file)
         return entry
 
     def _looks_as(self, before: TreeEntry, status: os.stat_result) -> bool:
@@ -256,13 +227,13 @@ class NewTrees:
 
     def _new(self, name: bytes, path: str) -> TreeEntry:
         """Store a file that is new; one that changes meanwhile is read twice.  Raises OSError."""
-        self._read += 1
+        self._tally.read += 1
         with suppress(ChangedError, CannotReadError):
             return self._read_entry(name, path)
         try:
             return self._read_entry(name, path)
         except ChangedError as error:
-            self._lack(path, "it changed while it was read, twice: what was read is stored")
+            self._tally.lacks(path, "it changed while it was read, twice: what was read is stored")
             return TreeEntry(name, error.file, self._times(error.status))
 
     def _read_entry(self, name: bytes, path: str) -> TreeEntry:
@@ -282,24 +253,6 @@ class NewTrees:
 
     def _node(self, linked: Linked, kind: int) -> ChunkId:
         return self._store.add_node(linked.data, [ChunkId(name) for name in linked.names], kind)
-
-    def _tell(self, path: str, error: OSError) -> None:
-        """Name what cannot be read.  Raises what is no fault of the file."""
-        if isinstance(error, FileNotFoundError):
-            why = "it is not there (any more)"
-        elif isinstance(error, NotRegularError):
-            why = "it is no file (any more)"
-        else:
-            found = unreadable(error, path)
-            if not isinstance(found, CannotReadError):
-                raise found from error
-            why = f"it cannot be read: {found.strerror}"
-        self._lack(path, why)
-
-    def _lack(self, path: str, why: str) -> None:
-        self._unread += 1
-        if len(self._reasons) < REASONS:
-            self._reasons.append(f"{path}: {why}")
 
 
 def _file(sort: FileSort, status: os.stat_result) -> FurtherFile:

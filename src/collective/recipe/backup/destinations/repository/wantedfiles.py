@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from collective.recipe.backup.blobs.layout import is_of_zodb
 from collective.recipe.backup.frozen import dataclass
 
 _WILD = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
@@ -19,6 +20,7 @@ class WantedFiles:
     paths: tuple[Path, ...]  # absolute; with all that lies below
     patterns: tuple[str, ...] = ()  # of what is left out, see ``Exclusions``
     kept_out: tuple[Path, ...] = ()  # absolute: what is backed up otherwise, and backups
+    blobstorages: tuple[Path, ...] = ()  # absolute: only what lies there besides blobs
 
     def roots(self) -> Iterator[str]:
         """Yield the paths in order, without those that lie in another one."""
@@ -39,6 +41,7 @@ class Exclusions:
 
     def __init__(self, wanted: WantedFiles) -> None:
         self._paths = {os.fspath(path) for path in wanted.kept_out}
+        self._blobstorages = {os.fspath(path) for path in wanted.blobstorages}
         self._names = {os.path.basename(path) for path in self._paths}
         self._patterns = [
             (re.compile(_expression(each.rstrip("/")), re.DOTALL), "/" in each.rstrip("/"), each)
@@ -53,6 +56,8 @@ class Exclusions:
         """Tell whether *path*, absolute, is left out, with what lies in it."""
         name = os.path.basename(path)
         if name in self._names and self.is_kept_out(path):
+            return True
+        if os.path.dirname(path) in self._blobstorages and is_of_zodb(name):
             return True
         for pattern, is_of_paths, text in self._patterns:
             if text.endswith("/") and not is_directory:

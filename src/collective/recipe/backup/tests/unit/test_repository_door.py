@@ -309,6 +309,18 @@ def test_what_cannot_be_meant_is_refused(project, tmp_path, capfd):
     assert "set repository as well" in told(capfd)
 
 
+def test_what_lies_among_the_blobs_is_backed_up_where_files_names_it(project, tmp_path):
+    (project.blobstorage / "notes").mkdir()
+    (project.blobstorage / "notes" / "why").write_bytes(b"because")
+    configure(project, repository=str(tmp_path / "disk"), files=".\nvar/blobstorage")
+    assert main(["backup", "-q", "--to", "repository"]) == DONE
+    to = tmp_path / "to"
+    assert main(["restore", "-qn", "--from", "repository", "--to", str(to)]) == DONE
+    files = to / "files" / str(project.blobstorage).lstrip("/")
+    found = [path.relative_to(files) for path in files.rglob("*")]
+    assert sorted(map(str, found)) == ["notes", "notes/why"]
+
+
 def test_further_files_are_backed_up_and_restored_to_another_place(project, tmp_path, capfd):
     (project.directory / "secret.pyc").touch()
     (project.directory / "etc").mkdir()

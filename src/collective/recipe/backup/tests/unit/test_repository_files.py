@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup.destinations import Depth
+from collective.recipe.backup.destinations import Depth, room
 from collective.recipe.backup.destinations.repository import treefiles, treepages, treewalk
 from collective.recipe.backup.destinations.repository.chunkorigins import ChunkOrigins
 from collective.recipe.backup.destinations.repository.filecuts import LEAST, MOST, cut_pieces
@@ -336,6 +336,17 @@ def test_files_come_back_to_another_place_and_never_to_the_live_one(operated, tm
     assert (tmp_path / "to" / "files" / str(operated.etc)[1:] / "file").read_bytes() == b"old"
     with pytest.raises(BackupError, match="which a restore does not replace"):
         operated.restore(to=tmp_path / "to")
+
+
+def test_files_that_do_not_fit_are_refused_before_anything_is_written(
+    operated, tmp_path, monkeypatch
+):
+    (operated.etc / "file").write_bytes(b"file" * 999)
+    operated.backup()
+    monkeypatch.setattr(room, "_free", lambda _directory: 2000)
+    with pytest.raises(BackupError, match="not enough room: 2000 bytes are free, 3996 are needed"):
+        operated.restore(to=tmp_path / "to")
+    assert not (tmp_path / "to").exists()
 
 
 def test_damage_of_a_page_is_found_and_the_next_backup_stores_it_again(operated, tmp_path, caplog):

@@ -1,0 +1,77 @@
+"""What a backup of further files comes to: in numbers, and in words where something is wrong."""
+
+from __future__ import annotations
+
+from collective.recipe.backup.blobs.copied import REASONS
+from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.furtherfiles import FurtherFile
+from collective.recipe.backup.repository.chunks import ChunkId
+from collective.recipe.backup.smallfile import NotRegularError
+from collective.recipe.backup.unreadable import CannotReadError, unreadable
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewTree:
+    """What was stored of the further files of a site."""
+
+    root: ChunkId  # of the tree
+    files: int  # how many there are
+    size: int  # bytes of these but for holes
+    read: int  # how many of them were read for this restore point
+    left_out: int  # sockets, pipes and devices
+    left: tuple[str, ...]  # the first of them
+    unread: int  # paths that could not be read, or not as they were
+    reasons: tuple[str, ...]  # what was wrong with the first of them
+
+
+class TreeTally:
+    """Counts, while a tree is stored."""
+
+    def __init__(self) -> None:
+        self.read = 0  # files that were read
+        self._files = self._size = self._left_out = self._unread = 0
+        self._left: list[str] = []
+        self._reasons: list[str] = []
+
+    def has(self, file: FurtherFile) -> None:
+        """Count a file."""
+        self._files += 1
+        self._size += file.size - sum(size for _offset, size in file.holes)
+
+    def leaves_out(self, path: str) -> None:
+        """Count what is no file, no directory and no link."""
+        self._left_out += 1
+        if len(self._left) < REASONS:
+            self._left.append(path)
+
+    def lacks(self, path: str, why: str) -> None:
+        """Count what is not stored as it is, and say why."""
+        self._unread += 1
+        if len(self._reasons) < REASONS:
+            self._reasons.append(f"{path}: {why}")
+
+    def unreadable(self, path: str, error: OSError) -> None:
+        """Count what cannot be read.  Raises what is no fault of the file."""
+        if isinstance(error, FileNotFoundError):
+            why = "it is not there (any more)"
+        elif isinstance(error, NotRegularError):
+            why = "it is no file (any more)"
+        else:
+            found = unreadable(error, path)
+            if not isinstance(found, CannotReadError):
+                raise found from error
+            why = f"it cannot be read: {found.strerror}"
+        self.lacks(path, why)
+
+    def sum(self, root: ChunkId) -> NewTree:
+        """Return what it came to."""
+        return NewTree(
+            root=root,
+            files=self._files,
+            size=self._size,
+            read=self.read,
+            left_out=self._left_out,
+            left=tuple(self._left),
+            unread=self._unread,
+            reasons=tuple(self._reasons),
+        )
