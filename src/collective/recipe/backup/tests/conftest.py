@@ -15,11 +15,13 @@ import re
 import shutil
 import signal
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from collective.recipe.backup import times
 from collective.recipe.backup.tests.faults.outside.strace import can_trace
 from collective.recipe.backup.tests.lengths import TIMES, examples
 from collective.recipe.backup.tests.namespaces import can_mount
@@ -131,3 +133,19 @@ def s3_credentials(impatient, monkeypatch):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+
+
+@pytest.fixture
+def leaping(monkeypatch):
+    """Let the clock leap where a run would wait for the next second, since stamps name seconds.
+
+    Not for tests that compare stamps with the clock of another process.
+    """
+    ahead = timedelta(0)
+
+    def pause(seconds):
+        nonlocal ahead
+        ahead += timedelta(seconds=seconds)
+
+    monkeypatch.setattr(times, "pause", pause)
+    monkeypatch.setattr(times, "utcnow", lambda: datetime.now(timezone.utc) + ahead)

@@ -130,7 +130,7 @@ def history(release: Release, site: Site, layout: Sequence[Mapping[str, str]]) -
 
 def _next_second() -> None:
     """Wait until no stamp is that of the run before, and no time of a file either."""
-    time.sleep(1.1)
+    time.sleep(1.02 - time.time() % 1)
 
 
 def state(site: Site) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from collective.recipe.backup.errors import DONE
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site
 
+pytestmark = pytest.mark.usefixtures("leaping")
+
 PATIENCE = 60
 """Seconds after which a verb is taken to wait for something that never comes."""
 

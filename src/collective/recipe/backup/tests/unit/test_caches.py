@@ -28,6 +28,8 @@ from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.tests.zeo import Zeo
 from collective.recipe.backup.times import LAST_TID, Tid
 
+pytestmark = pytest.mark.usefixtures("leaping")
+
 ADVICE = "ZEO clients may be ahead of the site now"
 
 

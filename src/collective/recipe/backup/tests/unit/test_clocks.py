@@ -17,6 +17,8 @@ from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.times import stamp, utcnow
 
+pytestmark = pytest.mark.usefixtures("leaping")
+
 DAY = timedelta(days=1)
 TEN_YEARS = 3653 * DAY
 STYLES = [

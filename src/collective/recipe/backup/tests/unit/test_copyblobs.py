@@ -28,6 +28,8 @@ from collective.recipe.backup.errors import (
 )
 from collective.recipe.backup.tests.blobtrees import content
 
+pytestmark = pytest.mark.usefixtures("leaping")
+
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch) -> None:

@@ -50,6 +50,8 @@ from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.tests.smallfiles import rewrite
 
+pytestmark = pytest.mark.usefixtures("leaping")
+
 
 @pytest.fixture
 def operated(site: Site) -> Operated:

@@ -23,6 +23,8 @@ from collective.recipe.backup.tests.runs import NOON, Operated, copied
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.tests.smallfiles import of_later_release, rewrite
 
+pytestmark = pytest.mark.usefixtures("leaping")
+
 
 def configured(operated: Operated, **places: Path) -> Operated:
     """Let *operated* keep its backups in other places."""

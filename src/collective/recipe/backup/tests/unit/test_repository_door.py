@@ -21,6 +21,8 @@ from collective.recipe.backup.repository import libraries, slots
 from collective.recipe.backup.sitebackup import main
 from collective.recipe.backup.tests.samples import Site, contents_of
 
+pytestmark = pytest.mark.usefixtures("leaping")
+
 PASSPHRASE = "correct horse battery"
 WRONG = ConfigurationError.exit_code
 

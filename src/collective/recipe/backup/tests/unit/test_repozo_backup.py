@@ -16,6 +16,8 @@ from collective.recipe.backup.tests.faults.harness import FaultyFiles
 from collective.recipe.backup.tests.vault import HOUR, Vault
 from collective.recipe.backup.times import ZERO_TID, tid_at
 
+pytestmark = pytest.mark.usefixtures("leaping")
+
 
 @pytest.fixture
 def vault(tmp_path):

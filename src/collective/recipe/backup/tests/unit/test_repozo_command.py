@@ -14,6 +14,8 @@ from collective.recipe.backup.locking import closed_filestorage, one_writer
 from collective.recipe.backup.repozo.command import main
 from collective.recipe.backup.tests.vault import Vault
 
+pytestmark = pytest.mark.usefixtures("leaping")
+
 
 @pytest.fixture
 def vault(tmp_path):

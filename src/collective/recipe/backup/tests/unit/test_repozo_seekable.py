@@ -29,6 +29,8 @@ from collective.recipe.backup.repozo.merge import merge
 from collective.recipe.backup.repozo.seekablelog import SeekableLog
 from collective.recipe.backup.tests.vault import Vault
 
+pytestmark = pytest.mark.usefixtures("leaping")
+
 LARGE = BLOCK_SIZE * 7 // 2
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -21,8 +21,8 @@ from collective.recipe.backup.repozo.chaincheck import verify_contents, verify_n
 from collective.recipe.backup.repozo.chains import read_directory
 from collective.recipe.backup.repozo.recover import recover
 from collective.recipe.backup.tests.conftest import MUST_RUN
+from collective.recipe.backup.tests.runs import NOON
 from collective.recipe.backup.tests.samples import Site
-from collective.recipe.backup.times import utcnow
 
 pytestmark = pytest.mark.slow
 
@@ -33,14 +33,26 @@ INDEX = "package-index"
 """How BACKUP_TESTS_MUST_RUN names what these tests need."""
 
 
+AT = """
+import runpy, sys, time
+moment, gmtime = float(sys.argv.pop(1)), time.gmtime
+time.gmtime = lambda *given: gmtime(*(given or [moment]))
+runpy.run_module("ZODB.scripts.repozo", run_name="__main__", alter_sys=True)
+"""
+"""What starts repozo at a moment of ours: it calls its files by the second."""
+
+
 class Theirs:
-    """repozo of one version of ZODB."""
+    """repozo of one version of ZODB; each call is an hour later than the one before."""
+
+    now = NOON
 
     def __init__(self, packages: Path) -> None:
         self._environment = {**os.environ, "PYTHONPATH": str(packages), "PYTHONWARNINGS": "ignore"}
 
     def __call__(self, *arguments: object) -> None:
-        command = [sys.executable, "-m", "ZODB.scripts.repozo", *map(str, arguments)]
+        self.now += timedelta(hours=1)
+        command = [sys.executable, "-c", AT, str(self.now.timestamp()), *map(str, arguments)]
         done = subprocess.run(command, env=self._environment, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr.decode()
 
@@ -67,10 +79,11 @@ def directory(tmp_path: Path) -> Path:
     return path
 
 
-def ours(site: Site, directory: Path, *, level: int | None) -> None:
+def ours(site: Site, directory: Path, theirs: Theirs, *, level: int | None) -> None:
+    theirs.now += timedelta(hours=1)
     with TransactionLog(site.filestorage) as log:
         orders = Orders(level=level)
-        back_up(log, directory, orders, files=Files(), now=utcnow(), progress=Silent())
+        back_up(log, directory, orders, files=Files(), now=theirs.now, progress=Silent())
 
 
 def recovered(directory: Path) -> bytes:
@@ -80,31 +93,24 @@ def recovered(directory: Path) -> bytes:
     return bytes(data)
 
 
-def wait_for_the_next_second() -> None:
-    """repozo calls its files by the second, and refuses to write two in one."""
-    time.sleep(1 - time.time() % 1)
-
-
 @pytest.mark.parametrize("level", [2, None], ids=["gzip", "plain"])
 def test_they_continue_each_other(site: Site, directory: Path, theirs: Theirs, level) -> None:
     gzip = ["-z"] if level else []
     for number in range(4):
         site.commit({"a": number}, {"b": b"%d" % number})
         if number % 2:
-            wait_for_the_next_second()
             theirs("-B", "-Q", "-f", site.filestorage, "-r", directory, *gzip)
-            wait_for_the_next_second()
         else:
-            ours(site, directory, level=level)
+            ours(site, directory, theirs, level=level)
 
         [chain] = read_directory(directory).chains
         assert len(chain.parts) == number + 1
         assert recovered(directory) == site.filestorage.read_bytes()
         assert [*verify_names(directory), *verify_contents(directory, Silent())] == []
-        theirs("-V", "-r", directory)
         output = directory.with_name("theirs.fs")
         theirs("-R", "-w", "-o", output, "-r", directory)
         assert output.read_bytes() == site.filestorage.read_bytes()
+    theirs("-V", "-r", directory)
 
 
 def test_a_chain_that_they_began_is_continued_by_us(
@@ -112,10 +118,9 @@ def test_a_chain_that_they_began_is_continued_by_us(
 ) -> None:
     site.commit({"a": 1})
     theirs("-B", "-F", "-z", "-f", site.filestorage, "-r", directory)
-    wait_for_the_next_second()
     site.commit({"a": 2})
 
-    ours(site, directory, level=2)
+    ours(site, directory, theirs, level=2)
 
     [chain] = read_directory(directory).chains
     assert [part.full for part in chain.parts] == [True, False]

@@ -39,6 +39,8 @@ from collective.recipe.backup.tests.smallfiles import rewrite
 from collective.recipe.backup.tests.watcher import watching
 from collective.recipe.backup.times import stamp, utcnow
 
+pytestmark = pytest.mark.usefixtures("leaping")
+
 DOCS = Path(collective.recipe.backup.__file__).parents[4] / "docs"
 HOUR = timedelta(hours=1)
 

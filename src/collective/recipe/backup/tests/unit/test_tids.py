@@ -23,6 +23,8 @@ from collective.recipe.backup.tests.samples import Site, contents_of
 from collective.recipe.backup.tests.vault import Vault
 from collective.recipe.backup.times import Tid, tid_at
 
+pytestmark = pytest.mark.usefixtures("leaping")
+
 EARLIER = tid_at(NOON - timedelta(days=300))
 
 numbers = st.lists(st.integers(1, 12), min_size=1, max_size=12)
