@@ -61,7 +61,7 @@ def back_up(run: Run, *, why_full: str = "", accept_changed: bool = False) -> li
             outcomes, failures = _everywhere(run, back_up_one, account)
             if failures:
                 for failure in failures[1:]:
-                    _tell(failure)
+                    tell_failure(failure)
                 raise failures[0]
             lacking = incomplete(outcomes)
             if lacking is not None:
@@ -103,7 +103,8 @@ def _everywhere(
     return outcomes, failures
 
 
-def _tell(failure: BackupError) -> None:
+def tell_failure(failure: BackupError) -> None:
+    """Tell of the failure of one place of several, which does not end the run."""
     logger.error("%s", failure)
     if failure.hint:
         logger.error("hint: %s", failure.hint)

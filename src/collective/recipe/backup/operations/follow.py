@@ -31,7 +31,7 @@ from collective.recipe.backup.errors import (
     from_os_error,
 )
 from collective.recipe.backup.history import BEAT, FOLLOW
-from collective.recipe.backup.operations.backup import back_up_now, tidy_now
+from collective.recipe.backup.operations.backup import back_up_now, tell_failure, tidy_now
 from collective.recipe.backup.operations.hooks import (
     Account,
     beat,
@@ -98,7 +98,9 @@ class _Place:
 
     def step(self, run: Run, look: Look | None) -> list[Outcome]:
         """Do what there is to do for *run*, which is here; return what was backed up."""
-        outcomes = []
+        outcomes: list[Outcome] = []
+        if look is None and self.failure is not None:
+            return outcomes  # whether it would go well is not known
         if look is not None and look != self._backed_up:
             outcomes = back_up_now(run, in_any_case=self.failure is not None)
             self._backed_up = look if _has_all(outcomes, look) else None
@@ -113,7 +115,8 @@ class _Place:
     def failed(self, run: Run, error: BackupError) -> None:
         """Note that *run* has failed here; what is known already is not told again."""
         if self.failure is None or str(self.failure) != str(error):
-            logger.error("%s; this place is tried again", error)
+            tell_failure(error)
+            logger.info("%s: it is tried again each minute", run.title)
             put_down_failure(run, error)
         # what is there then is not known
         self.failure, self._tried, self._backed_up = error, run.now, None

@@ -65,6 +65,12 @@ def main(configuration):
     return configuration.sources[-1]
 
 
+def test_without_directories_there_are_only_repositories():
+    configuration = config(location="none", repository=("/mnt/far",))
+    assert configuration.destinations == {}
+    assert str(configuration.options.location) == "none"
+
+
 # where things are
 
 

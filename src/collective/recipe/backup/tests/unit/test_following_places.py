@@ -146,13 +146,25 @@ def test_a_place_that_is_away_is_told_once_and_tried_again_and_ends_nothing(
     assert sum("in directory" in each for each in told) == 3
     assert sum("in far" in each for each in told) == 1
     errors = [each.getMessage() for each in caplog.records if each.levelno == logging.ERROR]
-    assert len(errors) == 1
+    assert len(errors) == 2
     assert "is not there" in errors[0]
+    assert "is the disk mounted" in errors[1]
     assert "it goes on" in caplog.text
     backups = [run for run in followed.runs() if run[0] == "backup"]
     assert backups.count(("backup", "far", "failed")) == 1
     assert backups[-1] == ("backup", "far", "done")
     assert ("follow", "standard", "done") in followed.runs()
+
+
+def test_a_place_that_is_away_while_the_filestorage_is_too_is_not_said_to_go_on(
+    followed: Followed, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "backup")
+    away = followed.site.filestorage.with_name("away")
+    followed.go_away()
+    with pytest.raises(StoreUnreachable):
+        followed.follow(lambda: followed.site.filestorage.rename(away), lambda: None)
+    assert "it goes on" not in caplog.text
 
 
 def test_a_place_that_fails_to_the_end_is_told_by_the_exit_code(followed: Followed) -> None:
