@@ -41,6 +41,14 @@ class Writer:
         self.size += size
         return size
 
+    def overwrite(self, offset: int, data: bytes) -> None:
+        """Put *data* in the place of what was written at *offset*."""
+        while data:
+            done = self._files._change(
+                "pwrite", self.path, os.pwrite, self.descriptor, data, offset
+            )
+            data, offset = data[done:], offset + done
+
     def leave_hole(self, size: int) -> None:
         """Let *size* bytes of zeros follow, which take no room where holes can be."""
         self.size += size

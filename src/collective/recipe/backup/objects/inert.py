@@ -109,22 +109,38 @@ class ObjectState(NamedTuple):
 
 
 class _Unpickler(pickle.Unpickler):
+    def __init__(self, data: bytes) -> None:
+        super().__init__(io.BytesIO(data), encoding="latin-1")
+        self.references: list[Reference | OtherDatabase] = []
+        """All that it has loaded, in the order of the data."""
+
     def find_class(self, module: str, name: str) -> type[Inert]:
         return _class_called(module, name)
 
     def persistent_load(self, pid: Any) -> Any:
-        return _reference(pid)
+        self.references.append(_reference(pid))
+        return self.references[-1]
 
 
 def state_of(data: bytes) -> ObjectState:
     """Return what the *data* of a record are.  Raises UnreadableStateError."""
+    return _read(data)[0]
+
+
+def all_references(data: bytes) -> list[Reference | OtherDatabase]:
+    """Return all references in the *data* of a record, in their order; see state_of."""
+    return _read(data)[1]
+
+
+def _read(data: bytes) -> tuple[ObjectState, list[Reference | OtherDatabase]]:
     try:
         flaw = flaw_of(data, to_be_run=True)
         if flaw:
             raise UnreadableStateError(flaw)
         # both pickles have one memo, as ZODB writes them
-        unpickler = _Unpickler(io.BytesIO(decompressed(data)), encoding="latin-1")
-        return ObjectState(_kind_of(unpickler.load()), unpickler.load())
+        unpickler = _Unpickler(decompressed(data))
+        state = ObjectState(_kind_of(unpickler.load()), unpickler.load())
+        return state, unpickler.references
     except (pickle.UnpicklingError, zlib.error, LookupError, AttributeError) as error:
         raise UnreadableStateError(str(error)) from error
     except (ArithmeticError, ValueError, TypeError, EOFError, MemoryError) as error:

@@ -87,9 +87,10 @@ def items(objects: Objects, place: Location) -> list[Item]:
     """
     found = list(children(objects, place.held))
     things: dict[Oid, Child] = {}
-    for child in found:
-        things.setdefault(child.oid, child)
     inner = {oid for child in found for oid in child.through}
+    for child in found:
+        if child.oid not in inner:
+            things.setdefault(child.oid, child)
     above = [*place.above, place.held.oid, *inner]
     sums: list[_Sum] = [_Sum() for _oid in things]
     for reached in Subtrees(objects, above).walk(list(things)):

@@ -17,6 +17,7 @@ _ROOMS = {
     "list": "listing",
     "log": "chronicle",
     "objects": "objects",
+    "extract": "extract",
     "export": "export",
     "verify": "verify",
     "rehearse": "rehearse",

@@ -1,0 +1,119 @@
+"""``bin/backup-extract``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from collective.recipe.backup.cli import moments
+from collective.recipe.backup.cli.answers import Answers
+from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
+from collective.recipe.backup.cli.verbs.objects import asked_path, path_flag
+from collective.recipe.backup.errors import DONE, UsageError, printable
+from collective.recipe.backup.model import MAIN
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.operations.extract import Extracted
+    from collective.recipe.backup.operations.run import Run
+
+logger = logging.getLogger("backup")
+
+SHOWN = 20
+"""References that were cut of which each is named."""
+
+
+def _declare(parser: argparse.ArgumentParser) -> None:
+    moments.declare(parser, "as it was at this moment (default: the newest there is)")
+    path_flag(parser)
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--file",
+        type=Path,
+        metavar="FILE",
+        help="the export to write (default: the name of the object with .zexp, here)",
+    )
+    where.add_argument(
+        "--to",
+        type=Path,
+        metavar="DIR",
+        help="no export, but each blob as a file in this directory, by the name that the site has "
+        "for it",
+    )
+    parser.add_argument(
+        "--storage", default=MAIN, metavar="NAME", help="of which storage (default: the main one)"
+    )
+    json_flag(parser)
+    destination_flag(parser)
+    place_flag(parser)
+
+
+def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
+    from collective.recipe.backup.objects.paths import place_of
+    from collective.recipe.backup.operations import extract
+    from collective.recipe.backup.operations.objects import opened_objects
+
+    path = asked_path(namespace)
+    if not path.strip("/"):
+        raise UsageError("the root is no part of a site", hint="name what is to be extracted")
+    when = moments.asked_for(run, namespace)
+    name = path.rpartition("/")[2] or path.strip("/").rpartition("/")[2]
+    target = (namespace.file or Path(f"{name.lstrip('.-')}.zexp")).absolute()
+    with opened_objects(run, when, namespace.storage) as opened:
+        place = place_of(opened.objects, path)
+        if namespace.to is not None:
+            found = extract.extract_blobs(opened, place, namespace.to.absolute(), run.files)
+            _tell_files(found, answers)
+        else:
+            _tell(extract.extract(opened, place, target, run.files), target, answers)
+    return DONE
+
+
+def _tell_files(found: list[tuple[Path, str]], answers: Answers) -> None:
+    if answers.json:
+        files = [{"path": str(path), "content_type": kind or None} for path, kind in found]
+        answers.document({"files": files})
+        return
+    for path, kind in found:
+        answers.say(printable(f"{path}  {kind}".rstrip()))
+    if not found:
+        logger.warning("there is no blob in it, so nothing was written")
+
+
+def _tell(done: Extracted, target: Path, answers: Answers) -> None:
+    cuts = sorted(done.cuts.items(), key=lambda it: (-it[1], it[0]))
+    if answers.json:
+        answers.document(
+            {
+                "file": str(target),
+                "objects": done.objects,
+                "blobs": done.blobs,
+                "cuts": [
+                    {"name": name or None, "oid": oid or None, "class": kind or None, "times": it}
+                    for (name, oid, kind), it in cuts
+                ],
+            }
+        )
+        return
+    answers.say(f"{printable(str(target))}: {done.objects:,} objects, {done.blobs:,} blobs")
+    for (name, oid, kind), count in cuts[:SHOWN]:
+        words = " ".join(filter(None, (name, "to", oid, kind)))
+        answers.say(f"  cut {count:,} times: {printable(words)}")
+    if len(cuts) > SHOWN:
+        answers.say(f"  and {len(cuts) - SHOWN:,} more, see --json")
+
+
+VERB = Verb(
+    summary="take one thing out of a backup",
+    description="Write an object as it was at a moment, with all that it holds and its blobs, to\n"
+    "a file that Zope imports (.zexp), or only its blobs to files.  References that lead out of\n"
+    "it are cut, and named.  The live site is not touched and may be running.",
+    examples=(
+        ("yesterday /Plone/news", "the folder as it was yesterday, 0:00 UTC, to news.zexp"),
+        ("--before TID --path /Plone/news/logo --to here", "the file of that image"),
+        ("--path 000000000000002a --file lost.zexp", "an object by its oid"),
+    ),
+    declare=_declare,
+    act=_act,
+)
