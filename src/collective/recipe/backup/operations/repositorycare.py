@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup.destinations.configured import DestinationConfig
@@ -39,7 +40,8 @@ def make(run: Run, configured: DestinationConfig, *, encrypted: bool) -> str:
             where=place.url,
             hint="leave --unencrypted out, or remove the passphrase from the configuration",
         )
-    about = init(store_at(place.url, run.files), passphrase, run.now)
+    with closing(store_at(place.url, run.files)) as store:
+        about = init(store, passphrase, run.now)
     for each in configured.repositories:
         # what is remembered may be of one that was there before
         with opened_place(run, each, accept_another=True):
@@ -52,9 +54,9 @@ def scrub_store(run: Run, configured: DestinationConfig) -> Scrubbed:
     from collective.recipe.backup.repository.format import read_format
     from collective.recipe.backup.repository.scrubbing import scrub
 
-    store = store_at(place_of(configured).url, run.files)
-    read_format(store)
-    return scrub(store, run.progress)
+    with closing(store_at(place_of(configured).url, run.files)) as store:
+        read_format(store)
+        return scrub(store, run.progress)
 
 
 def damage_found(scrubbed: Scrubbed) -> IntegrityError | None:

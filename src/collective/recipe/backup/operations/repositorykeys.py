@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,14 +67,14 @@ def recover(run: Run, configured: DestinationConfig, sheet: str) -> str:
     from collective.recipe.backup.repository.sheets import read_sheet
 
     identity, master = read_sheet(sheet)
-    store = store_at(place_of(configured).url, run.files)
-    if read_format(store).repository != identity:
-        raise ConfigurationError(
-            "the recovery sheet is of another repository",
-            where=store.location,
-            hint=f"it says {identity.hex()}: look for the sheet of this one",
-        )
-    return import_master(store, master, passphrase_of(configured), run.now)
+    with closing(store_at(place_of(configured).url, run.files)) as store:
+        if read_format(store).repository != identity:
+            raise ConfigurationError(
+                "the recovery sheet is of another repository",
+                where=store.location,
+                hint=f"it says {identity.hex()}: look for the sheet of this one",
+            )
+        return import_master(store, master, passphrase_of(configured), run.now)
 
 
 def recovery_sheet(run: Run, configured: DestinationConfig) -> tuple[list[str], str]:

@@ -14,7 +14,7 @@ from collective.recipe.backup.stores.local import LocalStore
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
-KNOWN = "a path that begins with /, file:///path, or s3://BUCKET/PREFIX"
+KNOWN = "a path that begins with /, file:///path, s3://BUCKET/PREFIX, or sftp://USER@HOST/PATH"
 
 _BUCKETS = {"s3", "gs", "az"}
 
@@ -32,6 +32,8 @@ def store_at(url: str, files: Files) -> Store:
         raise _refused("the place of a repository is no absolute path and no URL", url)
     if scheme[1].lower() in _BUCKETS:
         return _in_bucket(url)
+    if scheme[1].lower() == "sftp":
+        return _by_sftp(url)
     if scheme[1].lower() != "file":
         raise _refused(f"this release knows no repository at {scheme[1]}: URLs", url)
     parts = urlsplit(url)
@@ -47,6 +49,13 @@ def _in_bucket(url: str) -> Store:
     from collective.recipe.backup.stores.buckets.bucketstore import BucketStore
 
     return BucketStore(bucket_at(url))
+
+
+def _by_sftp(url: str) -> Store:
+    from collective.recipe.backup.stores.sftp.sftpplace import directory_at
+    from collective.recipe.backup.stores.sftp.sftpstore import SftpStore
+
+    return SftpStore(directory_at(url))
 
 
 def _absolute(text: str, url: str) -> Path:

@@ -26,7 +26,7 @@ from collective.recipe.backup.tests.faults.outside.strace import can_trace
 from collective.recipe.backup.tests.lengths import TIMES, examples
 from collective.recipe.backup.tests.namespaces import can_mount
 from collective.recipe.backup.tests.samples import Site
-from collective.recipe.backup.tests.servers import KEY, SECRET, one_for_all, start_weed
+from collective.recipe.backup.tests.servers import KEY, SECRET, one_for_all, start_sshd, start_weed
 
 LACKING = re.compile(r".* (is not installed|are not allowed)")
 MUST_RUN = {name for name in os.environ.get("BACKUP_TESTS_MUST_RUN", "").split(",") if name}
@@ -117,10 +117,41 @@ def weed(tmp_path_factory):
         yield started.port
 
 
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory):
+    """OpenSSH's server: its port, and the directory of its keys."""
+    with one_for_all(tmp_path_factory, "sshd", start_sshd) as started:
+        yield started
+
+
+@pytest.fixture
+def ssh_home(tmp_path, monkeypatch, impatient):
+    """A home with nothing of ssh in it, and no agent."""
+    home = tmp_path / "home"
+    (home / ".ssh").mkdir(parents=True, mode=0o700)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return home
+
+
+@pytest.fixture
+def in_a_home_for_sshd(sshd, ssh_home):
+    """A home that knows the server and has the key of the site."""
+    keys, name = Path(sshd.directory), f"[127.0.0.1]:{sshd.port}"
+    (ssh_home / ".ssh" / "known_hosts").write_text(f"{name} {(keys / 'host.pub').read_text()}")
+    (ssh_home / ".ssh" / "config").write_text(f"Host *\n  IdentityFile {keys / 'site'}\n")
+    return ssh_home
+
+
 @pytest.fixture
 def impatient(monkeypatch):
     """Let stores elsewhere be given up soon."""
     from collective.recipe.backup.stores.buckets import bucketplace
+    from collective.recipe.backup.stores.sftp import sftpsession
+
+    monkeypatch.setattr(
+        sftpsession, "PATIENCE", sftpsession.SftpPatience(connect=3, pauses=(0.05, 0.1))
+    )
 
     patience = bucketplace.Patience(connect=2, silent=1, whole=20, retry=0.5, pauses=(0.02, 0.1))
     monkeypatch.setattr(bucketplace, "PATIENCE", patience)

@@ -57,6 +57,7 @@ class Started(NamedTuple):
     process: int
     port: int
     leaves: list[str]  # files elsewhere that it leaves when it is ended
+    directory: str  # what it has to itself
 
 
 @contextmanager
@@ -137,7 +138,7 @@ def start_weed(directory: Path) -> Started:
             [WEED, "server", "-s3", *options], stdout=log, stderr=log, cwd=directory
         )
     _children[process.pid] = process
-    started = Started(process.pid, s3, sockets)
+    started = Started(process.pid, s3, sockets, str(directory))
     for _attempt in range(600):
         with suppress(OSError, http.client.HTTPException):
             if _asked(s3, "PUT", f"/{BUCKET}") in {200, 409}:
@@ -251,6 +252,46 @@ class _Passing(BaseHTTPRequestHandler):
 
     def log_message(self, *_about: object) -> None:
         """Say nothing."""
+
+
+SSHD = "/usr/sbin/sshd"
+ADDS_ALONE = "internal-sftp -P remove,rmdir,rename,posix-rename,setstat,fsetstat,lsetstat"
+"""The command of a key that may neither remove, replace nor change what is there."""
+
+
+def start_sshd(directory: Path) -> Started:
+    """Start OpenSSH's server for two keys of ours, ``site`` and ``adder``."""
+    import asyncssh
+
+    [port] = _free_ports(1)
+    for name in ("host", "site", "adder"):
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        key.write_private_key(directory / name)
+        key.write_public_key(directory / f"{name}.pub")
+        (directory / name).chmod(0o600)
+    adder = f'command="{ADDS_ALONE}",restrict {(directory / "adder.pub").read_text()}'
+    (directory / "authorized").write_text((directory / "site.pub").read_text() + adder)
+    config = directory / "sshd_config"
+    config.write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {directory}/host\nPidFile none\n"
+        f"AuthorizedKeysFile {directory}/authorized\nStrictModes no\nUsePAM no\n"
+        "PermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+        "Subsystem sftp internal-sftp\n"
+    )
+    if os.getuid() == 0:  # where it leaves its rights behind, as its service makes it
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen([SSHD, "-D", "-e", "-f", config], stdout=log, stderr=log)
+    _children[process.pid] = process
+    started = Started(process.pid, port, [], str(directory))
+    for _attempt in range(200):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
+            return started
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    end(started)
+    raise AssertionError(f"sshd did not start:\n{(directory / 'log').read_text()[-2000:]}")
 
 
 @contextmanager

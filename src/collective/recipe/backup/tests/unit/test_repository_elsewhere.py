@@ -40,7 +40,15 @@ def in_a_bucket(proxy):
     return f"s3://{BUCKET}/{prefix}?endpoint=http://127.0.0.1:{proxy.port}"
 
 
-PLACES = [pytest.param("in_a_bucket", marks=pytest.mark.needs("weed"))]
+@pytest.fixture
+def by_sftp(sshd, in_a_home_for_sshd, tmp_path):
+    return f"sftp://127.0.0.1:{sshd.port}{tmp_path}/far/store"
+
+
+PLACES = [
+    pytest.param("in_a_bucket", marks=pytest.mark.needs("weed")),
+    pytest.param("by_sftp", marks=pytest.mark.needs("sshd")),
+]
 
 
 @pytest.fixture
@@ -59,6 +67,7 @@ def configured(site, url, **settings):
     (site.directory / "sitebackup.toml").write_text("\n".join(lines) + "\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 def test_a_site_lives_with_a_repository_elsewhere(project, request, place, capfd):
     configured(project, request.getfixturevalue(place), repository_keep_within="0d")

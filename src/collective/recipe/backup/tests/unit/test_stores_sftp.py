@@ -1,0 +1,289 @@
+"""A store by SFTP: on OpenSSH's server and on that of asyncssh, with what breaks on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+import threading
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from collective.recipe.backup.errors import (
+    BackupError,
+    ConfigurationError,
+    StoreRefused,
+    StoreUnreachable,
+)
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.repository.names import id_of
+from collective.recipe.backup.repository.puts import put
+from collective.recipe.backup.stores import ObjectExists
+from collective.recipe.backup.stores.opening import store_at
+from collective.recipe.backup.stores.sftp import sftpplace
+from collective.recipe.backup.tests.contracts.store import NAME, StoreContract, names
+
+
+def at(port: int, directory: Path):
+    return store_at(f"sftp://127.0.0.1:{port}{directory}", Files())
+
+
+@pytest.fixture
+def store(sshd, in_a_home_for_sshd, tmp_path):
+    with closing(at(sshd.port, tmp_path / "of" / "the store")) as store:
+        store.prepare()
+        yield store
+
+
+@pytest.mark.needs("sshd")
+class TestOnOpenSsh(StoreContract):
+    """The contract."""
+
+
+class AsyncsshServer:
+    """The server of asyncssh, in a thread of this process; *limited* has no extensions."""
+
+    def __init__(self, directory: Path) -> None:
+        import asyncssh
+
+        self.host, self.key = (asyncssh.generate_private_key("ssh-ed25519") for _each in range(2))
+        self.authorized = directory / "authorized"
+        self.key.write_public_key(self.authorized)
+        self.key.write_private_key(directory / "key")
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread.start()
+        self.listener = self._do(self._listen())
+        self.port = self.listener.get_port()
+
+    async def _listen(self):
+        import asyncssh
+
+        return await asyncssh.listen(
+            "127.0.0.1",
+            0,
+            server_host_keys=[self.host],
+            authorized_client_keys=str(self.authorized),
+            sftp_factory=True,
+        )
+
+    def _do(self, work):
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+    async def _end(self):
+        self.listener.close()
+        await self.listener.wait_closed()
+        await asyncio.sleep(0.05)
+
+    def close(self) -> None:
+        self._do(self._end())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+
+@pytest.fixture
+def asyncssh_server(ssh_home, tmp_path):
+    with closing(AsyncsshServer(tmp_path)) as server:
+        known = server.host.export_public_key().decode()
+        name = f"[127.0.0.1]:{server.port}"
+        (ssh_home / ".ssh" / "known_hosts").write_text(f"{name} {known}")
+        (ssh_home / ".ssh" / "config").write_text(f"Host *\n  IdentityFile {tmp_path / 'key'}\n")
+        yield server
+
+
+class TestOnAsyncssh(StoreContract):
+    @pytest.fixture
+    def store(self, asyncssh_server, tmp_path):
+        with closing(at(asyncssh_server.port, tmp_path / "store")) as store:
+            store.prepare()
+            yield store
+
+
+@pytest.mark.needs("sshd")
+def test_files_are_for_their_owner_alone_and_may_only_be_read(store, tmp_path):
+    store.put(NAME, b"x")
+    root = tmp_path / "of" / "the store"
+    found = [root, *root.rglob("*")]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in found if path.is_dir()} == {0o700}
+    assert [(path.name, stat.S_IMODE(path.stat().st_mode)) for path in found if path.is_file()] == [
+        (NAME.rpartition("/")[2], 0o400)
+    ]
+
+
+@pytest.mark.needs("sshd")
+def test_a_host_key_that_is_unknown_or_another_one_is_refused(sshd, in_a_home_for_sshd, tmp_path):
+    known = in_a_home_for_sshd / ".ssh" / "known_hosts"
+    of_another = (Path(sshd.directory) / "site.pub").read_text()
+    for text in ("", f"[127.0.0.1]:{sshd.port} {of_another}"):
+        known.write_text(text)
+        with (
+            closing(at(sshd.port, tmp_path)) as store,
+            pytest.raises(StoreRefused, match="host key of the server is unknown") as caught,
+        ):
+            store.put(NAME, b"x")
+        assert f"ssh-keygen -F '[127.0.0.1]:{sshd.port}'" in caught.value.hint
+        assert not (tmp_path / NAME).exists()
+
+
+@pytest.mark.needs("sshd")
+def test_a_user_that_the_server_does_not_let_in_is_told(sshd, in_a_home_for_sshd, tmp_path):
+    config = in_a_home_for_sshd / ".ssh" / "config"
+    config.write_text(f"Host *\n  IdentityFile {Path(sshd.directory) / 'host'}\n")
+    with closing(at(sshd.port, tmp_path)) as store, pytest.raises(StoreRefused) as caught:
+        names(store)
+    assert "does not let this user in" in caught.value.what
+    assert "agent" in caught.value.hint
+
+
+@pytest.mark.needs("sshd")
+def test_a_directory_that_is_not_there_is_not_made(sshd, in_a_home_for_sshd, tmp_path):
+    with closing(at(sshd.port, tmp_path / "mount" / "store")) as store:
+        for ask in (
+            lambda: store.put(NAME, b"x"),
+            lambda: store.get(NAME),
+            lambda: names(store),
+            lambda: store.delete(NAME),
+            store.clock,
+        ):
+            with pytest.raises(StoreUnreachable, match="is not there") as caught:
+                ask()
+            assert "mounted" in caught.value.hint
+    assert not (tmp_path / "mount").exists()
+
+
+def test_a_server_that_is_not_there_is_told(ssh_home):
+    with closing(at(1, Path("/store"))) as store, pytest.raises(StoreUnreachable) as caught:
+        names(store)
+    assert caught.value.exit_code == 6
+    assert "network" in caught.value.hint
+
+
+class Relay:
+    """Passes bytes on to *port* until it is told to *cut* what goes through it."""
+
+    def __init__(self, port: int) -> None:
+        self.target = port
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listening.getsockname()[1]
+        self.open: list[socket.socket] = []
+        self.threads = [threading.Thread(target=self._accept)]
+        self.threads[0].start()
+        self.left: int | None = None  # bytes that still go to the server
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                ours, _address = self.listening.accept()
+                theirs = socket.create_connection(("127.0.0.1", self.target))
+                self.open += [ours, theirs]
+                for pair in ((ours, theirs, True), (theirs, ours, False)):
+                    self.threads.append(threading.Thread(target=self._pass, args=pair))
+                    self.threads[-1].start()
+
+    def _pass(self, source, target, up) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 15):
+                if up and self.left is not None:
+                    self.left -= len(data)
+                    if self.left < 0:
+                        self.left = None
+                        self.cut()
+                        return
+                target.sendall(data)
+
+    def cut(self) -> None:
+        for each in self.open:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self.listening.shutdown(socket.SHUT_RDWR)
+        self.listening.close()
+        self.cut()
+        for thread in self.threads:
+            thread.join()
+        for each in self.open:
+            each.close()
+
+
+@pytest.mark.slow
+@pytest.mark.needs("sshd")
+def test_a_connection_that_breaks_anywhere_costs_one_put(sshd, in_a_home_for_sshd, tmp_path):
+    known = in_a_home_for_sshd / ".ssh" / "known_hosts"
+    (tmp_path / "store").mkdir()
+    with closing(Relay(sshd.port)) as relay:
+        key = (Path(sshd.directory) / "host.pub").read_text()
+        known.write_text(f"[127.0.0.1]:{relay.port} {key}")
+        with closing(at(relay.port, tmp_path / "store")) as store:
+            store.put("m/a", b"x")
+            for number, left in enumerate((100, 40_000, 1_000_500)):
+                data = b"%d" % number * 1_000_000
+                relay.left = left
+                put(store, f"bundles/ab/{id_of(data)}", data)
+                assert store.get(f"bundles/ab/{id_of(data)}") == data
+            assert len(names(store, "bundles/")) == 3
+            relay.cut()
+            assert store.get("m/a") == b"x"
+
+
+@pytest.mark.needs("sshd")
+def test_a_key_that_may_only_add_can_neither_remove_nor_replace(sshd, in_a_home_for_sshd, tmp_path):
+    (tmp_path / "store").mkdir()
+    config = in_a_home_for_sshd / ".ssh" / "config"
+    config.write_text(f"Host *\n  IdentityFile {Path(sshd.directory) / 'adder'}\n")
+    with closing(at(sshd.port, tmp_path / "store")) as store:
+        store.put(NAME, b"x")
+        with pytest.raises(ObjectExists):
+            store.put(NAME, b"y")
+        assert names(store) == [NAME]
+        assert store.get(NAME) == b"x"
+        store.clock()
+        for name in (NAME, "m/none"):
+            with pytest.raises(StoreRefused, match="may not do that"):
+                store.delete(name)
+        assert store.get(NAME) == b"x"
+
+
+@pytest.mark.needs("sshd")
+def test_a_sweep_removes_what_dead_puts_left_long_ago(store, tmp_path):
+    store.put(NAME, b"x")
+    directory = (tmp_path / "of" / "the store" / NAME).parent
+    old, young = directory / "a.0123abcd.partial", directory / "b.0123abcd.partial"
+    for path in (old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    store.sweep()
+    assert not old.exists()
+    assert young.exists()
+    assert names(store) == [NAME]
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("sftp://user:secret@host/a", "no password may stand"),
+        ("sftp://host", "no host, or no path"),
+        ("sftp:///a", "no host, or no path"),
+        ("sftp://host/a/../b", "no host, or no path"),
+        ("sftp://host:99999/a", "no number"),
+        ("sftp://host/a?b", "nothing after its path"),
+    ],
+)
+def test_a_url_that_means_no_directory_is_refused_and_shows_no_secret(url, words):
+    with pytest.raises(ConfigurationError) as caught:
+        store_at(url, Files())
+    assert words in caught.value.what
+    assert "secret" not in str(caught.value)
+
+
+def test_without_the_library_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(sftpplace, "find_spec", lambda _name: None)
+    with closing(at(1, Path("/a"))) as store, pytest.raises(BackupError) as caught:
+        store.get(NAME)
+    assert "asyncssh" in caught.value.what
+    assert "[sftp]" in caught.value.hint
