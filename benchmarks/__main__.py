@@ -59,7 +59,7 @@ def main() -> int:
     ours, peer = contestants.ours(scratch, states), contestants.peer(scratch, states)
     small = SmallBlobs(contestants=(ours, peer), trash=trash)
     found, told = keepers(scratch, states)
-    repositories = RepositoryWorks(found, states, trash)
+    repositories = RepositoryWorks(found, states, Trash(scratch / "keepers" / "trash"))
     reached = True
     for title, planned in (
         ("The filestorage alone", works.filestorage(ours, contestants.repozo(scratch))),

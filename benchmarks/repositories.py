@@ -42,6 +42,8 @@ class Moments:
     def empty(self) -> AbstractContextManager[object]:
         """Prepare for a first backup of the site as it was yesterday."""
         keeper = self.keeper
+        # objects are few and large: to remove them at once slows nothing down
+        self._trash.empty()
         for each in (keeper.repository, keeper.cache):
             if each.exists():
                 self._trash.take(each)
@@ -59,6 +61,7 @@ class Moments:
         kept = keeper.directory.with_name(f"{keeper.directory.name} {moment}")
 
         def prepare() -> AbstractContextManager[object]:
+            self._trash.empty()
             there = (keeper.repository, keeper.cache)
             if kept.exists():
                 for each in there:

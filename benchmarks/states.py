@@ -119,7 +119,7 @@ class States:
         try:
             yield
         finally:
-            self.trash.take(var)
+            self.trash.take_hollow(var)
             aside.rename(var)
 
     def copy_of(self, state: str, filestorage: Path, blobstorage: Path | None) -> None:
