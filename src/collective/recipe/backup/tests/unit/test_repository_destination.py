@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from datetime import timedelta
@@ -10,15 +11,21 @@ import pytest
 
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.destinations.repository.pointlist import LEFT_BEHIND
+from collective.recipe.backup.destinations.repository.repositorydestination import (
+    RepositoryDestination,
+)
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError
 from collective.recipe.backup.operations.prune import plan
+from collective.recipe.backup.progress import Silent, ignore
 from collective.recipe.backup.repository.newrepository import init
 from collective.recipe.backup.repository.padding import padded
 from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.stores.memory import MemoryStore
 from collective.recipe.backup.tests.contracts.destination import DestinationContract, staged
+from collective.recipe.backup.tests.faults.harness import Hasty
 from collective.recipe.backup.tests.repositories import back_up
 from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
+from collective.recipe.backup.tests.repositorysites import files_of
 from collective.recipe.backup.tests.runs import NOON
 from collective.recipe.backup.tests.samples import Site
 
@@ -268,3 +275,72 @@ def test_objects_are_as_large_as_the_padding_says_whatever_blobs_are_in_them(ope
     assert sorted(bundles) == sorted(
         len(data) for name, (data, _at) in other.store.objects.items() if name.startswith("bundles")
     )
+
+
+class Meddling(Silent):
+    """Does something to the site as soon as a phase with this *title* begins, once."""
+
+    def __init__(self, title, deed):
+        self.title = title
+        self.deed = deed
+
+    def phase(self, title, total, unit="B"):
+        if title == self.title and self.deed:
+            deed, self.deed = self.deed, None
+            deed()
+        return super().phase(title, total, unit)
+
+
+def packed(site):
+    site.pack()
+
+
+def rotated(site):
+    """The file goes away, and a new site begins under its name."""
+    site.filestorage.rename(site.filestorage.with_suffix(".old"))
+    Site(site.directory, founded=NOON + timedelta(days=1)).commit({"new": 1})
+
+
+def set_back(site):
+    """An earlier copy takes the place of the file."""
+    os.replace(site.directory / "earlier", site.filestorage)
+
+
+def swapped(site):
+    """The file of another site takes its place."""
+    other = Site(site.directory / "another", founded=NOON - timedelta(days=9))
+    other.commit({"another": 1})
+    os.replace(other.filestorage, site.filestorage)
+
+
+@pytest.mark.parametrize("title", ["reading the filestorage", "storing the blobs"])
+@pytest.mark.parametrize("deed", [packed, rotated, set_back, swapped])
+def test_a_filestorage_that_is_exchanged_during_a_backup_is_no_mixture(
+    operated, tmp_path, deed, title
+):
+    """The restore point has what the file was when the backup began, and blobs or their absence."""
+    site = operated.site
+    shutil.copy(site.filestorage, site.directory / "earlier")
+    blobs = {}
+    for number in range(3):
+        site.commit({"a": number}, {"x": b"%d" % number * 999, f"y{number}": b"y" * 99})
+        blobs |= files_of(site.blobstorage)
+    before = site.filestorage.read_bytes()
+    meddling = Meddling(title, lambda: deed(site))
+    destination = RepositoryDestination(
+        operated.config.sources[0],
+        operated.repository_place,
+        store=operated.store,
+        files=Hasty(),
+        progress=meddling,
+    )
+    destination.prepare()
+    point = destination.backup(operated.now).point
+    assert meddling.deed is None
+    with destination.open(choose([point], None)) as state:
+        assert b"".join(map(bytes, state.log.pieces(0, ignore))) == before
+        state.blobs.copy_into(tmp_path / "to", files=Hasty(), progress=Silent())
+    found = files_of(tmp_path / "to")
+    assert found.items() <= blobs.items()
+    assert found == blobs or not point.whole
+    assert list(destination.verify(Depth.CHECKSUMS)) == [] or not point.whole
