@@ -16,12 +16,14 @@ import shutil
 import signal
 import sys
 from datetime import datetime, timedelta, timezone
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from collective.recipe.backup import times
+from collective.recipe.backup.files import directories
 from collective.recipe.backup.tests.faults.outside.strace import can_trace
 from collective.recipe.backup.tests.lengths import TIMES, examples
 from collective.recipe.backup.tests.namespaces import can_mount
@@ -44,6 +46,21 @@ for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(
             number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         )
+
+
+def asked_in_vain(descriptor):
+    """Wait for no disk, in the place of fsync and syncfs: no test cuts the power for real.
+
+    Those that are about what is durable see what Files is asked for.
+    """
+    os.fstat(descriptor)  # what is closed is refused
+
+
+SYNCFS = directories._syncfs
+"""What waits for all of a file system."""
+
+os.fsync = directories._syncfs = asked_in_vain
+import_module("ZODB.FileStorage.FileStorage").fsync = asked_in_vain
 
 
 def pytest_report_header(config):

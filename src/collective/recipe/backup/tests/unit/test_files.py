@@ -14,6 +14,7 @@ from collective.recipe.backup.files import Files, directories
 from collective.recipe.backup.files.partials import is_partial
 from collective.recipe.backup.smallfile import NotRegularError
 from collective.recipe.backup.tests.blobtrees import nobody
+from collective.recipe.backup.tests.conftest import SYNCFS
 from collective.recipe.backup.tests.faults.harness import failing_reads
 from collective.recipe.backup.tests.namespaces import mounted, tmpfs
 from collective.recipe.backup.unreadable import CannotReadError, CutShortError
@@ -583,12 +584,14 @@ class TestDirectories:
                 ctypes.set_errno(errno.EIO)
                 return -1
 
+        monkeypatch.setattr(directories, "_syncfs", SYNCFS)
         monkeypatch.setattr(ctypes, "CDLL", lambda *_args, **_words: Library)
         with pytest.raises(OSError, match=os.strerror(errno.EIO)):
             Files().sync_tree(tmp_path)
 
     def test_without_syncfs_everything_is_synced(self, tmp_path, monkeypatch):
         synced = []
+        monkeypatch.setattr(directories, "_syncfs", SYNCFS)
         monkeypatch.setattr(ctypes, "CDLL", lambda *_args, **_words: object())
         monkeypatch.setattr(os, "sync", lambda: synced.append("all"))
         Files().sync_tree(tmp_path)
