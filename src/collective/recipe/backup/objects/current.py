@@ -18,6 +18,9 @@ from collective.recipe.backup.model import Oid
 from collective.recipe.backup.objects.inert import ObjectState, state_of
 from collective.recipe.backup.times import Tid
 
+_WINDOW = 1 << 14
+"""Bytes that are read at once: records that are near, as those are that a level needs in order."""
+
 _BITS = 6
 _EMPTY = array("Q", bytes(8 << _BITS))
 
@@ -69,6 +72,7 @@ class Objects:
     def __init__(self, log: Log) -> None:
         """Read the headers of all records once.  Raises IntegrityError if the log is damaged."""
         self._log = log
+        self._window = log.window(_WINDOW)
         self._places = OidNumbers()
         reader = RecordReader(log)
         for transaction in log.transactions():
@@ -89,19 +93,25 @@ class Objects:
             return None
         first = record = self._record(place)
         while not record.size:
-            (back,) = LENGTH.unpack(self._log.read(record.data, LENGTH.size))
+            (back,) = LENGTH.unpack(self._read(record.data, LENGTH.size))
             # always backwards, so that even a damaged log lets us out of here
             if not 0 < back < record.offset:
                 return None
             record = self._record(back)
-        data = self._log.read(record.data, record.size)
+        data = self._read(record.data, record.size)
         return Held(oid, first.tid, class_of(data[:HEAD]), data, first.transaction)
 
+    def _read(self, offset: int, size: int) -> bytes:
+        index = self._window.at(offset, size)
+        if index < 0:
+            return self._log.read(offset, size)  # which says what is wrong
+        return self._window.data[index : index + size]
+
     def _record(self, offset: int) -> DataRecord:
-        return DataRecord.unpack(self._log.read(offset, RECORD.size), offset)
+        return DataRecord.unpack(self._read(offset, RECORD.size), offset)
 
     def user(self, held: Held) -> bytes:
         """Return who wrote *held*, as it was written."""
-        head = self._log.read(held.transaction, TRANSACTION.size)
+        head = self._read(held.transaction, TRANSACTION.size)
         (size,) = TRANSACTION.unpack(head)[3:4]
-        return self._log.read(held.transaction + TRANSACTION.size, size).strip()
+        return self._read(held.transaction + TRANSACTION.size, size).strip()

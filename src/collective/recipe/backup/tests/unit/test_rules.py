@@ -117,7 +117,7 @@ def openings(tree: ast.AST) -> Iterator[ast.AST]:
                 yield node
 
 
-OTHER_OPEN = {"opener", "destination", "job.destination", "self._state.blobs"}
+OTHER_OPEN = {"opener", "blobs", "destination", "job.destination", "self._state.blobs"}
 """What has a method ``open`` that opens no file."""
 
 
