@@ -38,7 +38,7 @@ demo: $(VENV)/.runtime
 	$(BIN)/python demo/demo.py
 
 test: lint docs
-	$(PYTEST) -n $(JOBS)
+	$(PYTEST) -n $(JOBS) --dist worksteal
 
 lint: $(VENV)/.tests
 	$(BIN)/ruff check .
@@ -59,7 +59,7 @@ house: $(VENV)/.tests
 	$(BIN)/python -m collective.recipe.backup.tests.house
 
 quick: $(VENV)/.tests
-	$(PYTEST) -x -q -n $(JOBS) -m "not slow" $(addprefix $(TESTS)/,unit properties)
+	$(PYTEST) -x -q -n $(JOBS) --dist worksteal -m "not slow" $(addprefix $(TESTS)/,unit properties)
 
 fuzz: $(VENV)/.tests
 	$(BIN)/python -m collective.recipe.backup.tests.fuzzing --jobs $(JOBS) $(FUZZ)
