@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from collective.recipe.backup.stores.opening import store_at
 
 if TYPE_CHECKING:
     from collective.recipe.backup.destinations.repository.place import RepositoryPlace
+    from collective.recipe.backup.findings import Report
     from collective.recipe.backup.repository.opened import Repository
 
 logger = logging.getLogger("backup")
@@ -83,3 +84,16 @@ def passphrase_of(configured: DestinationConfig) -> str:
 def place_of(configured: DestinationConfig) -> RepositoryPlace:
     """Return where a repository lies; all storages of a site have the same."""
     return configured.repositories[-1]
+
+
+def try_out(run: Run, place: str | None) -> Report:
+    """Return what the store at *place* does of what a repository needs; see ``proving``.
+
+    *place* is a URL or a path, or the name of a repository; None: the only one of the site.
+    """
+    from collective.recipe.backup.stores.proving import prove
+
+    is_url = place is not None and (place.startswith("/") or ":" in place)
+    url = place if is_url and place else place_of(repository_named(run, place)).url
+    with closing(store_at(url, run.files)) as store:
+        return prove(store, run.now)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from collective.recipe.backup.cli import messages
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag
-from collective.recipe.backup.errors import DONE, IntegrityError, printable
+from collective.recipe.backup.cli.findinglines import as_json, as_text
+from collective.recipe.backup.errors import DONE, IntegrityError
 from collective.recipe.backup.operations.run import Run
-
-if TYPE_CHECKING:
-    from collective.recipe.backup.findings import DoctorFinding
 
 
 def _declare(parser: argparse.ArgumentParser) -> None:
@@ -29,34 +25,17 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     for finding in examine(run):
         found.append(finding)
         if not namespace.json and not (namespace.quiet and finding.severity is DoctorSeverity.OK):
-            for line in _as_text(finding):
+            for line in as_text(finding):
                 answers.say(line)
     problems = sum(finding.severity is DoctorSeverity.PROBLEM for finding in found)
     if namespace.json:
-        answers.document({"good": not problems, "findings": [_as_json(it) for it in found]})
+        answers.document({"good": not problems, "findings": [as_json(it) for it in found]})
     if not problems:
         return DONE
     count = "1 problem" if problems == 1 else f"{problems} problems"
     error = IntegrityError(f"the doctor found {count}", hint="mend them, then ask again")
     messages.report(error)
     return error.exit_code
-
-
-def _as_text(finding: DoctorFinding) -> Iterator[str]:
-    where = f": {printable(finding.where)}" if finding.where else ""
-    yield f"{finding.severity.value:<8} {finding.subject:<12} {printable(finding.what)}{where}"
-    if finding.hint:
-        yield f"{'':<21} {printable(finding.hint)}"
-
-
-def _as_json(finding: DoctorFinding) -> dict[str, object]:
-    return {
-        "subject": finding.subject,
-        "severity": finding.severity.value,
-        "what": finding.what,
-        "where": printable(finding.where),
-        "hint": finding.hint,
-    }
 
 
 VERB = Verb(

@@ -24,6 +24,7 @@ from collective.recipe.backup.cli.verbs.repositorypoints import (
     accept_older_store,
     bring_back_points,
 )
+from collective.recipe.backup.cli.verbs.storecheck import check_store
 from collective.recipe.backup.errors import DONE, BackupError, UsageError, printable
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("backup")
 
+_CHECK_STORE = "check-store"
+"""The one action that needs no repository."""
+
 _NAMED = 20
 """Lines about what is lost."""
 
@@ -39,19 +43,23 @@ _NAMED = 20
 def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
-        choices=tuple(_ACTIONS),
+        choices=(*_ACTIONS, _CHECK_STORE),
         metavar="ACTION",
-        help="init makes it; stat says what it holds; scrub looks for damage, without a "
-        "passphrase; heal stores again what can be read of damaged objects, and the rest from the "
-        "site or its other backups; collect removes what no restore point needs; copy copies "
-        "restore points to another repository; undelete brings back restore points that were "
-        "removed lately; accept-rollback takes a store for what it is now, if it has gone back in "
-        "time or another one is in its place; keys lists the keys, one for each passphrase; "
-        "add-key, change-key and remove-key change them; sheet prints the recovery sheet; recover "
-        "reads one, and lets the configured passphrase open the repository",
+        help="init makes it; check-store tries out whether a store, by its URL or the name of a "
+        "repository, does what is needed; stat says what it holds; scrub looks for damage, "
+        "without a passphrase; heal stores again what can be read of damaged objects, and the "
+        "rest from the site or its other backups; collect removes what no restore point needs; "
+        "copy copies restore points to another repository; undelete brings back restore points "
+        "that were removed lately; accept-rollback takes a store for what it is now, if it has "
+        "gone back in time or another one is in its place; keys lists the keys, one for each "
+        "passphrase; add-key, change-key and remove-key change them; sheet prints the recovery "
+        "sheet; recover reads one, and lets the configured passphrase open the repository",
     )
     parser.add_argument(
-        "repository", nargs="?", metavar="NAME", help="which one, if the site has several"
+        "repository",
+        nargs="?",
+        metavar="NAME",
+        help="which one, if the site has several; with check-store also a URL",
     )
     parser.add_argument(
         "--unencrypted",
@@ -102,6 +110,8 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
 
     if run.destination != "standard":
         raise UsageError("only the standard backups have repositories")
+    if namespace.action == _CHECK_STORE:
+        return check_store(run, namespace, answers)
     found = repository_named(run, namespace.repository)
     error = _ACTIONS[namespace.action](run, found, namespace, answers)
     if error is None:
@@ -280,6 +290,7 @@ VERB = Verb(
     "The option repository says where it is; each backup is made there as well.",
     examples=(
         ("init", "make the repository that the option names"),
+        ("check-store s3://bucket/backups", "try out a store before it is used"),
         ("sheet --html sheet.html", "write the recovery sheet, to be printed"),
         ("stat", "say what it holds, and for which sites"),
         ("scrub", "look for damage, on a machine that has no passphrase"),

@@ -142,3 +142,17 @@ def test_a_backup_with_nothing_new_asks_the_store_few_times(project, proxy, in_a
     before = len(proxy.asked)
     assert main(["backup", "-q"]) == DONE
     assert len(proxy.asked) - before < 40
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_store_is_tried_out_by_its_name_or_its_url(project, request, place, capfd):
+    url = request.getfixturevalue(place)
+    configured(project, url)
+    assert main(["repository", "init", "-q"]) == DONE
+    capfd.readouterr()
+    assert main(["repository", "check-store"]) == DONE
+    assert main(["repository", "check-store", url]) == DONE
+    said = capfd.readouterr().out
+    assert said.count("ok ") == 12
+    assert main(["repository", "check-store", url, "--json"]) == DONE
+    assert json.loads(capfd.readouterr().out)["good"]

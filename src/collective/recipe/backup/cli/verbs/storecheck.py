@@ -1,0 +1,34 @@
+"""``bin/backup-repository check-store``: is the store good enough?"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from collective.recipe.backup.cli import messages
+from collective.recipe.backup.cli.answers import Answers
+from collective.recipe.backup.cli.findinglines import as_json, as_text
+from collective.recipe.backup.errors import DONE, BackupError
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.operations.run import Run
+
+
+def check_store(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
+    """Try out the store that is named, by its URL or as a repository of the site."""
+    from collective.recipe.backup.findings import DoctorSeverity
+    from collective.recipe.backup.operations.repositoryaccess import try_out
+
+    found = try_out(run, namespace.repository)
+    problems = [each for each in found if each.severity is DoctorSeverity.PROBLEM]
+    if namespace.json:
+        answers.document({"good": not problems, "findings": [as_json(each) for each in found]})
+    else:
+        for finding in found:
+            for line in as_text(finding):
+                answers.say(line)
+    if not problems:
+        return DONE
+    error = BackupError("this store does not do what a repository needs", hint=problems[0].hint)
+    messages.report(error)
+    return error.exit_code
