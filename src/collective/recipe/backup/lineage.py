@@ -85,9 +85,10 @@ def of_restore(
         return None
     if _begins_after(log, before):
         return noted
-    last = log.last_at(before.tid)
-    if last == before.tid:
-        return noted if last <= noted.until else None
+    if log.last_at(before.tid) == before.tid:
+        return noted if before.tid <= noted.until else None
+    # what was restored may end after *before* as well, where that is of another past
+    last = log.last_at(max(before.tid, noted.tid or ZERO_TID))
     return noted if last == noted.tid else None
 
 

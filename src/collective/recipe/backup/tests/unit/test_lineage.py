@@ -152,6 +152,14 @@ def test_a_restore_from_a_chain_before_a_pack_tells_what_the_pack_took() -> None
     assert found == Lineage(since=tid(2), holes=(hole(2.5, 3), hole(4.5, 8)), restored=note)
 
 
+def test_a_restore_of_what_ends_after_the_newest_restore_point_leaves_its_hole() -> None:
+    # 1 5 was live, 1 4 was restored and backed up, and then 1 5 again
+    before = point(4, made=7, holes=(hole(4, 7),))
+    note = noted(before, when=9, until=5, last=5, since=tid(5))
+    found = started(Log((1, 5, 10)), before, note)
+    assert found == Lineage(since=tid(5), holes=(hole(5, 9),), restored=note)
+
+
 def test_a_first_chain_after_a_restore_has_the_holes_of_what_was_restored() -> None:
     note = replace(NOTE, holes=(hole(1.2, 1.6),))
     found = started(LOG, None, note)
