@@ -26,7 +26,7 @@ from typing import Any
 from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.options import declarations
-from collective.recipe.backup.options.optionkinds import PATH
+from collective.recipe.backup.options.optionkinds import PATH, PLACE
 from collective.recipe.backup.sitebackup import collective, toml
 
 CONFIG = "sitebackup.toml"
@@ -180,7 +180,7 @@ def _nearest(name: str) -> str:
 def _is_homeless(name: str, text: str) -> bool:
     """Tell whether a path begins with a home directory that nobody knows."""
     declared = declarations().get(name)
-    if name not in PATHS_OF_THE_SITE and (declared is None or declared.kind is not PATH):
+    if name not in PATHS_OF_THE_SITE and (declared is None or declared.kind not in (PATH, PLACE)):
         return False
     text = text.strip()
     return text.startswith("~") and os.path.expanduser(text) == text

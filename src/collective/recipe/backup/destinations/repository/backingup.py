@@ -31,6 +31,7 @@ from collective.recipe.backup.destinations.repository.pointcontents import (
     FilesPart,
     LogPart,
     PointContents,
+    contents_of,
 )
 from collective.recipe.backup.destinations.repository.pointlist import (
     BLOBS,
@@ -121,9 +122,12 @@ class RepositoryBackup:
         blobs = self._store_blobs(writer, log, new)
         files = self._store_files(writer)
         writer.store_all()
-        if last == (new.root, *(part.root for part in (blobs, files) if part)):
+        lacks_as_much = files is None or files.lacking == self._lacking_files()
+        if last == (new.root, *(part.root for part in (blobs, files) if part)) and lacks_as_much:
             return None  # what was lacking then is lacking still, or was stored again
         manifest = self._manifest(log, new, blobs, clock)
+        if files is not None:
+            manifest = replace(manifest, left_out=files.lacking, left=files.lacks)
         contents = PointContents(
             log=LogPart(root=new.root, mode=log.mode),
             blobs=BlobsPart(root=blobs.root) if blobs else None,
@@ -170,11 +174,17 @@ class RepositoryBackup:
         if found.left_out:
             first = ", ".join(found.left)
             self._notes.append(f"{found.left_out:,} sockets, pipes and devices left out: {first}")
-        if found.unread:
+        if found.mentioned:
             self._notes.append(
-                f"{found.unread:,} of the further files could not be backed up as they are"
+                f"{found.mentioned:,} of the further files are left out, or changed meanwhile"
             )
         return found
+
+    def _lacking_files(self) -> int:
+        """Return how many further files the last restore point lacks."""
+        point = None if self._last is None else self._last.point
+        manifest = None if point is None else contents_of(point).manifest
+        return 0 if manifest is None else manifest.left_out
 
     def _manifest(
         self, log: TransactionLog, new: NewLog, blobs: NewBlobs | None, clock: Clock

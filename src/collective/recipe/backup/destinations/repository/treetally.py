@@ -20,8 +20,10 @@ class NewTree:
     read: int  # how many of them were read for this restore point
     left_out: int  # sockets, pipes and devices
     left: tuple[str, ...]  # the first of them
-    unread: int  # paths that could not be read, or not as they were
-    reasons: tuple[str, ...]  # what was wrong with the first of them
+    lacking: int  # paths that are there, or are asked for, and could not be read
+    lacks: str  # the first of them; "": there is none
+    mentioned: int  # paths that are left out or not stored as they are, for a reason that is told
+    reasons: tuple[str, ...]  # what was wrong with the first of both
 
 
 class TreeTally:
@@ -29,8 +31,9 @@ class TreeTally:
 
     def __init__(self) -> None:
         self.read = 0  # files that were read
-        self._files = self._size = self._left_out = self._unread = 0
+        self._files = self._size = self._left_out = self._lacking = self._mentioned = 0
         self._left: list[str] = []
+        self._lacks = ""
         self._reasons: list[str] = []
 
     def has(self, file: FurtherFile) -> None:
@@ -44,24 +47,36 @@ class TreeTally:
         if len(self._left) < REASONS:
             self._left.append(path)
 
-    def lacks(self, path: str, why: str) -> None:
-        """Count what is not stored as it is, and say why."""
-        self._unread += 1
-        if len(self._reasons) < REASONS:
-            self._reasons.append(f"{path}: {why}")
+    def mentions(self, path: str, why: str) -> None:
+        """Count what is left out, or changed or went while it was read, and say why."""
+        self._mentioned += 1
+        self._tell(path, why)
 
-    def unreadable(self, path: str, error: OSError) -> None:
-        """Count what cannot be read.  Raises what is no fault of the file."""
+    def lacks(self, path: str, why: str) -> None:
+        """Count what is not stored though it should be, and say why."""
+        self._lacking += 1
+        self._lacks = self._lacks or path
+        self._tell(path, why)
+
+    def unreadable(self, path: str, error: OSError, *, is_wanted: bool) -> None:
+        """Count what cannot be read; *is_wanted* where the options name it.
+
+        Raises what is no fault of the file.
+        """
+        count = self.lacks if is_wanted else self.mentions
         if isinstance(error, FileNotFoundError):
-            why = "it is not there (any more)"
+            count(path, "it is not there (any more)")
         elif isinstance(error, NotRegularError):
-            why = "it is no file (any more)"
+            count(path, "it is no file (any more)")
         else:
             found = unreadable(error, path)
             if not isinstance(found, CannotReadError):
                 raise found from error
-            why = f"it cannot be read: {found.strerror}"
-        self.lacks(path, why)
+            self.lacks(path, f"it cannot be read: {found.strerror}")
+
+    def _tell(self, path: str, why: str) -> None:
+        if len(self._reasons) < REASONS:
+            self._reasons.append(f"{path}: {why}")
 
     def sum(self, root: ChunkId) -> NewTree:
         """Return what it came to."""
@@ -72,6 +87,8 @@ class TreeTally:
             read=self.read,
             left_out=self._left_out,
             left=tuple(self._left),
-            unread=self._unread,
+            lacking=self._lacking,
+            lacks=self._lacks,
+            mentioned=self._mentioned,
             reasons=tuple(self._reasons),
         )

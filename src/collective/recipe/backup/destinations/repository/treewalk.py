@@ -158,13 +158,15 @@ class NewTrees:
             if here.path and self._exclusions.leave_out(path, is_directory=is_directory):
                 return None
             if not here.path and self._exclusions.is_kept_out(path):
-                self._tally.lacks(path, "it belongs to the storages or to backups, and is left out")
+                self._tally.mentions(
+                    path, "it belongs to the storages or to backups, and is left out"
+                )
                 return None
             if is_directory:
                 return self._opened(here, name, (path, real), status)
             entry = self._entry(here.earlier(name), name, real, status)
         except OSError as error:
-            self._tally.unreadable(real, error)
+            self._tally.unreadable(real, error, is_wanted=not here.path)
             return None
         if entry is not None:
             self._add(here, entry)
@@ -233,7 +235,8 @@ class NewTrees:
         try:
             return self._read_entry(name, path)
         except ChangedError as error:
-            self._tally.lacks(path, "it changed while it was read, twice: what was read is stored")
+            why = "it changed while it was read, twice: what was read is stored"
+            self._tally.mentions(path, why)
             return TreeEntry(name, error.file, self._times(error.status))
 
     def _read_entry(self, name: bytes, path: str) -> TreeEntry:

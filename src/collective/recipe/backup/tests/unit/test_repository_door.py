@@ -331,7 +331,7 @@ def test_further_files_are_backed_up_and_restored_to_another_place(project, tmp_
     shutil.copytree(tmp_path / "disk", disk)
     gone = str(tmp_path / "gone")
     configure(project, repository=str(disk), files=f".\n{gone}", files_exclude="*.pyc")
-    assert main(["backup"]) == DONE
+    assert main(["backup"]) == IntegrityError.exit_code
     assert f"files: {gone}: it is not there" in told(capfd)
     main(["doctor"])
     assert "there is nothing here, and files says" in capfd.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -40,6 +41,7 @@ from collective.recipe.backup.tests.repositoryreader import RepositoryReader
 from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.times import utcnow
+from collective.recipe.backup.unreadable import CannotReadError
 
 
 class SiteWithFiles(OperatedInRepository):
@@ -241,7 +243,8 @@ def test_a_file_that_changes_while_it_is_read_is_read_twice_and_named(
     outcome = operated.backup()
     assert len(times) == 2
     assert f"{path}: it changed while it was read" in caplog.text
-    assert "1 of the further files could not be backed up as they are" in outcome.notes
+    assert "1 of the further files are left out, or changed meanwhile" in outcome.notes
+    assert outcome.point.whole
     assert operated.files(tmp_path / "to")["log"][-1] == b"01"
 
 
@@ -258,19 +261,44 @@ def test_a_file_that_vanishes_while_the_backup_runs_is_named(
         return keep(path, store)
 
     monkeypatch.setattr(treewalk, "store_contents", removing)
-    operated.backup()
+    assert operated.backup().point.whole
     assert f"{gone}: it is not there (any more)" in caplog.text
     assert set(operated.files(tmp_path / "to")) == {".", "stays"}
+
+
+def test_a_restore_point_is_not_whole_until_each_further_file_was_read_or_is_gone(
+    operated, tmp_path, monkeypatch
+):
+    bad = operated.etc / "bad"
+    bad.write_bytes(b"bad")
+    (operated.etc / "good").touch()
+    keep = treewalk.store_contents
+
+    def failing(path, store):
+        if path == str(bad):
+            raise CannotReadError(errno.EIO, os.strerror(errno.EIO), path)
+        return keep(path, store)
+
+    monkeypatch.setattr(treewalk, "store_contents", failing)
+    for _time in range(2):
+        with pytest.raises(IntegrityError, match=f"1 things .* the first: {bad}"):
+            operated.backup()
+        [point] = operated.points()
+        assert not point.whole
+    assert set(operated.files(tmp_path / "without")) == {".", "good"}
+    bad.unlink()
+    assert operated.backup().point.whole
 
 
 def test_a_path_that_is_not_there_is_named_and_the_rest_is_backed_up(operated, tmp_path, caplog):
     wanted = WantedFiles(paths=(tmp_path / "nothing", operated.etc))
     operated.repository_place = replace(operated.repository_place, files=wanted)
     (operated.etc / "file").touch()
-    operated.backup()
-    assert f"{tmp_path / 'nothing'}: it is not there" in caplog.text
-    caplog.clear()
-    assert not operated.backup().changed
+    for _time in range(2):
+        with pytest.raises(IntegrityError):
+            operated.backup()
+        [point] = operated.points()
+        assert not point.whole
     assert f"{tmp_path / 'nothing'}: it is not there" in caplog.text
     assert set(operated.files(tmp_path / "to")) == {".", "file"}
 
