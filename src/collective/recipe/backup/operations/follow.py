@@ -134,13 +134,21 @@ class _Following:
         self._last_beat = run.now - BEAT
 
     def look(self, now: datetime) -> None:
-        """Do what there is to do at *now*.  Raises InUse while another run is at work."""
+        """Do what there is to do at *now*.
+
+        Raises InUse while another run is at work, once each other place had its turn.
+        """
         seen, self._seen = self._seen, now
-        look = _look(self._run)
+        look, busy = _look(self._run), None
         for place in self._places:
             if place.may_try(now):
                 run = replace(place.run, verb="backup", now=now, following=True, seen=(seen,))
-                self._step(place, run, look)
+                try:
+                    self._step(place, run, look)
+                except InUse as error:
+                    busy = busy or error
+        if busy is not None:
+            raise busy
         # also where the clock has gone back: silence would be taken for a failure
         beats = look is not None and not any(place.failure for place in self._places)
         if beats and not timedelta(0) <= now - self._last_beat < BEAT:

@@ -79,7 +79,12 @@ def one_line(text: str) -> str:
 
 
 def expanded(text: str) -> Path:
-    """Return the path that a user means by *text*: ``~`` and ``$NAME`` are expanded."""
+    """Return the path that a user means by *text*: ``~`` and ``$NAME`` are expanded.
+
+    With a byte 0 it is the path of nothing, and what uses it says so.
+    """
+    if "\0" in text:
+        return Path(text)
     return Path(os.path.expandvars(os.path.expanduser(text)))
 
 

@@ -70,13 +70,15 @@ def has_same_files(wanted: WantedFiles, repository: Repository, point: Point) ->
     """Tell whether *point* has the files that are *wanted*, as they are; store nothing."""
     comparing = LostNodes(repository.keyring, ())
     with suppress(DamagedTreeError, OtherwiseError):
-        part, earlier = contents_of(point).files, _earlier_tree(repository, point)
-        if part is not None:
+        contents, earlier = contents_of(point), _earlier_tree(repository, point)
+        if contents.files is not None and contents.manifest is not None:
             found = NewTrees(
                 wanted, comparing, earlier, repository.progress, only_same=True
             ).stored()
             tell_reasons(repository, found)
-            return found.root == part.root
+            # what is lacking now may not have been asked for then
+            lacking = found.lacking == contents.manifest.left_out
+            return lacking and found.root == contents.files.root
     return False
 
 

@@ -21,6 +21,7 @@ from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.tests.blobtrees import blob_id, children, put, tid, tree
+from collective.recipe.backup.tests.childprocesses import none_left
 from collective.recipe.backup.times import LAST_TID
 
 COUNT = 100
@@ -120,18 +121,17 @@ def test_a_restore_is_the_same_with_it(
 ) -> None:
     monkeypatch.setattr(checksums, "LONG", 0)
     monkeypatch.setattr(process, "can_compute", lambda: True)
-    stage(
-        blob_set,
-        tmp_path / "target",
-        live=None,
-        until=LAST_TID,
-        files=Files(),
-        progress=Silent(),
-        size=size,
-    )
+    with none_left():
+        stage(
+            blob_set,
+            tmp_path / "target",
+            live=None,
+            until=LAST_TID,
+            files=Files(),
+            progress=Silent(),
+            size=size,
+        )
     assert tree(tmp_path / "target") == tree(live)
-    with pytest.raises(ChildProcessError):
-        os.wait()
 
 
 def test_nobody_waits_for_it(
@@ -143,7 +143,6 @@ def test_nobody_waits_for_it(
     damaged = next(blob_set.root.rglob("*.blob"))
     damaged.chmod(0o600)
     damaged.write_bytes(b"x" * 1000)
-    with pytest.raises(IntegrityError, match="damaged"):
-        stage(blob_set, task.target, live=None, until=LAST_TID, files=Files(), progress=Silent())
-    with pytest.raises(ChildProcessError):
-        os.wait()
+    progress = Silent()
+    with none_left(), pytest.raises(IntegrityError, match="damaged"):
+        stage(blob_set, task.target, live=None, until=LAST_TID, files=Files(), progress=progress)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from collective.recipe.backup import times
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.config import SNAPSHOT
 from collective.recipe.backup.operations.backup import back_up
@@ -15,7 +16,7 @@ from collective.recipe.backup.operations.prune import plan, prune
 from collective.recipe.backup.tests.faults.harness import Hasty
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site
-from collective.recipe.backup.times import stamp, utcnow
+from collective.recipe.backup.times import stamp
 
 pytestmark = pytest.mark.usefixtures("leaping")
 
@@ -245,6 +246,6 @@ def test_several_backups_within_a_second_do_not_run_ahead_of_the_clock(site: Sit
     operated = Operated(site, keep=0)
     for number in range(3):
         site.commit({"a": number})
-        operated.now = utcnow()
+        operated.now = times.utcnow()
         [outcome] = back_up(operated.run("backup"))
-        assert outcome.point.moment <= utcnow()
+        assert outcome.point.moment <= times.utcnow()

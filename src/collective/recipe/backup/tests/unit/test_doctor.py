@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gc
 import itertools
 import json
 import os
@@ -55,6 +56,7 @@ pytestmark = pytest.mark.usefixtures("leaping")
 
 @pytest.fixture
 def operated(site: Site) -> Operated:
+    gc.collect()  # what other tests of this process have left open is no server of this site
     yesterday = NOON - timedelta(days=1)
     site.commit({"page": 1}, {"file": b"data" * 100}, at=yesterday)
     site.commit({"page": 2}, {"other": b"more"}, at=yesterday)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup import history
+from collective.recipe.backup import history, locking
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.destinations.configured import named
 from collective.recipe.backup.errors import ConfigurationError, StoreUnreachable
@@ -192,3 +192,12 @@ def test_a_wrong_passphrase_keeps_no_other_place_from_being_followed(followed: F
     alone = replace(run, name="far", everywhere=False)
     with pytest.raises(ConfigurationError, match="does not fit"):
         follow(alone, Script(), tell=told.append)
+
+
+def test_a_lock_on_one_place_keeps_no_other_from_being_followed(followed: Followed) -> None:
+    directory = followed.operated.place().filestorage
+    directory.mkdir(parents=True)
+    with locking.one_writer(directory, "cron"):
+        told = followed.follow(lambda: None)
+    assert any("in far" in each for each in told)
+    assert not any("in directory" in each for each in told)

@@ -26,6 +26,7 @@ from collective.recipe.backup.options.optionkinds import (
     URL,
     SizeOrPercent,
     choice,
+    expanded,
 )
 from collective.recipe.backup.options.optionspage import render
 from collective.recipe.backup.options.parsing import Reading, read
@@ -123,6 +124,10 @@ def test_a_number(text, number):
 def test_a_number_that_is_none_is_a_problem(text):
     [problem] = read({"keep": text}).problems
     assert problem.startswith("keep must be a whole number, 0 or more, not ")
+
+
+def test_a_home_that_no_system_can_have_is_left_as_it_is():
+    assert str(expanded("~\0/var")) == "~\0/var"
 
 
 def test_home_and_variables_are_expanded_in_a_path(monkeypatch):

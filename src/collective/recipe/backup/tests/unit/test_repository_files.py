@@ -303,6 +303,16 @@ def test_a_path_that_is_not_there_is_named_and_the_rest_is_backed_up(operated, t
     assert set(operated.files(tmp_path / "to")) == {".", "file"}
 
 
+def test_a_path_that_is_asked_for_later_and_is_not_there_is_lacking(operated, tmp_path):
+    (operated.etc / "file").touch()
+    assert operated.backup().point.whole
+    wanted = WantedFiles(paths=(operated.etc, tmp_path / "nothing"))
+    operated.repository_place = replace(operated.repository_place, files=wanted)
+    with pytest.raises(IntegrityError):
+        operated.backup()
+    assert [point.whole for point in operated.points()] == [True, False]
+
+
 def test_a_path_that_is_itself_a_link_is_followed(operated, tmp_path):
     (operated.etc / "file").write_bytes(b"file")
     (tmp_path / "link").symlink_to("etc")
