@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from collective.recipe.backup.errors import IntegrityError
+
 _SECOND = 10**9
 
 
@@ -37,7 +39,7 @@ class FurtherFile(NamedTuple):
     time: int  # of its last change, nanoseconds since 1970
     size: int = 0  # bytes of a file, its holes too
     target: bytes = b""  # what a symbolic link says
-    same: tuple[int, int] | None = None  # equal for files that are one; None: it has one name
+    same: bytes | None = None  # equal for files that are one; None: it has one name
     holes: tuple[tuple[int, int], ...] = ()  # offset and bytes of each, in their order
     pieces: tuple[bytes, ...] = ()  # what its bytes are asked for by, or those of a directory
     is_large: bool = False  # whether its pieces are lists of such
@@ -65,6 +67,26 @@ class FurtherFile(NamedTuple):
             at = offset + size
         if self.size > at:
             yield self.size - at, False
+
+
+def counted(
+    pieces: Iterator[bytes | memoryview], size: int, path: bytes
+) -> Iterator[bytes | memoryview]:
+    """Yield *pieces*, of the file at *path*.
+
+    Raises IntegrityError if they have not *size* bytes, before one more than these is yielded.
+    """
+    found = 0
+    for piece in pieces:
+        found += len(piece)
+        if found > size:
+            break
+        yield piece
+    if found != size:
+        raise IntegrityError(
+            f"{os.fsdecode(path)} has {found:,} bytes, and not {size:,} as its list says",
+            hint="what was written of it is not whole; verify tells more",
+        )
 
 
 class FurtherFiles(Protocol):

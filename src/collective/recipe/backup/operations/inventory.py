@@ -189,7 +189,7 @@ def _files(state: State, name: str, order: InventoryOrder) -> Iterator[Inventory
     if files is None:
         return
     below = order.below.encode("utf-8", "surrogateescape").removeprefix(FILES.encode()) or b"/"
-    first: dict[tuple[int, int], bytes] = {}
+    first: dict[bytes, bytes] = {}
     nothing: Iterator[bytes] = iter(())
     found = files.contents(below) if order.filled else ((f, nothing) for f in files.listed(below))
     for file, pieces in found:

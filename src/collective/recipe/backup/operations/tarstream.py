@@ -10,8 +10,7 @@ import os
 import tarfile
 from collections.abc import Callable
 
-from collective.recipe.backup.errors import IntegrityError
-from collective.recipe.backup.furtherfiles import FileSort, FurtherFile
+from collective.recipe.backup.furtherfiles import FileSort, FurtherFile, counted
 from collective.recipe.backup.operations.inventory import InventoryItem
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -82,15 +81,8 @@ class TarStream:
         self._put(info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
 
     def _contents(self, item: InventoryItem, size: int) -> None:
-        begin = self._size
-        for piece in item.pieces:
+        for piece in counted(item.pieces, size, item.file.path):
             self._put(piece)
-        if self._size - begin != size:
-            path = os.fsdecode(item.file.path)
-            raise IntegrityError(
-                f"{path} has {self._size - begin:,} bytes, and not {size:,} as its list says",
-                hint="what was written is no whole archive; verify tells more",
-            )
         self._put(bytes(-size % _BLOCK))
 
     def _put(self, data: bytes | memoryview) -> None:

@@ -6,12 +6,19 @@ They are those of the administrator: they never take the place of what is live.
 from __future__ import annotations
 
 import os
+import stat
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from collective.recipe.backup.errors import BackupError, explained
+from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.furtherfiles import FileSort, FurtherFile, FurtherFiles
+from collective.recipe.backup.furtherfiles import (
+    FileSort,
+    FurtherFile,
+    FurtherFiles,
+    counted,
+)
 from collective.recipe.backup.progress import Progress
 
 
@@ -49,7 +56,7 @@ class _Placing:
         self._found = found
         self._root = root
         self._files = files
-        self._first: dict[tuple[int, int], Path] = {}  # of the names of one file
+        self._first: dict[bytes, Path] = {}  # of the names of one file
         self._open: list[tuple[Path, FurtherFile]] = []  # directories that are being filled
 
     def run(self, progress: Progress) -> None:
@@ -66,7 +73,9 @@ class _Placing:
         if path == self._root:
             return
         if path.parent != (self._open[-1][0] if self._open else None):
-            self._files.make_directories(path.parent)  # above the paths that were asked for
+            self._make_above(path)
+        if os.path.lexists(path):
+            raise _damaged(each.path, "it is there a second time")
         if each.sort is FileSort.DIRECTORY:
             self._files.make_directory_like(path, each.status)
             self._open.append((path, each))
@@ -75,13 +84,25 @@ class _Placing:
         elif each.same is None or not self._linked(each.same, path):
             self._fill(each, path, data)
 
-    def _linked(self, same: tuple[int, int], path: Path) -> bool:
+    def _make_above(self, path: Path) -> None:
+        """Make the directories above a path that was asked for; none of them is a link."""
+        for above in reversed(path.parents):
+            if self._root not in above.parents:
+                continue
+            if not os.path.lexists(above):
+                self._files.make_directory(above)
+            elif not stat.S_ISDIR(os.lstat(above).st_mode):
+                place = os.fsencode(above.relative_to(self._root))
+                raise _damaged(b"/" + place, "it is no directory, and something lies in it")
+
+    def _linked(self, same: bytes, path: Path) -> bool:
         """Let *path* be another name of a file that is written, if it is."""
         first = self._first.setdefault(same, path)
         return first != path and self._files.link(first, path)
 
     def _fill(self, each: FurtherFile, path: Path, data: Iterator[bytes]) -> None:
-        held = memoryview(b"")
+        size = each.size - sum(length for _offset, length in each.holes)
+        pieces, held = counted(data, size, each.path), memoryview(b"")
         with self._files.filling(path, each.status) as writer:
             for size, is_hole in each.parts:
                 if is_hole:
@@ -89,12 +110,20 @@ class _Placing:
                     continue
                 left = size
                 while left:
-                    held = held or memoryview(next(data))
+                    held = held or memoryview(next(pieces))
                     writer.write(held[:left])
                     left, held = max(left - len(held), 0), held[left:]
+            deque(pieces, maxlen=0)  # whether there are more
 
     def _close(self, path: Path | None) -> None:
         """Finish the directories that *path*, which comes next, does not lie in."""
         while self._open and (path is None or self._open[-1][0] not in path.parents):
             directory, each = self._open.pop()
             self._files.touch(directory, (each.time, each.time))
+
+
+def _damaged(path: bytes, flaw: str) -> IntegrityError:
+    return IntegrityError(
+        f"the list of further files is damaged: {os.fsdecode(path)}: {flaw}",
+        hint="restore another restore point; verify tells more",
+    )

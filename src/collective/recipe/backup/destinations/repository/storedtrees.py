@@ -15,6 +15,8 @@ from collective.recipe.backup.destinations.repository.treepages import (
     read_tree_page,
     read_tree_root,
 )
+from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
 from collective.recipe.backup.filestorage.segments import Linked
 from collective.recipe.backup.furtherfiles import FileSort, FurtherFile
 from collective.recipe.backup.repository.chunks import ChunkId
@@ -30,10 +32,21 @@ def tree_root(reader: ChunkReader, root: ChunkId) -> TreeRoot:
 
 
 def tree_entries(reader: ChunkReader, pages: Iterable[bytes]) -> Iterator[TreeEntry]:
-    """Yield what lies in a directory with these *pages*, one of which is held at a time."""
+    """Yield what lies in a directory with these *pages*, one of which is held at a time.
+
+    Raises IntegrityError, also if a name is not after the one before it.
+    """
+    last = b""  # which is no name
     for page in pages:
         node = reader.node(ChunkId(page))
-        yield from read_tree_page(Linked(node.refs, node.payload))
+        for entry in read_tree_page(Linked(node.refs, node.payload)):
+            if entry.name <= last:
+                raise IntegrityError(
+                    "a directory of files is damaged: its names are not in order",
+                    hint=DAMAGE_HINT,
+                )
+            last = entry.name
+            yield entry
 
 
 _TOGETHER = 256

@@ -9,6 +9,7 @@ docs/design/repository.rst has all of it byte for byte.
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -28,6 +29,8 @@ _ENDS_A_PAGE = 128
 """One name in so many ends a page."""
 _SORTS = (FileSort.DIRECTORY, FileSort.FILE, FileSort.LINK)
 _TIME, _VERSION, _SMALLEST = 8, 2, 15
+_LARGEST_FILE, _NO_OWNER = 1 << 63, (1 << 32) - 1
+"""The first sizes, and numbers of users and groups, that POSIX calls cannot be told."""
 
 
 class FileTimes(NamedTuple):
@@ -137,8 +140,15 @@ def read_tree_root(linked: Linked) -> TreeRoot:
     found = _entries(fields, MAGIC)
     for each in found:
         parts = each.name.split(b"/")
-        if parts[0] or {b".", b".."} & set(parts) or b"" in parts[1:-1] or b"\0" in each.name:
+        if parts[0] or {b".", b".."} & set(parts) or b"\0" in each.name:
             raise fields.damaged(f"{each.name!r} is no path")
+        if len(parts) < 2 or (b"" in parts[1:] and each.name != b"/"):
+            raise fields.damaged(f"{each.name!r} is no path")
+    # sorted by their parts, what lies below a path follows it at once
+    paths = sorted(each.name.rstrip(b"/").split(b"/") for each in found)
+    for path, other in zip(paths, paths[1:], strict=False):
+        if other[: len(path)] == path:
+            raise fields.damaged(f"{b'/'.join(other)!r} lies below another of its paths")
     return TreeRoot(tuple(found))
 
 
@@ -163,12 +173,15 @@ def _entry(fields: Fields) -> TreeEntry:
         path=b"",
         sort=_SORTS[sort],
         mode=fields.number() & 0o7777,
-        owner=fields.number(),
-        group=fields.number(),
+        owner=_below(fields, _NO_OWNER, "user"),
+        group=_below(fields, _NO_OWNER, "group"),
         time=_read_time(fields),
     )
     if file.sort is FileSort.LINK:
-        return TreeEntry(name, file._replace(target=fields.string()))
+        target = fields.string()
+        if not target or b"\0" in target:
+            raise fields.damaged(f"{target!r} is no target of a link")
+        return TreeEntry(name, file._replace(target=target))
     if file.sort is FileSort.DIRECTORY:
         return TreeEntry(name, file._replace(pieces=_names(fields)))
     times = FileTimes(
@@ -177,14 +190,22 @@ def _entry(fields: Fields) -> TreeEntry:
         device=fields.number(),
         has_others=bool(fields.take(1)[0]),
     )
-    size = fields.number()
+    size = _below(fields, _LARGEST_FILE, "size")
     holes = _holes(fields, size)
     is_large = bool(fields.take(1)[0])
-    same = (times.device, times.inode) if times.has_others else None
-    file = file._replace(
-        size=size, holes=holes, is_large=is_large, pieces=_names(fields), same=same
-    )
+    file = file._replace(size=size, holes=holes, is_large=is_large, pieces=_names(fields))
+    if times.has_others:
+        # all that is told of it: an inode alone may have become another file meanwhile
+        same = hashlib.sha256(repr((file, times)).encode("ascii")).digest()
+        file = file._replace(same=same)
     return TreeEntry(name, file, times)
+
+
+def _below(fields: Fields, limit: int, what: str) -> int:
+    number = fields.number()
+    if number >= limit:
+        raise fields.damaged(f"its {what} {number} is larger than any")
+    return number
 
 
 def _read_time(fields: Fields) -> int:

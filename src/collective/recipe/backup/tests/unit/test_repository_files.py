@@ -21,11 +21,14 @@ from collective.recipe.backup.destinations.repository.filecuts import LEAST, MOS
 from collective.recipe.backup.destinations.repository.kinds import FILE
 from collective.recipe.backup.destinations.repository.pointcontents import contents_of
 from collective.recipe.backup.destinations.repository.sitecopies import SiteCopies
+from collective.recipe.backup.destinations.repository.storedtrees import tree_entries
 from collective.recipe.backup.destinations.repository.treebackup import LiveFiles
 from collective.recipe.backup.destinations.repository.wantedfiles import Exclusions, WantedFiles
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.furtherfiles import FileSort, FurtherFile
 from collective.recipe.backup.progress import Silent
+from collective.recipe.backup.repository.chunks import Node
 from collective.recipe.backup.repository.collecting import collect
 from collective.recipe.backup.repository.healing import heal
 from collective.recipe.backup.repository.names import bundle_name
@@ -492,6 +495,122 @@ def test_no_page_names_a_way_out_of_its_directory():
     entry = treepages.TreeEntry(b"..", treewalk._NOTHING.file)
     with pytest.raises(IntegrityError, match="no name of a file"):
         treepages.read_tree_page(treepages.written_tree_page([entry]))
+
+
+def place(files, to):
+    """Restore *files*, each with the bytes of its pieces, as a repository may list them."""
+
+    class Found:
+        count = len(files)
+
+        def contents(self):
+            yield from ((file, iter(pieces)) for file, *pieces in files)
+
+    place_files(Found(), to, Files(), Silent())
+
+
+def further(path, sort=FileSort.FILE, **more):
+    return FurtherFile(path, sort, 0o700, os.geteuid(), os.getegid(), 0, **more)
+
+
+@pytest.mark.parametrize("names", [(b"/", b"/a"), (b"/a", b"/a-b", b"/a/b/c"), (b"/a/",), (b"",)])
+def test_no_root_of_a_tree_lies_below_another_one(names):
+    link = further(b"", FileSort.LINK, target=b"x")
+    root = treepages.TreeRoot(tuple(treepages.TreeEntry(name, link) for name in names))
+    with pytest.raises(IntegrityError, match="lies below|is no path"):
+        treepages.read_tree_root(root.linked())
+
+
+def test_roots_side_by_side_are_read():
+    link = further(b"", FileSort.LINK, target=b"x")
+    names = (b"/a-b", b"/a/b", b"/a/bc", b"/b")
+    root = treepages.TreeRoot(tuple(treepages.TreeEntry(name, link) for name in names))
+    assert [each.name for each in treepages.read_tree_root(root.linked()).entries] == list(names)
+
+
+def test_a_path_that_lies_in_another_one_that_is_wanted_is_stored_once(operated):
+    inner = operated.etc / "sub"
+    assert list(WantedFiles(paths=(inner, operated.etc)).roots()) == [str(operated.etc)]
+
+
+@pytest.mark.parametrize("below", [FileSort.FILE, FileSort.DIRECTORY, FileSort.LINK])
+@pytest.mark.parametrize("path", [b"/a", b"/a/b", b"/a/b/c"])
+def test_nothing_is_restored_through_a_link(tmp_path, path, below):
+    outside = tmp_path / "outside"
+    (outside / "b").mkdir(parents=True)
+    link = further(b"/a", FileSort.LINK, target=os.fsencode(outside))
+    with pytest.raises(IntegrityError, match="a second time|is no directory"):
+        place([(link,), (further(path, below, target=b"x"),)], tmp_path / "to")
+    assert [path.name for path in outside.rglob("*")] == ["b"]
+    assert list((tmp_path / "to").iterdir()) == []
+
+
+def test_a_directory_does_not_have_a_name_on_two_of_its_pages():
+    pages = [
+        treepages.written_tree_page([treepages.TreeEntry(name, further(b"", FileSort.DIRECTORY))])
+        for name in (b"b", b"b")
+    ]
+
+    class Reader:
+        def node(self, chunk):
+            linked = pages[int(chunk)]
+            return Node(linked.names, linked.data)
+
+    with pytest.raises(IntegrityError, match="not in order"):
+        list(tree_entries(Reader(), [b"0", b"1"]))
+
+
+@pytest.mark.parametrize("pieces", [(), (b"ab",), (b"abcd",), (b"abc", b"d")])
+@pytest.mark.parametrize("holes", [(), ((0, 9),), ((3, 9),)])
+def test_pieces_that_are_not_as_long_as_their_file_are_refused(tmp_path, pieces, holes):
+    file = further(b"/a", size=3 + sum(size for _offset, size in holes), holes=holes)
+    with pytest.raises(IntegrityError, match="and not 3 as its list says"):
+        place([(file, *pieces)], tmp_path / "to")
+    assert list((tmp_path / "to").iterdir()) == []
+
+
+def test_names_of_one_file_are_told_by_more_than_its_inode(tmp_path):
+    times = treepages.FileTimes(changed=5, inode=7, device=0, has_others=True)
+    chunks = [bytes([number]) * 32 for number in range(2)]
+    file = further(b"", size=3, pieces=(chunks[0],))
+    entries = [
+        treepages.TreeEntry(b"a", file, times),
+        treepages.TreeEntry(b"b", file, times),
+        treepages.TreeEntry(b"c", file._replace(pieces=(chunks[1],)), times),
+        treepages.TreeEntry(b"d", file, times._replace(changed=6)),
+    ]
+    found = treepages.read_tree_page(treepages.written_tree_page(entries))
+    contents = dict(zip(chunks, (b"one", b"two"), strict=True))
+    place(
+        [
+            (each.file._replace(path=b"/" + each.name), contents[each.file.pieces[0]])
+            for each in found
+        ],
+        tmp_path,
+    )
+    a, b, c, d = (tmp_path / "files" / name for name in "abcd")
+    assert [path.read_bytes() for path in (a, b, c, d)] == [b"one", b"one", b"two", b"one"]
+    assert [a.samefile(path) for path in (b, c, d)] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    "flaw",
+    [
+        {"size": 1 << 63},
+        {"size": 1 << 63, "holes": ((0, (1 << 63) - 5),)},
+        {"size": 9, "holes": ((0, (1 << 63) + 5),)},
+        {"owner": (1 << 32) - 1},
+        {"group": 1 << 40},
+        {"sort": FileSort.LINK, "target": b""},
+        {"sort": FileSort.LINK, "target": b"a\0b"},
+    ],
+)
+def test_a_page_that_says_what_no_file_system_has_is_damaged(flaw):
+    file = further(b"")._replace(**flaw)
+    times = treepages.FileTimes(0, 0, 0, False) if file.sort is FileSort.FILE else None
+    page = treepages.written_tree_page([treepages.TreeEntry(b"a", file, times)])
+    with pytest.raises(IntegrityError, match="is damaged"):
+        treepages.read_tree_page(page)
 
 
 def test_the_page_of_the_design_is_enough_to_read_them(operated, tmp_path, monkeypatch):
