@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 Step: TypeAlias = Callable[[bytes, int], int]
@@ -38,6 +38,16 @@ def flaw_of(data: bytes, *, to_be_run: bool = False) -> str:
         return f"it cannot be decompressed ({error})"
     except (IndexError, ValueError) as error:
         return str(error)
+
+
+def instructions(plain: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield each instruction of pickles without a flaw, and where its argument begins and ends."""
+    steps, at = _single_steps(), 0
+    while at < len(plain):
+        code = plain[at : at + 1]
+        end = steps[code](plain, at + 1)
+        yield code, at + 1, end
+        at = end
 
 
 def decompressed(data: bytes) -> bytes:
@@ -98,6 +108,23 @@ def _table(to_be_run: bool) -> tuple[re.Pattern[bytes], dict[bytes, Step]]:  # n
         steps.update({b"r": _long_memo, b"p": _text_memo})
     simple = b"|".join(b"[%b].{%d}" % (codes, size) for size, codes in sorted(fixed.items()))
     return re.compile(b"(?:%b)+" % simple, re.DOTALL), steps
+
+
+@functools.cache
+def _single_steps() -> dict[bytes, Step]:
+    """Return how to step over each instruction."""
+    import pickletools  # see _table
+
+    steps = dict(_table(to_be_run=False)[1])
+    for opcode in pickletools.opcodes:
+        size = 0 if opcode.arg is None else opcode.arg.n
+        if size >= 0:
+            steps[opcode.code.encode("latin-1")] = functools.partial(_fixed, size)
+    return steps
+
+
+def _fixed(size: int, _data: bytes, at: int) -> int:
+    return at + size
 
 
 def _long_memo(data: bytes, at: int) -> int:

@@ -5,7 +5,8 @@ it is, gives a class of our own that keeps what it is called with and does nothi
 is imported, and the worst that a hostile pickle does is to be refused:
 
 * each instruction must be known and lie within the data (see ``filestorage.pickles``);
-* no memo may be larger than the data, since an unpickler makes room for all of it at once.
+* no memo may be larger than the data, since an unpickler makes room for all of it at once;
+* tuples may not nest or unfold without end, since keys are hashed (see ``expansion``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 
 from collective.recipe.backup.filestorage.pickles import decompressed, flaw_of
 from collective.recipe.backup.model import Oid
+from collective.recipe.backup.objects import expansion
 
 _CLASSES = 4096
 """Classes that are held; a hostile log may name any number."""
@@ -138,7 +140,9 @@ def _read(data: bytes) -> tuple[ObjectState, list[Reference | OtherDatabase]]:
         if flaw:
             raise UnreadableStateError(flaw)
         # both pickles have one memo, as ZODB writes them
-        unpickler = _Unpickler(decompressed(data))
+        plain = decompressed(data)
+        expansion.check(plain)
+        unpickler = _Unpickler(plain)
         state = ObjectState(_kind_of(unpickler.load()), unpickler.load())
         return state, unpickler.references
     except (pickle.UnpicklingError, zlib.error, LookupError, AttributeError) as error:
@@ -175,8 +179,16 @@ def _other_reference(pid: list[Any]) -> Reference | OtherDatabase:
     if form == "w" and len(arguments) == 1:
         return Reference(_oid(arguments[0]), "", is_weak=True)
     if form in ("w", "n", "m"):
-        return OtherDatabase(str(arguments[form == "w"]))
+        return OtherDatabase(_database(arguments[form == "w"]))
     raise ValueError("a reference has no known form")
+
+
+def _database(written: Any) -> str:
+    if isinstance(written, bytes):
+        return written.decode("latin-1")
+    if not isinstance(written, str):
+        raise ValueError("a reference to another database has no name for it")  # noqa: TRY004  as for the others
+    return written
 
 
 def _oid(written: Any) -> Oid:

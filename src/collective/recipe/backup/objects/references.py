@@ -21,6 +21,7 @@ UPWARD = ("__parent__", "aq_parent", "aq_base", "_parent")
 
 _TREES = ("BTree", "TreeSet", "BTreePy", "TreeSetPy")
 _BUCKETS = ("Bucket", "Set", "BucketPy", "SetPy")
+_KEY_BITS = 64
 _FOLDERS = "_tree"
 """The attribute that a folder of Plone keeps its contents in."""
 
@@ -94,7 +95,10 @@ def _entries(flat: Any, *, is_set: bool) -> Iterator[NamedReference]:
 
 
 def _text(key: Any) -> str:
-    return key if isinstance(key, str) else repr(key) if isinstance(key, int) else ""
+    if isinstance(key, int):
+        # no BTree has larger ones, and Python refuses to write very large ones
+        return repr(key) if key.bit_length() <= _KEY_BITS else ""
+    return key if isinstance(key, str) else ""
 
 
 def _within(value: Any) -> Iterator[Reference]:

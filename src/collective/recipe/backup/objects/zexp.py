@@ -54,7 +54,10 @@ def with_cuts(
     plain = decompressed(data)
     if all(is_kept):
         return plain, []
-    loads = list(_loads(plain))
+    try:
+        loads = list(_loads(plain))
+    except ValueError as error:  # the standard library knows no class but in ASCII
+        raise UnreadableStateError(f"its references cannot be found: {error}") from error
     if len(loads) != len(found):
         raise UnreadableStateError("its references cannot be told apart")
     parts, end = [], 0

@@ -27,6 +27,7 @@ from collective.recipe.backup.model import Oid
 from collective.recipe.backup.objects.current import Objects, OidNumbers
 from collective.recipe.backup.objects.inert import (
     Inert,
+    ObjectState,
     OtherDatabase,
     Reference,
     UnreadableStateError,
@@ -218,6 +219,54 @@ def test_a_module_that_a_pickle_names_is_not_imported(
 def test_what_cannot_be_read_is_refused_and_takes_no_memory(state: bytes) -> None:
     with pytest.raises(UnreadableStateError):
         state_of(pickle.dumps(Persistent, 3) + state)
+
+
+DOUBLED = b"".join(b"h%ch%c\x86q%c0" % (n, n, n + 1) for n in range(60))
+"""Tuples of twice the one before, each in the memo only."""
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        b"})" + b"\x85" * 10**6 + b"Ns.",
+        b"})" + b"\x85Nb" * 10**5 + b"Ns.",  # "b" fills nothing and leaves the tuple
+        b"})" + b"(e\x85" * 10**5 + b"Ns.",
+        b"})" + b"2\x86" * 60 + b"Ns.",
+        b"})q\x000" + DOUBLED + b"h\x3cNs.",
+        b"})q\x000" + DOUBLED.replace(b"\x86", b"\x86(e") + b"h\x3cNs.",
+        b"}0.",
+        b"(0t.",
+    ],
+)
+def test_keys_that_would_be_hashed_without_end_are_refused(state: bytes) -> None:
+    with pytest.raises(UnreadableStateError):
+        state_of(pickle.dumps(Persistent, 3) + state)
+
+
+def test_what_pickles_share_or_nest_as_sites_do_is_read() -> None:
+    deep: Any = ()
+    for _level in range(400):
+        deep = (deep,)
+    roles = tuple(f"role {number}" for number in range(1000))
+    shared = {
+        deep: roles,
+        **{(number, roles): [roles, frozenset({roles})] for number in range(100)},
+    }
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        found = state_of(record(shared, protocol=protocol)).value
+        assert len(found) == 101
+        assert found[deep] == roles
+
+
+def test_a_database_by_a_name_that_is_no_text_is_no_reference() -> None:
+    name = b"]X\x01\0\0\0na)\x85X\x01\0\0\0x\x86aQ."
+    with pytest.raises(UnreadableStateError, match="another database"):
+        state_of(pickle.dumps(Persistent, 3) + name)
+
+
+def test_a_number_too_large_for_a_key_is_no_name() -> None:
+    state = ObjectState("x.Y", {"data": {1 << 20_000: Reference(Oid(b"12345678"), "")}})
+    assert [each.name for each in references(state)] == [""]
 
 
 def test_an_object_that_cannot_be_read_is_listed_all_the_same(site: Site) -> None:
