@@ -29,8 +29,8 @@ from collective.recipe.backup.operations.objects import BLOB, OpenedObjects
 from collective.recipe.backup.times import show_tid
 
 _PIECE = 1 << 20
-_LONGEST = 100
-"""Letters of a file name that are taken over: a disk has room for 255 bytes."""
+_LONGEST = 180
+"""Bytes of a file name that are taken over: a disk has room for 255, and the oid may go before."""
 
 
 class Extracted(NamedTuple):
@@ -39,6 +39,15 @@ class Extracted(NamedTuple):
     objects: int
     blobs: int
     cuts: Counter[tuple[str, str, str]]  # what led out, by name, oid and class, how often
+
+
+class ExtractedBlobs(NamedTuple):
+    """What was taken out as files."""
+
+    files: list[tuple[Path, str]]  # each with its content type; "": it has none
+    flaws: list[
+        IntegrityError
+    ]  # objects that cannot be read, and blobs that are not there or damaged
 
 
 def extract(opened: OpenedObjects, place: Location, target: Path, files: Files) -> Extracted:
@@ -68,14 +77,15 @@ def extract(opened: OpenedObjects, place: Location, target: Path, files: Files) 
 
 def extract_blobs(
     opened: OpenedObjects, place: Location, directory: Path, files: Files
-) -> list[tuple[Path, str]]:
+) -> ExtractedBlobs:
     """Write each blob that the object at *place* holds to a file of its own in *directory*.
 
-    Its name is that which the object has that refers to it, else the oid.  Returns the paths, each
-    with the content type ("": there is none).  Raises as ``extract`` does.
+    Its name is that which the object has that refers to it, else the oid.  What cannot be read
+    is left out and named among the flaws.
     """
     found = _Found(opened, place)
     names = dict(_names(found))
+    flaws = list(found.unreadable())
     done: list[tuple[Path, str]] = []
     taken: set[str] = set()
     if not directory.is_dir():
@@ -87,11 +97,15 @@ def extract_blobs(
         if not name or name in taken or (directory / name).exists():
             name = f"{held.oid.hex()}-{name}" if name else held.oid.hex()
         taken.add(name)
-        with files.writing(directory / name) as writer, _opened_blob(opened, held) as blob:
-            while piece := blob.read(_PIECE):
-                writer.write(piece)
-        done.append((directory / name, content_type))
-    return done
+        try:
+            with _opened_blob(opened, held) as blob, files.writing(directory / name) as writer:
+                while piece := blob.read(_PIECE):
+                    writer.write(piece)
+        except IntegrityError as error:
+            flaws.append(error)
+        else:
+            done.append((directory / name, content_type))
+    return ExtractedBlobs(done, flaws)
 
 
 class _Found:
@@ -101,15 +115,26 @@ class _Found:
         self._objects = opened.objects
         self._numbers = OidNumbers()
         self.oids: list[Oid] = []
+        self._unreadable: list[Oid] = []
         walk = Subtrees(opened.objects, place.above)
         for reached in walk.walk([place.held.oid]):
             self.oids.append(reached.held.oid)
+            if not reached.is_readable:
+                self._unreadable.append(reached.held.oid)
             self._numbers[reached.held.oid] = len(self.oids)
         self._names = {(cut.holder, cut.target): cut.name for cut in (*walk.cuts, *walk.missing)}
 
     def records(self) -> Iterator[Held]:
         """Yield each object, the one that was asked for first."""
         return filter(None, map(self._objects.load, self.oids))
+
+    def unreadable(self) -> Iterator[IntegrityError]:
+        """Yield a flaw for each object whose state cannot be read: it may hold blobs."""
+        for held in filter(None, map(self._objects.load, self._unreadable)):
+            try:
+                held.state()
+            except UnreadableStateError as error:
+                yield _unreadable(held.oid, error)
 
     def keeps(self, reference: Reference) -> bool:
         return reference.oid in self._numbers
@@ -138,7 +163,12 @@ def _safe(name: str) -> str:
     """Return a file name that a stranger has chosen, as one that can do no harm here."""
     last = name.replace("\\", "/").rpartition("/")[2]
     kept = "".join(char if char.isprintable() else "_" for char in last).strip(". ")
-    return kept[-_LONGEST:].lstrip("-. ")
+    stem, dot, extension = kept.rpartition(".")
+    ending = f"{dot}{extension}".encode() if stem else b""
+    if len(ending) > _LONGEST // 2:
+        stem, ending = kept, b""
+    begin = (stem or kept).encode(errors="ignore")[: _LONGEST - len(ending)]
+    return begin.decode(errors="ignore").lstrip("-. ") + ending.decode()
 
 
 def _write_blob(opened: OpenedObjects, held: Held, writer: Writer) -> None:

@@ -11,7 +11,7 @@ from collective.recipe.backup.cli import moments
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
 from collective.recipe.backup.cli.verbs.objects import asked_path, path_flag
-from collective.recipe.backup.errors import DONE, UsageError, printable
+from collective.recipe.backup.errors import DONE, IntegrityError, UsageError, printable
 from collective.recipe.backup.model import MAIN
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
         place = place_of(opened.objects, path)
         if namespace.to is not None:
             found = extract.extract_blobs(opened, place, namespace.to.absolute(), run.files)
-            _tell_files(found, answers)
+            _tell_files(found.files, answers)
+            _refuse_flaws(found.flaws)
         else:
             _tell(extract.extract(opened, place, target, run.files), target, answers)
     return DONE
@@ -78,7 +79,16 @@ def _tell_files(found: list[tuple[Path, str]], answers: Answers) -> None:
     for path, kind in found:
         answers.say(printable(f"{path}  {kind}".rstrip()))
     if not found:
-        logger.warning("there is no blob in it, so nothing was written")
+        logger.warning("no blob was found in it, so nothing was written")
+
+
+def _refuse_flaws(flaws: list[IntegrityError]) -> None:
+    if flaws:
+        raise IntegrityError(
+            f"not all blobs were written, for {len(flaws):,} objects or blobs cannot be read; the "
+            f"first: {flaws[0]}",
+            hint="the files that were written are whole; an earlier moment may have the others",
+        )
 
 
 def _tell(done: Extracted, target: Path, answers: Answers) -> None:

@@ -20,10 +20,15 @@ from collective.recipe.backup.cli import main
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.objects.current import Objects
-from collective.recipe.backup.objects.inert import Reference, all_references, state_of
+from collective.recipe.backup.objects.inert import (
+    Reference,
+    UnreadableStateError,
+    all_references,
+    state_of,
+)
 from collective.recipe.backup.objects.paths import place_of
 from collective.recipe.backup.objects.zexp import with_cuts
-from collective.recipe.backup.operations.extract import extract, extract_blobs
+from collective.recipe.backup.operations.extract import _safe, extract, extract_blobs
 from collective.recipe.backup.operations.objects import opened_objects
 from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
 from collective.recipe.backup.tests.runs import Operated
@@ -96,7 +101,8 @@ def test_blobs_come_by_the_names_that_the_site_has_for_them(site: Site, tmp_path
     operated.backup()
     with opened_objects(operated.run("extract"), None) as opened:
         place = place_of(opened.objects, "/files")
-        found = extract_blobs(opened, place, tmp_path / "here", Files())
+        found, flaws = extract_blobs(opened, place, tmp_path / "here", Files())
+    assert flaws == []
     assert all(path.parent == tmp_path / "here" for path, _kind in found)
     assert sorted(path.read_bytes() for path, _kind in found) == [b"%d" % n for n in range(6)]
     plain = {path.name for path, _kind in found}
@@ -119,6 +125,57 @@ def test_a_blob_that_the_backup_lacks_is_named_and_no_export_is_left(
     assert main("extract", "standard", operated.config_path, arguments) == 3
     assert "ERROR" in capsys.readouterr().err
     assert list(tmp_path.glob("*zexp*")) == []
+
+
+def test_blobs_that_cannot_be_had_are_named_and_the_others_are_written(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled(site)
+    operated = Operated(site)
+    operated.backup()
+    blob, *_others = operated.place().blobstorage.rglob("*.blob")  # type: ignore[union-attr]
+    blob.unlink()
+    arguments = ["--path", "/Plone/news", "--to", str(tmp_path / "here")]
+    assert main("extract", "standard", operated.config_path, arguments) == 3
+    told = capsys.readouterr()
+    assert "a file of the backup is missing" in told.err
+    assert len(list((tmp_path / "here").iterdir())) == len(told.out.splitlines()) == 2
+
+
+def test_an_object_that_cannot_be_read_is_named_since_it_may_hold_blobs(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled(site)
+    data = site.filestorage.read_bytes()
+    page = data.rindex(b"test_objects\nPage\n")
+    site.filestorage.write_bytes(data[:page] + b"test_objects\nPage\xff" + data[page + 18 :])
+    operated = Operated(site)
+    operated.backup()
+    arguments = ["--path", "/Plone/news", "--to", str(tmp_path / "here")]
+    assert main("extract", "standard", operated.config_path, arguments) == 3
+    assert "cannot be read" in capsys.readouterr().err
+    assert len(list((tmp_path / "here").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ä" * 300 + ".jpeg", "ä" * 87 + ".jpeg"),
+        ("x" * 300, "x" * 180),
+        ("a." + "x" * 300, "a." + "x" * 178),
+        (".png", "png"),
+        ("logo.png", "logo.png"),
+        ("\ud800.png", "_.png"),
+    ],
+)
+def test_a_long_name_is_cut_by_its_bytes_and_keeps_its_ending(name: str, expected: str) -> None:
+    assert _safe(name) == expected
+
+
+def test_a_class_that_is_not_ascii_is_refused_in_words() -> None:
+    data = "cmödule\nClass\n.".encode() + b"\x80\x03}U\x01aU\x0812345678Qs."
+    with pytest.raises(UnreadableStateError, match="references cannot be found"):
+        with_cuts(data, lambda _reference: False)
 
 
 def test_what_was_deleted_comes_back_from_the_moment_before(
