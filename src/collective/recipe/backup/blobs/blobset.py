@@ -31,7 +31,7 @@ from collective.recipe.backup.times import is_stamp
 ABOUT_NAME = "about"
 
 _ABOUT_SIZE = 1000
-_ABOUT = re.compile(rb"blob set 1\nforeign (\d+)\n")
+_ABOUT = re.compile(rb"blob set 1\nforeign (\d{1,19})\n")
 
 
 @dataclass(frozen=True)

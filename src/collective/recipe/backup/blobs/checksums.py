@@ -40,7 +40,7 @@ ADDED_SIZE = 8 << 20
 LONG = 1 << 19
 """The size in bytes of a sorted file that is long: 4,000 lines."""
 
-_LINE = re.compile(rb"([0-9a-f]{64}) (\d+|link) (.+)\n", re.DOTALL)
+_LINE = re.compile(rb"([0-9a-f]{64}) (\d{1,19}|link) (.+)\n", re.DOTALL)
 _BLOCK_SIZE = 1 << 16
 _LONGEST = 1 << 14
 """Bytes that no line has: its path has 4096 at most, each of which may be escaped."""

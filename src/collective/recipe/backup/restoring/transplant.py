@@ -41,7 +41,7 @@ CARRIED_OUT = "carried-out"
 
 _ROOM = "made"
 
-_LINE = re.compile(rb"(-|\d+:-?\d+) (-|\d+:-?\d+) (.+)\n", re.DOTALL)
+_LINE = re.compile(rb"(-|\d{1,19}:-?\d{1,19}) (-|\d{1,19}:-?\d{1,19}) (.+)\n", re.DOTALL)
 
 
 class Status(NamedTuple):

@@ -325,8 +325,9 @@ def test_what_is_no_file_is_named(world: World, path: str) -> None:
     assert not world.journal.exists()
 
 
-def test_a_list_that_is_damaged_is_named(world: World) -> None:
-    (staged_path(world.live) / CHANGES).write_bytes(b"1:1 - a/goes\nrubb")
+@pytest.mark.parametrize("lines", [b"1:1 - a/goes\nrubb", b"1:%s - a/goes\n" % (b"9" * 5000)])
+def test_a_list_that_is_damaged_is_named(world: World, lines: bytes) -> None:
+    (staged_path(world.live) / CHANGES).write_bytes(lines)
 
     with pytest.raises(IntegrityError, match="list of a restore is damaged"):
         world.swap(Hasty())
