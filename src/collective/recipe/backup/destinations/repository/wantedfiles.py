@@ -40,8 +40,8 @@ class Exclusions:
     """
 
     def __init__(self, wanted: WantedFiles) -> None:
-        self._paths = {os.fspath(path) for path in wanted.kept_out}
-        self._blobstorages = {os.fspath(path) for path in wanted.blobstorages}
+        self._paths = set(_spellings(wanted.kept_out))
+        self._blobstorages = set(_spellings(wanted.blobstorages))
         self._names = {os.path.basename(path) for path in self._paths}
         self._patterns = [
             (re.compile(_expression(each.rstrip("/")), re.DOTALL), "/" in each.rstrip("/"), each)
@@ -57,7 +57,7 @@ class Exclusions:
         name = os.path.basename(path)
         if name in self._names and self.is_kept_out(path):
             return True
-        if os.path.dirname(path) in self._blobstorages and is_of_zodb(name):
+        if is_of_zodb(name) and self._is_blobstorage(os.path.dirname(path)):
             return True
         for pattern, is_of_paths, text in self._patterns:
             if text.endswith("/") and not is_directory:
@@ -65,6 +65,16 @@ class Exclusions:
             if pattern.fullmatch(path if is_of_paths else name):
                 return True
         return False
+
+    def _is_blobstorage(self, path: str) -> bool:
+        return bool({path, os.path.realpath(path)} & self._blobstorages)
+
+
+def _spellings(paths: Iterable[Path]) -> Iterator[str]:
+    """Yield *paths* as they are written, and without links."""
+    for path in paths:
+        yield os.fspath(path)
+        yield os.path.realpath(path)
 
 
 def _expression(pattern: str) -> str:
@@ -83,7 +93,19 @@ def _translated(parts: Iterable[str]) -> Iterator[str]:
         elif part == "?":
             yield "[^/]"
         elif part.startswith("[") and len(part) > 1:
-            inside = part[1:-1].replace("\\", "\\\\").replace("[", "\\[")
-            yield f"[{'^' + inside[1:] if inside.startswith('!') else inside}]"
+            yield _one_of(part[1:-1]) or re.escape(part)
         else:
             yield re.escape(part)
+
+
+def _one_of(inside: str) -> str:
+    """Return the expression of ``[inside]``; "" if it is none, and so means itself."""
+    inside = re.sub(r"([\\\[^])", r"\\\1", inside)
+    if inside in ("", "!"):
+        return ""
+    found = f"(?!/)[{'^' + inside[1:] if inside.startswith('!') else inside}]"
+    try:
+        re.compile(found)
+    except re.error:  # a range that ends before it begins
+        return ""
+    return found

@@ -316,6 +316,20 @@ def test_a_path_that_is_asked_for_later_and_is_not_there_is_lacking(operated, tm
     assert [point.whole for point in operated.points()] == [True, False]
 
 
+def test_what_lies_behind_a_link_is_kept_out_under_each_of_its_names(tmp_path):
+    real = tmp_path / "data"
+    (real / "blobstorage").mkdir(parents=True)
+    (real / "Data.fs").touch()
+    (tmp_path / "var").symlink_to("data")
+    var = tmp_path / "var"
+    wanted = WantedFiles(paths=(), kept_out=(var / "Data.fs",), blobstorages=(var / "blobstorage",))
+    exclusions = Exclusions(wanted)
+    for path in ("Data.fs", "blobstorage/0x00"):
+        for place in (real, var):
+            assert exclusions.leave_out(str(place / path), is_directory=False)
+    assert not exclusions.leave_out(str(real / "blobstorage" / "other"), is_directory=False)
+
+
 def test_a_path_that_is_itself_a_link_is_followed(operated, tmp_path):
     (operated.etc / "file").write_bytes(b"file")
     (tmp_path / "link").symlink_to("etc")
@@ -343,6 +357,13 @@ def test_a_path_that_is_itself_a_link_is_followed(operated, tmp_path):
         ("[!x].log", "/a/y.log", True),
         ("[!x].log", "/a/x.log", False),
         ("[", "/a/[", True),
+        ("[]", "/a/[]", True),
+        ("[!]", "/a/[!]", True),
+        ("[z-a]", "/a/[z-a]", True),
+        ("[^a]", "/a/^", True),
+        ("[^a]", "/a/b", False),
+        ("/a[!b]c", "/a/c", False),
+        ("/a[+-9]c", "/a/c", False),
         ("a.c", "/abc", False),
         ("cache/", "/a/cache", False),
     ],
