@@ -67,7 +67,8 @@ def damage_found(scrubbed: Scrubbed) -> IntegrityError | None:
         f"{len(scrubbed.damaged)} of {scrubbed.objects} objects are damaged",
         where=scrubbed.damaged[0],
         hint="heal stores again what can be read of them, and what the site or its other backups "
-        "have; verify says which restore points are damaged",
+        "have; after that collect removes them in two days; verify says which restore points are "
+        "damaged",
     )
 
 
