@@ -52,12 +52,15 @@ def read_profile(name: str | None, environment: Mapping[str, str]) -> AwsProfile
             hint=f"write one into this file or into {secrets}, or name another one",
         )
     key, elsewhere = found.get("aws_access_key_id"), [each for each in _ELSEWHERE if each in found]
-    if wanted and not key and elsewhere:
+    # a key in the environment wins over the profile that AWS_PROFILE names
+    has_key = name is None and bool(environment.get("AWS_ACCESS_KEY_ID"))
+    if wanted and not key and elsewhere and not has_key:
         raise ConfigurationError(
             f"the credentials of the profile {wanted!r} are not in its file, but by {elsewhere[0]}",
             where=config,
             hint="let a program export them into AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
-            "AWS_SESSION_TOKEN, for example: aws configure export-credentials",
+            "AWS_SESSION_TOKEN, for example: aws configure export-credentials; and name no profile "
+            "in the URL",
         )
     return AwsProfile(
         key=key,

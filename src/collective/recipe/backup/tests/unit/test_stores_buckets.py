@@ -266,6 +266,10 @@ def test_a_profile_that_is_missing_or_has_its_credentials_elsewhere_is_told(tmp_
     with pytest.raises(ConfigurationError, match="by credential_process") as caught:
         read_profile("by-program", {"HOME": str(tmp_path)})
     assert "export-credentials" in caught.value.hint
+    named = {"HOME": str(tmp_path), "AWS_PROFILE": "by-program"}
+    with pytest.raises(ConfigurationError, match="by credential_process"):
+        read_profile(None, named)
+    assert read_profile(None, {**named, "AWS_ACCESS_KEY_ID": "exported"}).key is None
     (tmp_path / ".aws" / "credentials").write_text("a secret that stands alone\n")
     with pytest.raises(ConfigurationError, match="no INI file") as caught:
         read_profile(None, {"HOME": str(tmp_path)})
