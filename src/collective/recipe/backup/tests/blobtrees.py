@@ -16,6 +16,7 @@ from pathlib import Path
 from collective.recipe import backup
 from collective.recipe.backup.blobs.layout import MARKER, Layout
 from collective.recipe.backup.model import BlobId, Oid
+from collective.recipe.backup.tests import servers
 from collective.recipe.backup.times import Tid
 
 ODD_NAMES = [
@@ -110,6 +111,7 @@ def nobody() -> Iterator[Path]:
 
 
 def children() -> list[int]:
-    """Return the processes that this one has started and that are there."""
+    """Return the processes that this one has started and that are there, but for servers."""
     tasks = Path("/proc/self/task").iterdir()
-    return [int(each) for task in tasks for each in (task / "children").read_text().split()]
+    found = [int(each) for task in tasks for each in (task / "children").read_text().split()]
+    return [each for each in found if not servers.is_server(each)]

@@ -90,6 +90,11 @@ def one_for_all(
                 end(Started(*started))
 
 
+def is_server(process: int) -> bool:
+    """Tell whether this process has started a server of that id, which other tests use as well."""
+    return process in _children
+
+
 def end(started: Started) -> None:
     """End a server that this run started, and wait until it is gone."""
     child = _children.pop(started.process, None)
