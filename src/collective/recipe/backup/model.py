@@ -70,6 +70,8 @@ class Problem:
     *harmless*: everything can be restored in spite of it.  *inherited*: it was so in the
     live site when that was backed up, and what is stored is as it was written.  *points* are
     the stamps of the restore points that it concerns, as far as a destination has said so.
+    *told*: the restore point itself has said so since it was made, as its source lacked
+    something; it can be restored without that.
     """
 
     where: str
@@ -78,6 +80,7 @@ class Problem:
     harmless: bool = False
     inherited: bool = False
     points: tuple[str, ...] = ()
+    told: bool = False
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}" + (f" ({self.hint})" if self.hint else "")

@@ -43,7 +43,7 @@ class Spoilt:
         """Take note of *problem*, which has the restore points that it concerns."""
         self._concerned.update(problem.points)
         self._others = self._others or not problem.points
-        if problem.harmless:
+        if problem.harmless or problem.told:
             return
         where = Path(problem.where).name
         for stamp in problem.points:

@@ -43,13 +43,17 @@ class Verified:
     """What was found of one source: how many restore points were looked at, how many problems.
 
     *newest* is the stamp of the newest restore point that a problem concerns, None if one
-    concerns something else, or there are none.
+    concerns something else, or there are none.  What an earlier restore point than the newest
+    lacks, since its source did, is no problem: *lacking* says how often that was found.
+    *is_damaged*: something is not as it was stored.
     """
 
     source: Source
     points: int
     problems: int
     newest: str | None = None
+    lacking: int = 0
+    is_damaged: bool = False
 
 
 def verify(run: Run, order: VerifyOrder, tell: Tell) -> list[Verified]:
@@ -78,11 +82,13 @@ def outcome(verified: list[Verified]) -> IntegrityError | None:
     if not count:
         return None
     problems = "1 problem" if count == 1 else f"{count} problems"
-    return IntegrityError(
-        f"the backups are not what they should be: {problems}",
-        hint="the list says which restore points are damaged; if the newest chain is, the next "
-        "backup begins a new one",
-    )
+    hint = "it can be restored without that, and the next backup tries again to get it"
+    if any(each.is_damaged for each in verified):
+        hint = (
+            "the list says which restore points are damaged; if the newest chain is, the next "
+            "backup begins a new one"
+        )
+    return IntegrityError(f"the backups are not what they should be: {problems}", hint=hint)
 
 
 def _one(run: Run, destination: Destination, order: VerifyOrder, tell: Tell) -> Verified:
@@ -95,12 +101,12 @@ def _one(run: Run, destination: Destination, order: VerifyOrder, tell: Tell) -> 
     if order.when is not None:
         only = choose(points, order.when).point
     arc = sampling.next_arc(home.state, order.share) if order.share is not None else None
-    count, spoilt = 0, Spoilt(run, destination)
+    spoilt = Spoilt(run, destination)
+    tally = _Tally(spoilt, only or next(reversed(points), None))
     try:
         for problem in destination.verify(order.depth, only=only, reads=arc and arc.holds):
             tell(destination.source, problem)
-            spoilt.add(problem)
-            count += 1
+            tally.add(problem)
     except BaseException:
         spoilt.remember()
         raise
@@ -108,7 +114,7 @@ def _one(run: Run, destination: Destination, order: VerifyOrder, tell: Tell) -> 
     if order.depth is not Depth.NAMES and order.share in (None, 1):
         read = read_with(only, points) if only else [point.stamp for point in points]
     spoilt.remember(read=read, loaded=order.depth is Depth.RECORDS)
-    if not points and not count:
+    if not points and not tally.problems:
         missingdisk.warn(run)
         raise NoRestorePoint(
             "there is no restore point to verify",
@@ -121,6 +127,27 @@ def _one(run: Run, destination: Destination, order: VerifyOrder, tell: Tell) -> 
     return Verified(
         source=destination.source,
         points=1 if only else len(points),
-        problems=count,
+        problems=tally.problems,
         newest=spoilt.newest,
+        lacking=tally.lacking,
+        is_damaged=tally.is_damaged,
     )
+
+
+class _Tally:
+    """Counts what is found; *last* is the newest of the restore points that are looked at."""
+
+    def __init__(self, spoilt: Spoilt, last: RestorePoint | None) -> None:
+        self.problems = self.lacking = 0
+        self.is_damaged = False
+        self._spoilt = spoilt
+        self._last = "" if last is None else last.stamp
+
+    def add(self, problem: Problem) -> None:
+        """Count a problem; what an earlier restore point says of itself is none."""
+        if problem.told and self._last not in problem.points:
+            self.lacking += 1
+            return
+        self._spoilt.add(problem)
+        self.problems += 1
+        self.is_damaged = self.is_damaged or not problem.told

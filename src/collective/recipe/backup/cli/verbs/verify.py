@@ -102,7 +102,9 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     if error is not None:
         messages.report(error)
         return error.exit_code
-    logger.info("%s, and nothing is wrong", _words(sum(each.points for each in verified), order))
+    but = " but what the site lacked" if any(each.lacking for each in verified) else ""
+    words = _words(sum(each.points for each in verified), order)
+    logger.info("%s, and nothing is wrong%s", words, but)
     return DONE
 
 
@@ -125,7 +127,9 @@ def _as_json(source: Source, problem: Problem) -> dict[str, object]:
 VERB = Verb(
     summary="look whether the backups are whole",
     description="Read the backups and compare them with what was written.  Nothing is changed.\n"
-    "Each problem is a line: where, what, and what to do about it; then the exit code is 3.",
+    "Each problem is a line: where, what, and what to do about it; then the exit code is 3.\n"
+    "What an earlier restore point than the newest lacks, since the site lacked it then, is told "
+    "as well, and does not change the exit code.",
     examples=(
         ("", "read everything and compare it"),
         ("--depth names", "look at names and sizes only, which takes a second"),

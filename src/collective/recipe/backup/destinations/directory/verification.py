@@ -47,7 +47,7 @@ class Verification:
             yield from verify_names(directory, wants)
             for point in points:
                 for problem in point.problems:
-                    yield Problem(where=point.stamp, what=problem)
+                    yield Problem(where=point.stamp, what=problem, told=point.restorable)
             if depth is not Depth.NAMES:
                 read = partial(_is_read, wants, reads) if reads else wants
                 chains = read_directory(directory).chains if depth is Depth.RECORDS else ()

@@ -16,6 +16,7 @@ from collective.recipe.backup.operations.run import Run
 AHEAD = 60
 """Seconds that the stamp of a backup may be ahead: two runs in one second, and little more."""
 
+_LACKING = "it can be restored without that, and goes with the retention"
 _HINT = "a full backup begins anew without it: backup --full makes one now"
 
 
@@ -67,7 +68,11 @@ def restore_points(run: Run, destinations: Iterable[Destination]) -> Iterator[Do
 
 def _look(run: Run, destination: Destination, report: Report) -> None:
     points = destination.restore_points()
+    newest = points[-1].stamp if points else ""
     for problem in destination.verify(Depth.NAMES):
+        if problem.told and newest not in problem.points:
+            report.warning(problem.what, problem.where, _LACKING)
+            continue
         report.problem(problem.what, problem.where, problem.hint or _HINT)
     where = destination.home.label
     if any(point.forgotten for point in points):

@@ -24,6 +24,7 @@ from collective.recipe.backup.model import Problem
 from collective.recipe.backup.operations import sampling
 from collective.recipe.backup.operations.sampling import CIRCLE, Arc
 from collective.recipe.backup.operations.verify import VerifyOrder, outcome, verify
+from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.unreadable import unreadable
@@ -271,3 +272,48 @@ def test_the_arcs_of_a_round_hold_each_name_once(name: str, begin: int, parts: i
         begin = (begin + size) % CIRCLE
     arcs.append(Arc(begin, CIRCLE - parts * (CIRCLE // parts)))
     assert sum(arc.holds(name) for arc in arcs) == 1
+
+
+# what the site lacked
+
+
+@pytest.fixture(params=[Operated, OperatedInRepository])
+def lacking(site: Site, request) -> Operated:
+    """A site that has lost a blob, and two restore points that say so."""
+    site.commit({}, {"a": b"blob", "b": b"other"})
+    operated = request.param(site)
+    operated.lost = sorted(site.blobstorage.rglob("*.blob"))[0]
+    operated.kept = operated.lost.read_bytes()
+    operated.lost.unlink()
+    for number in range(2):
+        site.commit({"page": number})
+        with pytest.raises(IntegrityError):
+            operated.backup()
+    return operated
+
+
+@pytest.mark.parametrize("depth", list(Depth))
+def test_what_the_site_lacked_is_no_damage_of_the_backups(lacking: Operated, depth: Depth) -> None:
+    points = lacking.points()
+    told = found(lacking, depth=depth)
+    assert [problem.told for problem in told] == [True, True]
+    assert lacking.points() == points
+    assert all(point.sound and len(point.problems) == 1 for point in points)
+    lacking.restore()
+    lacking.site.commit({"page": "after"})
+    with pytest.raises(IntegrityError):
+        lacking.backup()
+
+
+def test_a_verify_fails_while_the_newest_restore_point_lacks_something(lacking: Operated) -> None:
+    order = VerifyOrder(depth=Depth.CHECKSUMS)
+    error = outcome(verify(lacking.run("verify"), order, lambda *_told: None))
+    assert "1 problem" in str(error)
+    assert "the next backup tries again" in error.hint
+
+    lacking.lost.write_bytes(lacking.kept)
+    lacking.site.commit({"page": "whole again"})
+    lacking.backup()
+    [verified] = verify(lacking.run("verify"), order, lambda *_told: None)
+    assert outcome([verified]) is None
+    assert verified.lacking == sum(not point.whole for point in lacking.points()) > 0
