@@ -49,12 +49,15 @@ def change_passphrase(run: Run, configured: DestinationConfig, file: Path) -> st
         return change_key(repository, passphrase_of(configured), in_file(file), run.now)
 
 
-def remove_passphrase(run: Run, configured: DestinationConfig, key: str) -> None:
-    """Remove a key; the configured passphrase must open another one."""
+def remove_passphrase(run: Run, configured: DestinationConfig, key: str) -> str:
+    """Remove the key of this name, or label; the configured passphrase must open another one.
+
+    Returns its name.
+    """
     from collective.recipe.backup.repository.keys import remove_key
 
     with opened_repository(run, configured) as repository:
-        remove_key(repository, key, passphrase_of(configured))
+        return remove_key(repository, key, passphrase_of(configured))
 
 
 def recover(run: Run, configured: DestinationConfig, sheet: str) -> str:

@@ -16,6 +16,8 @@ from collective.recipe.backup.stores import Store
 LEAST_PASSPHRASE = 8
 """Characters that a passphrase must have; how many it should have is up to the documentation."""
 
+_SHOWN = "the action keys shows which keys there are"
+
 
 def check_passphrase(passphrase: str) -> None:
     """Raise ConfigurationError for a passphrase that is too short to be one."""
@@ -62,7 +64,7 @@ def change_key(repository: Repository, old: str, new: str, now: datetime) -> str
         raise ConfigurationError(
             "the old passphrase opens no key of this repository",
             where=repository.store.location,
-            hint="keys list shows the keys that there are",
+            hint=_SHOWN,
         )
     name = add_key(repository, new, opened[0].label, now)
     for slot in opened:
@@ -71,17 +73,22 @@ def change_key(repository: Repository, old: str, new: str, now: datetime) -> str
     return name
 
 
-def remove_key(repository: Repository, name: str, passphrase: str) -> None:
-    """Remove the slot *name*; *passphrase* must open another one, so that one is left.
+def remove_key(repository: Repository, called: str, passphrase: str) -> str:
+    """Remove the slot of this name, or label; return its name.
 
-    Raises ConfigurationError if there is no such slot, or if it would be the last that opens.
+    *passphrase* must open another one, so that one is left.  Raises ConfigurationError if there
+    is no such slot, or several, or if it would be the last that opens.
     """
     must_be_encrypted(repository)
     slots, _bad = list_keys(repository)
-    if name not in {slot.name for slot in slots}:
+    meant = [slot.name for slot in slots if called in (slot.name, slot.label)]
+    if not meant:
+        raise ConfigurationError("there is no such key", where=called, hint=_SHOWN)
+    if len(meant) > 1:
         raise ConfigurationError(
-            "there is no such key", where=name, hint="keys list shows the keys that there are"
+            f"{len(meant)} keys have this label", where=called, hint=f"take a name: {meant[0]}"
         )
+    [name] = meant
     if not any(slot.name != name and _opens(repository, slot, passphrase) for slot in slots):
         raise ConfigurationError(
             "the passphrase opens no other key, so that nothing might open the repository then",
@@ -89,6 +96,7 @@ def remove_key(repository: Repository, name: str, passphrase: str) -> None:
             hint="add another key first, and give its passphrase",
         )
     repository.store.delete(name)
+    return name
 
 
 def import_master(

@@ -101,7 +101,9 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="with undelete: which restore point, as --list names it; may be given several times",
     )
-    parser.add_argument("--key", metavar="NAME", help="with remove-key: which, as keys lists it")
+    parser.add_argument(
+        "--key", metavar="NAME", help="with remove-key: its name or its label, as keys lists them"
+    )
     json_flag(parser)
 
 

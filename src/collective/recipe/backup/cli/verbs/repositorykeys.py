@@ -84,9 +84,11 @@ def remove_key(
 
     if namespace.key is None:
         raise UsageError("which key?", hint="--key NAME, as keys lists it")
-    remove_passphrase(run, found, namespace.key)
+    name = remove_passphrase(run, found, namespace.key)
     if namespace.json:
-        answers.document({"removed": namespace.key})
+        answers.document({"removed": name})
+    else:
+        logger.info("removed the key %s", name)
 
 
 def recover_keys(

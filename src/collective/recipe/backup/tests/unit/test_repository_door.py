@@ -215,7 +215,10 @@ def test_keys_are_listed_added_and_removed(project, tmp_path, capfd):
     assert keys.keys() == {"first", "second"}
     assert main(["repository", "remove-key", "--key", keys["first"]]) == WRONG
     assert "opens no other key" in told(capfd)
-    assert main(["repository", "remove-key", "--key", keys["second"]]) == DONE
+    assert main(["repository", "remove-key", "--key", "third"]) == WRONG
+    assert "the action keys shows" in told(capfd)
+    assert main(["repository", "remove-key", "--key", "second"]) == DONE
+    assert f"removed the key {keys['second']}" in told(capfd)
     assert len(answer(capfd, "repository", "keys")["keys"]) == 1
 
 

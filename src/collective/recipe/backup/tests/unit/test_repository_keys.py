@@ -72,7 +72,10 @@ def test_the_last_key_is_not_removed(world):
     with world.open() as repository:
         with pytest.raises(ConfigurationError, match="opens no other key"):
             remove_key(repository, name, PASSPHRASE)
-        add_key(repository, "a second one", "second", START)
+        for number in (2, 3):
+            add_key(repository, "a second one", "second", START + timedelta(days=number))
+        with pytest.raises(ConfigurationError, match="2 keys have this label"):
+            remove_key(repository, "second", PASSPHRASE)
         remove_key(repository, name, "a second one")
     assert opened(world, "a second one") == [STATE]
 
