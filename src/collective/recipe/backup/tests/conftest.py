@@ -10,6 +10,7 @@ which a container may lack; ``strace`` is the right to trace processes as well.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import re
 import shutil
@@ -181,6 +182,22 @@ def s3_credentials(impatient, monkeypatch):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Let a test call a command as in a process of its own: without settings from around it.
+
+    The logger, which a command sets up, is as before afterwards.
+    """
+    for name in list(os.environ):
+        if name.startswith(("SITEBACKUP_", "COLLECTIVE_BACKUP_")):
+            monkeypatch.delenv(name)
+    logger = logging.getLogger("backup")
+    before = logger.handlers[:], logger.propagate, logger.level
+    yield
+    logger.handlers[:], logger.propagate, level = before
+    logger.setLevel(level)
 
 
 @pytest.fixture

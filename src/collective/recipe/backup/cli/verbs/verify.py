@@ -128,8 +128,8 @@ VERB = Verb(
     summary="look whether the backups are whole",
     description="Read the backups and compare them with what was written.  Nothing is changed.\n"
     "Each problem is a line: where, what, and what to do about it; then the exit code is 3.\n"
-    "What an earlier restore point than the newest lacks, since the site lacked it then, is told "
-    "as well, and does not change the exit code.",
+    "What an earlier restore point lacks, since the site lacked it then, is told as well,\n"
+    "and does not change the exit code.",
     examples=(
         ("", "read everything and compare it"),
         ("--depth names", "look at names and sizes only, which takes a second"),

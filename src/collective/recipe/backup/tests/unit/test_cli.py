@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shlex
 import signal
@@ -45,13 +44,7 @@ def operated(site: Site) -> Operated:
     return operated
 
 
-@pytest.fixture(autouse=True)
-def _logging_as_before():
-    logger = logging.getLogger("backup")
-    before = logger.handlers[:], logger.propagate, logger.level
-    yield
-    logger.handlers[:], logger.propagate, level = before
-    logger.setLevel(level)
+pytestmark = pytest.mark.usefixtures("command")
 
 
 def called(operated: Operated, verb: str, *arguments: str) -> int:

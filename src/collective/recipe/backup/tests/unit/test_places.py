@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import shutil
 from dataclasses import replace
 from datetime import timedelta
@@ -47,17 +45,9 @@ WRONG, AWAY, BAD, NONE = (
 
 
 @pytest.fixture(autouse=True)
-def _as_before(monkeypatch):
-    for name in list(os.environ):
-        if name.startswith("SITEBACKUP_"):
-            monkeypatch.delenv(name)
+def _passphrase(command, monkeypatch):
     monkeypatch.setenv("SITEBACKUP_PASSPHRASE", PASSPHRASE)
     monkeypatch.setattr(slots, "_ARGON2", {"passes": 1, "memory": 64, "lanes": 1})
-    logger = logging.getLogger("backup")
-    before = logger.handlers[:], logger.propagate, logger.level
-    yield
-    logger.handlers[:], logger.propagate, level = before
-    logger.setLevel(level)
 
 
 @pytest.fixture

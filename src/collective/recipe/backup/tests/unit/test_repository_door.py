@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
-import os
 import re
 import shutil
 
@@ -28,16 +26,8 @@ WRONG = ConfigurationError.exit_code
 
 
 @pytest.fixture(autouse=True)
-def _as_before(monkeypatch):
-    for name in list(os.environ):
-        if name.startswith("SITEBACKUP_"):
-            monkeypatch.delenv(name)
+def _keys_that_cost_little(command, monkeypatch):
     monkeypatch.setattr(slots, "_ARGON2", {"passes": 1, "memory": 64, "lanes": 1})
-    logger = logging.getLogger("backup")
-    before = logger.handlers[:], logger.propagate, logger.level
-    yield
-    logger.handlers[:], logger.propagate, level = before
-    logger.setLevel(level)
 
 
 @pytest.fixture

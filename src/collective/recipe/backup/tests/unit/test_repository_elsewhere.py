@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 
@@ -18,14 +17,9 @@ from collective.recipe.backup.tests.servers import BUCKET, answer, proxied
 
 
 @pytest.fixture(autouse=True)
-def _as_before(monkeypatch):
+def _passphrase(command, monkeypatch):
     monkeypatch.setattr(slots, "_ARGON2", {"passes": 1, "memory": 64, "lanes": 1})
     monkeypatch.setenv("SITEBACKUP_PASSPHRASE", "correct horse battery")
-    logger = logging.getLogger("backup")
-    before = logger.handlers[:], logger.propagate, logger.level
-    yield
-    logger.handlers[:], logger.propagate, level = before
-    logger.setLevel(level)
 
 
 @pytest.fixture

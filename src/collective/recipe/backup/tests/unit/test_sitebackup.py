@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -26,16 +25,7 @@ COMMAND = Path(sys.executable).with_name("sitebackup")
 """As it is installed."""
 
 
-@pytest.fixture(autouse=True)
-def _as_before(monkeypatch):
-    for name in list(os.environ):
-        if name.startswith(("SITEBACKUP_", "COLLECTIVE_BACKUP_")):
-            monkeypatch.delenv(name)
-    logger = logging.getLogger("backup")
-    before = logger.handlers[:], logger.propagate, logger.level
-    yield
-    logger.handlers[:], logger.propagate, level = before
-    logger.setLevel(level)
+pytestmark = pytest.mark.usefixtures("command")
 
 
 @pytest.fixture
