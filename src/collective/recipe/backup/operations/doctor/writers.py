@@ -170,17 +170,22 @@ def _judge_lock(report: Report, process: _Process, place: _Place) -> None:
     if place.locked not in identities or place.live in identities:
         return
     locks = {it.path for it in process.files}
-    for each in process.files:
-        own = each.path.with_name(each.path.name + LOCK_SUFFIX)
-        if own not in locks and each.is_filestorage(place):
-            report.problem(
-                f"{process} holds the lock of this filestorage, and writes to another file: "
-                f"{printable(str(each.path))}",
-                place.path,
-                "stop it in an orderly way, and find out which of both is the site's: what was "
-                "committed since one took the place of the other is in the one that it writes to",
-            )
-            return
+    strange = (
+        each
+        for each in process.files
+        if each.path.with_name(each.path.name + LOCK_SUFFIX) not in locks
+        and each.is_filestorage(place)
+    )
+    # what lies beside it is rather what was here than a filestorage of another site
+    nearest = min(strange, key=lambda each: each.path.parent != place.path.parent, default=None)
+    if nearest is not None:
+        report.problem(
+            f"{process} holds the lock of this filestorage, and writes to another file: "
+            f"{printable(str(nearest.path))}",
+            place.path,
+            "stop it in an orderly way, and find out which of both is the site's: what was "
+            "committed since one took the place of the other is in the one that it writes to",
+        )
 
 
 def _processes(proc: Path) -> Iterator[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import gc
 import itertools
 import json
 import os
@@ -56,7 +55,6 @@ pytestmark = pytest.mark.usefixtures("leaping")
 
 @pytest.fixture
 def operated(site: Site) -> Operated:
-    gc.collect()  # what other tests of this process have left open is no server of this site
     yesterday = NOON - timedelta(days=1)
     site.commit({"page": 1}, {"file": b"data" * 100}, at=yesterday)
     site.commit({"page": 2}, {"other": b"more"}, at=yesterday)
@@ -274,6 +272,27 @@ def test_a_server_whose_file_has_another_name_now(operated: Operated) -> None:
         what = the_only(operated, "writers", DoctorSeverity.PROBLEM)
     finally:
         storage.close()
+    assert f"writes to another file: {path}.before" in what
+
+
+def test_a_server_that_has_lost_its_place_twice_is_told_of_the_file_beside_this_one(
+    operated: Operated, tmp_path: Path
+) -> None:
+    path, other = operated.site.filestorage, tmp_path / "other" / "Data.fs"
+    other.parent.mkdir()
+    shutil.copy(path, other)
+    # descriptors are listed in the order in which they were opened
+    storages = [FileStorage(str(other)), FileStorage(str(path))]
+    try:
+        for each in (other, path):
+            shutil.copy(each, each.with_name("copy"))
+            each.rename(each.with_name("Data.fs.before"))
+            each.with_name("copy").rename(each)
+        other.with_name("Data.fs.lock").unlink()
+        what = the_only(operated, "writers", DoctorSeverity.PROBLEM)
+    finally:
+        for storage in storages:
+            storage.close()
     assert f"writes to another file: {path}.before" in what
 
 
