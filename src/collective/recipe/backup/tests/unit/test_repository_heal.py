@@ -19,13 +19,13 @@ from collective.recipe.backup.tests.faults.harness import Hasty
 from collective.recipe.backup.tests.samples import contents_of
 from collective.recipe.backup.tests.unit.test_repository_door import (
     PASSPHRASE,
-    _as_before,
+    _keys_that_cost_little,
     answer,
     configure,
     project,
 )
 
-__all__ = ["_as_before", "project"]
+__all__ = ["_keys_that_cost_little", "project"]
 
 
 @pytest.fixture
