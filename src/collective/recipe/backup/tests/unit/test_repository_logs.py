@@ -27,6 +27,7 @@ from collective.recipe.backup.errors import (
     IntegrityError,
     NoRestorePoint,
 )
+from collective.recipe.backup.filestorage.segments.segmentends import LEAST
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.points import Point
@@ -165,8 +166,9 @@ class TestWhatIsStored:
         before = site.filestorage.stat().st_size
         grow(site, 251, 253, size=5000)
         backups.back_up()
-        # what follows the last cut may be stored again
-        assert backups.added < 3 * (site.filestorage.stat().st_size - before) + 20_000
+        grown = site.filestorage.stat().st_size - before
+        # a last segment that is small is stored again; the repository's keys draw its size
+        assert backups.added < LEAST + 3 * grown + 20_000
         assert backups.new.kept > before / 3
 
     def test_a_pack_costs_less_than_a_hundredth(self, backups, site):
