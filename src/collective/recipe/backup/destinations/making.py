@@ -1,4 +1,7 @@
-"""From the configuration of a destination to the restore points of each source in it."""
+"""From the configuration of a destination to the restore points of each source in it.
+
+What belongs to one kind of destination is imported where one of that kind is made.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from collective.recipe.backup.blobs import holdings
 from collective.recipe.backup.config import ALTERNATIVE, STANDARD, ZIP
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.configured import REPOSITORY, DestinationConfig
-from collective.recipe.backup.destinations.directory.blobpart import MakeStyle
-from collective.recipe.backup.destinations.directory.blobstyles import BlobPlace, Style
-from collective.recipe.backup.destinations.directory.directorydestination import Directory
-from collective.recipe.backup.destinations.directory.directorysettings import DirectorySettings
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Place, Source
@@ -22,6 +20,8 @@ from collective.recipe.backup.progress import Progress
 
 if TYPE_CHECKING:
     from collective.recipe.backup.blobs.copying import Transfer
+    from collective.recipe.backup.destinations.directory.blobpart import MakeStyle
+    from collective.recipe.backup.destinations.directory.blobstyles import BlobPlace, Style
     from collective.recipe.backup.destinations.directory.blobstyles.archivestyles import (
         FullArchives,
     )
@@ -67,6 +67,10 @@ def _directory(  # noqa: PLR0913  the last two come from outside, as everywhere
     progress: Progress,
 ) -> Destination:
     """Return the restore points of *source* in *place*."""
+    from collective.recipe.backup.destinations.directory.blobstyles import BlobPlace
+    from collective.recipe.backup.destinations.directory.directorydestination import Directory
+    from collective.recipe.backup.destinations.directory.directorysettings import DirectorySettings
+
     options, purpose = configured.options, configured.purpose
     style = style_for(options, purpose)
     files.limit(place.filestorage, source.filestorage)
@@ -114,6 +118,8 @@ def _named(source: Source, place: Place) -> str | None:
     """
     if source.blobstorage is None or place.blobstorage is None:
         return None
+    from collective.recipe.backup.blobs import holdings
+
     storages = holdings.storages(place.blobstorage)
     if not storages or source.blobstorage.name in storages:
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
@@ -136,6 +135,8 @@ def _check_names(names: Collection[str], notes: _Notes) -> None:
 
 def _nearest(name: str, known: Collection[str]) -> str:
     """Return the known name that *name* was meant to be, as far as one can tell, else ""."""
+    import difflib
+
     by_letters = {_letters(option): option for option in sorted(known)}
     same_letters = by_letters.get(_letters(name), "")
     lower = name.lower().replace("-", "_")

@@ -6,7 +6,8 @@ takes a listing and no keys: what the objects hold that were read before is in t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import field
 from functools import cached_property
 from pathlib import Path
@@ -109,6 +110,20 @@ class Repository:
         if self.passphrase is None:
             return public(self.about.repository)
         return unlocked(self.store, self.about, self.passphrase, self.cache)
+
+    @contextmanager
+    def unlocking(self) -> Iterator[None]:
+        """Make the keys in a thread, while the body does what needs this repository for nothing.
+
+        Raises as ``keyring`` does, when the body has ended.
+        """
+        from concurrent.futures import ThreadPoolExecutor
+
+        self.passphrase  # noqa: B018  whoever is asked for it is asked by this thread
+        with ThreadPoolExecutor(1, "unlock") as threads:
+            made = threads.submit(lambda: self.keyring)
+            yield
+        made.result()
 
     @cached_property
     def index(self) -> Index:

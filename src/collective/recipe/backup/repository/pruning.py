@@ -20,7 +20,6 @@ from collective.recipe.backup.repository.names import id_in, place_of
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.points import Point, read_point
 from collective.recipe.backup.repository.puts import put
-from collective.recipe.backup.repository.reaching import is_whole
 from collective.recipe.backup.repository.tickets import Pass, StartOver
 from collective.recipe.backup.stores import NoSuchObject, StoredObject
 
@@ -112,6 +111,8 @@ def bring_back(repository: Repository, trash: StoredObject) -> Point:
 
     Raises NoRestorePoint if it is too late: collect removes trash before what it needs.
     """
+    from collective.recipe.backup.repository.reaching import is_whole
+
     way = Pass(repository, "bring back")
     try:
         sealed = repository.controls.trashed(trash)

@@ -27,7 +27,6 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
-from hmac import compare_digest
 from typing import Any
 
 from collective.recipe.backup.errors import ConfigurationError
@@ -113,6 +112,8 @@ def master_in(slot: KeySlot, passphrase: str, about: Format) -> bytes | None:
 
     Raises UnreadableError for a slot that was changed, or moved from another repository.
     """
+    from hmac import compare_digest
+
     table = slot.table
     key, commitment = _derived(passphrase, table)
     if not compare_digest(commitment, hexadecimal(table.text("commitment"), _KEY_SIZE)):

@@ -1,222 +1,90 @@
 """One backup of a source to a repository.
 
 Nothing is stored, and no passphrase is tried for long, where the filestorage looks as it did
-when the newest restore point was made.  Otherwise the log is stored as far as it is new; if it
-turns out to be what that restore point has, no other one is made.
+when the newest restore point was made: such a run, of which there are many, imports no more
+than it takes to look.  Otherwise the log is stored as far as it is new; if it turns out to be
+what that restore point has, no other one is made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations import Outcome
 from collective.recipe.backup.destinations.livesource import rights_in
-from collective.recipe.backup.destinations.manifest import Manifest
-from collective.recipe.backup.destinations.past import Past
-from collective.recipe.backup.destinations.repository.blobs import NewBlobs, store_blobs
 from collective.recipe.backup.destinations.repository.logmemory import LogMemory, look_at
-from collective.recipe.backup.destinations.repository.logs import (
-    EarlierLog,
-    NewLog,
-    earlier_log,
-    store_log,
-)
-from collective.recipe.backup.destinations.repository.newfiles import BlobSource
 from collective.recipe.backup.destinations.repository.place import RepositoryPlace
-from collective.recipe.backup.destinations.repository.pointcontents import (
-    BlobsPart,
-    FilesPart,
-    LogPart,
-    PointContents,
-    contents_of,
-)
 from collective.recipe.backup.destinations.repository.pointlist import (
-    BLOBS,
     ListedPoint,
     listed_points,
     shown_point,
 )
-from collective.recipe.backup.destinations.repository.treebackup import (
-    has_same_files,
-    store_files,
-    tell_reasons,
-)
-from collective.recipe.backup.destinations.repository.treetally import NewTree
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
-from collective.recipe.backup.filestorage.tids import Tids, joined
-from collective.recipe.backup.filestorage.transactionlog import TransactionLog
-from collective.recipe.backup.model import Hole, Source
+from collective.recipe.backup.model import Source
 from collective.recipe.backup.repository.controls import DAMAGED, Control
 from collective.recipe.backup.repository.opened import Repository
-from collective.recipe.backup.repository.points import Draft, Point
+from collective.recipe.backup.repository.points import Point
 from collective.recipe.backup.repository.rollback import check_rollback, note_seen
-from collective.recipe.backup.repository.writing import ChunkWriter, storing
-from collective.recipe.backup.rights import Rights
 from collective.recipe.backup.stores import NoSuchObject
-from collective.recipe.backup.times import ZERO_TID, free_stamp
 
 
 class RepositoryBackup:
-    """What is to be a restore point of *source*, at its *place* in the repository."""
+    """A backup of *source* to its *place* in the repository."""
 
     def __init__(self, repository: Repository, source: Source, place: RepositoryPlace) -> None:
         self._repository = repository
         self._source = source
-        self._site = place.site
-        self._state = place.state
-        self._wanted = place.files
+        self._place = place
         self._watch = Stopwatch()
-        self._notes: list[str] = []
-        self._listed: Sequence[ListedPoint] = ()
-        self._last: ListedPoint | None = None  # the newest, if it need not be made again
-        self._earlier: EarlierLog | None = None
 
     def outcome(self, clock: Clock, *, anew: bool) -> Outcome:
         """Make a restore point, if something changed; *anew*: in any case, and built on none."""
-        repository = self._repository
+        repository, site = self._repository, self._place.site
         with self._watch.phase("looking"):
             control = repository.look()
             check_rollback(repository, control)
-            self._listed = listed_points(repository, control, self._site)
-            self._last = None if anew else self._newest_of_these_rights()
-        look, memory = look_at(self._source.filestorage), LogMemory(repository.cache, self._site)
-        is_whole = (
-            self._last is not None
-            and self._last.shown.whole
-            and not _has_damage(repository, control)
-        )
-        is_as_before = self._last is not None and memory.recall(self._last.name) == look
-        if self._last is not None and is_whole and is_as_before and self._files_are(self._last):
-            return self._unchanged(self._last)
-        with self._watch.phase("filestorage"), TransactionLog(self._source.filestorage) as log:
-            self._earlier = None if anew else earlier_log(repository, control, self._site, log)
-            point = storing(repository, self._site, lambda writer: self._store(writer, log, clock))
-        if point is None and self._last is not None:
-            memory.remember(self._last.name, look)
-            return self._unchanged(self._last)
+            listed = listed_points(repository, control, site)
+            last = None if anew else self._newest_of_these_rights(listed)
+        look, memory = look_at(self._source.filestorage), LogMemory(repository.cache, site)
+        is_whole = last is not None and last.shown.whole and not _has_damage(repository, control)
+        is_as_before = last is not None and memory.recall(last.name) == look
+        if last is not None and is_whole and is_as_before and self._files_are(last):
+            return self._unchanged(last)
+        with repository.unlocking():
+            from collective.recipe.backup.destinations.repository.newpoint import (
+                NewPoint,
+                SitePoints,
+            )
+        seen = SitePoints(control, listed, last)
+        new = NewPoint(repository, self._source, self._place, seen, self._watch)
+        point = new.stored(clock, anew=anew)
+        if point is None and last is not None:
+            memory.remember(last.name, look)
+            return self._unchanged(last)
         assert point is not None  # noqa: S101  nothing is left out but for what the last one has
         memory.remember(point.name, look)
         note_seen(repository, [point])
-        return self._made(point)
+        return self._made(point, new.notes)
 
-    def _newest_of_these_rights(self) -> ListedPoint | None:
+    def _newest_of_these_rights(self, listed: Sequence[ListedPoint]) -> ListedPoint | None:
         """Return the newest restore point; None if there is none, or rights have changed since."""
-        newest = max(self._listed, key=lambda each: each.shown.age, default=None)
-        if newest is None or newest.point is None or newest.shown.rights != self._rights():
+        newest = max(listed, key=lambda each: each.shown.age, default=None)
+        if newest is None or newest.point is None:
             return None
-        return newest
-
-    def _rights(self) -> dict[str, Rights]:
-        return rights_in(self._source.filestorage, self._source.blobstorage)
-
-    def _store(self, writer: ChunkWriter, log: TransactionLog, clock: Clock) -> Point | None:
-        """Store what *log* has; return the restore point of it, None if the last one has it."""
-        new = store_log(log, self._repository, writer, self._earlier)
-        last = None if self._last is None or self._last.point is None else self._last.point.roots
-        is_whole = self._last is not None and self._last.shown.whole and not writer.must_look_again
-        if last and is_whole and last[0] == new.root and self._wanted is None:
-            return None  # and so all blobs that it names
-        blobs = self._store_blobs(writer, log, new)
-        files = self._store_files(writer)
-        writer.store_all()
-        lacks_as_much = files is None or files.lacking == self._lacking_files()
-        if last == (new.root, *(part.root for part in (blobs, files) if part)) and lacks_as_much:
-            return None  # what was lacking then is lacking still, or was stored again
-        manifest = self._manifest(log, new, blobs, clock)
-        if files is not None:
-            manifest = replace(manifest, left_out=files.lacking, left=files.lacks)
-        contents = PointContents(
-            log=LogPart(root=new.root, mode=log.mode),
-            blobs=BlobsPart(root=blobs.root) if blobs else None,
-            files=FilesPart(root=files.root, files=files.files, size=files.size) if files else None,
-            manifest=replace(manifest, stored=writer.added),
-        )
-        return writer.finish(
-            Draft(
-                stamp=manifest.stamp,
-                claimed=clock.now,
-                roots=contents.roots,
-                payload=contents.payload(),
-                tid=new.state.last.hex() if new.state.last != ZERO_TID else "",
-                records=new.state.records,
-            )
-        )
-
-    def _store_blobs(
-        self, writer: ChunkWriter, log: TransactionLog, new: NewLog
-    ) -> NewBlobs | None:
-        if self._source.blobstorage is None:
-            return None
-        with self._watch.phase("blobs"):
-            source = BlobSource.at(self._source.blobstorage, self._repository)
-            return store_blobs(log, new, self._earlier, source, writer)
+        rights = rights_in(self._source.filestorage, self._source.blobstorage)
+        return newest if newest.shown.rights == rights else None
 
     def _files_are(self, last: ListedPoint) -> bool:
         """Tell whether the further files are what the restore point *last* has."""
-        if self._wanted is None or last.point is None:
-            return self._wanted is None
+        wanted = self._place.files
+        if wanted is None or last.point is None:
+            return wanted is None
+        from collective.recipe.backup.destinations.repository.treebackup import has_same_files
+
         with self._watch.phase("looking at the files"):
-            return has_same_files(self._wanted, self._repository, last.point)
-
-    def _store_files(self, writer: ChunkWriter) -> NewTree | None:
-        if self._wanted is None:
-            return None
-        with self._watch.phase("files"):
-            # another site may have other files under the same names
-            mine = self._earlier if self._earlier and self._earlier.oldest else None
-            found = store_files(
-                self._wanted, self._repository, writer, mine.point if mine else None
-            )
-        tell_reasons(self._repository, found)
-        if found.left_out:
-            first = ", ".join(found.left)
-            self._notes.append(f"{found.left_out:,} sockets, pipes and devices left out: {first}")
-        if found.mentioned:
-            self._notes.append(
-                f"{found.mentioned:,} of the further files are left out, or changed meanwhile"
-            )
-        return found
-
-    def _lacking_files(self) -> int:
-        """Return how many further files the last restore point lacks."""
-        point = None if self._last is None else self._last.point
-        manifest = None if point is None else contents_of(point).manifest
-        return 0 if manifest is None else manifest.left_out
-
-    def _manifest(
-        self, log: TransactionLog, new: NewLog, blobs: NewBlobs | None, clock: Clock
-    ) -> Manifest:
-        last = new.state.last if new.state.last != ZERO_TID else None
-        newest = max((each.shown.stamp for each in self._listed if each.shown.sound), default="")
-        stamp = free_stamp(newest, clock.name_for(last))
-        past = Past(
-            self._source.filestorage,
-            self._state,
-            lambda: [each.shown for each in self._listed],
-            clock,
-        )
-        told = past.begin(log, stamp, new.state.packed)
-        if past.problem:
-            self._notes.append(past.problem)
-        return Manifest(
-            stamp=stamp,
-            chain=stamp,
-            end=new.state.size,
-            tid=last,
-            since=told.since,
-            holes=tuple(joined([*told.holes, *_holes(log, new)])),
-            stays=told.stays,
-            taken=clock.now,
-            stored=0,
-            blobs=BLOBS if blobs else None,
-            missing=blobs.missing if blobs else (),
-            lost=blobs.lost if blobs else 0,
-            blob_bytes=blobs.size if blobs else None,
-            rights=self._rights(),
-        )
+            return has_same_files(wanted, self._repository, last.point)
 
     def _unchanged(self, last: ListedPoint) -> Outcome:
         return Outcome(
@@ -226,14 +94,14 @@ class RepositoryBackup:
             phases=self._watch.seconds,
         )
 
-    def _made(self, point: Point) -> Outcome:
+    def _made(self, point: Point, notes: Sequence[str]) -> Outcome:
         shown = shown_point(point)
         return Outcome(
             point=shown,
             changed=True,
             summary=f"filestorage {shown.stamp}: {shown.stored:,} bytes added to the repository",
             phases=self._watch.seconds,
-            notes=tuple(self._notes),
+            notes=tuple(notes),
         )
 
 
@@ -244,13 +112,3 @@ def _has_damage(repository: Repository, control: Control) -> bool:
             if repository.controls.mark(entry).reason == DAMAGED:
                 return True
     return False
-
-
-def _holes(log: TransactionLog, new: NewLog) -> tuple[Hole, ...]:
-    """Return what a log cannot tell whose tids are not in order."""
-    if not new.is_odd:
-        return ()
-    tids = Tids()
-    for transaction in log.transactions(stop=new.end.offset):
-        tids.add(transaction.tid)
-    return tids.holes

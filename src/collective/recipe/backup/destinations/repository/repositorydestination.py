@@ -20,11 +20,8 @@ from collective.recipe.backup.destinations import Depth, Outcome, Reads, damage
 from collective.recipe.backup.destinations.livesource import check_source
 from collective.recipe.backup.destinations.past import knows_any
 from collective.recipe.backup.destinations.repository.backingup import RepositoryBackup
-from collective.recipe.backup.destinations.repository.blobs import stored_blobs
-from collective.recipe.backup.destinations.repository.logs import stored_log
 from collective.recipe.backup.destinations.repository.place import RepositoryPlace
 from collective.recipe.backup.destinations.repository.pointlist import ListedPoint, listed_points
-from collective.recipe.backup.destinations.repository.storedtrees import stored_files
 from collective.recipe.backup.destinations.repository.thinning import served_by_others
 from collective.recipe.backup.errors import (
     ConfigurationError,
@@ -181,6 +178,9 @@ class RepositoryDestination:
 
     def open(self, choice: Choice) -> State:
         """Return the state of *choice*; see Destination."""
+        from collective.recipe.backup.destinations.repository.blobs import stored_blobs
+        from collective.recipe.backup.destinations.repository.logs import stored_log
+        from collective.recipe.backup.destinations.repository.storedtrees import stored_files
         from collective.recipe.backup.states import State
 
         with ExitStack() as stack:

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup.config import STANDARD
+from collective.recipe.backup.errors import DONE
+from collective.recipe.backup.sitebackup import main
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.tests.scripts import environment
@@ -24,6 +26,8 @@ ROOMS = {
     "blobs from the log": "filestorage.blobrecords",
     "trees of blobs": "blobs.sets",
     "archives of blobs": "blobs.archives.archivereading",
+    "adding to a repository": "destinations.repository.newpoint",
+    "chunks": "repository.reading",
     "restoring": "restoring.staging",
     "putting in place": "restoring.swap",
     "verifying": "destinations.directory.verification",
@@ -53,6 +57,8 @@ LIBRARIES = {
     "decimals": "decimal",
     "chance": "random",
     "serialised objects": "pickle",
+    "encryption": "cryptography",
+    "compression": "zstandard",
 }
 SCRIPT = """
 import sys
@@ -162,6 +168,28 @@ def test_sitebackup_imports_what_a_script_does(operated: Operated) -> None:
     settings = [f"--set={name}={value}" for name, value in options.items()]
     modules = imported(["backup", "-q", *settings], door="sitebackup", where=place)
     assert areas(modules) == set()
+
+
+def test_a_repository_to_which_nothing_is_to_be_added_is_only_looked_at(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.commit({"a": 1}, {"b": b"blob"})
+    (tmp_path / "passphrase").write_text("correct horse battery staple\n")
+    (tmp_path / "passphrase").chmod(0o600)
+    options = {
+        "datafs": site.filestorage,
+        "blob_storage": site.blobstorage,
+        "location": "none",
+        "locationprefix": tmp_path,
+        "site_name": "example",
+        "repository": tmp_path / "repository",
+        "repository_passphrase_file": tmp_path / "passphrase",
+    }
+    settings = [f"--set={name}={value}" for name, value in options.items()]
+    for command in (["repository", "init"], ["backup"]):
+        assert main([*command, "-q", *settings]) == DONE
+    modules = imported(["backup", "-q", *settings], door="sitebackup", where=tmp_path)
+    assert areas(modules) == set()
+    assert not any("destinations.directory.directorydestination" in each for each in modules)
 
 
 def test_a_process_that_stays_imports_every_area_when_it_begins() -> None:

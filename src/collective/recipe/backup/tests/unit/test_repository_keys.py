@@ -50,6 +50,19 @@ def test_another_passphrase_is_told(world):
     assert "recovery sheet" in caught.value.hint
 
 
+def test_keys_that_are_made_meanwhile_are_those_of_the_passphrase(world):
+    client = world.client(passphrase="wrong horse battery")
+    with open_repository(world.store, client) as repository:
+        done = []
+        with pytest.raises(ConfigurationError, match="does not fit"), repository.unlocking():
+            done.append("the body")
+        assert done == ["the body"]
+    with world.open() as repository:
+        with repository.unlocking():
+            pass
+        assert list(states_of(repository).values()) == [STATE]
+
+
 def test_each_of_several_passphrases_opens_it(world):
     with world.open() as repository:
         add_key(repository, "a second one", "of the colleague", START + timedelta(days=1))

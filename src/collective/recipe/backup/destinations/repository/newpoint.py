@@ -1,0 +1,194 @@
+"""A new restore point of a source: what it has beyond an earlier one is stored, then named.
+
+All that this needs is imported by a backup that has found something new, and by no other run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from collective.recipe.backup.chronology import Clock
+from collective.recipe.backup.destinations.livesource import rights_in
+from collective.recipe.backup.destinations.manifest import Manifest
+from collective.recipe.backup.destinations.past import Past
+from collective.recipe.backup.destinations.repository.blobs import NewBlobs, store_blobs
+from collective.recipe.backup.destinations.repository.logs import (
+    EarlierLog,
+    NewLog,
+    earlier_log,
+    store_log,
+)
+from collective.recipe.backup.destinations.repository.newfiles import BlobSource
+from collective.recipe.backup.destinations.repository.place import RepositoryPlace
+from collective.recipe.backup.destinations.repository.pointcontents import (
+    BlobsPart,
+    FilesPart,
+    LogPart,
+    PointContents,
+    contents_of,
+)
+from collective.recipe.backup.destinations.repository.pointlist import BLOBS, ListedPoint
+from collective.recipe.backup.destinations.repository.treebackup import store_files, tell_reasons
+from collective.recipe.backup.destinations.repository.treetally import NewTree
+from collective.recipe.backup.destinations.stopwatch import Stopwatch
+from collective.recipe.backup.filestorage.tids import Tids, joined
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
+from collective.recipe.backup.model import Hole, Source
+from collective.recipe.backup.repository.controls import Control
+from collective.recipe.backup.repository.opened import Repository
+from collective.recipe.backup.repository.points import Draft, Point
+from collective.recipe.backup.repository.writing import ChunkWriter, storing
+from collective.recipe.backup.times import ZERO_TID, free_stamp
+
+
+class SitePoints(NamedTuple):
+    """What the repository had of the site when it was looked at."""
+
+    control: Control
+    listed: Sequence[ListedPoint]  # all restore points of the site
+    last: ListedPoint | None  # the newest, if it need not be made again where nothing changed
+
+
+class NewPoint:
+    """What is to be a restore point of *source*, at its *place* in the repository."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        source: Source,
+        place: RepositoryPlace,
+        seen: SitePoints,
+        watch: Stopwatch,
+    ) -> None:
+        self._repository = repository
+        self._source = source
+        self._site = place.site
+        self._state = place.state
+        self._wanted = place.files
+        self._listed = seen.listed
+        self._last = seen.last
+        self._control = seen.control
+        self._earlier: EarlierLog | None = None
+        self._watch = watch
+        self.notes: list[str] = []
+
+    def stored(self, clock: Clock, *, anew: bool) -> Point | None:
+        """Return the restore point, once it is durable; None: the last one has all of it.
+
+        *anew*: it is built on no earlier one.
+        """
+        repository, site = self._repository, self._site
+        with self._watch.phase("filestorage"), TransactionLog(self._source.filestorage) as log:
+            self._earlier = None if anew else earlier_log(repository, self._control, site, log)
+            return storing(repository, site, lambda writer: self._store(writer, log, clock))
+
+    def _store(self, writer: ChunkWriter, log: TransactionLog, clock: Clock) -> Point | None:
+        """Store what *log* has; return the restore point of it, None if the last one has it."""
+        new = store_log(log, self._repository, writer, self._earlier)
+        last = None if self._last is None or self._last.point is None else self._last.point.roots
+        is_whole = self._last is not None and self._last.shown.whole and not writer.must_look_again
+        if last and is_whole and last[0] == new.root and self._wanted is None:
+            return None  # and so all blobs that it names
+        blobs = self._store_blobs(writer, log, new)
+        files = self._store_files(writer)
+        writer.store_all()
+        lacks_as_much = files is None or files.lacking == self._lacking_files()
+        if last == (new.root, *(part.root for part in (blobs, files) if part)) and lacks_as_much:
+            return None  # what was lacking then is lacking still, or was stored again
+        manifest = self._manifest(log, new, blobs, clock)
+        if files is not None:
+            manifest = replace(manifest, left_out=files.lacking, left=files.lacks)
+        contents = PointContents(
+            log=LogPart(root=new.root, mode=log.mode),
+            blobs=BlobsPart(root=blobs.root) if blobs else None,
+            files=FilesPart(root=files.root, files=files.files, size=files.size) if files else None,
+            manifest=replace(manifest, stored=writer.added),
+        )
+        return writer.finish(
+            Draft(
+                stamp=manifest.stamp,
+                claimed=clock.now,
+                roots=contents.roots,
+                payload=contents.payload(),
+                tid=new.state.last.hex() if new.state.last != ZERO_TID else "",
+                records=new.state.records,
+            )
+        )
+
+    def _store_blobs(
+        self, writer: ChunkWriter, log: TransactionLog, new: NewLog
+    ) -> NewBlobs | None:
+        if self._source.blobstorage is None:
+            return None
+        with self._watch.phase("blobs"):
+            source = BlobSource.at(self._source.blobstorage, self._repository)
+            return store_blobs(log, new, self._earlier, source, writer)
+
+    def _store_files(self, writer: ChunkWriter) -> NewTree | None:
+        if self._wanted is None:
+            return None
+        with self._watch.phase("files"):
+            # another site may have other files under the same names
+            mine = self._earlier if self._earlier and self._earlier.oldest else None
+            found = store_files(
+                self._wanted, self._repository, writer, mine.point if mine else None
+            )
+        tell_reasons(self._repository, found)
+        if found.left_out:
+            first = ", ".join(found.left)
+            self.notes.append(f"{found.left_out:,} sockets, pipes and devices left out: {first}")
+        if found.mentioned:
+            self.notes.append(
+                f"{found.mentioned:,} of the further files are left out, or changed meanwhile"
+            )
+        return found
+
+    def _lacking_files(self) -> int:
+        """Return how many further files the last restore point lacks."""
+        point = None if self._last is None else self._last.point
+        manifest = None if point is None else contents_of(point).manifest
+        return 0 if manifest is None else manifest.left_out
+
+    def _manifest(
+        self, log: TransactionLog, new: NewLog, blobs: NewBlobs | None, clock: Clock
+    ) -> Manifest:
+        last = new.state.last if new.state.last != ZERO_TID else None
+        newest = max((each.shown.stamp for each in self._listed if each.shown.sound), default="")
+        stamp = free_stamp(newest, clock.name_for(last))
+        past = Past(
+            self._source.filestorage,
+            self._state,
+            lambda: [each.shown for each in self._listed],
+            clock,
+        )
+        told = past.begin(log, stamp, new.state.packed)
+        if past.problem:
+            self.notes.append(past.problem)
+        return Manifest(
+            stamp=stamp,
+            chain=stamp,
+            end=new.state.size,
+            tid=last,
+            since=told.since,
+            holes=tuple(joined([*told.holes, *_holes(log, new)])),
+            stays=told.stays,
+            taken=clock.now,
+            stored=0,
+            blobs=BLOBS if blobs else None,
+            missing=blobs.missing if blobs else (),
+            lost=blobs.lost if blobs else 0,
+            blob_bytes=blobs.size if blobs else None,
+            rights=rights_in(self._source.filestorage, self._source.blobstorage),
+        )
+
+
+def _holes(log: TransactionLog, new: NewLog) -> tuple[Hole, ...]:
+    """Return what a log cannot tell whose tids are not in order."""
+    if not new.is_odd:
+        return ()
+    tids = Tids()
+    for transaction in log.transactions(stop=new.end.offset):
+        tids.add(transaction.tid)
+    return tids.holes
