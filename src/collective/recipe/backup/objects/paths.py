@@ -44,7 +44,10 @@ def place_of(objects: Objects, path: str) -> Location:
     if named:
         held = objects.load(Oid(bytes.fromhex(named[1])))
         if held is None:
-            raise UsageError(f"there is no object {named[1]} at that moment")
+            raise UsageError(
+                f"there is no object {named[1]} at that moment",
+                hint="backup-log --path, without --live, finds what is gone",
+            )
         return Location(named[1], held, ())
     place = _begin(objects)
     for step in filter(None, path.split("/")):
@@ -53,7 +56,8 @@ def place_of(objects: Objects, path: str) -> Location:
         if found is None or held is None:
             raise UsageError(
                 f"there is no {step!r} in {place.path or '/'} at that moment",
-                hint="the command without a path, or with a shorter one, shows what there is",
+                hint="backup-objects with a shorter path shows what there is; backup-log --path, "
+                "without --live, finds what is gone",
             )
         above = (*place.above, place.held.oid, *found.through)
         place = Location(f"{place.path}/{step}", held, above)

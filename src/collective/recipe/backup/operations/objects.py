@@ -55,10 +55,7 @@ def opened_objects(
     Raises UsageError if there is no such storage, NoRestorePoint if no backup has that moment,
     and IntegrityError for what is damaged.
     """
-    names = [source.name for source in run.config.sources]
-    if storage not in names:
-        raise UsageError(f"there is no storage {storage!r}", hint=f"there are {', '.join(names)}")
-    number = names.index(storage)
+    number = storage_number(run, storage)
     with ExitStack() as stack:
         if live:
             path = run.config.sources[number].filestorage
@@ -66,7 +63,15 @@ def opened_objects(
             return
         destination = stack.enter_context(run.opened())[number]
         state = stack.enter_context(_state(run, destination, when))
-        yield OpenedObjects(Objects(_log(state)), state)
+        yield OpenedObjects(Objects(log_of(state)), state)
+
+
+def storage_number(run: Run, storage: str) -> int:
+    """Return which of the sources is called *storage*.  Raises UsageError."""
+    names = [source.name for source in run.config.sources]
+    if storage not in names:
+        raise UsageError(f"there is no storage {storage!r}", hint=f"there are {', '.join(names)}")
+    return names.index(storage)
 
 
 def _state(run: Run, destination: Destination, when: When | None) -> State:
@@ -74,7 +79,8 @@ def _state(run: Run, destination: Destination, when: When | None) -> State:
     return destination.open(choice_of(run, destination, when, points))
 
 
-def _log(state: State) -> Log:
+def log_of(state: State) -> Log:
+    """Return the log of *state*.  Raises ConfigurationError if only blobs are backed up."""
     if state.log is None:
         raise ConfigurationError("only blobs are backed up here, and they tell of no objects")
     return state.log

@@ -49,8 +49,8 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--path",
         metavar="PATH",
-        help="only what was written of the object at this path now, or of what it holds; PATH is "
-        "as for backup-objects",
+        help="only what was written of the object at this path, or of what it holds; of what is "
+        "gone, as the newest restore point has it that has it; PATH is as for backup-objects",
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
@@ -89,10 +89,11 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.operations.chronicle import ChronicleOrder, chronicles
     from collective.recipe.backup.transactions.filters import Filter
 
+    stretch = _stretch(run, namespace)
     order = ChronicleOrder(
-        stretch=_stretch(run, namespace),
+        stretch=stretch,
         live=namespace.live,
-        oids=_oids(run, namespace) if namespace.path else None,
+        oids=_oids(run, namespace, stretch) if namespace.path else None,
         with_kinds=namespace.stat or bool(namespace.large),
         wanted=Filter(user=namespace.user, text=namespace.grep).matches,
     )
@@ -110,12 +111,16 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     return DONE
 
 
-def _oids(run: Run, namespace: argparse.Namespace) -> frozenset[Oid]:
+def _oids(run: Run, namespace: argparse.Namespace, stretch: Stretch) -> frozenset[Oid]:
     from collective.recipe.backup.objects.paths import place_of
+    from collective.recipe.backup.operations.lastplace import last_place
     from collective.recipe.backup.operations.objects import held_oids, opened_objects
 
-    with opened_objects(run, None, live=namespace.live) as opened:
-        return held_oids(opened.objects, place_of(opened.objects, namespace.path))
+    if namespace.live:
+        with opened_objects(run, None, live=True) as opened:
+            return held_oids(opened.objects, place_of(opened.objects, namespace.path))
+    with last_place(run, namespace.path, stretch) as found:
+        return held_oids(*found)
 
 
 def _stretch(run: Run, namespace: argparse.Namespace) -> Stretch:

@@ -13,7 +13,8 @@ from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_
 from collective.recipe.backup.cli.tables import Column, table
 from collective.recipe.backup.cli.verbs.chronicle import as_document, as_line, moment_of, written
 from collective.recipe.backup.errors import DONE, UsageError, printable
-from collective.recipe.backup.model import MAIN
+from collective.recipe.backup.model import MAIN, Oid
+from collective.recipe.backup.times import When
 
 if TYPE_CHECKING:
     from collective.recipe.backup.objects.paths import Location
@@ -76,16 +77,13 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.objects.paths import place_of
     from collective.recipe.backup.operations.objects import items, opened_objects
 
-    path = asked_path(namespace)
-    when = moments.asked_for(run, namespace)
-    if namespace.live and when is not None:
-        raise UsageError("--live takes no moment", hint="the live site is what it is now")
+    if namespace.history:
+        _tell_history(run, namespace, answers)
+        return DONE
+    path, when = _asked(run, namespace)
     with opened_objects(run, when, namespace.storage, live=namespace.live) as opened:
         place = place_of(opened.objects, path)
-        found = [] if namespace.history else items(opened.objects, place)
-    if namespace.history:
-        _tell_history(run, place, namespace, answers)
-        return DONE
+        found = items(opened.objects, place)
     if not namespace.attributes and any(each.is_entry for each in found[1:]):
         found = [each for each in found if each.is_entry]
     if answers.json:
@@ -97,12 +95,34 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     return DONE
 
 
-def _tell_history(
-    run: Run, place: Location, namespace: argparse.Namespace, answers: Answers
-) -> None:
+def _asked(run: Run, namespace: argparse.Namespace) -> tuple[str, When | None]:
+    """Return the path and the moment that were asked for."""
+    path = asked_path(namespace)
+    when = moments.asked_for(run, namespace)
+    if namespace.live and when is not None:
+        raise UsageError("--live takes no moment", hint="the live site is what it is now")
+    return path, when
+
+
+def _oid(run: Run, namespace: argparse.Namespace) -> Oid:
+    """Return the oid of the object at the path: at the moment, or when it was last there."""
+    from collective.recipe.backup.objects.paths import place_of
+    from collective.recipe.backup.operations.lastplace import last_place
+    from collective.recipe.backup.operations.objects import opened_objects
+
+    path, when = _asked(run, namespace)
+    if when is None and not namespace.live:
+        with last_place(run, path, storage=namespace.storage) as (_objects, place):
+            return place.held.oid
+    with opened_objects(run, when, namespace.storage, live=namespace.live) as opened:
+        return place_of(opened.objects, path).held.oid
+
+
+def _tell_history(run: Run, namespace: argparse.Namespace, answers: Answers) -> None:
     from collective.recipe.backup.operations.chronicle import ChronicleOrder, chronicles
 
-    order = ChronicleOrder(live=namespace.live, oids=frozenset([place.held.oid]), with_kinds=True)
+    oids = frozenset([_oid(run, namespace)])
+    order = ChronicleOrder(live=namespace.live, oids=oids, with_kinds=True)
     with chronicles(run, order) as found:
         [chronicle] = [each for each in found if each.source.name == namespace.storage]
         if answers.json:

@@ -8,7 +8,7 @@ import os
 import pickle
 import struct
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -356,6 +356,50 @@ def test_the_history_of_an_object_goes_over_a_pack(
     assert {each["objects"] for each in found} == {1}
     assert main("log", "standard", operated.config_path, ["--path", "/values/page"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+def delete(site: Site, key: str, *, at: datetime) -> None:
+    with site._at(at) as db, db.transaction(note="delete") as connection:
+        del connection.root()["values"][key]
+
+
+def test_a_path_that_is_gone_tells_its_history_all_the_same(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(verb: str, *arguments: str, code: int = 0) -> str:
+        assert main(verb, "standard", operated.config_path, arguments) == code
+        return "".join(capsys.readouterr())
+
+    operated = Operated(site)
+    created = site.commit({"page": 1}, by="jane", at=NOON - timedelta(minutes=9))
+    site.commit({"other": 1}, at=NOON - timedelta(minutes=5))
+    operated.backup()
+    oid = next(
+        each["oid"]
+        for each in json.loads(told("objects", "/values", "--json"))["objects"][1:]
+        if each["path"] == "/values/page"
+    )
+    delete(site, "page", at=NOON + timedelta(minutes=10))
+    site.pack(NOON + timedelta(minutes=11))
+    between = site.commit({"short": 1}, at=NOON + timedelta(minutes=12))
+    delete(site, "short", at=NOON + timedelta(minutes=13))
+    operated.backup()
+    newest, gone = operated.points()[-1].stamp, operated.points()[0].stamp
+    for path in ("/values/page", oid):
+        for verb, more in (("log", ()), ("objects", ("--history",))):
+            words = told(verb, "--path", path, *more)
+            assert "jane" in words
+            assert f"{path}: this is what was there in {gone}" in words
+    assert "this is" not in told("log", "--path", "/values/page", "--until", created.hex())
+    # what lived between two restore points is found where a moment is named
+    assert "--until takes a moment" in told("log", "--path", "/values/short", code=2)
+    assert between.hex() in told("log", "--path", "/values/short", "--until", between.hex())
+    words = told("log", "--path", "/values/page", "--until", "1990-01-01", code=4)
+    assert "no restore point has the state at" in words
+    # the other commands say which one finds it
+    for verb, arguments in (("log", ["--live"]), ("objects", []), ("extract", [newest])):
+        words = told(verb, *arguments, "--path", "/values/page", code=2)
+        assert "backup-log --path, without --live, finds what is gone" in words
 
 
 def test_the_moment_and_the_path_may_stand_together(
