@@ -95,6 +95,12 @@ def asked_span(run: Run, namespace: argparse.Namespace) -> tuple[When | None, Wh
         understood(text, run.now, local=namespace.local) if text else None
         for text in (namespace.since, namespace.until)
     )
+    if isinstance(first, datetime) and first > run.now:
+        logger.warning(
+            "--since %s is %s, which is yet to come",
+            printable(namespace.since),
+            times.in_words(first),
+        )
     return first, last
 
 
@@ -122,7 +128,9 @@ def _before(text: str, moment: str) -> When:
     tid = times.parse(text)
     if isinstance(tid, datetime):
         raise UsageError(f"{text!r} is no transaction", hint="write its tid, 16 hex digits")
-    return times.tid_before(tid)
+    before = times.tid_before(tid)
+    logger.info("--before %s is taken for tid %s", times.show_tid(tid), times.show_tid(before))
+    return before
 
 
 def as_json(when: When | None) -> str | None:

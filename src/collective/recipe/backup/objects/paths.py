@@ -38,6 +38,11 @@ class Child(NamedTuple):
     is_entry: bool  # a key and no attribute
 
 
+def is_oid(word: str) -> bool:
+    """Tell whether *word* names an object by its oid."""
+    return _OID.fullmatch(word) is not None
+
+
 def place_of(objects: Objects, path: str) -> Location:
     """Return what *path* means.  Raises UsageError that names the step that leads nowhere."""
     named = _OID.fullmatch(path)

@@ -54,12 +54,18 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.operations import extract
     from collective.recipe.backup.operations.objects import opened_objects
 
-    path = asked_path(namespace)
+    path = asked_path(namespace, is_needed=True)
     if not path.strip("/"):
         raise UsageError("the root is no part of a site", hint="name what is to be extracted")
     when = moments.asked_for(run, namespace)
     name = path.rpartition("/")[2] or path.strip("/").rpartition("/")[2]
     target = (namespace.file or Path(f"{name.lstrip('.-')}.zexp")).absolute()
+    if namespace.to is None and target.exists():
+        raise UsageError(
+            "there is such a file already",
+            where=target,
+            hint="--file takes another name, and no file is written over",
+        )
     with opened_objects(run, when, namespace.storage) as opened:
         place = place_of(opened.objects, path)
         if namespace.to is not None:

@@ -61,15 +61,23 @@ def path_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--path",
         metavar="PATH",
-        help="where to look: a path like /Plone/news, or the oid of an object (default: the "
-        "root); a path that begins with / may stand behind the moment as well",
+        help="where to look: a path like /Plone/news, or the oid of an object, 16 hex digits "
+        "(default: the root); either may stand behind the moment as well, and one that begins "
+        "with / alone",
     )
 
 
-def asked_path(namespace: argparse.Namespace) -> str:
-    """Return the path that was asked for, and take it from behind the moment."""
-    if namespace.path is None and namespace.moment and namespace.moment[-1].startswith("/"):
-        *namespace.moment, namespace.path = namespace.moment
+def asked_path(namespace: argparse.Namespace, *, is_needed: bool) -> str:
+    """Return the path that was asked for, and take it from behind the moment.
+
+    An oid looks like a transaction: alone it is a path only where one *is_needed*.
+    """
+    from collective.recipe.backup.objects.paths import is_oid
+
+    if namespace.path is None and namespace.moment:
+        *before, last = namespace.moment
+        if last.startswith("/") or (is_oid(last) and (before or is_needed)):
+            namespace.moment, namespace.path = before, last
     return namespace.path or "/"
 
 
@@ -97,7 +105,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
 
 def _asked(run: Run, namespace: argparse.Namespace) -> tuple[str, When | None]:
     """Return the path and the moment that were asked for."""
-    path = asked_path(namespace)
+    path = asked_path(namespace, is_needed=namespace.history)
     when = moments.asked_for(run, namespace)
     if namespace.live and when is not None:
         raise UsageError("--live takes no moment", hint="the live site is what it is now")

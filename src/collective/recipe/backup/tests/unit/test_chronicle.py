@@ -132,6 +132,10 @@ def test_the_span_the_user_and_the_description_choose(
     assert notes("--last", "1", "--live") == ["/Plone/events"]
     assert notes("--since", site.tids()[-1].hex()) == ["/Plone/events"]
     assert "no such transaction" in said(operated, capsys, "--user", "nobody")
+    assert main("log", "standard", operated.config_path, ["--since", "2999-01-01"]) == 0
+    assert "--since 2999-01-01 is 2999-01-01 00:00:00 UTC, which is yet to come" in (
+        capsys.readouterr().err
+    )
 
 
 def test_what_strangers_wrote_reaches_no_terminal_as_it_is(

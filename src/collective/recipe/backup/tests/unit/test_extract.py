@@ -196,8 +196,15 @@ def test_what_was_deleted_comes_back_from_the_moment_before(
     told = json.loads(capsys.readouterr().out)
     assert told["file"] == str(tmp_path / "news.zexp")
     assert (told["objects"], told["cuts"][0]["name"]) == (14, "__parent__")
+    # no file is written over
+    assert main("extract", "standard", operated.config_path, [*before, "/Plone/news"]) == 2
+    assert "there is such a file already: " in capsys.readouterr().err
+    Path(told["file"]).unlink()
     assert main("extract", "standard", operated.config_path, [*before, "/Plone/news"]) == 0
-    assert "cut 1 times: __parent__ to" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "cut 1 times: __parent__ to" in told.out
+    # a message may name the transaction before
+    assert f"--before {before[1]} is taken for tid " in told.err
     assert main("extract", "standard", operated.config_path, ["/"]) == 2
 
 
