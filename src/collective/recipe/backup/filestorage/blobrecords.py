@@ -16,17 +16,20 @@ instead::
 from __future__ import annotations
 
 import re
+import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from collective.recipe.backup.filestorage.format import Transaction
 from collective.recipe.backup.filestorage.log import Log
-from collective.recipe.backup.filestorage.records import RecordReader
-from collective.recipe.backup.model import BlobId
+from collective.recipe.backup.filestorage.records import Place, RecordReader
+from collective.recipe.backup.model import BlobId, Oid
 
-_HEAD = 512
+HEAD = 512
 """Bytes that surely hold the pickle of a class, compressed or not; at most 60 are needed."""
 
 _COMPRESSED = b".z"
+_NAMES = struct.Struct("8s8s")
 _BLOB = re.compile(
     rb"""
     (?: \x80 [\0-\5] )?              # PROTO
@@ -48,20 +51,59 @@ def blobs(log: Log, start: int, stop: int) -> Iterator[BlobId]:
 
     In the order of the log; one that a transaction holds twice, as those of Plone do, comes once.
     """
-    reader = RecordReader(log, _HEAD)
-    window, match = reader.window, _BLOB.match
+    reader = RecordReader(log, HEAD)
     for transaction in log.transactions(start, stop):
         seen: set[bytes] = set()
-        for oid, tid, size, data, index, _previous in reader.places(transaction):
-            # this is done for each record of a site: all but a few get no further
-            if size and window.data[index] != _COMPRESSED[0]:
-                found = match(window.data, index, index + size) is not None
-            else:
-                record, head = reader.at(transaction, data)
-                found = is_blob(head or (record.backpointer and reader.follow(record)) or b"")
-            if found and oid not in seen:
-                seen.add(oid)
-                yield BlobId(oid, tid)
+        for place in reader.places(transaction):
+            if is_blob_at(reader, transaction, place) and place[0] not in seen:
+                seen.add(place[0])
+                yield BlobId(place[0], place[1])
+
+
+class NamedBlobs:
+    """The blobs that *log* names from the boundary *since* on, noted by one who reads its records.
+
+    They come as ``blobs`` yields them.  Each takes 16 bytes.
+    """
+
+    def __init__(self, log: Log, since: int) -> None:
+        """Begin with none."""
+        self.since = since
+        self._log = log
+        self._found = bytearray()
+
+    def note(self, transaction: Transaction, oids: Iterable[Oid] | None) -> None:
+        """Note what the next transaction names: the objects *oids*.
+
+        None: whoever reads the records does not know those of this one.
+        """
+        if transaction.begin < self.since:
+            return
+        if oids is None:
+            for blob in blobs(self._log, transaction.begin, transaction.end):
+                self._found += blob.oid + blob.tid
+            return
+        for oid in dict.fromkeys(oids):
+            self._found += oid + transaction.tid
+
+    def __iter__(self) -> Iterator[BlobId]:
+        """Yield them, in the order of the log."""
+        for oid, tid in _NAMES.iter_unpack(self._found):
+            yield BlobId(oid, tid)
+
+
+def is_blob_at(reader: RecordReader, transaction: Transaction, place: Place) -> bool:
+    """Tell whether a record is a blob's, at the *place* that *reader* has just given.
+
+    *reader* reads the first HEAD bytes of the data.  Its window stays where it is.
+    """
+    _oid, _tid, size, data, index, _previous = place
+    window = reader.window.data
+    # this is done for each record of a site: all but a few get no further
+    if size and window[index] != _COMPRESSED[0]:
+        return _BLOB.match(window, index, index + size) is not None
+    record, head = reader.at(transaction, data)
+    return is_blob(head or (record.backpointer and reader.follow(record)) or b"")
 
 
 def is_blob(head: bytes) -> bool:
@@ -74,7 +116,7 @@ def is_blob(head: bytes) -> bool:
 def _decompressed(head: bytes) -> bytes:
     """Return the begin of what a wrapper like zc.zlibstorage compressed."""
     try:
-        return zlib.decompressobj().decompress(head[len(_COMPRESSED) :], _HEAD)
+        return zlib.decompressobj().decompress(head[len(_COMPRESSED) :], HEAD)
     except zlib.error:
         # data that nobody can load, so no blob that anybody could ask for
         return b""

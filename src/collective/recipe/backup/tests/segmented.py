@@ -6,6 +6,7 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from unittest.mock import patch
@@ -14,6 +15,8 @@ from zipfile import ZIP_DEFLATED, ZipFile
 from blake3 import blake3
 
 from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.filestorage.blobrecords import NamedBlobs, blobs
+from collective.recipe.backup.filestorage.format import MAGIC_SIZE
 from collective.recipe.backup.filestorage.segments import (
     Captured,
     ChunkKind,
@@ -96,7 +99,11 @@ class Captures:
             grown = bool(
                 same_file and self.last and has_grown(self.last, self.chunks, log, end.offset)
             )
-            captured = capture(log, end, self.target, self.last, grown=grown)
+            named = NamedBlobs(log, self.last.size if self.last and grown else MAGIC_SIZE)
+            target = replace(self.target, blobs=named)
+            captured = capture(log, end, target, self.last, grown=grown)
+            begin = named.since if grown else MAGIC_SIZE + captured.kept
+            assert list(named) == list(blobs(log, begin, end.offset))
             self.taken.append((captured.state.root(), log.read(0, end.offset)))
         # as another run would find it
         self.last = read_log_state(captured.state.root())

@@ -100,7 +100,7 @@ def store_blobs(
     except (UnusableError, UnstoredError):
         source.repository.tell("what was stored of the blobs is damaged: they are looked at anew")
     is_odd = log.cut(LAST_TID, stop=new.end.offset).reductions > 0
-    anew = replace(new, kept=MAGIC_SIZE, kept_tid=ZERO_TID, is_odd=is_odd)
+    anew = replace(new, kept=MAGIC_SIZE, kept_tid=ZERO_TID, is_odd=is_odd, blobs=None)
     return listed_blobs(log, anew, BlobList(layout=source.layout), source, writer)
 
 
@@ -176,7 +176,7 @@ def _named(log: Log, new: NewLog) -> Iterator[BlobId]:
         every = set(blobs(log, MAGIC_SIZE, new.end.offset))
         yield from sorted(every, key=attrgetter("tid", "oid"))
         return
-    found = blobs(log, new.kept, new.end.offset)
+    found = blobs(log, new.kept, new.end.offset) if new.blobs is None else new.blobs
     for _tid, group in groupby(found, key=attrgetter("tid")):
         yield from sorted(group)
 

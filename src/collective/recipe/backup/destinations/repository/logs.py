@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from collective.recipe.backup.destinations.repository.logchunks import (
 from collective.recipe.backup.destinations.repository.logmemory import FileLook, LogMemory
 from collective.recipe.backup.destinations.repository.pointcontents import contents_of
 from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.filestorage.blobrecords import NamedBlobs
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE
 from collective.recipe.backup.filestorage.log import Log
 from collective.recipe.backup.filestorage.logcut import LogEnd
@@ -80,6 +82,7 @@ class NewLog:
     kept: int  # so many of its first bytes are those of the earlier log, as they were there
     kept_tid: Tid  # the greatest in those; zeros: none
     is_odd: bool  # tids after those are not all later, each than all before; see tids
+    blobs: NamedBlobs | None = None  # that are named after those; None: they are to be looked for
 
 
 def store_log(
@@ -119,14 +122,17 @@ def _stored(
     same_file = look is not None and log.identity == (look.device, look.inode)
     grown = state is not None and same_file and has_grown(state, chunks, log, log.size)
     end = log.end(state.size) if state is not None and grown else log.end()
+    blobs = NamedBlobs(log, state.size if state is not None and grown else MAGIC_SIZE)
     target = Target(
         chunks=chunks,
         keys=Keys(repository.keyring.master),
+        blobs=blobs,
         least_share=0.0 if earlier is None or grown else _least_share(repository, chunks, earlier),
         progress=repository.progress,
     )
     captured = capture(log, end, target, state, grown=grown)
-    return captured_log(log, end, captured, (chunks, state if grown else None))
+    new = captured_log(log, end, captured, (chunks, state if grown else None))
+    return replace(new, blobs=blobs)
 
 
 def captured_log(

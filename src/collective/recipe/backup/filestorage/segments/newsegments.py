@@ -7,6 +7,7 @@ from dataclasses import field
 
 from blake3 import blake3
 
+from collective.recipe.backup.filestorage.blobrecords import NamedBlobs
 from collective.recipe.backup.filestorage.log import Log
 from collective.recipe.backup.filestorage.segments.chunkstore import GREATEST, ChunkKind, ChunkStore
 from collective.recipe.backup.filestorage.segments.recordindex import IndexWriter
@@ -27,6 +28,7 @@ class Target:
     chunks: ChunkStore
     keys: Keys
     least_share: float = 0.0  # of a segment that a span must use to be kept; see capturing
+    blobs: NamedBlobs | None = None  # which notes those that the capture passes; None: none does
     progress: Progress = field(default_factory=Silent)
 
 

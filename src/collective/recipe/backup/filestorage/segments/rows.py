@@ -19,6 +19,7 @@ import struct
 from array import array
 from typing import Any
 
+from collective.recipe.backup.filestorage.blobrecords import HEAD, is_blob_at
 from collective.recipe.backup.filestorage.format import (
     RECORD,
     TRANSACTION,
@@ -27,6 +28,7 @@ from collective.recipe.backup.filestorage.format import (
 from collective.recipe.backup.filestorage.log import Log
 from collective.recipe.backup.filestorage.records import RecordReader
 from collective.recipe.backup.filestorage.segments.segmentkeys import DIGEST_SIZE, Keys
+from collective.recipe.backup.model import Oid
 from collective.recipe.backup.times import ZERO_TID
 
 POINTER = struct.Struct(">Q8s")
@@ -44,6 +46,7 @@ class Rows:
     """A live *transaction* and its records."""
 
     __slots__ = (
+        "blobs",
         "digests",
         "distances",
         "oids",
@@ -64,6 +67,7 @@ class Rows:
         self.sizes = array("Q")
         self.distances = array("Q")
         self.digests = bytearray()
+        self.blobs: list[Oid] = []  # of the records of blobs, if they were asked for
 
     def __len__(self) -> int:
         """The number of records."""
@@ -91,9 +95,10 @@ class Rows:
 class RowReader:
     """Reads the transactions of a log as rows.  Best asked for in the order of the log."""
 
-    def __init__(self, log: Log, keys: Keys) -> None:
-        """Digest with *keys* what *log* has."""
-        self._reader = RecordReader(log)
+    def __init__(self, log: Log, keys: Keys, *, blobs: bool = False) -> None:
+        """Digest with *keys* what *log* has; *blobs*: find the records of blobs as well."""
+        self._blobs = blobs
+        self._reader = RecordReader(log, HEAD)
         self._reader.window = log.window(_PIECE)
         self._keys = keys
 
@@ -120,18 +125,22 @@ class RowReader:
 
     def _add_records(self, rows: Rows) -> bool:
         """Add a row for each record; return False if one makes the transaction opaque."""
-        window, oids, digests = self._reader.window, rows.oids, rows.digests
+        reader, transaction = self._reader, rows.transaction
+        window, oids, digests = reader.window, rows.oids, rows.digests
         add_size, add_distance = rows.sizes.append, rows.distances.append
-        expected, header, hasher = rows.transaction.tid, RECORD.size, self._keys.data.copy
+        expected, header, hasher = transaction.tid, RECORD.size, self._keys.data.copy
         # this is done for each new record of a site, and for each that a pack leaves
-        for oid, tid, size, data, index, previous in self._reader.places(rows.transaction):
+        for place in reader.places(transaction):
+            oid, tid, size, data, index, previous = place
             if tid != expected or previous >= data - header:
                 return False
             oids += oid
             add_size(size)
             add_distance(data - header - previous if previous else 0)
+            if self._blobs and is_blob_at(reader, transaction, place):
+                rows.blobs.append(oid)
             if not size:
-                digests += self._pointer(rows.transaction, data)
+                digests += self._pointer(transaction, data)
             elif index + size <= len(window.data):
                 piece = window.data[index : index + size]
                 digests += hasher().update(piece).digest(DIGEST_SIZE)

@@ -39,7 +39,7 @@ class Selector:
         self._log = log
         self._target = target
         self._writer = writer
-        self._rows = RowReader(log, target.keys)
+        self._rows = RowReader(log, target.keys, blobs=target.blobs is not None)
         self._segments: SegmentWriter | None = None  # what goes into new segments, up to the strip
         self._island: list[Strip] = []  # strips that follow the run
         self._strip: Strip | None = None  # the one that is growing
@@ -57,6 +57,8 @@ class Selector:
         for transaction in transactions:
             rows = self._rows.rows(transaction, odd=transaction.tid <= greatest)
             greatest = max(greatest, transaction.tid)
+            if self._target.blobs is not None:
+                self._target.blobs.note(transaction, None if rows.opaque else rows.blobs)
             match = matcher.match(rows)
             if match is None:
                 self._end_strip()

@@ -17,12 +17,14 @@ import zodbpickle.pickle
 from ZODB.blob import Blob, is_blob_record
 
 from collective.recipe.backup.errors import IntegrityError
-from collective.recipe.backup.filestorage.blobrecords import blobs, is_blob
+from collective.recipe.backup.filestorage.blobrecords import NamedBlobs, blobs, is_blob
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE
+from collective.recipe.backup.filestorage.segments import Keys, Target, capture
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import BlobId, Oid
 from collective.recipe.backup.tests import logs
 from collective.recipe.backup.tests.samples import FOUNDED, Site, contents_of
+from collective.recipe.backup.tests.segmented import SECRET, MemoryChunks
 from collective.recipe.backup.times import Tid
 
 BLOB = b"\x80\x03cZODB.blob\nBlob\nq\x01.\x80\x03N."
@@ -31,7 +33,12 @@ HOUR = timedelta(hours=1)
 
 def named(path: Path) -> list[BlobId]:
     with TransactionLog(path) as log:
-        return sorted(blobs(log, MAGIC_SIZE, log.end().offset))
+        found = list(blobs(log, MAGIC_SIZE, log.end().offset))
+        noted = NamedBlobs(log, MAGIC_SIZE)
+        target = Target(chunks=MemoryChunks(), keys=Keys(SECRET), blobs=noted)
+        capture(log, log.end(), target)
+    assert list(noted) == found
+    return sorted(found)
 
 
 def known_to_zodb(site: Site) -> list[BlobId]:
