@@ -4,6 +4,7 @@
 
     BackupError              1  failed; what was there before is untouched
     +-- StoreRefused         1  a store does not let us do that
+    +-- RequestsSpent        1  this run may make no more requests
     +-- ConfigurationError   2  wrong configuration
     |   +-- UsageError       2  wrong command line
     +-- IntegrityError       3  stored or live data is not what it should be
@@ -23,7 +24,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 DONE = 0
@@ -97,6 +98,22 @@ class StoreUnreachable(BackupError):
 
 class StoreRefused(BackupError):
     """The store of a repository answers, and does not let this credential do that."""
+
+
+class RequestsSpent(BackupError):
+    """As many requests were made of a store as the user allows, but for some at the end."""
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | os.PathLike[str] = "",
+        hint: str = "",
+        allow_end: Callable[[], None] | None = None,
+    ) -> None:
+        """Take *allow_end* as well, which allows those that are kept back (None: none are)."""
+        super().__init__(what, where=where, hint=hint)
+        self.allow_end = allow_end
 
 
 class CommandFailed(BackupError):

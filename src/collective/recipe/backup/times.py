@@ -14,7 +14,10 @@ so ids sort like moments too, and every ZODB makes them increase even if its clo
 from __future__ import annotations
 
 import re
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import NewType, TypeAlias
 
@@ -53,6 +56,31 @@ def monotonic() -> float:
 def pause(seconds: float) -> None:
     """Wait for *seconds*."""
     time.sleep(seconds)
+
+
+_ending = threading.Event()
+
+
+def pause_unless_ending(seconds: float) -> bool:
+    """Wait for *seconds*, or until ``end_pauses`` is called; tell whether it was.
+
+    It is for threads beside the first one, which no signal wakes.
+    """
+    return _ending.wait(seconds)
+
+
+@contextmanager
+def endable_pauses() -> Iterator[None]:
+    """Let no call of ``end_pauses`` that comes in the body count after it."""
+    try:
+        yield
+    finally:
+        _ending.clear()
+
+
+def end_pauses() -> None:
+    """End all pauses that are under way, and those that are begun from now on."""
+    _ending.set()
 
 
 def stamp(moment: datetime) -> str:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from collective.recipe.backup.config import Config
     from collective.recipe.backup.progress import Progress
+    from collective.recipe.backup.stores.allowance import Allowance
 
 __all__ = ["carry_out", "guarded", "main"]
 
@@ -132,8 +133,18 @@ def carry_out(
         restore_command=namespace.restore_command,
         name=place,
         everywhere=everywhere,
+        allowance=_allowance(verb, namespace, loaded),
     )
     return VERBS[verb].act(run, namespace, answers)
+
+
+def _allowance(verb: str, namespace: Namespace, loaded: Config) -> Allowance:
+    """Return what this command may ask of stores."""
+    from collective.recipe.backup.cli.verbs import VERBS
+    from collective.recipe.backup.stores.allowance import Allowance
+
+    limit = 0 if VERBS[verb].whole_line else loaded.options.repository_bandwidth_limit
+    return Allowance(bandwidth=limit, requests=getattr(namespace, "max_requests", None))
 
 
 def _progress(screen: Screen, *, quiet: bool) -> Progress:

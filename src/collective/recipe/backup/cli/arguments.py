@@ -43,7 +43,8 @@ class Verb:
     *summary* is half a line for the table of commands, *description* some sentences.
     *examples* are arguments, each with what they do.  *takes_anything* is for verbs whose
     callers may pass words that were always ignored; they come as ``ignored``.  *everywhere* is
-    for those that act on all places of the backups as long as none is named.
+    for those that act on all places of the backups as long as none is named, *whole_line* for
+    those that no limit of the bandwidth slows down.
     """
 
     summary: str
@@ -53,6 +54,7 @@ class Verb:
     act: Callable[[Run, argparse.Namespace, Answers], int]
     takes_anything: bool = False
     everywhere: bool = False
+    whole_line: bool = False
 
 
 class HelpGiven(Exception):
@@ -164,6 +166,26 @@ def place_flag(
         help="the place of the backups: directory, or a repository by its name (default: "
         f"{default})",
     )
+
+
+def requests_flag(parser: argparse.ArgumentParser, of: str = "") -> None:
+    """Declare --max-requests; *of* says for what it is, if not for all that the verb does."""
+    parser.add_argument(
+        "--max-requests",
+        type=_requests,
+        metavar="N",
+        help=f"{of}end with exit code 1 before more than N requests are made of repositories; the "
+        "same command goes on from there (default: as many as are needed)",
+    )
+
+
+def _requests(text: str) -> int:
+    from collective.recipe.backup.stores.allowance import LEAST
+
+    number = int(text)
+    if number < LEAST:
+        raise argparse.ArgumentTypeError(f"a number of {LEAST} or more")
+    return number
 
 
 def _taken_apart(arguments: Sequence[str]) -> list[str]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from collective.recipe.backup import times
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -29,7 +31,8 @@ def as_interrupts() -> Iterator[None]:
         yield
         return
     try:
-        yield
+        with times.endable_pauses():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -39,6 +42,7 @@ def _end(number: int, _frame: object) -> NoReturn:
     for other in _SIGNALS:
         if signal.getsignal(other) is _end:
             signal.signal(other, _ignore)
+    times.end_pauses()
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise KeyboardInterrupt(f"ended by {signal.Signals(number).name}")

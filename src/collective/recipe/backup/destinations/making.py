@@ -27,15 +27,24 @@ if TYPE_CHECKING:
     )
     from collective.recipe.backup.destinations.directory.program import Repozo
     from collective.recipe.backup.destinations.repository.place import RepositoryPlace
+    from collective.recipe.backup.stores.allowance import Allowance
 
 
 def made(
-    configured: DestinationConfig, *, following: bool = False, files: Files, progress: Progress
+    configured: DestinationConfig,
+    *,
+    following: bool = False,
+    files: Files,
+    progress: Progress,
+    allowance: Allowance | None = None,
 ) -> list[Destination]:
-    """Return the restore points of each source, in order; *following*: many small ones come."""
+    """Return the restore points of each source, in order; *following*: many small ones come.
+
+    What the store of a repository is asked counts to the *allowance*.
+    """
     if configured.kind == REPOSITORY:
         return [
-            _in_repository(*pair, files=files, progress=progress)
+            _in_repository(*pair, files=files, progress=progress, allowance=allowance)
             for pair in zip(configured.sources, configured.repositories, strict=True)
         ]
     pairs = zip(configured.sources, configured.places, strict=True)
@@ -46,14 +55,19 @@ def made(
 
 
 def _in_repository(
-    source: Source, place: RepositoryPlace, *, files: Files, progress: Progress
+    source: Source,
+    place: RepositoryPlace,
+    *,
+    files: Files,
+    progress: Progress,
+    allowance: Allowance | None,
 ) -> Destination:
     from collective.recipe.backup.destinations.repository.repositorydestination import (
         RepositoryDestination,
     )
     from collective.recipe.backup.stores.opening import store_at
 
-    store = store_at(place.url, files)
+    store = store_at(place.url, files, allowance)
     return RepositoryDestination(source, place, store=store, files=files, progress=progress)
 
 

@@ -64,7 +64,7 @@ def opened_place(
         tell=partial(logger.warning, "%s"),
         accept_another=accept_another,
     )
-    with open_repository(store_at(place.url, run.files), client) as repository:
+    with open_repository(store_at(place.url, run.files, run.allowance), client) as repository:
         yield repository
 
 
@@ -95,5 +95,5 @@ def try_out(run: Run, place: str | None) -> Report:
 
     is_url = place is not None and (place.startswith("/") or ":" in place)
     url = place if is_url and place else place_of(repository_named(run, place)).url
-    with closing(store_at(url, run.files)) as store:
+    with closing(store_at(url, run.files, run.allowance)) as store:
         return prove(store, run.now)

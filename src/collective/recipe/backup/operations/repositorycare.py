@@ -40,7 +40,7 @@ def make(run: Run, configured: DestinationConfig, *, encrypted: bool) -> str:
             where=place.url,
             hint="leave --unencrypted out, or remove the passphrase from the configuration",
         )
-    with closing(store_at(place.url, run.files)) as store:
+    with closing(store_at(place.url, run.files, run.allowance)) as store:
         about = init(store, passphrase, run.now)
     for each in configured.repositories:
         # what is remembered may be of one that was there before
@@ -54,7 +54,7 @@ def scrub_store(run: Run, configured: DestinationConfig) -> Scrubbed:
     from collective.recipe.backup.repository.format import read_format
     from collective.recipe.backup.repository.scrubbing import scrub
 
-    with closing(store_at(place_of(configured).url, run.files)) as store:
+    with closing(store_at(place_of(configured).url, run.files, run.allowance)) as store:
         read_format(store)
         return scrub(store, run.progress)
 

@@ -70,7 +70,7 @@ def recover(run: Run, configured: DestinationConfig, sheet: str) -> str:
     from collective.recipe.backup.repository.sheets import read_sheet
 
     identity, master = read_sheet(sheet)
-    with closing(store_at(place_of(configured).url, run.files)) as store:
+    with closing(store_at(place_of(configured).url, run.files, run.allowance)) as store:
         if read_format(store).repository != identity:
             raise ConfigurationError(
                 "the recovery sheet is of another repository",

@@ -26,6 +26,7 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.retention import Policy
+from collective.recipe.backup.stores.allowance import Allowance
 
 logger = logging.getLogger("backup")
 
@@ -38,8 +39,9 @@ class Run:
 
     *ask* shows a question and returns what the user answers; None means that nobody is
     there to ask, and that the answer is yes.  *restore_command* is what the user types to
-    restore.  *following*: its backups are small, and will be merged.  *seen* is what the clock
-    said earlier in this process, *told* what it need not be told again.
+    restore.  *following*: its backups are small, and will be merged.  *allowance* is what it may
+    ask of the stores of all repositories together.  *seen* is what the clock said earlier in
+    this process, *told* what it need not be told again.
     """
 
     config: Config
@@ -54,6 +56,7 @@ class Run:
     ask: Callable[[str], bool] | None = None
     restore_command: str = "bin/restore"
     following: bool = False
+    allowance: Allowance = field(default_factory=Allowance)
     seen: tuple[datetime, ...] = ()
     told: set[str] = field(default_factory=set)
 
@@ -121,6 +124,7 @@ class Run:
             following=self.following,
             files=self.files,
             progress=self.progress,
+            allowance=self.allowance,
         )
 
 

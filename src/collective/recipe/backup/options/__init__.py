@@ -26,6 +26,7 @@ from collective.recipe.backup.options.optionkinds import (
     NUMBER,
     PATH,
     PLACE,
+    RATE,
     ROOM,
     SWITCH,
     TEXT,
@@ -295,6 +296,15 @@ class Options:
         Group.REPOSITORIES,
         0,
         "The same for years.",
+    )
+    repository_bandwidth_limit: int = _option(
+        RATE,
+        Group.REPOSITORIES,
+        0,
+        "How much may be sent to repositories and read from them each second, all of them "
+        "together.  It holds for the mean: a bundle of 24 MB goes at the speed of the line, and "
+        "the next one waits.  A restore takes the whole line.",
+        unset="the whole line",
     )
     # How the filestorage is backed up
 

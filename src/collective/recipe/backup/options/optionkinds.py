@@ -22,6 +22,7 @@ _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 _DURATION = re.compile(r"(\d+)\s*([hdw])")
 _ROOM = re.compile(r"([0-9]+) ?(?:(%)|([kMGT])B)")
+_RATE = re.compile(r"([1-9][0-9]*) ?([kMG])B")
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -146,6 +147,19 @@ def _show_room(value: SizeOrPercent) -> str:
     return f"{thousands}{'kMGT'[unit]}B"
 
 
+def _parse_rate(text: str) -> int:
+    if not text.strip():
+        return 0
+    found = _RATE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"must be like 500kB or 2MB, not {text.strip()!r}")
+    return int(found[1]) * int(1000 ** ("kMG".index(found[2]) + 1))
+
+
+def _show_rate(value: int) -> str:
+    return _show_room(SizeOrPercent(size=value))
+
+
 def _parse_url(text: str) -> str:
     text = one_line(text)
     known = ("http://", "https://", "env:", "file:/", "file:~/")
@@ -214,6 +228,14 @@ ROOM = OptionKind(
     stored_as=str,
     store=_show_room,
     fetch=lambda stored: _parse_room(stored) if stored else SizeOrPercent(),
+)
+RATE = OptionKind(
+    says="A number of ``kB``, ``MB`` or ``GB`` a second.",
+    parse=_parse_rate,
+    show=_show_rate,
+    stored_as=str,
+    store=_show_rate,
+    fetch=_parse_rate,
 )
 URL = OptionKind(
     says="A URL, ``env:NAME`` or ``file:PATH``.",

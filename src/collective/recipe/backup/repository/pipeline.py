@@ -20,9 +20,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
+from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.repository.bundles import BundleDirectory, Compressed, NewBundle
 from collective.recipe.backup.repository.chunks import ChunkId, is_node
@@ -98,6 +100,11 @@ class Pipeline:
             self._seal_oldest()
         for lane in (self._nodes, self._leaves):
             lane.flush()
+
+    def settle_begun(self) -> None:
+        """Wait for the puts that were begun, and tell of those that were done; send no more."""
+        for lane in (self._nodes, self._leaves):
+            lane.settle_begun()
 
     def close(self) -> None:
         """End the threads.  What was not flushed is not stored."""
@@ -182,6 +189,11 @@ class _Lane:
         self._send()
         while self._putting:
             self._settle_oldest()
+
+    def settle_begun(self) -> None:
+        while self._putting:
+            with suppress(BackupError):
+                self._settle_oldest()
 
     def close(self) -> None:
         every = [*self._free, *(packing for packing, _work in self._putting)]

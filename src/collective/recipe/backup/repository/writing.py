@@ -24,7 +24,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TypeVar
 
-from collective.recipe.backup.errors import BackupError, IntegrityError
+from collective.recipe.backup.errors import BackupError, IntegrityError, RequestsSpent
 from collective.recipe.backup.repository.bundles import BundleDirectory
 from collective.recipe.backup.repository.catalogs import MOST_BYTES, MOST_PIECES, seal_catalog
 from collective.recipe.backup.repository.chunks import LARGEST, NODE, ChunkId, encoded, is_node
@@ -81,10 +81,20 @@ class ChunkWriter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, _error: object, _traceback: TracebackType | None
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
     ) -> None:
-        self._pipeline.close()
-        if kind is None:
+        try:
+            if isinstance(error, RequestsSpent):
+                self._pipeline.settle_begun()
+                if error.allow_end is not None:
+                    error.allow_end()
+                self._catalog()
+        finally:
+            self._pipeline.close()
+        if error is None or isinstance(error, RequestsSpent):
             self._pass.end()
         # else the ticket says to the next run that there may be bundles without a catalog
 

@@ -35,6 +35,7 @@ from collective.recipe.backup.stores import (
     checked,
     is_name,
 )
+from collective.recipe.backup.stores.allowance import Allowance
 
 _PRIVATE = 0o700
 _AWAY = {
@@ -60,8 +61,9 @@ class LocalStore:
 
     promises = Promises(parallel=1, gap=1 << 16)
 
-    def __init__(self, root: Path, files: Files) -> None:
+    def __init__(self, root: Path, files: Files, allowance: Allowance | None = None) -> None:
         self.location = str(root)
+        self._allowance = allowance or Allowance()
         self._root = root
         self._files = files
         self._made: set[Path] = set()
@@ -76,6 +78,8 @@ class LocalStore:
     def put(self, name: str, data: Buffer) -> datetime:
         """Write a file."""
         path = self._path(name)
+        self._allowance.ask()
+        self._allowance.move(len(data))
         with self._told("cannot write to the repository"):
             self._make_way(path.parent)
             try:
@@ -88,6 +92,7 @@ class LocalStore:
     def get(self, name: str, start: int = 0, size: int | None = None) -> bytes:
         """Read a file, or a range of it."""
         path = self._path(name)
+        self._allowance.ask()
         with self._told("cannot read the repository"):
             try:
                 with open_regular(path) as file:
@@ -95,6 +100,7 @@ class LocalStore:
                     wanted = there - start if size is None else size
                     if start + wanted > there or wanted < 0:
                         raise NoSuchObject(f"{name} has {there} bytes")
+                    self._allowance.move(wanted)
                     return self._read(name, file.fileno(), (start, wanted))
             except FileNotFoundError as error:
                 self._must_be_there()
@@ -117,6 +123,7 @@ class LocalStore:
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Walk the directories in which such names can lie."""
         above = prefix.rpartition("/")[0]
+        self._allowance.ask()
         with self._told("cannot list the repository"):
             self._must_be_there()
             yield from self._below(above, prefix)
@@ -124,6 +131,7 @@ class LocalStore:
     def delete(self, name: str) -> None:
         """Remove a file."""
         path = self._path(name)
+        self._allowance.ask()
         with self._told("cannot remove from the repository"):
             try:
                 self._files.remove(path)
@@ -138,6 +146,7 @@ class LocalStore:
 
     def clock(self) -> datetime:
         """Make a file that is gone at once, and look at its time."""
+        self._allowance.ask()
         with self._told("cannot ask the repository for the time"):
             self._must_be_there()
             with self._files.scratch(self._root / "clock") as writer:

@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.stores import Store
+from collective.recipe.backup.stores.allowance import Allowance
 from collective.recipe.backup.stores.local import LocalStore
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
@@ -19,21 +20,23 @@ KNOWN = "a path that begins with /, file:///path, s3://BUCKET/PREFIX, or sftp://
 _BUCKETS = {"s3", "gs", "az"}
 
 
-def store_at(url: str, files: Files) -> Store:
+def store_at(url: str, files: Files, allowance: Allowance | None = None) -> Store:
     """Return the store that *url* means; nothing is looked at or made yet.
+
+    What it is asked counts to the *allowance* of the run; None: it has one of its own.
 
     A path is taken as it is, whatever characters it has.  In a URL of scheme ``file`` they
     are percent-encoded.  Raises ConfigurationError.
     """
     if url.startswith("/"):
-        return LocalStore(_absolute(url, url), files)
+        return LocalStore(_absolute(url, url), files, allowance)
     scheme = _SCHEME.match(url)
     if not scheme:
         raise _refused("the place of a repository is no absolute path and no URL", url)
     if scheme[1].lower() in _BUCKETS:
-        return _in_bucket(url)
+        return _in_bucket(url, allowance)
     if scheme[1].lower() == "sftp":
-        return _by_sftp(url)
+        return _by_sftp(url, allowance)
     if scheme[1].lower() != "file":
         raise _refused(f"this release knows no repository at {scheme[1]}: URLs", url)
     parts = urlsplit(url)
@@ -41,21 +44,22 @@ def store_at(url: str, files: Files) -> Store:
         raise _refused("a file: URL cannot name another machine", url)
     if parts.query or parts.fragment:
         raise _refused("a file: URL has nothing after its path; write %3F for ? and %23 for #", url)
-    return LocalStore(_absolute(os.fsdecode(unquote_to_bytes(parts.path)), url), files)
+    path = os.fsdecode(unquote_to_bytes(parts.path))
+    return LocalStore(_absolute(path, url), files, allowance)
 
 
-def _in_bucket(url: str) -> Store:
+def _in_bucket(url: str, allowance: Allowance | None) -> Store:
     from collective.recipe.backup.stores.buckets.bucketplace import bucket_at
     from collective.recipe.backup.stores.buckets.bucketstore import BucketStore
 
-    return BucketStore(bucket_at(url))
+    return BucketStore(bucket_at(url), allowance)
 
 
-def _by_sftp(url: str) -> Store:
+def _by_sftp(url: str, allowance: Allowance | None) -> Store:
     from collective.recipe.backup.stores.sftp.sftpplace import directory_at
     from collective.recipe.backup.stores.sftp.sftpstore import SftpStore
 
-    return SftpStore(directory_at(url))
+    return SftpStore(directory_at(url), allowance)
 
 
 def _absolute(text: str, url: str) -> Path:

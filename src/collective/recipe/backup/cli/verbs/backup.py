@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from collective.recipe.backup import config
 from collective.recipe.backup.cli.answers import Answers
-from collective.recipe.backup.cli.arguments import Verb
+from collective.recipe.backup.cli.arguments import Verb, requests_flag
 from collective.recipe.backup.errors import DONE, UsageError
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="with --follow: how often to look (default: %(default)s)",
     )
+    requests_flag(parser)
 
 
 def _seconds(text: str) -> float:
@@ -69,6 +70,8 @@ def _act(run: Run, namespace: argparse.Namespace, _answers: Answers) -> int:
 
     for argument in namespace.ignored:
         logger.warning("%r means nothing to a backup, ignored", argument)
+    if namespace.follow and namespace.max_requests is not None:
+        raise UsageError("--max-requests is for a command that ends by itself, not for --follow")
     if namespace.follow:
         _follow(run, namespace.every)
     else:

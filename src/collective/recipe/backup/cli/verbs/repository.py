@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from collective.recipe.backup.amounts import size
 from collective.recipe.backup.cli import messages
 from collective.recipe.backup.cli.answers import Answers
-from collective.recipe.backup.cli.arguments import Verb, json_flag
+from collective.recipe.backup.cli.arguments import Verb, json_flag, requests_flag
 from collective.recipe.backup.cli.verbs.repositorykeys import (
     add_key,
     change_key,
@@ -104,6 +104,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key", metavar="NAME", help="with remove-key: its name or its label, as keys lists them"
     )
+    requests_flag(parser, "with copy: ")
     json_flag(parser)
 
 

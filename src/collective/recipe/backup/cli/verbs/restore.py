@@ -116,4 +116,5 @@ VERB = Verb(
     ),
     declare=_declare,
     act=_act,
+    whole_line=True,
 )

@@ -11,7 +11,7 @@ puts may not be as strict, because no answer comes as long as the object is on i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from collective.recipe.backup.stores import (
     checked,
     is_name,
 )
+from collective.recipe.backup.stores.allowance import Allowance
 from collective.recipe.backup.stores.buckets.bucketanswers import (
     explained_answer,
     is_without_bucket,
@@ -36,7 +37,10 @@ from collective.recipe.backup.stores.buckets.bucketplace import BucketPlace
 from collective.recipe.backup.stores.buckets.httpdate import date_of
 
 if TYPE_CHECKING:
+    from obstore import ObjectMeta
     from obstore.store import ObjectStore
+
+    Page = Sequence[ObjectMeta]
 
 _WRITE = "cannot write to the repository"
 _READ = "cannot read the repository"
@@ -51,8 +55,9 @@ class BucketStore:
 
     promises = Promises(parallel=3, gap=1 << 20)
 
-    def __init__(self, place: BucketPlace) -> None:
+    def __init__(self, place: BucketPlace, allowance: Allowance | None = None) -> None:
         self.location = place.location
+        self._allowance = allowance or Allowance()
         self._place = place
         self._clients: tuple[ObjectStore, ObjectStore] | None = None
 
@@ -65,6 +70,8 @@ class BucketStore:
         from obstore.exceptions import AlreadyExistsError
 
         checked(name)
+        self._allowance.ask(2)  # both, so that none is sent in vain
+        self._allowance.move(len(data))
         with self._told(_WRITE):
             try:
                 put(self._writing, name, data, mode="create", use_multipart=False)
@@ -81,11 +88,13 @@ class BucketStore:
             if size == 0:
                 return self._nothing(name, start)
             try:
-                return self._bytes(name, start, size)
+                data = self._bytes(name, start, size)
             except FileNotFoundError as error:
                 if is_without_bucket(error):
                     raise no_bucket(_READ, self.location) from error
                 raise NoSuchObject(name) from error
+        self._allowance.move(len(data))
+        return data
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Ask for what lies in the directory of *prefix*, and leave out the rest of it."""
@@ -96,7 +105,9 @@ class BucketStore:
             # not every store sorts
             found = sorted(
                 StoredObject(each["path"], each["size"], each["last_modified"])
-                for page in listing(self._reading, above or None, chunk_size=_OF_A_PAGE)
+                for page in self._counted(
+                    listing(self._reading, above or None, chunk_size=_OF_A_PAGE)
+                )
                 for each in page
                 if each["path"].startswith(prefix) and is_name(each["path"])
             )
@@ -107,6 +118,7 @@ class BucketStore:
         from obstore import delete
 
         checked(name)
+        self._allowance.ask()
         with self._told(_REMOVE):
             try:
                 delete(self._reading, name)
@@ -119,6 +131,7 @@ class BucketStore:
 
     def clock(self) -> datetime:
         """Ask the server; its answer has a date."""
+        self._allowance.ask()
         return date_of(self._place.clock)
 
     def close(self) -> None:
@@ -148,6 +161,7 @@ class BucketStore:
 
     def _nothing(self, name: str, start: int) -> bytes:
         """Return no bytes, if the object reaches to *start*."""
+        self._allowance.ask()
         try:
             there = self._entry(name).size
         except FileNotFoundError as error:
@@ -160,6 +174,7 @@ class BucketStore:
         from obstore import get
         from obstore.exceptions import BaseError
 
+        self._allowance.ask()
         try:
             if size is not None:
                 found = get(self._reading, name, options={"range": (start, start + size)})
@@ -182,6 +197,14 @@ class BucketStore:
                 "the answer of the store is not as long as it says", where=self.location
             )
         return data
+
+    def _counted(self, pages: Iterator[Page]) -> Iterator[Page]:
+        """Yield *pages*, each of which is a request."""
+        self._allowance.ask()
+        for page in pages:
+            yield page
+            if len(page) >= _OF_A_PAGE:
+                self._allowance.ask()
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:

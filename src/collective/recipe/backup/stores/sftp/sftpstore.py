@@ -29,6 +29,7 @@ from collective.recipe.backup.stores import (
     checked,
     is_name,
 )
+from collective.recipe.backup.stores.allowance import Allowance
 from collective.recipe.backup.stores.sftp import sftpsession
 from collective.recipe.backup.stores.sftp.sftpanswers import not_there
 from collective.recipe.backup.stores.sftp.sftpplace import SftpPlace
@@ -52,8 +53,9 @@ class SftpStore:
 
     promises = Promises(parallel=2, gap=1 << 18)
 
-    def __init__(self, place: SftpPlace) -> None:
+    def __init__(self, place: SftpPlace, allowance: Allowance | None = None) -> None:
         self.location = place.location
+        self._allowance = allowance or Allowance()
         self._place = place
         self._root = place.root
         self._session = SftpSession(place, sftpsession.PATIENCE)
@@ -71,6 +73,8 @@ class SftpStore:
     def put(self, name: str, data: Buffer) -> datetime:
         """Write a file."""
         path = self._path(name)
+        self._allowance.ask()
+        self._allowance.move(len(data))
 
         async def work(client: SFTPClient) -> datetime:
             partial = f"{path}.{os.urandom(8).hex()}{_PARTIAL}"
@@ -84,6 +88,7 @@ class SftpStore:
     def get(self, name: str, start: int = 0, size: int | None = None) -> bytes:
         """Read a file, or a range of it."""
         path = self._path(name)
+        self._allowance.ask()
 
         async def work(client: SFTPClient) -> bytes:
             found = await self._looked_at(client, path)
@@ -100,10 +105,13 @@ class SftpStore:
                 raise NoSuchObject(f"{name} got shorter while it was read")
             return data
 
-        return self._session.do("cannot read the repository", work, again=True)
+        found = self._session.do("cannot read the repository", work, again=True)
+        self._allowance.move(len(found))
+        return found
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """List the directories in which such names can lie."""
+        self._allowance.ask()
 
         async def work(client: SFTPClient) -> Sequence[StoredObject]:
             await self._must_be_there(client)
@@ -115,6 +123,7 @@ class SftpStore:
     def delete(self, name: str) -> None:
         """Remove a file."""
         path = self._path(name)
+        self._allowance.ask()
 
         async def work(client: SFTPClient) -> None:
             from asyncssh import SFTPNoSuchFile
@@ -137,6 +146,7 @@ class SftpStore:
 
     def clock(self) -> datetime:
         """Make a file that is gone at once, and look at its time."""
+        self._allowance.ask()
         return self._session.do("cannot ask the repository for the time", self._now, again=True)
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ from collective.recipe.backup.errors import (
     Interrupted,
     InUse,
     NoRestorePoint,
+    RequestsSpent,
     StoreRefused,
     StoreUnreachable,
     UsageError,
@@ -104,6 +105,14 @@ def with_a_credential_that_may_do_nothing(site, stack):
     return Scripts(site, repository=(line,), locationprefix=site.directory / "var")("backup")
 
 
+def with_few_requests(site, _stack):
+    lines = tuple(f"{name} {site.directory / name}" for name in ("near", "far"))
+    scripts = Scripts(site, repository=lines, locationprefix=site.directory / "var")
+    for name in ("near", "far"):
+        assert scripts("repository", "init", name, "--unencrypted").returncode == DONE
+    return scripts("backup", "--max-requests", "20")
+
+
 def with_a_hook_that_fails(site, _stack):
     return Scripts(site, pre_command="false")("backup")
 
@@ -127,6 +136,7 @@ MEETINGS = {
     NoRestorePoint: without_a_backup,
     InUse: while_the_filestorage_is_open,
     StoreRefused: with_a_credential_that_may_do_nothing,
+    RequestsSpent: with_few_requests,
     StoreUnreachable: without_the_disk_of_the_repository,
     CommandFailed: with_a_hook_that_fails,
     BrokenOff: after_a_restore_that_was_broken_off,

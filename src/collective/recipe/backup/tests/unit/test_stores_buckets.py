@@ -19,6 +19,7 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.repository.names import id_of
 from collective.recipe.backup.repository.puts import put
 from collective.recipe.backup.stores import NoSuchObject, ObjectExists
+from collective.recipe.backup.stores.allowance import Allowance
 from collective.recipe.backup.stores.buckets import bucketplace
 from collective.recipe.backup.stores.buckets.awsprofile import read_profile
 from collective.recipe.backup.stores.buckets.bucketplace import bucket_at
@@ -69,6 +70,23 @@ def store(proxy, prefix):
     store = bucket(proxy.port, prefix)
     yield store
     store.close()
+
+
+@pytest.mark.needs("weed")
+def test_each_request_is_counted(proxy, prefix):
+    allowance = Allowance()
+    place = bucket_at(f"s3://{BUCKET}/{prefix}?endpoint=http://127.0.0.1:{proxy.port}")
+    store = BucketStore(place, allowance)
+    store.put(NAME, b"0123456789")
+    with pytest.raises(ObjectExists):
+        store.put("m/a", b"") and store.put("m/a", b"")
+    for start, size in [(0, None), (2, 3), (10, None), (0, 0)]:
+        store.get(NAME, start, size)
+    assert names(store) == [NAME, "m/a"]
+    store.delete(NAME)
+    store.clock()
+    # one that exists already is not asked about
+    assert allowance.asked == len(proxy.asked) + 1
 
 
 def every_ask(store):

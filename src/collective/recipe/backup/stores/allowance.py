@@ -1,0 +1,66 @@
+"""What one run may ask of its stores, all of them together: how much, and how fast.
+
+A store asks here before each request, before it sends an object, and after it has got one.
+So a bundle goes at the speed of the line, and the next one waits until the mean is the limit.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from collective.recipe.backup import times
+from collective.recipe.backup.errors import Interrupted, RequestsSpent
+
+LEAST = 20
+"""Requests that a run needs before it can store anything, and to end in order."""
+
+_AT_THE_END = 6
+"""Requests that are kept back: for a catalog of what was stored, and to remove the ticket."""
+
+
+class Allowance:
+    """Counts requests, and lets bytes wait; all methods are for any thread.
+
+    *bandwidth* is bytes a second, to the stores and from them together; 0: as many as can be.
+    *requests* is how many there may be; None: as many as are needed.
+    """
+
+    def __init__(self, *, bandwidth: int = 0, requests: int | None = None) -> None:
+        self.asked = 0  # requests that were made
+        self._bandwidth = bandwidth
+        self._requests = requests
+        self._kept_back = _AT_THE_END
+        self._free = times.monotonic()  # when the bytes of all earlier pieces are paid for
+        self._lock = threading.Lock()
+
+    def ask(self, requests: int = 1) -> None:
+        """Count *requests*, which come next.  Raises RequestsSpent if there may be none."""
+        with self._lock:
+            if (
+                self._requests is not None
+                and self.asked + requests > self._requests - self._kept_back
+            ):
+                raise RequestsSpent(
+                    f"the {self._requests:,} requests that this run may make are used up",
+                    hint="what was stored already is not sent again: run the command again, or "
+                    "give it more by --max-requests",
+                    allow_end=self._allow_end,
+                )
+            self.asked += requests
+
+    def _allow_end(self) -> None:
+        self._kept_back = 0
+
+    def move(self, size: int) -> None:
+        """Wait until *size* bytes may be moved.
+
+        Raises Interrupted if this process is asked to end meanwhile.
+        """
+        if not self._bandwidth or not size:
+            return
+        with self._lock:
+            now = times.monotonic()
+            turn = max(now, self._free)
+            self._free = turn + size / self._bandwidth
+        if turn > now and times.pause_unless_ending(turn - now):
+            raise Interrupted("this process was asked to end")
