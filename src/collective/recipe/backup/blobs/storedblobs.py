@@ -69,6 +69,12 @@ class StoredBlobs(Protocol):
         Raises KeyError if it is none of them.
         """
 
+    def file_of(self, blob: BlobId) -> Path | None:
+        """Return the file that *blob* is, as it is kept; None: it is no file of its own.
+
+        Nothing of it was read.  Raises KeyError if it is none of them.
+        """
+
     def contents(self, wanted: Callable[[str], bool]) -> Iterator[StoredContents]:
         """Yield what there is of which the path is *wanted*, in whichever order is read fastest.
 

@@ -90,19 +90,24 @@ class TreeBlobs:
 
     def open(self, blob: BlobId) -> BinaryIO:
         """Return *blob*; see StoredBlobs."""
-        if blob.tid > self._until():
-            raise KeyError(blob)
         with explained("cannot open a blob of the backup", self._set.root):
             path, known = self._found(blob)
             self._check(Entry(path, Kind.BLOB), known, os.lstat(self._set.root / path))
             file = open_regular(self._set.root / path, follow=False)
         return io.BufferedReader(_Verified(file, known, damaged(self._set.root / path)))
 
+    def file_of(self, blob: BlobId) -> Path | None:
+        """Return the file of the set; see StoredBlobs."""
+        with explained("cannot open a blob of the backup", self._set.root):
+            return self._set.root / self._found(blob)[0]
+
     def _found(self, blob: BlobId) -> tuple[str, Checksum | None]:
         """Return where *blob* lies, which may be where the other layout has it, and its checksum.
 
         Raises KeyError if it is none of them, IntegrityError if it is one, but gone.
         """
+        if blob.tid > self._until():
+            raise KeyError(blob)
         for layout in dict.fromkeys((layout_of(self._set.root), *Layout)):
             path = layout.path(blob)
             known = self._set.checksums.of(path)

@@ -23,6 +23,7 @@ from collective.recipe.backup.filestorage.format import (
     TransactionHeader,
 )
 from collective.recipe.backup.filestorage.fsindex import PREFIX, start_of_entries
+from collective.recipe.backup.filestorage.indexpairs import UnbelievableError, pairs
 from collective.recipe.backup.model import Oid
 from collective.recipe.backup.smallfile import open_regular
 
@@ -32,10 +33,6 @@ Read = Callable[[int, int], bytes]
 _LEAST = 100
 """Bytes of a log below which ZODB believes no index."""
 _CHECKED = 5
-_PICKLE = b"\x80\x03"
-_PAIR = b"\x86."
-_LONGEST = 8 << 16
-"""Bytes of the entries of one prefix, which has 2 bytes of each oid left."""
 
 
 def is_believed(index: Path, read: Read) -> bool:
@@ -51,7 +48,7 @@ def is_believed(index: Path, read: Read) -> bool:
             wanted = list(_last_records(read, end))
             found = _entries(file, {oid[:PREFIX] for oid, _offset in wanted})
             places = {(oid, offset) for oid, offset in found if any(oid == it[0] for it in wanted)}
-    except (IntegrityError, _UnbelievableError):
+    except (IntegrityError, UnbelievableError):
         return False
     return places.issuperset(wanted)
 
@@ -78,20 +75,16 @@ def joined(first: Read, keep: int, rest: Read) -> Read:
     return read
 
 
-class _UnbelievableError(Exception):
-    """Something is not as it must be."""
-
-
 def _last_records(read: Read, end: int) -> Iterator[tuple[Oid, int]]:
     """Yield which data records ZODB looks at, and where they are."""
     while True:
         [length] = LENGTH.unpack(_exactly(read, end - LENGTH.size, LENGTH.size))
         begin = end - length - LENGTH.size
         if begin < MAGIC_SIZE:
-            raise _UnbelievableError
+            raise UnbelievableError
         header = TransactionHeader.unpack(_exactly(read, begin, TRANSACTION.size))
         if header.length != length or header.status not in COMPLETE or not header.fits:
-            raise _UnbelievableError
+            raise UnbelievableError
         last, end = end - LENGTH.size, begin
         offset = begin + TRANSACTION.size + header.texts
         if header.status == UNDONE or offset == last:
@@ -99,7 +92,7 @@ def _last_records(read: Read, end: int) -> Iterator[tuple[Oid, int]]:
         for _number in range(_CHECKED):
             record = DataRecord.unpack(_exactly(read, offset, RECORD.size), offset)
             if not record.fits(begin, last):
-                raise _UnbelievableError
+                raise UnbelievableError
             yield record.oid, offset
             offset = record.data + (record.size or LENGTH.size)
             if offset >= last:
@@ -109,33 +102,17 @@ def _last_records(read: Read, end: int) -> Iterator[tuple[Oid, int]]:
 
 def _entries(file: IO[bytes], prefixes: set[bytes]) -> Iterator[tuple[Oid, int]]:
     """Yield the oids that begin with one of *prefixes*, and their places in the log."""
-    while (begin := file.read(3)) == _PICKLE + b"C":
-        prefix = _bytes(file, begin[2:])
-        places = _bytes(file, file.read(1))
-        if file.read(len(_PAIR)) != _PAIR or len(prefix) != PREFIX or len(places) % 8:
-            raise _UnbelievableError
+    for prefix, places in pairs(file):
         if prefix in prefixes:
             count = len(places) // 8
             for number in range(count):
                 suffix = places[2 * number : 2 * number + 2]
                 offset = places[2 * count + 6 * number : 2 * count + 6 * number + 6]
                 yield Oid(prefix + suffix), int.from_bytes(offset, "big")
-    if begin != _PICKLE + b"N":
-        raise _UnbelievableError
-
-
-def _bytes(file: IO[bytes], kind: bytes) -> bytes:
-    """Return bytes as pickled after the *kind* of their length."""
-    width = {b"C": 1, b"B": 4}.get(kind, 0)
-    size = int.from_bytes(file.read(width), "little")
-    data = file.read(min(size, _LONGEST + 1))
-    if not width or len(data) != size or size > _LONGEST:
-        raise _UnbelievableError
-    return data
 
 
 def _exactly(read: Read, offset: int, size: int) -> bytes:
     data = read(offset, size) if offset >= 0 else b""
     if len(data) != size:
-        raise _UnbelievableError
+        raise UnbelievableError
     return data

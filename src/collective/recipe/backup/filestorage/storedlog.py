@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.filestorage.format import RECORD
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, Log
 from collective.recipe.backup.filestorage.logcut import LogEnd
+from collective.recipe.backup.filestorage.records import RecordReader
+from collective.recipe.backup.model import Oid
 from collective.recipe.backup.progress import Advance
 
 PRIVATE = 0o600
@@ -26,6 +29,16 @@ class Block(NamedTuple):
     offset: int  # bytes from the begin of the log
     size: int  # bytes
     digest: bytes  # as the log's ``digest_of`` makes it
+
+
+class LogRange(NamedTuple):
+    """A range of a log that is read and verified as one, and where it stands as it is."""
+
+    begin: int  # bytes from the begin of the log
+    end: int  # likewise
+    path: Path | None = None  # of a file in which these bytes stand; None: in none
+    place: int = 0  # where in that file they begin
+    digest: bytes = b""  # as the log's ``digest_of`` makes it; b"" without a file
 
 
 class StoredLog(Log):
@@ -78,6 +91,20 @@ class StoredLog(Log):
     @abstractmethod
     def saved_index(self) -> Path | None:
         """Return an index of it, or of what it begins with, None if none was stored."""
+
+    @abstractmethod
+    def range_at(self, offset: int) -> LogRange:
+        """Return the range that has the byte at *offset*, which is below its size.
+
+        To read a part of it costs as much as to read all of it.
+        """
+
+    def places(self, start: int) -> Iterator[tuple[Oid, int]]:
+        """Yield the place of each data record from the boundary *start* on, in their order."""
+        reader = RecordReader(self)
+        for transaction in self.transactions(start):
+            for oid, _tid, _size, data, _index, _previous in reader.places(transaction):
+                yield oid, data - RECORD.size
 
     def copy_to(self, target: Path, files: Files, advance: Advance) -> None:
         """Write all of it to *target*, which only the owner may read."""

@@ -16,7 +16,7 @@ from collective.recipe.backup.filestorage import tail
 from collective.recipe.backup.filestorage.framing import DAMAGE_HINT, Framing
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, Log
 from collective.recipe.backup.filestorage.logcut import LogEnd
-from collective.recipe.backup.filestorage.storedlog import Block, StoredLog
+from collective.recipe.backup.filestorage.storedlog import Block, LogRange, StoredLog
 from collective.recipe.backup.progress import Advance
 from collective.recipe.backup.repozo.blocks import digest_of, greatest_tid, read_blocks
 from collective.recipe.backup.repozo.chains import Chain
@@ -70,6 +70,10 @@ class ChainLog(StoredLog):
     def read_at(self, offset: int, size: int) -> bytes:
         """Return the bytes from *offset* on, *size* at most, fewer only where the log ends."""
         return self._whole.read_at(offset, max(0, min(size, self.size - offset)))
+
+    def range_at(self, offset: int) -> LogRange:
+        """Return the block that holds the byte at *offset*; it may go on behind a cut."""
+        return self._whole.range_at(offset)
 
     def _tail(self, begin: int, after: Tid) -> str | None:  # noqa: ARG002  as Log has it
         if begin == self.size:

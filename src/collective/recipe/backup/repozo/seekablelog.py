@@ -10,17 +10,21 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage import tail
 from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
 from collective.recipe.backup.filestorage.log import Log
+from collective.recipe.backup.filestorage.storedlog import LogRange
 from collective.recipe.backup.repozo.chains import Chain, again, was_replaced
 from collective.recipe.backup.repozo.ledger import Part
 from collective.recipe.backup.repozo.recover import wanted
 from collective.recipe.backup.repozo.seekablepart import SeekablePart
 from collective.recipe.backup.times import Tid
+
+T = TypeVar("T")
 
 _HELD = 8
 """Blocks that are held, since what is read next is often near."""
@@ -64,16 +68,28 @@ class SeekableLog(Log):
             offset = begin + len(block)
         return b"".join(found)
 
+    def range_at(self, offset: int) -> LogRange:
+        """Return the block that holds the byte at *offset*, which is below its size."""
+        return self._of_part(offset, lambda stored: stored.range_at(offset))
+
     def _block(self, offset: int) -> tuple[int, bytes]:
         """Return the block that holds the byte at *offset*, and where it begins."""
+
+        def found(stored: SeekablePart) -> tuple[int, bytes]:
+            begin = stored.begin_of_block(offset)
+            return begin, self._held_block(stored, begin)
+
+        return self._of_part(offset, found)
+
+    def _of_part(self, offset: int, ask: Callable[[SeekablePart], T]) -> T:
+        """Return what *ask* finds in the data file that holds the byte at *offset*."""
         while True:
             part = self._parts[bisect_right(self._begins, offset) - 1]
             stored = self._stored.get(part.name)
             try:
                 if stored is None:
                     stored = self._stored[part.name] = SeekablePart(self._chain, part)
-                begin = stored.begin_of_block(offset)
-                return begin, self._held_block(stored, begin)
+                return ask(stored)
             except IntegrityError:
                 if not self._follow_merge(part):
                     raise

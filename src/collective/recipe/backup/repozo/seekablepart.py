@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from collective.recipe.backup.errors import IntegrityError, from_os_error
+from collective.recipe.backup.filestorage.storedlog import LogRange
 from collective.recipe.backup.gzipping import BAD_GZIP, inflate_member
 from collective.recipe.backup.repozo.blocks import (
     BLOCK_SIZE,
@@ -77,14 +78,25 @@ class SeekablePart:
         """Return where the block begins that holds the byte at *offset* of the filestorage."""
         return offset - (offset - self._part.start) % self._block_size
 
+    def range_at(self, offset: int) -> LogRange:
+        """Return the block that holds the byte at *offset* of the filestorage."""
+        begin = self.begin_of_block(offset)
+        end = min(begin + self._block_size, self._part.end)
+        if self._part.compressed:
+            return LogRange(begin, end)
+        return LogRange(begin, end, self._path, begin - self._part.start, self._digest_at(begin))
+
+    def _digest_at(self, begin: int) -> bytes:
+        at = (begin - self._part.start) // self._block_size * DIGEST_SIZE
+        return self._digests[at : at + DIGEST_SIZE]
+
     def block(self, begin: int) -> bytes:
         """Return the block that begins at byte *begin* of the filestorage.
 
         Raises IntegrityError, which names the file, if it is not what was backed up.
         """
         size = min(self._block_size, self._part.end - begin)
-        at = (begin - self._part.start) // self._block_size * DIGEST_SIZE
-        expected = self._digests[at : at + DIGEST_SIZE]
+        expected = self._digest_at(begin)
         flaw = ""
         for _attempt in range(_ATTEMPTS):
             try:

@@ -67,6 +67,10 @@ class ArchivedBlobs:
         """Return *blob*, which is looked for in all of the chain; see StoredBlobs."""
         return self._contents.stream(blob)
 
+    def file_of(self, blob: BlobId) -> Path | None:  # noqa: ARG002  as StoredBlobs has it
+        """Return none: it is a part of an archive."""
+        return None
+
     def contents(self, wanted: Callable[[str], bool]) -> Iterator[StoredContents]:
         """Yield what is wanted, in the order of the archives; see StoredBlobs."""
         return self._contents.each(wanted)

@@ -95,6 +95,10 @@ class PagedBlobs:
                         return io.BufferedReader(_Pieces(self._pieces_of(file)))
         raise KeyError(blob)
 
+    def file_of(self, blob: BlobId) -> Path | None:  # noqa: ARG002  as StoredBlobs has it
+        """Return none: its pieces are chunks."""
+        return None
+
     def contents(self, wanted: Callable[[str], bool]) -> Iterator[StoredContents]:
         """Yield what is wanted, in the order of the pages; see StoredBlobs."""
         layout = self._list.layout

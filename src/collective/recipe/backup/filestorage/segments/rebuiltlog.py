@@ -82,6 +82,14 @@ class RebuiltLog(Log):
             yield part
             start += len(part)
 
+    def block_at(self, offset: int) -> tuple[int, int]:
+        """Return where the block begins and ends that has the byte at *offset*."""
+        if offset < MAGIC_SIZE:
+            return 0, MAGIC_SIZE
+        span, start = self._span_at(offset)
+        begin = offset - (offset - start) % BLOCK
+        return begin, min(begin + BLOCK, start + span.size)
+
     def cut(self, when: datetime | Tid, start: int = MAGIC_SIZE, stop: int | None = None) -> LogEnd:
         """Return where the first transaction later than *when* begins, at most *stop*.
 

@@ -23,7 +23,7 @@ from collective.recipe.backup.filestorage.segments.chunkstore import Chunks
 from collective.recipe.backup.filestorage.segments.logstate import LogState
 from collective.recipe.backup.filestorage.segments.rebuiltlog import RebuiltLog
 from collective.recipe.backup.filestorage.segments.spans import BLOCK
-from collective.recipe.backup.filestorage.storedlog import Block, StoredLog
+from collective.recipe.backup.filestorage.storedlog import Block, LogRange, StoredLog
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.progress import Advance
 from collective.recipe.backup.times import LAST_TID, Tid, When
@@ -85,6 +85,10 @@ class StateLog(StoredLog):
     def read_at(self, offset: int, size: int) -> bytes:
         """Return the bytes from *offset* on, *size* at most, fewer only where the log ends."""
         return self._whole.read_at(offset, max(0, min(size, self.size - offset)))
+
+    def range_at(self, offset: int) -> LogRange:
+        """Return the block that holds the byte at *offset*; it may go on behind a cut."""
+        return LogRange(*self._whole.block_at(offset))
 
     def pieces(self, begin: int, advance: Advance) -> Iterator[memoryview]:
         """Yield its bytes from *begin* on; see StoredLog."""

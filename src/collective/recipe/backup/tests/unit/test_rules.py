@@ -54,6 +54,10 @@ MAY_IMPORT = {
         r"ZODB\.",
         "a rehearsal opens a site as Zope does, in a function",
     ),
+    **{
+        f"served/{name}.py": (r"(ZODB|persistent|zope\.interface)(\.|$)", "a storage of ZODB")
+        for name in ("momentrecords", "momentstorage", "objectindex")
+    },
 }
 COMPILED = {
     "blobs/archives/archivereading.py": "a member of an archive is made for each blob",
@@ -117,7 +121,14 @@ def openings(tree: ast.AST) -> Iterator[ast.AST]:
                 yield node
 
 
-OTHER_OPEN = {"opener", "blobs", "destination", "job.destination", "self._state.blobs"}
+OTHER_OPEN = {
+    "opener",
+    "blobs",
+    "self._blobs",
+    "destination",
+    "job.destination",
+    "self._state.blobs",
+}
 """What has a method ``open`` that opens no file."""
 
 

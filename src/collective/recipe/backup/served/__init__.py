@@ -1,0 +1,13 @@
+"""A moment as a storage of ZODB: read where it is kept, and never written.
+
+::
+
+    readpages           the bytes of a stored log, quickly: in their place, or from a cache
+    objectindex         where the current record of each object is
+    momentrecords       the records and transactions, as FileStorage reads them
+    loggedextensions    what a transaction says of itself, read without running it
+    momentblobs         each blob as a file that can be opened by its path
+    momentstorage       all of it as ZODB wants a storage to be
+
+ZODB is imported here, so nothing imports these rooms before a moment is opened.
+"""
