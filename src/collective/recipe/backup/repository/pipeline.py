@@ -4,7 +4,7 @@
 
     the caller        reads, names chunks and says which are new
     two threads       compress, a batch of about a megabyte at a time
-    the caller        seals what they return, in the order in which it came, into a bundle
+    one thread        seals what they return, in the order in which it came, into a bundle
     threads for puts  make the ID of a bundle that is full, and put it
 
 Compressing, sealing, hashing and putting let other threads run.  Leaves and nodes lie in
@@ -60,14 +60,14 @@ class Durable(NamedTuple):
 @dataclass(frozen=True)
 class _Batch:
     size: int  # bytes of its chunks
-    work: Future[list[Compressed]]
+    work: Future[None]  # done when all of them are sealed
 
 
 class Pipeline:
     """Puts chunks into bundles; *done* is called with what each bundle holds once it is durable.
 
-    All methods are for one thread, which is also the one that calls *done*.  An error of a
-    put is raised by the call that finds it.
+    All methods are for one thread, which is also the one that calls *done*.  An error
+    of a put is raised by the call that finds it.
     """
 
     def __init__(self, store: Store, keyring: Keyring, done: Callable[[Durable], None]) -> None:
@@ -75,6 +75,7 @@ class Pipeline:
         self._keyring = keyring
         self._done = done
         self._compressors = ThreadPoolExecutor(_COMPRESSORS, "compress")
+        self._sealer = ThreadPoolExecutor(1, "seal")
         puts = min(store.promises.parallel, _MOST_PUTS)
         self._putters = ThreadPoolExecutor(puts, "put")
         self._leaves = _Lane(self, None, puts)
@@ -83,6 +84,7 @@ class Pipeline:
         self._raw_size = 0
         self._batches: deque[_Batch] = deque()
         self._waiting = 0  # bytes in the batches
+        self._durable: deque[Durable] = deque()  # what the caller was not told of yet
 
     def add(self, kind: int, chunk: ChunkId, data: bytes) -> None:
         """Store a chunk; *data* must not change afterwards."""
@@ -91,15 +93,16 @@ class Pipeline:
         if self._raw_size >= _BATCH:
             self._submit()
             while self._waiting > BEHIND:
-                self._seal_oldest()
+                self._wait_for_oldest()
 
     def flush(self) -> None:
         """Put all that was added; what is stored afterwards begins new bundles."""
         self._submit()
         while self._batches:
-            self._seal_oldest()
+            self._wait_for_oldest()
         for lane in (self._nodes, self._leaves):
-            lane.flush()
+            self._sealer.submit(lane.flush).result()
+            self._tell()
 
     def settle_begun(self) -> None:
         """Wait for the puts that were begun, and tell of those that were done; send no more."""
@@ -108,29 +111,36 @@ class Pipeline:
 
     def close(self) -> None:
         """End the threads.  What was not flushed is not stored."""
-        self._compressors.shutdown(cancel_futures=True)
-        self._putters.shutdown(cancel_futures=True)
+        for threads in (self._compressors, self._sealer, self._putters):
+            threads.shutdown(cancel_futures=True)
         for lane in (self._nodes, self._leaves):
             lane.close()
 
     def _submit(self) -> None:
         if self._raw:
-            batch = _Batch(self._raw_size, self._compressors.submit(_compress, self._raw))
+            compressing = self._compressors.submit(_compress, self._raw)
+            batch = _Batch(self._raw_size, self._sealer.submit(self._seal, compressing))
             self._batches.append(batch)
             self._waiting += batch.size
             self._raw, self._raw_size = [], 0
 
-    def _seal_oldest(self) -> None:
+    def _wait_for_oldest(self) -> None:
         batch = self._batches.popleft()
         self._waiting -= batch.size
-        for stored in batch.work.result():
-            self._lane(stored.kind).add(stored)
+        batch.work.result()
+        self._tell()
 
-    def _lane(self, kind: int) -> _Lane:
-        return self._nodes if is_node(kind) else self._leaves
+    def _tell(self) -> None:
+        while self._durable:
+            self._done(self._durable.popleft())
+
+    def _seal(self, compressing: Future[list[Compressed]]) -> None:
+        for stored in compressing.result():
+            lane = self._nodes if is_node(stored.kind) else self._leaves
+            lane.add(stored)
 
     def put(self, packing: NewBundle) -> Future[Durable]:
-        """Let a thread put a bundle."""
+        """Let a thread put a bundle; for lanes."""
         return self._putters.submit(self._put, packing)
 
     def _put(self, packing: NewBundle) -> Durable:
@@ -140,12 +150,15 @@ class Pipeline:
         return Durable(BundleDirectory(bundle, salt, pieces), len(data), stored)
 
     def settle(self, work: Future[Durable]) -> None:
-        """Wait until a bundle is durable, and tell."""
-        self._done(work.result())
+        """Wait until a bundle is durable; the caller is told when it waits next.  For lanes."""
+        self._durable.append(work.result())
 
 
 class _Lane:
-    """Bundles of one kind of chunks: one that is filled, and those that are being put."""
+    """Bundles of one kind of chunks: one that is filled, and those that are being put.
+
+    All but ``close`` is for the thread that seals.
+    """
 
     def __init__(self, pipeline: Pipeline, full: int | None, puts: int) -> None:
         self._pipeline = pipeline
