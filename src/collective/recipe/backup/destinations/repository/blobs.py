@@ -99,9 +99,10 @@ def store_blobs(
             return listed_blobs(log, new, before, source, writer)
     except (UnusableError, UnstoredError):
         source.repository.tell("what was stored of the blobs is damaged: they are looked at anew")
-    is_odd = log.cut(LAST_TID, stop=new.end.offset).reductions > 0
-    anew = replace(new, kept=MAGIC_SIZE, kept_tid=ZERO_TID, is_odd=is_odd, blobs=None)
-    return listed_blobs(log, anew, BlobList(layout=source.layout), source, writer)
+    if new.kept > MAGIC_SIZE:
+        is_odd = log.cut(LAST_TID, stop=new.end.offset).reductions > 0
+        new = replace(new, kept=MAGIC_SIZE, kept_tid=ZERO_TID, is_odd=is_odd, blobs=None)
+    return listed_blobs(log, new, BlobList(layout=source.layout), source, writer)
 
 
 def listed_blobs(
@@ -196,7 +197,8 @@ class _Storing:
         """Store the blobs of *log*; *before* has those of the part that was kept, and others."""
         kept = ZERO_TID if new.is_odd else new.kept_tid
         named = _Named(_named(log, new))
-        with self._source.repository.progress.phase("storing the blobs", 0, "files") as advance:
+        progress = self._source.repository.progress
+        with self._files, progress.phase("storing the blobs", 0, "files") as advance:
             self._files.advance = advance
             for page in before.pages:
                 if page.last <= kept and not page.lost and page.blobs >= _LEAST_OF_A_PAGE:

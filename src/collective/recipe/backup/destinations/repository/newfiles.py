@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from blake3 import blake3
 
@@ -24,11 +23,12 @@ from collective.recipe.backup.errors import explained, from_os_error
 from collective.recipe.backup.filestorage.segments import Linked
 from collective.recipe.backup.filestorage.segments.fields import Names
 from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.held import Trail
 from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.progress import Advance, ignore
 from collective.recipe.backup.repository.chunks import ChunkId
 from collective.recipe.backup.repository.opened import Repository
-from collective.recipe.backup.smallfile import open_regular
+from collective.recipe.backup.smallfile import regular_status
 from collective.recipe.backup.unreadable import CannotReadError, CutShortError, unreadable
 
 
@@ -48,22 +48,35 @@ class BlobSource:
 
 
 class NewFiles:
-    """Stores files of *source*, and counts what became of them."""
+    """Stores files of *source*, in the body of a ``with``, and counts what became of them."""
 
     def __init__(self, source: BlobSource, writer: ChunkSink) -> None:
         self._source = source
         self._writer = writer
+        self._trail = Trail(os.fspath(source.root))
         self.advance: Advance = ignore  # called with 1 for each
         self.count = self.size = 0  # files that were stored, and their bytes
         self.missing: list[BlobId] = []  # blobs without one, NAMED of them at most
         self.reasons: list[str] = []  # why some could not be read
 
+    def __enter__(self) -> NewFiles:
+        self._trail.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._trail.__exit__(*exception)
+
     def stored(self, blob: BlobId) -> PagedBlob:
         """Store a blob that is new; if that cannot be, say why."""
-        path = self._source.root / place_of(self._source.root, self._source.layout, blob)
+        root, layout = self._source.root, self._source.layout
+        path = f"{root}/{layout.path(blob)}"
         self.advance(1)
         try:
-            file = self._store(path)
+            try:
+                file = self._store(path)
+            except (FileNotFoundError, NotADirectoryError):
+                path = f"{root}/{place_of(root, layout, blob)}"
+                file = self._store(path)
         except FileNotFoundError:
             return self._lost(blob)
         except OSError as error:
@@ -82,17 +95,20 @@ class NewFiles:
             self.missing.append(blob)
         return PagedBlob(blob.tid, blob.oid, None)
 
-    def _store(self, path: Path) -> BlobFile:
+    def _store(self, path: str) -> BlobFile:
         """Store a file.  Raises OSError if it cannot be read to its end."""
-        with open_regular(path, follow=False) as file:
-            status = os.fstat(file.fileno())
+        flags = os.O_RDONLY | os.O_NOFOLLOW
+        descriptor, status = regular_status(self._trail.place(path), flags)
+        try:
             digest = blake3()
-            pieces = self._added(_pieces(file, path, status.st_size), digest)
+            pieces = self._added(_pieces(descriptor, path, status.st_size), digest)
             if status.st_size <= PIECE:
                 chunks = tuple(pieces)
             else:
                 groups = (piece_list(group) for group in grouped(pieces))
                 chunks = tuple(put_node(self._writer, BLOB_PIECES, group) for group in groups)
+        finally:
+            os.close(descriptor)
         mode, time = status.st_mode & 0o777, status.st_mtime_ns
         return BlobFile(mode, time, status.st_size, digest.digest(), chunks)
 
@@ -115,14 +131,26 @@ def piece_list(pieces: Iterable[bytes]) -> Linked:
     return names.linked(data)
 
 
-def _pieces(file: BinaryIO, path: Path, size: int) -> Iterator[bytes]:
+def _pieces(descriptor: int, path: str, size: int) -> Iterator[bytes]:
     """Yield the bytes of a file of *size* bytes.  Raises CutShortError if it has others."""
-    read = 0
-    while read < size:
-        piece = file.read(min(PIECE, size - read))
-        read += len(piece)
-        if not piece:
-            raise CutShortError.of(path, size, read)
+    left = size
+    while left > PIECE:
+        piece = _read(descriptor, PIECE, PIECE)
+        left -= len(piece)
+        if len(piece) < PIECE:
+            raise CutShortError.of(path, size, size - left)
         yield piece
-    if file.read(1):
-        raise CutShortError.of(path, size, read)
+    # one more than there should be, which is not there
+    piece = _read(descriptor, left, left + 1)
+    if len(piece) != left:
+        raise CutShortError.of(path, size, size - left + len(piece))
+    if piece:
+        yield piece
+
+
+def _read(descriptor: int, enough: int, room: int) -> bytes:
+    """Return *enough* bytes, and *room* at most; fewer only where the file ends."""
+    data = os.read(descriptor, room)
+    while len(data) < enough and (more := os.read(descriptor, room - len(data))):
+        data += more
+    return data
