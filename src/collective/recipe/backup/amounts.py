@@ -19,6 +19,11 @@ def amount(count: float, unit: str) -> str:
     return size(count) if unit == "B" else f"{count:,.0f} {unit}"
 
 
+def number_of(count: int, one: str, several: str = "") -> str:
+    """Return *count* of what is called *one*, and *several* (default: with an s) if not 1."""
+    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
+
+
 def duration(seconds: float) -> str:
     """Return a time in the two units that matter."""
     if seconds < 10:

@@ -24,6 +24,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import groupby
 
+from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.errors import NoRestorePoint
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import RestorePoint
@@ -64,7 +65,7 @@ def newest(points: Iterable[RestorePoint]) -> RestorePoint:
             return point
     if points:
         raise NoRestorePoint(
-            f"none of the {len(points)} restore points can be restored",
+            f"none of {number_of(len(points), 'restore point')} can be restored",
             hint=f"the newest, {points[-1].stamp}: {_why(points[-1])}",
         )
     raise NoRestorePoint(

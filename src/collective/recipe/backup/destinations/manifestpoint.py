@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.errors import printable
 from collective.recipe.backup.model import RestorePoint
@@ -37,19 +38,20 @@ def what_is_lacking(found: Manifest | Copied) -> Iterator[str]:
     """Yield in sentences what the source had and the backup has not."""
     if found.lost:
         first = f", the first: {found.missing[0]}" if found.missing else ""
-        yield f"{found.lost} blobs were missing at the source or could not be read there{first}"
+        lost = number_of(found.lost, "blob was", "blobs were")
+        yield f"{lost} missing at the source or could not be read there{first}"
     if found.left_out:
-        yield (
-            f"besides blobs, {found.left_out} things at the source could not be copied, "
-            f"the first: {printable(found.left)}"
-        )
+        others = number_of(found.left_out, "file or directory", "files or directories")
+        yield f"{others}, not blobs, could not be copied, the first: {printable(found.left)}"
 
 
 def what_differs(found: Manifest | Copied) -> Iterator[str]:
     """Yield in a sentence what the backup has and the source has not, or otherwise."""
     if found.differ:
         first = f", the first: {found.differing[0]}" if found.differing else ""
-        yield (
-            f"{found.differ} blobs of the site are gone, cannot be read or are not as they were "
-            f"backed up once{first}"
+        differ = number_of(
+            found.differ,
+            "blob of the site is gone, cannot be read or is not as it was",
+            "blobs of the site are gone, cannot be read or are not as they were",
         )
+        yield f"{differ} backed up once{first}"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
+from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.errors import printable
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.operations.restoreorder import Job, RestoreOrder
@@ -71,7 +72,7 @@ def passed_over(job: Job) -> Iterator[str]:
     """Yield in words that something newer would have been restored if it could be."""
     if job.newer:
         last = job.newer[-1]
-        count = f"{len(job.newer)} newer restore points" if job.newer[1:] else "a newer one"
+        count = number_of(len(job.newer), "newer restore point") if job.newer[1:] else "a newer one"
         yield f"{count} cannot be restored; {last.stamp}: {'; '.join(last.problems)}"
 
 

@@ -261,7 +261,7 @@ def incomplete(outcomes: Sequence[Outcome]) -> IntegrityError | None:
         return None
     hint = (
         "everything else is backed up, and the next backup tries these again: let them be "
-        "readable, or look for them in older backups or in the trash of the site"
+        "readable, or look for them in older backups"
     )
     if not problems:
         hint = (

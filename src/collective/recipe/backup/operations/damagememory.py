@@ -10,6 +10,7 @@ import logging
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.destinations import Destination, damage
 from collective.recipe.backup.destinations.damage import DamageFinding, Look
 from collective.recipe.backup.errors import BackupError, from_os_error, printable
@@ -80,10 +81,10 @@ def warn_of_forgotten(run: Run, points: Iterable[RestorePoint]) -> None:
         return
     run.told.add(FORGOTTEN)
     logger.warning(
-        "%s of %d restore points: any of them may be damaged, so none is removed, and nothing is "
+        "%s of %s: any of them may be damaged, so none is removed, and nothing is "
         "added to them; verify looks again, and then all is as it was",
         FORGOTTEN,
-        forgotten,
+        number_of(forgotten, "restore point"),
     )
 
 

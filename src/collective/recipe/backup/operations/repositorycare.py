@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.destinations.configured import DestinationConfig
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError, UsageError
 from collective.recipe.backup.operations.repositoryaccess import (
@@ -64,7 +65,7 @@ def damage_found(scrubbed: Scrubbed) -> IntegrityError | None:
     if not scrubbed.damaged:
         return None
     return IntegrityError(
-        f"{len(scrubbed.damaged)} of {scrubbed.objects} objects are damaged",
+        f"damaged: {len(scrubbed.damaged):,} of {number_of(scrubbed.objects, 'object')}",
         where=scrubbed.damaged[0],
         hint="heal stores again what can be read of them, and what the site or its other backups "
         "have; after that collect removes them in two days; verify says which restore points are "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.destinations.configured import REPOSITORY, DestinationConfig
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.frozen import dataclass
@@ -117,7 +118,8 @@ def loss_left(healing: Healing) -> IntegrityError | None:
         return None
     points = {stamp for each in healing.lost for stamp in each.points}
     return IntegrityError(
-        f"{len(healing.lost):,} pieces of {len(points):,} restore points are nowhere any more",
+        f"{number_of(len(healing.lost), 'piece is', 'pieces are')} nowhere any more, of "
+        f"{number_of(len(points), 'restore point')}",
         hint="the next backup makes whole restore points again; those that are named can be "
         "restored in part, or removed by prune",
     )

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from collective.recipe.backup import history
-from collective.recipe.backup.amounts import duration, size
+from collective.recipe.backup.amounts import duration, number_of, size
 from collective.recipe.backup.chronology import reading_of
 from collective.recipe.backup.errors import (
     IntegrityError,
@@ -107,12 +107,14 @@ def _of_storage(run: Run, storage: Storage) -> Iterator[StatusFinding]:
     if storage.forgotten:
         yield StatusFinding(
             severity=StatusSeverity.WARNING,
-            what=f"{FORGOTTEN}{where}: any of {storage.forgotten} restore points may be damaged, "
+            what=f"{FORGOTTEN}{where}: any of {number_of(storage.forgotten, 'restore point')} "
+            "may be damaged, "
             "and none is removed; run verify, which looks again",
         )
     if storage.whole < options.minimum_restore_points:
         yield _critical(
-            f"there are {storage.whole} whole restore points{where}, "
+            f"there {'is' if storage.whole == 1 else 'are'} "
+            f"{number_of(storage.whole, 'whole restore point')}{where}, "
             f"fewer than {options.minimum_restore_points}"
         )
 

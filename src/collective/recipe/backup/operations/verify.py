@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.destinations import Depth, Destination
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.frozen import dataclass
@@ -81,7 +82,7 @@ def outcome(verified: list[Verified]) -> IntegrityError | None:
     count = sum(each.problems for each in verified)
     if not count:
         return None
-    problems = "1 problem" if count == 1 else f"{count} problems"
+    problems = number_of(count, "problem")
     hint = "it can be restored without that, and the next backup tries again to get it"
     if any(each.is_damaged for each in verified):
         hint = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from collective.recipe.backup.amounts import duration, size
+from collective.recipe.backup.amounts import duration, number_of, size
 from collective.recipe.backup.history import DONE, INCOMPLETE, RunRecord
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.report.axes import AmountAxis, TimeAxis, day, hour
@@ -47,7 +47,7 @@ def time_line(
     drawn = [_range(found, lane, axis) for found, lane in lanes.items()]
     drawn += [_mark(point, axis, height) for point in _one_for_each_place(points, axis)]
     drawn += [_restored(each, axis, height) for each in restores if each.started >= axis.first]
-    words = f"{len(points)} restore points, {len(ranges)} ranges"
+    words = f"{number_of(len(points), 'restore point')}, {number_of(len(ranges), 'range')}"
     return _plot(drawn, height, words, axis)
 
 
@@ -87,7 +87,7 @@ def durations(records: Sequence[RunRecord]) -> Markup:
     ]
     labels = _some_dates([each.started for each in shown], width / WIDTH)
     heights = [(share, _seconds(share * amounts.top)) for share in (0.0, 0.5, 1.0)]
-    words = f"{len(shown)} backups, the longest {_seconds(amounts.highest)}"
+    words = f"{number_of(len(shown), 'backup')}, the longest {_seconds(amounts.highest)}"
     return join(_legend([*names, ("failed", "failed")]), _frame(drawn, 160, words, labels, heights))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.jsonfile import UnreadableError
 from collective.recipe.backup.repository.format import read_format
@@ -86,7 +87,9 @@ def remove_key(repository: Repository, called: str, passphrase: str) -> str:
         raise ConfigurationError("there is no such key", where=called, hint=_SHOWN)
     if len(meant) > 1:
         raise ConfigurationError(
-            f"{len(meant)} keys have this label", where=called, hint=f"take a name: {meant[0]}"
+            f"this label is that of {number_of(len(meant), 'key')}",
+            where=called,
+            hint=f"take a name: {meant[0]}",
         )
     [name] = meant
     if not any(slot.name != name and _opens(repository, slot, passphrase) for slot in slots):

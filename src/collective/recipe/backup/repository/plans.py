@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
+from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.errors import IntegrityError, InUse
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.repository.controls import (
@@ -150,7 +151,10 @@ def make_plan(
     """
     found = standing(repository, around.control)
     if found.damaged:
-        raise _unknown(f"{len(found.damaged)} restore points cannot be read", found.damaged[0].name)
+        raise _unknown(
+            f"{number_of(len(found.damaged), 'restore point')} cannot be read",
+            found.damaged[0].name,
+        )
     ripe = [entry for entry in around.control.trash if around.is_ripe(entry.stored, rules.grace)]
     kept = [point for entry, point in trashed(repository, around.control) if entry not in ripe]
     marked = frozenset().union(*(mark.bundles for mark in around.marks))

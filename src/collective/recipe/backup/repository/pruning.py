@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
+from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint
 from collective.recipe.backup.repository.boxes import Sealed
 from collective.recipe.backup.repository.controls import Control, seal_trash
@@ -77,10 +78,8 @@ def floor(control: Control, going: Sequence[Point]) -> str:
         if all(goes):
             return "that would leave a site without any restore point; nothing is removed"
         if len(goes) > FEW and sum(goes) > MOST_AT_ONCE * len(goes):
-            return (
-                f"that would remove {sum(goes)} of {len(goes)} restore points of a site; nothing "
-                "is removed"
-            )
+            several = number_of(len(goes), "restore point")
+            return f"that would remove {sum(goes)} of {several} of a site; nothing is removed"
     return ""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.jsonfile import Form, UnreadableError
 from collective.recipe.backup.repository.controls import Control
@@ -54,7 +55,7 @@ def check_rollback(repository: Repository, control: Control, *, accept: bool = F
         return
     raise IntegrityError(
         "the repository has gone back in time: the newest restore points that this host has "
-        f"seen of {len(gone)} sites are not there",
+        f"seen of {number_of(len(gone), 'site')} are not there",
         where=f"{repository.store.location}/{min(name for _counter, name in gone.values())}",
         hint="ask whoever runs the store; if it was set back on purpose, accept it by "
         "bin/backup-repository accept-rollback",

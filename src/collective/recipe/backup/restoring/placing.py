@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.companions import index_of
@@ -74,9 +75,12 @@ class RestorePlace:
             has_digests = state.blobs is not None and state.blobs.has_digests
             logger.log(
                 logging.WARNING if has_digests else logging.INFO,
-                "%d files of the blobs were restored as they lie in the backup: there is no "
-                "digest to compare them with%s",
-                staged.blobs.copied.unverified,
+                "%s restored without a check: there is no digest to compare with%s",
+                number_of(
+                    staged.blobs.copied.unverified,
+                    "file of the blobs was",
+                    "files of the blobs were",
+                ),
                 "" if has_digests else ", for an older release made it",
             )
         return staged

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.cli import messages
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag
@@ -32,8 +33,9 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
         answers.document({"good": not problems, "findings": [as_json(it) for it in found]})
     if not problems:
         return DONE
-    count = "1 problem" if problems == 1 else f"{problems} problems"
-    error = IntegrityError(f"the doctor found {count}", hint="mend them, then ask again")
+    error = IntegrityError(
+        f"the doctor found {number_of(problems, 'problem')}", hint="mend them, then ask again"
+    )
     messages.report(error)
     return error.exit_code
 

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.cli import moments
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
@@ -90,9 +91,9 @@ def _tell_files(found: list[tuple[Path, str]], answers: Answers) -> None:
 
 def _refuse_flaws(flaws: list[IntegrityError]) -> None:
     if flaws:
+        lost = number_of(len(flaws), "object or blob", "objects or blobs")
         raise IntegrityError(
-            f"not all blobs were written, for {len(flaws):,} objects or blobs cannot be read; the "
-            f"first: {flaws[0]}",
+            f"not all blobs were written, for {lost} cannot be read; the first: {flaws[0]}",
             hint="the files that were written are whole; an earlier moment may have the others",
         )
 
@@ -112,10 +113,11 @@ def _tell(done: Extracted, target: Path, answers: Answers) -> None:
             }
         )
         return
-    answers.say(f"{printable(str(target))}: {done.objects:,} objects, {done.blobs:,} blobs")
+    objects, blobs = number_of(done.objects, "object"), number_of(done.blobs, "blob")
+    answers.say(f"{printable(str(target))}: {objects}, {blobs}")
     for (name, oid, kind), count in cuts[:SHOWN]:
         words = " ".join(filter(None, (name, "to", oid, kind)))
-        answers.say(f"  cut {count:,} times: {printable(words)}")
+        answers.say(f"  cut {number_of(count, 'time')}: {printable(words)}")
     if len(cuts) > SHOWN:
         answers.say(f"  and {len(cuts) - SHOWN:,} more, see --json")
 

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collective.recipe.backup.amounts import duration, size
+from collective.recipe.backup.amounts import duration, number_of, size
 from collective.recipe.backup.cli import messages, moments
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
@@ -92,12 +92,11 @@ def _tell(done: Rehearsed) -> None:
     else:
         opened = done.opened
         logger.info(
-            "%s is good: %s objects in %s, %s blobs in %s; "
-            "a restore takes %s, opening everything took %s",
+            "%s is good: %s in %s, %s in %s; a restore takes %s, opening everything took %s",
             stamp,
-            f"{opened.objects:,}",
+            number_of(opened.objects, "object"),
             size(done.size),
-            f"{opened.blobs:,}",
+            number_of(opened.blobs, "blob"),
             size(opened.blob_bytes),
             duration(done.seconds),
             duration(done.opening),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collective.recipe.backup.amounts import size
+from collective.recipe.backup.amounts import number_of, size
 from collective.recipe.backup.cli import messages
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, json_flag, requests_flag
@@ -157,7 +157,7 @@ def _scrub(
             }
         )
     else:
-        answers.say(f"{scrubbed.objects:,} objects, {size(scrubbed.size)}")
+        answers.say(f"{number_of(scrubbed.objects, 'object')}, {size(scrubbed.size)}")
         for name in scrubbed.damaged:
             answers.say(f"damaged: {printable(name)}")
         for name in scrubbed.strange:

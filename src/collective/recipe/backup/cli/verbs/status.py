@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup import times
-from collective.recipe.backup.amounts import age, duration, size
+from collective.recipe.backup.amounts import age, duration, number_of, size
 from collective.recipe.backup.cli.answers import Answers, for_nagios
 from collective.recipe.backup.cli.arguments import Verb, destination_flag, place_flag
 from collective.recipe.backup.cli.verbs.listing import source_as_json
@@ -134,7 +134,7 @@ def _summary(found: Sequence[SiteStatus]) -> str:
     ages = [storage.age(each.now) for each in found for storage in each.storages]
     oldest = max((it.total_seconds() for it in ages if it is not None), default=0)
     count = sum(storage.count for each in found for storage in each.storages)
-    return f"newest restore point {age(oldest)} old, {count} restore points"
+    return f"newest restore point {age(oldest)} old, {number_of(count, 'restore point')}"
 
 
 def _performance(run: Run, found: SiteStatus, at: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ import argparse
 import logging
 from typing import TYPE_CHECKING
 
+from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.cli import messages, moments
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
@@ -109,7 +110,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
 
 
 def _words(points: int, order: VerifyOrder) -> str:
-    what = "1 restore point" if points == 1 else f"{points} restore points"
+    what = number_of(points, "restore point")
     if order.share is not None:
         return f"verified {float(order.share * 100):.3g} % of the files of {what}"
     return f"verified {what} to the depth of {order.depth.value}"

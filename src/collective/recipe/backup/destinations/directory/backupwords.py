@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations.directory.directorycontents import DirectoryContents
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
@@ -55,8 +56,13 @@ def strangely_named(taken: Taken, clock: Clock) -> tuple[str, ...]:
 def not_in_order(taken: Taken) -> Iterator[str]:
     """Yield a note on transactions that are not later than one before them."""
     if taken.reductions:
+        count = number_of(
+            taken.reductions,
+            "transaction of the filestorage has",
+            "transactions of the filestorage have",
+        )
         yield (
-            f"{taken.reductions:,} transactions of the filestorage have an id that is not later "
+            f"{count} an id that is not later "
             "than one before: ZODB opens it all the same, warns of a time-stamp reduction, and "
             "it is backed up whole"
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from collective.recipe.backup import listings
+from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.destinations.homes import Filled
 from collective.recipe.backup.destinations.ownermarks import NAME, former_storages
 from collective.recipe.backup.errors import printable
@@ -52,9 +53,10 @@ def mention(filled: Filled, *, beside: Filled) -> Iterator[DoctorFinding]:
 def _mention(report: Report, found: ForeignNames) -> None:
     """Mention what is not ours, and what is ours from when the blobstorage had another name."""
     for name, count in found.former.items():
+        backups = number_of(count, "backup of blobs is", "backups of blobs are")
         report.warning(
-            f"{count} backups of blobs are from when blob_storage was a directory called "
-            f"{printable(name)}; nothing removes them",
+            f"{backups} from when blob_storage was a directory called {printable(name)}; nothing "
+            "removes them",
             found.directory,
             "if no restore point of that time is wanted any more, remove what begins with "
             f"{printable(name)}. there, and {NAME}.{printable(name)}",

@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import partial
 from itertools import groupby
 
+from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.destinations import manifest
 from collective.recipe.backup.destinations.directory.directorycontents import DirectoryContents
 from collective.recipe.backup.errors import explained
@@ -108,4 +109,4 @@ def _merged(
             for part in parts[:-1]:
                 files.clear(manifest.path_of(contents.directory, part.stamp))
             chain = contents.chain(chain.stamp)  # as it is now
-            yield f"merged {len(parts)} backups of {hour}"
+            yield f"merged {number_of(len(parts), 'backup')} of {hour}"

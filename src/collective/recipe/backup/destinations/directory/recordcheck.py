@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
+from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.filestorage.blobrecords import is_blob
 from collective.recipe.backup.filestorage.format import DataRecord
@@ -90,7 +91,7 @@ def _first(problems: Iterable[Problem], part: Part) -> Iterator[Problem]:
     rest = iter(problems)
     yield from islice(rest, NAMED)
     if more := sum(1 for _problem in rest):
-        yield Problem(where=part.name, what=f"and {more} more problems like these")
+        yield Problem(where=part.name, what=f"and {number_of(more, 'more problem')} like these")
 
 
 def _chain(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations.livesource import rights_in
 from collective.recipe.backup.destinations.manifest import Manifest
@@ -138,10 +139,13 @@ class NewPoint:
         tell_reasons(self._repository, found)
         if found.left_out:
             first = ", ".join(found.left)
-            self.notes.append(f"{found.left_out:,} sockets, pipes and devices left out: {first}")
+            others = number_of(
+                found.left_out, "socket, pipe or device", "sockets, pipes and devices"
+            )
+            self.notes.append(f"{others} left out: {first}")
         if found.mentioned:
             self.notes.append(
-                f"{found.mentioned:,} of the further files are left out, or changed meanwhile"
+                f"{number_of(found.mentioned, 'further file')} left out or changed meanwhile"
             )
         return found
 

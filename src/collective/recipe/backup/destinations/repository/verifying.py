@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.destinations import Depth, Reads
 from collective.recipe.backup.destinations.repository.logs import stored_log
 from collective.recipe.backup.destinations.repository.pointlist import ListedPoint
@@ -65,7 +66,8 @@ def _missing(
     """Yield chunks that are in no bundle, and nodes that cannot be read."""
     lacking = [*bundles.gaps.missing, *bundles.homeless]
     if lacking:
-        what = f"{len(lacking):,} pieces of what it holds are in no bundle that is there"
+        pieces = number_of(len(lacking), "piece of what it holds is", "pieces of what it holds are")
+        what = f"{pieces} in no bundle that is there"
         yield _problem(lacking[0].hex(), what, _stamps(repository, points, lacking))
     for chunk, error in bundles.gaps.damaged.items():
         yield _problem(error.where or chunk.hex(), error.what, _stamps(repository, points, [chunk]))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from collective.recipe.backup import locking
-from collective.recipe.backup.amounts import duration
+from collective.recipe.backup.amounts import duration, number_of
 from collective.recipe.backup.destinations import Depth, Destination, damage
 from collective.recipe.backup.errors import BackupError, ConfigurationError
 from collective.recipe.backup.findings import DoctorFinding, Report
@@ -82,7 +82,7 @@ def _look(run: Run, destination: Destination, report: Report) -> None:
             "run verify, which looks again: until then no restore point is removed",
         )
     if not report:
-        count = "1 restore point" if len(points) == 1 else f"{len(points)} restore points"
+        count = number_of(len(points), "restore point")
         report.ok(f"{count}, and all their files are there", where)
     ahead = max(((point.moment - run.now).total_seconds() for point in points), default=0)
     if ahead > AHEAD:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from collective.recipe.backup.amounts import size
+from collective.recipe.backup.amounts import number_of, size
 from collective.recipe.backup.blobs.marker import flaw_of, laid_out, refuse_cache
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.errors import BackupError, IntegrityError
@@ -54,7 +54,7 @@ def filestorage(run: Run, destination: Destination) -> Iterator[DoctorFinding]:
                 pass
         report.ok(
             f"{size(log.size)}, whole up to byte {end.offset}; "
-            f"looked into the last {count} transactions",
+            f"looked into the last {number_of(count, 'transaction')}",
             path,
         )
         if end.tail == tail.CUT_SHORT:
@@ -65,8 +65,9 @@ def filestorage(run: Run, destination: Destination) -> Iterator[DoctorFinding]:
                 "out, and ZODB removes it when it opens the filestorage",
             )
         if end.reductions:
+            found = number_of(end.reductions, "transaction has", "transactions have")
             report.warning(
-                f"{end.reductions:,} transactions have an id that is not later than one before",
+                f"{found} an id that is not later than one before",
                 path,
                 "a clock was set back once, or a tool copied transactions; ZODB opens it, and "
                 "it is backed up and restored whole",
@@ -150,7 +151,7 @@ def _judge(report: Report, root: Path, count: int, missing: list[BlobId]) -> Non
         report.ok(f"all blobs of the last transactions are there, {count} in number", root)
         return
     report.problem(
-        f"{len(missing)} of {count} blobs of the last transactions are missing, "
+        f"missing: {len(missing)} of {number_of(count, 'blob')} of the last transactions, "
         f"the first is {missing[0]}",
         root,
         "is this the blobstorage of this filestorage? If so, look for them in older backups; "
@@ -163,7 +164,8 @@ def _judge_legible(report: Report, blobs: Iterable[Path]) -> None:
     refused = [blob for blob in blobs if not _may_be_read(blob)]
     if refused:
         report.problem(
-            f"{len(refused)} blobs of the last transactions may not be read by this user",
+            f"{number_of(len(refused), 'blob')} of the last transactions may not be read by this "
+            "user",
             refused[0],
             "give the user who backs up the permission: each backup leaves them out, and ends "
             "with exit code 3",

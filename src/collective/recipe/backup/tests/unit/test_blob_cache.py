@@ -105,6 +105,6 @@ def test_what_a_configuration_of_before_has_left_among_the_blobs_is_found(site: 
     [(severity, what, where), _point] = not_well(operated)
     assert (severity, where) == (DoctorSeverity.WARNING, str(operated.place().blobstorage))
     assert what == (
-        "1 backups of blobs are from when blob_storage was a directory called blobcache; "
+        "1 backup of blobs is from when blob_storage was a directory called blobcache; "
         "nothing removes them"
     )

@@ -287,7 +287,7 @@ def test_what_cannot_be_read_is_named_and_all_else_is_backed_up(options) -> None
         sick.chmod(0)
 
         for _again in range(2):
-            with pytest.raises(IntegrityError, match="1 blobs were missing.*could not be read"):
+            with pytest.raises(IntegrityError, match="1 blob was missing.*could not be read"):
                 operated.backup()
 
         [point] = operated.points()
@@ -311,7 +311,7 @@ def test_a_blob_that_is_not_as_it_was_backed_up_is_named_and_the_first_copy_stay
     sick.write_bytes(b"")
     commit(operated, 2)
     for _again in range(2):
-        with pytest.raises(IntegrityError, match="1 blobs of the site.*not as they were"):
+        with pytest.raises(IntegrityError, match="1 blob of the site.*not as it was"):
             operated.backup(full=True)
     path = str(sick.relative_to(operated.site.blobstorage))
     assert staged(operated, None, tmp_path / "kept")[path] == state[path]
@@ -327,7 +327,7 @@ def test_a_blob_of_another_size_is_named_also_while_nothing_is_new(operated) -> 
     sick.chmod(0o600)
     sick.write_bytes(b"")
     for _again in range(2):
-        with pytest.raises(IntegrityError, match="1 blobs of the site.*not as they were"):
+        with pytest.raises(IntegrityError, match="1 blob of the site.*not as it was"):
             operated.backup()
     assert len(operated.points()) == 1
 

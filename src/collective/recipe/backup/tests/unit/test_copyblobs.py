@@ -365,7 +365,7 @@ def test_what_cannot_be_copied_is_named_when_all_else_is_there(no_rsync, archive
     state = content(Path("blobs"))
     os.mkfifo("blobs/fifo")
     for _again in range(3):
-        with pytest.raises(IntegrityError, match="1 things at the source.*fifo.*move it away"):
+        with pytest.raises(IntegrityError, match="1 file or directory, .*fifo.*move it away"):
             backup_blobs("blobs", "backups", keep=2, archive_blob=archive)
     endings = ["0.tar", "1.tar"] if archive else ["0", "1"]
     assert names() == [f"blobs.{ending}" for ending in endings]

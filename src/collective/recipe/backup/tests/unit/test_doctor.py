@@ -175,10 +175,10 @@ def test_only_the_last_part_is_looked_into(operated: Operated, monkeypatch) -> N
         file.write(b"\xff" * 8)
     assert "filestorage" in [it[0] for it in bad(operated)]
     monkeypatch.setattr(sites, "LOOKED_BACK", 1)
-    assert "looked into the last 1 transactions" in of_filestorage(operated)
+    assert "looked into the last 1 transaction" in of_filestorage(operated)
     # neither an index nor a backup: it is walked, and still only the last part looked into
     path.with_name("Data.fs.index").unlink()
-    assert "looked into the last 1 transactions" in of_filestorage(operated)
+    assert "looked into the last 1 transaction" in of_filestorage(operated)
 
 
 def test_an_index_of_another_filestorage(operated: Operated, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_blob_that_is_missing(operated: Operated) -> None:
     [blob, *_] = operated.site.blobstorage.rglob("*.blob")
     blob.unlink()
     what = the_only(operated, "blobstorage", DoctorSeverity.PROBLEM)
-    assert what.startswith("1 of 2 blobs of the last transactions are missing, the first is oid 0x")
+    assert what.startswith("missing: 1 of 2 blobs of the last transactions, the first is oid 0x")
 
 
 def test_a_blob_that_may_not_be_read() -> None:
@@ -216,7 +216,7 @@ def test_a_blob_that_may_not_be_read() -> None:
             if it.subject == "blobstorage" and it.severity is not DoctorSeverity.OK
         ]
         assert finding.severity is DoctorSeverity.PROBLEM
-        assert finding.what == "1 blobs of the last transactions may not be read by this user"
+        assert finding.what == "1 blob of the last transactions may not be read by this user"
         assert finding.where == str(sick)
 
 
@@ -733,7 +733,7 @@ def test_the_command_says_it_and_ends_with_3(operated: Operated, capfd) -> None:
     blob.unlink()
     assert called("--quiet") == IntegrityError.exit_code
     said = capfd.readouterr()
-    assert said.out.startswith("problem  blobstorage  1 of 2 blobs")
+    assert said.out.startswith("problem  blobstorage  missing: 1 of 2 blobs")
     assert said.err.startswith("ERROR: the doctor found 1 problem\nERROR: hint: ")
     assert called("--json") == IntegrityError.exit_code
     answer = json.loads(capfd.readouterr().out)

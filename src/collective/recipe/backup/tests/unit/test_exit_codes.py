@@ -173,9 +173,9 @@ def test_a_changed_blob_is_3_until_it_is_accepted(site):
     for arguments in (["--full"], []):
         done = scripts("backup", "-q", *arguments)
         assert done.returncode == IntegrityError.exit_code
-        assert "not as they were backed up once" in done.stderr
+        assert "not as it was backed up once" in done.stderr
         assert "--accept-changed-blobs" in done.stderr
     listed = scripts("list")
-    assert "whole; 1 blobs of the site" in listed.stdout
+    assert "whole; 1 blob of the site" in listed.stdout
     assert scripts("backup", "--accept-changed-blobs").returncode == DONE
     assert scripts("backup", "--full").returncode == DONE

@@ -202,7 +202,7 @@ def test_what_was_deleted_comes_back_from_the_moment_before(
     Path(told["file"]).unlink()
     assert main("extract", "standard", operated.config_path, [*before, "/Plone/news"]) == 0
     told = capsys.readouterr()
-    assert "cut 1 times: __parent__ to" in told.out
+    assert "cut 1 time: __parent__ to" in told.out
     # a message may name the transaction before
     assert f"--before {before[1]} is taken for tid " in told.err
     assert main("extract", "standard", operated.config_path, ["/"]) == 2

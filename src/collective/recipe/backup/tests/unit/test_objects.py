@@ -393,7 +393,7 @@ def test_a_path_that_is_gone_tells_its_history_all_the_same(
     # an oid may stand where a path may
     assert "jane" in told("objects", oid, "--history")
     assert "jane" in told("objects", gone, oid, "--history")
-    assert "objects, 0 blobs" in told("extract", gone, oid, "--file", str(site.directory / "it"))
+    assert "1 object, 0 blobs" in told("extract", gone, oid, "--file", str(site.directory / "it"))
     assert f"there is no object {oid}" in told("extract", oid, code=2)
     assert "this is" not in told("log", "--path", "/values/page", "--until", created.hex())
     # what lived between two restore points is found where a moment is named

@@ -246,7 +246,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_twice_and_named(
     outcome = operated.backup()
     assert len(times) == 2
     assert f"{path}: it changed while it was read" in caplog.text
-    assert "1 of the further files are left out, or changed meanwhile" in outcome.notes
+    assert "1 further file left out or changed meanwhile" in outcome.notes
     assert outcome.point.whole
     assert operated.files(tmp_path / "to")["log"][-1] == b"01"
 
@@ -284,7 +284,7 @@ def test_a_restore_point_is_not_whole_until_each_further_file_was_read_or_is_gon
 
     monkeypatch.setattr(treewalk, "store_contents", failing)
     for _time in range(2):
-        with pytest.raises(IntegrityError, match=f"1 things .* the first: {bad}"):
+        with pytest.raises(IntegrityError, match=f"1 file or directory, .* the first: {bad}"):
             operated.backup()
         [point] = operated.points()
         assert not point.whole

@@ -87,7 +87,7 @@ def test_the_last_key_is_not_removed(world):
             remove_key(repository, name, PASSPHRASE)
         for number in (2, 3):
             add_key(repository, "a second one", "second", START + timedelta(days=number))
-        with pytest.raises(ConfigurationError, match="2 keys have this label"):
+        with pytest.raises(ConfigurationError, match="this label is that of 2 keys"):
             remove_key(repository, "second", PASSPHRASE)
         remove_key(repository, name, "a second one")
     assert opened(world, "a second one") == [STATE]

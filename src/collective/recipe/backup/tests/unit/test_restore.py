@@ -413,7 +413,7 @@ def test_what_cannot_be_compared_with_a_digest_is_said(
     [said] = [each for each in caplog.records if "no digest" in each.message]
     assert said.levelname == ("INFO" if older else "WARNING")
     # the note of the layout is a file as well
-    assert said.message.startswith(f"{8 if older else 1} files of the blobs")
+    assert said.message.startswith("8 files of the blobs" if older else "1 file of the blobs")
 
 
 @pytest.mark.parametrize("live", [b"", b"another file", None])

@@ -75,7 +75,7 @@ def test_without_restore_points_the_hint_says_what_to_do():
 
 def test_where_none_can_be_restored_the_newest_says_why():
     error = refusal([theirs(at("3:00"), **BAD), theirs(at("4:00"), **BAD)], at("3:00"))
-    assert error.what == "none of the 2 restore points can be restored"
+    assert error.what == "none of 2 restore points can be restored"
     assert error.hint == "the newest, 2026-03-01-04-00-00: its blobs are missing: blobstorage.x"
 
 
@@ -385,7 +385,7 @@ def test_what_is_damaged_can_be_named():
         assert way(points, hurt.moment) == Choice(point=hurt)
         assert passed_over(points, hurt.moment, way(points, hurt.moment)) == []
     assert choose([hurt], hurt.moment) == Choice(point=hurt)
-    with pytest.raises(NoRestorePoint, match="none of the 1 restore points"):
+    with pytest.raises(NoRestorePoint, match="none of 1 restore point"):
         choose([hurt], None)
 
 

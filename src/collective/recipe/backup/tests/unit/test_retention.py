@@ -13,7 +13,7 @@ NOW = datetime(2027, 3, 31, 12, tzinfo=timezone.utc)
 EVERY_DAY = [NOW - timedelta(days=number) for number in range(1000)]
 """Readings of the clock that leave no doubt about it."""
 NO_RULE = Policy(keep=None)
-LOST = ("1 blobs were missing at the source",)
+LOST = ("1 blob was missing at the source",)
 
 
 def point(text, chain=None, *, problems=(), restorable=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,15 @@ OF_FILES = {"chmod", "link", "mkdir", "rename", "symlink", "touch", "unlink"}
 """Names that Files has as well: calls of those are what we want."""
 
 WRITE_FLAGS = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND", "O_EXCL"}
+
+PLURAL = re.compile(
+    r" (?:more |newer |whole )?"
+    r"(?:backups|blobs|files|keys|objects|pieces|problems|ranges|restore points|sites|things|"
+    r"transactions)\b"
+)
+"""What is said of a number."""
+
+NO_NUMBER = re.compile(r"number_of\(|purpose$|_CONTEXT$")
 
 MAY_CHANGE_A_DISK = {
     "files/": "the rooms that do",
@@ -255,6 +265,26 @@ def test_only_cli_prints(path):
     calls = (node for node in ast.walk(parsed(path)) if isinstance(node, ast.Call))
     prints = [call for call in calls if getattr(call.func, "id", "") in {"print", "input"}]
     assert is_among(path, MAY_PRINT) or not lines(iter(prints))
+
+
+def plurals(tree: ast.AST) -> Iterator[str]:
+    """Yield each number in *tree* that a plural follows in a text."""
+    for node in ast.walk(tree):
+        for value, text in pairwise(node.values if isinstance(node, ast.JoinedStr) else []):
+            if isinstance(value, ast.FormattedValue) and isinstance(text, ast.Constant):
+                said = ast.unparse(value.value)
+                if PLURAL.match(str(text.value)) and not NO_NUMBER.match(said):
+                    yield f"{said}{text.value}"
+
+
+@each_room
+def test_what_is_counted_is_called_by_number_of(path):
+    assert [*plurals(parsed(path))] == [], "one is no plural: amounts.number_of knows"
+
+
+def test_a_plural_that_is_made_by_hand_is_seen():
+    tree = ast.parse("f'{len(found):,} blobs and {number_of(2, kind)} blobs'")
+    assert [*plurals(tree)] == ["len(found) blobs and "]
 
 
 @each_room

@@ -125,7 +125,7 @@ def test_only_what_is_whole_counts(site: Site):
 def test_there_may_be_too_few(site: Site):
     operated = Operated(site, minimum_restore_points=2)
     operated.backup()
-    assert complaints(operated) == [("CRITICAL", "there are 1 whole restore points, fewer than 2")]
+    assert complaints(operated) == [("CRITICAL", "there is 1 whole restore point, fewer than 2")]
     site.commit({"a": 1})
     operated.backup()
     assert complaints(operated) == []

@@ -181,7 +181,7 @@ def test_an_odd_log_is_warned_of_by_backup_and_doctor(odd: Odd, caplog) -> None:
     odd.live(4)
     caplog.clear()
     odd.backup()
-    assert "1 transactions of the filestorage have an id that is not later" in caplog.text
+    assert "1 transaction of the filestorage has an id that is not later" in caplog.text
     odd.backup(full=True)
     assert "4 transactions of the filestorage have an id that is not later" in caplog.text
     odd.site.filestorage.with_name("Data.fs.index").unlink()
