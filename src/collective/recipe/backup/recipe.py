@@ -128,6 +128,7 @@ SCRIPTS = (
     Script("backup-log", "-log", "log", STANDARD),
     Script("backup-objects", "-objects", "objects", STANDARD),
     Script("backup-extract", "-extract", "extract", STANDARD),
+    Script("backup-open", "-open", "open", STANDARD),
     Script("backup-export", "-export", "export", STANDARD),
     Script("repozo", "-repozo", "", "", lambda it: it.enable_repozo),
     Script("backup-verify", "-verify", "verify", STANDARD),

@@ -13,6 +13,8 @@ from pkgutil import iter_modules
 import collective.recipe.backup
 
 _ROOT = collective.recipe.backup.__name__
+_ZODB = "served"
+"""The rooms that import ZODB, for one verb that does not stay."""
 _DOORS = {"cli", "copyblobs", "recipe", "sitebackup", "tests"}
 
 
@@ -26,7 +28,7 @@ def _rooms(package: str, path: Iterable[str]) -> Iterator[str]:
     """Yield the names of all rooms below *package*, which lies in *path*."""
     for found in iter_modules(path):
         name = f"{package}.{found.name}"
-        if package == _ROOT and found.name in _DOORS:
+        if package == _ROOT and found.name in {*_DOORS, _ZODB}:
             continue
         yield name
         if found.ispkg:

@@ -46,15 +46,12 @@ from collective.recipe.backup.times import ZERO_TID, Tid
 P = ParamSpec("P")
 T = TypeVar("T")
 
-CACHE_SIZE = 1 << 30
-"""Bytes of the log, and as many of blobs, that may lie in the cache."""
-
 
 class MomentCache(NamedTuple):
     """Where a storage may put aside what it cannot read in place."""
 
     room: Path  # a directory, in which each storage gets its own
-    size: int = CACHE_SIZE  # bytes of the log, and as many of blobs
+    size: int  # bytes of the log, and as many of blobs
 
 
 def moment_storage(state: State, name: str, files: Files, cache: MomentCache) -> MomentStorage:

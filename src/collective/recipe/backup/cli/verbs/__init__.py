@@ -18,6 +18,7 @@ _ROOMS = {
     "log": "chronicle",
     "objects": "objects",
     "extract": "extract",
+    "open": "open",
     "export": "export",
     "verify": "verify",
     "rehearse": "rehearse",

@@ -68,6 +68,8 @@ MAY_IMPORT = {
         f"served/{name}.py": (r"(ZODB|persistent|zope\.interface)(\.|$)", "a storage of ZODB")
         for name in ("momentrecords", "momentstorage", "objectindex")
     },
+    "operations/momentopening.py": (r"(ZODB|zc)\.", "a DemoStorage, in a function"),
+    "operations/momentserver.py": (r"ZEO\.", "the server, in a function"),
 }
 COMPILED = {
     "blobs/archives/archivereading.py": "a member of an archive is made for each blob",

@@ -51,7 +51,7 @@ def opened(
     state = destination.open(choose(destination.restore_points(), when))
     room = operated.site.directory / "cache"
     with closing(
-        moment_storage(state, "a moment", Files(), cache or MomentCache(room=room))
+        moment_storage(state, "a moment", Files(), cache or MomentCache(room, 1 << 30))
     ) as storage:
         yield storage
     assert list(room.glob("*")) == []
@@ -249,7 +249,7 @@ def test_a_small_cache_shows_the_same_as_a_large_one(tmp_path, kind, monkeypatch
     operated.backup()
     with opened(operated) as storage:
         wanted = seen(storage)
-    small = MomentCache(room=tmp_path / "cache", size=1)
+    small = MomentCache(tmp_path / "cache", 1)
     with opened(operated, cache=small) as storage:
         assert seen(storage) == wanted
 
@@ -357,6 +357,6 @@ def test_what_a_killed_process_has_left_in_the_cache_goes_with_the_next_one(site
 def opened_beside(operated: Operated) -> Iterator[MomentStorage]:
     destination = operated.destination()
     state = destination.open(choose(destination.restore_points(), None))
-    cache = MomentCache(room=operated.site.directory / "cache")
+    cache = MomentCache(operated.site.directory / "cache", 1 << 30)
     with closing(moment_storage(state, "another", Files(), cache)) as storage:
         yield storage

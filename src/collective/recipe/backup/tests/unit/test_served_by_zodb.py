@@ -52,7 +52,7 @@ def backed_up(operated: Operated) -> MomentStorage:
     operated.backup()
     destination = operated.destination()
     state = destination.open(choose(destination.restore_points(), None))
-    cache = MomentCache(room=operated.site.directory / "cache")
+    cache = MomentCache(operated.site.directory / "cache", 1 << 30)
     return moment_storage(state, "test", Files(), cache)
 
 

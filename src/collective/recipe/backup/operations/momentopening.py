@@ -1,0 +1,152 @@
+"""A moment of a site opened as a storage of ZODB, without a restore; see served.
+
+Nothing is written, neither to the site nor to the backups.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from collective.recipe.backup.destinations import Destination
+from collective.recipe.backup.errors import ConfigurationError, InUse, UsageError, explained
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.model import MAIN
+from collective.recipe.backup.operations.choosing import alternative_named, choice_of
+from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.smallfile import read_small
+from collective.recipe.backup.times import Tid, When, show_tid
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.served.momentstorage import MomentStorage
+
+_NOTE = "moment.json"
+_LARGEST_NOTE = 1 << 16
+_SIZE = 1 << 30
+
+
+class OpenOrder(NamedTuple):
+    """Which moment is to be opened, and where its storages may put something aside."""
+
+    cache: Path  # a directory
+    when: When | None = None  # None: the newest restore point
+    cache_size: int = _SIZE  # bytes, for each storage once for its log and once for its blobs
+    changes: Path | None = None  # a directory for what is written; None: nothing can be
+
+
+class OpenedMoment(NamedTuple):
+    """One storage of a site at a moment."""
+
+    name: str  # of the storage in the site
+    stamp: str  # of the restore point
+    tid: Tid  # its last transaction; zeros: there is none
+    storage: Any  # of ZODB
+
+
+@contextmanager
+def opened_moments(run: Run, order: OpenOrder) -> Iterator[list[OpenedMoment]]:
+    """Yield all storages of the site, open until the body ends.
+
+    Raises NoRestorePoint if no backup has that moment, IntegrityError for what is damaged, and
+    UsageError if the changes are those of another moment.
+    """
+    opened: list[OpenedMoment] = []
+    with run.opened() as destinations:
+        try:
+            for destination in destinations:
+                storage, stamp = open_moment(run, destination, order)
+                tid = Tid(storage.lastTransaction())
+                opened.append(OpenedMoment(destination.source.name, stamp, tid, storage))
+            if order.changes is not None:
+                opened = _changeable(opened, order.changes, run.files)
+            yield opened
+        finally:
+            for each in opened:
+                each.storage.close()
+
+
+def open_moment(run: Run, destination: Destination, order: OpenOrder) -> tuple[MomentStorage, str]:
+    """Return the storage of one source, and the stamp of its restore point; see opened_moments."""
+    from collective.recipe.backup.served.momentstorage import MomentCache, moment_storage
+
+    points = destination.restore_points()
+    choice = choice_of(run, destination, order.when, points)
+    name = f"{destination.source.name} at {choice.point.stamp}"
+    if choice.until is not None:
+        name += f", cut at {show_tid(choice.until)}"
+    cache = MomentCache(order.cache, order.cache_size)
+    with alternative_named(run, destination, choice, points):
+        state = destination.open(choice)
+        return moment_storage(state, name, run.files, cache), choice.point.stamp
+
+
+# what is written to it
+
+
+def _changeable(opened: list[OpenedMoment], directory: Path, files: Files) -> list[OpenedMoment]:
+    """Return the storages with a place in *directory* for what is written to them."""
+    from zc.lockfile import LockError
+    from ZODB.DemoStorage import DemoStorage
+    from ZODB.FileStorage import FileStorage
+
+    _check_moment(opened, directory, files)
+    found = []
+    for each in opened:
+        place = directory / _file_name(each.name)
+        try:
+            changes = FileStorage(f"{place}.fs", blob_dir=f"{place}.blobs")
+        except LockError as error:
+            raise InUse("another process has the changes open", where=directory) from error
+        found.append(each._replace(storage=DemoStorage(base=each.storage, changes=changes)))
+    return found
+
+
+def _check_moment(opened: list[OpenedMoment], directory: Path, files: Files) -> None:
+    """Note in *directory* of which moment its changes are, or compare that."""
+    note = directory / _NOTE
+    ours = {each.name: show_tid(each.tid) for each in opened}
+    with explained("cannot keep changes there", directory):
+        files.make_directories(directory)
+        if not note.exists():
+            if any(directory.iterdir()):
+                raise UsageError(
+                    "changes are kept in a directory of their own, and this one is not empty",
+                    where=directory,
+                    hint="name another one, or one that is not there yet",
+                )
+            files.write(note, json.dumps(ours).encode(), 0o600)
+            return
+        data = read_small(note, _LARGEST_NOTE)
+    try:
+        theirs = json.loads(data or b"")
+    except ValueError:
+        theirs = None
+    if theirs != ours:
+        raise UsageError(
+            "the changes there are those of another moment",
+            where=directory,
+            hint="open that moment, or name another directory for the changes",
+        )
+
+
+def _file_name(name: str) -> str:
+    return "Data" if name == MAIN else name.replace(os.sep, "_")
+
+
+# what it needs
+
+
+def check_zeo() -> None:
+    """Raise ConfigurationError if ZEO is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec("ZEO") is None:
+        raise ConfigurationError(
+            "to serve a moment, ZEO is needed, and it is not installed",
+            hint="install collective.recipe.backup[open]; in a buildout: eggs = "
+            "collective.recipe.backup[open] in this part",
+        )

@@ -1,0 +1,225 @@
+"""``backup-open``: the site of a moment for clients of ZEO, until it is closed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ZEO
+import ZODB
+from ZODB.blob import Blob
+from ZODB.POSException import ReadOnlyError
+
+from collective.recipe.backup.cli import main
+from collective.recipe.backup.errors import BackupError, InUse, NoRestorePoint, UsageError
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.model import MAIN
+from collective.recipe.backup.operations import momentopening
+from collective.recipe.backup.operations.momentopening import (
+    OpenedMoment,
+    OpenOrder,
+    opened_moments,
+)
+from collective.recipe.backup.operations.momentserver import (
+    MomentServer,
+    address_of,
+    served,
+    zope_conf,
+)
+from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
+from collective.recipe.backup.tests.runs import NOON, Operated
+from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.times import ZERO_TID
+
+
+@contextmanager
+def serving(server: MomentServer) -> Iterator[None]:
+    thread = threading.Thread(target=server.loop)
+    thread.start()
+    try:
+        yield
+    finally:
+        loop = server._server.acceptor.event_loop
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+@contextmanager
+def client(address: Any, directory: Path, **options: Any) -> Iterator[Any]:
+    with closing(ZEO.DB(address, blob_dir=str(directory), wait_timeout=20, **options)) as db:
+        connection = db.open()
+        try:
+            yield connection
+        finally:
+            connection.transaction_manager.abort()
+            connection.close()
+
+
+@pytest.fixture(params=[Operated, OperatedInRepository])
+def operated(tmp_path, request) -> Operated:
+    site = Site(tmp_path / "site")
+    site.commit({"a": 1}, {"x": b"first"}, at=NOON - timedelta(hours=2))
+    site.commit({"a": 2}, {"x": b"second"}, at=NOON - timedelta(hours=1))
+    operated = request.param(site)
+    operated.backup()
+    return operated
+
+
+def test_clients_read_the_site_of_a_moment_and_cannot_write(operated, tmp_path):
+    order = OpenOrder(cache=tmp_path / "cache", when=NOON - timedelta(minutes=90))
+    before = operated.site.contents()
+    with (
+        opened_moments(operated.run("open"), order) as opened,
+        served(opened, str(tmp_path / "s"), operated.run("open").files, read_only=True) as server,
+        serving(server),
+        client(server.address, tmp_path / "blobs", read_only=True) as connection,
+    ):
+        root = connection.root()
+        assert root["values"]["a"]["value"] == 1
+        with root["blobs"]["x"].open() as file:
+            assert file.read() == b"first"
+        root["written"] = True
+        with pytest.raises(ReadOnlyError):
+            connection.transaction_manager.commit()
+    assert operated.site.contents() == before
+    assert not (tmp_path / "s").exists()
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_two_moments_are_open_at_once(operated, tmp_path):
+    cache, run = tmp_path / "cache", operated.run("open")
+    first = OpenOrder(cache=cache, when=NOON - timedelta(minutes=90))
+    with opened_moments(run, first) as [old], opened_moments(run, OpenOrder(cache=cache)) as [new]:
+        assert old.storage.lastTransaction() < new.storage.lastTransaction()
+        assert old.tid < new.tid == operated.points()[-1].tid
+
+
+def test_changes_are_kept_beside_the_moment_and_for_it_alone(operated, tmp_path):
+    run, changes = operated.run("open"), tmp_path / "changes"
+    order = OpenOrder(cache=tmp_path / "cache", changes=changes)
+    with opened_moments(run, order) as [opened], closing(ZODB.DB(opened.storage)) as db:
+        with db.transaction() as connection:
+            connection.root()["tried"] = Blob(b"something")
+        with pytest.raises(InUse), opened_moments(run, order):
+            pass
+    with (
+        opened_moments(run, order) as [opened],
+        closing(ZODB.DB(opened.storage)) as db,
+        db.transaction() as connection,
+    ):
+        with connection.root()["tried"].open() as file:
+            assert file.read() == b"something"
+        with connection.root()["blobs"]["x"].open() as file:
+            assert file.read() == b"second"
+    other = order._replace(when=NOON - timedelta(minutes=90))
+    with pytest.raises(UsageError, match="another moment"), opened_moments(run, other):
+        pass
+    other = order._replace(changes=operated.site.directory)
+    with pytest.raises(UsageError, match="not empty"), opened_moments(run, other):
+        pass
+
+
+def test_a_moment_before_all_backups_is_refused(operated, tmp_path):
+    order = OpenOrder(cache=tmp_path / "cache", when=NOON - timedelta(days=9999))
+    with pytest.raises(NoRestorePoint), opened_moments(operated.run("open"), order):
+        pass
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0:80", "[::]:80", "example.com:80", "x", "70000", "::"])
+def test_no_address_is_taken_that_other_machines_reach(text):
+    with pytest.raises(UsageError):
+        address_of(text)
+
+
+def test_addresses_of_this_machine():
+    assert address_of("8100") == ("127.0.0.1", 8100)
+    assert address_of("localhost:0") == ("localhost", 0)
+    assert address_of("[::1]:8100") == ("::1", 8100)
+    assert address_of("./zeo") == "./zeo"
+    with pytest.raises(UsageError, match="too long"):
+        address_of("/" + "x" * 200)
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:0", "[::1]:0", "socket"])
+def test_an_address_that_is_taken_is_an_error(tmp_path, text):
+    files = Files()
+    asked = str(tmp_path / text) if text == "socket" else address_of(text)
+    with served([], asked, files, read_only=True) as server:
+        taken = address_of(server.address)
+        again = served([], taken, files, read_only=True)
+        with pytest.raises(BackupError, match="cannot serve there"), again:
+            pass
+    with served([], taken, files, read_only=True):
+        pass
+
+
+def test_a_socket_without_a_directory_is_an_error(tmp_path):
+    nowhere = served([], str(tmp_path / "gone" / "socket"), Files(), read_only=True)
+    with pytest.raises(BackupError, match="cannot serve there"), nowhere:
+        pass
+
+
+def test_each_storage_of_the_site_is_in_the_configuration_that_is_shown():
+    opened = [OpenedMoment(name, "a stamp", ZERO_TID, None) for name in ("catalog", MAIN)]
+    assert zope_conf(opened, "127.0.0.1:8100", Path("/b"), read_only=False) == (
+        "<zodb_db catalog>\n    mount-point /catalog\n    <zeoclient>\n"
+        "        server 127.0.0.1:8100\n        storage catalog\n        blob-dir /b/catalog\n"
+        "    </zeoclient>\n</zodb_db>\n"
+        "<zodb_db main>\n    mount-point /\n    <zeoclient>\n"
+        "        server 127.0.0.1:8100\n        storage 1\n        blob-dir /b/1\n"
+        "    </zeoclient>\n</zodb_db>"
+    )
+
+
+def test_without_zeo_the_command_says_what_to_install(site, capsys, monkeypatch):
+    operated = Operated(site)
+    operated.backup()
+    monkeypatch.setitem(sys.modules, "importlib.util", SimpleNamespace(find_spec=lambda _: None))
+    with pytest.raises(momentopening.ConfigurationError, match="ZEO is needed"):
+        momentopening.check_zeo()
+    assert main("open", "standard", operated.config_path, []) == 2
+    assert "collective.recipe.backup[open]" in capsys.readouterr().err
+
+
+def test_the_command_serves_until_it_is_interrupted(site):
+    site.commit({"a": 1})
+    operated = Operated(site)
+    operated.backup()
+    # the path of a socket may not be long
+    room = Path(tempfile.mkdtemp(dir="/tmp"))
+    code = (
+        "import sys; from collective.recipe.backup.cli import main; "
+        "sys.exit(main('open', 'standard', *sys.argv[1:2], sys.argv[2:]))"
+    )
+    asked = [str(operated.config_path), "--cache", str(room)]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *asked],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        conf = [process.stdout.readline() for _line in range(8)]
+        [address] = [line.split()[1] for line in conf if "server" in line]
+        [blobs] = [line.split()[1] for line in conf if "blob-dir" in line]
+        assert "        read-only true\n" in conf
+        assert os.stat(Path(address).parent).st_mode & 0o77 == 0
+        with client(address, Path(blobs), read_only=True) as connection:
+            assert connection.root()["values"]["a"]["value"] == 1
+        process.send_signal(signal.SIGINT)
+        _out, err = process.communicate()
+    assert process.returncode == 0
+    assert "serving until Ctrl-C" in err
+    assert "Traceback" not in err
+    room.rmdir()  # nothing is left in it
