@@ -8,15 +8,20 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.destinations.configured import REPOSITORY, DestinationConfig
 from collective.recipe.backup.errors import ConfigurationError, UsageError
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.stores.opening import store_at
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from collective.recipe.backup.destinations.repository.place import RepositoryPlace
+    from collective.recipe.backup.files import Files
     from collective.recipe.backup.findings import Report
     from collective.recipe.backup.repository.opened import Repository
+    from collective.recipe.backup.stores.allowance import Allowance
 
 logger = logging.getLogger("backup")
 
@@ -91,9 +96,16 @@ def try_out(run: Run, place: str | None) -> Report:
 
     *place* is a URL or a path, or the name of a repository; None: the only one of the site.
     """
-    from collective.recipe.backup.stores.proving import prove
-
     is_url = place is not None and (place.startswith("/") or ":" in place)
     url = place if is_url and place else place_of(repository_named(run, place)).url
-    with closing(store_at(url, run.files, run.allowance)) as store:
-        return prove(store, run.now)
+    return try_out_at(url, run.files, run.now, run.allowance)
+
+
+def try_out_at(url: str, files: Files, now: datetime, allowance: Allowance) -> Report:
+    """Return what the store at *url* does of what a repository needs."""
+    from collective.recipe.backup.stores.proving import prove
+
+    with closing(store_at(url, files, allowance)) as store:
+        report = prove(store, now)
+    report.ok(f"that took {number_of(allowance.asked, 'request')} in all")
+    return report

@@ -9,6 +9,7 @@ here each time::
     finding      where the site is; zconfig
     configuring  from both to the configuration that the verbs know
     completing   completion for shells
+    storechecking  a command that needs no site
 
 Nothing is written into the project: what a run needs lies beside the backups.
 """
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 PROG = "sitebackup"
-COMPLETION = "completion"
-"""The command that is no verb."""
+CHECK_STORE, COMPLETION = "check-store", "completion"
+"""The commands that are no verbs."""
 CHANGING = ("backup", "restore", "prune")
 """Verbs that keep other runs out."""
 
@@ -95,8 +96,13 @@ def _other(name: str, rest: Sequence[str], answers: Answers, summaries: dict[str
         answers.say(f"{PROG} {__version__}")
     elif name == COMPLETION:
         answers.say(_completion(rest))
+    elif name == CHECK_STORE:
+        from collective.recipe.backup.sitebackup import storechecking
+
+        return storechecking.run(rest, PROG, answers)
     else:
-        raise UsageError(_complaint(name), hint=_nearest(name, [*summaries, COMPLETION]))
+        known = [*summaries, CHECK_STORE, COMPLETION]
+        raise UsageError(_complaint(name), hint=_nearest(name, known))
     return DONE
 
 
@@ -125,9 +131,9 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 
 def _help(summaries: dict[str, str]) -> str:
-    from collective.recipe.backup.sitebackup.completing import SUMMARY
+    from collective.recipe.backup.sitebackup import completing, storechecking
 
-    rows = {**summaries, COMPLETION: SUMMARY}
+    rows = {**summaries, CHECK_STORE: storechecking.SUMMARY, COMPLETION: completing.SUMMARY}
     width = max(map(len, rows))
     lines = [
         f"usage: {PROG} COMMAND [ARGUMENT...]",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from collective.recipe.backup.cli.arguments import parser_of
+from collective.recipe.backup.sitebackup import storechecking
 from collective.recipe.backup.sitebackup.commands import DIRECTORY, FILE, commands
 
 SHELLS = ("bash", "zsh", "fish")
@@ -29,5 +30,6 @@ def script(shell: str, prog: str) -> str:
             if action.metavar in (FILE, DIRECTORY):
                 kind = shtab.FILE if action.metavar == FILE else shtab.DIRECTORY
                 action.complete = kind  # type: ignore[attr-defined]
+    storechecking.declare(found.add_parser(storechecking.CHECK_STORE, help=storechecking.SUMMARY))
     found.add_parser(COMPLETION, help=SUMMARY).add_argument("shell", choices=SHELLS)
     return str(shtab.complete(parser, shell))

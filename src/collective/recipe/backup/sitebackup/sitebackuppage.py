@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from collective.recipe.backup.sitebackup import storechecking
 from collective.recipe.backup.sitebackup.collective import MEANINGLESS
 from collective.recipe.backup.sitebackup.commands import DESTINATIONS, FREQUENT, commands
 from collective.recipe.backup.sitebackup.completing import COMPLETION, SHELLS, SUMMARY
@@ -92,6 +93,7 @@ What a site has set for that tool is understood as it stands, with these differe
 def render() -> str:
     """Return the page."""
     rows = {name: verb.summary for name, verb in commands().items()}
+    rows[f"{storechecking.CHECK_STORE} URL"] = f"{storechecking.SUMMARY}; it needs no site"
     rows[f"{COMPLETION} {'|'.join(SHELLS)}"] = SUMMARY
     lines = [
         *(_HEAD, *_entries(rows), _ARGUMENTS),

@@ -165,7 +165,7 @@ class LocalStore:
                 "the directory of the repository is not there",
                 where=self._root,
                 hint="is the disk mounted, and is the path right?  A new repository is made once, "
-                "by init",
+                "by init, which makes the directory; check-store wants it made",
             )
 
     def _make_way(self, directory: Path) -> None:

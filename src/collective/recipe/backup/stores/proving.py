@@ -7,13 +7,21 @@ remove them.
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
-from collective.recipe.backup.amounts import duration, size
+from collective.recipe.backup.amounts import duration, number_of, size
 from collective.recipe.backup.errors import StoreRefused
 from collective.recipe.backup.findings import Report
-from collective.recipe.backup.stores import NoSuchObject, ObjectExists, Store
+from collective.recipe.backup.stores import (
+    Buffer,
+    NoSuchObject,
+    ObjectExists,
+    Store,
+    StoredObject,
+)
 from collective.recipe.backup.times import monotonic
 
 _RACING = 8
@@ -31,6 +39,7 @@ def prove(store: Store, now: datetime) -> Report:
     """
     report = Report("store")
     place = f"check/{os.urandom(8).hex()}"
+    store = counting = _Counting(store)
     try:
         _objects(store, f"{place}/a", report)
         _racing(store, f"{place}/race", report)
@@ -38,7 +47,51 @@ def prove(store: Store, now: datetime) -> Report:
         _pace(store, f"{place}/large", report)
     finally:
         _removing(store, place, report)
+    report.ok(f"it was asked {counting}")
     return report
+
+
+class _Counting:
+    """A store, and how often it was asked for what."""
+
+    def __init__(self, store: Store) -> None:
+        self.location, self.promises = store.location, store.promises
+        self._store = store
+        self._asked: Counter[str] = Counter()
+
+    def __str__(self) -> str:
+        return ", ".join(
+            f"{what} {number_of(count, 'time')}" for what, count in self._asked.items()
+        )
+
+    def prepare(self) -> None:
+        self._store.prepare()
+
+    def put(self, name: str, data: Buffer) -> datetime:
+        self._asked["to put"] += 1
+        return self._store.put(name, data)
+
+    def get(self, name: str, start: int = 0, size: int | None = None) -> bytes:
+        self._asked["to get"] += 1
+        return self._store.get(name, start, size)
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        self._asked["to list"] += 1
+        return self._store.list(prefix)
+
+    def delete(self, name: str) -> None:
+        self._asked["to remove"] += 1
+        self._store.delete(name)
+
+    def sweep(self) -> None:
+        self._store.sweep()
+
+    def clock(self) -> datetime:
+        self._asked["for the time"] += 1
+        return self._store.clock()
+
+    def close(self) -> None:
+        self._store.close()
 
 
 def _objects(store: Store, name: str, report: Report) -> None:

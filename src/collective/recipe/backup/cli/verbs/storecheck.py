@@ -1,4 +1,4 @@
-"""``bin/backup-repository check-store``: is the store good enough?"""
+"""``bin/backup-repository check-store``, and by itself: is the store good enough?"""
 
 from __future__ import annotations
 
@@ -11,17 +11,33 @@ from collective.recipe.backup.cli.findinglines import as_json, as_text
 from collective.recipe.backup.errors import DONE, BackupError
 
 if TYPE_CHECKING:
+    from collective.recipe.backup.findings import Report
     from collective.recipe.backup.operations.run import Run
 
 
 def check_store(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     """Try out the store that is named, by its URL or as a repository of the site."""
-    from collective.recipe.backup.findings import DoctorSeverity
     from collective.recipe.backup.operations.repositoryaccess import try_out
 
-    found = try_out(run, namespace.repository)
+    return _told(try_out(run, namespace.repository), answers)
+
+
+def check_store_at(url: str, answers: Answers) -> int:
+    """Try out the store at *url*, which no site has yet."""
+    from collective.recipe.backup import times
+    from collective.recipe.backup.files import Files
+    from collective.recipe.backup.operations.repositoryaccess import try_out_at
+    from collective.recipe.backup.stores.allowance import Allowance
+
+    return _told(try_out_at(url, Files(), times.utcnow(), Allowance()), answers)
+
+
+def _told(found: Report, answers: Answers) -> int:
+    """Say what was *found*; return the exit code."""
+    from collective.recipe.backup.findings import DoctorSeverity
+
     problems = [each for each in found if each.severity is DoctorSeverity.PROBLEM]
-    if namespace.json:
+    if answers.json:
         answers.document({"good": not problems, "findings": [as_json(each) for each in found]})
     else:
         for finding in found:

@@ -69,5 +69,5 @@ def not_there(place: SftpPlace) -> StoreUnreachable:
         "the directory of the repository is not there",
         where=place.location,
         hint="is the path right, and is the disk of the server mounted?  A new repository is "
-        "made once, by init",
+        "made once, by init, which makes the directory; check-store wants it made",
     )

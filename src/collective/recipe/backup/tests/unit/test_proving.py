@@ -25,6 +25,12 @@ def test_a_store_that_keeps_the_contract_is_found_sound_and_left_as_it_was():
     assert findings(store, DoctorSeverity.PROBLEM) == ""
     assert findings(store, DoctorSeverity.WARNING) == ""
     assert list(store.objects) == ["m/a"]
+    # two of the puts of "a", the race, the time, and the large one
+    told = findings(store, DoctorSeverity.OK)
+    assert (
+        "it was asked to put 12 times, to list 3 times, to get 4 times, for the time 2 times, "
+        "to remove 4 times" in told
+    )
 
 
 class Careless(MemoryStore):

@@ -231,6 +231,22 @@ def test_what_cannot_be_meant_is_refused(capfd, arguments: list[str], says: str)
     assert says in capfd.readouterr().err
 
 
+def test_a_store_is_tried_out_without_a_site(tmp_path: Path, monkeypatch, capfd) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = tmp_path / "store"
+    assert main(["check-store", str(store)]) == 6
+    assert "check-store wants it made" in capfd.readouterr().err
+    store.mkdir()
+    assert main(["check-store", str(store)]) == DONE
+    told = capfd.readouterr().out
+    assert "it was asked to put 12 times" in told
+    assert "requests in all" in told
+    assert main(["check-store", str(store), "--json"]) == DONE
+    assert json.loads(capfd.readouterr().out)["good"]
+    assert main(["check-store", "--help"]) == DONE
+    assert main(["check-store"]) == USAGE
+
+
 def test_help_and_version(capfd) -> None:
     for arguments in (["--help"], ["-h"], ["help"]):
         assert main(arguments) == DONE

@@ -11,6 +11,7 @@ from collective.recipe.backup.cli.arguments import parser_of
 from collective.recipe.backup.cli.verbs import VERBS
 from collective.recipe.backup.sitebackup.commands import commands
 from collective.recipe.backup.sitebackup.completing import COMPLETION, SHELLS, script
+from collective.recipe.backup.sitebackup.storechecking import CHECK_STORE
 
 BASH = """
 source "$1"; shift
@@ -80,7 +81,7 @@ def flags_of(command: str) -> set[str]:
 
 @pytest.mark.needs("bash")
 def test_bash(place: Path) -> None:
-    assert in_bash(place, "sitebackup", "") == {*VERBS, COMPLETION}
+    assert in_bash(place, "sitebackup", "") == {*VERBS, CHECK_STORE, COMPLETION}
     assert in_bash(place, "sitebackup", "re") == {it for it in VERBS if it.startswith("re")}
     assert in_bash(place, "sitebackup", "verify", "--depth", "") == {
         "names",
@@ -100,7 +101,7 @@ def test_bash_knows_every_flag(place: Path, command: str) -> None:
 
 @pytest.mark.needs("fish")
 def test_fish(place: Path) -> None:
-    assert in_fish(place, "sitebackup", "") == {*VERBS, COMPLETION}
+    assert in_fish(place, "sitebackup", "") == {*VERBS, CHECK_STORE, COMPLETION}
     assert in_fish(place, "sitebackup", "verify", "--depth", "") == {
         "names",
         "checksums",
@@ -122,7 +123,7 @@ def test_fish_knows_every_flag(place: Path, command: str) -> None:
 @pytest.mark.parametrize(
     ("words", "shows"),
     [
-        (["sitebackup", ""], [*VERBS, COMPLETION]),
+        (["sitebackup", ""], [*VERBS, CHECK_STORE, COMPLETION]),
         (["sitebackup", "verify", "--depth", ""], ["names", "checksums", "records"]),
         (["sitebackup", "backup", "--"], ["--snapshot", "--config", "--set"]),
         (["sitebackup", "backup", "--config", "so"], ["some.toml"]),
