@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
 
 from collective.recipe.backup import restored
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.filestorage.format import MAGIC_SIZE
 from collective.recipe.backup.filestorage.logcut import LogEnd
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.frozen import dataclass
@@ -28,6 +31,9 @@ from collective.recipe.backup.lineage import (
 )
 from collective.recipe.backup.model import Hole, RestorePoint
 from collective.recipe.backup.times import ZERO_TID, Tid, moment_of, stamp
+
+LOOKED_BACK = 1000
+"""Transactions at the end of a log that are looked at before all of it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +102,7 @@ class Past:
         known = (point for point in self._points() if point.chain < chain and point.tid)
         earlier = sorted(known, key=lambda point: point.age)
         before = earlier[-1] if earlier else None
-        cut = _CutLog(log, packed)
+        cut = _CutLog(log, packed, before)
         shared = partial(_shared, log, earlier)
         found = begun(cut, before, self._noted, self.clock.now, shared)
         return PastOfPoint(
@@ -110,7 +116,7 @@ class Past:
 
         *packed* is as in ``begin``.
         """
-        holes = continued(_CutLog(log, packed), before, self._noted, self.clock.now)
+        holes = continued(_CutLog(log, packed, before), before, self._noted, self.clock.now)
         return PastOfPoint(since=before.since, holes=holes, stays=before.stays)
 
     def _stays(
@@ -132,6 +138,10 @@ def knows_any(filestorage: Path, points: Sequence[RestorePoint]) -> bool:
         # until a pack each is where it was, and nobody need read all of a large log
         if not tids or any(ends_in(log, point) for point in reversed(points)):
             return True
+        # after a pack the last ones are known, but for those that are newer than all points
+        with suppress(IntegrityError):  # what is being written may follow
+            if any(each.tid in tids for each in islice(log.backwards(log.size), LOOKED_BACK)):
+                return True
         return any(each.tid in tids for each in log.transactions())
 
 
@@ -156,11 +166,17 @@ def _of(last: Tid | None) -> str:
 
 
 class _CutLog(KnownTransactions):
-    """A filestorage as lineage asks for it; each walk through it is made once."""
+    """A filestorage as lineage asks for it; each walk through it is made once.
 
-    def __init__(self, log: TransactionLog, packed: Tid | None) -> None:
+    What a restore point *before* has that the log ends in is not walked through.
+    """
+
+    def __init__(
+        self, log: TransactionLog, packed: Tid | None, before: RestorePoint | None = None
+    ) -> None:
         self.packed = packed
         self._log = log
+        self._start = before.end if before is not None and ends_in(log, before) else MAGIC_SIZE
         self._cuts: dict[Tid, LogEnd] = {}
 
     def last_at(self, tid: Tid) -> Tid | None:
@@ -173,5 +189,5 @@ class _CutLog(KnownTransactions):
 
     def _cut(self, tid: Tid) -> LogEnd:
         if tid not in self._cuts:
-            self._cuts[tid] = self._log.cut(tid)
+            self._cuts[tid] = self._log.cut(tid, self._start)
         return self._cuts[tid]

@@ -92,10 +92,21 @@ class Log(ABC):
         if MAGIC_SIZE + SMALLEST <= offset <= self.size:
             (length,) = LENGTH.unpack(self.read(offset - LENGTH.size, LENGTH.size))
             begin = offset - LENGTH.size - length
-            found = next(self.walk(begin, ZERO_TID), None) if begin >= MAGIC_SIZE else None
+            # no more is read of it than what says where it ends
+            walk = self.walk(begin, ZERO_TID, LENGTH.size) if begin >= MAGIC_SIZE else iter(())
+            found = next(walk, None)
         if found is None or found.end != offset:
             raise self._no_boundary(offset)
         return found
+
+    def backwards(self, offset: int) -> Iterator[Transaction]:
+        """Yield the transactions before *offset*, the last one first; little else is read.
+
+        Raises IntegrityError at one that is not sound, and if none ends there.
+        """
+        while found := self.before(offset):
+            yield found
+            offset = found.begin
 
     def transactions(
         self, start: int = MAGIC_SIZE, stop: int | None = None
@@ -138,14 +149,16 @@ class Log(ABC):
             last, start = None, MAGIC_SIZE
         return cut_after(limit, last, self.transactions(start, stop), start)
 
-    def walk(self, begin: int, after: Tid) -> Iterator[Transaction]:
+    def walk(self, begin: int, after: Tid, size: int = SIZE) -> Iterator[Transaction]:
         """Yield transactions up to the first one that is not complete, for whatever reason.
+
+        So many bytes, *size*, are read at a time.
 
         *begin* must be where one begins; *after* is the greatest tid before it.
         ``transactions`` finds out why a walk has ended.  Raises IntegrityError where the order of
         the tids is odd because of damage.
         """
-        window = self.window()
+        window = self.window(size)
         at, unpack, unpack_length = window.at, TRANSACTION.unpack_from, LENGTH.unpack_from
         greatest: Transaction | None = None
         in_order = True

@@ -163,16 +163,18 @@ def _stretched(kdf: str, secret: bytes, salt: bytes, costs: tuple[int, ...]) -> 
 
 
 def _argon2(secret: bytes, salt: bytes, passes: int, memory: int, lanes: int) -> bytes:
-    if not _has_argon2():
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+    try:
+        function = Argon2id(
+            salt=salt, length=2 * _KEY_SIZE, iterations=passes, lanes=lanes, memory_cost=memory
+        )
+    except UnsupportedAlgorithm as error:
         raise ConfigurationError(
             "this key needs Argon2id, which the library cryptography here does not have",
             hint="install cryptography 47 or newer as a wheel",
-        )
-    from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
-
-    function = Argon2id(
-        salt=salt, length=2 * _KEY_SIZE, iterations=passes, lanes=lanes, memory_cost=memory
-    )
+        ) from error
     return function.derive(secret)
 
 

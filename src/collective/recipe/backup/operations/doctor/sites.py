@@ -97,7 +97,7 @@ def _known_boundary(destination: Destination, log: TransactionLog) -> int:
 def _back(log: TransactionLog, end: int) -> tuple[int, int]:
     """Return where the last transactions before *end* begin, and how many they are."""
     begin, count = end, 0
-    while count < LOOKED_BACK and (transaction := log.before(begin)) is not None:
+    for transaction in islice(log.backwards(end), LOOKED_BACK):
         begin, count = transaction.begin, count + 1
     return begin, count
 

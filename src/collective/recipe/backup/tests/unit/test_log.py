@@ -90,6 +90,25 @@ def test_a_walk_from_the_last_end_reads_only_what_is_new(written):
     assert min(reads) >= logs.ends(data)[-3]
 
 
+def test_transactions_are_found_from_the_end_on_as_well_and_little_is_read_for_that(site):
+    class Counting(TransactionLog):
+        taken = 0
+
+        def read_at(self, offset, size):
+            data = super().read_at(offset, size)
+            self.taken += len(data)
+            return data
+
+    with Counting(site.filestorage) as log:
+        assert list(log.backwards(log.size)) == list(log.transactions())[::-1]
+        assert list(log.backwards(MAGIC_SIZE)) == []
+        log.taken = 0
+        next(log.backwards(log.size))
+        assert log.taken < 100
+        with pytest.raises(IntegrityError, match="no transaction ends"):
+            next(log.backwards(log.size - 1))
+
+
 def test_a_log_without_transactions_ends_after_its_magic_number(written):
     assert written(b"FS30").end() == LogEnd(4, None, 4, "")
     assert written(b"FS30").cut(logs.tid(1)) == LogEnd(4, None, 4, "")

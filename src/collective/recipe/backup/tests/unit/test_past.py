@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup import restored
+from collective.recipe.backup.destinations.past import knows_any
 from collective.recipe.backup.errors import NoRestorePoint
 from collective.recipe.backup.operations.prune import prune
 from collective.recipe.backup.operations.restore import restore
@@ -304,3 +305,20 @@ def test_what_another_site_was_is_not_told_as_the_past_of_this_one(
     lived.back_up(4.5)
     assert lived.refuses(1.5)
     assert not lived.refuses(3.5)
+
+
+def test_a_filestorage_is_known_by_its_last_transactions_or_by_an_earlier_one(site, tmp_path):
+    lived, filestorage = Lived(site), site.filestorage
+    lived.live(1, 2, 3)
+    lived.back_up(4)
+    points = lived.operated.points()
+    site.pack(NOON + 2.5 * HOUR)
+    assert knows_any(filestorage, points)
+    lived.live(5)
+    with filestorage.open("ab") as file:
+        file.write(b"\0" * 8)  # as a server that has just begun to write
+    assert knows_any(filestorage, points)
+    other = Site(tmp_path / "other", founded=NOON + 99 * HOUR)
+    other.commit({"other": 1})
+    assert not knows_any(other.filestorage, points)
+    assert knows_any(other.filestorage, [])
