@@ -18,21 +18,23 @@ FUZZ ?=
 FAULTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs house quick fuzz faults bench dist clean
+.PHONY: help demo test lint format docs linkcheck house pictures quick fuzz faults bench dist clean
 
 help:
-	@echo "make demo    back up a sample site, lose it, restore it, compare; and again from a repository"
-	@echo "make test    lint, types, layers and the whole test suite"
-	@echo "make quick   the tests of each room but for slow ones, in two minutes"
-	@echo "make fuzz    property tests at length, at random, for an hour; see FUZZ"
-	@echo "make faults  let each system call of the scripts fail once, for an hour; see FAULTS"
-	@echo "make lint    lint, types and layers"
-	@echo "make docs    the pages of docs/ as HTML, in docs/_build/html"
-	@echo "make house   draw the picture of docs/design/architecture.rst anew, from the code"
-	@echo "make bench   measure against others, for an hour and with 45 GB of disk; see SCRATCH"
-	@echo "make format  let ruff format the code"
-	@echo "make dist    build the sdist and the wheel, check both, install both and use them"
-	@echo "make clean   remove everything that make made"
+	@echo "make demo       back up a sample site, lose it, restore it, compare; and again from a repository"
+	@echo "make test       lint, types, layers and the whole test suite"
+	@echo "make quick      the tests of each room but for slow ones, in two minutes"
+	@echo "make fuzz       property tests at length, at random, for an hour; see FUZZ"
+	@echo "make faults     let each system call of the scripts fail once, for an hour; see FAULTS"
+	@echo "make lint       lint, types and layers"
+	@echo "make docs       the pages of docs/ as HTML, in docs/_build/html"
+	@echo "make house      draw the picture of docs/design/architecture.rst anew, from the code"
+	@echo "make pictures   make those of docs/_static anew, from a real run; needs chromium"
+	@echo "make linkcheck  try the links of the documentation that lead elsewhere"
+	@echo "make bench      measure against others, for an hour and with 45 GB of disk; see SCRATCH"
+	@echo "make format     let ruff format the code"
+	@echo "make dist       build the sdist and the wheel, check both, install both and use them"
+	@echo "make clean      remove everything that make made"
 
 demo: $(VENV)/.runtime
 	$(BIN)/python demo/demo.py
@@ -54,9 +56,17 @@ format: $(VENV)/.tests
 docs: $(VENV)/.tests
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky docs docs/_build/html
 
+# those that lead to other pages of ours are checked by "make docs"
+linkcheck: $(VENV)/.tests
+	$(BIN)/sphinx-build --quiet --builder linkcheck docs docs/_build/linkcheck
+
 # a test compares the committed picture with the code
 house: $(VENV)/.tests
 	$(BIN)/python -m collective.recipe.backup.tests.house
+
+# tests compare the committed ones with a run; only that of the report needs a browser
+pictures: $(VENV)/.tests
+	$(BIN)/python -m collective.recipe.backup.tests.pictures
 
 quick: $(VENV)/.tests
 	$(PYTEST) -x -q -n $(JOBS) --dist worksteal -m "not slow" $(addprefix $(TESTS)/,unit properties)

@@ -5,6 +5,7 @@ chromedriver speaks JSON over HTTP (W3C WebDriver), so the standard library is a
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 from collections.abc import Iterator
@@ -35,16 +36,17 @@ class Browser:
     def __init__(self, session: str) -> None:
         self._session = session
 
-    def show(self, path: Path, *, width: int, dark: bool) -> None:
-        """Show a file in a window of *width* pixels, a phone's if it is narrow."""
+    def show(self, path: Path, *, width: int, dark: bool, height: int = 900) -> None:
+        """Show a file in a window of *width* and *height* pixels, a phone's if it is narrow."""
         self._cdp(
             "Emulation.setDeviceMetricsOverride",
             width=width,
-            height=900,
+            height=height,
             deviceScaleFactor=1,
             mobile=width < 600,
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._cdp("Emulation.setScrollbarsHidden", hidden=True)
         self._cdp("Emulation.setEmulatedMedia", features=[scheme])
         post(f"{self._session}/url", {"url": path.as_uri()})
 
@@ -52,13 +54,18 @@ class Browser:
         """Return what *script*, the body of a function, returns."""
         return post(f"{self._session}/execute/sync", {"script": script, "args": []})
 
+    def picture(self) -> bytes:
+        """Return what the window shows as PNG."""
+        shot = self._cdp("Page.captureScreenshot", format="png")
+        return base64.b64decode(shot["data"])
+
     def log(self) -> list[str]:
         """Return what the console said since the last time."""
         entries = post(f"{self._session}/se/log", {"type": "browser"})
         return [entry["message"] for entry in entries]
 
-    def _cdp(self, command: str, **parameters: Any) -> None:
-        post(f"{self._session}/goog/cdp/execute", {"cmd": command, "params": parameters})
+    def _cdp(self, command: str, **parameters: Any) -> Any:
+        return post(f"{self._session}/goog/cdp/execute", {"cmd": command, "params": parameters})
 
 
 @contextmanager
