@@ -31,6 +31,7 @@ from collective.recipe.backup.errors import DONE
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from datetime import datetime
 
     from collective.recipe.backup.config import Config
     from collective.recipe.backup.progress import Progress
@@ -112,15 +113,18 @@ def carry_out(
     from collective.recipe.backup import times
     from collective.recipe.backup.cli.questions import ask
     from collective.recipe.backup.cli.verbs import VERBS
-    from collective.recipe.backup.destinations.configured import chosen
+    from collective.recipe.backup.destinations.configured import chosen, chosen_repository
     from collective.recipe.backup.files import Files
     from collective.recipe.backup.operations.run import Run
 
     messages.choose_level(quiet=namespace.quiet, debug=namespace.debug or loaded.options.debug)
-    place = getattr(namespace, "place", None)
-    everywhere = VERBS[verb].everywhere and place is None
+    place, as_of = getattr(namespace, "place", None), _as_of(namespace)
+    everywhere = VERBS[verb].everywhere and place is None and as_of is None
     # a place that is not there is told before anything else
-    place = chosen(loaded, namespace.destination, place, everywhere=everywhere)
+    if as_of is None:
+        place = chosen(loaded, namespace.destination, place, everywhere=everywhere)
+    else:
+        place = chosen_repository(loaded, namespace.destination, place)
     run = Run(
         config=loaded,
         config_path=config_path,
@@ -134,8 +138,18 @@ def carry_out(
         name=place,
         everywhere=everywhere,
         allowance=_allowance(verb, namespace, loaded),
+        as_of=as_of,
     )
     return VERBS[verb].act(run, namespace, answers)
+
+
+def _as_of(namespace: Namespace) -> datetime | None:
+    """Return the moment whose state of the store is to be read; None: the present one."""
+    if getattr(namespace, "as_of", None) is None:
+        return None
+    from collective.recipe.backup.cli.moments import moment_in
+
+    return moment_in(namespace.as_of, local=getattr(namespace, "local", False))
 
 
 def _allowance(verb: str, namespace: Namespace, loaded: Config) -> Allowance:

@@ -79,6 +79,25 @@ def order_of(run: Run, namespace: argparse.Namespace, *, filled: bool) -> Invent
     return InventoryOrder(when=asked_for(run, namespace), below=below, filled=filled)
 
 
+def past_flag(parser: argparse.ArgumentParser) -> None:
+    """Declare --as-of."""
+    parser.add_argument(
+        "--as-of",
+        metavar="MOMENT",
+        help="read the repository as its bucket was at this moment, whatever was removed or "
+        f"overwritten since; the bucket has to keep versions: {FORMS}",
+    )
+
+
+def moment_in(text: str, *, local: bool) -> datetime:
+    """Return the moment that --as-of names.  Raises UsageError for what is none."""
+    when = understood(text, times.utcnow(), local=local)
+    if not isinstance(when, datetime):
+        raise UsageError("--as-of takes a moment, and no transaction", hint=f"write {FORMS}")
+    logger.info("the store is read as it was at %s", times.in_words(when))
+    return when
+
+
 def span(parser: argparse.ArgumentParser) -> None:
     """Declare --since, --until and --local."""
     for flag, what in (("--since", "from this moment on"), ("--until", "up to this moment")):

@@ -11,7 +11,8 @@ What is here looks at nothing.  Whoever needs the restore points makes them: see
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from collective.recipe.backup.config import SNAPSHOT, STANDARD, ZIP, Config
@@ -101,6 +102,38 @@ def chosen(config: Config, purpose: str, name: str | None, *, everywhere: bool) 
     raise UsageError(
         "there are several places of backups: which of them?",
         hint=f"--from says so; there are {', '.join(each.name for each in found)}",
+    )
+
+
+def chosen_repository(config: Config, purpose: str, name: str | None) -> str:
+    """Return the name of the repository that is meant by *name*; None: the only one.
+
+    Raises ConfigurationError where it is none, and UsageError where there are several.
+    """
+    found = [each.name for each in configured(config, purpose) if each.kind == REPOSITORY]
+    if name in found or (name is None and len(found) == 1):
+        return name or found[0]
+    if name is None and found:
+        raise UsageError(
+            "there are several repositories: which of them?",
+            hint=f"--from says so; there are {', '.join(found)}",
+        )
+    raise ConfigurationError(
+        f"{name!r} is no repository" if name else f"{purpose} backups have no repository",
+        hint="leave out --as-of: only a repository in a bucket has earlier states",
+    )
+
+
+def as_it_was(found: DestinationConfig, moment: datetime) -> DestinationConfig:
+    """Return the repositories of *found* in the state of a *moment*.
+
+    What is remembered of the present state, which damage there is, says nothing of that one.
+    """
+    return replace(
+        found,
+        repositories=tuple(
+            replace(each, as_of=moment, state=each.state / "as-of") for each in found.repositories
+        ),
     )
 
 

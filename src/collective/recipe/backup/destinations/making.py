@@ -67,7 +67,7 @@ def _in_repository(
     )
     from collective.recipe.backup.stores.opening import store_at
 
-    store = store_at(place.url, files, allowance)
+    store = store_at(place.url, files, allowance, place.as_of)
     return RepositoryDestination(source, place, store=store, files=files, progress=progress)
 
 

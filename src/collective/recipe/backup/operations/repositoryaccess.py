@@ -69,7 +69,9 @@ def opened_place(
         tell=partial(logger.warning, "%s"),
         accept_another=accept_another,
     )
-    with open_repository(store_at(place.url, run.files, run.allowance), client) as repository:
+    with open_repository(
+        store_at(place.url, run.files, run.allowance, place.as_of), client
+    ) as repository:
         yield repository
 
 

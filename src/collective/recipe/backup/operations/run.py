@@ -16,6 +16,7 @@ from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.configured import (
     DIRECTORY,
     DestinationConfig,
+    as_it_was,
     configured,
     history_of,
     named,
@@ -40,7 +41,8 @@ class Run:
     *ask* shows a question and returns what the user answers; None means that nobody is
     there to ask, and that the answer is yes.  *restore_command* is what the user types to
     restore.  *following*: its backups are small, and will be merged.  *allowance* is what it may
-    ask of the stores of all repositories together.  *seen* is what the clock said earlier in
+    ask of the stores of all repositories together.  *as_of* is the moment whose state of the
+    store it reads, None the present.  *seen* is what the clock said earlier in
     this process, *told* what it need not be told again.
     """
 
@@ -57,6 +59,7 @@ class Run:
     restore_command: str = "bin/restore"
     following: bool = False
     allowance: Allowance = field(default_factory=Allowance)
+    as_of: datetime | None = None
     seen: tuple[datetime, ...] = ()
     told: set[str] = field(default_factory=set)
 
@@ -70,8 +73,11 @@ class Run:
     def label(self) -> str:
         """What the history calls the destination: the purpose of directories, or its own name.
 
-        A run to several is called by their purpose.
+        A run to several is called by their purpose.  One in an earlier state of a store has a
+        name that no place has: what comes of it says nothing of the present state.
         """
+        if self.as_of is not None:
+            return f"{self.name}-as-of"
         return self.destination if self.name == DIRECTORY or self.places else self.name
 
     @property
@@ -90,7 +96,8 @@ class Run:
     @property
     def configured(self) -> DestinationConfig:
         """The configuration of the one destination that this run acts on."""
-        return named(self.config, self.destination, self.name)
+        found = named(self.config, self.destination, self.name)
+        return found if self.as_of is None else as_it_was(found, self.as_of)
 
     @property
     def beside(self) -> tuple[Run, ...]:

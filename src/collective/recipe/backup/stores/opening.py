@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -20,14 +21,26 @@ KNOWN = "a path that begins with /, file:///path, s3://BUCKET/PREFIX, or sftp://
 _BUCKETS = {"s3", "gs", "az"}
 
 
-def store_at(url: str, files: Files, allowance: Allowance | None = None) -> Store:
+def store_at(
+    url: str,
+    files: Files,
+    allowance: Allowance | None = None,
+    as_of: datetime | None = None,
+) -> Store:
     """Return the store that *url* means; nothing is looked at or made yet.
 
-    What it is asked counts to the *allowance* of the run; None: it has one of its own.
+    What it is asked counts to the *allowance* of the run; None: it has one of its own.  With
+    *as_of* it is the state of that moment, in which nothing can be changed.
 
     A path is taken as it is, whatever characters it has.  In a URL of scheme ``file`` they
     are percent-encoded.  Raises ConfigurationError.
     """
+    if as_of is not None:
+        return _in_the_past(url, as_of, allowance)
+    return _as_it_is(url, files, allowance)
+
+
+def _as_it_is(url: str, files: Files, allowance: Allowance | None) -> Store:
     if url.startswith("/"):
         return LocalStore(_absolute(url, url), files, allowance)
     scheme = _SCHEME.match(url)
@@ -55,6 +68,19 @@ def _in_bucket(url: str, allowance: Allowance | None) -> Store:
     return BucketStore(bucket_at(url), allowance)
 
 
+def _in_the_past(url: str, moment: datetime, allowance: Allowance | None) -> Store:
+    if not url.lower().startswith("s3:"):
+        raise ConfigurationError(
+            "of this store only the present state can be read",
+            where=_shown(url),
+            hint="leave out --as-of: earlier states are in buckets of S3 that keep versions",
+        )
+    from collective.recipe.backup.stores.buckets.bucketpast import PastBucket
+    from collective.recipe.backup.stores.buckets.bucketplace import bucket_at
+
+    return PastBucket(bucket_at(url), moment, allowance)
+
+
 def _by_sftp(url: str, allowance: Allowance | None) -> Store:
     from collective.recipe.backup.stores.sftp.sftpplace import directory_at
     from collective.recipe.backup.stores.sftp.sftpstore import SftpStore
@@ -69,6 +95,9 @@ def _absolute(text: str, url: str) -> Path:
 
 
 def _refused(what: str, url: str) -> ConfigurationError:
-    # a URL may have a password in it
-    shown = re.sub(r"//[^/@]*@", "//...@", url)
-    return ConfigurationError(what, where=shown, hint=f"write {KNOWN}")
+    return ConfigurationError(what, where=_shown(url), hint=f"write {KNOWN}")
+
+
+def _shown(url: str) -> str:
+    """Return *url* without what may be a password in it."""
+    return re.sub(r"//[^/@]*@", "//...@", url)

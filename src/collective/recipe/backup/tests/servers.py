@@ -22,13 +22,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 WEED = Path(sys.executable).parent / "weed"
 BUCKET = "bucket"
 KEY = "THE-KEY"
+KEEPER = "THE-KEEPER"
 SECRET = "VERY-SECRET-INDEED"
 _IDENTITIES = {
     "identities": [
@@ -41,6 +42,11 @@ _IDENTITIES = {
             "name": "reader",
             "credentials": [{"accessKey": "READER", "secretKey": SECRET}],
             "actions": ["Read", "List"],
+        },
+        {
+            "name": "keeper",
+            "credentials": [{"accessKey": KEEPER, "secretKey": SECRET}],
+            "actions": ["Admin"],
         },
         # so that the bucket can be made without a signature
         {"name": "anonymous", "actions": [f"Admin:{BUCKET}"]},
@@ -127,7 +133,7 @@ def start_weed(directory: Path) -> Started:
         "master.telemetry": "false",
         "master.volumeSizeLimitMB": 64,
         "volume.port": volume,
-        "volume.max": 20,
+        "volume.max": 50,
         "filer.port": filer,
         "filer.localSocket": directory / "filer.sock",
         "s3.port": s3,
@@ -153,6 +159,35 @@ def start_weed(directory: Path) -> Started:
         time.sleep(0.1)
     end(started)
     raise AssertionError(f"SeaweedFS did not start:\n{(directory / 'log').read_text()[-2000:]}")
+
+
+def keeper(port: int) -> Any:
+    """Return a client of whoever runs the server at *port*: one that may do all."""
+    import botocore.session
+    from botocore.config import Config
+
+    return botocore.session.Session().create_client(
+        "s3",
+        region_name="us-east-1",
+        endpoint_url=f"http://127.0.0.1:{port}",
+        aws_access_key_id=KEEPER,
+        aws_secret_access_key=SECRET,
+        config=Config(s3={"addressing_style": "path"}),
+    )
+
+
+def keeping_bucket(port: int, mode: str) -> str:
+    """Return a bucket that keeps versions, with a lock in this *mode* ("": none)."""
+    client, name = keeper(port), f"kept-{mode.lower() or 'unlocked'}"
+    with suppress(client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
+        client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=bool(mode))
+    if mode:
+        rule = {"DefaultRetention": {"Mode": mode, "Days": 1}}
+        lock = {"ObjectLockEnabled": "Enabled", "Rule": rule}
+        client.put_object_lock_configuration(Bucket=name, ObjectLockConfiguration=lock)
+    else:
+        client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    return name
 
 
 def _asked(port: int, method: str, path: str) -> int:

@@ -22,6 +22,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     )
     destination_flag(parser)
     place_flag(parser)
+    moments.past_flag(parser)
 
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:

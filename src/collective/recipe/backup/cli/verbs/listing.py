@@ -48,6 +48,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     json_flag(parser)
     destination_flag(parser)
     place_flag(parser, default="all of them")
+    moments.past_flag(parser)
 
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
@@ -55,7 +56,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
         from collective.recipe.backup.cli.verbs.contentlisting import list_contents
 
         return list_contents(run, namespace, answers)
-    if namespace.moment or namespace.before or namespace.local:
+    if namespace.moment or namespace.before or (namespace.local and namespace.as_of is None):
         raise UsageError(
             "a list of restore points takes no moment and no path", hint="--content does"
         )

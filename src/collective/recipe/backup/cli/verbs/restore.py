@@ -21,6 +21,7 @@ logger = logging.getLogger("backup")
 def _declare(parser: argparse.ArgumentParser) -> None:
     moments.declare(parser, "what to restore")
     place_flag(parser)
+    moments.past_flag(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would happen, and change nothing"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 from collective.recipe.backup.destinations.homes import Home
@@ -19,11 +20,12 @@ class RepositoryPlace:
     state: Path  # local directory of what is remembered
     ask: Callable[[], str] | None  # returns the passphrase; None: there is none
     files: WantedFiles | None = None  # further files of the site; None: there are none
+    as_of: datetime | None = None  # the moment whose state of the store is read; None: the present
 
     @property
-    def cache(self) -> Path:
-        """The file of what is known of the repository."""
-        return self.state / ".repository-cache"
+    def cache(self) -> Path | None:
+        """The file of what is known of the repository; None: of an earlier state nothing is."""
+        return self.state / ".repository-cache" if self.as_of is None else None
 
     @property
     def home(self) -> Home:

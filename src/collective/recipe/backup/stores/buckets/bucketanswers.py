@@ -61,7 +61,19 @@ def no_bucket(what: str, location: str) -> StoreUnreachable:
 
 def explained_answer(error: Exception, what: str, location: str) -> BackupError:
     """Return the BackupError that says why *what* did not work on the store at *location*."""
-    status, code = status_of(error), says(error)
+    code = says(error)
+    if code:
+        return explained_code(status_of(error), code, what, location)
+    return StoreUnreachable(
+        f"{what}: {_why(error)}",
+        where=location,
+        hint="is the network up, and is the endpoint right?  What is stored already is not sent "
+        "again",
+    )
+
+
+def explained_code(status: int, code: str, what: str, location: str) -> BackupError:
+    """Return the same for an answer with a *code* and an HTTP *status* (0: unknown)."""
     if code in _NO_BUCKET:
         return no_bucket(what, location)
     if code in _SKEWED:
@@ -89,11 +101,10 @@ def explained_answer(error: Exception, what: str, location: str) -> BackupError:
             hint="let its policy allow that, or run this where the credential may do it; what is "
             "stored stays as it is",
         )
-    return _away(error, what, location)
+    return _failing(status, code, what, location)
 
 
-def _away(error: Exception, what: str, location: str) -> StoreUnreachable:
-    status, code = status_of(error), says(error)
+def _failing(status: int, code: str, what: str, location: str) -> StoreUnreachable:
     if status in {429, 503} or code == "SlowDown":
         return StoreUnreachable(
             f"{what}: the store is overloaded ({code})",
@@ -106,17 +117,10 @@ def _away(error: Exception, what: str, location: str) -> StoreUnreachable:
             where=location,
             hint="correct the region, or the endpoint, of the store",
         )
-    if status:
-        return StoreUnreachable(
-            f"{what}: the store answers with an error ({code})",
-            where=location,
-            hint="run the command again later; is the endpoint right?",
-        )
     return StoreUnreachable(
-        f"{what}: {_why(error)}",
+        f"{what}: the store answers with an error ({code})",
         where=location,
-        hint="is the network up, and is the endpoint right?  What is stored already is not sent "
-        "again",
+        hint="run the command again later; is the endpoint right?",
     )
 
 

@@ -110,6 +110,15 @@ class BucketPlace:
             common["client_options"]["allow_http"] = True
         return S3Store(self.bucket, **config, **common)
 
+    def for_botocore(self) -> dict[str, str | None]:
+        """Return how botocore reaches it; it finds credentials in the usual places by itself."""
+        profile = self._profile()
+        return {
+            "profile": self.said.get("profile"),
+            "endpoint_url": self._endpoint(profile),
+            "region_name": self._region(profile) or "us-east-1",
+        }
+
     def _of_s3(self) -> dict[str, Any]:
         profile = self._profile()
         said = {"endpoint": self._endpoint(profile), "region": self._region(profile)}

@@ -37,7 +37,7 @@ from collective.recipe.backup.stores.buckets.bucketplace import BucketPlace
 from collective.recipe.backup.stores.buckets.httpdate import date_of
 
 if TYPE_CHECKING:
-    from obstore import ObjectMeta
+    from obstore import GetOptions, ObjectMeta
     from obstore.store import ObjectStore
 
     Page = Sequence[ObjectMeta]
@@ -159,6 +159,10 @@ class BucketStore:
         found = head(self._reading, name)
         return StoredObject(name, found["size"], found["last_modified"])
 
+    def _version(self, name: str) -> str | None:  # noqa: ARG002  for one of another moment
+        """Return which version of an object is read; None: the present one."""
+        return None
+
     def _nothing(self, name: str, start: int) -> bytes:
         """Return no bytes, if the object reaches to *start*."""
         self._allowance.ask()
@@ -170,18 +174,26 @@ class BucketStore:
             raise NoSuchObject(f"{name} has {there} bytes")
         return b""
 
+    def _options(self, name: str, start: int, size: int | None) -> GetOptions:
+        """Return what of an object is to be read."""
+        options: GetOptions = {}
+        version = self._version(name)
+        if version is not None:
+            options["version"] = version
+        if size is not None:
+            options["range"] = start, start + size
+        elif start:
+            options["range"] = {"offset": start}
+        return options
+
     def _bytes(self, name: str, start: int, size: int | None) -> bytes:
         from obstore import get
         from obstore.exceptions import BaseError
 
+        options = self._options(name, start, size)
         self._allowance.ask()
         try:
-            if size is not None:
-                found = get(self._reading, name, options={"range": (start, start + size)})
-            elif start:
-                found = get(self._reading, name, options={"range": {"offset": start}})
-            else:
-                found = get(self._reading, name)
+            found = get(self._reading, name, options=options)
             data = bytes(found.bytes())
         except BaseError as error:
             if status_of(error) != 416:
