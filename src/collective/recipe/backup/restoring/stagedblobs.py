@@ -189,6 +189,8 @@ class _Comparison:
         elif file is not None:
             self._check_place(file, here)
             self._note(file, here)
+        elif here is not None and here.kind is Kind.MARKER:
+            pass  # it says what the layout is, which is right, and need not be stored
         elif here is not None:
             self._gone = f"{here.path}/"
             self._change(Change(here.path, leaves=_status(here), comes=None))

@@ -188,6 +188,18 @@ def test_a_store_that_went_back_in_time_is_told_by_the_next_backup(operated):
         operated.backup()
 
 
+def test_a_restore_over_live_blobs_leaves_the_note_of_their_layout(operated):
+    operated.site.commit({"a": 1}, {f"b{number}": b"%d" % number for number in range(20)})
+    operated.backup()
+    contents = operated.site.contents()
+    marker = operated.site.blobstorage / ".layout"
+    before = marker.stat().st_ino
+    next(operated.site.blobstorage.rglob("*.blob")).unlink()
+    operated.restore()
+    assert marker.stat().st_ino == before
+    assert operated.site.contents() == contents
+
+
 def test_a_restored_site_goes_on_in_the_repository(operated, tmp_path):
     operated.site.commit({"a": 1}, {"b": b"first"}, at=NOON)
     operated.backup()
