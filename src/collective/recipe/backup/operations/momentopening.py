@@ -24,6 +24,7 @@ from collective.recipe.backup.times import Tid, When, show_tid
 if TYPE_CHECKING:
     from collective.recipe.backup.served.momentstorage import MomentStorage
 
+_ROOM = "/var/tmp"  # noqa: S108  a directory of its own is made there
 _NOTE = "moment.json"
 _LARGEST_NOTE = 1 << 16
 _SIZE = 1 << 30
@@ -138,6 +139,11 @@ def _file_name(name: str) -> str:
 
 
 # what it needs
+
+
+def usual_room() -> Path:
+    """Return where something is put aside unless the user says where."""
+    return Path(os.environ.get("TMPDIR") or _ROOM)
 
 
 def check_zeo() -> None:

@@ -10,6 +10,7 @@ here each time::
     configuring  from both to the configuration that the verbs know
     completing   completion for shells
     storechecking  a command that needs no site
+    zopesection    a restore point as a storage in a zope.conf
 
 Nothing is written into the project: what a run needs lies beside the backups.
 """

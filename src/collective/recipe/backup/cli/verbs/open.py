@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from collective.recipe.backup.operations.run import Run
 
 logger = logging.getLogger("backup")
-
-CACHE = "/var/tmp"  # noqa: S108  a directory of its own is made there
-"""Where something may be put aside, unless TMPDIR says another place."""
 
 _SOCKET = "zeo.sock"
 _BLOBS = "blobs-of-clients"
@@ -47,31 +43,32 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="where to put aside what cannot be read in its place: up to 1 GiB of each storage and "
-        f"1 GiB of its blobs (default: $TMPDIR, or {CACHE})",
+        "1 GiB of its blobs (default: $TMPDIR, or /var/tmp)",
     )
     destination_flag(parser)
     place_flag(parser)
 
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
+    from collective.recipe.backup.operations import momentserver
     from collective.recipe.backup.operations.momentopening import (
         OpenOrder,
         check_zeo,
         opened_moments,
+        usual_room,
     )
-    from collective.recipe.backup.operations.momentserver import address_of, served, zope_conf
     from collective.recipe.backup.served.privatecache import private_cache
 
     check_zeo()
     when = moments.asked_for(run, namespace)
-    room = (namespace.cache or Path(os.environ.get("TMPDIR") or CACHE)).absolute()
+    room = (namespace.cache or usual_room()).absolute()
     changes = namespace.changes.absolute() if namespace.changes else None
     with private_cache(room, run.files) as directory:
         order = OpenOrder(cache=directory, when=when, changes=changes)
-        address = address_of(namespace.address or str(directory / _SOCKET))
+        address = momentserver.address_of(namespace.address or str(directory / _SOCKET))
         with opened_moments(run, order) as opened:
             read_only = changes is None
-            with served(opened, address, run.files, read_only=read_only) as server:
+            with momentserver.served(opened, address, run.files, read_only=read_only) as server:
                 for each in opened:
                     which = "the site" if each.name == MAIN else f"storage {printable(each.name)}"
                     logger.info(
@@ -82,7 +79,8 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
                     )
                 logger.info("put this into a zope.conf, in the place of its databases:")
                 blobs = directory / _BLOBS
-                answers.say(zope_conf(opened, server.address, blobs, read_only=read_only))
+                conf = momentserver.zope_conf(opened, server.address, blobs, read_only=read_only)
+                answers.say(conf)
                 logger.info("serving until Ctrl-C")
                 try:
                     server.loop()

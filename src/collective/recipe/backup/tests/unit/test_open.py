@@ -18,9 +18,11 @@ from typing import Any
 import pytest
 import ZEO
 import ZODB
+import ZODB.config
 from ZODB.blob import Blob
 from ZODB.POSException import ReadOnlyError
 
+from collective.recipe.backup import sitebackup
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.errors import BackupError, InUse, NoRestorePoint, UsageError
 from collective.recipe.backup.files import Files
@@ -223,3 +225,65 @@ def test_the_command_serves_until_it_is_interrupted(site):
     assert "serving until Ctrl-C" in err
     assert "Traceback" not in err
     room.rmdir()  # nothing is left in it
+
+
+# the section of a zope.conf
+
+
+def configured_storage(*lines: str) -> Any:
+    section = "\n".join(["%import collective.recipe.backup", "<restorepoint>", *lines])
+    return ZODB.config.storageFromString(f"{section}\n</restorepoint>\n")
+
+
+def test_a_section_of_zope_conf_opens_a_moment(site, tmp_path):
+    tids = [site.commit({"a": number}, {"x": b"%d" % number}) for number in (1, 2)]
+    operated = Operated(site)
+    operated.backup()
+    place, cache = operated.place(), f"cache-dir {tmp_path / 'cache'}"
+    location = f"location {place.filestorage}"
+    ways = {
+        "config": (f"config {operated.config_path}", f"before {tids[1].hex()}"),
+        "location": (location, f"blob-location {place.blobstorage}", f"moment {tids[0].hex()}"),
+    }
+    for lines in ways.values():
+        with (
+            closing(configured_storage(*lines, cache)) as storage,
+            closing(ZODB.DB(storage)) as db,
+            db.transaction() as connection,
+        ):
+            assert connection.root()["values"]["a"]["value"] == 1
+            with connection.root()["blobs"]["x"].open() as file:
+                assert file.read() == b"1"
+    with closing(configured_storage(location, cache)) as storage:
+        assert storage.lastTransaction() == tids[1]
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_section_takes_what_sitebackup_is_configured_by(site, tmp_path, monkeypatch):
+    tid = site.commit({"a": 1})
+    toml = site.directory / "sitebackup.toml"
+    toml.write_text('datafs = "var/filestorage/Data.fs"\nblob_storage = "var/blobstorage"\n')
+    monkeypatch.chdir(site.directory)
+    assert sitebackup.main(["backup", "-q"]) == 0
+    monkeypatch.chdir(tmp_path)
+    cache = f"cache-dir {tmp_path / 'cache'}"
+    with closing(configured_storage(f"config {toml}", cache)) as storage:
+        assert storage.lastTransaction() == tid
+
+
+@pytest.mark.parametrize(
+    ("lines", "error", "words"),
+    [
+        ([], "ConfigurationError", "either config or location"),
+        (["location {0}", "storage x"], "UsageError", "no storage 'x'"),
+        (["location {0}", "moment x"], "UsageError", "'x'"),
+        (["location {0}", "before yesterday"], "UsageError", "'yesterday'"),
+        (["location {0}", "moment today", "before 0"], "UsageError", "in the place of moment"),
+        (["location {0}"], "NoRestorePoint", "there is"),
+    ],
+)
+def test_a_section_that_cannot_be_opened_says_why(tmp_path, lines, error, words):
+    with pytest.raises(BackupError, match=words) as caught:
+        configured_storage(*(line.format(tmp_path) for line in lines))
+    assert type(caught.value).__name__ == error
+    assert caught.value.hint

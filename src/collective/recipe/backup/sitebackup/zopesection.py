@@ -1,0 +1,124 @@
+"""The section ``<restorepoint>`` of a zope.conf or zeo.conf: a storage out of the backups.
+
+``component.xml`` of this distribution declares it, for those who write
+``%import collective.recipe.backup``.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from collective.recipe.backup import times
+from collective.recipe.backup.cli import moments
+from collective.recipe.backup.config import PART, STANDARD, Config, load
+from collective.recipe.backup.destinations.configured import chosen
+from collective.recipe.backup.errors import BackupError, ConfigurationError, UsageError
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.model import MAIN, Place, Source
+from collective.recipe.backup.operations.momentopening import OpenOrder, open_moment, usual_room
+from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.options import Options
+from collective.recipe.backup.progress import Silent
+from collective.recipe.backup.sitebackup.configuring import configured, run_directory
+from collective.recipe.backup.sitebackup.settings import gathered
+from collective.recipe.backup.times import When
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.served.momentstorage import MomentStorage
+
+_OF_BUILDOUT = ".json"
+
+
+class RestorePointSection:
+    """What ZConfig makes of the section; ZODB and ZEO call ``open``."""
+
+    def __init__(self, config: Any) -> None:
+        """Take the *config* that ZConfig has read."""
+        self.config = config
+        self.name = config.getSectionName()
+
+    def open(self, database_name: str = "", databases: Any = None) -> MomentStorage:  # noqa: ARG002  as ZODB calls it
+        """Return the storage.
+
+        Raises ConfigurationError, UsageError, NoRestorePoint or IntegrityError with the hint in
+        its text: no command is here to show it.
+        """
+        try:
+            return self._open()
+        except BackupError as error:
+            error.what += f" ({error.hint})" if error.hint else ""
+            raise
+
+    def _open(self) -> MomentStorage:
+        asked = self.config
+        if (asked.config is None) == (asked.location is None):
+            raise ConfigurationError(
+                "a section restorepoint needs either config or location",
+                hint="config is a file that says where the backups are, location their directory",
+            )
+        run = self._run()
+        names = [source.name for source in run.config.sources]
+        if asked.storage not in names:
+            raise UsageError(
+                f"there is no storage {asked.storage!r}", hint=f"there are {', '.join(names)}"
+            )
+        destination = run.destinations()[names.index(asked.storage)]
+        room = Path(asked.cache_dir) if asked.cache_dir else usual_room()
+        order = OpenOrder(
+            cache=room, when=_when(asked.moment, asked.before, run.now), cache_size=asked.cache_size
+        )
+        storage, _stamp = open_moment(run, destination, order)
+        return storage
+
+    def _run(self) -> Run:
+        config, path = self._loaded()
+        return Run(
+            config=config,
+            config_path=path,
+            verb="open",
+            destination=self.config.of,
+            now=times.utcnow(),
+            files=Files(),
+            progress=Silent(),
+            name=chosen(config, self.config.of, getattr(self.config, "from"), everywhere=False),
+        )
+
+    def _loaded(self) -> tuple[Config, Path]:
+        """Return the configuration, and the file that it is of or would be."""
+        if self.config.config is None:
+            return _of_directories(self.config.location, self.config.blob_location)
+        path = Path(self.config.config)
+        if path.suffix == _OF_BUILDOUT:
+            return load(path), path
+        config = configured(gathered(path, (), os.environ)).config
+        return config, run_directory(config) / "sitebackup"
+
+
+def _of_directories(location: str, blob_location: str | None) -> tuple[Config, Path]:
+    filestorage = Path(location).absolute()
+    blobs = Path(blob_location).absolute() if blob_location else None
+    live = filestorage / "blobstorage" if blobs else None
+    source = Source(name=MAIN, filestorage=filestorage / "Data.fs", blobstorage=live)
+    place = Place(name=MAIN, filestorage=filestorage, blobstorage=blobs)
+    config = Config(
+        part=PART,
+        sources=(source,),
+        destinations={STANDARD: (place,)},
+        options=Options(),
+    )
+    return config, filestorage
+
+
+def _when(moment: str | None, before: str | None, now: datetime) -> When | None:
+    """Return the moment that is meant; None: the newest there is.  Raises UsageError."""
+    if before is not None:
+        if moment is not None:
+            raise UsageError("before stands in the place of moment", hint="leave one of them out")
+        tid = times.parse(before)
+        if isinstance(tid, datetime):
+            raise UsageError(f"{before!r} is no transaction", hint="write its tid, 16 hex digits")
+        return times.tid_before(tid)
+    return moments.understood(moment, now) if moment else None
