@@ -13,13 +13,18 @@ version = release = _setup["metadata"]["version"]
 author = "its maintainers"
 copyright = "GPL-2.0-or-later"  # noqa: A001  Sphinx calls it that
 
-extensions: list[str] = []
+extensions = ["sphinx_copybutton"]
+# of a console, copy what is typed, and not what is answered
+copybutton_prompt_text = "$ "
 exclude_patterns = ["_build"]
 nitpicky = True
 # the prompt of examples is part of them; nothing here is code to be looked up
 highlight_language = "text"
 
 html_theme = "furo"
+linkcheck_timeout = 30
+# forges turn machines away
+linkcheck_ignore = [r"https://github\.com/.*/(issues|security|blob)/.*"]
 html_title = f"Backup {version}"
 html_show_sphinx = False
 html_copy_source = False
