@@ -59,6 +59,15 @@ def no_bucket(what: str, location: str) -> StoreUnreachable:
     )
 
 
+def no_store(what: str, location: str) -> StoreUnreachable:
+    """Return the error that says that what answers is no store: a network wants a login."""
+    return StoreUnreachable(
+        f"{what}: something else answers in the place of the store",
+        where=location,
+        hint="does the network want a login, or is there a proxy?  Is the endpoint right?",
+    )
+
+
 def explained_answer(error: Exception, what: str, location: str) -> BackupError:
     """Return the BackupError that says why *what* did not work on the store at *location*."""
     code = says(error)

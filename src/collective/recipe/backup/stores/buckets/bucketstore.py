@@ -11,8 +11,9 @@ puts may not be as strict, because no answer comes as long as the object is on i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ from collective.recipe.backup.stores.buckets.bucketanswers import (
     explained_answer,
     is_without_bucket,
     no_bucket,
+    no_store,
     status_of,
 )
 from collective.recipe.backup.stores.buckets.bucketplace import BucketPlace
@@ -44,7 +46,11 @@ if TYPE_CHECKING:
 
 _WRITE = "cannot write to the repository"
 _READ = "cannot read the repository"
+_LIST = "cannot list the repository"
 _REMOVE = "cannot remove from the repository"
+
+_PAGES = {"text/html", "application/xhtml+xml", "text/xml", "application/xml"}
+"""What no object of ours is taken for, and what answers where a network wants a login."""
 
 _OF_A_PAGE = 1000
 """Entries of a listing that obstore hands over at once."""
@@ -79,7 +85,10 @@ class BucketStore:
                 raise ObjectExists(name) from error
             except FileNotFoundError as error:
                 raise no_bucket(_WRITE, self.location) from error
-            return self._entry(name).stored
+            entry = self._entry(name)
+            if entry.size != len(data):
+                raise no_store(_WRITE, self.location)
+            return entry.stored
 
     def get(self, name: str, start: int = 0, size: int | None = None) -> bytes:
         """Read an object, or a range of it."""
@@ -101,7 +110,7 @@ class BucketStore:
         from obstore import list as listing
 
         above = prefix.rpartition("/")[0]
-        with self._told("cannot list the repository"):
+        with self._told(_LIST):
             # not every store sorts
             found = sorted(
                 StoredObject(each["path"], each["size"], each["last_modified"])
@@ -111,6 +120,8 @@ class BucketStore:
                 for each in page
                 if each["path"].startswith(prefix) and is_name(each["path"])
             )
+            if not found:
+                self._must_be_a_store()
         yield from found
 
     def delete(self, name: str) -> None:
@@ -194,6 +205,8 @@ class BucketStore:
         self._allowance.ask()
         try:
             found = get(self._reading, name, options=options)
+            if found.attributes.get("Content-Type", "").partition(";")[0] in _PAGES:
+                raise no_store(_READ, self.location)
             data = bytes(found.bytes())
         except BaseError as error:
             if status_of(error) != 416:
@@ -209,6 +222,16 @@ class BucketStore:
                 "the answer of the store is not as long as it says", where=self.location
             )
         return data
+
+    def _must_be_a_store(self) -> None:
+        """Raise StoreUnreachable where what is asked for an object that cannot be there has it.
+
+        Any page in XML is taken for an empty listing.
+        """
+        self._allowance.ask()
+        with suppress(FileNotFoundError):
+            BucketStore._entry(self, f"check/{os.urandom(8).hex()}")
+            raise no_store(_LIST, self.location)
 
     def _counted(self, pages: Iterator[Page]) -> Iterator[Page]:
         """Yield *pages*, each of which is a request."""

@@ -36,7 +36,7 @@ from collective.recipe.backup.stores.sftp.sftpplace import SftpPlace
 from collective.recipe.backup.stores.sftp.sftpsession import SftpSession
 
 if TYPE_CHECKING:
-    from asyncssh import SFTPAttrs, SFTPClient, SFTPName
+    from asyncssh import SFTPAttrs, SFTPClient, SFTPError, SFTPName
 
 _PARTIAL = ".partial"
 _SURELY_DEAD = timedelta(days=2)
@@ -250,18 +250,30 @@ async def _write(client: SFTPClient, path: str, data: bytes) -> datetime:
 
 async def _name(client: SFTPClient, partial: str, path: str) -> None:
     """Give a file its name.  Raises ObjectExists."""
-    from asyncssh import SFTPFailure, SFTPFileAlreadyExists, SFTPOpUnsupported
+    from asyncssh import SFTPError
 
     try:
-        try:
-            await client.link(partial, path)
-        except SFTPOpUnsupported:
-            await client.rename(partial, path)
-    except (SFTPFailure, SFTPFileAlreadyExists) as error:
-        # version 3 has no word for it
+        await client.link(partial, path)
+    except SFTPError as error:
+        # version 3 has a word neither for what exists nor for what its file system cannot do
         if await client.lexists(path):
             raise ObjectExists(path) from error
-        raise
+        await _rename(client, partial, path, error)
+
+
+async def _rename(client: SFTPClient, partial: str, path: str, no_link: SFTPError) -> None:
+    """Give a file its name where there are no hard links, for which there was the error *no_link*.
+
+    Raises ObjectExists, and *no_link* if the server does not let us rename either.
+    """
+    from asyncssh import SFTPFailure, SFTPFileAlreadyExists, SFTPPermissionDenied
+
+    try:
+        await client.rename(partial, path)
+    except (SFTPFailure, SFTPFileAlreadyExists, SFTPPermissionDenied) as error:
+        if await client.lexists(path):
+            raise ObjectExists(path) from error
+        raise no_link from error
 
 
 async def _remove_if_allowed(client: SFTPClient, path: str) -> None:

@@ -72,6 +72,26 @@ def store(proxy, prefix):
     store.close()
 
 
+@pytest.mark.parametrize(
+    "more", ["", 'ETag: "x"\r\nLast-Modified: Sun, 1 Mar 2026 00:00:00 GMT\r\n']
+)
+@pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/xml"])
+def test_a_page_that_answers_in_the_place_of_the_store_is_no_store(more, kind):
+    page = "<?xml version='1.0'?><html><body>Log in</body></html>"
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n{more}Connection: close\r\n"
+    said = f"{head}Content-Length: {len(page)}\r\n\r\n"
+    with proxied(0) as proxy:
+        proxy.fault = lambda method, *_rest: f"{said}{'' if method == 'HEAD' else page}".encode()
+        store = bucket(proxy.port, "a")
+        asks = {**every_ask(store), "range": lambda: store.get(NAME, 1, 2)}
+        del asks["delete"]  # what is still there, the next listing shows
+        for ask in asks.values():
+            with pytest.raises(StoreUnreachable) as caught:
+                ask()
+            assert "answer" in caught.value.what
+            assert "endpoint right" in caught.value.hint
+
+
 @pytest.mark.needs("weed")
 def test_each_request_is_counted(proxy, prefix):
     allowance = Allowance()

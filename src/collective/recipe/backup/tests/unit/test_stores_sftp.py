@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import stat
+import subprocess
 import threading
+import time
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -44,10 +47,12 @@ class TestOnOpenSsh(StoreContract):
 
 
 class AsyncsshServer:
-    """The server of asyncssh, in a thread of this process; *limited* has no extensions."""
+    """The server of asyncssh, in a thread of this process; *sftp* is the class of its sessions."""
 
     def __init__(self, directory: Path) -> None:
         import asyncssh
+
+        self.sftp = asyncssh.SFTPServer
 
         self.host, self.key = (asyncssh.generate_private_key("ssh-ed25519") for _each in range(2))
         self.authorized = directory / "authorized"
@@ -67,8 +72,12 @@ class AsyncsshServer:
             0,
             server_host_keys=[self.host],
             authorized_client_keys=str(self.authorized),
-            sftp_factory=True,
+            sftp_factory=self._session,
         )
+
+    def _session(self, channel):
+        # the class may be another one by now
+        return self.sftp(channel)
 
     def _do(self, work):
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()
@@ -101,6 +110,82 @@ class TestOnAsyncssh(StoreContract):
         with closing(at(asyncssh_server.port, tmp_path / "store")) as store:
             store.prepare()
             yield store
+
+
+def lacking(asyncssh_server, number: int, *methods: str) -> None:
+    """Let *methods* fail with the errno *number*; 0: the server does not know them."""
+    import asyncssh
+
+    class Lacking(asyncssh.SFTPServer):
+        """A server that cannot do everything."""
+
+    def fail(*_arguments):
+        if not number:
+            raise asyncssh.SFTPOpUnsupported("no")
+        raise OSError(number, os.strerror(number))
+
+    for method in methods:
+        setattr(Lacking, method, fail)
+    asyncssh_server.sftp = Lacking
+
+
+@pytest.mark.parametrize("number", [0, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EACCES])
+def test_where_there_are_no_hard_links_a_file_is_renamed(asyncssh_server, tmp_path, number):
+    lacking(asyncssh_server, number, "link")
+    with closing(at(asyncssh_server.port, tmp_path / "store")) as store:
+        store.prepare()
+        store.put(NAME, b"first")
+        with pytest.raises(ObjectExists):
+            store.put(NAME, b"second")
+        assert store.get(NAME) == b"first"
+        assert [path.name for path in (tmp_path / "store").rglob("*") if path.is_file()] == [
+            NAME.rpartition("/")[2]
+        ]
+
+
+def test_a_server_that_can_flush_no_file_takes_it_all_the_same(asyncssh_server, tmp_path):
+    lacking(asyncssh_server, 0, "fsync")
+    with closing(at(asyncssh_server.port, tmp_path / "store")) as store:
+        store.prepare()
+        store.put(NAME, b"x")
+        assert store.get(NAME) == b"x"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("method", ["write", "fsync"])
+def test_a_server_that_is_full_says_so_and_has_no_half_object(
+    asyncssh_server, tmp_path, number, method
+):
+    with closing(at(asyncssh_server.port, tmp_path / "store")) as store:
+        store.prepare()
+        store.put("m/a", b"x")
+        store.close()
+        lacking(asyncssh_server, number, method)
+        with pytest.raises(BackupError, match="the server says") as caught:
+            store.put(NAME, b"x" * 100_000)
+        assert caught.value.exit_code == 1
+        assert "Free some room" in caught.value.hint
+        assert names(store) == ["m/a"]
+        assert not list((tmp_path / "store").rglob("*.partial"))
+
+
+@pytest.mark.needs("ssh-agent")
+def test_the_key_may_be_in_an_agent_alone(sshd, in_a_home_for_sshd, tmp_path, monkeypatch):
+    (in_a_home_for_sshd / ".ssh" / "config").unlink()
+    path = tmp_path / "agent"
+    with subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL) as agent:
+        try:
+            while not path.exists():
+                time.sleep(0.01)
+            monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
+            with closing(at(sshd.port, tmp_path)) as store, pytest.raises(StoreRefused):
+                store.put(NAME, b"x")
+            subprocess.run(["ssh-add", "-q", Path(sshd.directory) / "site"], check=True)
+            with closing(at(sshd.port, tmp_path)) as store:
+                store.put(NAME, b"x")
+                assert store.get(NAME) == b"x"
+        finally:
+            agent.kill()
 
 
 @pytest.mark.needs("sshd")
