@@ -38,6 +38,7 @@ from collective.recipe.backup.operations.clockdoubts import clock_of, warn_of
 from collective.recipe.backup.operations.damagememory import Spoilt
 from collective.recipe.backup.operations.hooks import Account, hooks_around, let_in, put_down
 from collective.recipe.backup.operations.passing import in_passing
+from collective.recipe.backup.operations.passphrasewarning import warn_of_exposed_passphrase
 from collective.recipe.backup.operations.prune import prune_one, sweep, warn_of_refusal
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.restoring.journal import journal_path, read
@@ -56,6 +57,7 @@ def back_up(run: Run, *, why_full: str = "", accept_changed: bool = False) -> li
     the restore point is there then, and says so, and post_command has run.
     """
     back_up_one = partial(_back_up_locked, why_full=why_full, accept_changed=accept_changed)
+    warn_of_exposed_passphrase(run)
     with let_in(run):
         with hooks_around(run) as account:
             outcomes, failures = _everywhere(run, back_up_one, account)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.destinations.configured import REPOSITORY, DestinationConfig
 from collective.recipe.backup.errors import ConfigurationError, UsageError
+from collective.recipe.backup.operations.passphrasewarning import warn_of_exposed_passphrase
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.stores.opening import store_at
 
@@ -61,6 +62,7 @@ def opened_place(
     """
     from collective.recipe.backup.repository.opened import Client, open_repository
 
+    warn_of_exposed_passphrase(run)
     client = Client(
         files=run.files,
         cache=place.cache if place.state.is_dir() else None,

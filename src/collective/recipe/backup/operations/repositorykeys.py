@@ -17,6 +17,7 @@ from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.stores.opening import store_at
 
 if TYPE_CHECKING:
+    from collective.recipe.backup.repository.keys import AddedKey
     from collective.recipe.backup.repository.slots import KeySlot
 
 
@@ -28,8 +29,8 @@ def keys_of(run: Run, configured: DestinationConfig) -> tuple[list[KeySlot], lis
         return list_keys(repository)
 
 
-def add_passphrase(run: Run, configured: DestinationConfig, file: Path) -> str:
-    """Let the passphrase in *file* open the repository as well; return the name of its key."""
+def add_passphrase(run: Run, configured: DestinationConfig, file: Path) -> AddedKey:
+    """Let the passphrase in *file* open the repository as well."""
     from collective.recipe.backup.destinations.repository.passphrases import in_file
     from collective.recipe.backup.repository.keys import add_key
 
@@ -37,11 +38,8 @@ def add_passphrase(run: Run, configured: DestinationConfig, file: Path) -> str:
         return add_key(repository, in_file(file), file.name, run.now)
 
 
-def change_passphrase(run: Run, configured: DestinationConfig, file: Path) -> str:
-    """Let the passphrase in *file* open the repository, and the configured one no more.
-
-    Returns the name of the new key.
-    """
+def change_passphrase(run: Run, configured: DestinationConfig, file: Path) -> AddedKey:
+    """Let the passphrase in *file* open the repository, and the configured one no more."""
     from collective.recipe.backup.destinations.repository.passphrases import in_file
     from collective.recipe.backup.repository.keys import change_key
 
@@ -60,10 +58,10 @@ def remove_passphrase(run: Run, configured: DestinationConfig, key: str) -> str:
         return remove_key(repository, key, passphrase_of(configured))
 
 
-def recover(run: Run, configured: DestinationConfig, sheet: str) -> str:
+def recover(run: Run, configured: DestinationConfig, sheet: str) -> AddedKey:
     """Let the configured passphrase open the repository that *sheet* is of.
 
-    Returns the name of the new key.  Raises ConfigurationError for what is no such sheet.
+    Raises ConfigurationError for what is no such sheet.
     """
     from collective.recipe.backup.repository.format import read_format
     from collective.recipe.backup.repository.keys import import_master

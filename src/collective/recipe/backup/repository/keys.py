@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 
 from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.jsonfile import UnreadableError
-from collective.recipe.backup.repository.format import read_format
+from collective.recipe.backup.repository.format import Format, read_format
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.puts import put
 from collective.recipe.backup.repository.slots import KeySlot, master_in, name_of_slot, new_slot
@@ -18,6 +19,13 @@ LEAST_PASSPHRASE = 8
 """Characters that a passphrase must have; how many it should have is up to the documentation."""
 
 _SHOWN = "the action keys shows which keys there are"
+
+
+class AddedKey(NamedTuple):
+    """The key that a passphrase opens from now on."""
+
+    name: str  # of its object
+    is_new: bool  # False: the passphrase opened that one before
 
 
 def check_passphrase(passphrase: str) -> None:
@@ -38,40 +46,43 @@ def list_keys(repository: Repository) -> tuple[list[KeySlot], list[str]]:
     return slots, bad
 
 
-def add_key(repository: Repository, passphrase: str, label: str, now: datetime) -> str:
-    """Add a slot that opens with *passphrase*; return the name of its object.
+def add_key(repository: Repository, passphrase: str, label: str, now: datetime) -> AddedKey:
+    """Add a slot that opens with *passphrase*, unless one does.
 
     Raises ConfigurationError if the repository is not encrypted.
     """
     must_be_encrypted(repository)
     check_passphrase(passphrase)
+    for there in list_keys(repository)[0]:
+        if _opens(there, passphrase, repository.about):
+            return AddedKey(there.name, is_new=False)
     slot = new_slot(repository.keyring.master, passphrase, repository.about, label, now)
     name = name_of_slot(slot)
     put(repository.store, name, slot)
-    return name
+    return AddedKey(name, is_new=True)
 
 
-def change_key(repository: Repository, old: str, new: str, now: datetime) -> str:
+def change_key(repository: Repository, old: str, new: str, now: datetime) -> AddedKey:
     """Put a slot with the passphrase *new* in the place of those that open with *old*.
 
     The new one is there before the old ones go.  Whoever has a copy of an old slot, and the old
-    passphrase, can read the repository all the same: the master key does not change.  Returns
-    the name of the new slot.  Raises ConfigurationError if no slot opens with *old*.
+    passphrase, can read the repository all the same: the master key does not change.  Raises
+    ConfigurationError if no slot opens with *old*.
     """
     must_be_encrypted(repository)
     check_passphrase(new)
-    opened = [slot for slot in list_keys(repository)[0] if _opens(repository, slot, old)]
+    opened = [slot for slot in list_keys(repository)[0] if _opens(slot, old, repository.about)]
     if not opened:
         raise ConfigurationError(
             "the old passphrase opens no key of this repository",
             where=repository.store.location,
             hint=_SHOWN,
         )
-    name = add_key(repository, new, opened[0].label, now)
+    added = add_key(repository, new, opened[0].label, now)
     for slot in opened:
-        if slot.name != name:
+        if slot.name != added.name:
             repository.store.delete(slot.name)
-    return name
+    return added
 
 
 def remove_key(repository: Repository, called: str, passphrase: str) -> str:
@@ -92,7 +103,8 @@ def remove_key(repository: Repository, called: str, passphrase: str) -> str:
             hint=f"take a name: {meant[0]}",
         )
     [name] = meant
-    if not any(slot.name != name and _opens(repository, slot, passphrase) for slot in slots):
+    others = (slot for slot in slots if slot.name != name)
+    if not any(_opens(slot, passphrase, repository.about) for slot in others):
         raise ConfigurationError(
             "the passphrase opens no other key, so that nothing might open the repository then",
             where=name,
@@ -104,20 +116,24 @@ def remove_key(repository: Repository, called: str, passphrase: str) -> str:
 
 def import_master(
     store: Store, master: bytes, passphrase: str, now: datetime, label: str = "recovered"
-) -> str:
-    """Add a slot for a master key that a recovery sheet gave; return the name of its object.
+) -> AddedKey:
+    """Add a slot for a master key that a recovery sheet gave, unless *passphrase* opens one.
 
     Whether it is that of this repository is up to the caller to compare: a sheet has the id.
     """
     check_passphrase(passphrase)
-    slot = new_slot(master, passphrase, read_format(store), label, now)
+    about = read_format(store)
+    for there in read_slots(store, None, []):
+        if _opens(there, passphrase, about):
+            return AddedKey(there.name, is_new=False)
+    slot = new_slot(master, passphrase, about, label, now)
     put(store, name_of_slot(slot), slot)
-    return name_of_slot(slot)
+    return AddedKey(name_of_slot(slot), is_new=True)
 
 
-def _opens(repository: Repository, slot: KeySlot, passphrase: str) -> bool:
+def _opens(slot: KeySlot, passphrase: str, about: Format) -> bool:
     try:
-        return master_in(slot, passphrase, repository.about) is not None
+        return master_in(slot, passphrase, about) is not None
     except UnreadableError:
         return False
 

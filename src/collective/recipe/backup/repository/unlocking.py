@@ -47,8 +47,11 @@ def unlocked(store: Store, about: Format, passphrase: str, cache: Cache) -> Keyr
     raise _refused(store, bad)
 
 
-def read_slots(store: Store, cache: Cache, bad: list[str]) -> Iterator[KeySlot]:
-    """Yield the slots that can be read; add a sentence to *bad* for each other one."""
+def read_slots(store: Store, cache: Cache | None, bad: list[str]) -> Iterator[KeySlot]:
+    """Yield the slots that can be read; add a sentence to *bad* for each other one.
+
+    *cache* None: nothing is remembered.
+    """
     for entry in store.list(KEYS):
         if id_in(entry.name) is None:
             continue
@@ -60,7 +63,9 @@ def read_slots(store: Store, cache: Cache, bad: list[str]) -> Iterator[KeySlot]:
             continue
 
 
-def _bytes(store: Store, cache: Cache, name: str) -> bytes:
+def _bytes(store: Store, cache: Cache | None, name: str) -> bytes:
+    if cache is None:
+        return store.get(name)
     kept = cache.kept(name)
     if kept is not None and id_of(kept) == id_in(name):
         return kept

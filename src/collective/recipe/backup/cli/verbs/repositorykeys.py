@@ -13,6 +13,7 @@ from collective.recipe.backup.errors import UsageError, explained, printable
 if TYPE_CHECKING:
     from collective.recipe.backup.destinations.configured import DestinationConfig
     from collective.recipe.backup.operations.run import Run
+    from collective.recipe.backup.repository.keys import AddedKey
 
 logger = logging.getLogger("backup")
 
@@ -108,8 +109,10 @@ def _new_passphrase(namespace: argparse.Namespace) -> Path:
     return Path(namespace.passphrase_file)
 
 
-def _tell_of_key(name: str, namespace: argparse.Namespace, answers: Answers) -> None:
+def _tell_of_key(added: AddedKey, namespace: argparse.Namespace, answers: Answers) -> None:
     if namespace.json:
-        answers.document({"key": name})
+        answers.document({"key": added.name, "new": added.is_new})
+    elif added.is_new:
+        logger.info("added the key %s", added.name)
     else:
-        logger.info("added the key %s", name)
+        logger.info("nothing is added: this passphrase opens the key %s already", added.name)

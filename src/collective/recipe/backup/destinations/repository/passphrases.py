@@ -8,6 +8,7 @@ in the environment, the file that ``repository_passphrase_file`` names, the firs
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,11 @@ from collective.recipe.backup.options import Options
 from collective.recipe.backup.smallfile import read_small
 
 VARIABLE = "SITEBACKUP_PASSPHRASE"
+EXPOSED = "other users may read the passphrase of the repositories"
+"""What to say of an exposed file."""
+
 _LARGEST = 4096
+_OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def variable_of(name: str) -> str:
@@ -37,6 +42,14 @@ def asking(
     if options.repository_passphrase_command:
         return partial(_by_command, options.repository_passphrase_command)
     return None
+
+
+def exposed_file(options: Options) -> Path | None:
+    """Return the file with the passphrase if other users may read it."""
+    path = options.repository_passphrase_file
+    if path is None or not path.exists():
+        return None
+    return path if path.stat().st_mode & _OF_OTHERS else None
 
 
 def in_file(path: Path) -> str:

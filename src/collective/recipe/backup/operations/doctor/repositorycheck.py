@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 
 from collective.recipe.backup.destinations.configured import REPOSITORY
+from collective.recipe.backup.destinations.repository.passphrases import EXPOSED, exposed_file
 from collective.recipe.backup.findings import DoctorFinding, Report
 from collective.recipe.backup.operations.run import Run
-
-_OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def repositories(run: Run) -> Iterator[DoctorFinding]:
@@ -43,14 +41,9 @@ def _further_files(run: Run) -> Iterator[DoctorFinding]:
 
 
 def _passphrase_file(run: Run) -> Iterator[DoctorFinding]:
-    path = run.config.options.repository_passphrase_file
     report = Report("repository")
-    if path is not None and path.exists():
-        with report.looking(path):
-            if os.stat(path).st_mode & _OF_OTHERS:
-                report.warning(
-                    "other users may read the passphrase of the repositories",
-                    path,
-                    f"chmod 600 {path}",
-                )
+    with report.looking(run.config.options.repository_passphrase_file or ""):
+        path = exposed_file(run.config.options)
+        if path is not None:
+            report.warning(EXPOSED, path, f"chmod 600 {path}")
     yield from report

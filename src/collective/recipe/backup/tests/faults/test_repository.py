@@ -228,8 +228,8 @@ def test_bringing_back(make):
 def test_a_change_of_keys(make):
     def act(scene, store):
         with open_with(scene, store) as repository:
-            name = change_key(repository, PASSPHRASE, "the new passphrase", START)
-            other = add_key(repository, "another passphrase", "other", START)
+            name = change_key(repository, PASSPHRASE, "the new passphrase", START).name
+            other = add_key(repository, "another passphrase", "other", START).name
             remove_key(repository, other, "the new passphrase")
             assert name != other
 

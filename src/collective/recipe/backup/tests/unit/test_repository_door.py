@@ -249,6 +249,10 @@ def test_a_recovery_sheet_opens_a_repository_whose_passphrase_is_lost(
     monkeypatch.setattr("sys.stdin", io.StringIO(re.sub("(?m)^.*: ", "", sheet).lower()))
     assert main(["repository", "recover"]) == DONE
     assert main(["list", "--from", "repository"]) == DONE
+    told(capfd)
+    monkeypatch.setattr("sys.stdin", io.StringIO(re.sub("(?m)^.*: ", "", sheet).lower()))
+    assert main(["repository", "recover"]) == DONE
+    assert "nothing is added: this passphrase opens the key keys/" in told(capfd)
 
 
 def test_what_a_repository_holds_is_said_in_numbers(project, capfd):
@@ -356,6 +360,15 @@ def test_the_doctor_opens_the_repository_and_looks_who_may_read_the_passphrase(
     said = capfd.readouterr().out
     assert "does not fit" in said
     assert "other users may read the passphrase" in said
+    # who does not ask the doctor is told as well, once
+    secret.write_text(PASSPHRASE)
+    project.commit({"page": 3})
+    for command, count in ((["backup"], 1), (["repository", "stat"], 1), (["list"], 0)):
+        assert main(command) == DONE
+        assert told(capfd).count("may read the passphrase of the repositories: chmod 600") == count
+    secret.chmod(0o600)
+    assert main(["repository", "keys"]) == DONE
+    assert "chmod" not in told(capfd)
 
 
 def test_a_repository_is_copied_to_another_one_with_a_passphrase_of_its_own(

@@ -86,11 +86,11 @@ def test_the_last_key_is_not_removed(world):
         with pytest.raises(ConfigurationError, match="opens no other key"):
             remove_key(repository, name, PASSPHRASE)
         for number in (2, 3):
-            add_key(repository, "a second one", "second", START + timedelta(days=number))
+            add_key(repository, f"passphrase {number}", "second", START + timedelta(days=number))
         with pytest.raises(ConfigurationError, match="this label is that of 2 keys"):
             remove_key(repository, "second", PASSPHRASE)
-        remove_key(repository, name, "a second one")
-    assert opened(world, "a second one") == [STATE]
+        remove_key(repository, name, "passphrase 2")
+    assert opened(world, "passphrase 2") == [STATE]
 
 
 def test_a_short_passphrase_is_refused():
@@ -150,8 +150,16 @@ def test_a_sheet_opens_a_repository_whose_keys_are_lost(world):
     identity, master = read_sheet(re.sub(r"^.*:", "", typed, flags=re.M))
     with world.open() as repository:
         assert identity == repository.about.repository
-    import_master(world.store, master, "a new passphrase", START)
+    added = import_master(world.store, master, "a new passphrase", START)
     assert opened(world, "a new passphrase") == [STATE]
+    # once more makes no other key, nor does it to add that passphrase
+    for again in (START, START + timedelta(days=1)):
+        found = import_master(world.store, master, "a new passphrase", again)
+        assert found == (added.name, False)
+    world.passphrase = "a new passphrase"
+    with world.open() as repository:
+        assert add_key(repository, "a new passphrase", "other", START) == (added.name, False)
+    assert key_names(world) == [added.name]
 
 
 def test_mistyped_lines_of_a_sheet_are_named(world):
