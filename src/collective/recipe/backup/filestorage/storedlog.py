@@ -101,13 +101,18 @@ class StoredLog(Log):
 
     def places(self, start: int) -> Iterator[tuple[Oid, int]]:
         """Yield the place of each data record from the boundary *start* on, in their order."""
-        reader = RecordReader(self)
-        for transaction in self.transactions(start):
-            for oid, _tid, _size, data, _index, _previous in reader.places(transaction):
-                yield oid, data - RECORD.size
+        return places_between(self, start, self.size)
 
     def copy_to(self, target: Path, files: Files, advance: Advance) -> None:
         """Write all of it to *target*, which only the owner may read."""
         with files.writing(target, PRIVATE) as writer:
             for piece in self.pieces(0, advance):
                 writer.write(piece)
+
+
+def places_between(log: Log, start: int, stop: int) -> Iterator[tuple[Oid, int]]:
+    """Yield the place of each data record between two boundaries of *log*, in their order."""
+    reader = RecordReader(log)
+    for transaction in log.transactions(start, stop):
+        for oid, _tid, _size, data, _index, _previous in reader.places(transaction):
+            yield oid, data - RECORD.size

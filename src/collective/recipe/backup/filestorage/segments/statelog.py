@@ -22,9 +22,16 @@ from collective.recipe.backup.filestorage.logcut import LogEnd
 from collective.recipe.backup.filestorage.segments.chunkstore import Chunks
 from collective.recipe.backup.filestorage.segments.logstate import LogState
 from collective.recipe.backup.filestorage.segments.rebuiltlog import RebuiltLog
+from collective.recipe.backup.filestorage.segments.recordplaces import places_in
 from collective.recipe.backup.filestorage.segments.spans import BLOCK
-from collective.recipe.backup.filestorage.storedlog import Block, LogRange, StoredLog
+from collective.recipe.backup.filestorage.storedlog import (
+    Block,
+    LogRange,
+    StoredLog,
+    places_between,
+)
 from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.model import Oid
 from collective.recipe.backup.progress import Advance
 from collective.recipe.backup.times import LAST_TID, Tid, When
 
@@ -110,6 +117,23 @@ class StateLog(StoredLog):
     def digest_of(self, data: bytes) -> bytes:
         """Return the digest of *data*, as those of the blocks are."""
         return blake3(data).digest()
+
+    def places(self, start: int) -> Iterator[tuple[Oid, int]]:
+        """Yield the place of each data record from *start* on, as record indexes tell them."""
+        offset = MAGIC_SIZE
+        for span in self._state.all_spans(self._chunks):
+            end = offset + span.size
+            found = None
+            if start <= offset and end <= self.size:
+                found = places_in(span, offset, self._chunks)
+            if found is not None:
+                yield from found
+            elif start < end:
+                begin, end = max(start, offset), min(end, self.size)
+                yield from places_between(self, begin, end)
+            offset = end
+            if offset >= self.size:
+                return
 
     def end_within(self, log: Log, size: int) -> LogEnd | None:
         """Return its end if that is known there; see StoredLog."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,13 +11,14 @@ import pytest
 
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.filestorage.format import MAGIC_SIZE
 from collective.recipe.backup.filestorage.segments import (
     ChunkKind,
     StateLog,
     StateMoment,
     read_log_state,
 )
-from collective.recipe.backup.filestorage.storedlog import StoredLog
+from collective.recipe.backup.filestorage.storedlog import StoredLog, places_between
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.progress import Silent, ignore
 from collective.recipe.backup.restoring.stagedlog import intact
@@ -159,3 +161,35 @@ def test_it_has_the_permissions_of_what_was_captured_and_no_index(captures, case
     log = opened(captures, cases[0])
     assert log.mode == 0o640
     assert log.saved_index() is None
+
+
+def test_record_indexes_tell_where_the_records_are(
+    captures: Captures, cases: list[Case], tmp_path: Path
+) -> None:
+    """Those of a pack too, which left some out and put data in the place of backpointers."""
+    for case in cases[::5]:
+        log = opened(captures, case)
+        (tmp_path / "Data.fs").write_bytes(case.right)
+        with TransactionLog(tmp_path / "Data.fs") as right:
+            expected = list(places_between(right, MAGIC_SIZE, len(case.right)))
+        assert list(log.places(MAGIC_SIZE)) == expected
+        later = [place for _oid, place in expected]
+        for transaction in islice(log.transactions(), 0, None, 7):
+            begin = transaction.begin
+            assert [place for _oid, place in log.places(begin)] == [
+                place for place in later if place > begin
+            ]
+
+
+def test_the_places_of_records_need_no_segment(captures: Captures) -> None:
+    state = read_log_state(captures.taken[0][0])
+    log = StateLog(StateMoment(state=state, path=Path("it"), mode=0o600), captures.chunks)
+    got = []
+    get = captures.chunks.get
+    captures.chunks.get = lambda kind, name: got.append(kind) or get(kind, name)  # type: ignore[method-assign]
+    try:
+        assert len(list(log.places(MAGIC_SIZE))) == state.records
+    finally:
+        del captures.chunks.get
+    assert ChunkKind.INDEX in got
+    assert ChunkKind.SEGMENT not in got
