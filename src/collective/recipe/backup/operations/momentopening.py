@@ -72,7 +72,7 @@ def opened_moments(run: Run, order: OpenOrder) -> Iterator[list[OpenedMoment]]:
 
 def open_moment(run: Run, destination: Destination, order: OpenOrder) -> tuple[MomentStorage, str]:
     """Return the storage of one source, and the stamp of its restore point; see opened_moments."""
-    from collective.recipe.backup.served.momentstorage import MomentCache, moment_storage
+    from collective.recipe.backup.served.momentmaking import MomentCache, moment_storage
 
     points = destination.restore_points()
     choice = choice_of(run, destination, order.when, points)

@@ -6,16 +6,13 @@ storage is closed.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import wraps
 from pathlib import Path
 from threading import RLock
-from typing import Any, BinaryIO, Concatenate, NamedTuple, NoReturn, ParamSpec, TypeVar
+from typing import Any, BinaryIO, Concatenate, NoReturn, ParamSpec, TypeVar
 
-from persistent.TimeStamp import TimeStamp
-from ZODB.BaseStorage import DataRecord, TransactionRecord
 from ZODB.blob import BlobFile
 from ZODB.interfaces import (
     IBlobStorage,
@@ -29,51 +26,19 @@ from ZODB.UndoLogCompatible import UndoLogCompatible
 from ZODB.utils import maxtid, p64, u64
 from zope.interface import alsoProvides, implementer
 
-from collective.recipe.backup.errors import BackupError, ConfigurationError
-from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.format import MAGIC_SIZE, PACKED
+from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.filestorage.format import LENGTH, MAGIC_SIZE, UNDONE
 from collective.recipe.backup.filestorage.format import DataRecord as Record
 from collective.recipe.backup.model import BlobId, Oid
-from collective.recipe.backup.served.loggedextensions import extension_of
 from collective.recipe.backup.served.momentblobs import MomentBlobs
+from collective.recipe.backup.served.momenthistory import Entry, Wanted, history_of, undo_log
+from collective.recipe.backup.served.momentiterator import MomentRecord, MomentTransaction
 from collective.recipe.backup.served.momentrecords import MomentRecords, WrittenTransaction
-from collective.recipe.backup.served.privatecache import private_cache
-from collective.recipe.backup.served.readpages import ReadPages
 from collective.recipe.backup.smallfile import open_regular
-from collective.recipe.backup.states import State
 from collective.recipe.backup.times import ZERO_TID, Tid
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class MomentCache(NamedTuple):
-    """Where a storage may put aside what it cannot read in place."""
-
-    room: Path  # a directory, in which each storage gets its own
-    size: int  # bytes of the log, and as many of blobs
-
-
-def moment_storage(state: State, name: str, files: Files, cache: MomentCache) -> MomentStorage:
-    """Return the storage of *state*, which is left when it is closed; logs call it *name*.
-
-    Raises IntegrityError if what it needs to begin with is missing or damaged, BackupError if
-    that cannot be read, and ConfigurationError if it has no filestorage.
-    """
-    with ExitStack() as stack:
-        stack.enter_context(state)
-        if state.log is None:
-            raise ConfigurationError("only blobs are backed up here, and they tell of no objects")
-        directory = stack.enter_context(private_cache(cache.room, files))
-        aside = stack.enter_context(files.scratch(directory / "log"))
-        # whatever becomes of this process, it is gone with it
-        files.remove(Path(aside.path))
-        pages = ReadPages(state.log, aside, cache.size)
-        stack.callback(pages.close)
-        records = MomentRecords(state.log, pages)
-        found = state.blobs
-        blobs = None if found is None else MomentBlobs(found, directory, files, cache.size)
-        return MomentStorage(name, records, blobs, directory, stack.pop_all())
 
 
 def _reading(
@@ -97,7 +62,7 @@ def _reading(
 
 @implementer(IStorage, IStorageIteration, IStorageCurrentRecordIteration, IStorageUndoable)
 class MomentStorage(UndoLogCompatible):  # type: ignore[misc]  # ZODB has no type hints
-    """The storage; see ``moment_storage``."""
+    """The storage; ``momentmaking`` makes one of a state."""
 
     def __init__(
         self,
@@ -221,53 +186,23 @@ class MomentStorage(UndoLogCompatible):  # type: ignore[misc]  # ZODB has no typ
         self,
         oid: bytes,
         size: int = 1,
-        filter: Callable[[Any], bool] | None = None,  # noqa: A002
-    ) -> list[dict[str, Any]]:
+        filter: Wanted = None,  # noqa: A002  as ZODB calls it
+    ) -> list[Entry]:
         """Return what is known of the last *size* revisions of an object."""
-        found: list[dict[str, Any]] = []
-        record: Record | None = self._records.current(oid)
-        while record is not None and len(found) < size:
-            written = self._records.written(record.transaction)
-            entry = {
-                **extension_of(written.extension),
-                "time": TimeStamp(record.tid).timeTime(),
-                "user_name": written.user,
-                "description": written.description,
-                "tid": record.tid,
-                "size": record.size,
-            }
-            if filter is None or filter(entry):
-                found.append(entry)
-            record = self._records.before(record)
-        return found
+        return history_of(self._records, oid, size, filter)
 
     @_reading
     def undoLog(
         self,
         first: int = 0,
         last: int = -20,
-        filter: Callable[[Any], bool] | None = None,  # noqa: A002
-    ) -> list[dict[str, Any]]:
-        """Return what is known of transactions since the last pack, the last one first."""
-        stop = first - last if last < 0 else last
-        found: list[dict[str, Any]] = []
-        count = 0
-        for written in self._records.backwards():
-            if count >= stop or written.status == PACKED:
-                break
-            entry = {
-                "id": base64.encodebytes(written.tid).rstrip(),
-                "time": TimeStamp(written.tid).timeTime(),
-                "user_name": written.user,
-                "size": written.length,
-                "description": written.description,
-                **extension_of(written.extension),
-            }
-            if written.status == b" " and (filter is None or filter(entry)):
-                if count >= first:
-                    found.append(entry)
-                count += 1
-        return found
+        filter: Wanted = None,  # noqa: A002  as ZODB calls it
+    ) -> list[Entry]:
+        """Return what is known of transactions since the last pack, the last one first.
+
+        A negative *last* says how many at most.
+        """
+        return undo_log(self._records, first, first - last if last < 0 else last, filter)
 
     def iterator(
         self, start: bytes | None = None, stop: bytes | None = None
@@ -300,23 +235,19 @@ class MomentStorage(UndoLogCompatible):  # type: ignore[misc]  # ZODB has no typ
         written = next(self._records.forwards(begin), None)
         if written is None or written.tid > stop:
             return None, None
-        found = None if written.status == b"u" else MomentTransaction(self, written)
-        return found, written.begin + written.length + 8
+        found = None if written.status == UNDONE else MomentTransaction(self, written)
+        return found, written.begin + written.length + LENGTH.size
 
     @_reading
     def records_of(self, written: WrittenTransaction) -> list[MomentRecord]:
         """Return the records of a transaction."""
-        return [MomentRecord(self, it) for it in self._records.of(written)]
+        records = self._records
+        return [MomentRecord(self, it, records.lender(it)) for it in records.of(written)]
 
     @_reading
     def data_of(self, record: Record) -> bytes | None:
         """Return the data of a record; None: its object was taken back."""
         return self._records.data(record)
-
-    @_reading
-    def lender_of(self, record: Record) -> Tid | None:
-        """Return the transaction whose data a record carries; None: its own, or none."""
-        return self._records.lender(record)
 
     # blobs
 
@@ -361,42 +292,3 @@ class MomentStorage(UndoLogCompatible):  # type: ignore[misc]  # ZODB has no typ
 
     def tpc_transaction(self) -> None:
         """Return none: there is no transaction."""
-
-
-class MomentTransaction(TransactionRecord):  # type: ignore[misc]  # ZODB has no type hints
-    """A transaction, and its records."""
-
-    def __init__(self, storage: MomentStorage, written: WrittenTransaction) -> None:
-        """Read the records when they are asked for."""
-        super().__init__(
-            written.tid,
-            written.status.decode("ascii"),
-            written.user,
-            written.description,
-            extension_of(written.extension),
-        )
-        self.extension_bytes = written.extension
-        self._storage = storage
-        self._written = written
-
-    def __iter__(self) -> Iterator[MomentRecord]:
-        return iter(self._storage.records_of(self._written))
-
-
-class MomentRecord(DataRecord):  # type: ignore[misc]  # ZODB has no type hints
-    """A data record; its data are read when they are asked for."""
-
-    def __init__(self, storage: MomentStorage, record: Record) -> None:
-        """Be *record* of *storage*."""
-        super().__init__(record.oid, record.tid, None, storage.lender_of(record))
-        self._storage = storage
-        self._record = record
-
-    @property
-    def data(self) -> bytes | None:
-        """The pickles; None: the object was taken back."""
-        return self._storage.data_of(self._record)
-
-    @data.setter
-    def data(self, _data: None) -> None:
-        """Keep none."""

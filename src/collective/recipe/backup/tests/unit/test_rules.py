@@ -66,7 +66,13 @@ MAY_IMPORT = {
     ),
     **{
         f"served/{name}.py": (r"(ZODB|persistent|zope\.interface)(\.|$)", "a storage of ZODB")
-        for name in ("momentrecords", "momentstorage", "objectindex")
+        for name in (
+            "momenthistory",
+            "momentiterator",
+            "momentrecords",
+            "momentstorage",
+            "objectindex",
+        )
     },
     "operations/momentopening.py": (r"(ZODB|zc)\.", "a DemoStorage, in a function"),
     "operations/momentserver.py": (r"ZEO\.", "the server, in a function"),

@@ -25,11 +25,8 @@ from collective.recipe.backup.filestorage.storedlog import StoredLog
 from collective.recipe.backup.operations.prune import prune
 from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.served.loggedextensions import extension_of
-from collective.recipe.backup.served.momentstorage import (
-    MomentCache,
-    MomentStorage,
-    moment_storage,
-)
+from collective.recipe.backup.served.momentmaking import MomentCache, moment_storage
+from collective.recipe.backup.served.momentstorage import MomentStorage
 from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site

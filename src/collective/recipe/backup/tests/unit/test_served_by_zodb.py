@@ -25,11 +25,8 @@ from ZODB.tests import (
 
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.restorepoints import choose
-from collective.recipe.backup.served.momentstorage import (
-    MomentCache,
-    MomentStorage,
-    moment_storage,
-)
+from collective.recipe.backup.served.momentmaking import MomentCache, moment_storage
+from collective.recipe.backup.served.momentstorage import MomentStorage
 from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
