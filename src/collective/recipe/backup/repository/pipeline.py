@@ -102,10 +102,12 @@ class Pipeline:
             self._wait_for_oldest()
         for lane in (self._nodes, self._leaves):
             self._sealer.submit(lane.flush).result()
-            self._tell()
+            self.tell()
 
     def settle_begun(self) -> None:
-        """Wait for the puts that were begun, and tell of those that were done; send no more."""
+        """Wait for the puts that were begun, and begin no more; ``tell`` tells which were done."""
+        for threads in (self._compressors, self._sealer):
+            threads.shutdown(cancel_futures=True)
         for lane in (self._nodes, self._leaves):
             lane.settle_begun()
 
@@ -128,9 +130,10 @@ class Pipeline:
         batch = self._batches.popleft()
         self._waiting -= batch.size
         batch.work.result()
-        self._tell()
+        self.tell()
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Tell which bundles are durable since this was done last."""
         while self._durable:
             self._done(self._durable.popleft())
 

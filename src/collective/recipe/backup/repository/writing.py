@@ -91,6 +91,7 @@ class ChunkWriter:
                 self._pipeline.settle_begun()
                 if error.allow_end is not None:
                     error.allow_end()
+                self._pipeline.tell()
                 self._catalog()
         finally:
             self._pipeline.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -72,6 +73,7 @@ def bundles_in(world: World) -> int:
 def attempt(world: World, tmp_path, state, requests: int | None) -> Allowance:
     allowance = Allowance(requests=requests)
     store = LocalStore(tmp_path / "store", Hasty(), allowance)
+    store.promises = replace(store.promises, parallel=3)
     with world.open("cache", store) as repository:
         back_up(repository, state)
     return allowance
@@ -90,6 +92,8 @@ def test_runs_that_may_ask_for_little_get_done_one_after_the_other(world, tmp_pa
             assert bundles_in(world) > before
             # the one that follows need not look for what was stored
             assert not list(world.store.list("m/t-"))
+            with world.open() as repository:
+                assert len(repository.index.bundles()) == bundles_in(world)
             before = bundles_in(world)
         else:
             done = True
