@@ -70,7 +70,7 @@ def newest(points: Iterable[RestorePoint]) -> RestorePoint:
         )
     raise NoRestorePoint(
         "there is no restore point yet",
-        hint="is this the directory that the backups are in?  If there are none, run the backup",
+        hint="is this the place that the backups are in?  If there are none, run the backup",
     )
 
 
@@ -153,6 +153,18 @@ def ranges(points: Iterable[RestorePoint]) -> list[Range]:
     """
     chains = _chains(point for point in points if point.sound)
     return [found for chain in chains for found in _ranges(chain)]
+
+
+def outermost(found: Iterable[Range]) -> list[Range]:
+    """Return those of some ranges that lie in no other one, the earliest first.
+
+    In a repository each restore point is a chain, and tells what all before it tell.
+    """
+    outer: list[Range] = []
+    for each in sorted(found, key=lambda it: (it.first, -it.last.timestamp())):
+        if not outer or each.last > outer[-1].last:
+            outer.append(each)
+    return outer
 
 
 def spans(points: Iterable[RestorePoint]) -> list[tuple[datetime, datetime]]:

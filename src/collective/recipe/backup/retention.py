@@ -26,7 +26,7 @@ and never the time of a file.  Five rules stand above every policy:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain
@@ -112,7 +112,9 @@ def plan(
     """
     points = sorted(points, key=lambda point: point.age)
     times = chronology(points, now, witnesses or (), certain=witnesses is None)
-    wanted = [_wanted(line, policy, times.made, now) for line in _lines(points)]
+    lines = _lines(points)
+    of = " of its history" if len(lines) > 1 else ""
+    wanted = [_wanted(line, policy, times.made, now, of) for line in lines]
     decisions = _decisions(points, policy, chain(*wanted, _spared(points, spared or {})))
     doubt = times.clock.doubt
     if not (times.clock.sudden or (doubt and policy.by_time)):
@@ -157,7 +159,7 @@ def _decisions(
     )
 
 
-def _lines(points: Iterable[RestorePoint]) -> Iterable[list[RestorePoint]]:
+def _lines(points: Iterable[RestorePoint]) -> Collection[list[RestorePoint]]:
     """Return the restore points of each line, oldest first."""
     lines: dict[str, list[RestorePoint]] = defaultdict(list)
     for point in points:
@@ -166,14 +168,21 @@ def _lines(points: Iterable[RestorePoint]) -> Iterable[list[RestorePoint]]:
 
 
 def _wanted(
-    points: Sequence[RestorePoint], policy: Policy, made: Mapping[str, datetime], now: datetime
+    points: Sequence[RestorePoint],
+    policy: Policy,
+    made: Mapping[str, datetime],
+    now: datetime,
+    of: str,
 ) -> Iterator[tuple[RestorePoint, str]]:
-    """Yield each point that a rule wants, with the reason, once for each such rule."""
+    """Yield each point that a rule wants, with the reason, once for each such rule.
+
+    *of* are words for what the newest of *points* is the newest of; "": of all there are.
+    """
     good = [point for point in points if point.sound]
     for point in good[-1:]:
-        yield point, "the newest that can be restored"
+        yield point, f"the newest{of} that can be restored"
     for point in [point for point in good if point.whole][-1:]:
-        yield point, "the newest that lacks nothing"
+        yield point, f"the newest{of} that lacks nothing"
     for point in points:
         if not good or point.age > good[-1].age:
             yield point, "nothing newer is whole" if point.damaged else _INCOMPLETE

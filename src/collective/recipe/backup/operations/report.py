@@ -26,7 +26,7 @@ from collective.recipe.backup.operations.sitestatus import SiteStatus
 from collective.recipe.backup.operations.status import status_of, unseen_status
 from collective.recipe.backup.report import PageFacts, Tale, Tile, words
 from collective.recipe.backup.report.page import page
-from collective.recipe.backup.restorepoints import ranges
+from collective.recipe.backup.restorepoints import outermost, ranges
 from collective.recipe.backup.times import stamp
 
 
@@ -119,7 +119,7 @@ def _tale(run: Run, destination: Destination) -> Tale:
     return Tale(
         source=destination.source,
         points=points,
-        ranges=ranges(points),
+        ranges=outermost(ranges(points)),
         decisions=decisions,
         next_gone=frozenset(point.stamp for point in after.removed),
     )

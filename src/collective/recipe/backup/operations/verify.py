@@ -120,8 +120,7 @@ def _one(run: Run, destination: Destination, order: VerifyOrder, tell: Tell) -> 
         raise NoRestorePoint(
             "there is no restore point to verify",
             where=home.label,
-            hint="is this the directory that the backups are in?  If there are none, run the "
-            "backup",
+            hint="is this the place that the backups are in?  If there are none, run the backup",
         )
     if arc is not None:
         sampling.remember(home.state, arc, run.files)

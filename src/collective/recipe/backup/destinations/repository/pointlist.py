@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from collective.recipe.backup.destinations.manifestpoint import point_of
 from collective.recipe.backup.destinations.repository.pointcontents import contents_of
-from collective.recipe.backup.errors import ConfigurationError, IntegrityError
+from collective.recipe.backup.errors import ConfigurationError, IntegrityError, printable
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.repository.controls import Control
 from collective.recipe.backup.repository.names import place_of
@@ -60,6 +60,16 @@ def listed_points(repository: Repository, control: Control, site: str) -> list[L
         if point.site == site
     ]
     return list(_each_once(sorted(listed, key=lambda each: each.shown.age)))
+
+
+def mention_other_sites(repository: Repository, control: Control, site: str) -> None:
+    """Warn of *site*, which has no restore points, that others have: it may be called otherwise."""
+    others = sorted({printable(point.site) for point in standing(repository, control).points})
+    if others:
+        repository.tell(
+            f"the repository has no restore points of a site {printable(site)}, but of "
+            f"{', '.join(others)}: site_name says which one this is"
+        )
 
 
 def _with_left_behind(listed: Iterable[ListedPoint]) -> Iterator[ListedPoint]:

@@ -21,7 +21,11 @@ from collective.recipe.backup.destinations.livesource import check_source
 from collective.recipe.backup.destinations.past import knows_any
 from collective.recipe.backup.destinations.repository.backingup import RepositoryBackup
 from collective.recipe.backup.destinations.repository.place import RepositoryPlace
-from collective.recipe.backup.destinations.repository.pointlist import ListedPoint, listed_points
+from collective.recipe.backup.destinations.repository.pointlist import (
+    ListedPoint,
+    listed_points,
+    mention_other_sites,
+)
 from collective.recipe.backup.destinations.repository.thinning import served_by_others
 from collective.recipe.backup.errors import (
     ConfigurationError,
@@ -168,8 +172,12 @@ class RepositoryDestination:
     # restore
 
     def restore_points(self) -> Sequence[RestorePoint]:
-        """Return the restore points, oldest first."""
-        return damage.marked(self._as_seen(), self.home.state)
+        """Return the restore points, oldest first; say whose there are if the site has none."""
+        found = damage.marked(self._as_seen(), self.home.state)
+        if not found and not self._is_to_add:
+            with self._repository() as repository:
+                mention_other_sites(repository, repository.look(), self._site)
+        return found
 
     def _as_seen(self) -> list[RestorePoint]:
         """Return the restore points as a quick look shows them."""

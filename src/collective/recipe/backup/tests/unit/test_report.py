@@ -21,7 +21,7 @@ from collective.recipe.backup.report import plots
 from collective.recipe.backup.report.axes import AmountAxis, TimeAxis
 from collective.recipe.backup.report.markup import element, stylesheet, text
 from collective.recipe.backup.report.page import page
-from collective.recipe.backup.restorepoints import ranges
+from collective.recipe.backup.restorepoints import Range, outermost, ranges
 from collective.recipe.backup.tests import reports
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
@@ -146,6 +146,16 @@ def test_ranges_do_not_cover_each_other():
     heights = re.findall(r'class="range" x="[\d.]+" y="([\d.]+)"', drawn)
     assert len(heights) == 4
     assert len(set(heights)) >= 2
+
+
+def test_a_range_within_another_is_no_range_of_its_own():
+    first = NOW - timedelta(days=9)
+    found = [
+        Range(chain=f"{number}", first=first, last=NOW - timedelta(days=number))
+        for number in (3, 2, 2, 1)
+    ]
+    later = Range(chain="x", first=NOW - timedelta(days=2), last=NOW)
+    assert outermost([later, *found]) == [found[-1], later]
 
 
 def test_what_was_restored_is_on_the_line_of_time():

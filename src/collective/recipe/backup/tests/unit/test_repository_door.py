@@ -13,6 +13,7 @@ from collective.recipe.backup.errors import (
     DONE,
     ConfigurationError,
     IntegrityError,
+    NoRestorePoint,
     StoreUnreachable,
 )
 from collective.recipe.backup.repository import libraries, slots
@@ -79,14 +80,18 @@ def test_a_site_whose_directories_are_lost_is_restored_from_the_repository(proje
 
 
 def test_another_machine_needs_only_the_place_the_name_and_the_passphrase(
-    project, tmp_path, monkeypatch
+    project, tmp_path, monkeypatch, capfd
 ):
     assert main(["backup", "-q"]) == DONE
     new = Site(tmp_path / "new")
     shutil.rmtree(new.directory / "var")
     (new.directory / "var" / "filestorage").mkdir(parents=True)
-    configure(new, repository=str(tmp_path / "disk"), site_name="plone")
+    configure(new, repository=str(tmp_path / "disk"), site_name="another")
     monkeypatch.chdir(new.directory)
+    told(capfd)
+    assert main(["restore", "-n", "--from", "repository"]) == NoRestorePoint.exit_code
+    assert "no restore points of a site another, but of plone: site_name says" in told(capfd)
+    configure(new, repository=str(tmp_path / "disk"), site_name="plone")
     assert main(["restore", "-qn", "--from", "repository"]) == DONE
     assert new.contents() == project.contents()
 

@@ -254,4 +254,11 @@ def test_what_is_damaged_takes_nobodys_place():
 def test_restore_points_of_different_lines_take_nobodys_place():
     ours = [replace(each, line="ours") for each in days(1, 2, 3)]
     strange = [replace(each, line="strange") for each in days(4, 5, 6)]
+    # each has a newest one, and says of what
+    assert [found for found in reasons([*ours, *strange], NO_RULE) if "the newest" in found[0]] == [
+        (
+            "the newest of its history that can be restored",
+            "the newest of its history that lacks nothing",
+        )
+    ] * 2
     assert removed([*ours, *strange], Policy(keep=2)) == ["2026-03-01", "2026-03-04"]
