@@ -16,9 +16,11 @@ _STEPS = tuple(
     timedelta(minutes=minutes)
     for minutes in (
         *(5, 15, 30, 60, 3 * 60, 6 * 60, 12 * 60),
-        *(day * 1440 for day in (1, 2, 7, 14, 30, 60, 91, 182, 365, 730, 1826, 3652)),
+        *(day * 1440 for day in (1, 2, 7, 14)),
     )
 )
+_MONTHS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600)
+"""Steps for longer times; these are steps of the calendar, so that no month is named twice."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,10 @@ class TimeAxis:
             yield 1.0, _date(self.last, timedelta(0))
             return
         # a place for the last one, whose name is as wide as the others
-        step = next((step for step in _STEPS if whole / step < _most(step)), whole / MOST_NAMES)
+        step = next((step for step in _STEPS if whole / step < _most(step)), None)
+        yield from self._months() if step is None else self._steps(step)
+
+    def _steps(self, step: timedelta) -> Iterator[tuple[float, str]]:
         origin = datetime(1970, 1, 1, tzinfo=self.first.tzinfo)
         moment = origin + -((origin - self.first) // step) * step
         if moment > self.last:
@@ -50,6 +55,15 @@ class TimeAxis:
             if moment >= self.first:
                 yield self.at(moment), _date(moment, step)
             moment += step
+
+    def _months(self) -> Iterator[tuple[float, str]]:
+        """Yield names at the beginnings of months, or of years if there are many."""
+        before, last = (each.year * 12 + each.month - 1 for each in (self.first, self.last))
+        step = next((step for step in _MONTHS if (last - before) / step <= MOST_NAMES), _MONTHS[-1])
+        for month in range(before // step * step + step, last + 1, step):
+            year, of_year = divmod(month, 12)
+            moment = datetime(year, of_year + 1, 1, tzinfo=self.first.tzinfo)
+            yield self.at(moment), f"{moment:%Y}" if step % 12 == 0 else f"{moment:%b %Y}"
 
 
 @dataclass(frozen=True)
@@ -92,10 +106,6 @@ def hour(moment: datetime) -> str:
 
 
 def _date(moment: datetime, step: timedelta) -> str:
-    if step >= timedelta(days=365):
-        return f"{moment:%Y}"
-    if step >= timedelta(days=30):
-        return f"{moment:%b %Y}"
     if step >= timedelta(days=1):
         return f"{moment.day} {moment:%b}"
     return f"{moment.day} {moment:%b}\n{moment:%H:%M}"

@@ -23,6 +23,8 @@ WIDTH = 1000
 LANES = 6
 """Ranges that overlap are drawn below each other, in no more lanes than this."""
 LANE = 26
+FEW_MARKS = 60
+"""More marks than that are drawn thin, and none through the ranges: a phone has 300 pixels."""
 COLUMNS = 40
 """How many runs the plot of durations has room for."""
 _ROOM = 0.25
@@ -45,7 +47,7 @@ def time_line(
     lanes = _lanes(ranges, axis)
     height = LANE * max(1, 1 + max(lanes.values(), default=0)) + 30
     drawn = [_range(found, lane, axis) for found, lane in lanes.items()]
-    drawn += [_mark(point, axis, height) for point in _one_for_each_place(points, axis)]
+    drawn += _marks(points, axis, height)
     drawn += [_restored(each, axis, height) for each in restores if each.started >= axis.first]
     words = f"{number_of(len(points), 'restore point')}, {number_of(len(ranges), 'range')}"
     return _plot(drawn, height, words, axis)
@@ -132,21 +134,29 @@ def _one_for_each_place(points: Iterable[RestorePoint], axis: TimeAxis) -> Itera
     """Yield of the points that would lie upon each other one: the one to look at first."""
     places: dict[tuple[int, bool], RestorePoint] = {}
     for point in points:
-        place = round(axis.at(point.moment) * WIDTH / 2)
+        place = round(axis.at(point.moment) * WIDTH / 4)
         seen = places.get((place, point.whole))
         if seen is None or point.full:
             places[place, point.whole] = point
     return iter(places.values())
 
 
-def _mark(point: RestorePoint, axis: TimeAxis, height: int) -> Markup:
+def _marks(points: Iterable[RestorePoint], axis: TimeAxis, height: int) -> list[Markup]:
+    """Return a mark for each point that there is room for; what is not whole is on top."""
+    shown = sorted(_one_for_each_place(points, axis), key=lambda point: not point.whole)
+    many = len(shown) > FEW_MARKS
+    return [_mark(point, axis, 24 if many else height, many=many) for point in shown]
+
+
+def _mark(point: RestorePoint, axis: TimeAxis, height: int, *, many: bool) -> Markup:
     kind = "full" if point.full else "incremental"
     state = "whole" if point.whole else "; ".join(point.problems)
+    looks = " ".join(["mark", kind, *["many"] * many, *["bad"] * (not point.whole)])
     place = axis.at(point.moment) * WIDTH
     return element(
         "line",
         element("title", f"{point.stamp}, {kind}, {state}"),
-        class_=f"mark {kind}" if point.whole else f"mark {kind} bad",
+        class_=looks,
         x1=place,
         x2=place,
         y1=2.0 if point.full else 12.0,

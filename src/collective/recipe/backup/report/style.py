@@ -55,7 +55,7 @@ p { margin: 0 0 .75rem; }
 }
 .tiles div { border-left: 3px solid var(--band); padding-left: .8rem; }
 .tiles dt { color: var(--soft); font-size: .875rem; }
-.tiles dd { margin: 0; }
+.tiles dd { margin: 0; text-wrap: balance; }
 .tiles .value { font-size: 1.4rem; line-height: 1.3; font-weight: 600; }
 dl { margin: 0; }
 .plot { display: flex; gap: .6rem; margin-top: .75rem; }
@@ -89,7 +89,8 @@ svg * { vector-effect: non-scaling-stroke; }
 .range { fill: var(--band); }
 .mark { stroke: var(--accent); stroke-width: 1.5; }
 .mark.full { stroke-width: 2.5; }
-.mark.bad { stroke: var(--bad); stroke-dasharray: 3 2; }
+.mark.many { stroke-width: .75; }
+.mark.bad { stroke: var(--bad); stroke-width: 2.5; }
 .restored { stroke: var(--second); stroke-width: 2.5; }
 .grid { stroke: var(--rule); stroke-width: 1; }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
@@ -102,6 +103,7 @@ svg * { vector-effect: non-scaling-stroke; }
 rect.failed { fill: var(--bad-band); stroke: var(--bad); stroke-width: 1; fill-opacity: .6; }
 table { width: 100%; border-collapse: collapse; margin-top: .6rem; font-size: .9375rem; }
 th { text-align: left; font-weight: 600; font-size: .8125rem; color: var(--soft); }
+th { white-space: nowrap; }
 th, td { padding: .4rem .9rem .4rem 0; vertical-align: top; border-bottom: 1px solid var(--rule); }
 th:last-child, td:last-child { padding-right: 0; }
 tr:last-child td { border-bottom: 0; }
@@ -120,6 +122,8 @@ pre {
   main { padding: 1.5rem .75rem 2rem; }
   .card { padding: 1rem 1rem 1.1rem; border-radius: .6rem; }
   .heights { width: 3.6rem; }
+  .tiles { grid-template-columns: 1fr 1fr; gap: 1rem .8rem; }
+  .tiles div:last-child:nth-child(odd) { grid-column: 1 / -1; }
   table, tbody, tr, td { display: block; width: 100%; }
   thead { display: none; }
   tr { padding: .55rem 0; border-bottom: 1px solid var(--rule); }

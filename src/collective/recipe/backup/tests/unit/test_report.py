@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
 
 import pytest
@@ -136,7 +136,7 @@ def test_a_page_stays_small_however_many_restore_points_there_are():
         for number in range(5000)
     ]
     drawn = plots.time_line(minutes, [], NOW)
-    assert 400 < drawn.count("<line") < 1100
+    assert 200 < drawn.count("<line") < 600
 
 
 def test_ranges_do_not_cover_each_other():
@@ -225,6 +225,36 @@ def test_dates_at_an_axis_are_few_and_in_order(minutes):
     assert places == sorted(places)
     assert all(0 <= place <= 1 for place in places)
     assert minutes < 15 or len({name for _place, name in names}) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("first", "named"),
+    [
+        ("2023-07-03", ["2024", "2025", "2026"]),
+        ("2025-10-20", ["Nov 2025", "Dec 2025", "Jan 2026", "Feb 2026", "Mar 2026"]),
+        ("2025-12-31", ["Jan 2026", "Feb 2026", "Mar 2026"]),
+        ("1975-01-01", ["1980", "2000", "2020"]),
+    ],
+)
+def test_years_and_months_are_named_where_they_begin(first, named):
+    axis = TimeAxis(datetime.fromisoformat(first).replace(tzinfo=timezone.utc), NOW)
+    names = list(axis.names())
+    assert [name for _place, name in names] == named
+    form = "%Y" if len(named[0]) == 4 else "%b %Y"
+    begins = [datetime.strptime(name, form).replace(tzinfo=timezone.utc) for name in named]
+    assert [place for place, _name in names] == [axis.at(begin) for begin in begins]
+
+
+@pytest.mark.parametrize(("days", "many"), [(28, False), (1000, True)])
+def test_many_marks_are_thin_and_hide_neither_the_ranges_nor_what_is_not_whole(days, many):
+    points = reports.points(days)
+    marks = re.findall(
+        '<line class="(mark [^"]*)".*? y2="([^"]*)"', plots.time_line(points, [], NOW)
+    )
+    assert len(marks) <= 300
+    assert [("many" in looks) for looks, _end in marks] == [many] * len(marks)
+    assert marks[-1][0].endswith("bad")
+    assert max(float(end) for _looks, end in marks) == (24 if many else 56)
 
 
 def test_a_moment_has_its_place():
