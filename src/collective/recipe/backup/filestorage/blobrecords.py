@@ -28,7 +28,12 @@ from collective.recipe.backup.model import BlobId, Oid
 HEAD = 512
 """Bytes that surely hold the pickle of a class, compressed or not; at most 60 are needed."""
 
+MODULE = b"ZODB.blob"
+NEAR = 64
+"""It begins within so many bytes of the data of a blob record that is not compressed."""
 _COMPRESSED = b".z"
+MARK = _COMPRESSED[0]
+"""The first byte of data that are compressed: no pickle begins with it."""
 _NAMES = struct.Struct("8s8s")
 _BLOB = re.compile(
     rb"""
@@ -99,7 +104,6 @@ def is_blob_at(reader: RecordReader, transaction: Transaction, place: Place) -> 
     """
     _oid, _tid, size, data, index, _previous = place
     window = reader.window.data
-    # this is done for each record of a site: all but a few get no further
     if size and window[index] != _COMPRESSED[0]:
         return _BLOB.match(window, index, index + size) is not None
     record, head = reader.at(transaction, data)

@@ -19,7 +19,7 @@ import struct
 from array import array
 from typing import Any
 
-from collective.recipe.backup.filestorage.blobrecords import HEAD, is_blob_at
+from collective.recipe.backup.filestorage.blobrecords import HEAD, MARK, MODULE, NEAR, is_blob_at
 from collective.recipe.backup.filestorage.format import (
     RECORD,
     TRANSACTION,
@@ -129,6 +129,7 @@ class RowReader:
         window, oids, digests = reader.window, rows.oids, rows.digests
         add_size, add_distance = rows.sizes.append, rows.distances.append
         expected, header, hasher = transaction.tid, RECORD.size, self._keys.data.copy
+        finds_blobs = self._blobs
         # this is done for each new record of a site, and for each that a pack leaves
         for place in reader.places(transaction):
             oid, tid, size, data, index, previous = place
@@ -137,8 +138,13 @@ class RowReader:
             oids += oid
             add_size(size)
             add_distance(data - header - previous if previous else 0)
-            if self._blobs and is_blob_at(reader, transaction, place):
-                rows.blobs.append(oid)
+            if finds_blobs:
+                here = window.data
+                plain = size and here[index] != MARK
+                # all but a few get no further
+                may_be = not plain or here.find(MODULE, index, index + NEAR) >= 0
+                if may_be and is_blob_at(reader, transaction, place):
+                    rows.blobs.append(oid)
             if not size:
                 digests += self._pointer(transaction, data)
             elif index + size <= len(window.data):
