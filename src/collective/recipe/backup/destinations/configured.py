@@ -10,6 +10,7 @@ What is here looks at nothing.  Whoever needs the restore points makes them: see
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -209,7 +210,9 @@ def _further_files(config: Config) -> WantedFiles | None:
         return None
     paths = tuple(map(Path, options.files))
     blobstorages = {source.blobstorage for source in config.sources if source.blobstorage}
-    kept_out = {_remembered(config), *blobstorages.difference(paths)}
+    named = set(map(os.path.realpath, paths))
+    kept_out = {_remembered(config)}
+    kept_out |= {each for each in blobstorages if os.path.realpath(each) not in named}
     for purpose in config.destinations:
         for home in _directories(config, purpose).homes:
             kept_out.update(home.directories)

@@ -258,8 +258,9 @@ class Options:
         (),
         "Patterns of what ``files`` leaves out, one on each line.  One without a slash is for "
         "names: ``*.pyc``.  One with slashes is for whole paths: ``/srv/site/var/*.log``.  ``*`` "
-        "and ``?`` match no slash, ``**`` does: ``**/parts/**/tmp``.  One with a slash at the end "
-        "is for directories: ``__pycache__/``.",
+        "and ``?`` match no slash, ``**`` does: ``**/parts/**/tmp``.  ``[0-9]`` is one of these "
+        "characters, ``[!0-9]`` any other one but a slash, ``[*]`` a star.  One with a slash at "
+        "the end is for directories: ``__pycache__/``.",
     )
     repository_keep_within: timedelta = _option(
         DURATION,

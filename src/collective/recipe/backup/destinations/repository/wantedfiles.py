@@ -12,6 +12,9 @@ from collective.recipe.backup.frozen import dataclass
 
 _WILD = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
 
+_MEMBERS = re.compile(r"(.)(?:-(.))?", re.DOTALL)
+"""What stands in brackets: characters, and ranges of them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class WantedFiles:
@@ -36,7 +39,8 @@ class Exclusions:
 
     A pattern without a slash is for names, wherever they are; one with slashes is for whole
     paths.  ``*`` and ``?`` stand for any characters, or for one, but for no slash; ``**`` for
-    slashes too.  A slash at the end: only directories.
+    slashes too; ``[a-z]`` for one of these, ``[!a-z]`` for any other one but a slash.  A slash at
+    the end: only directories.
     """
 
     def __init__(self, wanted: WantedFiles) -> None:
@@ -100,10 +104,15 @@ def _translated(parts: Iterable[str]) -> Iterator[str]:
 
 def _one_of(inside: str) -> str:
     """Return the expression of ``[inside]``; "" if it is none, and so means itself."""
-    inside = re.sub(r"([\\\[^])", r"\\\1", inside)
-    if inside in ("", "!"):
+    is_negated = inside.startswith("!")
+    members = _MEMBERS.findall(inside[is_negated:])
+    if not members:
         return ""
-    found = f"(?!/)[{'^' + inside[1:] if inside.startswith('!') else inside}]"
+    found = "".join(
+        f"{re.escape(first)}-{re.escape(last)}" if last else re.escape(first)
+        for first, last in members
+    )
+    found = f"(?!/)[{'^' if is_negated else ''}{found}]"
     try:
         re.compile(found)
     except re.error:  # a range that ends before it begins

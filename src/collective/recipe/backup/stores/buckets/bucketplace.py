@@ -122,7 +122,7 @@ class BucketPlace:
     def _of_s3(self) -> dict[str, Any]:
         profile = self._profile()
         said = {"endpoint": self._endpoint(profile), "region": self._region(profile)}
-        if profile.key and ("profile" in self.said or "AWS_ACCESS_KEY_ID" not in os.environ):
+        if profile.key and ("profile" in self.said or not os.environ.get("AWS_ACCESS_KEY_ID")):
             said["access_key_id"] = profile.key
             said["secret_access_key"] = profile.secret
             said["session_token"] = profile.token

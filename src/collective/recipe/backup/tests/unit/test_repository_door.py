@@ -313,14 +313,17 @@ def test_what_cannot_be_meant_is_refused(project, tmp_path, capfd):
     assert "set repository as well" in told(capfd)
 
 
-def test_what_lies_among_the_blobs_is_backed_up_where_files_names_it(project, tmp_path):
+@pytest.mark.parametrize("by_link", [False, True])
+def test_what_lies_among_the_blobs_is_backed_up_where_files_names_it(project, tmp_path, by_link):
     (project.blobstorage / "notes").mkdir()
     (project.blobstorage / "notes" / "why").write_bytes(b"because")
-    configure(project, repository=str(tmp_path / "disk"), files=".\nvar/blobstorage")
+    (tmp_path / "link").symlink_to(project.blobstorage.parent)
+    named = tmp_path / "link" / "blobstorage" if by_link else project.blobstorage
+    configure(project, repository=str(tmp_path / "disk"), files=f".\n{named}")
     assert main(["backup", "-q", "--to", "repository"]) == DONE
     to = tmp_path / "to"
     assert main(["restore", "-qn", "--from", "repository", "--to", str(to)]) == DONE
-    files = to / "files" / str(project.blobstorage).lstrip("/")
+    files = to / "files" / str(named).lstrip("/")
     found = [path.relative_to(files) for path in files.rglob("*")]
     assert sorted(map(str, found)) == ["notes", "notes/why"]
 

@@ -361,6 +361,12 @@ def test_a_path_that_is_itself_a_link_is_followed(operated, tmp_path):
         ("[!]", "/a/[!]", True),
         ("[z-a]", "/a/[z-a]", True),
         ("[^a]", "/a/^", True),
+        ("[a&&b]", "/a/&", True),
+        ("[a--]", "/a/[a--]", True),
+        ("[--0]", "/a/.", True),
+        ("[a-]", "/a/-", True),
+        ("[[x]", "/a/[", True),
+        ("[\\d]", "/a/d", True),
         ("[^a]", "/a/b", False),
         ("/a[!b]c", "/a/c", False),
         ("/a[+-9]c", "/a/c", False),
@@ -368,6 +374,7 @@ def test_a_path_that_is_itself_a_link_is_followed(operated, tmp_path):
         ("cache/", "/a/cache", False),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_patterns_leave_out(pattern, path, leaves_out):
     exclusions = Exclusions(WantedFiles(paths=(), patterns=(pattern,)))
     assert exclusions.leave_out(path, is_directory=False) is leaves_out

@@ -314,6 +314,16 @@ def test_a_profile_that_is_missing_or_has_its_credentials_elsewhere_is_told(tmp_
     assert "stands alone" not in str(caught.value)
 
 
+def test_an_empty_key_in_the_environment_is_none(tmp_path, monkeypatch):
+    secrets = tmp_path / "credentials"
+    secrets.write_text("[default]\naws_access_key_id = mine\naws_secret_access_key = secret\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(secrets))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    for key, taken in (("", "mine"), ("stranger", None)):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+        assert bucket_at(f"s3://{BUCKET}/here")._of_s3().get("access_key_id") == taken
+
+
 @pytest.mark.needs("weed")
 def test_a_profile_of_the_url_goes_before_the_environment(weed, prefix, tmp_path, monkeypatch):
     (tmp_path / "credentials").write_text(
