@@ -45,12 +45,10 @@ def is_believed(index: Path, read: Read) -> bool:
             end = start_of_entries(file)
             if end is None or end < _LEAST:
                 return False
-            wanted = list(_last_records(read, end))
-            found = _entries(file, {oid[:PREFIX] for oid, _offset in wanted})
-            places = {(oid, offset) for oid, offset in found if any(oid == it[0] for it in wanted)}
+            wanted = set(_last_records(read, end))
+            return wanted == set(_found(file, wanted))
     except (IntegrityError, UnbelievableError):
         return False
-    return places.issuperset(wanted)
 
 
 def reader_of(file: IO[bytes]) -> Read:
@@ -100,15 +98,25 @@ def _last_records(read: Read, end: int) -> Iterator[tuple[Oid, int]]:
         return
 
 
-def _entries(file: IO[bytes], prefixes: set[bytes]) -> Iterator[tuple[Oid, int]]:
-    """Yield the oids that begin with one of *prefixes*, and their places in the log."""
-    for prefix, places in pairs(file):
-        if prefix in prefixes:
-            count = len(places) // 8
-            for number in range(count):
-                suffix = places[2 * number : 2 * number + 2]
-                offset = places[2 * count + 6 * number : 2 * count + 6 * number + 6]
-                yield Oid(prefix + suffix), int.from_bytes(offset, "big")
+def _found(file: IO[bytes], wanted: set[tuple[Oid, int]]) -> Iterator[tuple[Oid, int]]:
+    """Yield those of the *wanted* oids and places that are in an index."""
+    for prefix, entries in pairs(file):
+        for oid, place in wanted:
+            if oid[:PREFIX] == prefix and _place_in(entries, oid[PREFIX:]) == place:
+                yield oid, place
+
+
+def _place_in(entries: bytes, suffix: bytes) -> int | None:
+    """Return the place of the oid that ends in *suffix*; None: it is not among *entries*."""
+    width = len(suffix)
+    end = len(entries) // 8 * width  # of all suffixes
+    at = entries.find(suffix, 0, end)
+    while at % width and at >= 0:
+        at = entries.find(suffix, at + 1, end)
+    if at < 0:
+        return None
+    begin = end + at // width * 6
+    return int.from_bytes(entries[begin : begin + 6], "big")
 
 
 def _exactly(read: Read, offset: int, size: int) -> bytes:
