@@ -3,6 +3,7 @@
 ``python -m benchmarks.moments --scratch DIRECTORY [--size MEGABYTES] [--blobs NUMBER]`` makes
 a site, backs it up plainly, with gzip and into a repository, restores it, and measures each in a
 process of its own: the first object, all objects twice in the order of their oids, and memory.
+Seconds of processor time are in parentheses.
 """
 
 from __future__ import annotations
@@ -42,15 +43,20 @@ def main() -> None:
     for way in WAYS[1:]:
         if not (scratch / way).exists():
             prepare(scratch, way)
-    print(f"{'':12} {'first':>8} {'goal':>6} {'all':>8} {'again':>8} {'memory':>8}")
+    print(f"{'':12}{'first':>16}{'goal':>7}{'all':>18}{'again':>18}{'memory':>9}")
     for way in WAYS:
         command = [sys.executable, "-m", "benchmarks.moments", "--read", way]
         done = subprocess.run(
             [*command, "--scratch", scratch], check=True, stdout=subprocess.PIPE, text=True
         )
         first, every, again, memory = json.loads(done.stdout)
-        figures = f"{first:6.2f} s {GOALS[way]:>6} {every:6.2f} s {again:6.2f} s {memory:5.0f} MB"
-        print(f"{way:12} {figures}", flush=True)
+        told = f"{way:12}{_shown(first)}{GOALS[way]:>7}{_shown(every):>18}{_shown(again):>18}"
+        print(f"{told} {memory:5.0f} MB", flush=True)
+
+
+def _shown(taken: list[float]) -> str:
+    seconds, cpu = taken
+    return f"{seconds:6.2f} ({cpu:.2f}) s"
 
 
 def prepare(scratch: Path, way: str) -> None:
@@ -83,12 +89,16 @@ def prepare(scratch: Path, way: str) -> None:
         subprocess.run([_COMMAND, "restore", *target, *configured], check=True)
 
 
-def read(scratch: Path, way: str) -> tuple[float, float, float, float]:
-    """Return the seconds to the first object, of all, and of all again; megabytes of memory."""
-    begin = time.perf_counter()
+Took = tuple[float, float]
+"""Seconds by the clock, and of processor time."""
+
+
+def read(scratch: Path, way: str) -> tuple[Took, Took, Took, float]:
+    """Return what the first object took, all, and all again; megabytes of memory."""
+    watch = _Watch()
     storage = opened(scratch, way)
     storage.load(bytes(8))
-    first = time.perf_counter() - begin
+    first = watch.lap()
     oids = []
     following: bytes | None = None
     while True:
@@ -96,13 +106,22 @@ def read(scratch: Path, way: str) -> tuple[float, float, float, float]:
         oids.append(oid)
         if following is None:
             break
-    every = time.perf_counter() - begin - first
-    begin = time.perf_counter()
+    every = watch.lap()
     for oid in oids:
         storage.load(oid)
-    again = time.perf_counter() - begin
+    again = watch.lap()
     storage.close()
     return first, every, again, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+
+class _Watch:
+    def __init__(self) -> None:
+        self._begin = time.perf_counter(), time.process_time()
+
+    def lap(self) -> Took:
+        """Return what the time since the last lap was."""
+        before, self._begin = self._begin, (time.perf_counter(), time.process_time())
+        return self._begin[0] - before[0], self._begin[1] - before[1]
 
 
 def opened(scratch: Path, way: str) -> Any:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _ROOM = "/var/tmp"  # noqa: S108  a directory of its own is made there
 _NOTE = "moment.json"
 _LARGEST_NOTE = 1 << 16
-_SIZE = 1 << 30
+_SIZE = 2 << 30
 
 
 class OpenOrder(NamedTuple):
@@ -111,7 +111,10 @@ def _check_moment(opened: list[OpenedMoment], directory: Path, files: Files) -> 
     note = directory / _NOTE
     ours = {each.name: show_tid(each.tid) for each in opened}
     with explained("cannot keep changes there", directory):
-        files.make_directories(directory)
+        files.make_directories(directory.parent)
+        if not directory.is_dir():
+            # what is in it is of the site, the hashes of passwords too
+            files.make_directory(directory, 0o700)
         if not note.exists():
             if any(directory.iterdir()):
                 raise UsageError(

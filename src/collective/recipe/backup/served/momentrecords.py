@@ -72,7 +72,7 @@ class MomentRecords:
         if len(head) < RECORD.size:
             raise self._damaged(place)
         record = DataRecord.unpack(head, place)
-        if oid is not None and record.oid != oid:
+        if (oid is not None and record.oid != oid) or record.data + record.size > self.size:
             raise self._damaged(place)
         if not record.size:
             (back,) = LENGTH.unpack(self._exactly(record.data, LENGTH.size))

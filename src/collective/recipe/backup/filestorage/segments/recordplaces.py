@@ -6,8 +6,6 @@ rules by which a filestorage comes from segments are those of ``rebuilding``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from collective.recipe.backup.filestorage.format import LENGTH, RECORD, TRANSACTION
 from collective.recipe.backup.filestorage.segments.chunkstore import ChunkKind, Chunks
 from collective.recipe.backup.filestorage.segments.recordindex import RecordIndex
@@ -29,8 +27,8 @@ def places_in(span: Span, offset: int, chunks: Chunks) -> list[tuple[Oid, int]] 
     if OPAQUE[0] in index.statuses:
         return None
     placing = _Placing(span, offset, index)
-    found = list(placing.places())
-    return found if placing.end == offset + span.size else None
+    placing.place_all()
+    return placing.found if placing.end == offset + span.size else None
 
 
 class _Placing:
@@ -38,30 +36,31 @@ class _Placing:
 
     def __init__(self, span: Span, offset: int, index: RecordIndex) -> None:
         self.end = offset  # of what was passed
+        self.found: list[tuple[Oid, int]] = []
         self._span = span
         self._index = index
         self._number = 0  # of the record at hand among those of the range
         self._loans = iter(span.loans)
 
-    def places(self) -> Iterator[tuple[Oid, int]]:
+    def place_all(self) -> None:
         span, index = self._span, self._index
         # a transaction that has a segment of its own stays without records as well
         may_go = span.rule is Rule.PACKED and len(span.segment.pieces) == 1
         for number, text_size in enumerate(index.text_sizes):
             if not span.begin <= index.begins[number] < span.end:
                 continue
-            before = self.end
+            before, count = self.end, len(self.found)
             self.end += TRANSACTION.size + text_size
-            found = list(self._records(range(index.starts[number], index.starts[number + 1])))
-            if not found and may_go:
+            self._place(range(index.starts[number], index.starts[number + 1]))
+            if may_go and len(self.found) == count:
                 self.end = before
-                continue
-            self.end += LENGTH.size
-            yield from found
+            else:
+                self.end += LENGTH.size
 
-    def _records(self, rows: range) -> Iterator[tuple[Oid, int]]:
+    def _place(self, rows: range) -> None:
+        """Place the records of a transaction."""
         chosen, sizes, oids = self._span.chosen, self._index.sizes, self._index.oids
-        is_packed = self._span.rule is Rule.PACKED
+        is_packed, add = self._span.rule is Rule.PACKED, self.found.append
         # this is done for each record of a site
         for row in rows:
             number = self._number
@@ -71,7 +70,7 @@ class _Placing:
             size = sizes[row]
             if not size:
                 size = (is_packed and self._loaned()) or LENGTH.size
-            yield Oid(oids[8 * row : 8 * row + 8]), self.end
+            add((Oid(oids[8 * row : 8 * row + 8]), self.end))
             self.end += RECORD.size + size
 
     def _loaned(self) -> int:

@@ -11,7 +11,7 @@ import os
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from collective.recipe.backup.blobs.layout import MARKER, Kind, blob_of, order, 
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE
-from collective.recipe.backup.filestorage.storedlog import StoredLog
+from collective.recipe.backup.filestorage.storedlog import StoredLog, places_between
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import BlobId, Oid
 from collective.recipe.backup.progress import Silent, ignore
@@ -233,6 +233,45 @@ class StateContract:
                     if end <= len(data):
                         assert log.digest_of(data[block.offset : end]) == block.digest
 
+    def test_its_ranges_say_in_which_files_they_stand(self, kept: Kept) -> None:
+        for moment in kept.moments[::2]:
+            with kept.opened(moment.when) as state:
+                if (log := state.log) is None:
+                    continue
+                data, end = all_of(log), 0
+                while end < log.size:
+                    found = log.range_at(end)
+                    assert found.begin == end == log.range_at(found.end - 1).begin
+                    end = found.end
+                    if found.path is not None:
+                        stored = found.path.read_bytes()[found.place :][: end - found.begin]
+                        assert log.digest_of(stored) == found.digest
+                        assert data[found.begin : end] == stored[: len(data) - found.begin]
+
+    def test_it_tells_the_place_of_each_record(self, kept: Kept, tmp_path: Path) -> None:
+        for number, moment in enumerate(kept.moments[::2]):
+            with kept.opened(moment.when) as state:
+                if (log := state.log) is None:
+                    continue
+                copy = tmp_path / str(number)
+                copy.write_bytes(all_of(log))
+                with TransactionLog(copy) as live:
+                    expected = list(places_between(live, MAGIC_SIZE, live.size))
+                assert list(log.places(MAGIC_SIZE)) == expected
+                [*_others, last] = log.transactions()
+                assert list(log.places(last.begin)) == [
+                    (oid, place) for oid, place in expected if place > last.begin
+                ]
+
+    def test_a_blob_is_a_file_of_its_own_or_says_that_it_is_none(self, kept: Kept) -> None:
+        for moment in kept.moments:
+            with kept.opened(moment.when) as state:
+                for path, digest in (moment.blobs or {}).items():
+                    assert state.blobs is not None
+                    if (blob := blob_of(path)) is not None:
+                        file = state.blobs.file_of(blob)
+                        assert file is None or sha(file.read_bytes()) == digest
+
     def test_its_end_is_found_in_a_file_that_goes_on(self, kept: Kept, tmp_path: Path) -> None:
         for number, moment in enumerate(kept.moments):
             choice = kept.choice(moment.when)
@@ -308,6 +347,8 @@ class StateContract:
                 for blob in (*strangers, *sorted(later)):
                     with pytest.raises(KeyError):
                         state.blobs.open(blob)
+                    with suppress(KeyError):
+                        assert state.blobs.file_of(blob) is None
 
     def _blobs_of(self, kept: Kept) -> set[BlobId]:
         paths = (path for moment in kept.moments for path in moment.blobs or ())

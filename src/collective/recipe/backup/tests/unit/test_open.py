@@ -115,6 +115,7 @@ def test_changes_are_kept_beside_the_moment_and_for_it_alone(operated, tmp_path)
             connection.root()["tried"] = Blob(b"something")
         with pytest.raises(InUse), opened_moments(run, order):
             pass
+    assert changes.stat().st_mode & 0o77 == 0
     with (
         opened_moments(run, order) as [opened],
         closing(ZODB.DB(opened.storage)) as db,

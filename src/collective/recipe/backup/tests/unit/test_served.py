@@ -23,6 +23,7 @@ from ZODB.utils import maxtid, p64, u64, z64
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.storedlog import StoredLog
 from collective.recipe.backup.operations.prune import prune
+from collective.recipe.backup.repository.collecting import collect
 from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.served.loggedextensions import extension_of
 from collective.recipe.backup.served.momentmaking import MomentCache, moment_storage
@@ -304,6 +305,67 @@ def test_what_is_open_stays_as_it_was_while_backups_come_and_go(tmp_path):
         assert records_in(storage) == wanted
         with pytest.raises(StorageError, match="cannot open a blob of the backup"):
             seen(storage)
+
+
+def test_what_is_open_stays_as_it_was_while_small_pieces_are_put_together(site):
+    operated = Operated(site, gzip=True)
+    for number in range(4):
+        at = NOON + timedelta(minutes=20 * number)
+        site.commit({str(number): str(number) * 700_000}, at=at)
+        operated.now = at - timedelta(hours=1)
+        operated.backup()
+    with opened(operated) as storage:
+        assert storage.load(z64)
+        before = sorted(operated.place().filestorage.glob("*z"))
+        assert list(operated.destination().tidy(NOON + timedelta(hours=3)))
+        assert sorted(operated.place().filestorage.glob("*z")) != before
+        with closing(FileStorage(str(site.filestorage), read_only=True)) as live:
+            assert records_in(storage) == records_in(live)
+
+
+def test_what_a_repository_has_let_go_is_an_error_and_nothing_else(site):
+    """What was read before stays."""
+    operated = OperatedInRepository(site)
+    for number in range(3):
+        site.commit({"a": str(number) * 3_000_000, "b": number}, {"x": b"%d" % number})
+    operated.backup()
+    with opened(operated) as storage:
+        known = storage.load(z64)
+        first = operated.points()
+        site.pack()
+        for number in range(3):
+            site.commit({"a": str(number) * 3_000_000})
+        site.pack()
+        operated.backup()
+        operated.destination().remove(first, certain=True)
+        for _run in range(4):
+            operated.now += timedelta(days=9)
+            with operated.destination()._repository() as repository:
+                collect(repository, yes=True)
+        assert storage.load(z64) == known
+        with pytest.raises(StorageError, match="a chunk"):
+            records_in(storage)
+
+
+def test_an_index_that_is_wrong_or_hostile_is_not_used(site, tmp_path, monkeypatch):
+    """It belongs to a part by repozo, of which no digest of the index is known."""
+    monkeypatch.chdir(tmp_path)
+    site.commit({"a": 1})
+    operated = Operated(site, gzip=False)
+    operated.backup()
+    [part] = operated.place().filestorage.glob("*.fs")
+    part.with_suffix(".blocks").unlink()
+    size = part.stat().st_size
+    for entries in (
+        pickle.dumps(Dangerous(), 3),
+        pickle.dumps((bytes(6), b"\0\1" + bytes(6)), 3) + pickle.dumps(None, 3),
+        b"\x80\x03C\x06",
+    ):
+        part.with_suffix(".index").write_bytes(pickle.dumps(size, 3) + entries)
+        with opened(operated) as storage:
+            assert storage.load(z64)[1] <= storage.lastTransaction()
+            assert len(storage) == len({oid for oid, _tid, _data in records_in(storage)})
+    assert not (tmp_path / "taken-over").exists()
 
 
 def records_in(storage: MomentStorage) -> list[Any]:
