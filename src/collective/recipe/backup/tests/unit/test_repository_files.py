@@ -21,7 +21,7 @@ from collective.recipe.backup.destinations.repository.filecuts import LEAST, MOS
 from collective.recipe.backup.destinations.repository.kinds import FILE
 from collective.recipe.backup.destinations.repository.pointcontents import contents_of
 from collective.recipe.backup.destinations.repository.sitecopies import SiteCopies
-from collective.recipe.backup.destinations.repository.storedtrees import tree_entries
+from collective.recipe.backup.destinations.repository.storedtrees import tree_entries, tree_root
 from collective.recipe.backup.destinations.repository.treebackup import LiveFiles
 from collective.recipe.backup.destinations.repository.wantedfiles import Exclusions, WantedFiles
 from collective.recipe.backup.errors import BackupError, IntegrityError
@@ -34,6 +34,7 @@ from collective.recipe.backup.repository.healing import heal
 from collective.recipe.backup.repository.names import bundle_name
 from collective.recipe.backup.repository.newrepository import init
 from collective.recipe.backup.repository.pointcopying import copy as copy_points
+from collective.recipe.backup.repository.reading import ChunkReader
 from collective.recipe.backup.repository.standing import standing
 from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.restoring.placedfiles import place_files
@@ -427,10 +428,7 @@ def test_damage_of_a_page_is_found_and_the_next_backup_stores_it_again(operated,
         point = operated.destination()._point(repository, first.stamp)
         files = contents_of(point).files.root
         [place, *_more] = dict(repository.index.of({files}))[files]
-        name = bundle_name(place.bundle)
-    data, moment = operated.store.objects[name]
-    at = place.offset
-    operated.store.objects[name] = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :], moment
+    turn_a_bit(operated, place)
 
     assert [each.points for each in operated.destination().verify(Depth.CHECKSUMS)] == [
         (first.stamp,)
@@ -440,6 +438,50 @@ def test_damage_of_a_page_is_found_and_the_next_backup_stores_it_again(operated,
     (operated.etc / "20").touch()
     operated.backup()
     assert len(operated.files(tmp_path / "anew")) == 22
+
+
+def test_damage_of_the_page_of_a_directory_costs_that_directory_alone(operated, tmp_path):
+    for name in ("a", "sub/deeper", "z"):
+        (operated.etc / name).mkdir(parents=True)
+        (operated.etc / name / "file").write_bytes(name.encode())
+    first = operated.backup().point
+    page = page_of(operated, first, "sub")
+    turn_a_bit(operated, page)
+
+    found = list(operated.destination().verify(Depth.CHECKSUMS))
+    assert {each.points for each in found} == {(first.stamp,)}
+    destination = operated.destination()
+    with destination.open(choose(destination.restore_points(), None)) as state:
+        for name in ("a", "z"):
+            whole = state.files.contents(os.fsencode(operated.etc / name))
+            assert [b"".join(data) for _file, data in whole] == [b"", name.encode()]
+        with pytest.raises(IntegrityError):
+            list(state.files.listed(os.fsencode(operated.etc / "sub")))
+    with pytest.raises(IntegrityError):
+        operated.files(tmp_path / "to")
+    assert not (tmp_path / "to" / "files").exists()
+
+    assert healed(operated, [page.bundle]) == []
+    assert list(operated.destination().verify(Depth.CHECKSUMS)) == []
+    assert operated.files(tmp_path / "healed") == looks(operated.etc)
+
+
+def page_of(operated, point, name):
+    """Return where the first page of the directory *name* in ``etc`` lies."""
+    with operated.destination()._repository() as repository:
+        reader = ChunkReader(repository)
+        there = operated.destination()._point(repository, point.stamp)
+        [etc] = tree_root(reader, contents_of(there).files.root).entries
+        entries = tree_entries(reader, etc.file.pieces)
+        page = next(each.file.pieces[0] for each in entries if each.name == name.encode())
+        return dict(repository.index.of({page}))[page][0]
+
+
+def turn_a_bit(operated, place):
+    """Damage the chunk that lies at *place*."""
+    name, at = bundle_name(place.bundle), place.offset
+    data, moment = operated.store.objects[name]
+    operated.store.objects[name] = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :], moment
 
 
 def healed(operated, bundles):
@@ -476,10 +518,7 @@ def test_a_piece_of_a_file_that_is_gone_is_named(operated, monkeypatch):
         found = [place for _chunk, places in index.of(chunks) for place in places]
     pieces = [place for place in found if place.kind == FILE]
     for place in pieces:
-        name, at = bundle_name(place.bundle), place.offset
-        data, stored = operated.store.objects[name]
-        wrong = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
-        operated.store.objects[name] = wrong, stored
+        turn_a_bit(operated, place)
     (operated.etc / "file").rename(operated.etc / "other")
     assert len(pieces) > 1
     assert healed(operated, list({place.bundle for place in pieces})) == [
