@@ -13,6 +13,7 @@ ratios and the goals beside them::
     works.py         what is measured: how it is prepared, what is run, what to reach
     measuring.py     time, memory, bytes and inodes of a process and what it leaves
     counting.py      the operations of the store that a run of ours takes
+    standby.py       a standby behind a busy source, both killed: a command of its own
     tables.py        the tables
 
 What is made once is kept in the scratch directory; seconds do not travel to other

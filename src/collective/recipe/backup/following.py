@@ -25,10 +25,15 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Pace:
-    """An interval of *every* seconds, and an end that a signal asks for."""
+    """An interval of *every* seconds, and an end that a signal asks for.
 
-    def __init__(self, every: float) -> None:
+    If it is *steady*, what is done between two waits counts as part of the interval.
+    """
+
+    def __init__(self, every: float, *, steady: bool = False) -> None:
         self._every = every
+        self._steady = steady
+        self._began = times.monotonic()  # the interval
         self._ended = threading.Event()
 
     def now(self) -> datetime:
@@ -37,7 +42,10 @@ class Pace:
 
     def wait(self) -> bool:
         """Wait for one interval; return False as soon as the end is asked for."""
-        return not self._ended.wait(self._every)
+        spent = times.monotonic() - self._began if self._steady else 0.0
+        is_ended = self._ended.wait(max(0.0, self._every - spent))
+        self._began = times.monotonic()
+        return not is_ended
 
     def end(self) -> None:
         """Ask for the end."""

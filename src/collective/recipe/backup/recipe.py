@@ -138,6 +138,13 @@ SCRIPTS = (
     Script("backup-report", "-report", "report", STANDARD),
     Script("backup-doctor", "-doctor", "doctor", STANDARD),
     Script(
+        "backup-standby",
+        "-standby",
+        "standby",
+        STANDARD,
+        lambda it: bool(it.repository),
+    ),
+    Script(
         "backup-repository",
         "-repository",
         "repository",

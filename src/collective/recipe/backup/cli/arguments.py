@@ -32,6 +32,10 @@ exit codes:
 GENERAL = ("--quiet", "--no-prompt", "--debug")
 """What every command has, besides --help."""
 
+DEFAULT_INTERVAL = 10.0
+"""Seconds between two looks of a run that goes on."""
+MAXIMUM_INTERVAL = 86400
+
 _NEAR = 0.75
 """How much of a name must be right for the rest to be a slip of the hand."""
 
@@ -186,6 +190,24 @@ def _requests(text: str) -> int:
     if number < LEAST:
         raise argparse.ArgumentTypeError(f"a number of {LEAST} or more")
     return number
+
+
+def every_flag(parser: argparse.ArgumentParser, words: str) -> None:
+    """Declare the flag that says how often a run that goes on looks; *words* say at what."""
+    parser.add_argument(
+        "--every",
+        type=_interval,
+        default=DEFAULT_INTERVAL,
+        metavar="SECONDS",
+        help=f"{words} (default: %(default)s)",
+    )
+
+
+def _interval(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < MAXIMUM_INTERVAL:
+        raise argparse.ArgumentTypeError(f"a time between 0 and {MAXIMUM_INTERVAL} seconds")
+    return seconds
 
 
 def _taken_apart(arguments: Sequence[str]) -> list[str]:

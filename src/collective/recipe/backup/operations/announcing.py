@@ -50,7 +50,7 @@ def described(choice: Choice, when: When | None) -> str:
     point = choice.point
     if choice.until is None:
         return f"the restore point {point.stamp}"
-    state = in_words(when) if isinstance(when, datetime) else _transaction(choice.until)
+    state = in_words(when) if isinstance(when, datetime) else transaction_in_words(choice.until)
     return f"the state at {state}, from the restore point {point.stamp}"
 
 
@@ -65,7 +65,7 @@ def reached(last: Iterable[Tid | None], when: When) -> str:
     if newest is None or newest > (tid_at(when) if isinstance(when, datetime) else when):
         return ""
     asked = "before your moment" if is_moment else "up to that tid"
-    return f": this is the state at {_transaction(newest)}, the last change {asked}"
+    return f": this is the state at {transaction_in_words(newest)}, the last change {asked}"
 
 
 def passed_over(job: Job) -> Iterator[str]:
@@ -81,7 +81,7 @@ def _notes(job: Job) -> Iterator[str]:
     yield from passed_over(job)
 
 
-def _transaction(tid: Tid) -> str:
+def transaction_in_words(tid: Tid) -> str:
     """Return in words the moment of *tid*, with the tid itself for who compares it."""
     try:
         return f"{in_words(moment_of(tid))} (tid {show_tid(tid)})"

@@ -14,28 +14,22 @@ take a mixture.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 
-from collective.recipe.backup import restored
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.errors import (
     BackupError,
     explained,
 )
-from collective.recipe.backup.model import (
-    MAIN,
-    Source,
-)
+from collective.recipe.backup.model import Source
 from collective.recipe.backup.operations.announcing import (
     announced,
     announced_early,
     described,
     kept,
     needs_consent,
-    passed_over,
     reached,
 )
 from collective.recipe.backup.operations.brokenoff import (
@@ -45,17 +39,16 @@ from collective.recipe.backup.operations.brokenoff import (
     go_on,
 )
 from collective.recipe.backup.operations.caches import clients_of, last_tid
+from collective.recipe.backup.operations.carryingout import carry_out
 from collective.recipe.backup.operations.choosing import alternative_named, choice_of
-from collective.recipe.backup.operations.hooks import Account, hooks_around
+from collective.recipe.backup.operations.hooks import hooks_around
 from collective.recipe.backup.operations.restorejobs import (
     come_with_pre_command,
     jobs_of,
     of_what_there_is,
     refuse_caches,
 )
-from collective.recipe.backup.operations.restorenote import restored_of
-from collective.recipe.backup.operations.restoreorder import Job, RestoreOrder
-from collective.recipe.backup.operations.restoreroom import check_room_of_files
+from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.operations.run import Run, one_run
 from collective.recipe.backup.operations.targets import (
     journal_of,
@@ -63,11 +56,7 @@ from collective.recipe.backup.operations.targets import (
     sweep_beside,
     targets_of,
 )
-from collective.recipe.backup.restoring import swap
 from collective.recipe.backup.restoring.journal import end
-from collective.recipe.backup.restoring.moves import Move
-from collective.recipe.backup.restoring.placedfiles import check_no_files, place_files
-from collective.recipe.backup.restoring.placing import RestorePlace, place_for
 from collective.recipe.backup.times import monotonic
 
 logger = logging.getLogger("backup")
@@ -110,7 +99,7 @@ def restore(run: Run, order: RestoreOrder) -> bool:
             before = earlier(run, journal, chosen_of(jobs, order))
             sweep_beside(run, targets)
             if not go_on(run, journal, before):
-                _carry_out(run, order, jobs, account)
+                carry_out(run, order, jobs, account)
             clients.settle()  # post_command may start the site
         with explained("cannot note that the restore is done", journal):
             end(journal, run.files)
@@ -126,27 +115,6 @@ def _kept(before: Earlier, targets: Sequence[Source], order: RestoreOrder) -> st
     """Return in words what becomes of what is there, and of what was broken off *before*."""
     replaced_now = before in (Earlier.NOTHING, Earlier.UNDO)
     return before.value + (kept(targets, order) if replaced_now else "")
-
-
-def _carry_out(run: Run, order: RestoreOrder, jobs: Sequence[Job], account: Account) -> None:
-    """Stage all, then put all of it in place."""
-    began = monotonic()
-    journal = journal_of([job.target for job in jobs])
-    places = [
-        place_for(
-            job.target, run.files, filestorage=order.filestorage, blobstorage=order.blobstorage
-        )
-        for job in jobs
-    ]
-    moves = []
-    with _nothing_left_of(places, journal, run):
-        for job, place in zip(jobs, places, strict=True):
-            with alternative_named(run, job.destination, job.choice, job.points):
-                moves += _stage(run, job, place, order)
-        staged = monotonic()
-        account.phases["stage"] = staged - began
-        swap.swap(journal, moves, run.files, chosen=chosen_of(jobs, order))
-    account.phases["swap"] = monotonic() - staged
 
 
 def describe(run: Run, order: RestoreOrder) -> str:
@@ -193,42 +161,3 @@ def _state(targets: Sequence[Source], order: RestoreOrder) -> str:
     if order.when is None or not order.filestorage:
         return ""
     return reached([last_tid(target.filestorage) for target in targets], order.when)
-
-
-@contextmanager
-def _nothing_left_of(places: Sequence[RestorePlace], journal: Path, run: Run) -> Iterator[None]:
-    """Remove what was staged if the body fails: the disk may be full of it.
-
-    Once live data has begun to change, it is needed to finish that.
-    """
-    try:
-        yield
-    except BaseException:
-        with suppress(BackupError):
-            if not swap.is_pending(journal):
-                for place in places:
-                    place.discard(run.files)
-        raise
-
-
-def _stage(run: Run, job: Job, place: RestorePlace, order: RestoreOrder) -> list[Move]:
-    """Write and verify one source beside what is live; return the moves that make it live.
-
-    Further files are only written to another place: those that are live are the administrator's.
-    """
-    storage = "" if job.target.name == MAIN else f" of storage {job.target.name}"
-    logger.info("restoring %s%s", described(job.choice, job.when), storage)
-    for problem in passed_over(job):
-        logger.warning("%s", problem)
-    with job.destination.open(job.choice) as state:
-        further = state.files if order.filestorage and order.blobstorage else None
-        if order.to is not None and further is not None:
-            check_no_files(order.to)
-            check_room_of_files(order.to, further.size)
-        staged = place.stage(state, run.files, run.progress)
-        if order.to is not None and further is not None:
-            place_files(further, order.to, run.files, run.progress)
-    if order.to is None and staged.log is not None:
-        note = restored_of(run, job.destination, job.choice, job.points, staged.log.tid)
-        restored.write(place.filestorage, note, run.files)
-    return place.moves(staged, job.choice.point, run.files)

@@ -21,6 +21,7 @@ class RestoreOrder:
     blobstorage: bool = True
     to: Path | None = None  # a directory; None: the live site
     keep_caches: bool = False  # whether caches of ZEO clients stay, whatever these know
+    further: bool = True  # whether further files are written, if it goes to a directory
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,7 @@ from collective.recipe.backup.restoring.ways import Way, way_of
 from collective.recipe.backup.rights import Rights, rights_of, umask
 
 if TYPE_CHECKING:
+    from collective.recipe.backup.restoring.remembered import Remembered
     from collective.recipe.backup.restoring.staging import Staged, Targets
     from collective.recipe.backup.states import State
 
@@ -45,6 +46,7 @@ class RestorePlace:
 
     filestorage: Path  # where it is live, whether it is restored or not
     ways: tuple[Way | None, Way | None]  # of filestorage and blobstorage; None: not restored
+    remembered: Remembered | None = None  # what is known of what is live; None: nothing
 
     @property
     def _all(self) -> list[Way]:
@@ -95,6 +97,7 @@ class RestorePlace:
             blobstorage=blobs.staged if blobs else None,
             live_filestorage=buildable(self.filestorage),
             live_blobstorage=blobs.live if blobs and blobs.live.is_dir() else None,
+            remembered=self.remembered,
         )
 
     def moves(self, staged: Staged, point: RestorePoint, files: Files) -> list[Move]:
@@ -143,7 +146,12 @@ class RestorePlace:
 
 
 def place_for(
-    target: Source, files: Files, *, filestorage: bool, blobstorage: bool
+    target: Source,
+    files: Files,
+    *,
+    filestorage: bool,
+    blobstorage: bool,
+    remembered: Remembered | None = None,
 ) -> RestorePlace:
     """Find out how what is live of *target* gives way.  Raises BackupError if it cannot."""
     live, blobs = target.filestorage, target.blobstorage
@@ -154,6 +162,7 @@ def place_for(
                 way_of(live, files) if filestorage else None,
                 way_of(blobs, files) if blobstorage and blobs else None,
             ),
+            remembered=remembered,
         )
 
 

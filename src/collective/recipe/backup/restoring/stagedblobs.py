@@ -12,6 +12,7 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from enum import Enum
 from pathlib import Path
 
 from collective.recipe.backup import process
@@ -41,6 +42,14 @@ _TOLD = 100
 """After so many files it is told how far the work is."""
 
 
+class Changeable(Enum):
+    """How much of a live tree may be changed file by file; else all of it is staged."""
+
+    LITTLE = "little of it"
+    COMING = "all that comes; what is not stored stays"
+    ANY = "as much as there is"
+
+
 class TooDifferent(Exception):  # noqa: N818  no error: all is to be staged
     """What is live cannot be changed file by file, or too much would be."""
 
@@ -51,6 +60,7 @@ class StagedBlobs:
 
     copied: Copied
     difference: bool = False  # it is only what differs from what is live
+    surplus: int = 0  # files that stay though they are not stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,26 +75,27 @@ class BlobStaging:
     live: Path | None
     files: Files
     progress: Progress
+    may_change: Changeable = Changeable.LITTLE
 
     def stage(self) -> StagedBlobs:
         """Write them, verified.  Raises IntegrityError and BackupError."""
         with explained("cannot restore the blobs", self.target):
             difference = self._stage_difference(self.live) if self.live is not None else None
             if difference is not None:
-                return StagedBlobs(copied=difference, difference=True)
+                return difference
         copied = self.blobs.copy_into(
             self.target, live=self.live, files=self.files, progress=self.progress
         )
         return StagedBlobs(copied=copied)
 
-    def _stage_difference(self, live: Path) -> Copied | None:
+    def _stage_difference(self, live: Path) -> StagedBlobs | None:
         """Write what makes *live* the blobs; None, and nothing is written, if all has to be."""
         if os.path.lexists(self.target) or not self._is_fit(live):
             return None
         try:
             total = self.blobs.count()
             with self.progress.phase("comparing the blobs", total, "files") as advance:
-                found = compare(self.blobs, live, advance)
+                found = compare(self.blobs, live, advance, self.may_change)
         except TooDifferent:
             return None
         self.files.make_directory(self.target)
@@ -93,7 +104,8 @@ class BlobStaging:
             self.target / FILES, wanted=found.coming, files=self.files, progress=self.progress
         )
         self.files.sync_tree(self.target)
-        return copied + Copied(linked=found.same, unverified=found.unverified)
+        copied += Copied(linked=found.same, unverified=found.unverified)
+        return StagedBlobs(copied=copied, difference=True, surplus=found.surplus)
 
     def _is_fit(self, live: Path) -> bool:
         """Tell whether the files of *live* can be changed one by one."""
@@ -121,36 +133,42 @@ class Difference:
     coming: list[StoredFile] = dataclasses.field(default_factory=list)  # to be copied
     same: int = 0  # files that stay
     unverified: int = 0  # files that are to be there, and have no digest
+    surplus: int = 0  # files that stay though they are not stored
 
-    def check(self) -> Difference:
-        """Return this.  Raises TooDifferent if it is not small."""
+    def check(self, may_change: Changeable) -> Difference:
+        """Return this.  Raises TooDifferent if it is more than may change, or memory holds."""
         number = len(self.changes)
-        if number > MANY or number * FEW > self.same + number:
+        if number > MANY or (may_change is Changeable.LITTLE and number * FEW > self.same + number):
             raise TooDifferent
         return self
 
 
-def compare(blobs: StoredBlobs, live: Path, advance: Advance) -> Difference:
+def compare(
+    blobs: StoredBlobs, live: Path, advance: Advance, may_change: Changeable = Changeable.LITTLE
+) -> Difference:
     """Return what makes *blobs* of the tree *live*.
 
     Raises TooDifferent for what cannot be changed file by file, IntegrityError, and OSError.
     """
     if blobs.count() > LONG and process.can_compute():
         with suppress(LookFailed), closing(look_ahead(live)) as seen:
-            return _Comparison(blobs, live, advance).run(seen)
-    return _Comparison(blobs, live, advance).run(look(live))
+            return _Comparison(blobs, live, advance, may_change).run(seen)
+    return _Comparison(blobs, live, advance, may_change).run(look(live))
 
 
 class _Comparison:
     """A walk over what is live beside the list of what is to be there."""
 
-    def __init__(self, blobs: StoredBlobs, live: Path, advance: Advance) -> None:
+    def __init__(
+        self, blobs: StoredBlobs, live: Path, advance: Advance, may_change: Changeable
+    ) -> None:
         self._blobs = blobs
         self._live = live
         self._advance = advance
         self._device = live.stat().st_dev
         self._gone = ""  # the last path that leaves, with a slash
         self._last = ""  # the last path of what is stored
+        self._may_change = may_change
         self._found = Difference()
 
     def run(self, seen: Iterator[Seen]) -> Difference:
@@ -174,7 +192,7 @@ class _Comparison:
             if file is not None:
                 self._last = file.path
         self._advance(number % _TOLD)
-        return found.check()
+        return found.check(self._may_change)
 
     def _compare(self, file: StoredFile | None, here: Seen | None) -> None:
         """Note what is to be done at one path, of which one look was not enough."""
@@ -189,11 +207,17 @@ class _Comparison:
         elif file is not None:
             self._check_place(file, here)
             self._note(file, here)
-        elif here is not None and here.kind is Kind.MARKER:
-            pass  # it says what the layout is, which is right, and need not be stored
-        elif here is not None:
-            self._gone = f"{here.path}/"
-            self._change(Change(here.path, leaves=_status(here), comes=None))
+        elif here is not None and here.kind is not Kind.MARKER:
+            self._leave(here)
+        # the marker says what the layout is, which is right, and need not be stored
+
+    def _leave(self, here: Seen) -> None:
+        """Note that what is not stored is to go, or that it stays all the same."""
+        if self._may_change is Changeable.COMING:
+            self._found.surplus += 1
+            return
+        self._gone = f"{here.path}/"
+        self._change(Change(here.path, leaves=_status(here), comes=None))
 
     def _check_place(self, file: StoredFile, here: Seen | None) -> None:
         """Raise TooDifferent if *file* cannot come where it is to be."""

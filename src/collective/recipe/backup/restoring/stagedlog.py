@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
@@ -60,6 +61,7 @@ class LogStaging:
     live: Path | None
     files: Files
     progress: Progress
+    known: set[Block] | None = None  # blocks that *live* has; those that are read are added
 
     def stage(self) -> StagedLog:
         """Write it, verified.  Raises IntegrityError, NoRestorePoint and BackupError."""
@@ -84,7 +86,7 @@ class LogStaging:
             # not even a filestorage: all of it is written anew
             return None
         with there:
-            found = intact(there, self.log, self.progress)
+            found = intact(there, self.log, self.progress, self.known)
             if found < MAGIC_SIZE:
                 return None
             end = self.log.end_within(there, found)
@@ -124,29 +126,41 @@ class LogStaging:
         return True
 
 
-def intact(live: TransactionLog, log: StoredLog, progress: Progress) -> int:
-    """Return how many bytes at the begin of *live* are those of *log*, to a whole block."""
+def intact(
+    live: TransactionLog, log: StoredLog, progress: Progress, known: set[Block] | None = None
+) -> int:
+    """Return how many bytes at the begin of *live* are those of *log*, to a whole block.
+
+    Blocks that are *known* to be there are not read; *known* is then what was found.
+    """
     size, end = live.size, 0
+    is_there = frozenset(known or ())
+    found: set[Block] = set()
     fitting = takewhile(lambda block: block.offset + block.size <= size, log.blocks())
     with (
         progress.phase("comparing what is there", size) as advance,
         ThreadPoolExecutor(_THREADS, "compare") as pool,
     ):
-        for block, equal in _compared(live, log, fitting, pool):
+        is_equal = partial(_is_equal, live, log, is_there)
+        for block, equal in _compared(is_equal, fitting, pool):
             if not equal:
                 break
             end = block.offset + block.size
+            found.add(block)
             advance(block.size)
+    if known is not None:
+        known.clear()
+        known.update(found)
     return end
 
 
 def _compared(
-    live: TransactionLog, log: StoredLog, blocks: Iterator[Block], pool: ThreadPoolExecutor
+    is_equal: Callable[[Block], bool], blocks: Iterator[Block], pool: ThreadPoolExecutor
 ) -> Iterator[tuple[Block, bool]]:
-    """Yield for each block whether *live* has it, some of them ahead."""
+    """Yield for each block what *is_equal* says of it, some of them ahead."""
     waiting: deque[tuple[Block, Future[bool]]] = deque()
     for block in blocks:
-        waiting.append((block, pool.submit(_is_equal, live, log, block)))
+        waiting.append((block, pool.submit(is_equal, block)))
         if len(waiting) > 2 * _THREADS:
             first, equal = waiting.popleft()
             yield first, equal.result()
@@ -154,7 +168,9 @@ def _compared(
         yield first, equal.result()
 
 
-def _is_equal(live: TransactionLog, log: StoredLog, block: Block) -> bool:
+def _is_equal(live: TransactionLog, log: StoredLog, known: Collection[Block], block: Block) -> bool:
+    if block in known:
+        return True
     with suppress(BackupError):  # it shrank, or the disk cannot read it: not intact
         return log.digest_of(live.read(block.offset, block.size)) == block.digest
     return False

@@ -8,7 +8,8 @@ from pathlib import Path
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.progress import Progress
-from collective.recipe.backup.restoring.stagedblobs import BlobStaging, StagedBlobs
+from collective.recipe.backup.restoring.remembered import Remembered
+from collective.recipe.backup.restoring.stagedblobs import BlobStaging, Changeable, StagedBlobs
 from collective.recipe.backup.restoring.stagedlog import LogStaging, StagedLog
 from collective.recipe.backup.restoring.together import Together
 from collective.recipe.backup.states import State
@@ -27,6 +28,7 @@ class Targets:
     blobstorage: Path | None  # None: not that part
     live_filestorage: Path | None = None  # None: nothing, or it must not be built upon
     live_blobstorage: Path | None = None  # likewise
+    remembered: Remembered | None = None  # what is known of the live ones; None: nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,9 @@ def _stage_log(
 ) -> StagedLog | None:
     if targets.filestorage is None or state.log is None:
         return None
+    remembered = targets.remembered
+    if remembered is not None:
+        remembered.look()
     return LogStaging(
         log=state.log,
         size=state.point.end,
@@ -74,6 +79,7 @@ def _stage_log(
         live=targets.live_filestorage,
         files=files,
         progress=progress,
+        known=None if remembered is None else remembered.blocks,
     ).stage()
 
 
@@ -82,10 +88,15 @@ def _stage_blobs(
 ) -> StagedBlobs | None:
     if targets.blobstorage is None or state.blobs is None:
         return None
-    return BlobStaging(
+    remembered = targets.remembered
+    staged = BlobStaging(
         blobs=state.blobs,
         target=targets.blobstorage,
         live=targets.live_blobstorage,
         files=files,
         progress=progress,
+        may_change=Changeable.LITTLE if remembered is None else remembered.may_change,
     ).stage()
+    if remembered is not None:
+        remembered.surplus = staged.surplus
+    return staged

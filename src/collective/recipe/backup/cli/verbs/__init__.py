@@ -14,6 +14,7 @@ from collective.recipe.backup.cli.arguments import Verb
 _ROOMS = {
     "backup": "backup",
     "restore": "restore",
+    "standby": "standby",
     "list": "listing",
     "log": "chronicle",
     "objects": "objects",

@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING
 
 from collective.recipe.backup import config
 from collective.recipe.backup.cli.answers import Answers
-from collective.recipe.backup.cli.arguments import Verb, requests_flag
+from collective.recipe.backup.cli.arguments import Verb, every_flag, requests_flag
 from collective.recipe.backup.errors import DONE, UsageError
 
 if TYPE_CHECKING:
     from collective.recipe.backup.operations.run import Run
 
 logger = logging.getLogger("backup")
-
-DEFAULT_INTERVAL = 10.0
-"""Seconds between two looks of --follow."""
-MAXIMUM_INTERVAL = 86400
 
 _ALWAYS_FULL = {
     config.SNAPSHOT: "a snapshot is always full",
@@ -48,21 +44,8 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep running, and back up whenever the site has changed, until SIGTERM",
     )
-    parser.add_argument(
-        "--every",
-        type=_seconds,
-        default=DEFAULT_INTERVAL,
-        metavar="SECONDS",
-        help="with --follow: how often to look (default: %(default)s)",
-    )
+    every_flag(parser, "with --follow: how often to look")
     requests_flag(parser)
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < MAXIMUM_INTERVAL:
-        raise argparse.ArgumentTypeError(f"a time between 0 and {MAXIMUM_INTERVAL} seconds")
-    return seconds
 
 
 def _act(run: Run, namespace: argparse.Namespace, _answers: Answers) -> int:

@@ -427,6 +427,7 @@ def test_fullbackup_is_a_backup_with_a_flag(buildout, part, name):
         ("zipbackup", "P-zip", "backup", "zip"),
         ("ziprestore", "P-ziprestore", "restore", "zip"),
         ("altrestore", "P-altrestore", "restore", "alternative"),
+        ("backup-standby", "P-standby", "standby", "standard"),
     ],
 )
 def test_scripts_that_are_made_on_request(buildout, own_name, name, verb, destination):

@@ -1,0 +1,250 @@
+"""A standby: a copy of the site that follows its backups, ready to take its place.
+
+Each interval looks whether there is a newer restore point.  If so, a restore writes what the
+copy lacks: transactions that are new come behind those that are there, and blobs beside those
+that are there.  Blobs that the newer state lacks, since the source was packed, go only once the
+filestorage has changed: so a copy that is read in the middle of a round is whole.
+
+    first   what comes, as one restore; what is not wanted any more stays
+    then    if there is such, it goes, as another one
+
+A round that dies is finished by the next one, or by the promotion.  What the copy is was put
+there by a restore and has not changed since: of that each round makes sure before it writes.
+Who opens the copy and writes to it has made a site of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from collective.recipe.backup.errors import (
+    IntegrityError,
+    InUse,
+    NoRestorePoint,
+    StoreUnreachable,
+    UsageError,
+    explained,
+)
+from collective.recipe.backup.model import MAIN, Source
+from collective.recipe.backup.operations.brokenoff import chosen_of, finish
+from collective.recipe.backup.operations.caches import last_tid
+from collective.recipe.backup.operations.carryingout import carry_out
+from collective.recipe.backup.operations.follow import FollowClock
+from collective.recipe.backup.operations.hooks import Account
+from collective.recipe.backup.operations.preloading import import_all_rooms
+from collective.recipe.backup.operations.restorejobs import jobs_of
+from collective.recipe.backup.operations.restoreorder import Job, RestoreOrder
+from collective.recipe.backup.operations.run import Run, one_run
+from collective.recipe.backup.operations.targets import journal_of, lock_targets, sweep_beside
+from collective.recipe.backup.restoring import standbymark, swap
+from collective.recipe.backup.restoring.journal import Chosen, end, known
+from collective.recipe.backup.restoring.journalcheck import is_as_left
+from collective.recipe.backup.restoring.remembered import Remembered
+from collective.recipe.backup.restoring.stagedblobs import Changeable
+from collective.recipe.backup.restoring.standbymark import StandbyMark, left_now
+from collective.recipe.backup.times import Tid, in_words, pause
+
+logger = logging.getLogger("backup")
+
+PATIENCE = 60.0
+"""Seconds for which a promotion waits for the round that is at work."""
+_PAUSE = 0.2
+
+
+def standby(run: Run, to: Path | None, pace: FollowClock, *, tell: Callable[[str], None]) -> None:
+    """Let the copy below *to* (None: where the site is configured) follow, until *pace* ends.
+
+    *tell* is told when that has begun, and each restore point that the copy has come to.  Raises
+    UsageError for what is no standby, or no longer, and IntegrityError for one that
+    was written to.
+    """
+    if run.config.options.only_blobs:
+        raise UsageError(
+            "a standby needs the filestorage, and only_blobs is set",
+            hint="name the configuration of the whole site",
+        )
+    import_all_rooms()
+    standing = _Standby(run, RestoreOrder(to=to, further=False))
+    tell("standing by")
+    while True:
+        for stamp in standing.look(pace.now()):
+            tell(f"restore point {stamp}")
+        if not pace.wait():
+            return
+
+
+def promote(run: Run, to: Path | None) -> dict[str, Tid | None]:
+    """End the standby below *to*; return the last transaction of each storage.
+
+    What was broken off is finished first.  One that is promoted already stays what it is.
+    Raises UsageError if there is none, InUse if a server has it open, and IntegrityError if it
+    was written to.
+    """
+    with ExitStack() as locks:
+        targets = _locked(run, to, locks)
+        journal, main = journal_of(targets), targets[-1].filestorage
+        mark = standbymark.read(main)
+        if mark is None:
+            raise UsageError(
+                "there is no standby here",
+                where=main,
+                hint="name the directory with --to as where it was begun",
+            )
+        if mark.promoted is None:
+            _settle(run, targets, journal)
+            left = left_now(each.filestorage for each in targets)
+            promoted = replace(mark, left=left, promoted=run.now)
+            standbymark.write(main, promoted, run.files)
+    return {target.name: last_tid(target.filestorage) for target in targets}
+
+
+def _locked(run: Run, to: Path | None, locks: ExitStack) -> list[Source]:
+    """Return the targets, locked as soon as no round is at work.  Raises InUse."""
+    waited = 0.0
+    while True:
+        try:
+            with ExitStack() as taken:
+                taken.enter_context(one_run(run))
+                targets = lock_targets(run, to, taken)
+                locks.enter_context(taken.pop_all())
+                return targets
+        except InUse:
+            if waited >= PATIENCE:
+                raise
+            pause(_PAUSE)
+            waited += _PAUSE
+
+
+class _Standby:
+    """What has been done so far."""
+
+    def __init__(self, run: Run, order: RestoreOrder) -> None:
+        self._run = run
+        self._order = order
+        self._there: tuple[Chosen, ...] | None = None  # what the copy is; None: not known
+        self._remembered: dict[str, Remembered] = {}
+        self._waits_for = ""  # what was told last of what is waited for
+        self._damage = ""  # what was found damaged in the last round
+
+    def look(self, now: datetime) -> list[str]:
+        """Do one round at *now*; return the stamps of what the copy has come to, none if none."""
+        run = replace(self._run, now=now)
+        try:
+            stamps = self._round(run)
+        except (InUse, StoreUnreachable, NoRestorePoint) as error:
+            if str(error) != self._waits_for:
+                logger.warning("waiting: %s", error)
+            self._waits_for = str(error)
+            return []
+        self._waits_for = ""
+        return stamps
+
+    def _round(self, run: Run) -> list[str]:
+        with one_run(run), ExitStack() as locks:
+            targets = lock_targets(run, self._order.to, locks)
+            journal = journal_of(targets)
+            _settle(run, targets, journal)
+            sweep_beside(run, targets)
+            try:
+                jobs = self._followed(run, targets, journal)
+            except IntegrityError as error:
+                # a backup may have put one file in the place of several while they were read
+                if str(error) == self._damage:
+                    raise
+                logger.info("what is read may have changed meanwhile, once more: %s", error)
+                self._damage = str(error)
+                return []
+            self._damage = ""
+        return [job.choice.point.stamp for job in jobs if job.target.name == MAIN]
+
+    def _followed(self, run: Run, targets: Sequence[Source], journal: Path) -> Sequence[Job]:
+        """Let the copy become what is newest, and return that; nothing if it is that already."""
+        with run.opened() as destinations:
+            jobs = jobs_of(run, self._order, destinations, targets, None)
+            chosen = chosen_of(jobs, self._order)
+            if chosen == self._there:
+                return ()
+            self._there = None
+            self._become(run, jobs, journal)
+            self._there = chosen
+        return jobs
+
+    def _become(self, run: Run, jobs: Sequence[Job], journal: Path) -> None:
+        for job in jobs:
+            name, live = job.target.name, job.target.filestorage
+            remembered = self._remembered.setdefault(name, Remembered(live))
+            remembered.may_change, remembered.surplus = Changeable.COMING, 0
+        self._carry_out(run, self._order, jobs, journal)
+        if any(each.surplus for each in self._remembered.values()):
+            for each in self._remembered.values():
+                each.may_change = Changeable.ANY
+            self._carry_out(run, replace(self._order, filestorage=False), jobs, journal)
+
+    def _carry_out(self, run: Run, order: RestoreOrder, jobs: Sequence[Job], journal: Path) -> None:
+        carry_out(run, order, jobs, Account(), self._remembered)
+        with explained("cannot note that the round is done", journal):
+            end(journal, run.files)
+        _mark(run, [job.target for job in jobs], jobs[-1].destination.home.label)
+
+
+def _mark(run: Run, targets: Sequence[Source], source: str) -> None:
+    """Let the mark say how the copy is left, which comes from *source*."""
+    mark = StandbyMark(source=source, left=left_now(each.filestorage for each in targets))
+    standbymark.write(targets[-1].filestorage, mark, run.files)
+
+
+def _settle(run: Run, targets: Sequence[Source], journal: Path) -> None:
+    """Finish a round that was broken off, and make sure that the copy is as it was left.
+
+    Raises UsageError for what is no standby, or no longer, and IntegrityError for one that was
+    written to.
+    """
+    main = targets[-1].filestorage
+    mark = standbymark.read(main)
+    if mark is not None and mark.promoted is not None:
+        raise UsageError(
+            f"this standby was promoted at {in_words(mark.promoted)}: it is a site of its own",
+            where=main,
+            hint="begin another one elsewhere with --to; or move this one away, with all that "
+            "lies beside it",
+        )
+    if swap.is_pending(journal):
+        finish(run, journal)
+    with explained("cannot note that the round is done", journal):
+        end(journal, run.files)
+    if not any(_is_anything_there(target) for target in targets):
+        return
+    if mark is not None and mark.is_as_left:
+        return
+    if known(journal) and is_as_left(journal):
+        # the next restore lets that journal go before it changes anything
+        _mark(run, targets, mark.source if mark else run.homes[-1].label)
+        return
+    if mark is None:
+        raise UsageError(
+            "something is here that no standby has put here, and that no restore has left so",
+            where=main,
+            hint="name a directory of its own with --to, or move away what is here",
+        )
+    raise IntegrityError(
+        "this standby was written to since its last round: it may be a site that is in use",
+        where=main,
+        hint="--promote would have said so; if what it got since then is not wanted, move it "
+        "away and begin anew",
+    )
+
+
+def _is_anything_there(target: Source) -> bool:
+    if os.path.lexists(target.filestorage):
+        return True
+    blobs = target.blobstorage
+    if blobs is None or not blobs.is_dir():
+        return False
+    with os.scandir(blobs) as entries:
+        return any(True for _entry in entries)

@@ -1,0 +1,295 @@
+"""A standby follows the backups, writes only what is new, and is promoted once."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import ZODB.FileStorage
+
+from collective.recipe.backup import locking
+from collective.recipe.backup.cli import main
+from collective.recipe.backup.config import STANDARD
+from collective.recipe.backup.errors import IntegrityError, InUse, UsageError
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
+from collective.recipe.backup.operations import standby as room
+from collective.recipe.backup.operations.backup import back_up
+from collective.recipe.backup.operations.restore import restore
+from collective.recipe.backup.operations.restoreorder import RestoreOrder
+from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.operations.standby import promote, standby
+from collective.recipe.backup.restoring.standbymark import mark_path
+from collective.recipe.backup.tests.runs import NOON
+from collective.recipe.backup.tests.samples import Site, contents_of
+from collective.recipe.backup.tests.unit.test_following import Script
+from collective.recipe.backup.tests.unit.test_following_places import Followed
+from collective.recipe.backup.times import show_tid
+
+
+class Standing:
+    """A site with backups in one place, and a copy that follows them."""
+
+    def __init__(self, site: Site, tmp_path: Path, place: str) -> None:
+        self.site = site
+        self.followed = Followed(site, tmp_path)
+        self.to = tmp_path / "copy"
+        self.filestorage = self.to / "Data.fs"
+        self.blobstorage = self.to / "blobstorage"
+        self.now = NOON
+        self._place = place
+
+    def run(self) -> Run:
+        run = self.followed.operated.run("standby")
+        return replace(run, name=self._place, now=self.now)
+
+    def store(self) -> None:
+        """Let the source be backed up, an hour after the last time."""
+        self.now += timedelta(hours=1)
+        back_up(replace(self.run(), verb="backup"))
+
+    def stand(self, *actions, run: Run | None = None) -> list[str]:
+        """Stand by through *actions*; return what was told."""
+        told: list[str] = []
+        standby(run or self.run(), self.to, Script(*actions), tell=told.append)
+        return told
+
+    def contents(self):
+        return contents_of(self.filestorage, self.blobstorage)
+
+
+@pytest.fixture(params=["directory", "far"])
+def standing(site: Site, tmp_path: Path, request: pytest.FixtureRequest) -> Standing:
+    site.commit({"a": 1}, {"b": b"first", "c": b"goes"})
+    standing = Standing(site, tmp_path, request.param)
+    standing.store()
+    return standing
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the sizes of all that is read of a filestorage to be compared."""
+    sizes: list[int] = []
+
+    class Counted(TransactionLog):
+        def read(self, offset: int, size: int) -> bytes:
+            sizes.append(size)
+            return super().read(offset, size)
+
+    monkeypatch.setattr("collective.recipe.backup.restoring.stagedlog.TransactionLog", Counted)
+    return sizes
+
+
+def test_the_copy_becomes_each_newer_state_in_place(standing: Standing) -> None:
+    site, states, inodes = standing.site, [], []
+
+    def grow() -> None:
+        states.append((standing.contents(), site.contents()))
+        inodes.append(standing.filestorage.stat().st_ino)
+        site.commit({"a": len(states)}, {f"new{len(states)}": b"%d" % len(states)})
+        standing.store()
+
+    told = standing.stand(grow, lambda: None, grow, lambda: None)
+
+    states.append((standing.contents(), site.contents()))
+    inodes.append(standing.filestorage.stat().st_ino)
+    assert all(copy == source for copy, source in states)
+    assert len(states) == 3
+    assert len(set(inodes)) == 1, "only what is new is written"
+    assert [words.split()[0] for words in told] == ["standing", *3 * ["restore"]]
+
+
+def test_what_is_there_is_read_once_and_then_known(standing: Standing, reads: list[int]) -> None:
+    site = standing.site
+    site.commit({"large": os.urandom(100_000).hex()})
+    standing.store()
+    counts = []
+
+    def grow() -> None:
+        counts.append(sum(reads))
+        reads.clear()
+        site.commit({"a": len(counts)})
+        standing.store()
+
+    standing.stand(*8 * [grow])
+
+    assert standing.contents() == site.contents()
+    assert counts[1] > 100_000, "what was restored first is read once"
+    # each backup to a repository puts the last pieces together: these are read again
+    assert len(counts) == 8
+    if standing.run().name == "directory":
+        assert sum(counts[2:]) < 20_000
+
+
+def test_a_pack_at_the_source_removes_what_it_removed(standing: Standing) -> None:
+    site = standing.site
+
+    def pack() -> None:
+        with site.opened() as db, db.transaction() as connection:
+            del connection.root()["blobs"]["c"]
+        site.commit({"a": 2}, {"b": b"second"})
+        site.pack()
+        standing.store()
+
+    standing.stand(pack)
+
+    assert standing.contents() == site.contents()
+    blobs = [len(list(each.rglob("*.blob"))) for each in (site.blobstorage, standing.blobstorage)]
+    assert blobs == [1, 1]
+
+
+def test_a_reader_has_the_copy_open_all_the_time(standing: Standing) -> None:
+    before = []
+
+    def grow() -> None:
+        storage = ZODB.FileStorage.FileStorage(str(standing.filestorage), read_only=True)
+        before.append((storage, storage.lastTransaction()))
+        standing.site.commit({"a": 2})
+        standing.store()
+
+    standing.stand(grow)
+
+    [(storage, last)] = before
+    try:
+        assert storage.lastTransaction() == last
+        assert storage.load(b"\0" * 8)[0]
+    finally:
+        storage.close()
+    assert standing.contents() == standing.site.contents()
+
+
+def test_a_promoted_standby_names_its_last_transaction_and_stands_by_no_more(
+    standing: Standing,
+) -> None:
+    last = standing.site.commit({"a": 2})
+    standing.store()
+    standing.stand()
+
+    assert promote(standing.run(), standing.to) == {"1": last}
+    assert promote(standing.run(), standing.to) == {"1": last}, "it may be asked for again"
+
+    with closing(ZODB.FileStorage.FileStorage(str(standing.filestorage))) as storage:
+        assert storage.lastTransaction() == last
+    standing.store()
+    before = standing.filestorage.read_bytes()
+    with pytest.raises(UsageError, match="was promoted at 2026-03-01"):
+        standing.stand()
+    assert standing.filestorage.read_bytes() == before
+
+
+def test_a_running_standby_ends_once_it_was_promoted(standing: Standing) -> None:
+    with pytest.raises(UsageError, match="was promoted"):
+        standing.stand(lambda: promote(standing.run(), standing.to))
+
+
+def test_a_copy_that_was_written_to_is_left_alone(standing: Standing) -> None:
+    standing.stand()
+    with closing(ZODB.DB(str(standing.filestorage))) as db, db.transaction() as connection:
+        connection.root()["written"] = True
+    before = standing.filestorage.read_bytes()
+
+    with pytest.raises(IntegrityError, match="was written to since its last round"):
+        standing.stand()
+    with pytest.raises(IntegrityError, match="was written to since its last round"):
+        promote(standing.run(), standing.to)
+
+    assert standing.filestorage.read_bytes() == before
+
+
+@pytest.mark.parametrize("what", ["filestorage", "blobs"])
+def test_what_no_standby_has_put_there_is_left_alone(standing: Standing, what: str) -> None:
+    place = standing.filestorage if what == "filestorage" else standing.blobstorage / "a blob"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"of another site")
+
+    with pytest.raises(UsageError, match="no standby has put here"):
+        standing.stand()
+
+    assert place.read_bytes() == b"of another site"
+
+
+def test_what_a_restore_has_left_can_become_a_standby(standing: Standing) -> None:
+    assert restore(standing.run(), RestoreOrder(to=standing.to))
+    inode = standing.filestorage.stat().st_ino
+    standing.site.commit({"a": 2})
+    standing.store()
+
+    standing.stand()
+
+    assert standing.filestorage.stat().st_ino == inode
+    assert standing.contents() == standing.site.contents()
+
+
+def test_a_copy_that_a_server_has_open_is_waited_for(
+    standing: Standing, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_ones = [locking.closed_filestorage(standing.filestorage)]
+
+    def begin() -> None:
+        open_ones[0].__enter__()
+        standing.site.commit({"a": 2})
+        standing.store()
+
+    standing.stand(begin, lambda: None, lambda: open_ones[0].__exit__(None, None, None))
+
+    assert standing.contents() == standing.site.contents()
+    waits = [record for record in caplog.records if record.getMessage().startswith("waiting")]
+    assert len(waits) == 1, "it is told once"
+
+
+def test_the_backups_are_waited_for(site: Site, tmp_path: Path) -> None:
+    standing = Standing(site, tmp_path, "directory")
+    assert len(standing.stand(standing.store)) == 2
+    assert standing.contents() == site.contents()
+
+
+def test_a_promotion_does_not_wait_for_ever(
+    standing: Standing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    standing.stand()
+    monkeypatch.setattr(room, "PATIENCE", 0.3)
+    with locking.closed_filestorage(standing.filestorage), pytest.raises(InUse):
+        promote(standing.run(), standing.to)
+    assert promote(standing.run(), standing.to)
+
+
+def test_where_there_is_no_standby_none_is_promoted(standing: Standing) -> None:
+    with pytest.raises(UsageError, match="there is no standby here"):
+        promote(standing.run(), standing.to)
+    assert not standing.to.exists()
+
+
+def test_the_command_promotes_and_says_so(standing: Standing, capsys) -> None:
+    last = standing.site.commit({"a": 2})
+    standing.store()
+    standing.stand()
+
+    config = standing.followed.operated.config_path
+
+    def command(*more: str) -> int:
+        return main("standby", STANDARD, str(config), ["--to", str(standing.to), *more])
+
+    assert command("--promote") == 0
+    said = capsys.readouterr().out
+    assert said.startswith("This is a site now. The last transaction: ")
+    assert show_tid(last) in said
+    assert command("--every", "0.01") == 2, "it is no standby any more"
+    assert command("--promote") == 0
+
+
+def test_the_mark_of_a_copied_directory_says_nothing(standing: Standing, tmp_path: Path) -> None:
+    standing.stand()
+    standing.to.rename(tmp_path / "moved")
+    standing.to = tmp_path / "moved"
+    with pytest.raises(UsageError, match="there is no standby here"):
+        promote(standing.run(), standing.to)
+
+
+def test_a_damaged_mark_is_told(standing: Standing) -> None:
+    standing.stand()
+    mark_path(standing.filestorage).write_bytes(b"{}")
+    with pytest.raises(IntegrityError, match="the mark of the standby cannot be read"):
+        standing.stand()
