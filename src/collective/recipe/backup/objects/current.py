@@ -7,16 +7,16 @@ oids follow each other, as ZODB gives them.  A site of 313,000 objects takes som
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from collective.recipe.backup.filestorage.classes import HEAD, class_of
 from collective.recipe.backup.filestorage.format import LENGTH, RECORD, TRANSACTION, DataRecord
 from collective.recipe.backup.filestorage.log import Log
-from collective.recipe.backup.filestorage.records import RecordReader
+from collective.recipe.backup.filestorage.records import RecordReader, records_of
 from collective.recipe.backup.model import Oid
 from collective.recipe.backup.objects.inert import ObjectState, state_of
-from collective.recipe.backup.times import Tid
+from collective.recipe.backup.times import ZERO_TID, Tid
 
 _WINDOW = 1 << 14
 """Bytes that are read at once: records that are near, as those are that a level needs in order."""
@@ -45,6 +45,10 @@ class OidNumbers:
 
     def __contains__(self, oid: object) -> bool:
         return isinstance(oid, bytes) and self[Oid(oid)] > 0
+
+    def sorted(self) -> array[int]:
+        """Return all numbers, the smallest first."""
+        return array("Q", sorted(each for page in self._pages.values() for each in page if each))
 
 
 class Held(NamedTuple):
@@ -89,9 +93,21 @@ class Objects:
     def load(self, oid: Oid) -> Held | None:
         """Return an object; None: it is not there, or an undo has taken its creation back."""
         place = self._places[oid]
-        if not place:
-            return None
-        first = record = self._record(place)
+        return self.held(self._record(place)) if place else None
+
+    def records(self) -> Iterator[DataRecord]:
+        """Yield the current record of each object, in the order of the log."""
+        return map(self._record, self._places.sorted())
+
+    def written_with(self, held: Held) -> Iterator[Held]:
+        """Yield all that the transaction of *held* wrote, as it wrote it."""
+        for transaction in self._log.walk(held.transaction, ZERO_TID):
+            yield from filter(None, map(self.held, records_of(self._log, transaction)))
+            return
+
+    def held(self, first: DataRecord) -> Held | None:
+        """Return the object of which *first* is a record, as ``load`` does."""
+        record = first
         while not record.size:
             (back,) = LENGTH.unpack(self._read(record.data, LENGTH.size))
             # always backwards, so that even a damaged log lets us out of here
@@ -99,7 +115,21 @@ class Objects:
                 return None
             record = self._record(back)
         data = self._read(record.data, record.size)
-        return Held(oid, first.tid, class_of(data[:HEAD]), data, first.transaction)
+        return Held(first.oid, first.tid, class_of(data[:HEAD]), data, first.transaction)
+
+    def revisions(self, oid: Oid) -> Iterator[Held]:
+        """Yield what the log has of an object, the newest first.
+
+        Where an undo has taken its creation back, there is none.
+        """
+        place = self._places[oid]
+        while place:
+            record = self._record(place)
+            held = self.held(record)
+            if held is not None:
+                yield held
+            # always backwards, as in held
+            place = record.previous if record.previous < place else 0
 
     def _read(self, offset: int, size: int) -> bytes:
         index = self._window.at(offset, size)
@@ -112,6 +142,14 @@ class Objects:
 
     def user(self, held: Held) -> bytes:
         """Return who wrote *held*, as it was written."""
+        return self._texts(held)[0]
+
+    def description(self, held: Held) -> bytes:
+        """Return the description of the transaction that wrote *held*, as it was written."""
+        return self._texts(held)[1]
+
+    def _texts(self, held: Held) -> tuple[bytes, bytes]:
         head = self._read(held.transaction, TRANSACTION.size)
-        (size,) = TRANSACTION.unpack(head)[3:4]
-        return self._read(held.transaction + TRANSACTION.size, size).strip()
+        user, description = TRANSACTION.unpack(head)[3:5]
+        texts = self._read(held.transaction + TRANSACTION.size, user + description)
+        return texts[:user].strip(), texts[user:].strip()

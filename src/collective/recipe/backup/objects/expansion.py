@@ -11,9 +11,10 @@ an object out of the memo.
 from __future__ import annotations
 
 import functools
+import re
 from typing import NamedTuple, TypeAlias
 
-from collective.recipe.backup.filestorage.pickles import instructions
+from collective.recipe.backup.filestorage.pickles import instructions, skeleton
 
 DEEPEST = 500
 """Levels of tuples in tuples."""
@@ -53,12 +54,61 @@ def check(plain: bytes) -> None:
 
     Raises ValueError, or LookupError if the stack or the memo lacks what an instruction takes.
     """
+    if _is_plain(plain):
+        return
     machine = _Machine(MOST + _PER_BYTE * len(plain))
     for code, begin, end in instructions(plain):
         if code == b".":
             machine.stack = []
         else:
             machine.step(code, plain[begin:end])
+
+
+def _is_plain(plain: bytes) -> bool:
+    """Tell whether *plain* take no tuple out of the memo and have few, as nearly all records do.
+
+    Then no weight counts twice, and this is found in a quarter of the time.
+    """
+    short = skeleton(plain)
+    if short is None:
+        return False
+    tuples, kept, taken = 0, set(), set()
+    for exposed, memo, got, alias in _forms().findall(short):
+        tuples += bool(exposed)
+        if exposed == _DUP or tuples > DEEPEST:
+            return False
+        if got:
+            taken.add(got[1:].rstrip(b"\0"))
+        for chain in filter(None, (memo, alias)):
+            if chain[:1] not in (_BINPUT, _LONG_BINPUT) or len(chain) != _LENGTHS[chain[:1]]:
+                return False
+            kept.add(chain[1:].rstrip(b"\0"))
+    return not kept & taken
+
+
+_LENGTHS = {_BINPUT: 2, _LONG_BINPUT: 5}
+
+
+@functools.cache
+def _forms() -> re.Pattern[bytes]:
+    """Return what cuts a skeleton into an instruction and what is put into the memo after it.
+
+    The first two groups are one that may leave a tuple on top of the stack, the others are one
+    that takes something out of the memo.  All others leave something else there.
+    """
+    import pickletools  # costs more than all the rest
+
+    exposing = b"".join(_TUPLES) + b"".join(_WHOLES) + b"".join(_FILLING) + _POP + b"1" + _DUP
+    other: dict[int, bytes] = {}
+    for opcode in pickletools.opcodes:
+        code, size = opcode.code.encode("latin-1"), opcode.arg.n if opcode.arg else 0
+        if size >= 0 and code not in exposing + b"hj":
+            other[size] = other.get(size, b"") + re.escape(code)
+    quiet = b"|".join(b"(?:[%b].{%d})+" % (codes, size) for size, codes in sorted(other.items()))
+    memo = rb"(?:[q\x80].|r.{4}|\x94|\x95.{8})*"
+    return re.compile(
+        rb"(?:%b)+|([%b])(%b)|(h.|j.{4})(%b)" % (quiet, re.escape(exposing), memo, memo), re.DOTALL
+    )
 
 
 class _Machine:

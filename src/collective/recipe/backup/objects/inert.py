@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import zlib
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -25,6 +26,9 @@ _CLASSES = 4096
 """Classes that are held; a hostile log may name any number."""
 
 _OID = 8
+_BY_VALUE = b"Q"
+_BY_TEXT = re.compile(rb"P[^\n]{8}\n")
+"""The two instructions that load a reference, the second with the oid itself."""
 
 
 class UnreadableStateError(Exception):
@@ -132,6 +136,30 @@ def state_of(data: bytes) -> ObjectState:
 def all_references(data: bytes) -> list[Reference | OtherDatabase]:
     """Return all references in the *data* of a record, in their order; see state_of."""
     return _read(data)[1]
+
+
+def may_refer(data: bytes) -> bool:
+    """Tell whether the *data* of a record can have a reference, quicker than by reading them."""
+    try:
+        plain = decompressed(data)
+    except (zlib.error, ValueError):
+        return True
+    return _BY_VALUE in plain or _BY_TEXT.search(plain) is not None
+
+
+def may_mention(data: bytes, oid: Oid) -> bool:
+    """Tell whether the *data* of a record can refer to *oid*, quicker than by reading them."""
+    try:
+        return bytes(oid) in decompressed(data)
+    except (zlib.error, ValueError):
+        return True
+
+
+def state_and_references(
+    data: bytes,
+) -> tuple[ObjectState, list[Reference | OtherDatabase]]:
+    """Return both; see state_of."""
+    return _read(data)
 
 
 def _read(data: bytes) -> tuple[ObjectState, list[Reference | OtherDatabase]]:

@@ -17,7 +17,7 @@ from collective.recipe.backup.objects.inert import ObjectState, UnreadableStateE
 from collective.recipe.backup.objects.references import UPWARD, NamedReference, references
 
 ROOT = Oid(bytes(8))
-_APPLICATION = "Application"
+APPLICATION = "Application"
 _OID = re.compile(r"(?:0x)?([0-9a-fA-F]{16})")
 
 
@@ -74,7 +74,7 @@ def _begin(objects: Objects) -> Location:
     if root is None:
         raise UsageError("there is no object at all at that moment")
     for child in children(objects, root):
-        held = objects.load(child.oid) if child.name == _APPLICATION else None
+        held = objects.load(child.oid) if child.name == APPLICATION else None
         if held is not None:
             return Location("", held, (ROOT,))
     return Location("", root, ())
@@ -97,6 +97,28 @@ def children(objects: Objects, held: Held) -> Iterator[Child]:
         if child.name not in seen and child.name not in UPWARD:
             seen.add(child.name)
             yield child
+
+
+def steps_from(held: Held) -> dict[Oid, Child]:
+    """Return by which name *held* itself leads to each object, unless it leads up.
+
+    A path goes through those without a name: nodes of a BTree, for example.
+    """
+    found: dict[Oid, Child] = {}
+    try:
+        state = held.state()
+    except UnreadableStateError:
+        return found
+    ids = _ids(state)
+    for named in references(state):
+        oid, child = named.reference.oid, _child(named, ids, ())
+        if named.reference.is_weak or (child.name in UPWARD and not child.is_entry):
+            continue
+        if named.is_inner:
+            child = child._replace(name="")
+        if oid not in found or (child.is_entry and not found[oid].is_entry):
+            found[oid] = child
+    return found
 
 
 def _children(objects: Objects, held: Held) -> Iterator[Child]:

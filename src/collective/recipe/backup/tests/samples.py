@@ -126,6 +126,16 @@ class Site:
                         file.write(data)
             return Tid(db.lastTransaction())
 
+    def delete(
+        self, key: str, *, at: datetime | None = None, by: str = "", note: str = "delete"
+    ) -> Tid:
+        """Take a value away; the rest is as for ``commit``."""
+        with self._at(at) as db:
+            with db.transaction(note=note) as connection:
+                connection.transaction_manager.get().user = by
+                del connection.root()["values"][key]
+            return Tid(db.lastTransaction())
+
     def commit_blob_twice(self, key: str, data: bytes, *, at: datetime | None = None) -> Tid:
         """Write a blob anew that is there, with two records in the transaction, as Plone does."""
         with self._at(at) as db:

@@ -12,6 +12,7 @@ from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
 from collective.recipe.backup.cli.tables import Column, table
 from collective.recipe.backup.cli.verbs.chronicle import as_document, as_line, moment_of, written
+from collective.recipe.backup.cli.verbs.deletedlisting import tell_deleted
 from collective.recipe.backup.errors import DONE, UsageError, printable
 from collective.recipe.backup.model import MAIN, Oid
 from collective.recipe.backup.times import When
@@ -40,10 +41,23 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="list what an object has as attributes too, not only what it contains",
     )
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
         "--history",
         action="store_true",
         help="list who changed the object at PATH, and when, out of all backups",
+    )
+    instead.add_argument(
+        "--deleted",
+        action="store_true",
+        help="list what was there at the moment, at PATH or below, and is not there later, with "
+        "the transaction that took it away",
+    )
+    parser.add_argument(
+        "--until",
+        metavar="MOMENT",
+        help="with --deleted, the later moment: as the other one, or live for the site as it is "
+        "now (the default)",
     )
     parser.add_argument(
         "--storage", default=MAIN, metavar="NAME", help="of which storage (default: the main one)"
@@ -85,8 +99,13 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.objects.paths import place_of
     from collective.recipe.backup.operations.objects import items, opened_objects
 
+    if namespace.until and not namespace.deleted:
+        raise UsageError("--until is for --deleted", hint="a single moment stands alone")
     if namespace.history:
         _tell_history(run, namespace, answers)
+        return DONE
+    if namespace.deleted:
+        tell_deleted(run, namespace, *_asked(run, namespace), answers)
         return DONE
     path, when = _asked(run, namespace)
     with opened_objects(run, when, namespace.storage, live=namespace.live) as opened:
@@ -187,6 +206,7 @@ VERB = Verb(
         ("", "the root of the site, in the newest restore point"),
         ("yesterday /Plone/news", "what was in that folder yesterday, 0:00 UTC"),
         ("--path /Plone/news --history", "who changed that folder, and when"),
+        ("yesterday /Plone --deleted", "what is gone since yesterday, 0:00 UTC, and who did it"),
         ("--live --path /Plone --attributes", "all that the live site has, attributes as well"),
     ),
     declare=_declare,

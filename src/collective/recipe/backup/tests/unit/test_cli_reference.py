@@ -61,6 +61,7 @@ def shape(value: object, path: str = "") -> set[str]:
         "backup-list --content",
         "backup-log",
         "backup-objects",
+        "backup-objects --deleted",
         "backup-verify",
         "backup-rehearse",
         "backup-prune",
@@ -74,6 +75,8 @@ def test_the_json_of_a_command_has_the_keys_of_the_page(site: Site, capsys, scri
     operated.backup()
     site.commit({"a": 2})
     operated.backup()
+    if "--deleted" in script:
+        site.delete("a")
     verb, *flags = script.removeprefix("backup-").split()
     arguments = ["--json", "--quiet", *flags]
     if script == "backup-verify":

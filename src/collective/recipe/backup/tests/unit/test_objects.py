@@ -6,9 +6,10 @@ import io
 import json
 import os
 import pickle
+import random
 import struct
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from ZODB.blob import Blob
 
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.errors import UsageError
+from collective.recipe.backup.filestorage.pickles import instructions
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import Oid
+from collective.recipe.backup.objects import expansion
 from collective.recipe.backup.objects.current import Objects, OidNumbers
 from collective.recipe.backup.objects.inert import (
     Inert,
@@ -243,6 +246,30 @@ def test_keys_that_would_be_hashed_without_end_are_refused(state: bytes) -> None
         state_of(pickle.dumps(Persistent, 3) + state)
 
 
+def test_what_is_passed_over_as_plain_never_unfolds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expansion, "MOST", 4)
+    monkeypatch.setattr(expansion, "_PER_BYTE", 0)
+    chance = random.Random(7)
+    pieces = [b"N", b")", b"(", b"t", b"\x85", b"\x86", b"(e", b"(1", b"N0", b"K\x05", b"\x80\x03"]
+    pieces += [b"q%c" % number for number in range(3)] + [b"h%c" % number for number in range(3)]
+    plain = refused = 0
+    for _round in range(4000):
+        begun = b"Nq\x00Nq\x01Nq\x02NNNNNNNN"
+        pickled = begun + b"".join(chance.choices(pieces, k=14)) + b"."
+        machine = expansion._Machine(expansion.MOST)
+        try:
+            for code, begin, end in instructions(pickled[:-1]):
+                machine.step(code, pickled[begin:end])
+        except LookupError:
+            continue  # it is none
+        except ValueError:
+            refused += 1
+            assert not expansion._is_plain(pickled), pickled
+        else:
+            plain += expansion._is_plain(pickled)
+    assert plain > 100 and refused > 10
+
+
 def test_what_pickles_share_or_nest_as_sites_do_is_read() -> None:
     deep: Any = ()
     for _level in range(400):
@@ -358,11 +385,6 @@ def test_the_history_of_an_object_goes_over_a_pack(
     assert len(capsys.readouterr().out.splitlines()) == 5
 
 
-def delete(site: Site, key: str, *, at: datetime) -> None:
-    with site._at(at) as db, db.transaction(note="delete") as connection:
-        del connection.root()["values"][key]
-
-
 def test_a_path_that_is_gone_tells_its_history_all_the_same(
     site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -379,10 +401,10 @@ def test_a_path_that_is_gone_tells_its_history_all_the_same(
         for each in json.loads(told("objects", "/values", "--json"))["objects"][1:]
         if each["path"] == "/values/page"
     )
-    delete(site, "page", at=NOON + timedelta(minutes=10))
+    site.delete("page", at=NOON + timedelta(minutes=10))
     site.pack(NOON + timedelta(minutes=11))
     between = site.commit({"short": 1}, at=NOON + timedelta(minutes=12))
-    delete(site, "short", at=NOON + timedelta(minutes=13))
+    site.delete("short", at=NOON + timedelta(minutes=13))
     operated.backup()
     newest, gone = operated.points()[-1].stamp, operated.points()[0].stamp
     for path in ("/values/page", oid):

@@ -1,0 +1,141 @@
+"""What is gone between two moments, and what has moved."""
+
+from __future__ import annotations
+
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from collective.recipe.backup.model import Oid
+from collective.recipe.backup.objects.current import Held, Objects
+from collective.recipe.backup.objects.departure import Departure, Departures, HolderLink
+from collective.recipe.backup.objects.graph import HELD, KNOWN, Graph, Numbering
+from collective.recipe.backup.objects.graphpaths import GraphPaths, Step
+from collective.recipe.backup.objects.paths import Child, children
+
+_CONTAINERS = 8
+"""Of so many the names at the later moment are held at once."""
+
+
+class GoneObject(NamedTuple):
+    """Something that is no longer where it was."""
+
+    path: str
+    held: Held  # as it was, without its data
+    child: Child  # how its container had it
+    moved_to: str  # the path that it has now; "": it is gone
+    is_replaced: bool  # something else is at its path
+    is_known: bool  # a tool of the site, such as the catalogue, still refers to it
+    departure: Departure | None  # None: nothing tells when it went
+
+
+class Loss(NamedTuple):
+    """Something that is gone, and all that went with it, itself included."""
+
+    gone: GoneObject
+    oids: list[Oid]
+
+
+class Comparison:
+    """The objects *before* and *after*, which may be those of a backup and of the live site."""
+
+    def __init__(self, before: Objects, after: Objects) -> None:
+        """Read both.  Raises IntegrityError for a damaged log."""
+        self.numbering = Numbering()
+        self.before = Graph(before, self.numbering)
+        self.after = Graph(after, self.numbering, self.before)
+        self._paths_before = GraphPaths(self.before)
+        self._paths_after = GraphPaths(self.after)
+        self._departures = Departures(after)
+        self._names: OrderedDict[int, dict[str, Oid]] = OrderedDict()
+
+    def losses(self, below: str = "/") -> Iterator[Loss]:
+        """Yield what is gone from *below*: of what went together, only the uppermost."""
+        owners = array("I", bytes(4 * len(self.numbering)))
+        roots: dict[int, list[Oid]] = {}
+        steps: dict[int, Step] = {}
+        for number in self.before.held():
+            if self.after.reach(number) == HELD:
+                continue
+            owner = owners[self.before.parent(number)]
+            if not owner:
+                step = self._paths_before.step(number)
+                if step.child is None:
+                    continue  # a node of a BTree, of which the entries count
+                owner = number
+                steps[number] = step
+            owners[number] = owner
+            roots.setdefault(owner, []).append(self.numbering.oid(number))
+        for number, oids in roots.items():
+            if is_below(self._paths_before.path(number), below):
+                gone = self._gone(number, steps[number])
+                if gone is not None:
+                    yield Loss(gone, oids)
+
+    def moves(self, below: str = "/") -> Iterator[GoneObject]:
+        """Yield what is at another path, and was *below*."""
+        for holder in self.before.held():
+            is_there = self.after.reach(holder) == HELD
+            if is_there and self.before.tid(holder) == self.after.tid(holder):
+                continue
+            for number in self.before.targets(holder):
+                if self.before.parent(number) == holder and self.after.reach(number) == HELD:
+                    yield from self._moved(number, below)
+
+    def _moved(self, number: int, below: str) -> Iterator[GoneObject]:
+        before, after = self._paths_before.step(number), self._paths_after.step(number)
+        if before.child is None or after.child is None:
+            return
+        same = before.container == after.container and before.child.name == after.child.name
+        if same or self._name(before).get(before.child.name) == self.numbering.oid(number):
+            return
+        path, now = self._paths_before.path(number), self._paths_after.path(number)
+        gone = self._gone(number, before, now) if path != now and is_below(path, below) else None
+        if gone is not None:
+            yield gone
+
+    def _gone(self, number: int, step: Step, moved_to: str = "") -> GoneObject | None:
+        held = self.before.load(number)
+        if held is None or step.child is None:
+            return None
+        when = self._departures.of_moved if moved_to else self._departures.of_gone
+        return GoneObject(
+            path=self._paths_before.path(number),
+            held=held._replace(data=b""),
+            child=step.child,
+            moved_to=moved_to,
+            is_replaced=step.child.name in self._name(step),
+            is_known=self.after.reach(number) == KNOWN,
+            departure=when(list(self._links(number))),
+        )
+
+    def _links(self, number: int) -> Iterator[HolderLink]:
+        """Yield what had the object, and then what had that, up to what is still there."""
+        graph = self.before
+        while parent := graph.parent(number):
+            tid = graph.tid(parent)
+            child = self._paths_before.step(number).child
+            if tid is not None:
+                holder, oid = self.numbering.oid(parent), self.numbering.oid(number)
+                yield HolderLink(holder, oid, child.name if child else "", tid)
+            if self.after.reach(parent) == HELD:
+                return
+            number = parent
+
+    def _name(self, step: Step) -> dict[str, Oid]:
+        """Return what the container has at the later moment."""
+        names = self._names.pop(step.container, None)
+        if names is None:
+            held = self.after.load(step.container)
+            found = [] if held is None else children(self.after.objects, held)
+            names = {each.name: each.oid for each in found}
+        self._names[step.container] = names
+        if len(self._names) > _CONTAINERS:
+            self._names.popitem(last=False)
+        return names
+
+
+def is_below(path: str, above: str) -> bool:
+    """Tell whether *path* is *above* or leads on from there."""
+    return path == above or path.startswith(f"{above.rstrip('/')}/")

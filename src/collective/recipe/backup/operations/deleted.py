@@ -1,0 +1,94 @@
+"""What was there at a moment and is not there later, when it went, and who did it.
+
+Changes nothing, and runs nothing of what is stored.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import NamedTuple
+
+from collective.recipe.backup.amounts import number_of
+from collective.recipe.backup.errors import UsageError
+from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.model import MAIN, Oid
+from collective.recipe.backup.objects.comparison import Comparison, GoneObject
+from collective.recipe.backup.objects.current import Objects
+from collective.recipe.backup.operations.objects import BLOB, opened_objects
+from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.times import LAST_TID, Tid, When, tid_at
+
+logger = logging.getLogger("backup")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoMoments:
+    """Two states of a storage that are compared."""
+
+    before: When | None  # None: the newest backup
+    after: When | None  # None: the newest backup; see live
+    live: bool  # the later state is that of the live site
+    storage: str = MAIN
+    path: str = "/"  # only what is there or below is told
+
+
+class Deleted(NamedTuple):
+    """One thing that is gone or moved, with all that went with it."""
+
+    gone: GoneObject
+    objects: int  # that went with it, itself included; of what has moved 0
+    size: int  # bytes of their data
+    blobs: int  # of these objects
+
+
+@contextmanager
+def compared(run: Run, moments: TwoMoments) -> Iterator[Comparison]:
+    """Yield what the storage was and has become.
+
+    Raises UsageError if the later moment is the earlier one, and as ``opened_objects`` does.
+    """
+    before, after = moments.before, moments.after
+    if before is not None and _tid(before) > _tid(after):
+        raise UsageError("the later moment is earlier than the other", hint="exchange them")
+    with (
+        opened_objects(run, before, moments.storage) as first,
+        opened_objects(run, after, moments.storage, live=moments.live) as second,
+    ):
+        comparison = Comparison(first.objects, second.objects)
+        unreadable = comparison.before.unreadable + comparison.after.unreadable
+        if unreadable:
+            logger.warning(
+                "%s cannot be read: what only they lead to is not told",
+                number_of(unreadable, "object"),
+            )
+        yield comparison
+
+
+def deleted(comparison: Comparison, path: str) -> list[Deleted]:
+    """Return what is gone from *path* or from below, in the order in which it went."""
+    objects = comparison.before.objects
+    found = [Deleted(loss.gone, *_sums(objects, loss.oids)) for loss in comparison.losses(path)]
+    found += [Deleted(gone, 0, 0, 0) for gone in comparison.moves(path)]
+    return sorted(found, key=_order)
+
+
+def _tid(when: When | None) -> Tid:
+    if when is None:
+        return LAST_TID
+    return tid_at(when) if isinstance(when, datetime) else when
+
+
+def _sums(objects: Objects, oids: list[Oid]) -> tuple[int, int, int]:
+    size = blobs = 0
+    for held in filter(None, map(objects.load, objects.in_order(oids))):
+        size += held.size
+        blobs += held.kind == BLOB
+    return len(oids), size, blobs
+
+
+def _order(each: Deleted) -> tuple[bytes, str]:
+    departure = each.gone.departure
+    return departure.tid if departure else b"", each.gone.path
