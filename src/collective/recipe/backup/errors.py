@@ -4,6 +4,7 @@
 
     BackupError              1  failed; what was there before is untouched
     +-- StoreRefused         1  a store does not let us do that
+    |   +-- ObjectArchived   1  it has to be asked for before it can be read
     +-- RequestsSpent        1  this run may make no more requests
     +-- ConfigurationError   2  wrong configuration
     |   +-- UsageError       2  wrong command line
@@ -98,6 +99,10 @@ class StoreUnreachable(BackupError):
 
 class StoreRefused(BackupError):
     """The store of a repository answers, and does not let this credential do that."""
+
+
+class ObjectArchived(StoreRefused):
+    """An object lies where the store has to be asked for it before it can be read."""
 
 
 class RequestsSpent(BackupError):

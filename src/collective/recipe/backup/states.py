@@ -7,7 +7,7 @@ live but what it is handed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from types import TracebackType
@@ -17,6 +17,7 @@ from collective.recipe.backup.filestorage.storedlog import StoredLog
 from collective.recipe.backup.furtherfiles import FurtherFiles
 from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.restorepoints import Choice
+from collective.recipe.backup.stores import StoredObject
 from collective.recipe.backup.times import Tid
 
 
@@ -26,20 +27,22 @@ class State:
     Its log and its blobs may be read by one thread each.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each is asked for once it is needed
         self,
         choice: Choice,
         *,
         log: Callable[[], StoredLog | None],
         blobs: Callable[[], StoredBlobs | None],
         files: Callable[[], FurtherFiles | None] = lambda: None,
+        cold: Callable[[], Sequence[StoredObject]] = tuple,
         held: ExitStack | None = None,
     ) -> None:
-        """Ask *log*, *blobs* and *files* for each once it is needed; *held* is left at the end."""
+        """Ask *log*, *blobs* and the like for each once it is needed; *held* is left at the end."""
         self.choice = choice
         self._log = log
         self._blobs = blobs
         self._files = files
+        self._cold = cold
         self._held = held or ExitStack()
 
     def __enter__(self) -> State:
@@ -76,6 +79,11 @@ class State:
         Raises IntegrityError or BackupError if they are not there.
         """
         return self._files()
+
+    @property
+    def cold(self) -> Sequence[StoredObject]:
+        """The objects that a store has to be asked for before all can be read; each is tried."""
+        return self._cold()
 
     @property
     def point(self) -> RestorePoint:

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from collective.recipe.backup.amounts import number_of
+from collective.recipe.backup.amounts import number_of, size
 from collective.recipe.backup.errors import printable
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.operations.restoreorder import Job, RestoreOrder
 from collective.recipe.backup.restorepoints import Choice
+from collective.recipe.backup.stores import StoredObject
 from collective.recipe.backup.times import Tid, When, in_words, moment_of, show_tid, tid_at
 
 _KEPT = "\nWhat is there now is kept, and --undo puts it back."
@@ -36,6 +37,23 @@ def announced_early(targets: Iterable[Source], order: RestoreOrder) -> str:
 def kept(targets: Iterable[Source], order: RestoreOrder) -> str:
     """Return in words what becomes of what is there, "" if nothing is."""
     return _KEPT if _is_anything_there(targets, order) else ""
+
+
+def in_cold_storage(jobs: Iterable[Job]) -> str:
+    """Return in lines what stores have to be asked for before *jobs*, "" if it is nothing."""
+    objects: dict[str, StoredObject] = {}
+    for job in jobs:
+        with job.destination.open(job.choice) as state:
+            objects |= {each.name: each for each in state.cold}
+    if not objects:
+        return ""
+    count = number_of(len(objects), "object")
+    whole = size(sum(each.size for each in objects.values()))
+    names = "".join(f"\n    {name}" for name in objects)
+    return (
+        f"\nIn cold storage lie {count}, {whole}; ask the store for each of them first, which "
+        f"takes {number_of(len(objects), 'request')}:{names}"
+    )
 
 
 def needs_consent(jobs: Iterable[Job], targets: Iterable[Source], order: RestoreOrder) -> bool:

@@ -28,6 +28,7 @@ from collective.recipe.backup.operations.announcing import (
     announced,
     announced_early,
     described,
+    in_cold_storage,
     kept,
     needs_consent,
     reached,
@@ -126,8 +127,10 @@ def describe(run: Run, order: RestoreOrder) -> str:
     targets = targets_of(run, order.to)
     with run.opened() as destinations:
         jobs = jobs_of(run, order, destinations, targets, None)
+        cold = in_cold_storage(jobs)
     before = earlier(run, journal_of(targets), chosen_of(jobs, order))
-    return f"{announced(jobs, order)}{before.value}{clients_of(run, order, targets).question}"
+    clients = clients_of(run, order, targets)
+    return f"{announced(jobs, order)}{before.value}{clients.question}{cold}"
 
 
 def stream(run: Run, order: RestoreOrder, write: Callable[[memoryview], object]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.errors import IntegrityError, ObjectArchived
 from collective.recipe.backup.repository.bundles import (
     TRAILER_SIZE,
     BundleDirectory,
@@ -54,7 +54,7 @@ def read_orphans(
             yield directory_of(store, keyring, bundle, entry)
         except NoSuchObject:  # removed since
             continue
-        except (BrokenSealError, IntegrityError):
+        except (BrokenSealError, IntegrityError, ObjectArchived):
             bad.append(entry.name)
 
 

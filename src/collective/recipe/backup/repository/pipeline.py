@@ -78,7 +78,7 @@ class Pipeline:
         self._sealer = ThreadPoolExecutor(1, "seal")
         puts = min(store.promises.parallel, _MOST_PUTS)
         self._putters = ThreadPoolExecutor(puts, "put")
-        self._leaves = _Lane(self, None, puts)
+        self._leaves = _Lane(self, None, puts, bulk=True)
         self._nodes = _Lane(self, _FULL_NODES, 1)
         self._raw: list[Raw] = []
         self._raw_size = 0
@@ -142,14 +142,14 @@ class Pipeline:
             lane = self._nodes if is_node(stored.kind) else self._leaves
             lane.add(stored)
 
-    def put(self, packing: NewBundle) -> Future[Durable]:
+    def put(self, packing: NewBundle, *, bulk: bool) -> Future[Durable]:
         """Let a thread put a bundle; for lanes."""
-        return self._putters.submit(self._put, packing)
+        return self._putters.submit(self._put, packing, bulk=bulk)
 
-    def _put(self, packing: NewBundle) -> Durable:
+    def _put(self, packing: NewBundle, *, bulk: bool) -> Durable:
         data, salt, pieces = packing.finish()
         bundle = bytes.fromhex(id_of(data))
-        stored = put(self._store, bundle_name(bundle), data)
+        stored = put(self._store, bundle_name(bundle), data, bulk=bulk)
         return Durable(BundleDirectory(bundle, salt, pieces), len(data), stored)
 
     def settle(self, work: Future[Durable]) -> None:
@@ -163,10 +163,13 @@ class _Lane:
     All but ``close`` is for the thread that seals.
     """
 
-    def __init__(self, pipeline: Pipeline, full: int | None, puts: int) -> None:
+    def __init__(
+        self, pipeline: Pipeline, full: int | None, puts: int, *, bulk: bool = False
+    ) -> None:
         self._pipeline = pipeline
         self._full = full
         self._puts = puts
+        self._bulk = bulk
         self._packing: NewBundle | None = None
         self._free: list[NewBundle] = []
         self._putting: deque[tuple[NewBundle, Future[Durable]]] = deque()
@@ -194,7 +197,7 @@ class _Lane:
     def _send(self) -> None:
         packing, self._packing = self._packing, None
         if packing is not None:
-            self._putting.append((packing, self._pipeline.put(packing)))
+            self._putting.append((packing, self._pipeline.put(packing, bulk=self._bulk)))
 
     def _settle_oldest(self) -> None:
         packing, work = self._putting.popleft()

@@ -173,7 +173,10 @@ def make_plan(
         ended=tuple(ended),
         revived=going & bundles.needed.keys(),
         condemn=condemn,
-        rewrite=tuple(_rewritten(around, rules, bundles, marked | condemn)),
+        # what lies in cold storage cannot be read
+        rewrite=()
+        if repository.store.promises.cold
+        else tuple(_rewritten(around, rules, bundles, marked | condemn)),
         over=around.over,
     )
 

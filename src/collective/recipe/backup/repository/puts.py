@@ -9,21 +9,21 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from collective.recipe.backup.errors import IntegrityError, StoreUnreachable
+from collective.recipe.backup.errors import IntegrityError, ObjectArchived, StoreUnreachable
 from collective.recipe.backup.repository.names import id_of
 from collective.recipe.backup.stores import Buffer, NoSuchObject, ObjectExists, Store
 
 _TRIES = 3
 
 
-def put(store: Store, name: str, data: Buffer) -> datetime:
+def put(store: Store, name: str, data: Buffer, *, bulk: bool = False) -> datetime:
     """Make the object *name* of *data*, or find that it was made; return when, by the store.
 
     Raises IntegrityError where another object has that name, and what the store raises.
     """
     for left in reversed(range(_TRIES)):
         try:
-            return store.put(name, data)
+            return store.put(name, data, bulk=bulk)
         except (ObjectExists, StoreUnreachable) as error:
             made = _made(store, name, data)
             if made is not None:
@@ -43,9 +43,11 @@ def put(store: Store, name: str, data: Buffer) -> datetime:
 def _made(store: Store, name: str, data: Buffer) -> datetime | None:
     """Return when the object was made, None if it was not."""
     try:
-        found = store.get(name)
+        found: Buffer = store.get(name)
     except NoSuchObject:
         return None
+    except ObjectArchived:
+        found = data  # as far as can be told
     if len(found) != len(data) or id_of(found) != id_of(data):
         raise IntegrityError(
             "another object has the name of one that was to be stored",

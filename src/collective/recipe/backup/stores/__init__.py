@@ -41,6 +41,7 @@ class Promises:
 
     parallel: int  # puts or gets at the same time that are worth their threads; 1: one by one
     gap: int  # bytes that are cheaper to read than another get is: what lies nearer is read at once
+    cold: bool = False  # whether what is put as bulk has to be asked for before it can be read
 
 
 class Store(Protocol):
@@ -69,9 +70,10 @@ class Store(Protocol):
     def prepare(self) -> None:
         """Make the place where the first object is to lie, if it is missing."""
 
-    def put(self, name: str, data: Buffer) -> datetime:
+    def put(self, name: str, data: Buffer, *, bulk: bool = False) -> datetime:
         """Make the object *name* of *data*; return when, by the clock of the store.
 
+        *bulk* says that little but restores reads it: a store may have a cheaper place for that.
         Raises ObjectExists.
         """
 
@@ -79,7 +81,8 @@ class Store(Protocol):
         """Return *size* bytes of the object from *start* on (None: all that follow).
 
         Raises NoSuchObject, also where it is shorter, and IntegrityError if it is there and
-        its bytes cannot be read: a disk with bad sectors.
+        its bytes cannot be read: a disk with bad sectors.  Raises ObjectArchived for one that was
+        put as bulk, and that has to be asked for first.
         """
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:

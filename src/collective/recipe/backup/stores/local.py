@@ -75,7 +75,7 @@ class LocalStore:
             for directory in reversed(missing):
                 self._make(directory)
 
-    def put(self, name: str, data: Buffer) -> datetime:
+    def put(self, name: str, data: Buffer, *, bulk: bool = False) -> datetime:  # noqa: ARG002  protocol
         """Write a file."""
         path = self._path(name)
         self._allowance.ask()

@@ -31,7 +31,7 @@ class MemoryStore:
     def prepare(self) -> None:
         """Do nothing: the place is there."""
 
-    def put(self, name: str, data: Buffer) -> datetime:
+    def put(self, name: str, data: Buffer, *, bulk: bool = False) -> datetime:  # noqa: ARG002  protocol
         """Keep a copy of *data*."""
         checked(name)
         with self._lock:

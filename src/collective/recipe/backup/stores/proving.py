@@ -67,9 +67,9 @@ class _Counting:
     def prepare(self) -> None:
         self._store.prepare()
 
-    def put(self, name: str, data: Buffer) -> datetime:
+    def put(self, name: str, data: Buffer, *, bulk: bool = False) -> datetime:
         self._asked["to put"] += 1
-        return self._store.put(name, data)
+        return self._store.put(name, data, bulk=bulk)
 
     def get(self, name: str, start: int = 0, size: int | None = None) -> bytes:
         self._asked["to get"] += 1

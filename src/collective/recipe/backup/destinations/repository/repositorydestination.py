@@ -37,6 +37,7 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
 from collective.recipe.backup.model import Problem, RestorePoint, Source
 from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.repository.coldness import cold_objects
 from collective.recipe.backup.repository.opened import Client, Repository, open_repository
 from collective.recipe.backup.repository.points import Point
 from collective.recipe.backup.repository.pruning import floor, prune
@@ -199,6 +200,7 @@ class RepositoryDestination:
                 log=partial(stored_log, repository, point, choice.until),
                 blobs=partial(stored_blobs, repository, point, choice.until),
                 files=partial(stored_files, repository, point),
+                cold=partial(cold_objects, repository, point),
                 held=stack.pop_all(),
             )
 

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import re
 
-from collective.recipe.backup.errors import BackupError, StoreRefused, StoreUnreachable, printable
+from collective.recipe.backup.errors import (
+    BackupError,
+    ObjectArchived,
+    StoreRefused,
+    StoreUnreachable,
+    printable,
+)
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
@@ -24,6 +30,7 @@ _UNKNOWN = {
 }
 _NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
 _FULL = {"EntityTooLarge", "InsufficientStorage", "QuotaExceeded", "XMinioStorageFull"}
+_ARCHIVED = {"InvalidObjectState"}
 _SKEWED = {"RequestTimeTooSkewed"}
 
 _CREDENTIALS_FROM = (
@@ -102,6 +109,13 @@ def explained_code(status: int, code: str, what: str, location: str) -> BackupEr
             f"{what}: the store is full, or a quota is used up ({code})",
             where=location,
             hint="free some room there or raise the quota, then run the command again",
+        )
+    if code in _ARCHIVED:
+        return ObjectArchived(
+            f"{what}: an object lies in cold storage, and was not asked for",
+            where=location,
+            hint="restore --dry-run names what a restore needs: ask the store for that, by its own "
+            "tools, and run the command again when it can be read",
         )
     if status == 403:
         return StoreRefused(

@@ -26,7 +26,7 @@ class PastBucket(BucketStore):
         self._listing = threading.Lock()
         self._versions: dict[str, Version] | None = None
 
-    def put(self, name: str, data: Buffer) -> datetime:  # noqa: ARG002  protocol
+    def put(self, name: str, data: Buffer, *, bulk: bool = False) -> datetime:  # noqa: ARG002  protocol
         """Refuse."""
         checked(name)
         raise self._refusal()

@@ -2,7 +2,7 @@
 
 ::
 
-    s3://BUCKET[/PREFIX][?endpoint=URL][&region=NAME][&profile=NAME]
+    s3://BUCKET[/PREFIX][?endpoint=URL][&region=NAME][&profile=NAME][&class=NAME]
     gs://BUCKET[/PREFIX]
     az://CONTAINER[/PREFIX][?account=NAME]
 
@@ -29,10 +29,11 @@ from collective.recipe.backup.stores.buckets.awsprofile import AwsProfile, read_
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-SCHEMES = {"s3": ("endpoint", "region", "profile"), "gs": (), "az": ("account",)}
+SCHEMES = {"s3": ("endpoint", "region", "profile", "class"), "gs": (), "az": ("account",)}
 """What a URL may begin with, and what may follow its question mark."""
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,221}", re.ASCII)
+_CLASS = re.compile(r"[A-Z][A-Z_]{1,40}", re.ASCII)
 _PREFIX = re.compile(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", re.ASCII)
 
 
@@ -72,6 +73,11 @@ class BucketPlace:
         profile = self._profile()
         endpoint = self._endpoint(profile)
         return endpoint or f"https://s3.{self._region(profile) or 'us-east-1'}.amazonaws.com/"
+
+    @property
+    def bulk_class(self) -> str:
+        """The class of storage of what little but restores reads; "": that of the bucket."""
+        return self.said.get("class", "")
 
     def reading(self) -> ObjectStore:
         """Return a client for all but puts."""
@@ -166,6 +172,8 @@ def bucket_at(url: str) -> BucketPlace:
     endpoint = said.get("endpoint", "https://host")
     if not re.match(r"https?://[^/@]+/?$", endpoint):
         raise _wrong("an endpoint is http:// or https://, a host and perhaps a port", url)
+    if not _CLASS.fullmatch(said.get("class", "STANDARD")):
+        raise _wrong("a class of storage has capitals and underlines: GLACIER", url)
     return BucketPlace(
         location=url,
         scheme=scheme,

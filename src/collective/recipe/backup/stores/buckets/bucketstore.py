@@ -52,6 +52,9 @@ _REMOVE = "cannot remove from the repository"
 _PAGES = {"text/html", "application/xhtml+xml", "text/xml", "application/xml"}
 """What no object of ours is taken for, and what answers where a network wants a login."""
 
+_ARCHIVES = {"GLACIER", "DEEP_ARCHIVE"}
+"""Classes of storage of S3 whose objects have to be asked for before they can be read."""
+
 _OF_A_PAGE = 1000
 """Entries of a listing that obstore hands over at once."""
 
@@ -59,28 +62,35 @@ _OF_A_PAGE = 1000
 class BucketStore:
     """The store below the prefix of a bucket; *place* says which, and how to reach it."""
 
-    promises = Promises(parallel=3, gap=1 << 20)
-
     def __init__(self, place: BucketPlace, allowance: Allowance | None = None) -> None:
         self.location = place.location
         self._allowance = allowance or Allowance()
         self._place = place
+        self.promises = Promises(parallel=3, gap=1 << 20, cold=place.bulk_class in _ARCHIVES)
         self._clients: tuple[ObjectStore, ObjectStore] | None = None
 
     def prepare(self) -> None:
         """Do nothing: a bucket is made by its owner, and a prefix comes with its first object."""
 
-    def put(self, name: str, data: Buffer) -> datetime:
+    def put(self, name: str, data: Buffer, *, bulk: bool = False) -> datetime:
         """Send the object, and ask when it came to be."""
         from obstore import put
         from obstore.exceptions import AlreadyExistsError
 
         checked(name)
+        kind = self._place.bulk_class if bulk else ""
         self._allowance.ask(2)  # both, so that none is sent in vain
         self._allowance.move(len(data))
         with self._told(_WRITE):
             try:
-                put(self._writing, name, data, mode="create", use_multipart=False)
+                put(
+                    self._writing,
+                    name,
+                    data,
+                    mode="create",
+                    use_multipart=False,
+                    attributes={"Storage-Class": kind} if kind else None,
+                )
             except AlreadyExistsError as error:
                 raise ObjectExists(name) from error
             except FileNotFoundError as error:

@@ -70,7 +70,7 @@ class SftpStore:
 
         self._session.do("cannot make the directory of the repository", work, again=True)
 
-    def put(self, name: str, data: Buffer) -> datetime:
+    def put(self, name: str, data: Buffer, *, bulk: bool = False) -> datetime:  # noqa: ARG002  protocol
         """Write a file."""
         path = self._path(name)
         self._allowance.ask()

@@ -92,8 +92,8 @@ class FaultyStore:
     def prepare(self) -> None:
         self._do("prepare", "", self.inner.prepare)
 
-    def put(self, name: str, data: Buffer) -> datetime:
-        return self._do("put", name, lambda: self.inner.put(name, data))
+    def put(self, name: str, data: Buffer, *, bulk: bool = False) -> datetime:
+        return self._do("put", name, lambda: self.inner.put(name, data, bulk=bulk))
 
     def get(self, name: str, start: int = 0, size: int | None = None) -> bytes:
         return self._do("get", name, lambda: self.inner.get(name, start, size))

@@ -344,7 +344,7 @@ def test_a_store_that_never_answers_ends_a_backup_with_its_error(make):
     scene, store = make()
 
     class Broken(MemoryStore):
-        def put(self, name, data):
+        def put(self, name, data, *, bulk=False):
             raise BackupError("the disk is full")
 
     broken = Broken(scene.world.clock)

@@ -29,6 +29,7 @@ def test_exit_codes_are_those_that_scripts_rely_on():
     assert {error.__name__: error.exit_code for error in tree()} == {
         "BackupError": 1,
         "StoreRefused": 1,
+        "ObjectArchived": 1,
         "RequestsSpent": 1,
         "ConfigurationError": 2,
         "UsageError": 2,

@@ -21,6 +21,7 @@ from collective.recipe.backup.errors import (
     Interrupted,
     InUse,
     NoRestorePoint,
+    ObjectArchived,
     RequestsSpent,
     StoreRefused,
     StoreUnreachable,
@@ -97,8 +98,16 @@ def without_the_disk_of_the_repository(site, _stack):
 
 
 def with_a_credential_that_may_do_nothing(site, stack):
+    return with_a_store_that_says(site, stack, "AccessDenied")
+
+
+def with_all_in_cold_storage(site, stack):
+    return with_a_store_that_says(site, stack, "InvalidObjectState")
+
+
+def with_a_store_that_says(site, stack, code):
     proxy = stack.enter_context(proxied(0))
-    proxy.fault = lambda *_request: answer(403, "AccessDenied")
+    proxy.fault = lambda *_request: answer(403, code)
     line = f"repository s3://bucket/a?endpoint=http://127.0.0.1:{proxy.port}"
     credential = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
     stack.enter_context(patch.dict(os.environ, credential))
@@ -135,6 +144,7 @@ MEETINGS = {
     IntegrityError: without_a_filestorage_in_the_file,
     NoRestorePoint: without_a_backup,
     InUse: while_the_filestorage_is_open,
+    ObjectArchived: with_all_in_cold_storage,
     StoreRefused: with_a_credential_that_may_do_nothing,
     RequestsSpent: with_few_requests,
     StoreUnreachable: without_the_disk_of_the_repository,

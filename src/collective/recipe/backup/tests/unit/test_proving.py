@@ -36,7 +36,7 @@ def test_a_store_that_keeps_the_contract_is_found_sound_and_left_as_it_was():
 class Careless(MemoryStore):
     """One that says yes to each put."""
 
-    def put(self, name, data):
+    def put(self, name, data, *, bulk=False):
         self.objects.pop(name, None)
         return super().put(name, data)
 
@@ -76,7 +76,7 @@ def test_a_clock_that_is_wrong_is_told():
 
 
 class Away(MemoryStore):
-    def put(self, name, data):
+    def put(self, name, data, *, bulk=False):
         raise StoreUnreachable("gone")
 
 
