@@ -38,6 +38,7 @@ _A_PATH = (
     "; then a path in it, which begins with filestorage, blobstorage or files, or with a slash: "
     "one of the further files"
 )
+_OR_A_PATH = "; a path begins with filestorage, blobstorage or files, or with a slash"
 
 
 def declare(parser: argparse.ArgumentParser, what: str, *, with_path: bool = False) -> None:
@@ -76,7 +77,12 @@ def order_of(run: Run, namespace: argparse.Namespace, *, filled: bool) -> Invent
     if last and is_path(last):
         namespace.moment = words
     below = path_of(last) if last and is_path(last) else ""
-    return InventoryOrder(when=asked_for(run, namespace), below=below, filled=filled)
+    try:
+        when = asked_for(run, namespace)
+    except UsageError as error:
+        error.hint += _OR_A_PATH
+        raise
+    return InventoryOrder(when=when, below=below, filled=filled)
 
 
 def past_flag(parser: argparse.ArgumentParser) -> None:

@@ -92,10 +92,11 @@ def chosen(config: Config, purpose: str, name: str | None, *, everywhere: bool) 
     """
     found = configured(config, purpose)
     if not found:
-        raise ConfigurationError(
-            f"this part has no place for {purpose} backups",
-            hint=f"there is one for {', '.join(_purposes(config))}",
-        )
+        hint = f"there is one for {', '.join(_purposes(config))}"
+        if not config.destinations:
+            hint += "; with location = none there are no directories, which alone have others: "
+            hint += "in a repository each backup is a full one"
+        raise ConfigurationError(f"this part has no place for {purpose} backups", hint=hint)
     if name is not None:
         return named(config, purpose, name).name
     if found[0].kind == DIRECTORY or len(found) == 1 or everywhere:

@@ -125,10 +125,10 @@ def _not_none(
             count += 1
             yield item
     if order.below and not count:
-        raise UsageError(
-            f"there is no {order.below} in this restore point",
-            hint="backup-list --content shows what there is",
-        )
+        hint = "backup-list --content shows what there is"
+        if order.below.startswith(f"{FILES}/"):
+            hint += "; only repositories have further files, and --from NAME names one"
+        raise UsageError(f"there is no {order.below} in this restore point", hint=hint)
 
 
 def _items(

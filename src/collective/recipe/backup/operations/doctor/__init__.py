@@ -41,8 +41,7 @@ def _of_all(run: Run, destinations: Sequence[Destination]) -> Iterator[DoctorFin
     yield from users.whose(run)
     for destination in destinations:
         source = destination.source
-        yield from sites.filestorage(run, destination)
-        yield from sites.blobstorage(destination)
+        yield from sites.storages(run, destination)
         yield from writers.at_work(source)
         yield from restores.left_over(run, source)
         yield from restores.way_back(run, source)

@@ -19,7 +19,9 @@ def repositories(run: Run) -> Iterator[DoctorFinding]:
         with each.opened() as destinations:
             for destination in destinations:
                 with report.looking(destination.home.label):
-                    destination.check_owner()
+                    # on a new machine it is what is restored that comes from there
+                    if os.path.lexists(destination.source.filestorage):
+                        destination.check_owner()
                     count = len(destination.restore_points())
                     report.ok(f"{each.name} opens; restore points: {count}", destination.home.label)
         yield from report

@@ -36,6 +36,23 @@ AHEAD = 300
 """Seconds that clocks may differ."""
 
 
+def storages(run: Run, destination: Destination) -> Iterator[DoctorFinding]:
+    """Look at the filestorage and the blobs of its source."""
+    path = destination.source.filestorage
+    if os.path.lexists(path):
+        yield from filestorage(run, destination)
+        yield from blobstorage(destination)
+        return
+    report = Report("filestorage")
+    report.problem(
+        "the filestorage is not there",
+        path,
+        "is the path right, and is the disk mounted?  On a new machine a restore makes it: "
+        f"{run.restore_command}",
+    )
+    yield from report
+
+
 def filestorage(run: Run, destination: Destination) -> Iterator[DoctorFinding]:
     """Look at the filestorage of its source: its last part, its end and its index."""
     report = Report("filestorage")

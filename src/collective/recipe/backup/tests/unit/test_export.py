@@ -165,6 +165,9 @@ def test_the_list_says_mode_size_time_and_path(backed_up, capfd):
         [],
         True,
     )
+    for asked, hint in (("/etc", "--from NAME names one"), ("nosuch", "or with a slash")):
+        assert main("list", STANDARD, backed_up.config_path, ["--content", asked]) == 2
+        assert hint in capfd.readouterr().err
     assert main("list", STANDARD, backed_up.config_path, ["--content", "--json"]) == DONE
     found = json.loads(capfd.readouterr().out)["contents"]
     assert [each["path"] for each in found] == paths(backed_up)

@@ -113,7 +113,8 @@ def test_a_site_without_directories_has_neither_snapshots_nor_zip_backups(site, 
     for flag in ("--snapshot", "--zip"):
         told = said(capfd, "backup", flag, code=WRONG).err
         assert "no place for" in told
-        assert "there is one for standard" in told
+        assert "there is one for standard; with location = none" in told
+        assert "in a repository each backup is a full one" in told
     configure(site, location="none")
     assert "set repository as well" in said(capfd, "list", code=WRONG).err
 

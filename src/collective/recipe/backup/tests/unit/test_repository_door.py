@@ -88,7 +88,10 @@ def test_another_machine_needs_only_the_place_the_name_and_the_passphrase(
     (new.directory / "var" / "filestorage").mkdir(parents=True)
     configure(new, repository=str(tmp_path / "disk"), site_name="another")
     monkeypatch.chdir(new.directory)
-    told(capfd)
+    assert main(["doctor"]) == IntegrityError.exit_code
+    said = capfd.readouterr().out
+    assert "a restore makes it: sitebackup restore" in said
+    assert "repository opens; restore points: 0" in said
     assert main(["restore", "-n", "--from", "repository"]) == NoRestorePoint.exit_code
     assert "no restore points of a site another, but of plone: site_name says" in told(capfd)
     configure(new, repository=str(tmp_path / "disk"), site_name="plone")
