@@ -30,7 +30,7 @@ _DAMAGED = (
     "it anew if the site still has it"
 )
 _NEW = "the blobs may be whole: make a full backup to get a new set"
-_STRAY = "if somebody put it there, move it away; else the list of checksums has lost a line"
+_STRAY = "if it was put there by hand, move it away; else the list of checksums has lost a line"
 
 
 Wants = Callable[[str], bool]

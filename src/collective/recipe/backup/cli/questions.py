@@ -30,7 +30,8 @@ def ask(question: str) -> bool:
         if not line:
             print(file=sys.stderr)  # what comes next begins a line
             raise BackupError(
-                "nobody answered", hint="run it in a terminal, or with --no-prompt if you are sure"
+                "there was no answer",
+                hint="run it in a terminal, or with --no-prompt if you are sure",
             )
         answer = line.strip().lower()
         if answer in ("", "no"):

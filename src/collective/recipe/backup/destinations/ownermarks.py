@@ -229,7 +229,7 @@ _HINT = (
 )
 _BLOBS_HINT = (
     "move those to where the filestorage backups lie now, or give the blobs of this site a "
-    "directory of their own; if nobody needs those any longer, remove {} there"
+    "directory of their own; if those are not needed any longer, remove {} there"
 )
 
 

@@ -49,7 +49,7 @@ def address_of(text: str) -> Address:
         )
     if host != "localhost" and not _is_of_this_machine(host):
         raise UsageError(
-            f"{host} can be reached from other machines, and ZEO asks nobody for a password",
+            f"{host} can be reached from other machines, and ZEO asks for no password",
             hint="serve on 127.0.0.1, and reach it from elsewhere by a tunnel, as of ssh -L",
         )
     return host, int(port)

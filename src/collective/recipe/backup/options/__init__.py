@@ -119,7 +119,7 @@ class Options:
         SWITCH,
         Group.SITE,
         False,
-        "Back up and restore the blobs alone, and leave the filestorage to somebody else.",
+        "Back up and restore the blobs alone; another program backs up the filestorage.",
     )
     additional_filestorages: tuple[str, ...] = _option(
         LINES,
@@ -475,7 +475,7 @@ class Options:
         Group.SCRIPTS,
         False,
         "Make ``bin/zipbackup`` and ``bin/ziprestore``, for one full backup in two files "
-        "that are easily sent to somebody.",
+        "that are easy to send.",
     )
     enable_repozo: bool = _option(
         SWITCH,
@@ -542,8 +542,8 @@ class Options:
         None,
         "Write metrics to this file after each run, for the textfile collector of "
         "Prometheus.  Its directory must be there.  A relative path starts at the directory "
-        "of the buildout.  The file is open to everybody, whatever the umask, since another "
-        "program reads it; its directory can say who may.",
+        "of the buildout.  Every user may read the file, whatever the umask, since another "
+        "program reads it; the permissions of its directory can restrict that.",
         unset="no metrics are written",
     )
     ping_url: str = _option(
@@ -552,9 +552,10 @@ class Options:
         "",
         "A watcher in the manner of healthchecks.io, which is sent a request when ``bin/backup`` "
         "begins (URL with ``/start``), goes well (URL) or fails (URL with ``/fail``, and the "
-        "message).  Who knows the URL can ping: ``env:NAME`` reads it from the environment "
+        "message).  The URL is all that a ping needs, so it can be kept out of the "
+        "configuration: ``env:NAME`` reads it from the environment "
         "and ``file:PATH`` from a file, each time.",
-        unset="nobody is told",
+        unset="no watcher is told",
     )
     # What the scripts say
 

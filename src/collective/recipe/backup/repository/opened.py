@@ -97,7 +97,7 @@ class Repository:
                 "this repository is not encrypted, but there is a passphrase for it",
                 where=self.store.location,
                 hint="if that is meant to be so, remove the passphrase from the configuration; "
-                "if not, somebody has put another repository here",
+                "if not, another repository has been put here",
             )
         return None
 

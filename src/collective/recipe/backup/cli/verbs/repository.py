@@ -136,7 +136,7 @@ def _init(
     logger.info("made the repository %s at %s", made, printable(url))
     if not namespace.unencrypted:
         logger.info(
-            "without its passphrase nobody can read it: print the recovery sheet now, and keep it "
+            "it cannot be read without its passphrase: print the recovery sheet now, and keep it "
             "where the backups are not"
         )
 

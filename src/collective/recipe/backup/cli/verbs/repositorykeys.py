@@ -72,8 +72,8 @@ def change_key(
 
     _tell_of_key(change_passphrase(run, found, _new_passphrase(namespace)), namespace, answers)
     logger.info(
-        "configure the new passphrase now.  Who has a copy of the old key, and knows the old "
-        "passphrase, can read the repository all the same"
+        "configure the new passphrase now.  A copy of the old key with the old passphrase "
+        "still opens the repository"
     )
 
 

@@ -242,8 +242,8 @@ def _untold(found: Holdings) -> Iterator[Problem]:
     for each in disordered(found):
         yield Problem(
             where=str(each.paths[-1]),
-            what="the times of these numbered backups do not fall from number to number, so that "
-            "nobody can tell what they belong to",
+            what="these numbered backups are not in the order of their times, so it is unknown "
+            "which filestorage backups they belong to",
             hint="they were copied without their times: copy them again (cp -a), or remove them",
             harmless=True,
         )

@@ -239,7 +239,7 @@ def _newest(found: Holdings) -> Holding | None:
 def _point(holding: Holding, flaw: str | None, *, untold: bool) -> RestorePoint:
     problems = [flaw] if flaw else []
     if untold:
-        problems.append("nobody can tell when it was made: it was copied without its time")
+        problems.append("it is unknown when it was made: it was copied without its time")
     return RestorePoint(
         stamp=holding.stamp,
         chain=holding.begins,

@@ -33,7 +33,7 @@ def _is_unmounted(lost: missingdisk.Gone, run: Run, report: Report) -> bool:
         report.warning(
             "the backups that were here at the last run are gone",
             lost.directory,
-            "if nobody removed them on purpose, bring them back from a copy before the next "
+            "if they were not removed on purpose, bring them back from a copy before the next "
             "backup begins anew",
         )
     return lost.unmounted

@@ -179,7 +179,7 @@ def test_where_nobody_answers_the_error_begins_a_line(operated):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-3:-1] == [
         "Are you sure? (yes/no) [no]: ",
-        "ERROR: nobody answered",
+        "ERROR: there was no answer",
     ]
 
 

@@ -199,7 +199,7 @@ def test_a_passphrase_is_changed(project, tmp_path, monkeypatch, capfd):
     new = tmp_path / "new"
     new.write_text("another passphrase\n")
     assert main(["repository", "change-key", "--passphrase-file", str(new)]) == DONE
-    assert "old passphrase, can read the repository all the same" in told(capfd)
+    assert "old passphrase still opens the repository" in told(capfd)
     assert main(["list", "--from", "repository"]) == WRONG
     monkeypatch.setenv("SITEBACKUP_PASSPHRASE", "another passphrase")
     assert main(["list", "--from", "repository"]) == DONE
