@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import socket
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,8 @@ from collective.recipe.backup.repository.names import TRASH
 from collective.recipe.backup.sitebackup import main
 from collective.recipe.backup.tests.samples import Site, contents_of
 from collective.recipe.backup.tests.servers import BUCKET, answer, proxied
+
+PROJECT = Path(__file__).parents[6]
 
 
 @pytest.fixture(autouse=True)
@@ -136,6 +141,54 @@ def test_a_backup_with_nothing_new_asks_the_store_few_times(project, proxy, in_a
     before = len(proxy.asked)
     assert main(["backup", "-q"]) == DONE
     assert len(proxy.asked) - before < 40
+
+
+@pytest.mark.needs("weed")
+def test_a_bucket_is_asked_no_more_often_than_the_page_of_stores_says(project, proxy, in_a_bucket):
+    configured(project, in_a_bucket, repository_keep_within="0d")
+    page = (PROJECT / "docs" / "howto" / "stores.rst").read_text(encoding="utf-8")
+    row = r"^(a [a-z ,]+?|prune|collect) {2,}(\d+) +(\d+)$"
+    said = {what: (int(dear), int(cheap)) for what, dear, cheap in re.findall(row, page, re.M)}
+    asked = {}
+
+    def count(what, *command):
+        before = len(proxy.asked)
+        assert main([*command, "-q"]) == DONE
+        dear = [m == "PUT" or "list-type" in path for m, path in proxy.asked[before:]]
+        asked[what] = sum(dear), len(dear) - sum(dear)
+
+    assert main(["repository", "init", "-q"]) == DONE
+    count("a first backup", "backup")
+    count("a night without changes", "backup")
+    project.commit({"page": 2}, {"other": b"more" * 1000})
+    count("a night with changes", "backup")
+    count("prune", "prune")
+    count("collect", "repository", "collect")
+    shutil.rmtree("var")
+    (project.directory / "var" / "filestorage").mkdir(parents=True)
+    count("a restore, of a machine that was lost", "restore", "--no-prompt")
+    assert asked.keys() == said.keys()
+    for what, found in asked.items():
+        assert all(each <= most for each, most in zip(found, said[what], strict=True)), what
+
+
+@pytest.mark.needs("weed")
+def test_a_pod_without_a_home_and_with_any_host_name_backs_up(
+    project, in_a_bucket, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", "/nowhere")
+    var = project.directory / "var"
+    before = {path: path.stat().st_mtime_ns for path in [var, *var.rglob("*")]}
+    for name in ("plone-27a91", "plone-b03fe"):  # each pod begins with an empty directory
+        monkeypatch.setattr(socket, "gethostname", lambda name=name: name)
+        scratch = tmp_path / name
+        scratch.mkdir()
+        configured(project, in_a_bucket, locationprefix=str(scratch), site_name="plone")
+        if name.endswith("1"):
+            assert main(["repository", "init", "-q"]) == DONE
+        assert main(["backup", "-q"]) == DONE
+    assert {path: path.stat().st_mtime_ns for path in [var, *var.rglob("*")]} == before
+    assert main(["verify", "-q"]) == DONE
 
 
 @pytest.mark.parametrize("place", PLACES)
