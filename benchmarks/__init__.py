@@ -14,6 +14,7 @@ ratios and the goals beside them::
     measuring.py     time, memory, bytes and inodes of a process and what it leaves
     counting.py      the operations of the store that a run of ours takes
     standby.py       a standby behind a busy source, both killed: a command of its own
+    memory.py        the memory of each verb of a repository: a command of its own
     tables.py        the tables
 
 What is made once is kept in the scratch directory; seconds do not travel to other
