@@ -10,8 +10,8 @@ from collective.recipe.backup.repository.cache import Cache
 from collective.recipe.backup.repository.chunks import ChunkId
 from collective.recipe.backup.repository.places import AT_ONCE
 
-_MOST = 50_000
-"""Pairs that memory holds."""
+_MOST = 5_000
+"""Pairs that memory holds, 250 bytes each."""
 
 
 class CopiedChunks:
