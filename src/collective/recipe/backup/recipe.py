@@ -127,6 +127,7 @@ SCRIPTS = (
     Script("backup-list", "-list", "list", STANDARD),
     Script("backup-log", "-log", "log", STANDARD),
     Script("backup-objects", "-objects", "objects", STANDARD),
+    Script("backup-diff", "-diff", "diff", STANDARD),
     Script("backup-extract", "-extract", "extract", STANDARD),
     Script("backup-open", "-open", "open", STANDARD),
     Script("backup-export", "-export", "export", STANDARD),

@@ -18,6 +18,7 @@ _ROOMS = {
     "list": "listing",
     "log": "chronicle",
     "objects": "objects",
+    "diff": "diff",
     "extract": "extract",
     "open": "open",
     "export": "export",
