@@ -12,10 +12,18 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import (
+    Callable,
+    Collection,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from collective.recipe.backup.errors import CommandFailed
 from collective.recipe.backup.listings import changing
@@ -180,6 +188,51 @@ class Helper(NamedTuple):
     asked: BufferedWriter  # its standard input
     answers: BufferedReader  # its standard output
     end: Callable[[], object]  # kills it; when that returns it is gone
+
+
+class NoAnswerError(Exception):
+    """A process of ours has not come to its end: its work is to be done without it."""
+
+
+def answered(module: str, request: bytes) -> Generator[list[Any], None, None]:
+    """Yield the lists with which the ``main`` of one of our modules answers *request*.
+
+    It writes them by ``answer``; see computing.  Raises NoAnswerError if it does not come to its
+    end.
+    """
+    with computing(module, request) as answers:
+        if answers is None:
+            raise NoAnswerError
+        while found := _list(answers):
+            yield found
+
+
+def answer(lists: Iterable[Sequence[object]]) -> None:
+    """Write *lists*, of which none is empty, to our standard output: see answered."""
+    import pickle
+
+    with closing(sys.stdout.buffer) as answers:
+        for each in lists:
+            pickle.dump(list(each), answers)
+            answers.flush()
+        pickle.dump([], answers)
+
+
+def _list(answers: IO[bytes]) -> list[Any]:
+    import pickle
+
+    no_pickle = (
+        *(pickle.UnpicklingError, EOFError, ValueError, LookupError),
+        *(AttributeError, ImportError, TypeError),
+    )
+    try:
+        found = pickle.load(answers)  # noqa: S301  our own process wrote it
+    except no_pickle as error:
+        # somebody else may have written to its output as well, as a sitecustomize can
+        raise NoAnswerError from error
+    if not isinstance(found, list):
+        raise NoAnswerError
+    return found
 
 
 @contextmanager

@@ -92,7 +92,7 @@ class Copies(Writes):
         return _read_through(reader, observe) if observe else os.fstat(writer.descriptor).st_size
 
     @contextmanager
-    def filling(self, target: Path, like: os.stat_result) -> Iterator[Writer]:
+    def filling(self, target: StrPath, like: os.stat_result) -> Iterator[Writer]:
         """Yield a Writer of *target*, which gets mode, times and, for root, owner of *like*.
 
         As with copy it must not exist and must lie in a staged tree, which the caller syncs.

@@ -33,7 +33,7 @@ class Directories(Changes):
             self.make_directory(directory)
             self.sync_directory(directory.parent)
 
-    def make_directory(self, path: Path, mode: int = 0o777) -> None:
+    def make_directory(self, path: StrPath, mode: int = 0o777) -> None:
         """Make one directory; not durable before its tree or its parent is synced."""
         mode = self._limited(path, mode)
         with held.place(path) as at:

@@ -27,12 +27,7 @@ from typing import IO
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.files.writes import Writer
-from collective.recipe.backup.filestorage.format import RECORD
-from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
-from collective.recipe.backup.filestorage.records import RecordReader
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
-from collective.recipe.backup.model import Oid
-from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.smallfile import open_regular
 
 _PROTOCOL = 3
@@ -41,12 +36,9 @@ _INTEGERS = {b"K": 1, b"M": 2, b"J": 4}
 
 PREFIX = 6
 """How many bytes of an oid those have in common that are stored together."""
-_ENTRY = struct.Struct(">8sQ")
-# no check of input, but of the line above
-assert _ENTRY.size == 16  # noqa: S101
+ENTRY = struct.Struct(">8sQ")
+"""An object and where its data record is: an entry of a run, see NewIndex."""
 
-_OBJECTS = 1 << 16
-"""How many objects' places are held before they are put aside: some 15 MB."""
 _MERGED = 1 << 23
 """Bytes that are held while what was put aside is merged."""
 _WRITTEN = 1 << 20
@@ -94,25 +86,26 @@ def fits(path: Path, log: TransactionLog, end: int) -> bool:
     return True
 
 
-class IndexBuilder:
-    """Makes a Data.fs.index from the data records of a log, in whatever memory there is.
+class NewIndex:
+    """Makes a Data.fs.index out of runs of places, in whatever memory there is.
 
-    Places are put aside, sorted, beside *final* whenever there are many, and merged in the
-    end; the last place of an object wins.  A context manager: what was put aside is gone
-    after the body.
+    A *run* is a byte string of entries, 16 bytes each: an oid and an offset, big-endian, in
+    order.  Of an object with several places the greatest offset wins, the last of the log.
+
+    All runs but the last are put aside beside *final*.  A context manager: what was put aside is
+    gone after the body.
     """
 
-    def __init__(self, final: Path, files: Files, *, objects: int = _OBJECTS) -> None:
-        """Hold the places of *objects* objects at most."""
+    def __init__(self, final: Path, files: Files) -> None:
+        """Begin with no run."""
         self._final = final
         self._files = files
-        self._objects = objects
-        self._places: dict[Oid, int] = {}
+        self._last = b""  # the last run
         self._aside: Writer | None = None
         self._runs: list[tuple[int, int]] = []  # begin and end of each in the file aside
         self._open = ExitStack()
 
-    def __enter__(self) -> IndexBuilder:
+    def __enter__(self) -> NewIndex:
         return self
 
     def __exit__(
@@ -123,11 +116,13 @@ class IndexBuilder:
     ) -> None:
         self._open.close()
 
-    def add(self, oid: Oid, offset: int) -> None:
-        """Take the place of one data record; they come in the order of the log."""
-        self._places[oid] = offset
-        if len(self._places) >= self._objects:
-            self._put_aside()
+    def add(self, run: bytes) -> None:
+        """Take one more run; one that is empty is none."""
+        if not run:
+            return
+        if self._last:
+            self._put_aside(self._last)
+        self._last = run
 
     def write(self, end: int) -> None:
         """Write the index of a log that ends at *end*, whole and durable."""
@@ -143,56 +138,30 @@ class IndexBuilder:
                     waiting.clear()
             writer.write(waiting + _END)
 
-    def _put_aside(self) -> None:
+    def _put_aside(self, run: bytes) -> None:
         with explained("cannot put a part of the index aside", self._final.parent):
             if self._aside is None:
                 self._aside = self._open.enter_context(self._files.scratch(self._final))
             begin = self._aside.size
-            self._aside.write(b"".join(self._sorted()))
+            self._aside.write(run)
             self._runs.append((begin, self._aside.size))
-        self._places.clear()
-
-    def _sorted(self) -> list[bytes]:
-        return sorted(_ENTRY.pack(oid, offset) for oid, offset in self._places.items())
 
     def _merged(self) -> Iterator[bytes]:
         """Yield all entries in order; those of one object in the order of their offsets."""
-        size = max(_ENTRY.size, _MERGED // (len(self._runs) or 1) // _ENTRY.size * _ENTRY.size)
+        size = max(ENTRY.size, _MERGED // (len(self._runs) or 1) // ENTRY.size * ENTRY.size)
         runs = [self._run(begin, end, size) for begin, end in self._runs]
-        return heapq.merge(*runs, self._sorted())
+        return heapq.merge(*runs, _entries(self._last))
 
     def _run(self, begin: int, end: int, size: int) -> Iterator[bytes]:
         assert self._aside is not None  # noqa: S101  there are no runs without
         while begin < end:
             data = os.pread(self._aside.descriptor, min(size, end - begin), begin)
-            for index in range(0, len(data), _ENTRY.size):
-                yield data[index : index + _ENTRY.size]
+            yield from _entries(data)
             begin += len(data)
 
 
-def build_index(
-    filestorage: Path,
-    final: Path,
-    *,
-    files: Files,
-    progress: Progress,
-    objects: int = _OBJECTS,
-) -> None:
-    """Write the index of a whole *filestorage*, read from its begin to its end, to *final*.
-
-    Raises IntegrityError if it is damaged.
-    """
-    builder = IndexBuilder(final, files, objects=objects)
-    with builder, TransactionLog(filestorage) as log:
-        log.damage_hint = DAMAGE_HINT
-        reader, end = RecordReader(log), log.size
-        reader.window = log.window(_WRITTEN)
-        with progress.phase("building the index", end) as advance:
-            for transaction in log.transactions(stop=end):
-                for oid, _tid, _size, data, _index, _previous in reader.places(transaction):
-                    builder.add(oid, data - RECORD.size)
-                advance(transaction.end - transaction.begin)
-        builder.write(end)
+def _entries(run: bytes) -> Iterator[bytes]:
+    return (run[at : at + ENTRY.size] for at in range(0, len(run), ENTRY.size))
 
 
 def _pickled(entries: Iterator[bytes]) -> Iterator[bytes]:

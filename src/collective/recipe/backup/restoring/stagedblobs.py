@@ -20,7 +20,7 @@ from collective.recipe.backup.blobs.checksums import side_by_side
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.digesting import checksum_of, same_time
 from collective.recipe.backup.blobs.layout import Kind, order
-from collective.recipe.backup.blobs.looking import LookFailed, Seen, look, look_ahead
+from collective.recipe.backup.blobs.looking import Seen, look, look_ahead
 from collective.recipe.backup.blobs.marker import layout_of
 from collective.recipe.backup.blobs.storedblobs import StoredBlobs, StoredFile
 from collective.recipe.backup.errors import BackupError, explained
@@ -151,7 +151,7 @@ def compare(
     Raises TooDifferent for what cannot be changed file by file, IntegrityError, and OSError.
     """
     if blobs.count() > LONG and process.can_compute():
-        with suppress(LookFailed), closing(look_ahead(live)) as seen:
+        with suppress(process.NoAnswerError), closing(look_ahead(live)) as seen:
             return _Comparison(blobs, live, advance, may_change).run(seen)
     return _Comparison(blobs, live, advance, may_change).run(look(live))
 

@@ -20,7 +20,8 @@ from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.believing import Read, is_believed, joined, reader_of
 from collective.recipe.backup.filestorage.companions import index_of
-from collective.recipe.backup.filestorage.fsindex import build_index, position
+from collective.recipe.backup.filestorage.fsindex import position
+from collective.recipe.backup.filestorage.indexing import build_index
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE
 from collective.recipe.backup.filestorage.storedlog import PRIVATE, Block, StoredLog
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog

@@ -34,6 +34,7 @@ from collective.recipe.backup.destinations.repository.blobpages import (
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.segments import Linked
+from collective.recipe.backup.held import Trail
 from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.progress import Progress
 from collective.recipe.backup.repository.chunks import ChunkId
@@ -136,7 +137,7 @@ class PagedBlobs:
             files.make_directory(directory)
             writing = _Writing(directory, live if some is None else None, files)
             total = self.count() if some is None else len(some)
-            with progress.phase("restoring the blobs", total, "files") as advance:
+            with writing, progress.phase("restoring the blobs", total, "files") as advance:
                 for page in self._pages():
                     found = self._files_of(page)
                     coming = [each for each in found if some is None or each[0].blob in some]
@@ -213,35 +214,59 @@ class _Pieces(io.RawIOBase):
 
 
 class _Writing:
-    """Writes files into *directory*, or links to those that *live* has with equal size and time."""
+    """Writes files into *directory*, or links to those that *live* has with equal size and time.
+
+    A context manager: within the body, the directories on the way are held from one file to the
+    next (see Trail).
+    """
 
     def __init__(self, directory: Path, live: Path | None, files: Files) -> None:
         self._directory = directory
+        self._top = os.fspath(directory)
+        self._trail = Trail(self._top)
         self._live = live
         self._files = files
         self._owner = directory.stat()
-        self._made: set[str] = set()
+        self._made: set[str] = set()  # directories that hold others
+        self._last = ""  # the directory of the last file
         self._marker: How | None = None
         self._written = self._linked = self._size = self._linked_size = 0
 
+    def __enter__(self) -> None:
+        self._trail.__enter__()
+
+    def __exit__(self, *exception: object) -> None:
+        self._trail.__exit__(*exception)
+
     def write(self, path: str, file: BlobFile, pieces: Iterable[bytes]) -> None:
         """Write one file."""
-        self._enter(path.rpartition("/")[0])
-        with self._files.filling(self._directory / path, self._like(file)) as writer:
+        self._enter(path)
+        target = self._trail.place(f"{self._top}/{path}")
+        with self._files.filling(target, self._like(file)) as writer:
             for piece in pieces:
                 writer.write(piece)
         self._written += 1
         self._size += file.size
 
     def _enter(self, path: str) -> None:
-        """Make the directory *path* and those above it."""
-        if path in self._made:
+        """Make the directory of the file *path*, and those above it."""
+        place = path.rpartition("/")[0]
+        if place == self._last:
             return
-        above = path.rpartition("/")[0]
-        if above:
-            self._enter(above)
-        self._files.make_directory(self._directory / path, _OF_DIRECTORIES)
-        self._made.add(path)
+        self._make_above(place)
+        self._make(place)
+        self._last = place
+
+    def _make_above(self, place: str) -> None:
+        above = place.rpartition("/")[0]
+        if above and above not in self._made:
+            self._make_above(above)
+            self._make(above)
+            self._made.add(above)
+
+    def _make(self, place: str) -> None:
+        """Make one directory, unless it is there."""
+        self._files.make_directory(self._trail.place(f"{self._top}/{place}"), _OF_DIRECTORIES)
 
     def takes_live(self, path: str, file: BlobFile) -> bool:
         """Link to the live file, if that is the same; return whether that was done."""
@@ -250,7 +275,7 @@ class _Writing:
             return False
         if there.st_size != file.size or not same_time(there.st_mtime_ns, file.time):
             return False
-        self._enter(path.rpartition("/")[0])
+        self._enter(path)
         if not self._files.link(self._live / path, self._directory / path):
             return False
         self._linked += 1

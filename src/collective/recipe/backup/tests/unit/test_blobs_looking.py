@@ -10,7 +10,7 @@ import pytest
 from collective.recipe.backup import process
 from collective.recipe.backup.blobs import looking
 from collective.recipe.backup.blobs.layout import Kind
-from collective.recipe.backup.blobs.looking import LookFailed, Seen, look, look_ahead
+from collective.recipe.backup.blobs.looking import Seen, look, look_ahead
 from collective.recipe.backup.tests.blobtrees import ODD_NAMES, blob_id, put
 
 
@@ -43,13 +43,13 @@ def test_another_process_sees_the_same(root: Path, monkeypatch, batch: int) -> N
 
 
 def test_a_tree_that_is_not_there_breaks_it_off(tmp_path: Path) -> None:
-    with pytest.raises(LookFailed):
+    with pytest.raises(process.NoAnswerError):
         list(look_ahead(tmp_path / "nowhere"))
 
 
 def test_a_process_that_cannot_be_started_breaks_it_off(root: Path, monkeypatch) -> None:
     monkeypatch.setattr("sys.executable", "/nonexistent")
-    with pytest.raises(LookFailed):
+    with pytest.raises(process.NoAnswerError):
         list(look_ahead(root))
 
 
@@ -69,5 +69,5 @@ ANSWERS = {
 def test_an_answer_without_its_end_breaks_it_off(root: Path, monkeypatch, answer: str) -> None:
     script = f"import os, pickle, sys; answer = sys.stdout.buffer; {answer}; answer.flush()"
     monkeypatch.setattr(process, "_COMPUTE", script)
-    with pytest.raises(LookFailed):
+    with pytest.raises(process.NoAnswerError):
         list(look_ahead(root))

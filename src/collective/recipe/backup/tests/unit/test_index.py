@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import tracemalloc
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,12 +16,16 @@ from hypothesis import strategies as st
 from ZODB.Connection import TransactionMetaData
 from ZODB.fsIndex import fsIndex
 
+from collective.recipe.backup import process
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.fsindex import IndexBuilder, build_index, fits, position
+from collective.recipe.backup.filestorage import indexing
+from collective.recipe.backup.filestorage.fsindex import ENTRY, NewIndex, fits, position
+from collective.recipe.backup.filestorage.indexing import build_index
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import Oid
 from collective.recipe.backup.progress import Silent
+from collective.recipe.backup.tests.childprocesses import none_left
 from collective.recipe.backup.tests.faults.harness import survive_every_fault
 from collective.recipe.backup.tests.samples import FOUNDED, FileStorage, Site
 
@@ -31,9 +36,14 @@ def named(number: int) -> Oid:
     return Oid(number.to_bytes(8, "big"))
 
 
-def build(source: Path, final: Path, *, objects: int = 5) -> None:
+def build(source: Path, final: Path, *, files: Files | None = None) -> None:
     """Write the index of the filestorage *source*."""
-    build_index(source, final, files=Files(), progress=Silent(), objects=objects)
+    build_index(source, final, files=files or Files(), progress=Silent())
+
+
+def run(places: Iterable[tuple[int, int]]) -> bytes:
+    """Return the run of these numbers of objects, and the offset of each."""
+    return b"".join(sorted(ENTRY.pack(named(oid), offset) for oid, offset in dict(places).items()))
 
 
 def scanned(source: Path) -> bytes:
@@ -68,9 +78,13 @@ def delete(site: Site) -> None:
     storage.close()
 
 
-@pytest.mark.parametrize("objects", [1, 2, 7, 1000])
+@pytest.mark.parametrize("objects", [1, 7, 1000])
 @pytest.mark.parametrize("then", ["", "delete", "pack", "pack and change"])
-def test_it_is_to_the_byte_what_filestorage_writes(site, objects, then):
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_it_is_to_the_byte_what_filestorage_writes(site, monkeypatch, objects, then, elsewhere):
+    monkeypatch.setattr(indexing, "OBJECTS", objects)
+    monkeypatch.setattr(indexing, "LARGE", 0)
+    monkeypatch.setattr(process, "can_compute", lambda: elsewhere)
     if then == "delete":
         delete(site)
     if then.startswith("pack"):
@@ -78,13 +92,17 @@ def test_it_is_to_the_byte_what_filestorage_writes(site, objects, then):
     if then.endswith("change"):
         site.commit({"key 1": "changed", "new": 1})
     ours = site.directory / "ours.index"
-    build(site.filestorage, ours, objects=objects)
+    with none_left():
+        build(site.filestorage, ours)
     assert ours.read_bytes() == scanned(site.filestorage)
     assert {path.name for path in site.directory.iterdir()} == {"var", "ours.index"}
 
 
 @pytest.mark.parametrize("cut", [1, 8, 100])
-def test_a_log_that_is_cut_short_has_none(site, cut):
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_log_that_is_cut_short_has_none(site, monkeypatch, cut, elsewhere):
+    monkeypatch.setattr(indexing, "LARGE", 0)
+    monkeypatch.setattr(process, "can_compute", lambda: elsewhere)
     os.truncate(site.filestorage, site.size - cut)
     with pytest.raises(IntegrityError, match="no transaction ends"):
         build(site.filestorage, site.directory / "ours.index")
@@ -115,10 +133,22 @@ def test_what_came_later_is_all_that_a_filestorage_reads_with_an_older_one(site)
 
 
 def test_an_empty_log_has_an_empty_index(tmp_path):
-    with IndexBuilder(tmp_path / "Data.fs.index", Files()) as builder:
-        builder.write(4)
+    with NewIndex(tmp_path / "Data.fs.index", Files()) as writer:
+        writer.write(4)
     assert len(fsIndex.load(str(tmp_path / "Data.fs.index"))["index"]) == 0
     assert position(tmp_path / "Data.fs.index") == 4
+
+
+@pytest.mark.parametrize("script", ["sys.exit()", "os.kill(os.getpid(), 9)", "print('hello')"])
+def test_what_another_process_does_not_do_is_done_here(site, monkeypatch, script):
+    monkeypatch.setattr(indexing, "LARGE", 0)
+    monkeypatch.setattr(process, "can_compute", lambda: True)
+    first = "import os, pickle, sys; pickle.dump([20, bytes(16)], sys.stdout.buffer); "
+    monkeypatch.setattr(process, "_COMPUTE", f"{first}sys.stdout.flush(); {script}")
+    ours = site.directory / "ours.index"
+    with none_left():
+        build(site.filestorage, ours)
+    assert ours.read_bytes() == scanned(site.filestorage)
 
 
 @given(
@@ -129,10 +159,10 @@ def test_an_empty_log_has_an_empty_index(tmp_path):
 def test_whatever_oids_there_are_the_last_place_of_each_is_found(tmp_path_factory, oids, at, step):
     final = tmp_path_factory.mktemp("index") / "Data.fs.index"
     places = [(oid, 4 + number * step) for number, oid in enumerate(oids)]
-    with IndexBuilder(final, Files(), objects=at) as builder:
-        for oid, offset in places:
-            builder.add(named(oid), offset)
-        builder.write(2**47)
+    with NewIndex(final, Files()) as writer:
+        for begin in range(0, len(places), at):
+            writer.add(run(places[begin : begin + at]))
+        writer.write(2**47)
     loaded = fsIndex.load(str(final))
     assert loaded["pos"] == 2**47
     assert {int.from_bytes(oid, "big"): at for oid, at in loaded["index"].items()} == dict(places)
@@ -140,30 +170,40 @@ def test_whatever_oids_there_are_the_last_place_of_each_is_found(tmp_path_factor
 
 def test_memory_does_not_grow_with_the_number_of_objects(tmp_path):
     numbers = random.Random(1)
-    with IndexBuilder(tmp_path / "Data.fs.index", Files(), objects=2_000) as builder:
+    with NewIndex(tmp_path / "Data.fs.index", Files()) as writer:
         tracemalloc.start()
         try:
-            for offset in range(4, 400_000, 10):
-                builder.add(named(numbers.getrandbits(24)), offset)
+            for begin in range(4, 400_000, 20_000):
+                offsets = range(begin, begin + 20_000, 10)
+                writer.add(run((numbers.getrandbits(24), offset) for offset in offsets))
             _, adding = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        builder.write(400_000)
+        writer.write(400_000)
     assert adding < 1_000_000
     assert len(fsIndex.load(str(tmp_path / "Data.fs.index"))["index"]) > 39_000
 
 
+def test_a_log_is_read_in_runs_of_a_few_objects(site, monkeypatch):
+    monkeypatch.setattr(indexing, "OBJECTS", 5)
+    with TransactionLog(site.filestorage) as log:
+        runs = list(indexing.runs_of(log))
+    assert runs[-1][0] == site.size
+    assert len(runs) > 5
+    assert all(5 <= len(found) // ENTRY.size < 40 for _end, found in runs[:-1])
+
+
 def test_a_large_index_is_written_piece_by_piece(tmp_path):
     places = {number * 7: 4 + number for number in range(150_000)}
-    with IndexBuilder(tmp_path / "Data.fs.index", Files()) as builder:
-        for oid, offset in places.items():
-            builder.add(named(oid), offset)
-        builder.write(200_000)
+    with NewIndex(tmp_path / "Data.fs.index", Files()) as writer:
+        writer.add(run(places.items()))
+        writer.write(200_000)
     loaded = fsIndex.load(str(tmp_path / "Data.fs.index"))["index"]
     assert {int.from_bytes(oid, "big"): at for oid, at in loaded.items()} == places
 
 
-def test_after_any_fault_there_is_no_index_or_a_whole_one(site):
+def test_after_any_fault_there_is_no_index_or_a_whole_one(site, monkeypatch):
+    monkeypatch.setattr(indexing, "OBJECTS", 10)
     expected = scanned(site.filestorage)
 
     def make() -> Path:
@@ -174,7 +214,7 @@ def test_after_any_fault_there_is_no_index_or_a_whole_one(site):
         return directory / "Data.fs.index"
 
     def act(final: Path, files: Files) -> None:
-        build_index(site.filestorage, final, files=files, progress=Silent(), objects=10)
+        build(site.filestorage, final, files=files)
 
     def check(final: Path, outcome: BaseException | None) -> None:
         assert outcome is None or not isinstance(outcome, OSError)
@@ -189,12 +229,13 @@ def test_a_full_disk_is_explained(tmp_path):
         def _change(self, operation, path, function, *args, **kwargs):
             raise OSError(28, os.strerror(28), os.fspath(path))
 
-    builder = IndexBuilder(tmp_path / "Data.fs.index", Full(), objects=1)
+    writer = NewIndex(tmp_path / "Data.fs.index", Full())
     with pytest.raises(BackupError, match="cannot write the index") as caught:
-        builder.write(4)
+        writer.write(4)
     assert caught.value.hint
+    writer.add(run([(1, 4)]))
     with pytest.raises(BackupError, match="cannot put a part of the index aside") as caught:
-        builder.add(named(1), 4)
+        writer.add(run([(1, 9)]))
     assert caught.value.hint
 
 
