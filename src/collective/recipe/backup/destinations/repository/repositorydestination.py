@@ -37,7 +37,6 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
 from collective.recipe.backup.model import Problem, RestorePoint, Source
 from collective.recipe.backup.progress import Progress
-from collective.recipe.backup.repository.coldness import cold_objects
 from collective.recipe.backup.repository.opened import Client, Repository, open_repository
 from collective.recipe.backup.repository.points import Point
 from collective.recipe.backup.repository.pruning import floor, prune
@@ -190,6 +189,7 @@ class RepositoryDestination:
         from collective.recipe.backup.destinations.repository.blobs import stored_blobs
         from collective.recipe.backup.destinations.repository.logs import stored_log
         from collective.recipe.backup.destinations.repository.storedtrees import stored_files
+        from collective.recipe.backup.repository.coldness import cold_objects
         from collective.recipe.backup.states import State
 
         with ExitStack() as stack:
