@@ -71,7 +71,8 @@ class Problem:
     live site when that was backed up, and what is stored is as it was written.  *points* are
     the stamps of the restore points that it concerns, as far as a destination has said so.
     *told*: the restore point itself has said so since it was made, as its source lacked
-    something; it can be restored without that.
+    something; it can be restored without that.  *objects* are the names of the objects of a
+    store that are damaged or gone, and have what the restore points need.
     """
 
     where: str
@@ -81,6 +82,7 @@ class Problem:
     inherited: bool = False
     points: tuple[str, ...] = ()
     told: bool = False
+    objects: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}" + (f" ({self.hint})" if self.hint else "")

@@ -11,6 +11,8 @@ such a file.  One object::
         what       the first problem, in a sentence
     forgotten stamps of restore points of which something may have been found, but it is lost;
               may be missing
+    objects   names of the objects of a store that were found damaged or gone, until a backup
+              has seen to it that nothing relies on them; may be missing
     check     the CRC-32 of the same object without it
 
 A look that reads all of a restore point and finds nothing takes its finding out.  What the
@@ -62,12 +64,14 @@ class DamageFinding:
 class Look:
     """What one look has shown: *findings* by stamp; *read* are stamps of which all was read.
 
-    *loaded* tells whether the records of those were loaded as well.
+    *loaded* tells whether the records of those were loaded as well.  *objects* are the names of
+    the objects of a store that are damaged or gone.
     """
 
     findings: Mapping[str, DamageFinding]
     read: Collection[str] = ()
     loaded: bool = False
+    objects: Collection[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +79,15 @@ class Memory:
     """What is remembered: *findings* by stamp.
 
     *forgotten* are stamps of which it is lost whether anything was found; None: all of them.
+    *objects* are the names of the objects of a store that were found damaged or gone.
     """
 
     findings: Mapping[str, DamageFinding]
     forgotten: Collection[str] | None = ()
+    objects: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.findings) or self.forgotten is None or bool(self.forgotten)
+        return self.forgotten is None or bool(self.findings or self.forgotten or self.objects)
 
     def has_forgotten(self, stamp: str) -> bool:
         """Tell whether it is lost what was found of the restore point *stamp*."""
@@ -136,13 +142,25 @@ def remember(directory: Path, look: Look, stamps: Collection[str], files: Files)
             known[stamp] = _joined(before.findings.get(stamp), finding)
     seen = {*known, *look.read}
     forgotten = sorted(it for it in stamps if before.has_forgotten(it) and it not in seen)
-    now = Memory(findings=known, forgotten=tuple(forgotten))
+    objects = tuple(sorted({*before.objects, *look.objects}))
+    now = Memory(findings=known, forgotten=tuple(forgotten), objects=objects)
+    _change(directory, before, now, files)
+    return now
+
+
+def settle(directory: Path, files: Files) -> None:
+    """Forget the objects of a store: nothing relies on them any more.  Raises OSError."""
+    before = read(directory)
+    if before.objects:
+        _change(directory, before, replace(before, objects=()), files)
+
+
+def _change(directory: Path, before: Memory, now: Memory, files: Files) -> None:
     path = directory / NAME
     if now and now != before:
         files.write(path, _encode(now))
     elif not now and os.path.lexists(path):
         files.clear(path)
-    return now
 
 
 def _is_disproved(stamp: str, finding: DamageFinding, look: Look) -> bool:
@@ -205,6 +223,7 @@ def _encode(memory: Memory) -> bytes:
                 for stamp, finding in memory.findings.items()
             },
             "forgotten": list(memory.forgotten or ()),
+            **({"objects": list(memory.objects)} if memory.objects else {}),
         }
     )
 
@@ -214,6 +233,7 @@ def _decode(table: Table) -> Memory:
     return Memory(
         findings={stamp: _finding(findings.table(stamp)) for stamp in findings},
         forgotten=tuple(table.texts("forgotten")) if "forgotten" in table else (),
+        objects=tuple(table.texts("objects")) if "objects" in table else (),
     )
 
 

@@ -31,6 +31,7 @@ class Spoilt:
         self._findings: dict[str, DamageFinding] = {}
         self._concerned: set[str] = set()
         self._others = False
+        self._objects: set[str] = set()
 
     @property
     def newest(self) -> str | None:
@@ -43,6 +44,7 @@ class Spoilt:
     def add(self, problem: Problem) -> None:
         """Take note of *problem*, which has the restore points that it concerns."""
         self._concerned.update(problem.points)
+        self._objects.update(problem.objects)
         self._others = self._others or not problem.points
         if problem.harmless or problem.told:
             return
@@ -60,9 +62,11 @@ class Spoilt:
     def remember(self, *, read: Collection[str] = (), loaded: bool = False) -> None:
         """Remember it, also what is whole again of *read*; what cannot be stored is said."""
         directory = self._destination.home.state
-        if not self._findings and not damage.read(directory):
+        if not self._findings and not self._objects and not damage.read(directory):
             return
-        look = Look(findings=self._findings, read=read, loaded=loaded)
+        look = Look(
+            findings=self._findings, read=read, loaded=loaded, objects=frozenset(self._objects)
+        )
         try:
             points = self._destination.restore_points()
             stamps = {point.stamp for point in points if point.restorable}

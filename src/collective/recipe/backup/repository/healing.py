@@ -21,24 +21,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
-from collective.recipe.backup.errors import BackupError, IntegrityError
+from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.repository.chunks import ChunkId
-from collective.recipe.backup.repository.controls import DAMAGED, MOST_MARKED, seal_mark
-from collective.recipe.backup.repository.moving import in_bundle, move, read_in_bundle
-from collective.recipe.backup.repository.names import bundle_name, id_of
+from collective.recipe.backup.repository.doubts import is_bundle_sound, put_damage_marks
+from collective.recipe.backup.repository.moving import in_bundle, move
 from collective.recipe.backup.repository.needs import needed_bundles
 from collective.recipe.backup.repository.opened import Repository
-from collective.recipe.backup.repository.puts import put
 from collective.recipe.backup.repository.reaching import Reached
-from collective.recipe.backup.repository.sealing import BrokenSealError
 from collective.recipe.backup.repository.standing import standing
 from collective.recipe.backup.repository.tickets import StartOver
 from collective.recipe.backup.repository.writing import ChunkWriter
-from collective.recipe.backup.stores import NoSuchObject
-
-_READS = 2
-"""Times that a bundle is read before it counts as damaged."""
 
 
 class ChunkHolder(Protocol):
@@ -72,7 +65,7 @@ def heal(
     sound: list[bytes] = []
     damaged: list[bytes] = []
     for bundle in dict.fromkeys(bundles):
-        (sound if _is_sound(repository, bundle) else damaged).append(bundle)
+        (sound if is_bundle_sound(repository, bundle) else damaged).append(bundle)
     missing = _missing(repository)
     if not damaged and not missing:
         return HealedBundles(tuple(sound), (), 0, ())
@@ -139,12 +132,7 @@ class _Healing:
     def mark(self) -> None:
         """Say that the bundles are damaged, now that all that was found is durable."""
         self._writer.check()
-        repository, store = self._repository, self._repository.store
-        for begin in range(0, len(self._damaged), MOST_MARKED):
-            some = self._damaged[begin : begin + MOST_MARKED]
-            mark = seal_mark(repository.keyring, DAMAGED, some, store.clock())
-            put(store, mark.name, mark.data)
-        repository.index.distrust(self._damaged)
+        put_damage_marks(self._repository, self._damaged)
 
     def done(self, sound: Iterable[bytes]) -> HealedBundles:
         """Return what was done."""
@@ -176,21 +164,3 @@ def _only_in(repository: Repository, bundle: bytes, damaged: Sequence[bytes]) ->
         for chunk, places in repository.index.of(repository.index.chunks_in(bundle))
         if all(place.bundle in bad for place in places)
     ]
-
-
-def _is_sound(repository: Repository, bundle: bytes) -> bool:
-    """Tell whether a bundle is as it was stored; one that seems not to be is read once more."""
-    return any(_reads_sound(repository, bundle) for _read in range(_READS))
-
-
-def _reads_sound(repository: Repository, bundle: bytes) -> bool:
-    """Tell whether a bundle has the bytes that its ID says, and all its chunks can be read."""
-    try:
-        if id_of(repository.store.get(bundle_name(bundle))) != bundle.hex():
-            return False
-    except (NoSuchObject, IntegrityError):
-        return False
-    wanted = in_bundle(repository, bundle, repository.index.chunks_in(bundle))
-    return not any(
-        isinstance(data, BrokenSealError) for _each, data in read_in_bundle(repository, wanted)
-    )

@@ -46,6 +46,7 @@ class Index:
         self._cache = cache
         self._places = ChunkPlaces(cache)
         self._distrusted: set[bytes] = set()
+        self.doubted: set[bytes] = set()  # bundles in which damage was seen; see doubts
         self._generation = -1  # of the cache when the catalogs were last read; -1: never
         self.damaged: list[str] = []  # names of the catalogs that could not be read
         self.adopted: list[BundleDirectory] = []  # in place of damaged catalogs; see adopt
@@ -118,6 +119,10 @@ class Index:
         """Count the chunks in *bundles* as not stored from now on."""
         self._distrusted.update(bundles)
 
+    def doubt(self, bundles: Iterable[bytes]) -> None:
+        """Take note that damage was seen in *bundles*, by their IDs."""
+        self.doubted.update(bundles)
+
     @property
     def distrusted(self) -> frozenset[bytes]:
         """The IDs of the bundles that are distrusted."""
@@ -142,6 +147,10 @@ class Index:
             for chunk, places in found.items():
                 places.sort(key=lambda place: (place.bundle in self._distrusted, place.bundle))
                 yield chunk, places
+
+    def bundles_of(self, chunks: Iterable[ChunkId]) -> set[bytes]:
+        """Return the IDs of all bundles that have some of *chunks*, as the catalogs say."""
+        return {place.bundle for _chunk, places in self.of(chunks) for place in places}
 
     def chunks_in(self, bundle: bytes) -> list[ChunkId]:
         """Return the chunks that the catalogs know in the bundle with this ID."""

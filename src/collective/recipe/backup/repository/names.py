@@ -19,6 +19,7 @@ tag of a site, 16 hex digits; see ``keyring``.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import blake3
 
@@ -58,6 +59,12 @@ def id_of(data: bytes | bytearray | memoryview) -> str:
 def bundle_name(bundle: bytes) -> str:
     """Return the name of the bundle whose ID is the 32 bytes *bundle*."""
     return f"{BUNDLES}{bundle[:1].hex()}/{bundle.hex()}"
+
+
+def bundles_in(names: Iterable[str]) -> set[bytes]:
+    """Return the IDs of the bundles among the objects with these *names*."""
+    matches = map(_OF_BUNDLE.fullmatch, names)
+    return {bytes.fromhex(match[2]) for match in matches if match}
 
 
 def control_name(sort: Sort, object_id: str, place: str = "") -> str:

@@ -200,6 +200,7 @@ class ChunkReader:
     def _elsewhere(self, chunk: ChunkId, tried: ChunkPlace) -> bytes | IntegrityError:
         """Return a chunk from another place than *tried*, or what is wrong with it."""
         problems = {tried: "it cannot be read there"}
+        self._doubt(tried)
         for refresh in (False, True):
             if refresh:
                 self._repository.index.refresh()
@@ -210,11 +211,16 @@ class ChunkReader:
                 if not isinstance(data, BrokenSealError):
                     return data
                 problems[place] = str(data)
+                self._doubt(place)
         bundles = [bundle_name(place.bundle) for place in problems if place is not _NOWHERE]
         why = (
             f"it is damaged or gone in {' and '.join(bundles)}" if bundles else "no catalog has it"
         )
         return self._lost(chunk, why)
+
+    def _doubt(self, place: ChunkPlace) -> None:
+        if place is not _NOWHERE:
+            self._repository.index.doubt([place.bundle])
 
     def _lost(self, chunk: ChunkId, why: str) -> IntegrityError:
         return IntegrityError(

@@ -23,7 +23,10 @@ LIFETIME = timedelta(hours=24)
 
 
 class StartOver(Exception):
-    """What this run relied on may be gone: it must look at everything again."""
+    """What this run relied on may be gone: it must look at everything again.
+
+    It may say why.
+    """
 
 
 class Pass:

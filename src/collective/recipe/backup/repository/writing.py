@@ -341,8 +341,10 @@ def storing(
         try:
             with ChunkWriter(repository, "backup", site, lifetime) as writer:
                 return work(writer)
-        except StartOver:
-            repository.tell("the repository changed under this run: it starts over")
+        except StartOver as why:
+            repository.tell(
+                f"{str(why) or 'the repository changed under this run'}: it starts over"
+            )
     raise BackupError(
         "the repository changed under this run again and again",
         where=repository.store.location,

@@ -8,7 +8,7 @@ what that restore point has, no other one is made.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 from collective.recipe.backup.chronology import Clock
@@ -24,6 +24,7 @@ from collective.recipe.backup.destinations.repository.pointlist import (
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
 from collective.recipe.backup.model import Source
 from collective.recipe.backup.repository.controls import DAMAGED, Control
+from collective.recipe.backup.repository.names import bundles_in
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.points import Point
 from collective.recipe.backup.repository.rollback import check_rollback, note_seen
@@ -38,6 +39,18 @@ class RepositoryBackup:
         self._source = source
         self._place = place
         self._watch = Stopwatch()
+
+    def doubt(self, objects: Collection[str]) -> None:
+        """Have no trust in *objects*, those of a store that verify found damaged or gone.
+
+        Those of them that are damaged are marked, so that what they have is stored again.
+        """
+        if not objects:
+            return
+        from collective.recipe.backup.repository.doubts import settle_doubts
+
+        self._repository.index.doubt(bundles_in(objects))
+        settle_doubts(self._repository)
 
     def outcome(self, clock: Clock, *, anew: bool) -> Outcome:
         """Make a restore point, if something changed; *anew*: in any case, and built on none."""

@@ -49,6 +49,7 @@ from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.repository.chunks import ChunkId
+from collective.recipe.backup.repository.doubts import start_over_if_damaged
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.points import Point
 from collective.recipe.backup.repository.reading import ChunkReader
@@ -91,13 +92,15 @@ def store_blobs(
     """Store the blobs that *log* names, as far as *earlier*, on which *new* builds, has them not.
 
     A blob that the site lacks or that cannot be read is named, and tried again by the next
-    backup.  Raises IntegrityError if the log is damaged, and what the repository raises.
+    backup.  Raises IntegrityError if the log is damaged, StartOver if what *earlier* has is
+    found to be, and what the repository raises.
     """
     try:
         before = _usable(earlier, source, writer)
         if before is not None:
             return listed_blobs(log, new, before, source, writer)
     except (UnusableError, UnstoredError):
+        start_over_if_damaged(source.repository, earlier.point if earlier else None)
         source.repository.tell("what was stored of the blobs is damaged: they are looked at anew")
     if new.kept > MAGIC_SIZE:
         is_odd = log.cut(LAST_TID, stop=new.end.offset).reductions > 0

@@ -47,6 +47,7 @@ from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.repository.chunks import ChunkId
 from collective.recipe.backup.repository.controls import Control
+from collective.recipe.backup.repository.doubts import start_over_if_damaged
 from collective.recipe.backup.repository.names import place_of
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.points import Point
@@ -90,7 +91,8 @@ def store_log(
 ) -> NewLog:
     """Store what *log* has now, as far as *earlier* has it not.
 
-    Raises IntegrityError if the log is damaged, and what the repository raises.
+    Raises IntegrityError if the log is damaged, StartOver if that of *earlier* is found to be,
+    and what the repository raises.
     """
     chunks = NewChunks(ChunkReader(repository), writer)
     if earlier is not None and writer.build_on(earlier.point):
@@ -98,7 +100,7 @@ def store_log(
             if _is_whole(earlier.state, chunks, writer):
                 return _stored(log, repository, chunks, earlier)
         except (UnusableError, UnstoredError):
-            pass  # verification names what is damaged; a backup goes on without it
+            start_over_if_damaged(repository, earlier.point)
         repository.tell("what was stored of the filestorage is damaged: it is stored anew")
     return _stored(log, repository, chunks, None)
 

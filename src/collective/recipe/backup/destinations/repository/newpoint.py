@@ -38,6 +38,11 @@ from collective.recipe.backup.filestorage.tids import Tids, joined
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import Hole, Source
 from collective.recipe.backup.repository.controls import Control
+from collective.recipe.backup.repository.doubts import (
+    doubt_below,
+    settle_doubts,
+    start_over_if_damaged,
+)
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.points import Draft, Point
 from collective.recipe.backup.repository.writing import ChunkWriter, storing
@@ -83,6 +88,8 @@ class NewPoint:
         repository, site = self._repository, self._site
         with self._watch.phase("filestorage"), TransactionLog(self._source.filestorage) as log:
             self._earlier = None if anew else earlier_log(repository, self._control, site, log)
+            points = [each.point for each in self._listed if each.point is not None]
+            settle_doubts(repository, points[-1] if points else None)
             return storing(repository, site, lambda writer: self._store(writer, log, clock))
 
     def _store(self, writer: ChunkWriter, log: TransactionLog, clock: Clock) -> Point | None:
@@ -95,8 +102,13 @@ class NewPoint:
         blobs = self._store_blobs(writer, log, new)
         files = self._store_files(writer)
         writer.store_all()
+        roots = (new.root, *(part.root for part in (blobs, files) if part))
+        if writer.must_look_again:
+            # an unchanged node of another bundle may be damaged as well, and was not read
+            doubt_below(self._repository, roots)
+        start_over_if_damaged(self._repository)
         lacks_as_much = files is None or files.lacking == self._lacking_files()
-        if last == (new.root, *(part.root for part in (blobs, files) if part)) and lacks_as_much:
+        if last == roots and lacks_as_much:
             return None  # what was lacking then is lacking still, or was stored again
         manifest = self._manifest(log, new, blobs, clock)
         if files is not None:

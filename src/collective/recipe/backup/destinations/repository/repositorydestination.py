@@ -163,6 +163,9 @@ class RepositoryDestination:
         """Add a restore point if there is something new; see Destination."""
         with self._repository() as repository:
             making = RepositoryBackup(repository, self.source, self._place)
+            making.doubt(damage.read(self.home.state).objects)
+            with explained("cannot change what is remembered", self.home.state):
+                damage.settle(self.home.state, self._files)
             return making.outcome(clock or Clock(now=now), anew=bool(why_full))
 
     def room_for_full(self) -> Iterable[Need]:

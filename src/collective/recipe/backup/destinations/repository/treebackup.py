@@ -18,6 +18,7 @@ from collective.recipe.backup.destinations.repository.treewalk import (
 from collective.recipe.backup.destinations.repository.wantedfiles import WantedFiles
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.repository.chunks import ChunkId
+from collective.recipe.backup.repository.doubts import start_over_if_damaged
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.points import Point
 from collective.recipe.backup.repository.reading import ChunkReader
@@ -47,7 +48,7 @@ def store_files(
 ) -> NewTree:
     """Store the files that are *wanted*, as far as *point*, an earlier one, has them not.
 
-    Raises what the repository raises.
+    Raises StartOver if what *point* has is found damaged, and what the repository raises.
     """
     try:
         # where bundles are damaged, each file is read, and what is lost of it stored again
@@ -56,6 +57,7 @@ def store_files(
         if earlier is not None:
             return NewTrees(wanted, writer, earlier, repository.progress).stored()
     except (DamagedTreeError, UnstoredError):
+        start_over_if_damaged(repository, point)
         repository.tell("what was stored of the files is damaged: they are read anew")
     return NewTrees(wanted, writer, None, repository.progress).stored()
 

@@ -68,9 +68,11 @@ def _missing(
     if lacking:
         pieces = number_of(len(lacking), "piece of what it holds is", "pieces of what it holds are")
         what = f"{pieces} in no bundle that is there"
-        yield _problem(lacking[0].hex(), what, _stamps(repository, points, lacking))
+        objects = _objects(repository, lacking)
+        yield _problem(lacking[0].hex(), what, _stamps(repository, points, lacking), objects)
     for chunk, error in bundles.gaps.damaged.items():
-        yield _problem(error.where or chunk.hex(), error.what, _stamps(repository, points, [chunk]))
+        where, stamps = error.where or chunk.hex(), _stamps(repository, points, [chunk])
+        yield _problem(where, error.what, stamps, _objects(repository, [chunk]))
 
 
 def _damaged(
@@ -90,7 +92,7 @@ def _damaged(
             elif not is_sound(repository.store, name, advance):
                 what = "the bytes of a bundle have changed since they were stored"
                 stamps = _stamps(repository, points, reached.chosen_in(bundle))
-                yield _problem(f"{repository.store.location}/{name}", what, stamps)
+                yield _problem(f"{repository.store.location}/{name}", what, stamps, (name,))
 
 
 def _unloadable(repository: Repository, each: ListedPoint) -> Iterator[Problem]:
@@ -128,8 +130,13 @@ def _stamps(
     return tuple(sorted(point.stamp for point in points if point.name in names))
 
 
-def _problem(where: str, what: str, stamps: tuple[str, ...]) -> Problem:
-    return Problem(where=where, what=what, hint=_HINT, points=stamps)
+def _objects(repository: Repository, chunks: Iterable[ChunkId]) -> tuple[str, ...]:
+    """Return the names of the bundles that should have *chunks*."""
+    return tuple(map(bundle_name, sorted(repository.index.bundles_of(chunks))))
+
+
+def _problem(where: str, what: str, stamps: tuple[str, ...], objects: tuple[str, ...]) -> Problem:
+    return Problem(where=where, what=what, hint=_HINT, points=stamps, objects=objects)
 
 
 def problem_of(
@@ -138,7 +145,12 @@ def problem_of(
     """Return what *error* means for restore points: those that need what it names."""
     named = [each.shown.stamp for each in listed if each.name and error.where.endswith(each.name)]
     chunk = _CHUNK.search(error.where)
+    objects: tuple[str, ...] = ()
     if not named and chunk:
+        chunks = [ChunkId(bytes.fromhex(chunk[0]))]
         points = [each.point for each in listed if each.point is not None]
-        named = [*_stamps(repository, points, [ChunkId(bytes.fromhex(chunk[0]))])]
-    return Problem(where=error.where, what=error.what, hint=error.hint, points=tuple(named))
+        named = [*_stamps(repository, points, chunks)]
+        objects = _objects(repository, chunks)
+    return Problem(
+        where=error.where, what=error.what, hint=error.hint, points=tuple(named), objects=objects
+    )
