@@ -12,6 +12,7 @@ import pytest
 
 from collective.recipe.backup.destinations import Depth, damage
 from collective.recipe.backup.destinations.repository import kinds, treefiles
+from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.operations.verify import VerifyOrder, verify
 from collective.recipe.backup.repository.chunks import is_node
 from collective.recipe.backup.repository.names import bundle_name
@@ -196,3 +197,12 @@ def test_what_can_be_read_after_all_is_not_stored_again(spoilt):
     spoilt.backup()
     assert not damage.read(spoilt.destination().home.state).objects
     assert not [name for name in set(spoilt.store.objects) - before if "m/x-" in name]
+
+
+def test_damage_that_a_rehearsal_meets_is_told_with_the_bundle_that_has_it(spoilt, tmp_path):
+    spoilt.spoil("SEGMENT")
+    with pytest.raises(IntegrityError) as caught:
+        staged(spoilt, None, tmp_path / "to")
+    # which rehearse remembers, as verify does
+    problem = spoilt.destination().problem_of(caught.value)
+    assert problem.objects == (bundle_name(spoilt.places[kinds.SEGMENT].bundle),)
