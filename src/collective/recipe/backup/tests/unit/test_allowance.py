@@ -129,7 +129,7 @@ def test_an_interrupted_run_sends_little_twice(world, tmp_path, at):
     with pytest.raises(KeyboardInterrupt):
         attempt(world, tmp_path, Interrupting(whole), None)
     before = bundles_in(world)
-    assert before >= at * VALUE / BUNDLE / 2
+    assert before >= at * VALUE / BUNDLE / 4  # some more are on their way
     attempt(world, tmp_path, whole, None)
     with world.open() as repository:
         assert list(states_of(repository).values()) == [whole]
