@@ -129,6 +129,7 @@ SCRIPTS = (
     Script("backup-objects", "-objects", "objects", STANDARD),
     Script("backup-diff", "-diff", "diff", STANDARD),
     Script("backup-extract", "-extract", "extract", STANDARD),
+    Script("backup-undelete", "-undelete", "undelete", STANDARD),
     Script("backup-open", "-open", "open", STANDARD),
     Script("backup-export", "-export", "export", STANDARD),
     Script("repozo", "-repozo", "", "", lambda it: it.enable_repozo),

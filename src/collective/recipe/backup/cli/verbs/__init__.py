@@ -20,6 +20,7 @@ _ROOMS = {
     "objects": "objects",
     "diff": "diff",
     "extract": "extract",
+    "undelete": "bringback",
     "open": "open",
     "export": "export",
     "verify": "verify",

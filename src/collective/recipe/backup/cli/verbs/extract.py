@@ -57,17 +57,10 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.operations.objects import opened_objects
 
     path = asked_path(namespace, is_needed=True)
-    if not path.strip("/"):
-        raise UsageError("the root is no part of a site", hint="name what is to be extracted")
     when = moments.asked_for(run, namespace)
-    name = path.rpartition("/")[2] or path.strip("/").rpartition("/")[2]
-    target = (namespace.file or Path(f"{name.lstrip('.-')}.zexp")).absolute()
-    if namespace.to is None and target.exists():
-        raise UsageError(
-            "there is such a file already",
-            where=target,
-            hint="--file takes another name, and no file is written over",
-        )
+    target = export_file(path, namespace.file)
+    if namespace.to is None:
+        refuse_existing(target)
     with opened_objects(run, when, namespace.storage) as opened:
         place = place_of(opened.objects, path)
         if namespace.to is not None:
@@ -75,8 +68,26 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
             _tell_files(found.files, answers)
             _refuse_flaws(found.flaws)
         else:
-            _tell(extract.extract(opened, place, target, run.files), target, answers)
+            tell_export(extract.extract(opened, place, target, run.files), target, answers)
     return DONE
+
+
+def export_file(path: str, asked: Path | None) -> Path:
+    """Return which file to write the export of *path* to: the one *asked* for, or by its name."""
+    if not path.strip("/"):
+        raise UsageError("the root is no part of a site", hint="name what is to be extracted")
+    name = path.strip("/").rpartition("/")[2].lstrip(".-")
+    return (asked or Path(f"{name}.zexp")).absolute()
+
+
+def refuse_existing(target: Path) -> None:
+    """Raise UsageError if there is a file *target*."""
+    if target.exists():
+        raise UsageError(
+            "there is such a file already",
+            where=target,
+            hint="--file takes another name, and no file is written over",
+        )
 
 
 def _tell_files(found: list[tuple[Path, str]], answers: Answers) -> None:
@@ -99,7 +110,8 @@ def _refuse_flaws(flaws: list[IntegrityError]) -> None:
         )
 
 
-def _tell(done: Extracted, target: Path, answers: Answers) -> None:
+def tell_export(done: Extracted, target: Path, answers: Answers) -> None:
+    """Say what was written to *target*, and which references were cut."""
     cuts = sorted(done.cuts.items(), key=lambda it: (-it[1], it[0]))
     if answers.json:
         answers.document(

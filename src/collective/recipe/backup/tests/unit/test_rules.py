@@ -59,6 +59,7 @@ MAY_OPEN_ANYTHING = {
     "held.py": "it opens for others, and directories for itself",
 }
 MAY_IMPORT = {
+    "operations/zopescript.py": (r"zope\.component", "what it holds is run by Zope, not here"),
     "recipe.py": (r"zc\.", "the door that buildout opens"),
     "operations/siteopening.py": (
         r"ZODB\.",

@@ -1,0 +1,86 @@
+"""One thing back into the live site: its export, and a script for the Zope of the site.
+
+Only these two files are written here.  The site is changed by the script, in the process that
+runs it: Zope has the classes, the catalogue and the lock of the site.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from collective.recipe.backup import process
+from collective.recipe.backup.errors import printable
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.objects.paths import Location
+from collective.recipe.backup.operations.extract import Extracted, extract
+from collective.recipe.backup.operations.objects import OpenedObjects
+from collective.recipe.backup.smallfile import open_regular
+
+_FUNCTIONS = Path(__file__).with_name("zopescript.py")
+
+_END = """\
+
+
+EXPORT = {export}
+ABOVE = {above}
+NAME = {name}
+NOTE = {note}
+
+if __name__ == "__main__":
+    import sys
+
+    found = conflicts(app, EXPORT, ABOVE, NAME)
+    if found:
+        raise SystemExit("\\n".join(["nothing is written:", *found]))
+    print(f"to write: {{NAME!r}} into the folder {{ABOVE!r}}, from {{EXPORT!r}}, with new oids")
+    if "--dry-run" in sys.argv:
+        print("dry run: nothing was written")
+    else:
+        told = bring_back(app, EXPORT, ABOVE, NAME, NOTE)
+        print(f"it is back; the catalogue was told of {{told}} of its objects")
+"""
+
+
+class WrittenScript(NamedTuple):
+    """What is to be run, and what it brings back."""
+
+    export: Path
+    script: Path
+    extracted: Extracted
+
+
+def write(opened: OpenedObjects, place: Location, export: Path, files: Files) -> WrittenScript:
+    """Write the object at *place* to *export*, and beside it the script that brings it back.
+
+    Raises as ``extract`` does.
+    """
+    extracted = extract(opened, place, export, files)
+    script = script_of(export)
+    with files.writing(script) as writer:
+        writer.write(script_for(export, place.path).encode())
+    return WrittenScript(export, script, extracted)
+
+
+def script_of(export: Path) -> Path:
+    """Return which file the script is that brings back what is in *export*."""
+    return export.with_name(f"{export.name}.py")
+
+
+def script_for(export: Path, path: str) -> str:
+    """Return the script that brings back to *path* what is in *export*.
+
+    What comes from the backup stands in it as literals of ASCII alone, so none of it can be code.
+    """
+    *above, name = path.strip("/").split("/")
+    note = printable(f"{path}: brought back from a backup")
+    told = {"export": str(export), "above": above, "name": name, "note": note}
+    end = _END.format(**{key: ascii(value) for key, value in told.items()})
+    with open_regular(_FUNCTIONS) as file:
+        return file.read().decode() + end
+
+
+def run_script(program: Path, script: Path, *, is_dry: bool) -> None:
+    """Let *program*, the script of an instance of Zope, run *script*.  Raises CommandFailed."""
+    more = ["--dry-run"] if is_dry else []
+    process.run([program, "run", script, *more], what="the script for Zope")

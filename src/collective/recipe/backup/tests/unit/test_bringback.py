@@ -1,0 +1,241 @@
+"""One thing brought back into the live site, by a script that its Zope runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transaction
+from BTrees.OOBTree import OOBTree
+from persistent import Persistent
+from persistent.mapping import PersistentMapping
+from ZODB.blob import Blob
+
+from collective.recipe.backup.cli import main
+from collective.recipe.backup.operations.bringback import script_for
+from collective.recipe.backup.tests.runs import Operated
+from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.tests.unit.test_extract import bytes_of
+
+INDEXED: list[str] = []
+"""The titles of what the catalogue was told of."""
+
+
+class OfsFolder(Persistent):
+    """Takes its contents as a folder of Zope does."""
+
+    def __init__(self, title: str, parent: Any = None) -> None:
+        self.title = title
+        self._tree = OOBTree()
+        self.__parent__ = parent
+
+    def _getOb(self, name: str, default: Any) -> Any:
+        return self._tree.get(name, default)
+
+    def _setObject(self, name: str, found: Any, *, set_owner: int = 1) -> None:
+        assert not set_owner
+        self._tree[name] = found
+
+    def objectValues(self) -> list[Any]:
+        return list(self._tree.values())
+
+    def indexObject(self) -> None:
+        INDEXED.append(self.title)
+
+
+class Image(Persistent):
+    def __init__(self, data: bytes) -> None:
+        self.file = Blob(data)
+
+
+def added(site: Site) -> None:
+    with site._at(None) as db, db.transaction() as connection:
+        app = connection.root()["Application"] = OfsFolder("app")
+        app._tree["Plone"] = plone = OfsFolder("Plone", app)
+        plone._tree["news"] = news = OfsFolder("news", plone)
+        news._tree["logo"] = Image(b"pixels")
+        news._tree["sub"] = OfsFolder("sub", news)
+        plone._tree["page"] = Image(b"a page")
+        plone._tree["plain"] = PersistentMapping(note=PersistentMapping(text="hello"))
+
+
+@contextmanager
+def live(site: Site) -> Iterator[Any]:
+    with site.opened() as db:
+        connection = db.open()
+        try:
+            yield connection.root()["Application"]
+        finally:
+            transaction.abort()
+            connection.close()
+
+
+def run(app: Any, script: Path) -> None:
+    """Run *script* as ``bin/instance run`` does."""
+    exec(compile(script.read_text(), script, "exec"), {"app": app, "__name__": "__main__"})
+
+
+def deleted(site: Site, folder: str, name: str) -> None:
+    with live(site) as app:
+        found = app._tree["Plone"]
+        for step in filter(None, folder.split("/")):
+            found = found._tree[step]
+        contents = getattr(found, "_tree", found)
+        del contents[name]
+        transaction.commit()
+
+
+def undelete(operated: Operated, path: str, export: Path, *more: str) -> int:
+    arguments = ["--path", path, "--file", str(export), *more]
+    return main("undelete", "standard", operated.config_path, arguments)
+
+
+def test_a_deleted_folder_comes_back_with_its_blobs_and_the_catalogue_is_told(
+    site: Site,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    added(site)
+    operated = Operated(site)
+    operated.backup()
+    deleted(site, "", "news")
+    export = tmp_path / "news.zexp"
+    assert undelete(operated, "/Plone/news", export) == 0
+    script = tmp_path / "news.zexp.py"
+    assert str(script) in capsys.readouterr().out
+    assert "collective.recipe" not in script.read_text()
+    INDEXED.clear()
+    before = site.filestorage.read_bytes()
+    with live(site) as app:
+        monkeypatch.setattr(sys, "argv", ["instance", "--dry-run"])
+        run(app, script)
+        assert "nothing was written" in capsys.readouterr().out
+        assert site.filestorage.read_bytes() == before
+        monkeypatch.setattr(sys, "argv", ["instance"])
+        run(app, script)
+        assert "it is back; the catalogue was told of 2" in capsys.readouterr().out
+    after = site.filestorage.read_bytes()
+    assert after.count(b"/Plone/news: brought back from a backup") == 1
+    with live(site) as app:
+        plone = app._tree["Plone"]
+        news = plone._tree["news"]
+        assert bytes_of(news._tree["logo"].file) == b"pixels"
+        assert news.__parent__ is plone
+        assert news._tree["sub"].__parent__ is news
+        assert INDEXED == ["news", "sub"]
+        with pytest.raises(SystemExit, match="the name is taken"):
+            run(app, script)
+    assert site.filestorage.read_bytes() == after
+
+
+def test_each_conflict_is_named_and_nothing_is_written(site: Site, tmp_path: Path) -> None:
+    added(site)
+    operated = Operated(site)
+    operated.backup()
+    assert undelete(operated, "/Plone/news/sub", tmp_path / "sub") == 0
+    deleted(site, "", "news")
+    before = site.filestorage.read_bytes()
+    with live(site) as app:
+        with pytest.raises(SystemExit, match="the parent is gone: there is no '/Plone/news'"):
+            run(app, tmp_path / "sub.py")
+        transaction.abort()
+        app._tree["Plone"]._tree["news"] = Image(b"in its place")
+        with pytest.raises(SystemExit, match="the parent is no folder, but a Image"):
+            run(app, tmp_path / "sub.py")
+        (tmp_path / "sub").unlink()
+        with pytest.raises(SystemExit, match="there is no export"):
+            run(app, tmp_path / "sub.py")
+    assert site.filestorage.read_bytes() == before
+
+
+def test_what_was_in_a_plain_mapping_comes_back_into_it(site: Site, tmp_path: Path) -> None:
+    added(site)
+    operated = Operated(site)
+    operated.backup()
+    deleted(site, "plain", "note")
+    assert undelete(operated, "/Plone/plain/note", tmp_path / "note.zexp") == 0
+    with live(site) as app:
+        run(app, tmp_path / "note.zexp.py")
+    with live(site) as app:
+        assert app._tree["Plone"]._tree["plain"]["note"]["text"] == "hello"
+
+
+def test_a_class_that_the_site_lacks_is_named_and_nothing_is_written(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added(site)
+    operated = Operated(site)
+    operated.backup()
+    deleted(site, "", "page")
+    assert undelete(operated, "/Plone/page", tmp_path / "page.zexp") == 0
+    before = site.filestorage.read_bytes()
+    monkeypatch.delattr(sys.modules[__name__], "Image")
+    with live(site) as app, pytest.raises(ImportError, match="Image"):
+        run(app, tmp_path / "page.zexp.py")
+    assert site.filestorage.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["'+exit(9)+'", "\n\nexit(9)\n#", '"""', "{0}\\", "ü\udcff\u2028"])
+def test_a_hostile_name_is_no_code_in_the_script(name: str, tmp_path: Path) -> None:
+    text = script_for(tmp_path / f"{name}.zexp", f"/Plone/{name}/{name}")
+    found: dict[str, Any] = {"__name__": "looked at"}
+    exec(compile(text.encode("ascii"), "script", "exec"), found)
+    assert (found["ABOVE"], found["NAME"]) == (["Plone", name], name)
+    assert found["EXPORT"] == str(tmp_path / f"{name}.zexp")
+    found["NOTE"].encode()
+
+
+def test_it_can_be_run_at_once(
+    site: Site, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    added(site)
+    operated = Operated(site)
+    operated.backup()
+    instance = tmp_path / "instance"
+    instance.write_text('#!/bin/sh\necho "$@"\nexit 1\n')
+    instance.chmod(0o755)
+    export = tmp_path / "news.zexp"
+    more = ["--run", str(instance), "--dry-run"]
+    assert undelete(operated, "/Plone/news", export, *more) != 0
+    told = capfd.readouterr().err
+    assert f"run {export}.py --dry-run" in told
+    assert "exit status 1" in told
+    assert undelete(operated, "/Plone/news", tmp_path / "other.zexp", "--dry-run") != 0
+    assert not (tmp_path / "other.zexp").exists()
+
+
+def test_folders_of_zope_itself_take_back_what_they_had(site: Site, tmp_path: Path) -> None:
+    """Runs where Zope is: ``pip install Zope Products.BTreeFolder2``."""
+    reason = "Zope is not installed here: its own folders are NOT tested"
+    ofs = pytest.importorskip("OFS.Folder", reason=reason)
+    trees = pytest.importorskip("Products.BTreeFolder2.BTreeFolder2", reason=reason)
+    application = pytest.importorskip("OFS.Application", reason=reason)
+    with site.opened() as db, db.transaction() as connection:
+        app = connection.root()["Application"] = application.Application()
+        app._setObject("tree", trees.BTreeFolder2("tree"))
+        for folder in (app, app.tree):
+            folder._setObject("news", ofs.Folder("news"))
+            folder.news._setObject("sub", ofs.Folder("sub"))
+    operated = Operated(site)
+    operated.backup()
+    paths = ("/news", "/tree/news")
+    for number, path in enumerate(paths):
+        assert undelete(operated, path, tmp_path / f"{number}.zexp") == 0
+    with live(site) as app:
+        for folder in (app.tree, app):
+            folder._delObject("news")
+        transaction.commit()
+        for number, _path in enumerate(paths):
+            run(app, tmp_path / f"{number}.zexp.py")
+    with live(site) as app:
+        for folder in (app, app.tree):
+            assert "news" in folder.objectIds()
+            assert folder.news.objectIds() == ["sub"]
+        for number, _path in enumerate(paths):
+            with pytest.raises(SystemExit, match="the name is taken"):
+                run(app, tmp_path / f"{number}.zexp.py")
