@@ -91,8 +91,8 @@ def enter(found: Any) -> None:
 def bring_back(app: Any, export: str, above: list[str], name: str, note: str) -> int:
     """Import the export, set it into its folder, tell the catalogue; return how many it was told.
 
-    Owner, roles and dates of the object stay.  Raises ImportError if a class is not here; nothing
-    is written then, nor after any other error.
+    The owner of the object stays, and no date of it is set here.  Raises ImportError if a class
+    is not here; nothing is written then, nor after any other error.
     """
     folder, _missing = followed(app, above)
     connection = folder._p_jar
