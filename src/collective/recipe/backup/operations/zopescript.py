@@ -100,7 +100,7 @@ def bring_back(app: Any, export: str, above: list[str], name: str, note: str) ->
     try:
         found = imported(connection, export)
         found._p_activate()
-        is_orphan = found.__dict__.get("__parent__", folder) is None
+        is_orphan = getattr(found, "__dict__", {}).get("__parent__", folder) is None
         put(folder, name, found)
         if is_orphan:  # the export has none, for it leads out of the object
             found.__parent__ = aq_base(folder)

@@ -60,7 +60,7 @@ def added(site: Site) -> None:
         news._tree["logo"] = Image(b"pixels")
         news._tree["sub"] = OfsFolder("sub", news)
         plone._tree["page"] = Image(b"a page")
-        plone._tree["plain"] = PersistentMapping(note=PersistentMapping(text="hello"))
+        plone._tree["plain"] = PersistentMapping(note=OOBTree({"text": "hello"}))
 
 
 @contextmanager
