@@ -5,7 +5,6 @@ Nothing is written, neither to the site nor to the backups.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,20 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collective.recipe.backup.destinations import Destination
-from collective.recipe.backup.errors import ConfigurationError, InUse, UsageError, explained
-from collective.recipe.backup.files import Files
-from collective.recipe.backup.model import MAIN
+from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.operations.choosing import alternative_named, choice_of
 from collective.recipe.backup.operations.run import Run
-from collective.recipe.backup.smallfile import read_small
 from collective.recipe.backup.times import Tid, When, show_tid
 
 if TYPE_CHECKING:
     from collective.recipe.backup.served.momentstorage import MomentStorage
 
 _ROOM = "/var/tmp"  # noqa: S108  a directory of its own is made there
-_NOTE = "moment.json"
-_LARGEST_NOTE = 1 << 16
 _SIZE = 2 << 30
 
 
@@ -63,7 +57,11 @@ def opened_moments(run: Run, order: OpenOrder) -> Iterator[list[OpenedMoment]]:
                 tid = Tid(storage.lastTransaction())
                 opened.append(OpenedMoment(destination.source.name, stamp, tid, storage))
             if order.changes is not None:
-                opened = _changeable(opened, order.changes, run.files)
+                from collective.recipe.backup.served.momentchanges import changeable
+
+                moments = {each.name: each.storage for each in opened}
+                storages = changeable(moments, order.changes, run.files)
+                opened = [each._replace(storage=storages[each.name]) for each in opened]
             yield opened
         finally:
             for each in opened:
@@ -83,62 +81,6 @@ def open_moment(run: Run, destination: Destination, order: OpenOrder) -> tuple[M
     with alternative_named(run, destination, choice, points):
         state = destination.open(choice)
         return moment_storage(state, name, run.files, cache), choice.point.stamp
-
-
-# what is written to it
-
-
-def _changeable(opened: list[OpenedMoment], directory: Path, files: Files) -> list[OpenedMoment]:
-    """Return the storages with a place in *directory* for what is written to them."""
-    from zc.lockfile import LockError
-    from ZODB.DemoStorage import DemoStorage
-    from ZODB.FileStorage import FileStorage
-
-    _check_moment(opened, directory, files)
-    found = []
-    for each in opened:
-        place = directory / _file_name(each.name)
-        try:
-            changes = FileStorage(f"{place}.fs", blob_dir=f"{place}.blobs")
-        except LockError as error:
-            raise InUse("another process has the changes open", where=directory) from error
-        found.append(each._replace(storage=DemoStorage(base=each.storage, changes=changes)))
-    return found
-
-
-def _check_moment(opened: list[OpenedMoment], directory: Path, files: Files) -> None:
-    """Note in *directory* of which moment its changes are, or compare that."""
-    note = directory / _NOTE
-    ours = {each.name: show_tid(each.tid) for each in opened}
-    with explained("cannot keep changes there", directory):
-        files.make_directories(directory.parent)
-        if not directory.is_dir():
-            # what is in it is of the site, the hashes of passwords too
-            files.make_directory(directory, 0o700)
-        if not note.exists():
-            if any(directory.iterdir()):
-                raise UsageError(
-                    "changes are kept in a directory of their own, and this one is not empty",
-                    where=directory,
-                    hint="name another one, or one that is not there yet",
-                )
-            files.write(note, json.dumps(ours).encode(), 0o600)
-            return
-        data = read_small(note, _LARGEST_NOTE)
-    try:
-        theirs = json.loads(data or b"")
-    except ValueError:
-        theirs = None
-    if theirs != ours:
-        raise UsageError(
-            "the changes there are those of another moment",
-            where=directory,
-            hint="open that moment, or name another directory for the changes",
-        )
-
-
-def _file_name(name: str) -> str:
-    return "Data" if name == MAIN else name.replace(os.sep, "_")
 
 
 # what it needs

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,9 @@ import ZEO
 import ZODB
 import ZODB.config
 from ZODB.blob import Blob
-from ZODB.POSException import ReadOnlyError
+from ZODB.Connection import TransactionMetaData
+from ZODB.MappingStorage import MappingStorage
+from ZODB.POSException import ConflictError, ReadOnlyError, UndoError
 
 from collective.recipe.backup import sitebackup
 from collective.recipe.backup.cli import main
@@ -39,6 +42,7 @@ from collective.recipe.backup.operations.momentserver import (
     served,
     zope_conf,
 )
+from collective.recipe.backup.served.momentchanges import changeable
 from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site
@@ -131,6 +135,68 @@ def test_changes_are_kept_beside_the_moment_and_for_it_alone(operated, tmp_path)
     other = order._replace(changes=operated.site.directory)
     with pytest.raises(UsageError, match="not empty"), opened_moments(run, other):
         pass
+
+
+class RunsSomething:
+    def __init__(self, place):
+        self.place = place
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.place),)
+
+
+def test_what_is_written_to_a_moment_is_not_unpickled_there(operated, tmp_path):
+    run, order = operated.run("open"), OpenOrder(cache=tmp_path / "c", changes=tmp_path / "changes")
+    hostile = pickle.dumps(RunsSomething(tmp_path / "it ran"), 2)
+    with opened_moments(run, order) as [opened]:
+        storage = opened.storage
+
+        def commit(serial: bytes, extension: bytes = b"") -> None:
+            change = TransactionMetaData()
+            change.extension_bytes = extension
+            storage.tpc_begin(change)
+            try:
+                storage.store(bytes(8), serial, hostile * 2, "", change)
+                storage.tpc_vote(change)
+            except BaseException:
+                storage.tpc_abort(change)
+                raise
+            storage.tpc_finish(change)
+
+        with pytest.raises(ConflictError):
+            commit(bytes(7) + b"\1")
+        commit(storage.getTid(bytes(8)), extension=hostile)
+        with pytest.raises(ConflictError):
+            commit(bytes(7) + b"\1")
+        assert len(storage.history(bytes(8), size=1)) == 1
+        [newest] = storage.undoLog(0, 1)
+        change = TransactionMetaData()
+        storage.tpc_begin(change)
+        with suppress(ConflictError, UndoError):
+            storage.undo(newest["id"], change)
+        storage.tpc_abort(change)
+    assert not (tmp_path / "it ran").exists()
+
+
+def test_a_directory_for_changes_that_others_may_read_is_refused(operated, tmp_path):
+    (tmp_path / "changes").mkdir(mode=0o755)
+    order = OpenOrder(cache=tmp_path / "cache", changes=tmp_path / "changes")
+    refused = pytest.raises(UsageError, match="other users may read")
+    with refused, opened_moments(operated.run("open"), order):
+        pass
+    (tmp_path / "changes").chmod(0o700)
+    with opened_moments(operated.run("open"), order):
+        pass
+
+
+def test_storages_of_any_name_have_changes_of_their_own(tmp_path):
+    names = ["1", "Data", "a/b", "a_b", "..", "storage-a"]
+    moments = {name: MappingStorage(name) for name in names}
+    storages = changeable(moments, tmp_path / "changes", Files())
+    assert list(storages) == names
+    for each in storages.values():
+        each.close()
+    assert len(list((tmp_path / "changes").glob("*.fs"))) == len(names)
 
 
 def test_a_moment_before_all_backups_is_refused(operated, tmp_path):

@@ -75,7 +75,7 @@ MAY_IMPORT = {
             "objectindex",
         )
     },
-    "operations/momentopening.py": (r"(ZODB|zc)\.", "a DemoStorage, in a function"),
+    "served/momentchanges.py": (r"(ZODB|zc\.lockfile)(\.|$)", "a DemoStorage"),
     "operations/momentserver.py": (r"ZEO\.", "the server, in a function"),
 }
 COMPILED = {
