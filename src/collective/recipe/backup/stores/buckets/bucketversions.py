@@ -42,8 +42,10 @@ def versions_at(
 
     found: dict[str, Version] = {}
     gone: dict[str, datetime] = {}
+    keeps_versions = False
     try:
         for page in _pages(place, ask):
+            keeps_versions = keeps_versions or _has_versions(page)
             _note(page, place, moment, found)
             _note_gone(page, place, moment, gone)
     except ClientError as error:
@@ -53,7 +55,7 @@ def versions_at(
         raise explained_code(status, code, _WHAT, place.location) from error
     except (BotoCoreError, OSError, ValueError) as error:
         raise _away(error, place) from error
-    if found and all(each.version == _UNVERSIONED for each in found.values()):
+    if found and not keeps_versions:
         raise ConfigurationError(
             "this bucket keeps no versions, so only its present state can be read",
             where=place.location,
@@ -86,6 +88,12 @@ def _pages(place: BucketPlace, ask: Callable[[], None]) -> Iterator[Mapping[str,
 
 def _above(place: BucketPlace) -> str:
     return f"{place.prefix}/" if place.prefix else ""
+
+
+def _has_versions(page: Mapping[str, Any]) -> bool:
+    """Tell whether a page has what only a bucket has that keeps versions, of whatever moment."""
+    entries = (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
+    return any(each["VersionId"] != _UNVERSIONED for each in entries)
 
 
 def _note(

@@ -96,6 +96,21 @@ def test_a_bucket_that_keeps_no_versions_is_named(weed):
     assert "leave out --as-of" in caught.value.hint
 
 
+def test_what_was_there_before_a_bucket_kept_versions_can_be_read(weed, prefix):
+    bucket = f"kept-later-{os.urandom(4).hex()}"
+    client = keeper(weed)
+    client.create_bucket(Bucket=bucket)
+    url = url_of(weed, bucket, prefix)
+    store = store_at(url, Files())
+    store.put(NAME, b"first")
+    moment = a_second_later(weed)
+    kept = {"Status": "Enabled"}
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=kept)
+    store.delete(NAME)
+    assert store_at(url, Files(), None, moment).get(NAME) == b"first"
+    assert names(store) == []
+
+
 @pytest.mark.parametrize(
     ("said", "kind", "words"),
     [
