@@ -60,7 +60,12 @@ class Spoilt:
                 self._findings[stamp] = finding
 
     def remember(self, *, read: Collection[str] = (), loaded: bool = False) -> None:
-        """Remember it, also what is whole again of *read*; what cannot be stored is said."""
+        """Remember it, also what is whole again of *read*; what cannot be stored is said.
+
+        Of an earlier state of a store nothing is remembered: it says nothing of other moments.
+        """
+        if self._run.as_of is not None:
+            return
         directory = self._destination.home.state
         if not self._findings and not self._objects and not damage.read(directory):
             return

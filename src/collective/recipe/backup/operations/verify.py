@@ -122,7 +122,7 @@ def _one(run: Run, destination: Destination, order: VerifyOrder, tell: Tell) -> 
             where=home.label,
             hint="is this the place that the backups are in?  If there are none, run the backup",
         )
-    if arc is not None:
+    if arc is not None and run.as_of is None:
         sampling.remember(home.state, arc, run.files)
     return Verified(
         source=destination.source,

@@ -6,13 +6,16 @@ import random
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
+from fractions import Fraction
 
 import pytest
 
 from collective.recipe.backup.destinations import Depth, damage
 from collective.recipe.backup.destinations.repository import kinds, treefiles
 from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.operations import sampling
 from collective.recipe.backup.operations.verify import VerifyOrder, verify
 from collective.recipe.backup.repository.chunks import is_node
 from collective.recipe.backup.repository.names import bundle_name
@@ -206,3 +209,17 @@ def test_damage_that_a_rehearsal_meets_is_told_with_the_bundle_that_has_it(spoil
     # which rehearse remembers, as verify does
     problem = spoilt.destination().problem_of(caught.value)
     assert problem.objects == (bundle_name(spoilt.places[kinds.SEGMENT].bundle),)
+
+
+def test_what_was_found_of_an_earlier_state_of_a_store_is_remembered_of_no_moment(spoilt, caplog):
+    spoilt.spoil("SEGMENT", "gone")
+    run = replace(spoilt.run("verify"), as_of=spoilt.now)
+    spoilt.repository_place.state.mkdir()
+    for share in (None, Fraction(1, 2)):
+        order = VerifyOrder(depth=Depth.CHECKSUMS, share=share)
+        [found] = verify(run, order, lambda _source, _problem: None)
+        assert found.is_damaged
+    state = spoilt.repository_place.state
+    assert not (state / damage.NAME).exists()
+    assert not (state / sampling.NAME).exists()
+    assert "cannot remember" not in caplog.text
