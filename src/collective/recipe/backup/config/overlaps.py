@@ -34,33 +34,46 @@ class Named:
 class PartLayout:
     """All the places of a part.
 
-    *directories* are those that backups are written to, *origins* those of other sites that
-    are only read, *parts* is what buildout removes whenever it likes.
+    *directories* are those that backups are written to, *repositories* those of this machine
+    that are used as well, *origins* those of other sites that are only read, *parts* is what
+    buildout removes whenever it likes.
     """
 
     filestorages: Sequence[Named]
     blobstorages: Sequence[Named]
     directories: Sequence[Named]
+    repositories: Sequence[Named] = ()
     origins: Sequence[Named] = ()
     parts: Named | None = None
 
 
 def overlaps(layout: PartLayout) -> Iterator[str]:
     """Yield a sentence for each pair of places that must not coincide and does."""
+    kept = (*layout.directories, *layout.repositories)
     for places, what in (
-        (layout.directories, "directory"),
+        (kept, "directory"),
         (layout.filestorages, "filestorage"),
         (layout.blobstorages, "blobstorage"),
     ):
         yield from _same(places, what)
-    for directory in layout.directories:
+    for directory in kept:
         yield from _around_sources(directory, layout)
         if layout.parts and _within(directory, layout.parts):
             yield f"{directory} lies in {layout.parts}, which buildout empties"
     for blobstorage in layout.blobstorages:
-        for inner in (*layout.filestorages, *layout.directories, *layout.origins):
+        for inner in (*layout.filestorages, *kept, *layout.origins):
             if _within(inner, blobstorage):
                 yield f"{inner} lies in {blobstorage}, which holds blobs and nothing else"
+    yield from _beside(layout)
+
+
+def _beside(layout: PartLayout) -> Iterator[str]:
+    """Yield a sentence for each repository that is not beside all other backups."""
+    for position, repository in enumerate(layout.repositories):
+        for other in (*layout.directories, *layout.repositories[position + 1 :]):
+            for inner, outer in ((repository, other), (other, repository)):
+                if inner.real != outer.real and _within(inner, outer):
+                    yield f"{inner} lies in {outer}: a repository needs a directory of its own"
 
 
 def _same(places: Iterable[Named], what: str) -> Iterator[str]:

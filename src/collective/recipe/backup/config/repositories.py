@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from collective.recipe.backup.config.storages import Absolute, words
 from collective.recipe.backup.options.optionkinds import expanded
@@ -75,6 +76,9 @@ def listed(lines: Sequence[str]) -> list[NamedRepository]:
     return repositories(lines, Path, [])
 
 
-def local_path(url: str) -> Path:
-    """Return the directory here that a *url* of ``listed`` means."""
-    return Path(unquote(url.removeprefix("file://")) if url.startswith("file://") else url)
+def local_path(url: str) -> Path | None:
+    """Return the directory here that a *url* of ``listed`` means, None if it is elsewhere."""
+    if url.startswith("/"):
+        return Path(url)
+    parts = urlsplit(url)
+    return Path(os.fsdecode(unquote_to_bytes(parts.path))) if parts.scheme == "file" else None

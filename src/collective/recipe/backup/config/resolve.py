@@ -11,7 +11,13 @@ from typing import Any, NamedTuple
 
 from collective.recipe.backup.config import ALTERNATIVE, PART, SNAPSHOT, STANDARD, ZIP, Config
 from collective.recipe.backup.config.overlaps import Named, PartLayout, overlaps
-from collective.recipe.backup.config.repositories import line_of, repositories
+from collective.recipe.backup.config.repositories import (
+    NAME,
+    line_of,
+    listed,
+    local_path,
+    repositories,
+)
 from collective.recipe.backup.config.storages import additional, alternatives
 from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.frozen import dataclass
@@ -237,6 +243,7 @@ def _layout(
             Named(_named("blob_storage", it), it.blobstorage) for it in sources if it.blobstorage
         ],
         directories=list(_directories(options, sources)),
+        repositories=list(_repositories(options)),
         origins=[
             Named("alternative_restore_source", it.blobstorage) for it in origins if it.blobstorage
         ],
@@ -252,6 +259,14 @@ def _directories(options: Options, sources: Sequence[Source]) -> Iterator[Named]
         for names in LOCATIONS.values():
             for name in names:
                 yield Named(_named(name, source), _of(source, getattr(options, name)))
+
+
+def _repositories(options: Options) -> Iterator[Named]:
+    """Yield every repository that is a directory of this machine."""
+    for name, url in listed(options.repository):
+        path = local_path(url)
+        if path is not None:
+            yield Named(NAME if name == NAME else f"{NAME} {name}", path)
 
 
 def _named(option: str, source: Source) -> str:

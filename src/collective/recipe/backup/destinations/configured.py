@@ -221,7 +221,8 @@ def _further_files(config: Config) -> WantedFiles | None:
         log = source.filestorage
         kept_out |= {log, *(log.with_name(log.name + end) for end in (".index", ".lock", ".tmp"))}
         kept_out.add(log.with_name(f"{log.name}.old"))
-    kept_out |= {local_path(each.url) for each in listed(options.repository)}
+    ours = (local_path(each.url) for each in listed(options.repository))
+    kept_out.update(each for each in ours if each is not None)
     return WantedFiles(
         paths=paths,
         patterns=options.files_exclude,

@@ -216,8 +216,9 @@ class Options:
         "Repositories that ``bin/backup`` backs up to as well, after the directories, one on "
         "each line: ``[NAME] URL``.  Without NAME it is called ``repository``.  URL is a "
         "path, ``file:///path`` or ``s3://BUCKET/PREFIX`` (and what else :doc:`../howto/stores` "
-        "says); a relative path starts at the directory of the buildout.  Each has to be made "
-        "once, by ``bin/backup-repository init``.",
+        "says); a relative path starts at the directory of the buildout.  It must lead neither "
+        "into a live storage nor into other backups.  Each has to be made once, by "
+        "``bin/backup-repository init``.",
     )
     repository_passphrase_file: Path | None = _option(
         PATH,

@@ -431,6 +431,57 @@ def test_a_location_may_not_lie_where_buildout_empties_directories():
     assert problem.endswith("lies in the parts directory (/srv/site/parts), which buildout empties")
 
 
+@pytest.mark.parametrize("location", ["backups", "none"])
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("inner var/blobstorage/r", "repository inner ({VAR}/blobstorage/r) lies in blob_storage "),
+        ("file://{VAR}/blob%73torage", "repository ({VAR}/blobstorage) lies in blob_storage "),
+        ("FILE://{VAR}/blobstorage/r", "repository ({VAR}/blobstorage/r) lies in blob_storage "),
+        ("var/other/r", "repository ({VAR}/other/r) lies in blob_storage of catalog "),
+        ("var/filestorage", "repository ({VAR}/filestorage) holds datafs "),
+        ("var", "repository ({VAR}) holds blob_storage "),
+        ("parts/r", "repository (/srv/site/parts/r) lies in the parts directory "),
+    ],
+)
+def test_a_repository_may_not_lie_in_the_live_site_nor_hold_it(location, line, said):
+    """A restore moves the blobstorage away, and --let-go removes it then."""
+    found = problems(
+        facts(parts=BASE / "parts"),
+        location=location,
+        additional_filestorages=(f"catalog {VAR}/filestorage/catalog.fs {VAR}/other",),
+        repository=(line.format(VAR=VAR),),
+    )
+    assert any(each.startswith(said.format(VAR=VAR)) for each in found)
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_repository_may_not_lie_in_the_live_site_by_way_of_a_link(tmp_path, scheme):
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "link").symlink_to("blobs")
+    [problem] = problems(
+        blob_storage=f"{tmp_path}/blobs", repository=(f"{scheme}{tmp_path}/link/r",)
+    )
+    assert problem.startswith(f"repository ({tmp_path}/link/r) lies in blob_storage ")
+
+
+def test_a_repository_needs_a_directory_of_its_own():
+    [problem] = problems(repository=("var/backups",))
+    assert problem.endswith(f"repository ({VAR}/backups) are the same directory")
+    [problem] = problems(repository=("var/backups/r",))
+    assert problem.startswith(f"repository ({VAR}/backups/r) lies in location ({VAR}/backups)")
+    [problem] = problems(repository=("/mnt/r",), location="/mnt/r/backups")
+    assert problem.startswith("location (/mnt/r/backups) lies in repository (/mnt/r)")
+    [problem] = problems(repository=("a /mnt/r", "b file:///mnt/r/b"))
+    assert problem.startswith("repository b (/mnt/r/b) lies in repository a (/mnt/r)")
+    [problem] = problems(repository=("a /mnt/r", "b file:///mnt/r"))
+    assert problem.endswith("are the same directory")
+
+
+def test_a_repository_elsewhere_is_no_place_of_this_machine():
+    assert config(repository=("a s3://bucket/srv/site/var/blobstorage", "b var/repository"))
+
+
 def test_the_filestorage_may_not_lie_in_the_blobstorage():
     [problem] = problems(datafs=str(VAR / "blobstorage/Data.fs"))
     assert problem.startswith("datafs ")

@@ -107,6 +107,19 @@ def test_a_filestorage_that_is_lost_is_named_before_its_blobs(project: Site, cap
     assert not (project.directory / "backups").exists()
 
 
+@pytest.mark.parametrize("words", [["backup"], ["list"], ["repository", "init", "--unencrypted"]])
+def test_a_repository_in_the_live_blobs_is_refused_by_every_verb(
+    project: Site, capfd, words: list[str]
+) -> None:
+    sets = ["--set", "location=none", "--set", "repository=inner var/blobstorage/r"]
+    assert main([*words, *sets]) == USAGE
+    said = capfd.readouterr().err
+    assert "repository inner " in said
+    assert " lies in blob_storage " in said
+    assert "hint: " in said
+    assert not (project.blobstorage / "r").exists()
+
+
 def test_what_is_said_is_meant_for_this_door(project: Site, capfd) -> None:
     assert main(["backup", "-q"]) == DONE
     project.commit({"page": 2})
