@@ -38,13 +38,14 @@ def init(store: Store, passphrase: str | None, now: datetime, label: str = "firs
 
 
 def _must_be_free(store: Store) -> None:
+    # asked for by its name: others come before it in a listing of all
+    if any(entry.name == FORMAT for entry in store.list(FORMAT)):
+        raise ConfigurationError(
+            "there is a repository already",
+            where=store.location,
+            hint="use it, or choose another place; several sites may share one repository",
+        )
     for entry in store.list():
-        if entry.name == FORMAT:
-            raise ConfigurationError(
-                "there is a repository already",
-                where=store.location,
-                hint="use it, or choose another place; several sites may share one repository",
-            )
         # keys alone are of an init that died
         if not entry.name.startswith("keys/"):
             raise ConfigurationError(
