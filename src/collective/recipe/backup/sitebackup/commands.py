@@ -39,7 +39,12 @@ FREQUENT = {
     "--datafs": ("datafs", FILE, "the filestorage"),
     "--blob-storage": ("blob_storage", DIRECTORY, "the directory of the blobs"),
     "--locationprefix": ("locationprefix", DIRECTORY, "where all directories of backups lie"),
-    "--location": ("location", DIRECTORY, "the directory of the filestorage backups alone"),
+    "--location": (
+        "location",
+        DIRECTORY,
+        "the directory of the filestorage backups alone; a relative path starts where all "
+        "directories of backups lie, by default in var",
+    ),
     "--keep": ("keep", "N", "how many full backups are kept"),
 }
 """Options that have a flag of their own."""
@@ -74,7 +79,8 @@ def _declare(name: str, verb: Verb, parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar=FILE,
         help="the configuration (default: sitebackup.toml and pyproject.toml in the working "
-        "directory); relative paths of options start at its directory",
+        "directory); relative paths of options start at its directory, those of the directories "
+        "of single backups, such as location, where all of them lie",
     )
     for flag, (option, metavar, words) in FREQUENT.items():
         site.add_argument(

@@ -49,7 +49,10 @@ The names are those of :doc:`options`, in capitals for variables.
 A name that is none is an error, which says what is nearest to it.
 In TOML a value may be a text, a number, ``true`` or ``false``; options of several lines or
 arguments may be a list.
-Relative paths start at ``base_dir``.
+Relative paths start at ``base_dir``, wherever they are set.
+But those of the six directories of backups, from ``location`` to ``blobziplocation``, start at
+``locationprefix``, on the command line as well: ``--location /srv/site/b`` or ``--location b``, and
+not ``--location var/b``.
 
 Besides the options there are:
 """

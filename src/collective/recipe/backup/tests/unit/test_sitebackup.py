@@ -70,6 +70,14 @@ def test_a_variable_of_the_site_that_is_not_set_here_is_named(project: Site, cap
     assert "hint: set the variable" in said
 
 
+def test_a_location_of_the_command_line_starts_where_all_backups_lie(project: Site, capfd) -> None:
+    assert main(["backup", "-q", "--location", "b"]) == DONE
+    assert (project.directory / "var" / "b").is_dir()
+    assert main(["backup", "--help"]) == DONE
+    said = " ".join(capfd.readouterr().out.split())
+    assert "a relative path starts where all directories of backups lie, by default in var" in said
+
+
 @pytest.mark.parametrize("which", ["snapshot", "zip"])
 def test_other_destinations_have_a_flag(project: Site, capfd, which: str) -> None:
     before = project.contents()
