@@ -174,19 +174,21 @@ def place_flag(
 
 def requests_flag(parser: argparse.ArgumentParser, of: str = "") -> None:
     """Declare --max-requests; *of* says for what it is, if not for all that the verb does."""
+    from collective.recipe.backup.stores.allowance import LEAST
+
     parser.add_argument(
         "--max-requests",
         type=_requests,
         metavar="N",
         help=f"{of}end with exit code 1 before more than N requests are made of repositories; the "
-        "same command goes on from there (default: as many as are needed)",
+        f"same command goes on from there; N is {LEAST} or more (default: as many as are needed)",
     )
 
 
 def _requests(text: str) -> int:
     from collective.recipe.backup.stores.allowance import LEAST
 
-    number = int(text)
+    number = int(text) if text.isdecimal() else 0
     if number < LEAST:
         raise argparse.ArgumentTypeError(f"a number of {LEAST} or more")
     return number
@@ -204,7 +206,10 @@ def every_flag(parser: argparse.ArgumentParser, words: str) -> None:
 
 
 def _interval(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
     if not 0 < seconds < MAXIMUM_INTERVAL:
         raise argparse.ArgumentTypeError(f"a time between 0 and {MAXIMUM_INTERVAL} seconds")
     return seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup import times
@@ -41,6 +42,21 @@ def later_moment(run: Run, namespace: argparse.Namespace) -> When | None:
     return moments.understood(namespace.until, run.now, local=namespace.local)
 
 
+def nothing(what: str, when: When | None, until: When | None) -> str:
+    """Return the answer that *what* is all there is to tell, with the two moments."""
+    first = _named(when, "the newest restore point")
+    return (
+        f"{what} between {first} and {_named(until, 'the live site')}; "
+        "an earlier MOMENT may have more"
+    )
+
+
+def _named(when: When | None, default: str) -> str:
+    if when is None:
+        return default
+    return times.in_words(when) if isinstance(when, datetime) else f"tid {times.show_tid(when)}"
+
+
 def tell_deleted(
     run: Run, namespace: argparse.Namespace, path: str, when: When | None, answers: Answers
 ) -> None:
@@ -71,7 +87,7 @@ def tell_deleted(
         rows = [_row(each) for each in shown]
         answers.say("\n".join(table(COLUMNS, rows, answers.width)))
     else:
-        answers.say("nothing is gone")
+        answers.say(nothing("nothing is gone", when, until))
     if len(found) > len(shown):
         answers.say(f"and {number_of(len(found) - len(shown), 'attribute')}, see --attributes")
 

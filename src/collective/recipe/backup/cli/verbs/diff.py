@@ -12,7 +12,7 @@ from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
 from collective.recipe.backup.cli.tables import Column, table
 from collective.recipe.backup.cli.verbs.chronicle import written
-from collective.recipe.backup.cli.verbs.deletedlisting import LIVE, later_moment
+from collective.recipe.backup.cli.verbs.deletedlisting import LIVE, later_moment, nothing
 from collective.recipe.backup.cli.verbs.objects import asked_path, path_flag
 from collective.recipe.backup.errors import DONE, IntegrityError, UsageError, printable
 from collective.recipe.backup.model import MAIN
@@ -129,7 +129,7 @@ def _tell_folders(
     elif found:
         answers.say("\n".join(table(COLUMNS, [_row(each) for each in found], answers.width)))
     else:
-        answers.say("nothing has changed")
+        answers.say(nothing("nothing has changed", order.before, order.after))
 
 
 def _row(folder: FolderChanges) -> list[str]:

@@ -125,7 +125,12 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
 def _asked(run: Run, namespace: argparse.Namespace) -> tuple[str, When | None]:
     """Return the path and the moment that were asked for."""
     path = asked_path(namespace, is_needed=namespace.history)
-    when = moments.asked_for(run, namespace)
+    try:
+        when = moments.asked_for(run, namespace)
+    except UsageError as error:
+        if namespace.deleted and not namespace.until:
+            error.hint += "; the later moment stands after --until"
+        raise
     if namespace.live and when is not None:
         raise UsageError("--live takes no moment", hint="the live site is what it is now")
     return path, when

@@ -192,7 +192,10 @@ def test_a_moment_a_path_and_a_later_moment_are_named(
     assert document["deleted"][0]["transaction"]["description"] == "/jane/was/here"
     assert document["deleted"][0]["transaction"]["exact"] is True
     assert "nothing is gone" in told("--deleted", "--path", "/Plone/many", first)
-    assert "nothing is gone" in told("--deleted")
+    said = told("--deleted")
+    assert "nothing is gone between the newest restore point and the live site; an earl" in said
+    said = told("--deleted", first, first, code=2)
+    assert "the later moment stands after --until" in said
     assert "exchange them" in told(minutes(90).isoformat(), "--deleted", "--until", first, code=2)
     assert "--until is for --deleted" in told("--until", first, code=2)
     assert "--deleted compares two moments" in told("--deleted", "--live", code=2)

@@ -78,6 +78,17 @@ def test_a_location_of_the_command_line_starts_where_all_backups_lie(project: Si
     assert "a relative path starts where all directories of backups lie, by default in var" in said
 
 
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [("--every", "a time between 0 and "), ("--max-requests", "a number of 20 or more")],
+)
+def test_a_number_that_is_none_is_answered_with_what_is_taken(
+    project: Site, capfd, flag: str, said: str
+) -> None:
+    assert main(["backup", "--follow", flag, "abc"]) == USAGE
+    assert said in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("which", ["snapshot", "zip"])
 def test_other_destinations_have_a_flag(project: Site, capfd, which: str) -> None:
     before = project.contents()
