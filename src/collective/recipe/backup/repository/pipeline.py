@@ -24,7 +24,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
-from collective.recipe.backup.errors import BackupError
+from collective.recipe.backup.errors import BackupError, RequestsSpent
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.repository.bundles import BundleDirectory, Compressed, NewBundle
 from collective.recipe.backup.repository.chunks import ChunkId, is_node
@@ -85,6 +85,7 @@ class Pipeline:
         self._batches: deque[_Batch] = deque()
         self._waiting = 0  # bytes in the batches
         self._durable: deque[Durable] = deque()  # what the caller was not told of yet
+        self.is_unsure = False  # whether the store may have a bundle whose put failed
 
     def add(self, kind: int, chunk: ChunkId, data: bytes) -> None:
         """Store a chunk; *data* must not change afterwards."""
@@ -149,7 +150,13 @@ class Pipeline:
     def _put(self, packing: NewBundle, *, bulk: bool) -> Durable:
         data, salt, pieces = packing.finish()
         bundle = bytes.fromhex(id_of(data))
-        stored = put(self._store, bundle_name(bundle), data, bulk=bulk)
+        try:
+            stored = put(self._store, bundle_name(bundle), data, bulk=bulk)
+        except RequestsSpent:  # nothing was sent
+            raise
+        except BaseException:
+            self.is_unsure = True
+            raise
         return Durable(BundleDirectory(bundle, salt, pieces), len(data), stored)
 
     def settle(self, work: Future[Durable]) -> None:

@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from collective.recipe.backup.errors import IntegrityError, ObjectArchived, StoreUnreachable
+from collective.recipe.backup.errors import (
+    IntegrityError,
+    ObjectArchived,
+    RequestsSpent,
+    StoreUnreachable,
+)
 from collective.recipe.backup.repository.names import id_of
 from collective.recipe.backup.stores import Buffer, NoSuchObject, ObjectExists, Store
 
@@ -25,7 +30,14 @@ def put(store: Store, name: str, data: Buffer, *, bulk: bool = False) -> datetim
         try:
             return store.put(name, data, bulk=bulk)
         except (ObjectExists, StoreUnreachable) as error:
-            made = _made(store, name, data)
+            try:
+                made = _made(store, name, data)
+            except RequestsSpent as spent:
+                raise StoreUnreachable(
+                    "no request is left to ask the store whether it has an object",
+                    where=f"{store.location}/{name}",
+                    hint=spent.hint,
+                ) from error
             if made is not None:
                 return made
             if not left:

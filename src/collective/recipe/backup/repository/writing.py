@@ -95,7 +95,8 @@ class ChunkWriter:
                 self._catalog()
         finally:
             self._pipeline.close()
-        if error is None or isinstance(error, RequestsSpent):
+        is_known = isinstance(error, RequestsSpent) and not self._pipeline.is_unsure
+        if error is None or is_known:
             self._pass.end()
         # else the ticket says to the next run that there may be bundles without a catalog
 

@@ -8,9 +8,17 @@ from dataclasses import replace
 import pytest
 
 from collective.recipe.backup import times
-from collective.recipe.backup.errors import DONE, BackupError, Interrupted, RequestsSpent
+from collective.recipe.backup.errors import (
+    DONE,
+    BackupError,
+    Interrupted,
+    RequestsSpent,
+    StoreUnreachable,
+)
 from collective.recipe.backup.repository import pipeline, writing
 from collective.recipe.backup.repository.bundles import NewBundle
+from collective.recipe.backup.repository.chunks import LEAF
+from collective.recipe.backup.repository.writing import ChunkWriter
 from collective.recipe.backup.sitebackup import main
 from collective.recipe.backup.stores.allowance import LEAST, Allowance
 from collective.recipe.backup.stores.local import LocalStore
@@ -134,6 +142,45 @@ def test_an_interrupted_run_sends_little_twice(world, tmp_path, at):
     with world.open() as repository:
         assert list(states_of(repository).values()) == [whole]
     assert bundles_in(world) <= 200 * VALUE / BUNDLE + 4
+
+
+class Unsure(LocalStore):
+    """A store that has the first bundle, does not say so, and cannot be asked."""
+
+    promises = replace(LocalStore.promises, parallel=3)
+    answer: BackupError  # to who asks for a bundle
+
+    def put(self, name, data, *, bulk=False):
+        is_first = name.startswith("bundles/") and not list(self.list("bundles/"))
+        moment = super().put(name, data, bulk=bulk)
+        if is_first:
+            raise StoreUnreachable("the connection broke")
+        return moment
+
+    def get(self, name, start=0, size=None):
+        if name.startswith("bundles/"):
+            raise self.answer
+        return super().get(name, start, size)
+
+
+@pytest.mark.parametrize("answer", [StoreUnreachable("it is gone"), RequestsSpent("used up")])
+def test_a_bundle_that_a_run_was_unsure_of_is_found_by_the_next_one(world, tmp_path, answer):
+    state = state_of(12)
+    store = Unsure(tmp_path / "store", Hasty())
+    store.answer = answer
+    with (
+        pytest.raises(RequestsSpent),
+        world.open("cache", store) as repository,
+        ChunkWriter(repository, "backup", "site") as writer,
+    ):
+        for value in state.values():
+            writer.add(LEAF, value)
+        raise RequestsSpent("used up")
+    assert bundles_in(world)
+    assert list(world.store.list("m/t-"))
+    attempt(world, tmp_path, state, None)
+    with world.open() as repository:
+        assert len(repository.index.bundles()) == bundles_in(world)
 
 
 @pytest.fixture
