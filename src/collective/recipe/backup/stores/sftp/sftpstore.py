@@ -250,7 +250,7 @@ async def _write(client: SFTPClient, path: str, data: bytes) -> datetime:
 
 async def _name(client: SFTPClient, partial: str, path: str) -> None:
     """Give a file its name.  Raises ObjectExists."""
-    from asyncssh import SFTPError
+    from asyncssh import SFTPError, SFTPFailure, SFTPOpUnsupported, SFTPPermissionDenied
 
     try:
         await client.link(partial, path)
@@ -258,6 +258,8 @@ async def _name(client: SFTPClient, partial: str, path: str) -> None:
         # version 3 has a word neither for what exists nor for what its file system cannot do
         if await client.lexists(path):
             raise ObjectExists(path) from error
+        if not isinstance(error, SFTPOpUnsupported | SFTPFailure | SFTPPermissionDenied):
+            raise
         await _rename(client, partial, path, error)
 
 

@@ -143,6 +143,15 @@ def test_where_there_are_no_hard_links_a_file_is_renamed(asyncssh_server, tmp_pa
         ]
 
 
+def test_a_file_whose_link_failed_otherwise_is_not_renamed(asyncssh_server, tmp_path):
+    lacking(asyncssh_server, errno.ENOENT, "link")
+    with closing(at(asyncssh_server.port, tmp_path / "store")) as store:
+        store.prepare()
+        with pytest.raises(BackupError):
+            store.put(NAME, b"first")
+        assert list(store.list()) == []
+
+
 def test_a_server_that_can_flush_no_file_takes_it_all_the_same(asyncssh_server, tmp_path):
     lacking(asyncssh_server, 0, "fsync")
     with closing(at(asyncssh_server.port, tmp_path / "store")) as store:
