@@ -41,13 +41,18 @@ from collective.recipe.backup.operations.preloading import import_all_rooms
 from collective.recipe.backup.operations.restorejobs import jobs_of
 from collective.recipe.backup.operations.restoreorder import Job, RestoreOrder
 from collective.recipe.backup.operations.run import Run, one_run
-from collective.recipe.backup.operations.targets import journal_of, lock_targets, sweep_beside
+from collective.recipe.backup.operations.targets import (
+    journal_of,
+    lock_targets,
+    sweep_beside,
+    targets_of,
+)
 from collective.recipe.backup.restoring import standbymark, swap
 from collective.recipe.backup.restoring.journal import Chosen, end, known
 from collective.recipe.backup.restoring.journalcheck import is_as_left
 from collective.recipe.backup.restoring.remembered import Remembered
 from collective.recipe.backup.restoring.stagedblobs import Changeable
-from collective.recipe.backup.restoring.standbymark import StandbyMark, left_now
+from collective.recipe.backup.restoring.standbymark import AsLeft, StandbyMark, left_now
 from collective.recipe.backup.times import Tid, in_words, pause
 
 logger = logging.getLogger("backup")
@@ -98,6 +103,14 @@ def promote(run: Run, to: Path | None) -> dict[str, Tid | None]:
             )
         if mark.promoted is None:
             _settle(run, targets, journal)
+            for target in targets:
+                known_once = str(target.filestorage) in {each.live for each in mark.left}
+                if not target.filestorage.is_file() and (known_once or target.name == MAIN):
+                    raise UsageError(
+                        "this standby has no filestorage: there is nothing to promote",
+                        where=target.filestorage,
+                        hint="let backup-standby run until it tells of a restore point",
+                    )
             left = left_now(each.filestorage for each in targets)
             promoted = replace(mark, left=left, promoted=run.now)
             standbymark.write(main, promoted, run.files)
@@ -150,6 +163,7 @@ class _Standby:
             targets = lock_targets(run, self._order.to, locks)
             journal = journal_of(targets)
             _settle(run, targets, journal)
+            _begin(run, targets)
             sweep_beside(run, targets)
             try:
                 jobs = self._followed(run, targets, journal)
@@ -168,7 +182,8 @@ class _Standby:
         with run.opened() as destinations:
             jobs = jobs_of(run, self._order, destinations, targets, None)
             chosen = chosen_of(jobs, self._order)
-            if chosen == self._there:
+            _check_newer(targets[-1].filestorage, jobs)
+            if chosen == self._there and all(each.filestorage.is_file() for each in targets):
                 return ()
             self._there = None
             self._become(run, jobs, journal)
@@ -190,12 +205,40 @@ class _Standby:
         carry_out(run, order, jobs, Account(), self._remembered)
         with explained("cannot note that the round is done", journal):
             end(journal, run.files)
-        _mark(run, [job.target for job in jobs], jobs[-1].destination.home.label)
+        main = jobs[-1]
+        targets, label = [job.target for job in jobs], main.destination.home.label
+        _mark(run, targets, label, main.choice.point.stamp)
 
 
-def _mark(run: Run, targets: Sequence[Source], source: str) -> None:
-    """Let the mark say how the copy is left, which comes from *source*."""
-    mark = StandbyMark(source=source, left=left_now(each.filestorage for each in targets))
+def _begin(run: Run, targets: Sequence[Source]) -> None:
+    """Mark a standby before anything is put there.  Raises UsageError for one of other backups."""
+    mark, labels = standbymark.read(targets[-1].filestorage), [home.label for home in run.homes]
+    if mark is None:
+        _mark(run, targets, labels[-1], None)
+    elif mark.source not in labels:
+        raise UsageError(
+            f"this standby follows the backups in {mark.source}, which are not asked for",
+            where=targets[-1].filestorage,
+            hint="name them with --from, or begin another standby elsewhere with --to",
+        )
+
+
+def _check_newer(main: Path, jobs: Sequence[Job]) -> None:
+    """Raise NoRestorePoint if the copy would go back to a restore point before its own."""
+    mark, stamp = standbymark.read(main), jobs[-1].choice.point.stamp
+    if mark is not None and mark.point is not None and stamp < mark.point:
+        raise NoRestorePoint(
+            f"the newest restore point, {stamp}, is older than that of the copy, {mark.point}",
+            where=main,
+            hint="the copy stays as it is until there is a newer one; to have the older state, "
+            "begin another standby elsewhere with --to",
+        )
+
+
+def _mark(run: Run, targets: Sequence[Source], source: str, point: str | None) -> None:
+    """Let the mark say how the copy is left, which is *point* of *source*."""
+    left = left_now(each.filestorage for each in targets)
+    mark = StandbyMark(source=source, left=left, point=point)
     standbymark.write(targets[-1].filestorage, mark, run.files)
 
 
@@ -220,13 +263,17 @@ def _settle(run: Run, targets: Sequence[Source], journal: Path) -> None:
         end(journal, run.files)
     if not any(_is_anything_there(target) for target in targets):
         return
-    if mark is not None and mark.is_as_left:
+    left = () if mark is None else mark.left
+    if mark is not None and mark.is_as_left and not _strangers(targets, left):
         return
-    if known(journal) and is_as_left(journal):
+    ours = [*left, *(AsLeft(str(live), 0, 0, 0) for live in known(journal))]
+    in_place = mark is None and list(targets) == targets_of(run, None)
+    if known(journal) and is_as_left(journal) and not in_place and not _strangers(targets, ours):
         # the next restore lets that journal go before it changes anything
-        _mark(run, targets, mark.source if mark else run.homes[-1].label)
+        source = mark.source if mark else run.homes[-1].label
+        _mark(run, targets, source, mark.point if mark else None)
         return
-    if mark is None:
+    if mark is None or _strangers(targets, ours):
         raise UsageError(
             "something is here that no standby has put here, and that no restore has left so",
             where=main,
@@ -238,6 +285,16 @@ def _settle(run: Run, targets: Sequence[Source], journal: Path) -> None:
         hint="--promote would have said so; if what it got since then is not wanted, move it "
         "away and begin anew",
     )
+
+
+def _strangers(targets: Sequence[Source], left: Sequence[AsLeft]) -> list[Source]:
+    """Return the targets in which something is that *left* does not name."""
+    ours = {each.live for each in left}
+    return [
+        target
+        for target in targets
+        if str(target.filestorage) not in ours and _is_anything_there(target)
+    ]
 
 
 def _is_anything_there(target: Source) -> bool:

@@ -1,11 +1,12 @@
 """The mark of a standby: that the filestorage beside it is one, and how its last round left it.
 
-``Data.fs.standby.json`` is written at the end of each round, and when the standby is promoted.
-One object:
+``Data.fs.standby.json`` is written before the first round, at the end of each, and when
+the standby is promoted.  One object:
 
     format       1
     filestorage  the path of the filestorage; in a copy of the directory the mark says nothing
     source       where the backups lie that it comes from
+    point        the stamp of the restore point that it has come to, or null
     promoted     when it was promoted, ISO 8601, or null
     left         each filestorage as it was left: live (its path), inode, length in bytes, time of
                  its last change in nanoseconds since 1970
@@ -44,6 +45,7 @@ class StandbyMark:
     source: str  # where the backups lie, as lists and errors call it
     left: tuple[AsLeft, ...]  # the filestorages as its last round left them
     promoted: datetime | None = None  # None: it is a standby still
+    point: str | None = None  # the stamp of what it is; None: not known, or nothing came yet
 
     @property
     def is_as_left(self) -> bool:
@@ -68,6 +70,7 @@ def write(filestorage: Path, mark: StandbyMark, files: Files) -> None:
     content = {
         "filestorage": str(filestorage),
         "source": mark.source,
+        "point": mark.point,
         "promoted": mark.promoted and mark.promoted.isoformat(),
         "left": [each._asdict() for each in mark.left],
     }
@@ -90,6 +93,7 @@ def read(filestorage: Path) -> StandbyMark | None:
         promoted = table.value("promoted")
         return StandbyMark(
             source=table.text("source"),
+            point=table.text_or_none("point"),
             left=tuple(
                 AsLeft(row.text("live"), *(row.number(name) for name in AsLeft._fields[1:]))
                 for row in table.tables("left")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -22,6 +23,7 @@ from collective.recipe.backup.operations.restore import restore
 from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.operations.standby import promote, standby
+from collective.recipe.backup.restoring import standbymark
 from collective.recipe.backup.restoring.standbymark import mark_path
 from collective.recipe.backup.tests.runs import NOON
 from collective.recipe.backup.tests.samples import Site, contents_of
@@ -293,3 +295,42 @@ def test_a_damaged_mark_is_told(standing: Standing) -> None:
     mark_path(standing.filestorage).write_bytes(b"{}")
     with pytest.raises(IntegrityError, match="the mark of the standby cannot be read"):
         standing.stand()
+
+
+def test_a_copy_does_not_go_back_when_its_restore_point_is_gone(standing: Standing) -> None:
+    older = standing.stand()
+    mark = standbymark.read(standing.filestorage)
+    assert mark is not None
+    assert older
+    standbymark.write(
+        standing.filestorage, replace(mark, point="2099-01-01-00-00-00"), standing.run().files
+    )
+    before = standing.contents()
+
+    assert standing.stand() == ["standing by"]
+    assert standing.contents() == before
+
+
+def test_the_standby_of_other_backups_is_left_alone(standing: Standing) -> None:
+    standing.stand()
+    mark = standbymark.read(standing.filestorage)
+    assert mark is not None
+    other = replace(mark, source="/another/place")
+    standbymark.write(standing.filestorage, other, standing.run().files)
+
+    with pytest.raises(UsageError, match="follows the backups in /another/place"):
+        standing.stand()
+
+
+def test_a_live_site_that_was_restored_is_not_taken_over(standing: Standing) -> None:
+    assert restore(standing.run(), RestoreOrder())
+    with pytest.raises(UsageError, match="no standby has put here"):
+        standby(standing.run(), None, Script(), tell=lambda _what: None)
+
+
+def test_a_standby_without_its_filestorage_is_not_promoted(standing: Standing) -> None:
+    standing.stand()
+    shutil.rmtree(standing.blobstorage)
+    standing.filestorage.unlink()
+    with pytest.raises(UsageError, match="nothing to promote"):
+        promote(standing.run(), standing.to)
