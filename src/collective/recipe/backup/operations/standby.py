@@ -41,18 +41,13 @@ from collective.recipe.backup.operations.preloading import import_all_rooms
 from collective.recipe.backup.operations.restorejobs import jobs_of
 from collective.recipe.backup.operations.restoreorder import Job, RestoreOrder
 from collective.recipe.backup.operations.run import Run, one_run
-from collective.recipe.backup.operations.targets import (
-    journal_of,
-    lock_targets,
-    sweep_beside,
-    targets_of,
-)
+from collective.recipe.backup.operations.targets import journal_of, lock_targets, sweep_beside
 from collective.recipe.backup.restoring import standbymark, swap
 from collective.recipe.backup.restoring.journal import Chosen, end, known
 from collective.recipe.backup.restoring.journalcheck import is_as_left
 from collective.recipe.backup.restoring.remembered import Remembered
 from collective.recipe.backup.restoring.stagedblobs import Changeable
-from collective.recipe.backup.restoring.standbymark import AsLeft, StandbyMark, left_now
+from collective.recipe.backup.restoring.standbymark import StandbyMark, has_blobs, left_so
 from collective.recipe.backup.times import Tid, in_words, pause
 
 logger = logging.getLogger("backup")
@@ -102,18 +97,15 @@ def promote(run: Run, to: Path | None) -> dict[str, Tid | None]:
                 hint="name the directory with --to as where it was begun",
             )
         if mark.promoted is None:
-            _settle(run, targets, journal)
-            for target in targets:
-                known_once = str(target.filestorage) in {each.live for each in mark.left}
-                if not target.filestorage.is_file() and (known_once or target.name == MAIN):
-                    raise UsageError(
-                        "this standby has no filestorage: there is nothing to promote",
-                        where=target.filestorage,
-                        hint="let backup-standby run until it tells of a restore point",
-                    )
-            left = left_now(each.filestorage for each in targets)
-            promoted = replace(mark, left=left, promoted=run.now)
-            standbymark.write(main, promoted, run.files)
+            _settle(run, targets, journal, in_place=to is None)
+            left = left_so(targets, mark.source)
+            if not left.left:
+                raise UsageError(
+                    "no round of this standby has come to its end: there is nothing to promote",
+                    where=main,
+                    hint="let it stand by until it has come to a restore point",
+                )
+            standbymark.write(main, replace(left, promoted=run.now), run.files)
     return {target.name: last_tid(target.filestorage) for target in targets}
 
 
@@ -162,8 +154,8 @@ class _Standby:
         with one_run(run), ExitStack() as locks:
             targets = lock_targets(run, self._order.to, locks)
             journal = journal_of(targets)
-            _settle(run, targets, journal)
-            _begin(run, targets)
+            _check_source(run, targets)
+            _settle(run, targets, journal, in_place=self._order.to is None)
             sweep_beside(run, targets)
             try:
                 jobs = self._followed(run, targets, journal)
@@ -182,10 +174,14 @@ class _Standby:
         with run.opened() as destinations:
             jobs = jobs_of(run, self._order, destinations, targets, None)
             chosen = chosen_of(jobs, self._order)
-            _check_newer(targets[-1].filestorage, jobs)
-            if chosen == self._there and all(each.filestorage.is_file() for each in targets):
+            if chosen == self._there:
                 return ()
             self._there = None
+            _check_not_earlier(jobs)
+            main = targets[-1].filestorage
+            if standbymark.read(main) is None:
+                # whatever dies from here on, a standby has begun here
+                standbymark.write(main, StandbyMark(source=_source(run)), run.files)
             self._become(run, jobs, journal)
             self._there = chosen
         return jobs
@@ -205,48 +201,55 @@ class _Standby:
         carry_out(run, order, jobs, Account(), self._remembered)
         with explained("cannot note that the round is done", journal):
             end(journal, run.files)
-        main = jobs[-1]
-        targets, label = [job.target for job in jobs], main.destination.home.label
-        _mark(run, targets, label, main.choice.point.stamp)
+        _mark(run, [job.target for job in jobs], _source(run))
 
 
-def _begin(run: Run, targets: Sequence[Source]) -> None:
-    """Mark a standby before anything is put there.  Raises UsageError for one of other backups."""
-    mark, labels = standbymark.read(targets[-1].filestorage), [home.label for home in run.homes]
-    if mark is None:
-        _mark(run, targets, labels[-1], None)
-    elif mark.source not in labels:
+def _check_not_earlier(jobs: Sequence[Job]) -> None:
+    """Raise NoRestorePoint if the copy has later transactions than what is newest now.
+
+    Newer restore points may have been removed, by a mistake or by a thief: then the copy may be
+    all that has those transactions.
+    """
+    for job in jobs:
+        newest, here = job.choice.point.tid, last_tid(job.target.filestorage)
+        if newest is not None and here is not None and newest < here:
+            raise NoRestorePoint(
+                "the newest restore point ends before what this standby has: newer ones are gone, "
+                "or the site was restored",
+                where=job.target.filestorage,
+                hint="if the site was restored on purpose, wait until it has later transactions, "
+                "or move this copy away; else promote it, or keep it until you know",
+            )
+
+
+def _source(run: Run) -> str:
+    """Return what tells which site a standby is of, and where its backups lie."""
+    return f"{run.config.options.site_name} in {run.homes[-1].label}"
+
+
+def _check_source(run: Run, targets: Sequence[Source]) -> None:
+    """Raise UsageError if what is there is a standby of another site, or of other backups."""
+    mark = standbymark.read(targets[-1].filestorage)
+    if mark is not None and mark.source != _source(run):
         raise UsageError(
-            f"this standby follows the backups in {mark.source}, which are not asked for",
+            f"this is a standby of {mark.source}, and not of {_source(run)}",
             where=targets[-1].filestorage,
-            hint="name them with --from, or begin another standby elsewhere with --to",
+            hint="name another directory with --to; or move this one away, with all that lies "
+            "beside it",
         )
 
 
-def _check_newer(main: Path, jobs: Sequence[Job]) -> None:
-    """Raise NoRestorePoint if the copy would go back to a restore point before its own."""
-    mark, stamp = standbymark.read(main), jobs[-1].choice.point.stamp
-    if mark is not None and mark.point is not None and stamp < mark.point:
-        raise NoRestorePoint(
-            f"the newest restore point, {stamp}, is older than that of the copy, {mark.point}",
-            where=main,
-            hint="the copy stays as it is until there is a newer one; to have the older state, "
-            "begin another standby elsewhere with --to",
-        )
+def _mark(run: Run, targets: Sequence[Source], source: str) -> None:
+    """Let the mark say how the copy is left, which comes from *source*."""
+    standbymark.write(targets[-1].filestorage, left_so(targets, source), run.files)
 
 
-def _mark(run: Run, targets: Sequence[Source], source: str, point: str | None) -> None:
-    """Let the mark say how the copy is left, which is *point* of *source*."""
-    left = left_now(each.filestorage for each in targets)
-    mark = StandbyMark(source=source, left=left, point=point)
-    standbymark.write(targets[-1].filestorage, mark, run.files)
-
-
-def _settle(run: Run, targets: Sequence[Source], journal: Path) -> None:
+def _settle(run: Run, targets: Sequence[Source], journal: Path, *, in_place: bool) -> None:
     """Finish a round that was broken off, and make sure that the copy is as it was left.
 
-    Raises UsageError for what is no standby, or no longer, and IntegrityError for one that was
-    written to.
+    Raises UsageError for what is no standby of this site, or no longer, and IntegrityError for
+    one that was written to, or that lacks a part.  What a restore has left can become a standby,
+    but for what it has left *in_place*: that is the site.
     """
     main = targets[-1].filestorage
     mark = standbymark.read(main)
@@ -261,47 +264,55 @@ def _settle(run: Run, targets: Sequence[Source], journal: Path) -> None:
         finish(run, journal)
     with explained("cannot note that the round is done", journal):
         end(journal, run.files)
+    if mark is None:
+        _begin_here(run, targets, journal, in_place=in_place)
+    else:
+        _check_as_left(run, mark, targets, journal)
+
+
+def _begin_here(run: Run, targets: Sequence[Source], journal: Path, *, in_place: bool) -> None:
+    """Make sure that a standby may begin here; what a restore has left is marked as one."""
     if not any(_is_anything_there(target) for target in targets):
         return
-    left = () if mark is None else mark.left
-    if mark is not None and mark.is_as_left and not _strangers(targets, left):
-        return
-    ours = [*left, *(AsLeft(str(live), 0, 0, 0) for live in known(journal))]
-    in_place = mark is None and list(targets) == targets_of(run, None)
-    if known(journal) and is_as_left(journal) and not in_place and not _strangers(targets, ours):
-        # the next restore lets that journal go before it changes anything
-        source = mark.source if mark else run.homes[-1].label
-        _mark(run, targets, source, mark.point if mark else None)
-        return
-    if mark is None or _strangers(targets, ours):
+    if in_place or not _is_left_by_restore(targets, journal):
         raise UsageError(
-            "something is here that no standby has put here, and that no restore has left so",
-            where=main,
+            "something is here that no standby has put here, and that no restore to a directory "
+            "of its own has left so",
+            where=targets[-1].filestorage,
             hint="name a directory of its own with --to, or move away what is here",
         )
+    _mark(run, targets, _source(run))
+
+
+def _check_as_left(run: Run, mark: StandbyMark, targets: Sequence[Source], journal: Path) -> None:
+    """Make sure that the standby is as its last round left it."""
+    if mark.has_all_of(targets):
+        return
+    if gone := mark.gone():
+        raise IntegrityError(
+            "a part of this standby is gone",
+            where=gone,
+            hint="is the disk mounted?  If it was removed, move away the rest and begin anew",
+        )
+    if _is_left_by_restore(targets, journal):
+        # a round has died before its mark; the next restore lets that journal go
+        _mark(run, targets, mark.source)
+        return
     raise IntegrityError(
-        "this standby was written to since its last round: it may be a site that is in use",
-        where=main,
-        hint="--promote would have said so; if what it got since then is not wanted, move it "
-        "away and begin anew",
+        "this standby was written to since its last round, or something else lies in its place: "
+        "it may be a site that is in use",
+        where=targets[-1].filestorage,
+        hint="to keep it as a site, remove the mark beside it, which ends in .standby.json; if it "
+        "is not wanted, move it away and begin anew",
     )
 
 
-def _strangers(targets: Sequence[Source], left: Sequence[AsLeft]) -> list[Source]:
-    """Return the targets in which something is that *left* does not name."""
-    ours = {each.live for each in left}
-    return [
-        target
-        for target in targets
-        if str(target.filestorage) not in ours and _is_anything_there(target)
-    ]
+def _is_left_by_restore(targets: Sequence[Source], journal: Path) -> bool:
+    """Tell whether all that is there is what the last restore has left, and has not changed."""
+    left = known(journal)
+    there = [target for target in targets if _is_anything_there(target)]
+    return bool(left) and all(each.filestorage in left for each in there) and is_as_left(journal)
 
 
 def _is_anything_there(target: Source) -> bool:
-    if os.path.lexists(target.filestorage):
-        return True
-    blobs = target.blobstorage
-    if blobs is None or not blobs.is_dir():
-        return False
-    with os.scandir(blobs) as entries:
-        return any(True for _entry in entries)
+    return os.path.lexists(target.filestorage) or has_blobs(target)

@@ -152,7 +152,7 @@ def test_what_is_said_is_meant_for_this_door(project: Site, capfd) -> None:
         assert main([command, "--help"]) == DONE
     out, err = capfd.readouterr()
     assert "buildout" not in out + err
-    assert "bin/" not in out + err
+    assert "bin/" not in (out + err).replace("bin/instance", "")  # that of Zope
 
 
 def test_each_verb_is_a_command() -> None:

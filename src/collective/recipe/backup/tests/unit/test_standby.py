@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -23,7 +22,6 @@ from collective.recipe.backup.operations.restore import restore
 from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.operations.standby import promote, standby
-from collective.recipe.backup.restoring import standbymark
 from collective.recipe.backup.restoring.standbymark import mark_path
 from collective.recipe.backup.tests.runs import NOON
 from collective.recipe.backup.tests.samples import Site, contents_of
@@ -213,6 +211,84 @@ def test_what_no_standby_has_put_there_is_left_alone(standing: Standing, what: s
     assert place.read_bytes() == b"of another site"
 
 
+def test_a_standby_never_goes_back_when_newer_restore_points_are_gone(
+    site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.commit({"a": 1}, {"b": b"first"})
+    standing = Standing(site, tmp_path, "far")
+    standing.store()
+    last = standing.site.commit({"a": 2}, {"late": b"blob"})
+    standing.store()
+    standing.stand()
+    before = standing.contents()
+    with standing.run().opened() as [*_others, destination]:
+        points = destination.restore_points()
+        destination.remove(points[-1:])
+        assert len(destination.restore_points()) == len(points) - 1
+
+    standing.stand(lambda: None)
+
+    assert standing.contents() == before
+    assert "newer ones are gone" in caplog.text
+    assert promote(standing.run(), standing.to) == {"1": last}
+
+
+@pytest.mark.parametrize("what", ["filestorage", "blobstorage", "all"])
+def test_a_standby_that_lacks_a_part_is_not_promoted_nor_made_anew(
+    standing: Standing, what: str
+) -> None:
+    standing.stand()
+    for name in ("filestorage", "blobstorage") if what == "all" else (what,):
+        path = getattr(standing, name)
+        path.rename(standing.to / f"unmounted {name}")
+
+    with pytest.raises(IntegrityError, match="a part of this standby is gone"):
+        promote(standing.run(), standing.to)
+    with pytest.raises(IntegrityError, match="a part of this standby is gone"):
+        standing.stand()
+    assert not (standing.to / "Data.fs").exists() or what == "blobstorage"
+
+
+def test_the_standby_of_another_site_is_left_alone(standing: Standing, tmp_path: Path) -> None:
+    standing.stand()
+    before = standing.contents()
+    run = standing.run()
+    options = replace(run.config.options, site_name="another")
+    other = replace(run, config=replace(run.config, options=options))
+
+    with pytest.raises(UsageError, match="this is a standby of .* and not of another in"):
+        standing.stand(run=other)
+
+    assert standing.contents() == before
+
+
+def test_a_standby_that_died_before_its_first_round_ended_is_finished_by_the_promotion(
+    standing: Standing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "_mark", lambda *_arguments: (_ for _ in ()).throw(OSError("dies")))
+        with pytest.raises(OSError, match="dies"):
+            standing.stand()
+
+    assert promote(standing.run(), standing.to)["1"] is not None
+    assert standing.contents() == standing.site.contents()
+
+
+def test_where_nothing_was_restored_yet_nothing_is_promoted(site: Site, tmp_path: Path) -> None:
+    standing = Standing(site, tmp_path, "directory")
+    standing.stand()
+    with pytest.raises(UsageError, match="there is no standby here"):
+        promote(standing.run(), standing.to)
+
+
+def test_a_site_that_was_restored_in_its_place_is_no_standby(standing: Standing) -> None:
+    assert restore(standing.run(), RestoreOrder())
+    before = standing.site.filestorage.stat()
+    with pytest.raises(UsageError, match="no standby has put here"):
+        standby(standing.run(), None, Script(), tell=lambda _words: None)
+    assert standing.site.filestorage.stat() == before
+
+
 def test_what_a_restore_has_left_can_become_a_standby(standing: Standing) -> None:
     assert restore(standing.run(), RestoreOrder(to=standing.to))
     inode = standing.filestorage.stat().st_ino
@@ -295,42 +371,3 @@ def test_a_damaged_mark_is_told(standing: Standing) -> None:
     mark_path(standing.filestorage).write_bytes(b"{}")
     with pytest.raises(IntegrityError, match="the mark of the standby cannot be read"):
         standing.stand()
-
-
-def test_a_copy_does_not_go_back_when_its_restore_point_is_gone(standing: Standing) -> None:
-    older = standing.stand()
-    mark = standbymark.read(standing.filestorage)
-    assert mark is not None
-    assert older
-    standbymark.write(
-        standing.filestorage, replace(mark, point="2099-01-01-00-00-00"), standing.run().files
-    )
-    before = standing.contents()
-
-    assert standing.stand() == ["standing by"]
-    assert standing.contents() == before
-
-
-def test_the_standby_of_other_backups_is_left_alone(standing: Standing) -> None:
-    standing.stand()
-    mark = standbymark.read(standing.filestorage)
-    assert mark is not None
-    other = replace(mark, source="/another/place")
-    standbymark.write(standing.filestorage, other, standing.run().files)
-
-    with pytest.raises(UsageError, match="follows the backups in /another/place"):
-        standing.stand()
-
-
-def test_a_live_site_that_was_restored_is_not_taken_over(standing: Standing) -> None:
-    assert restore(standing.run(), RestoreOrder())
-    with pytest.raises(UsageError, match="no standby has put here"):
-        standby(standing.run(), None, Script(), tell=lambda _what: None)
-
-
-def test_a_standby_without_its_filestorage_is_not_promoted(standing: Standing) -> None:
-    standing.stand()
-    shutil.rmtree(standing.blobstorage)
-    standing.filestorage.unlink()
-    with pytest.raises(UsageError, match="nothing to promote"):
-        promote(standing.run(), standing.to)
