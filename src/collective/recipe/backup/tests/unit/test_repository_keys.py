@@ -165,8 +165,11 @@ def test_a_sheet_opens_a_repository_whose_keys_are_lost(world):
 def test_mistyped_lines_of_a_sheet_are_named(world):
     with world.open() as repository:
         lines = sheet_lines(repository.keyring)
-    lines[1], lines[4] = lines[4], lines[1]
-    lines[2] = lines[2][:-4] + "!" + lines[2][-3:]
+    swapped = [*lines[:1], lines[4], *lines[2:4], lines[1], *lines[5:]]
+    with pytest.raises(ConfigurationError):
+        read_sheet("\n".join(swapped))
+    for number in (1, 2, 4):
+        lines[number] = lines[number][:-4] + "!" + lines[number][-3:]
     with pytest.raises(ConfigurationError) as caught:
         read_sheet("\n".join(lines))
     assert [problem[:6] for problem in caught.value.problems] == ["line 2", "line 3", "line 5"]
