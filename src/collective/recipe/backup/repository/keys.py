@@ -41,7 +41,8 @@ def list_keys(repository: Repository) -> tuple[list[KeySlot], list[str]]:
     """Return the slots, oldest first, and a sentence for each that cannot be read."""
     bad: list[str] = []
     slots = sorted(
-        read_slots(repository.store, repository.cache, bad), key=lambda slot: (slot.made, slot.label)
+        read_slots(repository.store, repository.cache, bad),
+        key=lambda slot: (slot.made, slot.label),
     )
     return slots, bad
 
