@@ -16,13 +16,14 @@ from collective.recipe.backup.cli import main
 from collective.recipe.backup.config import STANDARD
 from collective.recipe.backup.errors import IntegrityError, InUse, UsageError
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
+from collective.recipe.backup.model import Source
 from collective.recipe.backup.operations import standby as room
 from collective.recipe.backup.operations.backup import back_up
 from collective.recipe.backup.operations.restore import restore
 from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.operations.standby import promote, standby
-from collective.recipe.backup.restoring.standbymark import mark_path
+from collective.recipe.backup.restoring.standbymark import left_so, mark_path
 from collective.recipe.backup.tests.runs import NOON
 from collective.recipe.backup.tests.samples import Site, contents_of
 from collective.recipe.backup.tests.unit.test_following import Script
@@ -247,6 +248,24 @@ def test_a_standby_that_lacks_a_part_is_not_promoted_nor_made_anew(
     with pytest.raises(IntegrityError, match="a part of this standby is gone"):
         standing.stand()
     assert not (standing.to / "Data.fs").exists() or what == "blobstorage"
+
+
+def test_what_lies_where_the_mark_names_nothing_is_none_of_the_standby(tmp_path: Path) -> None:
+    sources = [
+        Source(
+            name=name, filestorage=tmp_path / f"{name}.fs", blobstorage=tmp_path / f"{name} blobs"
+        )
+        for name in ("catalog", "1")
+    ]
+    sources[-1].filestorage.write_bytes(b"ours")
+    mark = left_so(sources, "a site")
+    assert mark.has_all_of(sources)
+    for foreign in (tmp_path / "catalog.fs", tmp_path / "catalog blobs" / "one"):
+        foreign.parent.mkdir(exist_ok=True)
+        foreign.write_bytes(b"of another site")
+        assert not mark.has_all_of(sources)
+        foreign.unlink()
+        assert mark.has_all_of(sources)
 
 
 def test_the_standby_of_another_site_is_left_alone(standing: Standing, tmp_path: Path) -> None:
