@@ -41,7 +41,12 @@ from collective.recipe.backup.operations.preloading import import_all_rooms
 from collective.recipe.backup.operations.restorejobs import jobs_of
 from collective.recipe.backup.operations.restoreorder import Job, RestoreOrder
 from collective.recipe.backup.operations.run import Run, one_run
-from collective.recipe.backup.operations.targets import journal_of, lock_targets, sweep_beside
+from collective.recipe.backup.operations.targets import (
+    journal_of,
+    lock_targets,
+    sweep_beside,
+    targets_of,
+)
 from collective.recipe.backup.restoring import standbymark, swap
 from collective.recipe.backup.restoring.journal import Chosen, end, known
 from collective.recipe.backup.restoring.journalcheck import is_as_left
@@ -97,7 +102,7 @@ def promote(run: Run, to: Path | None) -> dict[str, Tid | None]:
                 hint="name the directory with --to as where it was begun",
             )
         if mark.promoted is None:
-            _settle(run, targets, journal, in_place=to is None)
+            _settle(run, targets, journal)
             left = left_so(targets, mark.source)
             if not left.left:
                 raise UsageError(
@@ -155,7 +160,7 @@ class _Standby:
             targets = lock_targets(run, self._order.to, locks)
             journal = journal_of(targets)
             _check_source(run, targets)
-            _settle(run, targets, journal, in_place=self._order.to is None)
+            _settle(run, targets, journal)
             sweep_beside(run, targets)
             try:
                 jobs = self._followed(run, targets, journal)
@@ -244,12 +249,12 @@ def _mark(run: Run, targets: Sequence[Source], source: str) -> None:
     standbymark.write(targets[-1].filestorage, left_so(targets, source), run.files)
 
 
-def _settle(run: Run, targets: Sequence[Source], journal: Path, *, in_place: bool) -> None:
+def _settle(run: Run, targets: Sequence[Source], journal: Path) -> None:
     """Finish a round that was broken off, and make sure that the copy is as it was left.
 
     Raises UsageError for what is no standby of this site, or no longer, and IntegrityError for
     one that was written to, or that lacks a part.  What a restore has left can become a standby,
-    but for what it has left *in_place*: that is the site.
+    but for what it has left in the place of the site.
     """
     main = targets[-1].filestorage
     mark = standbymark.read(main)
@@ -265,15 +270,17 @@ def _settle(run: Run, targets: Sequence[Source], journal: Path, *, in_place: boo
     with explained("cannot note that the round is done", journal):
         end(journal, run.files)
     if mark is None:
-        _begin_here(run, targets, journal, in_place=in_place)
+        _begin_here(run, targets, journal)
     else:
         _check_as_left(run, mark, targets, journal)
 
 
-def _begin_here(run: Run, targets: Sequence[Source], journal: Path, *, in_place: bool) -> None:
+def _begin_here(run: Run, targets: Sequence[Source], journal: Path) -> None:
     """Make sure that a standby may begin here; what a restore has left is marked as one."""
     if not any(_is_anything_there(target) for target in targets):
         return
+    live = {each.filestorage for each in targets_of(run, None)}
+    in_place = any(each.filestorage in live for each in targets)
     if in_place or not _is_left_by_restore(targets, journal):
         raise UsageError(
             "something is here that no standby has put here, and that no restore to a directory "

@@ -305,6 +305,9 @@ def test_a_site_that_was_restored_in_its_place_is_no_standby(standing: Standing)
     before = standing.site.filestorage.stat()
     with pytest.raises(UsageError, match="no standby has put here"):
         standby(standing.run(), None, Script(), tell=lambda _words: None)
+    standing.to = standing.site.filestorage.parent
+    with pytest.raises(UsageError):
+        standing.stand()
     assert standing.site.filestorage.stat() == before
 
 

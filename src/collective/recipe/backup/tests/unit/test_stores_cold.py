@@ -8,7 +8,12 @@ import shutil
 
 import pytest
 
-from collective.recipe.backup.errors import DONE, ConfigurationError, ObjectArchived
+from collective.recipe.backup.errors import (
+    DONE,
+    ConfigurationError,
+    IntegrityError,
+    ObjectArchived,
+)
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.repository import slots
 from collective.recipe.backup.repository.names import id_of
@@ -145,6 +150,10 @@ def test_a_put_of_which_nothing_is_known_is_settled_without_reading(storage):
     assert put(store, name, data, bulk=True) == next(store.list(name)).stored
     with pytest.raises(ObjectArchived):
         store.get(name)
+    other = f"bundles/ab/{id_of(data + data)}"
+    store.put(other, data, bulk=True)
+    with pytest.raises(IntegrityError, match="another object has the name"):
+        put(store, other, data + data, bulk=True)
 
 
 @pytest.mark.parametrize("kind", ["", "glacier", "A", "A B"])
