@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 import pytest
@@ -82,7 +83,8 @@ def one_for_all(
         if state.exists():
             users, started = json.loads(state.read_text())
         else:
-            users, started = 0, start(directory)
+            # one that was ended has left its files: each has a directory of its own
+            users, started = 0, start(Path(mkdtemp(dir=directory)))
         state.write_text(json.dumps([users + 1, started]))
         fcntl.flock(lock, fcntl.LOCK_UN)
         try:
