@@ -29,9 +29,9 @@ def counted() -> list[str]:
 
 def _noting(done: list[str], name: str, operation: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(operation)
-    def noting(*arguments: Any) -> Any:
+    def noting(*arguments: Any, **named: Any) -> Any:
         done.append(name)
-        return operation(*arguments)
+        return operation(*arguments, **named)
 
     return noting
 

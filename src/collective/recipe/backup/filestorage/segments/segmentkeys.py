@@ -33,6 +33,7 @@ class Keys:
         """Derive the keys.  Raises ValueError for a secret of another length."""
         if len(secret) != SECRET_SIZE:
             raise ValueError(f"a secret has {SECRET_SIZE} bytes, not {len(secret)}")
+        self.secret = secret
         self.data = blake3(key=_derived(secret, _DATA))
         self.texts = blake3(key=_derived(secret, _TEXTS))
         self._cuts = blake3(key=_derived(secret, _CUTS))

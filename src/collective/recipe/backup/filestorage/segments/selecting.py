@@ -39,7 +39,7 @@ class Selector:
         self._log = log
         self._target = target
         self._writer = writer
-        self._rows = RowReader(log, target.keys, blobs=target.blobs is not None)
+        self._rows = RowReader(log, target.keys)
         self._segments: SegmentWriter | None = None  # what goes into new segments, up to the strip
         self._island: list[Strip] = []  # strips that follow the run
         self._strip: Strip | None = None  # the one that is growing
@@ -48,15 +48,11 @@ class Selector:
         """Take what comes from *begin* on for new, cut by *cutter*."""
         self._segments = SegmentWriter(self._log, begin, cutter, self._target.chunks)
 
-    def select(
-        self, transactions: Iterable[Transaction], known: StoredSegments, advance: Advance
-    ) -> None:
-        """Add the spans of *transactions*, the last ones of the log, given what is *known*."""
+    def select(self, all_rows: Iterable[Rows], known: StoredSegments, advance: Advance) -> None:
+        """Add the spans of the last transactions of the log, given what is *known*."""
         matcher = Matcher(known)
-        greatest = self._writer.last
-        for transaction in transactions:
-            rows = self._rows.rows(transaction, odd=transaction.tid <= greatest)
-            greatest = max(greatest, transaction.tid)
+        for rows in all_rows:
+            transaction = rows.transaction
             if self._target.blobs is not None:
                 self._target.blobs.note(transaction, None if rows.opaque else rows.blobs)
             match = matcher.match(rows)
