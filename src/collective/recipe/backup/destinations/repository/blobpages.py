@@ -230,14 +230,17 @@ def read_page(page: BlobPage, linked: Linked) -> list[PagedBlob]:
 
 
 def _blob(fields: Fields) -> PagedBlob:
-    oid, tid = Oid(fields.take(_ID)), Tid(fields.take(_ID))
+    # this is done for each blob of a site
+    ids = fields.take(2 * _ID)
+    oid, tid = Oid(ids[:_ID]), Tid(ids[_ID:])
     mode = fields.number() - 1
     if mode < 0:
         return PagedBlob(tid, oid, None)
     time = int.from_bytes(fields.take(_TIME), "big", signed=True)
     size, digest = fields.number(), fields.take(_DIGEST)
-    chunks = tuple(fields.name() for _chunk in range(fields.count(1)))
-    if mode > 0o777 or len(chunks) != chunks_of(size):
+    count = fields.count(1)
+    chunks = (fields.name(),) if count == 1 else tuple(fields.name() for _chunk in range(count))
+    if mode > 0o777 or count != chunks_of(size):
         raise fields.damaged("a blob does not fit together")
     return PagedBlob(tid, oid, BlobFile(mode, time, size, digest, chunks))
 

@@ -128,7 +128,8 @@ class PagedBlobs:
         progress: Progress,
     ) -> Copied:
         """Write what is wanted; see StoredBlobs."""
-        some = None if wanted is None else {blob_of(file.path) for file in wanted}
+        named = None if wanted is None else (blob_of(file.path) for file in wanted)
+        some = None if named is None else {blob for blob in named if blob is not None}
         with explained("cannot restore the blobs", directory):
             if some is None and laid_out_in(directory) is None:
                 raise BackupError(
@@ -137,8 +138,9 @@ class PagedBlobs:
             files.make_directory(directory)
             writing = _Writing(directory, live if some is None else None, files)
             total = self.count() if some is None else len(some)
+            pages = self._pages() if some is None else self._pages_of(some)
             with writing, progress.phase("restoring the blobs", total, "files") as advance:
-                for page in self._pages():
+                for page in pages:
                     found = self._files_of(page)
                     coming = [each for each in found if some is None or each[0].blob in some]
                     self._copy(coming, writing)
@@ -165,6 +167,14 @@ class PagedBlobs:
 
     def _pages(self) -> Iterator[BlobPage]:
         return (page for page in self._list.pages if page.first <= self._until)
+
+    def _pages_of(self, blobs: Iterable[BlobId]) -> Iterator[BlobPage]:
+        """Yield the pages that may have some of *blobs*."""
+        tids = sorted(blob.tid for blob in blobs)
+        for page in self._pages():
+            first = bisect_left(tids, page.first)
+            if first < len(tids) and tids[first] <= page.last:
+                yield page
 
     def _files(self) -> Iterator[tuple[PagedBlob, BlobFile]]:
         """Yield the blobs that have a file, in the order of the pages."""

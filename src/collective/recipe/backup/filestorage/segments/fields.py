@@ -73,10 +73,12 @@ class Fields:
 
     def take(self, size: int) -> bytes:
         """Return the next *size* bytes."""
-        if size > self.left:
+        begin = self._at
+        end = begin + size
+        if end > len(self._data):
             raise self.damaged("it is cut short")
-        self._at += size
-        return self._data[self._at - size : self._at]
+        self._at = end
+        return self._data[begin:end]
 
     def integer(self) -> int:
         """Return the next 8 bytes as an unsigned number, big-endian."""
@@ -84,14 +86,19 @@ class Fields:
 
     def number(self) -> int:
         """Return the next number."""
+        data, at = self._data, self._at
+        # most have one byte: this is done several times for each blob of a site
+        if at < len(data) and data[at] < 0x80:
+            self._at = at + 1
+            return data[at]
         value = shift = 0
-        for byte in self._data[self._at : self._at + _LONGEST]:
-            self._at += 1
+        for byte in data[at : at + _LONGEST]:
             value |= (byte & 0x7F) << shift
             shift += 7
             if byte < 0x80:
                 if value >= _LIMIT or (byte == 0 and shift > 7):
                     raise self.damaged("a number is not as it would be written")
+                self._at = at + shift // 7
                 return value
         raise self.damaged("a number has no end")
 
@@ -104,7 +111,8 @@ class Fields:
         place = self.number()
         if place > self._mentioned or place >= len(self._names):
             raise self.damaged("it has a name that it does not list")
-        self._mentioned = max(self._mentioned, place + 1)
+        if place == self._mentioned:
+            self._mentioned += 1
         return self._names[place]
 
     def count(self, least: int) -> int:
