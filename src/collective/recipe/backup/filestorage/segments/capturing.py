@@ -25,7 +25,7 @@ from collective.recipe.backup.filestorage.logcut import LogEnd
 from collective.recipe.backup.filestorage.segments.logstate import LogState
 from collective.recipe.backup.filestorage.segments.newsegments import Target
 from collective.recipe.backup.filestorage.segments.newstate import LogStateWriter
-from collective.recipe.backup.filestorage.segments.rowsahead import LogRange, rows_of
+from collective.recipe.backup.filestorage.segments.rowsahead import RowsWanted, rows_of
 from collective.recipe.backup.filestorage.segments.segmentends import Cutter
 from collective.recipe.backup.filestorage.segments.selecting import Selector, last_packed
 from collective.recipe.backup.filestorage.segments.spans import Span
@@ -92,7 +92,7 @@ class _Capture:
         known = StoredSegments(self._chunks, segments)
         begin, greatest = self._writer.size, self._writer.last
         with self._target.progress.phase("reading the filestorage", self._stop - begin) as advance:
-            wanted = LogRange(begin, self._stop, greatest)
+            wanted = RowsWanted(begin, self._stop, greatest)
             blobs = self._target.blobs is not None
             rows = rows_of(self._log, wanted, self._target.keys, blobs=blobs)
             self._selector.select(rows, known, advance)

@@ -29,7 +29,7 @@ _BATCH = 1000
 """Rows that are handed over at once, and a transaction more: some 50 KB."""
 
 
-class LogRange(NamedTuple):
+class RowsWanted(NamedTuple):
     """Consecutive transactions of a log."""
 
     begin: int  # the boundary where they begin
@@ -44,10 +44,10 @@ class _Task(NamedTuple):
     identity: tuple[int, int]  # device and inode of the file that is meant
     secret: bytes  # of the keys of the digests
     blobs: bool  # whether the records of blobs are to be found
-    wanted: LogRange
+    wanted: RowsWanted
 
 
-def rows_of(log: Log, wanted: LogRange, keys: Keys, *, blobs: bool) -> Iterator[Rows]:
+def rows_of(log: Log, wanted: RowsWanted, keys: Keys, *, blobs: bool) -> Iterator[Rows]:
     """Yield the rows of each transaction that is *wanted* of *log*; see RowReader.
 
     Raises IntegrityError if the log is damaged.
@@ -64,12 +64,12 @@ def rows_of(log: Log, wanted: LogRange, keys: Keys, *, blobs: bool) -> Iterator[
     yield from _read(log, wanted, RowReader(log, keys, blobs=blobs))
 
 
-def _after(wanted: LogRange, rows: Rows) -> LogRange:
+def _after(wanted: RowsWanted, rows: Rows) -> RowsWanted:
     transaction = rows.transaction
-    return LogRange(transaction.end, wanted.stop, max(wanted.greatest, transaction.tid))
+    return RowsWanted(transaction.end, wanted.stop, max(wanted.greatest, transaction.tid))
 
 
-def _read(log: Log, wanted: LogRange, reader: RowReader) -> Iterator[Rows]:
+def _read(log: Log, wanted: RowsWanted, reader: RowReader) -> Iterator[Rows]:
     greatest = wanted.greatest
     for transaction in log.transactions(wanted.begin, wanted.stop):
         yield reader.rows(transaction, odd=transaction.tid <= greatest)

@@ -13,7 +13,7 @@ from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE
 from collective.recipe.backup.filestorage.segments import Keys, rowsahead
 from collective.recipe.backup.filestorage.segments.rows import Rows
-from collective.recipe.backup.filestorage.segments.rowsahead import LogRange, rows_of
+from collective.recipe.backup.filestorage.segments.rowsahead import RowsWanted, rows_of
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.tests.childprocesses import none_left
 from collective.recipe.backup.tests.samples import FOUNDED, Site
@@ -68,7 +68,7 @@ def columns(rows: Rows) -> tuple[object, ...]:
 def every(
     log: TransactionLog, begin: int = MAGIC_SIZE, greatest: Tid = ZERO_TID
 ) -> list[tuple[object, ...]]:
-    wanted = LogRange(begin, log.end().offset, greatest)
+    wanted = RowsWanted(begin, log.end().offset, greatest)
     return [columns(rows) for rows in rows_of(log, wanted, Keys(SECRET), blobs=True)]
 
 
