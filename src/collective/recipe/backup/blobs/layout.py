@@ -136,6 +136,13 @@ def is_foreign(path: str) -> bool:
     return path != MARKER and not _match(path)
 
 
+def may_be_foreign(path: str, kind: Kind) -> bool:
+    """Tell whether ``walk`` may yield *path* as a FILE, LINK or DIRECTORY that is foreign."""
+    if kind is Kind.DIRECTORY:
+        return not _DIRECTORY.fullmatch(path) and not _is_of_a_moment(path)
+    return _entry(path, _LETTERS[kind]) == Entry(path, kind)
+
+
 def is_of_zodb(name: str) -> bool:
     """Tell whether *name*, right below a root, is one that ZODB gives, or a thing of a moment."""
     return name == MARKER or bool(_DIRECTORY.fullmatch(name)) or _is_of_a_moment(name)

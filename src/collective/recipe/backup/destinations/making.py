@@ -44,7 +44,7 @@ def made(
     """
     if configured.kind == REPOSITORY:
         return [
-            _in_repository(*pair, files=files, progress=progress, allowance=allowance)
+            _in_repository(configured, *pair, files=files, progress=progress, allowance=allowance)
             for pair in zip(configured.sources, configured.repositories, strict=True)
         ]
     pairs = zip(configured.sources, configured.places, strict=True)
@@ -54,7 +54,8 @@ def made(
     ]
 
 
-def _in_repository(
+def _in_repository(  # noqa: PLR0913  the last three come from outside, as everywhere
+    configured: DestinationConfig,
     source: Source,
     place: RepositoryPlace,
     *,
@@ -68,6 +69,12 @@ def _in_repository(
     from collective.recipe.backup.stores.opening import store_at
 
     store = store_at(place.url, files, allowance, place.as_of)
+    if configured.options.only_blobs and source.blobstorage:
+        from collective.recipe.backup.destinations.repository.blobsonlyrepository import (
+            BlobsOnlyRepository,
+        )
+
+        return BlobsOnlyRepository(source, place, store=store, files=files, progress=progress)
     return RepositoryDestination(source, place, store=store, files=files, progress=progress)
 
 

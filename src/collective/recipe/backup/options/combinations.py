@@ -13,8 +13,6 @@ def contradictions(options: Options) -> list[str]:
         found.append("backup_blobs = false and only_blobs = true leave nothing to back up")
     if not options.backup_blobs and options.enable_zipbackup:
         found.append("enable_zipbackup needs the blobs, but backup_blobs is false")
-    if options.repository and options.only_blobs:
-        found.append("only_blobs = true leaves out what a repository is for: the filestorage")
     if options.files and not options.repository:
         found.append("files are backed up to repositories alone: set repository as well")
     if options.location == NOWHERE and not options.repository:

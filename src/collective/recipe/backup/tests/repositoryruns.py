@@ -7,6 +7,9 @@ from typing import Any
 
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.homes import Home
+from collective.recipe.backup.destinations.repository.blobsonlyrepository import (
+    BlobsOnlyRepository,
+)
 from collective.recipe.backup.destinations.repository.place import RepositoryPlace
 from collective.recipe.backup.destinations.repository.repositorydestination import (
     RepositoryDestination,
@@ -33,10 +36,9 @@ class RepositoryRun(Run):
         return [each.home for each in self.destinations()]
 
     def destinations(self) -> list[Destination]:
+        kind = BlobsOnlyRepository if self.config.options.only_blobs else RepositoryDestination
         return [
-            RepositoryDestination(
-                source, self.place, store=self.store, files=self.files, progress=self.progress
-            )
+            kind(source, self.place, store=self.store, files=self.files, progress=self.progress)
             for source in self.config.sources
         ]
 

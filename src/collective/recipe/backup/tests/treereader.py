@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from blake3 import blake3
+
 from collective.recipe.backup.tests.segmentreader import Reader
 
 Get = Callable[[bytes], bytes]
@@ -69,3 +71,33 @@ def _contents(reader: Reader, get: Get) -> bytes:
 def _all_names(reader: Reader) -> Iterator[bytes]:
     while reader.at < len(reader.data):
         yield reader.name()
+
+
+def foreign(root: bytes, get: Get) -> Iterator[ReadFile]:
+    """Yield what lies in a blobstorage besides blobs, of the list whose root has these bytes."""
+    reader = Reader.of_linked(root)
+    assert reader.take(8) == b"CRBOTHER"
+    assert reader.fixed(2) == 1
+    for _page in range(reader.number()):
+        page = Reader.of_linked(get(reader.name()))
+        entries, _size = reader.numbers(2)
+        assert page.take(8) == b"CRBOPAGE"
+        assert page.fixed(2) == 1
+        assert page.number() == entries
+        for _entry in range(entries):
+            path, sort = page.string(), page.fixed(1)
+            mode = page.number() if sort == 1 else 0
+            time = int.from_bytes(page.take(8), "big", signed=True) if sort else 0
+            data = b""
+            if sort == 1:
+                size, digest = page.number(), page.take(32)
+                names = [page.name() for _name in range(page.number())]
+                if size > 4 << 20:
+                    lists = [Reader.of_linked(get(name)) for name in names]
+                    names = [name for each in lists for name in _all_names(each)]
+                data = b"".join(map(get, names))
+                assert len(data) == size
+                assert blake3(data).digest() == digest
+            elif sort == 2:
+                data = page.string()
+            yield ReadFile(path, sort, mode, (0, 0), time, data)

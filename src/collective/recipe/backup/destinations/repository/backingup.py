@@ -8,13 +8,18 @@ what that restore point has, no other one is made.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations import Outcome
 from collective.recipe.backup.destinations.livesource import rights_in
-from collective.recipe.backup.destinations.repository.logmemory import LogMemory, look_at
+from collective.recipe.backup.destinations.repository.logmemory import (
+    FileLook,
+    LogMemory,
+    look_at,
+)
 from collective.recipe.backup.destinations.repository.place import RepositoryPlace
 from collective.recipe.backup.destinations.repository.pointlist import (
     ListedPoint,
@@ -28,11 +33,18 @@ from collective.recipe.backup.repository.names import bundles_in
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.points import Point
 from collective.recipe.backup.repository.rollback import check_rollback, note_seen
+from collective.recipe.backup.rights import Rights
 from collective.recipe.backup.stores import NoSuchObject
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.destinations.repository.newpoint import NewPoint, SitePoints
 
 
 class RepositoryBackup:
     """A backup of *source* to its *place* in the repository."""
+
+    what = "filestorage"
+    """What is said to be backed up."""
 
     def __init__(self, repository: Repository, source: Source, place: RepositoryPlace) -> None:
         self._repository = repository
@@ -60,34 +72,45 @@ class RepositoryBackup:
             check_rollback(repository, control)
             listed = listed_points(repository, control, site)
             last = None if anew else self._newest_of_these_rights(listed)
-        look, memory = look_at(self._source.filestorage), LogMemory(repository.cache, site)
+        look, memory = self._look(), LogMemory(repository.cache, site)
         is_whole = last is not None and last.shown.whole and not _has_damage(repository, control)
-        is_as_before = last is not None and memory.recall(last.name) == look
+        is_as_before = last is not None and look is not None and memory.recall(last.name) == look
         if last is not None and is_whole and is_as_before and self._files_are(last):
             return self._unchanged(last)
         with repository.unlocking():
-            from collective.recipe.backup.destinations.repository.newpoint import (
-                NewPoint,
-                SitePoints,
-            )
-        seen = SitePoints(control, listed, last)
-        new = NewPoint(repository, self._source, self._place, seen, self._watch)
+            from collective.recipe.backup.destinations.repository.newpoint import SitePoints
+
+            new = self._new_point(SitePoints(control, listed, last))
         point = new.stored(clock, anew=anew)
+        made = point or last
+        if look is not None and made is not None:
+            memory.remember(made.name, look)
         if point is None and last is not None:
-            memory.remember(last.name, look)
             return self._unchanged(last)
         assert point is not None  # noqa: S101  nothing is left out but for what the last one has
-        memory.remember(point.name, look)
         note_seen(repository, [point])
         return self._made(point, new.notes)
+
+    def _look(self) -> FileLook | None:
+        """Return how the filestorage looks; None: only reading tells what has changed."""
+        return look_at(self._source.filestorage)
+
+    def _new_point(self, seen: SitePoints) -> NewPoint:
+        """Return what makes the next restore point, given what was *seen* of the site."""
+        from collective.recipe.backup.destinations.repository.newpoint import NewPoint
+
+        return NewPoint(self._repository, self._source, self._place, seen, self._watch)
+
+    def _rights(self) -> Mapping[str, Rights]:
+        """Return the rights of what is backed up."""
+        return rights_in(self._source.filestorage, self._source.blobstorage)
 
     def _newest_of_these_rights(self, listed: Sequence[ListedPoint]) -> ListedPoint | None:
         """Return the newest restore point; None if there is none, or rights have changed since."""
         newest = max(listed, key=lambda each: each.shown.age, default=None)
         if newest is None or newest.point is None:
             return None
-        rights = rights_in(self._source.filestorage, self._source.blobstorage)
-        return newest if newest.shown.rights == rights else None
+        return newest if newest.shown.rights == self._rights() else None
 
     def _files_are(self, last: ListedPoint) -> bool:
         """Tell whether the further files are what the restore point *last* has."""
@@ -103,7 +126,7 @@ class RepositoryBackup:
         return Outcome(
             point=last.shown,
             changed=False,
-            summary=f"filestorage unchanged since {last.shown.stamp}",
+            summary=f"{self.what} unchanged since {last.shown.stamp}",
             phases=self._watch.seconds,
         )
 
@@ -112,7 +135,7 @@ class RepositoryBackup:
         return Outcome(
             point=shown,
             changed=True,
-            summary=f"filestorage {shown.stamp}: {shown.stored:,} bytes added to the repository",
+            summary=f"{self.what} {shown.stamp}: {shown.stored:,} bytes added to the repository",
             phases=self._watch.seconds,
             notes=tuple(notes),
         )

@@ -28,6 +28,7 @@ _LAYOUTS = (Layout.BUSHY, Layout.LAWN)
 _SMALLEST_BLOB, _SMALLEST_PAGE = 17, 23
 """Bytes that each takes at least."""
 _ID, _TIME, _DIGEST, _VERSION = 8, 8, 32, 2
+_MODES = 0o777
 
 
 class BlobFile(NamedTuple):
@@ -140,7 +141,7 @@ def page_of(
 def read_list(root: Linked) -> BlobList:
     """Return the list with this *root*.  Raises IntegrityError if that is damaged."""
     fields = Fields(root.data, "the list of blobs", root.names)
-    _check_version(fields, MAGIC)
+    check_version(fields, MAGIC)
     layout = fields.take(1)[0]
     if layout >= len(_LAYOUTS):
         raise fields.damaged(f"its layout {layout} is not known here")
@@ -195,17 +196,19 @@ def written_page(blobs: Sequence[PagedBlob]) -> Linked:
 def _blob_written(each: PagedBlob, names: Names) -> bytes:
     if each.file is None:
         return each.oid + each.tid + number(0)
-    mode, time, size, digest, chunks = each.file
+    file = each.file
+    return each.oid + each.tid + number(file.mode + 1) + written_file(file, names)
+
+
+def written_file(file: BlobFile, names: Names) -> bytes:
+    """Return what a page says of *file*, but for its permissions."""
     return b"".join(
         (
-            each.oid,
-            each.tid,
-            number(mode + 1),
-            time.to_bytes(_TIME, "big", signed=True),
-            number(size),
-            digest,
-            number(len(chunks)),
-            *map(names.name, chunks),
+            file.time.to_bytes(_TIME, "big", signed=True),
+            number(file.size),
+            file.digest,
+            number(len(file.chunks)),
+            *map(names.name, file.chunks),
         )
     )
 
@@ -216,7 +219,7 @@ def read_page(page: BlobPage, linked: Linked) -> list[PagedBlob]:
     Raises IntegrityError if that is damaged, or none that has the page.
     """
     fields = Fields(linked.data, "a page of blobs", linked.names)
-    _check_version(fields, PAGE_MAGIC)
+    check_version(fields, PAGE_MAGIC)
     found = [_blob(fields) for _blob_number in range(fields.count(_SMALLEST_BLOB))]
     fields.finish()
     if len(found) != page.blobs:
@@ -236,13 +239,18 @@ def _blob(fields: Fields) -> PagedBlob:
     mode = fields.number() - 1
     if mode < 0:
         return PagedBlob(tid, oid, None)
+    return PagedBlob(tid, oid, read_file(fields, mode))
+
+
+def read_file(fields: Fields, mode: int) -> BlobFile:
+    """Return a file with these permissions, of which the rest follows.  Raises IntegrityError."""
     time = int.from_bytes(fields.take(_TIME), "big", signed=True)
     size, digest = fields.number(), fields.take(_DIGEST)
     count = fields.count(1)
     chunks = (fields.name(),) if count == 1 else tuple(fields.name() for _chunk in range(count))
-    if mode > 0o777 or count != chunks_of(size):
-        raise fields.damaged("a blob does not fit together")
-    return PagedBlob(tid, oid, BlobFile(mode, time, size, digest, chunks))
+    if mode > _MODES or count != chunks_of(size):
+        raise fields.damaged("a file does not fit together")
+    return BlobFile(mode, time, size, digest, chunks)
 
 
 def chunks_of(size: int) -> int:
@@ -275,7 +283,8 @@ def grouped(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, ...]]:
         yield tuple(group)
 
 
-def _check_version(fields: Fields, magic: bytes) -> None:
+def check_version(fields: Fields, magic: bytes) -> None:
+    """Read how a list or a page begins.  Raises IntegrityError if it is no such one."""
     if fields.take(len(magic)) != magic:
         raise fields.damaged("it begins as none does")
     version = int.from_bytes(fields.take(_VERSION), "big")

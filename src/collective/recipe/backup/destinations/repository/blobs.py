@@ -27,6 +27,8 @@ from collective.recipe.backup.destinations.repository.blobpages import (
     read_page,
     written_page,
 )
+from collective.recipe.backup.destinations.repository.blobsandforeign import BlobsAndForeign
+from collective.recipe.backup.destinations.repository.foreignfiles import foreign_list
 from collective.recipe.backup.destinations.repository.kinds import (
     BLOB_LIST,
     BLOB_PAGE,
@@ -115,7 +117,21 @@ def listed_blobs(
 
     Raises UnusableError if pages of *before* cannot be read.
     """
-    return _Storing(source, writer).run(log, new, before)
+    kept = ZERO_TID if new.is_odd else new.kept_tid
+    return _Storing(source, writer).run(_named(log, new), kept, before)
+
+
+def store_named(
+    found: Iterator[BlobId], before: Point | None, source: BlobSource, writer: ChunkWriter
+) -> NewBlobs:
+    """Store the blobs that were *found*, in the order of tid and oid, and no others.
+
+    What *before*, an earlier restore point, has of them is neither read nor looked at.  Raises
+    UnusableError if pages of that cannot be read, and UnstoredError.
+    """
+    usable = None if before is None else _usable_list(before, source, writer)
+    earlier = usable or BlobList(layout=source.layout)
+    return _Storing(source, writer).run(found, ZERO_TID, earlier)
 
 
 def _usable(earlier: EarlierLog | None, source: BlobSource, writer: ChunkWriter) -> BlobList | None:
@@ -123,10 +139,17 @@ def _usable(earlier: EarlierLog | None, source: BlobSource, writer: ChunkWriter)
 
     Another site may have other blobs under the same names: no log tells what is in them.
     """
-    if earlier is None or earlier.oldest is None or not writer.build_on(earlier.point):
+    if earlier is None or earlier.oldest is None:
+        return None
+    return _usable_list(earlier.point, source, writer)
+
+
+def _usable_list(point: Point, source: BlobSource, writer: ChunkWriter) -> BlobList | None:
+    """Return the list of *point*, to build on; None: it has none.  Raises UnusableError."""
+    if not writer.build_on(point):
         return None
     try:
-        found = blob_list(source.repository, earlier.point)
+        found = blob_list(source.repository, point)
         if found is not None and writer.must_look_again:
             _check(found, source, writer)
     except IntegrityError as error:
@@ -196,10 +219,13 @@ class _Storing:
         self._open: list[PagedBlob] = []  # of the page that comes next
         self._files = NewFiles(source, writer)
 
-    def run(self, log: Log, new: NewLog, before: BlobList) -> NewBlobs:
-        """Store the blobs of *log*; *before* has those of the part that was kept, and others."""
-        kept = ZERO_TID if new.is_odd else new.kept_tid
-        named = _Named(_named(log, new))
+    def run(self, found: Iterator[BlobId], kept: Tid, before: BlobList) -> NewBlobs:
+        """Store the blobs that were *found*.
+
+        They come in the order of tid and oid.  Of *before* those up to the tid *kept* stay, and
+        of the others those that were found.
+        """
+        named = _Named(found)
         progress = self._source.repository.progress
         with self._files, progress.phase("storing the blobs", 0, "files") as advance:
             self._files.advance = advance
@@ -278,9 +304,12 @@ class _Storing:
 def stored_blobs(repository: Repository, point: Point, until: Tid | None) -> PagedBlobs | None:
     """Return the blobs of *point* up to the transaction *until*; None: it has none.
 
-    Raises IntegrityError.
+    What lies among them comes with them, if it was backed up.  Raises IntegrityError.
     """
-    found = blob_list(repository, point)
-    if found is None:
+    part, found = contents_of(point).blobs, blob_list(repository, point)
+    if part is None or found is None:
         return None
-    return PagedBlobs(found, LAST_TID if until is None else until, ChunkReader(repository))
+    until, reader = LAST_TID if until is None else until, ChunkReader(repository)
+    if part.foreign is None:
+        return PagedBlobs(found, until, reader)
+    return BlobsAndForeign(found, until, reader, foreign_list(reader, part.foreign))

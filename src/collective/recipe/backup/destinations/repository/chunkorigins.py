@@ -9,17 +9,22 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import count
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from collective.recipe.backup.destinations.repository.blobpages import (
     PIECE,
     PIECES_OF_A_NODE,
+    BlobFile,
     PagedBlob,
     read_list,
     read_page,
     read_pieces,
 )
 from collective.recipe.backup.destinations.repository.fileorigins import FileOrigins
+from collective.recipe.backup.destinations.repository.foreignpages import (
+    read_foreign_list,
+    read_foreign_page,
+)
 from collective.recipe.backup.destinations.repository.kinds import (
     BLOB,
     BLOB_PIECES,
@@ -29,7 +34,7 @@ from collective.recipe.backup.destinations.repository.kinds import (
 from collective.recipe.backup.destinations.repository.logchunks import StoredChunks
 from collective.recipe.backup.destinations.repository.newfiles import BlobSource, piece_list
 from collective.recipe.backup.destinations.repository.pointcontents import contents_of
-from collective.recipe.backup.errors import ConfigurationError, IntegrityError
+from collective.recipe.backup.errors import ConfigurationError, IntegrityError, printable
 from collective.recipe.backup.filestorage.log import Log
 from collective.recipe.backup.filestorage.segments import (
     Keys,
@@ -68,8 +73,19 @@ class SiteCopy(Protocol):
     def blob(self, blob: BlobId) -> BinaryIO:
         """Return the file of *blob*, to be read from its begin."""
 
+    def among_blobs(self, path: str) -> BinaryIO:
+        """Return the file at *path* below the blobstorage, likewise; it is no blob."""
+
     def file_piece(self, path: bytes, number: int) -> bytes:
         """Return a piece of a further file; see PiecesOfFiles."""
+
+
+class _Filed(NamedTuple):
+    """A file of a blobstorage that was backed up."""
+
+    file: BlobFile
+    what: str  # for the user
+    opened: Callable[[SiteCopy], BinaryIO]  # returns that of a copy of the site
 
 
 @dataclass(frozen=True)
@@ -106,6 +122,7 @@ class ChunkOrigins:
                     yield from self._of_log(contents.log.root)
                 if contents.blobs is not None:
                     yield from self._of_blobs(contents.blobs.root)
+                    yield from self._of_foreign(contents.blobs.foreign)
                 if contents.files is not None:
                     origins = FileOrigins(self._opened, self._lacks)
                     for each in origins.found(contents.files.root):
@@ -191,29 +208,58 @@ class ChunkOrigins:
                     yield from self._of_blob(each)
 
     def _of_blob(self, each: PagedBlob) -> Iterator[ChunkOrigin]:
-        if each.file is None:
+        if each.file is not None:
+            opened = partial(_opened_blob, each.blob)
+            yield from self._of_file(_Filed(each.file, f"the blob {each.blob}", opened))
+
+    def _of_foreign(self, root: ChunkId | None) -> Iterator[ChunkOrigin]:
+        if root is None:
             return
-        if each.size <= PIECE:
+        if self._lacks(root):
+            yield self._origin(root, "the list of what lies among the blobs")
+            return
+        linked = self._opened(root)
+        for page in read_foreign_list(linked).pages if linked else ():
+            if self._lacks(page.name):
+                yield self._origin(page.name, "a part of the list of what lies among the blobs")
+                continue
+            opened = self._opened(page.name)
+            for each in read_foreign_page(page, opened) if opened else ():
+                if each.file is not None:
+                    what = f"the file {printable(each.path)} among the blobs"
+                    filed = _Filed(each.file, what, partial(_opened_among_blobs, each.path))
+                    yield from self._of_file(filed)
+
+    def _of_file(self, each: _Filed) -> Iterator[ChunkOrigin]:
+        if each.file.size <= PIECE:
             yield from self._of_pieces(each, 0, each.file.chunks)
             return
         share = PIECES_OF_A_NODE * PIECE
         for begin, name in zip(count(0, share), each.file.chunks, strict=False):
             if self._lacks(name):
-                read = partial(_piece_list, each.blob, begin, self._repository)
-                yield self._origin(name, f"the list of the pieces of the blob {each.blob}", read)
+                read = partial(_piece_list, each, begin, self._repository)
+                yield self._origin(name, f"the list of the pieces of {each.what}", read)
                 continue
             opened = self._opened(name)
             if opened is not None:
                 yield from self._of_pieces(each, begin, read_pieces(opened))
 
     def _of_pieces(
-        self, each: PagedBlob, begin: int, pieces: Iterable[bytes]
+        self, each: _Filed, begin: int, pieces: Iterable[bytes]
     ) -> Iterator[ChunkOrigin]:
         for at, name in zip(count(begin, PIECE), pieces, strict=False):
             if self._lacks(name):
-                end = min(at + PIECE, each.size)
-                what = f"bytes {at:,} to {end:,} of the blob {each.blob}"
-                yield self._origin(name, what, partial(_blob_bytes, each.blob, at))
+                end = min(at + PIECE, each.file.size)
+                what = f"bytes {at:,} to {end:,} of {each.what}"
+                yield self._origin(name, what, partial(_file_bytes, each, at))
+
+
+def _opened_blob(blob: BlobId, copy: SiteCopy) -> BinaryIO:
+    return copy.blob(blob)
+
+
+def _opened_among_blobs(path: str, copy: SiteCopy) -> BinaryIO:
+    return copy.among_blobs(path)
 
 
 def _log_bytes(segment: Segment, begin: int, size: int, copy: SiteCopy) -> tuple[int, bytes]:
@@ -226,16 +272,16 @@ def _index_bytes(segment: Segment, keys: Keys, number: int, copy: SiteCopy) -> t
     return RECORD_INDEX, index[number * GREATEST : (number + 1) * GREATEST]
 
 
-def _blob_bytes(blob: BlobId, begin: int, copy: SiteCopy) -> tuple[int, bytes]:
-    with _from(copy, blob, begin) as file:
+def _file_bytes(each: _Filed, begin: int, copy: SiteCopy) -> tuple[int, bytes]:
+    with _from(each, begin, copy) as file:
         return BLOB, file.read(PIECE)
 
 
 def _piece_list(
-    blob: BlobId, begin: int, repository: Repository, copy: SiteCopy
+    each: _Filed, begin: int, repository: Repository, copy: SiteCopy
 ) -> tuple[int, bytes]:
     names: list[ChunkId] = []
-    with _from(copy, blob, begin) as file:
+    with _from(each, begin, copy) as file:
         while len(names) < PIECES_OF_A_NODE and (data := file.read(PIECE)):
             names.append(repository.keyring.chunk_id(BLOB, data))
     linked = piece_list(names)
@@ -243,9 +289,9 @@ def _piece_list(
 
 
 @contextmanager
-def _from(copy: SiteCopy, blob: BlobId, begin: int) -> Iterator[BinaryIO]:
-    """Yield the file of *blob*, from the byte *begin* on."""
-    with copy.blob(blob) as file:
+def _from(each: _Filed, begin: int, copy: SiteCopy) -> Iterator[BinaryIO]:
+    """Yield the file that *copy* has, from the byte *begin* on."""
+    with each.opened(copy) as file:
         if file.seekable():
             file.seek(begin)
             begin = 0

@@ -41,3 +41,9 @@ TREE_PAGE = 134
 
 TREE = 135
 """The root of the further files of a restore point; see there."""
+
+FOREIGN_LIST = 136
+"""The list of what lies in a blobstorage besides blobs; see foreignpages."""
+
+FOREIGN_PAGE = 137
+"""A page of it; see there."""

@@ -73,10 +73,10 @@ class NewFiles:
         self.advance(1)
         try:
             try:
-                file = self._store(path)
+                file = self.file_at(path)
             except (FileNotFoundError, NotADirectoryError):
                 path = f"{root}/{place_of(root, layout, blob)}"
-                file = self._store(path)
+                file = self.file_at(path)
         except FileNotFoundError:
             return self._lost(blob)
         except OSError as error:
@@ -95,8 +95,8 @@ class NewFiles:
             self.missing.append(blob)
         return PagedBlob(blob.tid, blob.oid, None)
 
-    def _store(self, path: str) -> BlobFile:
-        """Store a file.  Raises OSError if it cannot be read to its end."""
+    def file_at(self, path: str) -> BlobFile:
+        """Store the file at *path*, absolute.  Raises OSError if it cannot be read to its end."""
         flags = os.O_RDONLY | os.O_NOFOLLOW
         descriptor, status = regular_status(self._trail.place(path), flags)
         try:

@@ -37,6 +37,7 @@ from collective.recipe.backup.destinations.stopwatch import Stopwatch
 from collective.recipe.backup.filestorage.tids import Tids, joined
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import Hole, Source
+from collective.recipe.backup.repository.chunks import ChunkId
 from collective.recipe.backup.repository.controls import Control
 from collective.recipe.backup.repository.doubts import (
     doubt_below,
@@ -46,7 +47,7 @@ from collective.recipe.backup.repository.doubts import (
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.points import Draft, Point
 from collective.recipe.backup.repository.writing import ChunkWriter, storing
-from collective.recipe.backup.times import ZERO_TID, free_stamp
+from collective.recipe.backup.times import ZERO_TID, Tid, free_stamp
 
 
 class SitePoints(NamedTuple):
@@ -101,12 +102,8 @@ class NewPoint:
             return None  # and so all blobs that it names
         blobs = self._store_blobs(writer, log, new)
         files = self._store_files(writer)
-        writer.store_all()
         roots = (new.root, *(part.root for part in (blobs, files) if part))
-        if writer.must_look_again:
-            # an unchanged node of another bundle may be damaged as well, and was not read
-            doubt_below(self._repository, roots)
-        start_over_if_damaged(self._repository)
+        self._settle(writer, roots)
         lacks_as_much = files is None or files.lacking == self._lacking_files()
         if last == roots and lacks_as_much:
             return None  # what was lacking then is lacking still, or was stored again
@@ -116,7 +113,7 @@ class NewPoint:
         contents = PointContents(
             log=LogPart(root=new.root, mode=log.mode),
             blobs=BlobsPart(root=blobs.root) if blobs else None,
-            files=FilesPart(root=files.root, files=files.files, size=files.size) if files else None,
+            files=files_part(files),
             manifest=replace(manifest, stored=writer.added),
         )
         return writer.finish(
@@ -130,6 +127,14 @@ class NewPoint:
             )
         )
 
+    def _settle(self, writer: ChunkWriter, roots: Sequence[ChunkId]) -> None:
+        """Make all that was added durable; raise StartOver if what *roots* need is damaged."""
+        writer.store_all()
+        if writer.must_look_again:
+            # an unchanged node of another bundle may be damaged as well, and was not read
+            doubt_below(self._repository, roots)
+        start_over_if_damaged(self._repository)
+
     def _store_blobs(
         self, writer: ChunkWriter, log: TransactionLog, new: NewLog
     ) -> NewBlobs | None:
@@ -139,15 +144,16 @@ class NewPoint:
             source = BlobSource.at(self._source.blobstorage, self._repository)
             return store_blobs(log, new, self._earlier, source, writer)
 
+    def _mine(self) -> Point | None:
+        """Return the restore point of this site that is built on; None: there is none."""
+        return self._earlier.point if self._earlier and self._earlier.oldest else None
+
     def _store_files(self, writer: ChunkWriter) -> NewTree | None:
         if self._wanted is None:
             return None
         with self._watch.phase("files"):
             # another site may have other files under the same names
-            mine = self._earlier if self._earlier and self._earlier.oldest else None
-            found = store_files(
-                self._wanted, self._repository, writer, mine.point if mine else None
-            )
+            found = store_files(self._wanted, self._repository, writer, self._mine())
         tell_reasons(self._repository, found)
         if found.left_out:
             first = ", ".join(found.left)
@@ -167,12 +173,16 @@ class NewPoint:
         manifest = None if point is None else contents_of(point).manifest
         return 0 if manifest is None else manifest.left_out
 
+    def _stamp(self, clock: Clock, last: Tid | None) -> str:
+        """Return the stamp of a restore point whose last transaction is *last*."""
+        newest = max((each.shown.stamp for each in self._listed if each.shown.sound), default="")
+        return free_stamp(newest, clock.name_for(last))
+
     def _manifest(
         self, log: TransactionLog, new: NewLog, blobs: NewBlobs | None, clock: Clock
     ) -> Manifest:
         last = new.state.last if new.state.last != ZERO_TID else None
-        newest = max((each.shown.stamp for each in self._listed if each.shown.sound), default="")
-        stamp = free_stamp(newest, clock.name_for(last))
+        stamp = self._stamp(clock, last)
         past = Past(
             self._source.filestorage,
             self._state,
@@ -198,6 +208,13 @@ class NewPoint:
             blob_bytes=blobs.size if blobs else None,
             rights=rights_in(self._source.filestorage, self._source.blobstorage),
         )
+
+
+def files_part(found: NewTree | None) -> FilesPart | None:
+    """Return what a restore point says of the further files that were *found*."""
+    if found is None:
+        return None
+    return FilesPart(root=found.root, files=found.files, size=found.size)
 
 
 def _holes(log: TransactionLog, new: NewLog) -> tuple[Hole, ...]:

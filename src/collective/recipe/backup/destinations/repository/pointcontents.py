@@ -8,6 +8,7 @@
               mode    permissions of the filestorage
     blobs   an object, or null: no blobs are backed up
               root    number of its root
+              foreign  number of the root of what lies among them; not there if nothing does
     files   an object, or not there: no further files are backed up
               root    number of its root
               files   how many there are
@@ -43,6 +44,7 @@ class BlobsPart:
     """The blobs of a restore point."""
 
     root: ChunkId  # the list of their pages
+    foreign: ChunkId | None = None  # of what lies among them; None: that was not backed up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,10 @@ class PointContents:
     @property
     def roots(self) -> tuple[ChunkId, ...]:
         """The roots of the restore point."""
-        return tuple(part.root for part in (self.log, self.blobs, self.files) if part is not None)
+        found = [part.root for part in (self.log, self.blobs, self.files) if part is not None]
+        if self.blobs is not None and self.blobs.foreign is not None:
+            found.append(self.blobs.foreign)
+        return tuple(found)
 
     def payload(self) -> bytes:
         """Return what stands in the restore point."""
@@ -77,8 +82,11 @@ class PointContents:
             "blobs": blobs and {"root": roots.index(blobs.root)},
             "manifest": self.manifest and as_table(self.manifest),
         }
+        # what not all have is there only if they have it, so that older releases read the others
+        if blobs is not None and blobs.foreign is not None:
+            at = roots.index(blobs.foreign)
+            parts["blobs"] = {"root": roots.index(blobs.root), "foreign": at}
         if files is not None:
-            # only then, so that older releases read all others
             root = roots.index(files.root)
             parts["files"] = {"root": root, "files": files.files, "size": files.size}
         return _FORM.encode(parts)
@@ -111,7 +119,9 @@ def _contents(said: Table, point: Point) -> PointContents:
         part = said.table("log")
         log = LogPart(root=_root(part, point), mode=part.number("mode") & _MODES)
     if said.value("blobs") is not None:
-        blobs = BlobsPart(root=_root(said.table("blobs"), point))
+        part = said.table("blobs")
+        foreign = _root(part, point, "foreign") if "foreign" in part else None
+        blobs = BlobsPart(root=_root(part, point), foreign=foreign)
     if said.value("files") is not None:
         part = said.table("files")
         files = FilesPart(
@@ -122,8 +132,8 @@ def _contents(said: Table, point: Point) -> PointContents:
     return PointContents(log=log, blobs=blobs, files=files, manifest=manifest)
 
 
-def _root(said: Table, point: Point) -> ChunkId:
-    number = said.number("root")
+def _root(said: Table, point: Point, key: str = "root") -> ChunkId:
+    number = said.number(key)
     if not 0 <= number < len(point.roots):
         raise UnreadableError(f"it has no root {number}")
     return point.roots[number]

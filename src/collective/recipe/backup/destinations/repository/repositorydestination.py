@@ -54,6 +54,8 @@ class RepositoryDestination:
     """The restore points of one source in a repository; see Destination."""
 
     whole_only = False
+    what = "filestorage"
+    """What tells one site from another, in words."""
 
     def __init__(
         self,
@@ -125,7 +127,7 @@ class RepositoryDestination:
 
     def prepare(self) -> None:
         """Check the source and open the repository, which must have been made."""
-        check_source(self.source)
+        self._check_source()
         self._is_to_add = True
         with explained("cannot make the directory of what is remembered", self.home.state):
             if not self.home.state.is_dir():
@@ -135,14 +137,25 @@ class RepositoryDestination:
 
     def check_owner(self) -> None:
         """Refuse the restore points of another site; see Destination."""
-        points = self._as_seen()
-        if not knows_any(self.source.filestorage, points):
+        if not self._is_known():
             raise ConfigurationError(
                 f"the restore points of {self._site} in the repository are those of another "
-                "filestorage",
+                f"{self.what}",
                 where=self.home.label,
                 hint="give this site a name of its own in the repository: site_name",
             )
+
+    def _check_source(self) -> None:
+        """Raise BackupError if what is backed up is not there."""
+        check_source(self.source)
+
+    def _is_known(self) -> bool:
+        """Tell whether the restore points may be those of the source."""
+        return knows_any(self.source.filestorage, self._as_seen())
+
+    def _backup(self, repository: Repository) -> RepositoryBackup:
+        """Return what backs up the source."""
+        return RepositoryBackup(repository, self.source, self._place)
 
     def claim(self) -> None:
         """Refuse the restore points of another site; the names of ours are mark enough."""
@@ -162,7 +175,7 @@ class RepositoryDestination:
     ) -> Outcome:
         """Add a restore point if there is something new; see Destination."""
         with self._repository() as repository:
-            making = RepositoryBackup(repository, self.source, self._place)
+            making = self._backup(repository)
             making.doubt(damage.read(self.home.state).objects)
             with explained("cannot change what is remembered", self.home.state):
                 damage.settle(self.home.state, self._files)

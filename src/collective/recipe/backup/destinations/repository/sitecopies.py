@@ -8,8 +8,8 @@ segment, wherever that is.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cached_property, partial
 from typing import BinaryIO
 
 from collective.recipe.backup.blobs.layout import Layout
@@ -23,6 +23,7 @@ from collective.recipe.backup.destinations.repository.chunkorigins import (
 from collective.recipe.backup.destinations.repository.fileorigins import PiecesInOrder
 from collective.recipe.backup.destinations.repository.logchunks import StoredChunks
 from collective.recipe.backup.destinations.repository.newfiles import BlobSource
+from collective.recipe.backup.destinations.repository.piecefile import file_of_pieces
 from collective.recipe.backup.destinations.repository.repeating import repeated
 from collective.recipe.backup.destinations.repository.treefiles import pieces_at
 from collective.recipe.backup.errors import BackupError, StoreUnreachable
@@ -148,6 +149,10 @@ class _Own:
         """Raise KeyError: what is stored of blobs can be read as it is."""
         raise KeyError(blob)
 
+    def among_blobs(self, path: str) -> BinaryIO:
+        """Raise KeyError, likewise."""
+        raise KeyError(path)
+
     def file_piece(self, path: bytes, number: int) -> bytes:  # noqa: ARG002  SiteCopy
         """Raise KeyError, likewise."""
         raise KeyError(path)
@@ -156,15 +161,21 @@ class _Own:
 class _Live:
     """A live site."""
 
-    def __init__(self, source: Source, log: TransactionLog) -> None:
+    def __init__(self, source: Source, held: ExitStack) -> None:
+        self._filestorage = source.filestorage
         self._root = source.blobstorage
-        self._log = log
+        self._held = held
         self._layout: Layout | None = None
         self._files = PiecesInOrder(pieces_at)
 
     def log_with(self, segment: Segment | None) -> Log:  # noqa: ARG002  SiteCopy
         """Return the filestorage; see SiteCopy."""
         return self._log
+
+    @cached_property
+    def _log(self) -> TransactionLog:
+        # with only_blobs there need not be any
+        return self._held.enter_context(TransactionLog(self._filestorage))
 
     def blob_source(self, repository: Repository) -> BlobSource | None:
         """Return the blobstorage; see SiteCopy."""
@@ -177,6 +188,12 @@ class _Live:
         self._layout = self._layout or laid_out(self._root)
         return open_regular(self._root / place_of(self._root, self._layout, blob), follow=False)
 
+    def among_blobs(self, path: str) -> BinaryIO:
+        """Return a file that is no blob; see SiteCopy."""
+        if self._root is None:
+            raise KeyError(path)
+        return open_regular(self._root / path, follow=False)
+
     def file_piece(self, path: bytes, number: int) -> bytes:
         """Return a piece of a further file; see SiteCopy."""
         return self._files.piece(path, number)
@@ -185,8 +202,8 @@ class _Live:
 @contextmanager
 def _live(source: Source) -> Iterator[SiteCopy]:
     """Yield the live site of *source*."""
-    with TransactionLog(source.filestorage) as log:
-        yield _Live(source, log)
+    with ExitStack() as held:
+        yield _Live(source, held)
 
 
 class _Restorable:
@@ -212,6 +229,13 @@ class _Restorable:
         if self._state.blobs is None:
             raise KeyError(blob)
         return self._state.blobs.open(blob)
+
+    def among_blobs(self, path: str) -> BinaryIO:
+        """Return a file that is no blob; see SiteCopy."""
+        blobs = self._state.blobs
+        for each in blobs.contents(lambda name: name == path) if blobs is not None else ():
+            return file_of_pieces(each.pieces)
+        raise KeyError(path)
 
     def file_piece(self, path: bytes, number: int) -> bytes:
         """Return a piece of a further file; see SiteCopy."""

@@ -44,5 +44,7 @@ def _comparable(
             continue
         with suppress(ConfigurationError, IntegrityError):
             contents = contents_of(each.point)
+            if contents.log is None:
+                continue  # nothing tells what was there when earlier ones were made
             in_common = shown.line, shown.history, frozenset(shown.rights.items()), contents.files
             yield each.point, (beginning_of_hour(shown.moment), in_common)

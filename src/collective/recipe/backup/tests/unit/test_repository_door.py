@@ -308,9 +308,6 @@ def test_what_cannot_be_meant_is_refused(project, tmp_path, capfd):
     configure(project)
     assert main(["repository", "stat"]) == WRONG
     assert "has no repository" in told(capfd)
-    configure(project, repository=str(disk), only_blobs=True)
-    assert main(["list"]) == WRONG
-    assert "only_blobs" in told(capfd)
     configure(project, files="etc")
     assert main(["backup"]) == WRONG
     assert "set repository as well" in told(capfd)

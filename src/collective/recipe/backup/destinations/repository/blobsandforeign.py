@@ -1,0 +1,75 @@
+"""The blobs of a restore point with what lies among them: see StoredBlobs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator
+from heapq import merge
+
+from blake3 import blake3
+
+from collective.recipe.backup.blobs.layout import Kind, order
+from collective.recipe.backup.blobs.storedblobs import StoredContents, StoredFile
+from collective.recipe.backup.destinations.repository.blobpages import BlobList
+from collective.recipe.backup.destinations.repository.blobwriting import BlobWriting
+from collective.recipe.backup.destinations.repository.foreignfiles import foreign_entries
+from collective.recipe.backup.destinations.repository.foreignpages import (
+    ForeignEntry,
+    ForeignList,
+)
+from collective.recipe.backup.destinations.repository.pagedblobs import PagedBlobs
+from collective.recipe.backup.repository.reading import ChunkReader
+from collective.recipe.backup.times import Tid
+
+
+class BlobsAndForeign(PagedBlobs):
+    """What *found* has up to the transaction *until*, and all of *foreign*."""
+
+    def __init__(
+        self, found: BlobList, until: Tid, reader: ChunkReader, foreign: ForeignList
+    ) -> None:
+        super().__init__(found, until, reader)
+        self._foreign = foreign
+
+    def count(self) -> int:
+        """Return how many there are; see StoredBlobs."""
+        return super().count() + self._foreign.count
+
+    def listed(self) -> Iterator[StoredFile]:
+        """Yield what there is, in the order of a walk; see StoredBlobs."""
+        foreign = map(_stored, self._entries())
+        return merge(super().listed(), foreign, key=lambda file: order(file.path))
+
+    def contents(self, wanted: Callable[[str], bool]) -> Iterator[StoredContents]:
+        """Yield what is wanted, the blobs first; see StoredBlobs."""
+        yield from super().contents(wanted)
+        for each in self._entries():
+            if wanted(each.path):
+                yield StoredContents(_stored(each), self._bytes_of(each))
+
+    def _bytes_of(self, each: ForeignEntry) -> Iterator[bytes]:
+        if each.file is not None:
+            return self.pieces_of(each.file)
+        return iter([each.text] if each.text else [])
+
+    def _copy_foreign(self, paths: Collection[str] | None, writing: BlobWriting) -> None:
+        some = None if paths is None else frozenset(paths)
+        for each in self._entries():
+            if some is not None and each.path not in some:
+                continue
+            if each.kind is Kind.DIRECTORY:
+                writing.make_directory(each.path)
+            elif each.file is None:
+                writing.write_link(each.path, os.fsdecode(each.text), each.time)
+            elif not writing.takes_live(each.path, each.file):
+                writing.write(each.path, each.file, self.pieces_of(each.file))
+
+    def _entries(self) -> Iterator[ForeignEntry]:
+        return foreign_entries(self._reader, self._foreign)
+
+
+def _stored(each: ForeignEntry) -> StoredFile:
+    digest = each.file.digest.hex() if each.file else None
+    if each.kind is Kind.LINK:
+        digest = blake3(each.text).hexdigest()
+    return StoredFile(each.path, each.kind, each.size, each.time, digest)

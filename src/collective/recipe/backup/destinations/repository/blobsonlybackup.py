@@ -1,0 +1,180 @@
+"""A backup with ``only_blobs``: the blobs of a site, and what lies among them.
+
+Somebody else backs up the filestorage, and no log says what is new, so each backup looks at the
+whole blobstorage.  Blobs that the last restore point has are not read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from collective.recipe.backup.blobs.layout import Kind, walk
+from collective.recipe.backup.chronology import Clock
+from collective.recipe.backup.destinations.manifest import Manifest
+from collective.recipe.backup.destinations.repository.backingup import RepositoryBackup
+from collective.recipe.backup.destinations.repository.blobs import NewBlobs, store_named
+from collective.recipe.backup.destinations.repository.foreignfiles import (
+    EarlierForeign,
+    NewForeign,
+    earlier_foreign,
+)
+from collective.recipe.backup.destinations.repository.logchunks import UnusableError
+from collective.recipe.backup.destinations.repository.newfiles import BlobSource, NewFiles
+from collective.recipe.backup.destinations.repository.newpoint import (
+    NewPoint,
+    SitePoints,
+    files_part,
+)
+from collective.recipe.backup.destinations.repository.pointcontents import BlobsPart, PointContents
+from collective.recipe.backup.destinations.repository.pointlist import BLOBS
+from collective.recipe.backup.destinations.repository.treetally import NewTree
+from collective.recipe.backup.errors import IntegrityError, explained
+from collective.recipe.backup.model import BLOBSTORAGE, BlobId, Oid
+from collective.recipe.backup.repository.chunks import ChunkId
+from collective.recipe.backup.repository.doubts import settle_doubts, start_over_if_damaged
+from collective.recipe.backup.repository.points import Draft, Point
+from collective.recipe.backup.repository.reading import ChunkReader
+from collective.recipe.backup.repository.writing import ChunkWriter, UnstoredError, storing
+from collective.recipe.backup.rights import Rights, rights_of
+from collective.recipe.backup.times import Tid
+
+_ID = 8
+
+
+class BlobsOnlyBackup(RepositoryBackup):
+    """A backup of the blobs of a source alone."""
+
+    what = "blobs"
+
+    def _look(self) -> None:
+        """Return None: no look at one file tells."""
+        return
+
+    def _new_point(self, seen: SitePoints) -> NewPoint:
+        return _BlobsOnlyPoint(self._repository, self._source, self._place, seen, self._watch)
+
+    def _rights(self) -> Mapping[str, Rights]:
+        return _rights_at(_blobstorage_of(self._source.blobstorage))
+
+
+def _blobstorage_of(blobstorage: Path | None) -> Path:
+    assert blobstorage is not None  # noqa: S101  else it is none of blobs alone
+    return blobstorage
+
+
+def _rights_at(blobstorage: Path) -> dict[str, Rights]:
+    with explained("cannot look at the permissions", blobstorage):
+        return {BLOBSTORAGE: rights_of(blobstorage)}
+
+
+class _Found(NamedTuple):
+    """What was stored of a blobstorage."""
+
+    blobs: NewBlobs
+    foreign: ChunkId | None  # the root of what lies among them; None: nothing does
+    size: int  # bytes of the files of that
+    left_out: int  # what of it could not be copied
+    left: str  # the path of the first of these
+
+    @property
+    def roots(self) -> tuple[ChunkId, ...]:
+        """The roots of it."""
+        return (self.blobs.root,) if self.foreign is None else (self.blobs.root, self.foreign)
+
+
+class _BlobsOnlyPoint(NewPoint):
+    """What is to be a restore point of blobs alone; see NewPoint."""
+
+    def stored(self, clock: Clock, *, anew: bool) -> Point | None:
+        """Return the restore point; see NewPoint."""
+        points = [each.point for each in self._listed if each.point is not None]
+        newest = points[-1] if points else None
+        settle_doubts(self._repository, newest)
+        self._before = None if anew else newest
+        return storing(
+            self._repository, self._site, lambda writer: self._store_alone(writer, clock)
+        )
+
+    def _mine(self) -> Point | None:
+        return self._before
+
+    def _store_alone(self, writer: ChunkWriter, clock: Clock) -> Point | None:
+        """Store what there is; return its restore point, None if the last one has it."""
+        with self._watch.phase("blobs"):
+            found = self._found(writer)
+        files = self._store_files(writer)
+        contents = PointContents(
+            blobs=BlobsPart(root=found.blobs.root, foreign=found.foreign),
+            files=files_part(files),
+        )
+        self._settle(writer, contents.roots)
+        manifest = self._told(found, files, clock, writer.added)
+        last = None if self._last is None or self._last.point is None else self._last.point.roots
+        if last == contents.roots and manifest.left_out == self._lacking_files():
+            return None
+        contents = replace(contents, manifest=manifest)
+        return writer.finish(
+            Draft(
+                stamp=manifest.stamp,
+                claimed=clock.now,
+                roots=contents.roots,
+                payload=contents.payload(),
+            )
+        )
+
+    def _found(self, writer: ChunkWriter) -> _Found:
+        """Store the blobstorage, as far as the restore point before has it not."""
+        before = self._before
+        try:
+            if before is not None and writer.build_on(before):
+                return self._stored_from(before, writer)
+        except (IntegrityError, UnusableError, UnstoredError):
+            start_over_if_damaged(self._repository, before)
+            self._repository.tell("what was stored of the blobs is damaged: they are read anew")
+        return self._stored_from(None, writer)
+
+    def _stored_from(self, before: Point | None, writer: ChunkWriter) -> _Found:
+        root = _blobstorage_of(self._source.blobstorage)
+        source = BlobSource.at(root, self._repository)
+        earlier: EarlierForeign | None = None
+        # where bundles are damaged, each file is read, and what is lost of it stored again
+        if before is not None and not writer.must_look_again:
+            earlier = earlier_foreign(ChunkReader(self._repository), before)
+        blobs: list[bytes] = []
+        with explained("cannot read the blobstorage", root), NewFiles(source, writer) as files:
+            foreign = NewForeign(root, files, writer, earlier)
+            for entry in walk(root):
+                blob = entry.blob
+                if blob is not None:
+                    blobs.append(blob.tid + blob.oid)  # some 60 bytes of memory each
+                elif entry.kind is not Kind.MARKER:
+                    foreign.add(entry)
+        blobs.sort()
+        new = store_named(_ids(blobs), before, source, writer)
+        return _Found(new, *foreign.root(), foreign.left_out, foreign.left)
+
+    def _told(self, found: _Found, files: NewTree | None, clock: Clock, added: int) -> Manifest:
+        blobs, stamp = found.blobs, self._stamp(clock, None)
+        return Manifest(
+            stamp=stamp,
+            chain=stamp,
+            end=0,
+            tid=None,
+            since=None,
+            taken=clock.now,
+            stored=added,
+            blobs=BLOBS,
+            missing=blobs.missing,
+            lost=blobs.lost,
+            blob_bytes=blobs.size + found.size,
+            left_out=found.left_out + (files.lacking if files else 0),
+            left=found.left or (files.lacks if files else ""),
+            rights=_rights_at(_blobstorage_of(self._source.blobstorage)),
+        )
+
+
+def _ids(packed: list[bytes]) -> Iterator[BlobId]:
+    return (BlobId(Oid(each[_ID:]), Tid(each[:_ID])) for each in packed)

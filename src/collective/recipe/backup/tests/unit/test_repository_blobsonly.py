@@ -1,0 +1,275 @@
+"""Blobs alone in a repository: with what lies among them, and without any filestorage."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import tarfile
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from collective.recipe.backup.blobs.layout import Kind
+from collective.recipe.backup.destinations import Depth
+from collective.recipe.backup.destinations.repository.blobpages import PIECE, BlobFile
+from collective.recipe.backup.destinations.repository.foreignpages import (
+    ForeignEntry,
+    ForeignPage,
+    in_order,
+    read_foreign_page,
+    written_foreign_page,
+)
+from collective.recipe.backup.destinations.repository.sitecopies import SiteCopies
+from collective.recipe.backup.errors import DONE, BackupError, ConfigurationError, IntegrityError
+from collective.recipe.backup.operations.verify import VerifyOrder, verify
+from collective.recipe.backup.repository import slots
+from collective.recipe.backup.repository.healing import heal
+from collective.recipe.backup.repository.orphans import listed_bundles
+from collective.recipe.backup.restorepoints import choose
+from collective.recipe.backup.restoring.staging import Targets
+from collective.recipe.backup.sitebackup import main
+from collective.recipe.backup.tests.blobtrees import content
+from collective.recipe.backup.tests.repositories import PASSPHRASE
+from collective.recipe.backup.tests.repositoryreader import RepositoryReader
+from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
+from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.tests.staged import stage_choice
+from collective.recipe.backup.tests.treereader import foreign
+
+AMONG = random.Random(1).randbytes(PIECE + 1000)
+
+
+@pytest.fixture
+def operated(tmp_path) -> OperatedInRepository:
+    """A site of which somebody else backs up the filestorage, with files among its blobs."""
+    found = OperatedInRepository(Site(tmp_path / "site"), only_blobs=True, keep=0)
+    found.site.commit({"a": 1}, {"b": b"blob"})
+    add_foreign(found.site.blobstorage)
+    return found
+
+
+def add_foreign(root: Path) -> None:
+    """Put something right below *root*, and something into one of ZODB's own directories."""
+    (root / "notes" / "empty").mkdir(parents=True)
+    (root / "notes" / "why").write_bytes(b"because")
+    (root / "notes" / "link").symlink_to("why")
+    (root / "0x00" / "among").write_bytes(AMONG)
+
+
+def tree(root: Path) -> dict:
+    """Return what lies below *root*, but for the note of the layout."""
+    return {path: data for path, data in content(root).items() if path != ".layout"}
+
+
+def staged(operated: OperatedInRepository, when: object, target: Path) -> dict:
+    destination = operated.destination()
+    choice = choose(destination.restore_points(), when)
+    stage_choice(destination, choice, Targets(filestorage=None, index=target, blobstorage=target))
+    return tree(target)
+
+
+def test_each_restore_point_has_the_blobs_and_what_lay_among_them(operated, tmp_path):
+    states, root = {}, operated.site.blobstorage
+    os.unlink(operated.site.filestorage)
+    for number in range(3):
+        (root / "0x00" / f"extra-{number}").write_bytes(b"%d" % number)
+        (root / "notes" / "why").write_bytes(b"because %d" % number)
+        outcome = operated.backup()
+        assert outcome.changed
+        assert outcome.point.whole
+        states[outcome.point.moment] = tree(root)
+    shutil.rmtree(root / "notes")
+    states[operated.backup().point.moment] = tree(root)
+    assert [list(operated.destination().verify(depth)) for depth in Depth] == [[], [], []]
+    for number, (moment, state) in enumerate(states.items()):
+        assert staged(operated, moment, tmp_path / str(number)) == state
+
+
+def test_where_nothing_changed_nothing_is_stored(operated):
+    before = operated.backup().point
+    for _again in range(2):
+        outcome = operated.backup()
+        assert not outcome.changed
+        assert outcome.point == before
+
+
+def test_a_restore_brings_back_only_what_differs_and_leaves_the_filestorage_alone(operated):
+    root = operated.site.blobstorage
+    shutil.rmtree(root / "notes")  # a link: all of it would be staged
+    operated.backup()
+    before, log = tree(root), operated.site.filestorage.read_bytes()
+    same = (root / "0x00" / "among").stat().st_ino
+    operated.site.commit({"a": 2}, {"c": b"later"})
+    log = operated.site.filestorage.read_bytes()
+    (root / "0x00" / "stray").write_bytes(b"stray")
+    operated.restore()
+    assert tree(root) == before
+    assert operated.site.filestorage.read_bytes() == log
+    assert (root / "0x00" / "among").stat().st_ino == same
+
+
+def test_what_cannot_be_copied_is_named_and_the_rest_is_backed_up(operated, tmp_path):
+    root = operated.site.blobstorage
+    (root / "out").symlink_to("/etc")
+    os.mkfifo(root / "0x00" / "pipe")
+    for _again in range(2):
+        with pytest.raises(IntegrityError, match="2 files or directories.* first: 0x00/pipe"):
+            operated.backup()
+    [point] = operated.points()
+    assert point.restorable
+    (root / "out").unlink()
+    (root / "0x00" / "pipe").unlink()
+    assert operated.backup().point.whole
+    assert staged(operated, None, tmp_path / "to") == tree(root)
+
+
+def test_a_blobstorage_that_is_not_there_or_is_another_one_is_refused(operated, tmp_path):
+    operated.backup()
+    other = OperatedInRepository(
+        Site(tmp_path / "other"), store=operated.store, only_blobs=True, keep=0
+    )
+    other.site.commit({"a": 1})
+    other.now = operated.now
+    other.site.commit({"a": 1}, {f"x{number}": b"x" for number in range(3)})
+    shutil.rmtree(other.site.blobstorage / "0x00" / "0x00")
+    place = "0x00/" * 7 + "0x77"
+    (other.site.blobstorage / place).mkdir(parents=True)
+    (other.site.blobstorage / place / "0x03f0000000000077.blob").write_bytes(b"x")
+    with pytest.raises(ConfigurationError, match="another blobstorage") as caught:
+        other.backup()
+    assert "site_name" in caught.value.hint
+    shutil.rmtree(operated.site.blobstorage)
+    with pytest.raises(BackupError, match="no blobstorage"):
+        operated.backup()
+
+
+def bundles_with_leaves(operated: OperatedInRepository) -> list[str]:
+    names = [name for name in operated.store.objects if name.startswith("bundles/")]
+    return [name for name in names if len(operated.store.objects[name][0]) > PIECE]
+
+
+def spoil(operated: OperatedInRepository) -> None:
+    """Damage what the files hold, and say so by verify."""
+    for name in bundles_with_leaves(operated):
+        data, moment = operated.store.objects[name]
+        broken = bytearray(data)
+        for at in range(50, len(broken) - 3000, 400):
+            broken[at] ^= 1
+        operated.store.objects[name] = bytes(broken), moment
+    found = verify(operated.run("verify"), VerifyOrder(), lambda _source, _problem: None)
+    assert found[0].is_damaged
+
+
+def test_what_is_damaged_is_healed_from_the_live_blobstorage(operated, tmp_path):
+    made = operated.backup().point
+    os.unlink(operated.site.filestorage)
+    spoil(operated)
+    with operated.destination()._repository() as repository:
+        bundles = [name for name, _entry in listed_bundles(repository.store)]
+        copies = SiteCopies(repository, operated.config.sources, [])
+        assert not heal(repository, bundles, [copies]).lost
+    assert staged(operated, made.moment, tmp_path / "to") == tree(operated.site.blobstorage)
+
+
+def test_a_backup_after_verify_found_damage_stores_that_again(operated, tmp_path):
+    operated.backup()
+    spoil(operated)
+    (operated.site.blobstorage / "new").write_bytes(b"new")
+    made = operated.backup().point
+    assert list(operated.destination().verify(Depth.CHECKSUMS, only=made)) == []
+    assert staged(operated, made.moment, tmp_path / "to") == tree(operated.site.blobstorage)
+
+
+FILE = BlobFile(0o644, 5, 0, bytes(32), ())
+FORGED = [
+    [ForeignEntry("../up", Kind.FILE, 0, FILE)],
+    [ForeignEntry("/etc/passwd", Kind.FILE, 0, FILE)],
+    [ForeignEntry("0x00/0x01", Kind.LINK, 0, text=b"x")],
+    [ForeignEntry("out", Kind.LINK, 0, text=b"../..")],
+    [ForeignEntry("0x01/0x02.blob", Kind.FILE, 0, FILE)],
+    [ForeignEntry("a", Kind.LINK, 0, text=b"b"), ForeignEntry("a/x", Kind.FILE, 0, FILE)],
+    [ForeignEntry("b", Kind.FILE, 0, FILE), ForeignEntry("a", Kind.FILE, 0, FILE)],
+]
+
+
+@pytest.mark.parametrize("entries", FORGED, ids=str)
+def test_a_page_that_would_write_elsewhere_is_damage(entries):
+    linked = written_foreign_page(entries)
+    page = ForeignPage(b"", len(entries), 0)
+    with pytest.raises(IntegrityError):
+        list(in_order(read_foreign_page(page, linked)))
+
+
+def test_a_page_of_another_list_is_damage():
+    linked = written_foreign_page([ForeignEntry("a", Kind.DIRECTORY)])
+    assert read_foreign_page(ForeignPage(b"", 1, 0), linked) == [ForeignEntry("a", Kind.DIRECTORY)]
+    for page in (ForeignPage(b"", 2, 0), ForeignPage(b"", 1, 5)):
+        with pytest.raises(IntegrityError, match="not the one"):
+            read_foreign_page(page, linked)
+
+
+def test_more_than_a_page_of_files_is_read_in_their_order(operated, tmp_path, monkeypatch):
+    monkeypatch.setattr("collective.recipe.backup.destinations.repository.foreignfiles."
+                        "ENTRIES_OF_A_PAGE", 2)  # fmt: skip
+    operated.backup()
+    assert staged(operated, None, tmp_path / "to") == tree(operated.site.blobstorage)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A site of which a disk has the repository; its filestorage is not here."""
+    site = Site(tmp_path / "plone")
+    site.commit({"page": 1}, {"file": b"data"})
+    add_foreign(site.blobstorage)
+    os.unlink(site.filestorage)
+    monkeypatch.chdir(site.directory)
+    monkeypatch.setattr(slots, "_ARGON2", {"passes": 1, "memory": 64, "lanes": 1})
+    lines = {
+        "datafs": "var/filestorage/Data.fs",
+        "blob_storage": "var/blobstorage",
+        "only_blobs": True,
+        "location": "none",
+        "repository": str(tmp_path / "disk"),
+    }
+    text = "\n".join(f"{name} = {json.dumps(value)}" for name, value in lines.items())
+    (site.directory / "sitebackup.toml").write_text(f"{text}\n")
+    monkeypatch.setenv("SITEBACKUP_PASSPHRASE", PASSPHRASE)
+    assert main(["repository", "init", "-q"]) == DONE
+    assert main(["backup", "-q"]) == DONE
+    return site
+
+
+@pytest.mark.usefixtures("leaping", "command")
+def test_every_verb_works_and_the_format_is_what_the_page_says(project, tmp_path, capfdbinary):
+    state = tree(project.blobstorage)
+    capfdbinary.readouterr()
+    assert main(["list", "--content"]) == DONE
+    listed = capfdbinary.readouterr().out.decode()
+    assert "blobstorage/0x00/among" in listed
+    assert "Data.fs" not in listed
+    assert main(["export", "--tar"]) == DONE
+    with tarfile.open(fileobj=BytesIO(capfdbinary.readouterr().out)) as archive:
+        archive.extractall(tmp_path / "tar", filter="tar")
+    assert tree(tmp_path / "tar" / "blobstorage") == state
+    assert main(["restore", "-qn", "--to", str(tmp_path / "to")]) == DONE
+    assert tree(next((tmp_path / "to").rglob("notes")).parent) == state
+    (project.blobstorage / "notes" / "why").write_bytes(b"changed")
+    shutil.rmtree(project.blobstorage / "0x00")
+    assert main(["restore", "-qn"]) == DONE
+    assert tree(project.blobstorage) == state
+    for verb in (["verify"], ["status"], ["prune"], ["repository", "scrub"]):
+        assert main([*verb, "-q"]) == DONE
+    assert main(["restore", "-qn", "--stdout"]) != DONE
+    reader = RepositoryReader(tmp_path / "disk", PASSPHRASE)
+    [point] = reader.points()
+    body = json.loads(point.body)
+    assert body["log"] is None
+    assert point.head["tid"] == ""
+    root = bytes.fromhex(point.head["roots"][body["blobs"]["foreign"]])
+    found = {each.path.decode(): each for each in foreign(reader.get(root), reader.get)}
+    assert list(found) == ["0x00/among", "notes", "notes/empty", "notes/link", "notes/why"]
+    assert found["0x00/among"].data == AMONG
+    assert found["notes/link"].data == b"why"
