@@ -31,6 +31,7 @@ from collective.recipe.backup.config import (
     dump,
 )
 from collective.recipe.backup.config.neighbours import clashes, neighbours
+from collective.recipe.backup.config.repositories import secrets
 from collective.recipe.backup.config.resolve import SiteFacts, absolute, resolve
 from collective.recipe.backup.config.surroundings import unusable, unwritable
 from collective.recipe.backup.config.zope_parts import RECIPES, ZopePart, found
@@ -178,6 +179,7 @@ class Recipe:
         base = self.bin.parent
         reading = read(options, NAMES_OF_BUILDOUT)
         misfits = tuple(unusable(name, (base, self.bin, self.parts), sys.executable))
+        misfits += tuple(secrets(reading.options.repository))
         reading = reading._replace(problems=misfits + reading.problems)
         site = found(_zope_parts(buildout, name))
         facts = SiteFacts(

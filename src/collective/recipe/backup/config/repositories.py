@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from collective.recipe.backup.config.storages import Absolute, words
 from collective.recipe.backup.options.optionkinds import expanded
+from collective.recipe.backup.storeurls import has_capability, shown_url
 
 NAME = "repository"
 """What a repository is called if a line does not say it."""
@@ -20,14 +21,14 @@ _TAKEN = {"directory", "all"}
 _NAMES = re.compile(r"[a-z][a-z0-9_-]*")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
-_STORES = ("file:///", "s3://", "gs://", "az://", "sftp://")
+_STORES = ("file:///", "s3://", "gs://", "az://", "sftp://", "tahoe:")
 
 
 class NamedRepository(NamedTuple):
     """One of the repositories of a site."""
 
     name: str
-    url: str  # an absolute path, or a URL
+    url: str  # an absolute path, or a URL; it may be a secret
 
 
 def repositories(
@@ -42,12 +43,12 @@ def repositories(
         try:
             each = _repository(line, absolute)
         except ValueError as error:
-            problems.append(f"repository: {error}: {line!r}")
+            problems.append(f"repository: {error}: {shown_url(line)!r}")
             continue
         if each.name in found:
             problems.append(f"repository: there are two called {each.name}: give each a name")
         elif each.url in {other.url for other in found.values()}:
-            problems.append(f"repository: {each.url} is there twice")
+            problems.append(f"repository: {shown_url(each.url)} is there twice")
         found[each.name] = each
     return list(found.values())
 
@@ -74,6 +75,16 @@ def line_of(repository: NamedRepository) -> str:
 def listed(lines: Sequence[str]) -> list[NamedRepository]:
     """Return what lines list that ``line_of`` has made."""
     return repositories(lines, Path, [])
+
+
+def secrets(lines: Sequence[str]) -> list[str]:
+    """Return what is wrong with *lines* where others will read them: they have a capability."""
+    return [
+        f"repository: {shown_url(line)!r} lets all who read it in, and buildout writes it into "
+        "files: name the capability by tahoe add-alias, and write tahoe:ALIAS"
+        for line in lines
+        if has_capability(line)
+    ]
 
 
 def local_path(url: str) -> Path | None:

@@ -83,7 +83,7 @@ def passphrase_of(configured: DestinationConfig) -> str:
     if place.ask is None:
         raise ConfigurationError(
             "there is no passphrase for the repository",
-            where=place.url,
+            where=place.shown,
             hint="set repository_passphrase_file, repository_passphrase_command or the variable "
             "SITEBACKUP_PASSPHRASE",
         )

@@ -38,7 +38,7 @@ def make(run: Run, configured: DestinationConfig, *, encrypted: bool) -> str:
     if not encrypted and place.ask is not None:
         raise ConfigurationError(
             "there is a passphrase, and the repository is not to be encrypted",
-            where=place.url,
+            where=place.shown,
             hint="leave --unencrypted out, or remove the passphrase from the configuration",
         )
     with closing(store_at(place.url, run.files, run.allowance)) as store:

@@ -58,7 +58,7 @@ def undelete(run: Run, configured: DestinationConfig, stamps: Sequence[str]) -> 
         if lacking:
             raise NoRestorePoint(
                 f"no restore point that was removed is called {', '.join(lacking)}",
-                where=place_of(configured).url,
+                where=place_of(configured).shown,
                 hint="undelete --list shows which can be brought back",
             )
         return [bring_back(repository, each.entry) for each in found]

@@ -13,12 +13,14 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.stores import Store
 from collective.recipe.backup.stores.allowance import Allowance
 from collective.recipe.backup.stores.local import LocalStore
+from collective.recipe.backup.storeurls import shown_url
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
-KNOWN = "a path that begins with /, file:///path, s3://BUCKET/PREFIX, or sftp://USER@HOST/PATH"
-
-_BUCKETS = {"s3", "gs", "az"}
+KNOWN = (
+    "a path that begins with /, file:///path, s3://BUCKET/PREFIX, sftp://USER@HOST/PATH, "
+    "or tahoe:ALIAS/PATH"
+)
 
 
 def store_at(
@@ -46,10 +48,9 @@ def _as_it_is(url: str, files: Files, allowance: Allowance | None) -> Store:
     scheme = _SCHEME.match(url)
     if not scheme:
         raise _refused("the place of a repository is no absolute path and no URL", url)
-    if scheme[1].lower() in _BUCKETS:
-        return _in_bucket(url, allowance)
-    if scheme[1].lower() == "sftp":
-        return _by_sftp(url, allowance)
+    elsewhere = _ELSEWHERE.get(scheme[1].lower())
+    if elsewhere is not None:
+        return elsewhere(url, allowance)
     if scheme[1].lower() != "file":
         raise _refused(f"this release knows no repository at {scheme[1]}: URLs", url)
     parts = urlsplit(url)
@@ -72,7 +73,7 @@ def _in_the_past(url: str, moment: datetime, allowance: Allowance | None) -> Sto
     if not url.lower().startswith("s3:"):
         raise ConfigurationError(
             "of this store only the present state can be read",
-            where=_shown(url),
+            where=shown_url(url),
             hint="leave out --as-of: earlier states are in buckets of S3 that keep versions",
         )
     from collective.recipe.backup.stores.buckets.bucketpast import PastBucket
@@ -88,6 +89,23 @@ def _by_sftp(url: str, allowance: Allowance | None) -> Store:
     return SftpStore(directory_at(url), allowance)
 
 
+def _in_a_grid(url: str, allowance: Allowance | None) -> Store:
+    from collective.recipe.backup.stores.tahoe.tahoeplace import tahoe_at
+    from collective.recipe.backup.stores.tahoe.tahoestore import TahoeStore
+
+    return TahoeStore(tahoe_at(url), allowance)
+
+
+_ELSEWHERE = {
+    "s3": _in_bucket,
+    "gs": _in_bucket,
+    "az": _in_bucket,
+    "sftp": _by_sftp,
+    "tahoe": _in_a_grid,
+}
+"""What makes the store of a URL, by its scheme."""
+
+
 def _absolute(text: str, url: str) -> Path:
     if not text.startswith("/") or "\0" in text:
         raise _refused("the place of a repository is no absolute path", url)
@@ -95,9 +113,4 @@ def _absolute(text: str, url: str) -> Path:
 
 
 def _refused(what: str, url: str) -> ConfigurationError:
-    return ConfigurationError(what, where=_shown(url), hint=f"write {KNOWN}")
-
-
-def _shown(url: str) -> str:
-    """Return *url* without what may be a password in it."""
-    return re.sub(r"//[^/@]*@", "//...@", url)
+    return ConfigurationError(what, where=shown_url(url), hint=f"write {KNOWN}")

@@ -17,6 +17,7 @@ import shutil
 import signal
 import sys
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from hypothesis import settings
 
 from collective.recipe.backup import times
 from collective.recipe.backup.files import directories
+from collective.recipe.backup.tests import grids
 from collective.recipe.backup.tests.faults.outside.strace import can_trace
 from collective.recipe.backup.tests.lengths import TIMES, examples
 from collective.recipe.backup.tests.namespaces import can_mount
@@ -142,6 +144,27 @@ def sshd(tmp_path_factory):
         yield started
 
 
+@pytest.fixture(scope="session")
+def grid(tmp_path_factory):
+    """A grid of Tahoe-LAFS: the port of its web API, and the directory of its nodes."""
+    python = grids.installed()
+    if python is None:
+        lack = "tahoe-lafs is not installed"
+        if "tahoe" in MUST_RUN:
+            pytest.fail(f"{lack}, and this test must run", pytrace=False)
+        pytest.skip(lack)
+    with one_for_all(tmp_path_factory, "grid", partial(grids.start_grid, python)) as started:
+        yield started
+
+
+@pytest.fixture
+def grid_directory(grid, impatient, monkeypatch):
+    """The capability of a new directory in the grid, and no node in the environment."""
+    for name in [name for name in os.environ if name.startswith("TAHOE_")]:
+        monkeypatch.delenv(name)
+    return grids.new_directory(grid.port)
+
+
 @pytest.fixture
 def ssh_home(tmp_path, monkeypatch, impatient):
     """A home with nothing of ssh in it, and no agent."""
@@ -166,7 +189,10 @@ def impatient(monkeypatch):
     """Let stores elsewhere be given up soon."""
     from collective.recipe.backup.stores.buckets import bucketplace
     from collective.recipe.backup.stores.sftp import sftpsession
+    from collective.recipe.backup.stores.tahoe import tahoenode
 
+    hasty = tahoenode.TahoePatience(connect=3, silent=10, whole=60, pauses=(0.05, 0.1, 0.5))
+    monkeypatch.setattr(tahoenode, "PATIENCE", hasty)
     monkeypatch.setattr(
         sftpsession, "PATIENCE", sftpsession.SftpPatience(connect=3, pauses=(0.05, 0.1))
     )

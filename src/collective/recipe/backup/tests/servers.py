@@ -98,6 +98,12 @@ def one_for_all(
                 end(Started(*started))
 
 
+def started(process: subprocess.Popen[bytes], port: int, directory: Path) -> Started:
+    """Return a server that this process has started, and that leaves nothing elsewhere."""
+    _children[process.pid] = process
+    return Started(process.pid, port, [], str(directory))
+
+
 def is_server(process: int) -> bool:
     """Tell whether this process has started a server of that id, which other tests use as well."""
     return process in _children
@@ -118,7 +124,7 @@ def end(started: Started) -> None:
 
 def start_weed(directory: Path) -> Started:
     """Start SeaweedFS with BUCKET; its port is the one where it speaks S3."""
-    ports = master, volume, filer, s3 = _free_ports(4)
+    ports = master, volume, filer, s3 = free_ports(4)
     kinds = ("master", "volume", "filer", "s3")
     sockets = [
         f"/tmp/seaweedfs-{kind}-grpc-{port + 10000}.sock"
@@ -201,7 +207,7 @@ def _asked(port: int, method: str, path: str) -> int:
             return found.status
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
     """Return ports that are free, below those that systems give out, as are those above by 10000.
 
     SeaweedFS uses these too.
@@ -305,7 +311,7 @@ def start_sshd(directory: Path) -> Started:
     """Start OpenSSH's server for two keys of ours, ``site`` and ``adder``."""
     import asyncssh
 
-    [port] = _free_ports(1)
+    [port] = free_ports(1)
     for name in ("host", "site", "adder"):
         key = asyncssh.generate_private_key("ssh-ed25519")
         key.write_private_key(directory / name)
@@ -324,15 +330,14 @@ def start_sshd(directory: Path) -> Started:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen([SSHD, "-D", "-e", "-f", config], stdout=log, stderr=log)
-    _children[process.pid] = process
-    started = Started(process.pid, port, [], str(directory))
+    server = started(process, port, directory)
     for _attempt in range(200):
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
-            return started
+            return server
         if process.poll() is not None:
             break
         time.sleep(0.05)
-    end(started)
+    end(server)
     raise AssertionError(f"sshd did not start:\n{(directory / 'log').read_text()[-2000:]}")
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from collective.recipe.backup.cli import messages
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.findinglines import as_json, as_text
-from collective.recipe.backup.errors import DONE, BackupError
+from collective.recipe.backup.errors import DONE, BackupError, UsageError
+from collective.recipe.backup.storeurls import has_capability
 
 if TYPE_CHECKING:
     from collective.recipe.backup.findings import Report
@@ -19,6 +20,7 @@ def check_store(run: Run, namespace: argparse.Namespace, answers: Answers) -> in
     """Try out the store that is named, by its URL or as a repository of the site."""
     from collective.recipe.backup.operations.repositoryaccess import try_out
 
+    _must_be_no_secret(namespace.repository or "")
     return _told(try_out(run, namespace.repository), answers)
 
 
@@ -29,7 +31,17 @@ def check_store_at(url: str, answers: Answers) -> int:
     from collective.recipe.backup.operations.repositoryaccess import try_out_at
     from collective.recipe.backup.stores.allowance import Allowance
 
+    _must_be_no_secret(url)
     return _told(try_out_at(url, Files(), times.utcnow(), Allowance()), answers)
+
+
+def _must_be_no_secret(url: str) -> None:
+    """Raise UsageError if *url* lets others in: they see the command lines of this machine."""
+    if has_capability(url):
+        raise UsageError(
+            "a capability in a command line can be read by all users of this machine",
+            hint="name it by tahoe add-alias, and write tahoe:ALIAS",
+        )
 
 
 def _told(found: Report, answers: Answers) -> int:

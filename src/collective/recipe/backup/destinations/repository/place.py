@@ -9,13 +9,14 @@ from pathlib import Path
 from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.destinations.repository.wantedfiles import WantedFiles
 from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.storeurls import shown_url
 
 
 @dataclass(frozen=True, kw_only=True)
 class RepositoryPlace:
     """The restore points of one source in a repository, and what is needed to open that."""
 
-    url: str  # of the store: a path, or what stores.opening takes
+    url: str  # of the store: a path, or what stores.opening takes; it may be a secret
     site: str  # whose restore points they are in the repository
     state: Path  # local directory of what is remembered
     ask: Callable[[], str] | None  # returns the passphrase; None: there is none
@@ -28,6 +29,11 @@ class RepositoryPlace:
         return self.state / ".repository-cache" if self.as_of is None else None
 
     @property
+    def shown(self) -> str:
+        """The URL as messages have it: without a secret."""
+        return shown_url(self.url)
+
+    @property
     def home(self) -> Home:
         """Where they are at home: nothing is locked there."""
-        return Home(label=self.url, state=self.state, lock=None)
+        return Home(label=self.shown, state=self.state, lock=None)

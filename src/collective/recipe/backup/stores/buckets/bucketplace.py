@@ -25,6 +25,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.stores.buckets.awsprofile import AwsProfile, read_profile
+from collective.recipe.backup.storeurls import shown_url
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -195,10 +196,9 @@ def check_obstore() -> None:
 
 
 def _wrong(what: str, url: str) -> ConfigurationError:
-    shown = re.sub(r"//[^/?]*@", "//...@", url.partition("?")[0])
     return ConfigurationError(
         what,
-        where=shown,
+        where=shown_url(url.partition("?")[0]),
         hint="write s3://BUCKET/PREFIX?endpoint=https://HOST&region=NAME&profile=NAME, of which "
         "all but the bucket may be missing",
     )

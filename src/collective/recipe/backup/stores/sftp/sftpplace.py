@@ -6,12 +6,12 @@ from the usual files; no password is ever asked for.
 
 from __future__ import annotations
 
-import re
 from importlib.util import find_spec
 from urllib.parse import unquote, urlsplit
 
 from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.storeurls import shown_url
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,5 +63,4 @@ def check_asyncssh() -> None:
 
 
 def _wrong(what: str, url: str) -> ConfigurationError:
-    shown = re.sub(r"//[^/]*@", "//...@", url)
-    return ConfigurationError(what, where=shown, hint="write sftp://USER@HOST:PORT/PATH")
+    return ConfigurationError(what, where=shown_url(url), hint="write sftp://USER@HOST:PORT/PATH")

@@ -269,6 +269,19 @@ def test_every_problem_is_named_in_one_user_error(buildout):
     ]
 
 
+def test_an_alias_of_a_grid_is_a_repository(buildout):
+    recipe = buildout.make(repository="far tahoe:site")
+    assert recipe.config.options.repository == ("far tahoe:site",)
+
+
+def test_a_capability_is_refused_since_buildout_writes_it_into_files(buildout):
+    secret = f"{'q' * 26}:{'s' * 52}"
+    [said] = problems(buildout, repository=f"far tahoe:URI:DIR2:{secret}")
+    assert "lets all who read it in" in said
+    assert "tahoe add-alias" in said
+    assert secret not in said
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

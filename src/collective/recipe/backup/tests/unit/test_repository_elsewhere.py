@@ -11,10 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup.errors import DONE, StoreRefused, StoreUnreachable
+from collective.recipe.backup.errors import (
+    DONE,
+    ConfigurationError,
+    StoreRefused,
+    StoreUnreachable,
+    UsageError,
+)
 from collective.recipe.backup.repository import slots
 from collective.recipe.backup.repository.names import TRASH
 from collective.recipe.backup.sitebackup import main
+from collective.recipe.backup.tests import grids
 from collective.recipe.backup.tests.samples import Site, contents_of
 from collective.recipe.backup.tests.servers import BUCKET, answer, proxied
 
@@ -44,9 +51,15 @@ def by_sftp(sshd, in_a_home_for_sshd, tmp_path):
     return f"sftp://127.0.0.1:{sshd.port}{tmp_path}/far/store"
 
 
+@pytest.fixture
+def in_a_grid(grid, grid_directory, tmp_path):
+    return grids.aliased(grid.port, grid_directory, tmp_path / "node")
+
+
 PLACES = [
     pytest.param("in_a_bucket", marks=pytest.mark.needs("weed")),
     pytest.param("by_sftp", marks=pytest.mark.needs("sshd")),
+    "in_a_grid",
 ]
 
 
@@ -203,3 +216,62 @@ def test_a_store_is_tried_out_by_its_name_or_its_url(project, request, place, ca
     assert sum(line.startswith("ok ") for line in said.splitlines()) == 16
     assert main(["repository", "check-store", url, "--json"]) == DONE
     assert json.loads(capfd.readouterr().out)["good"]
+
+
+class TestCapabilities:
+    """A capability of a grid lets others in, and is shown nowhere."""
+
+    SECRET = "q2ibisfewpngq6efxs62vqpela"
+
+    def test_it_stands_in_nothing_that_a_site_says_or_writes(
+        self, project, grid, grid_directory, capfd, caplog
+    ):
+        url = f"tahoe:{grid_directory}?node=http://127.0.0.1:{grid.port}"
+        configured(project, url)
+        commands = (
+            ["repository", "init", "-q"],
+            ["backup"],
+            ["list", "--json"],
+            ["list"],
+            ["status"],
+            ["verify"],
+            ["repository", "stats"],
+            ["repository", "check-store"],
+            ["doctor"],
+            ["report"],
+            ["restore", "--no-prompt"],
+        )
+        for each in commands:
+            main(each)
+        configured(project, url.replace(str(grid.port), "9"))
+        assert main(["backup"]) == StoreUnreachable.exit_code
+        said = "".join(capfd.readouterr())
+        assert "tahoe:(capability " in said
+        written = [path for path in project.directory.rglob("*") if path.is_file()]
+        told = (
+            said
+            + caplog.text
+            + "".join(
+                path.read_bytes().decode("latin-1")
+                for path in written
+                if path.name != "sitebackup.toml"
+            )
+        )
+        secrets = grid_directory.split(":")[2:]
+        assert [each for each in secrets if each in told] == []
+
+    def test_it_is_refused_in_a_command_line(self, project, capfd):
+        configured(project, "/nowhere")
+        url = f"tahoe:URI:DIR2:{self.SECRET}:{'s' * 52}"
+        for command in (["check-store", url], ["repository", "check-store", url]):
+            assert main(command) == UsageError.exit_code
+            said = capfd.readouterr().err
+            assert "can be read by all users of this machine" in said
+            assert self.SECRET not in said
+
+    def test_it_is_not_shown_where_its_line_is_wrong(self, project, capfd):
+        url = f"tahoe:URI:DIR2:{self.SECRET}:{'s' * 52}"
+        for line in (f"a b {url}", f"A {url}", f"{url}/../a"):
+            configured(project, line)
+            assert main(["backup"]) == ConfigurationError.exit_code
+            assert self.SECRET not in "".join(capfd.readouterr())

@@ -1,0 +1,140 @@
+"""Requests to the web API of a node of Tahoe-LAFS, each over a connection of its own."""
+
+from __future__ import annotations
+
+import http.client
+import re
+from collections.abc import Sequence
+from contextlib import closing
+from urllib.parse import quote, urlencode, urlsplit
+
+from collective.recipe.backup import times
+from collective.recipe.backup.errors import StoreUnreachable
+from collective.recipe.backup.frozen import dataclass
+from collective.recipe.backup.stores import Buffer
+from collective.recipe.backup.stores.allowance import Allowance
+from collective.recipe.backup.stores.tahoe.tahoeanswers import (
+    GONE,
+    NodeAnswer,
+    explained_refusal,
+    no_answer,
+    no_node,
+)
+from collective.recipe.backup.stores.tahoe.tahoeplace import TahoePlace
+
+_ANSWERS = {200, 201, 204, 206, 404, 409}
+"""What those who ask take for an answer; anything else is an error, but that a file is GONE.
+
+A directory may be so for a moment, while another node changes it.
+"""
+
+_NODE_ID = re.compile(rb"TubID: [^<]*>\s*v0-([a-z2-7]{52})\s*<")
+_OF_AN_ID = 16
+"""Characters of the id of a node that name it: 80 bits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TahoePatience:
+    """How long to wait for a node, in seconds."""
+
+    connect: float = 20
+    silent: float = 300  # without a byte of an answer: it looks for shares meanwhile
+    whole: float = 3600  # from the last byte of an object until it lies in the grid
+    pauses: tuple[float, ...] = (1, 3, 10, 30)  # before it is asked again
+
+
+PATIENCE = TahoePatience()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeRequest:
+    """What is asked of a node."""
+
+    what: str  # the words of a message that say what did not work
+    capability: str  # of what it is about; "": of the node itself
+    names: Sequence[str] = ()  # of children, from there on
+    method: str = "GET"
+    query: tuple[tuple[str, str], ...] = ()
+    body: Buffer = b""
+    extent: tuple[int, int] | None = None  # where bytes begin, and how many; None: all
+    again: bool = True  # whether it may be asked again, since twice is as good as once
+
+    @property
+    def target(self) -> str:
+        """The path of the request."""
+        steps = ["uri", self.capability, *self.names] if self.capability else []
+        query = f"?{urlencode(self.query)}" if self.query else ""
+        return "/" + "/".join(quote(each, safe="") for each in steps) + query
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Its headers."""
+        found = {"Accept": "text/plain"}  # of what fails: no page in HTML
+        if self.extent is not None:
+            start, size = self.extent
+            found["Range"] = f"bytes={start}-{start + size - 1}"
+        return found
+
+
+class TahoeNode:
+    """The node that reaches *place*; all methods are for any thread."""
+
+    def __init__(self, place: TahoePlace, patience: TahoePatience, allowance: Allowance) -> None:
+        self._place = place
+        self._patience = patience
+        self._allowance = allowance
+
+    def ask(self, request: NodeRequest) -> NodeAnswer:
+        """Return the answer, if its status is one of those that are answers.
+
+        Raises the BackupError that says why it did not work.
+        """
+        where = self._place.location
+        for pause in (*self._patience.pauses, None):
+            self._allowance.ask()
+            try:
+                answer = self._answer(request)
+            except (OSError, http.client.HTTPException) as error:
+                told = no_answer(error, request.what, where, self._place.node)
+                if pause is None or not request.again:
+                    raise told from error
+            else:
+                if answer.status in _ANSWERS or (answer.status == GONE and request.extent):
+                    return answer
+                refused = explained_refusal(answer, request.what, where)
+                may_ask = request.again or answer.is_undone
+                if pause is None or not may_ask or not isinstance(refused, StoreUnreachable):
+                    raise refused
+            times.pause(pause)
+        raise AssertionError("the last try returns or raises")
+
+    def id(self, what: str) -> str:
+        """Return what names this node among all others."""
+        found = _NODE_ID.search(self.ask(NodeRequest(what=what, capability="")).data)
+        if found is None:
+            raise no_node(what, self._place.location)
+        return found[1][:_OF_AN_ID].decode()
+
+    def servers_away(self, what: str) -> int:
+        """Return how many storage servers the node knows and is not connected to."""
+        welcome = self.ask(NodeRequest(what=what, capability="", query=(("t", "json"),)))
+        try:
+            servers = welcome.json()["servers"]
+            return sum(each["available_space"] is None for each in servers)
+        except (ValueError, KeyError, TypeError) as error:
+            raise no_node(what, self._place.location) from error
+
+    def _answer(self, request: NodeRequest) -> NodeAnswer:
+        address = urlsplit(self._place.node)
+        kind = (
+            http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+        )
+        patience = self._patience
+        silent = patience.silent if request.method == "GET" else patience.whole
+        with closing(kind(address.netloc, timeout=patience.connect)) as connection:
+            connection.connect()
+            connection.sock.settimeout(silent)
+            body = request.body if request.method in {"PUT", "POST"} else None
+            connection.request(request.method, request.target, body, request.headers)
+            found = connection.getresponse()
+            return NodeAnswer(found.status, found.getheader("Date") or "", found.read())

@@ -1,0 +1,252 @@
+"""A store in a grid of Tahoe-LAFS: an object is an immutable file, linked in a directory.
+
+Where it is linked is in ``gridnames``.  What a put of another node has written at the same
+moment is looked for after our own put; where both see each other, neither has succeeded.
+
+Store time is when an object was linked, by the clock of the node that did it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+
+from collective.recipe.backup.errors import IntegrityError, StoreUnreachable
+from collective.recipe.backup.stores import (
+    Buffer,
+    NoSuchObject,
+    ObjectExists,
+    Promises,
+    StoredObject,
+    checked,
+)
+from collective.recipe.backup.stores.allowance import Allowance
+from collective.recipe.backup.stores.tahoe import tahoenode
+from collective.recipe.backup.stores.tahoe.griddirectories import GridDirectories
+from collective.recipe.backup.stores.tahoe.gridnames import (
+    GridObject,
+    child_of,
+    object_of,
+    shelf_of,
+)
+from collective.recipe.backup.stores.tahoe.tahoeanswers import GONE, explained_refusal, no_node
+from collective.recipe.backup.stores.tahoe.tahoenode import NodeRequest, TahoeNode
+from collective.recipe.backup.stores.tahoe.tahoeplace import TahoePlace
+
+_WRITE = "cannot write to the repository"
+_READ = "cannot read the repository"
+_LIST = "cannot list the repository"
+_REMOVE = "cannot remove from the repository"
+_JSON = (("t", "json"),)
+_NOTHING = b"URI:LIT:"
+"""The capability of an empty file, which lies in itself."""
+
+
+class TahoeStore:
+    """The store in a directory of a grid."""
+
+    promises = Promises(parallel=2, gap=1 << 18)
+
+    def __init__(self, place: TahoePlace, allowance: Allowance | None = None) -> None:
+        self.location = place.location
+        self._allowance = allowance or Allowance()
+        self._node = TahoeNode(place, tahoenode.PATIENCE, self._allowance)
+        self._directories = GridDirectories(place, self._node)
+        # objects never change: one that was removed since the last listing can still be read
+        self._known: dict[str, GridObject] = {}
+        self._lock = threading.Lock()
+
+    def prepare(self) -> None:
+        """Make the directory of the path that follows an alias or a capability."""
+        self._directories.prepare("cannot make the directory of the repository")
+
+    def put(self, name: str, data: Buffer, *, bulk: bool = False) -> datetime:  # noqa: ARG002  protocol
+        """Upload a file, and link it."""
+        directory = self._directories.own(_WRITE, shelf_of(checked(name)))
+        self._allowance.move(len(data))
+        if not self._link(directory, name, data):
+            if any(each.name == name for each in self._living(name)):
+                raise ObjectExists(name)
+            # another node has removed ours, and we have not cleaned up yet
+            self._unlink(directory, child_of(name))
+            if not self._link(directory, name, data):
+                raise ObjectExists(name)
+        if self._is_elsewhere(name):
+            self._unlink(directory, child_of(name))
+            raise ObjectExists(name)
+        return self._linked(directory, name).stored
+
+    def get(self, name: str, start: int = 0, size: int | None = None) -> bytes:
+        """Download a file, or a range of it."""
+        found = self._known.get(checked(name)) or self._sought(name)
+        wanted = found.size - start if size is None else size
+        if wanted < 0 or start + wanted > found.size:
+            raise NoSuchObject(f"{name} has {found.size} bytes")
+        if not wanted:
+            return b""
+        request = NodeRequest(what=_READ, capability=found.capability, extent=(start, wanted))
+        answer = self._node.ask(request)
+        if answer.status == GONE:
+            raise self._too_few_shares(name)
+        if answer.status != 206:
+            raise explained_refusal(answer, _READ, self.location)
+        if len(answer.data) != wanted:
+            raise StoreUnreachable(
+                "the answer of the node is not as long as what was asked for",
+                where=f"{self.location}/{name}",
+            )
+        self._allowance.move(wanted)
+        return answer.data
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Read the directories of all writers."""
+        found: dict[str, StoredObject] = {}
+        for each in self._living(prefix):
+            entry = StoredObject(each.name, each.size, each.stored)
+            found[each.name] = min(found.get(each.name, entry), entry, key=_since)
+        yield from sorted(found.values())
+
+    def delete(self, name: str) -> None:
+        """Unlink an object of ours; say of one of another writer that it was removed."""
+        checked(name)
+        own = self._directories.own(_REMOVE)
+        writer = self._directories.writer(_REMOVE)
+        for each in self._living(name):
+            if each.name != name:
+                continue
+            if each.writer == writer:
+                self._unlink(self._directories.own(_REMOVE, each.shelf), child_of(name))
+            else:
+                self._say_removed(own, each)
+        with self._lock:
+            self._known.pop(name, None)
+
+    def sweep(self) -> None:
+        """Unlink what others have removed, and removals of what is unlinked."""
+        what = "cannot clean up the repository"
+        writer = self._directories.writer(what)
+        listing = self._directories.listing(what, "")
+        for each in listing.objects:
+            if each.writer == writer and each.removal in listing.removals:
+                self._unlink(self._directories.own(what, each.shelf), child_of(each.name))
+        over = listing.own_removals - {each.removal for each in listing.objects}
+        for removal in sorted(over):
+            self._unlink(self._directories.own(what), removal)
+
+    def clock(self) -> datetime:
+        """Ask the node; its answer has a date."""
+        what = "cannot ask the repository for the time"
+        answer = self._node.ask(NodeRequest(what=what, capability="", query=_JSON))
+        try:
+            moment = parsedate_to_datetime(answer.date)
+        except ValueError as error:
+            raise no_node(what, self.location) from error
+        return moment.replace(tzinfo=moment.tzinfo or timezone.utc).astimezone(timezone.utc)
+
+    def close(self) -> None:
+        """Do nothing: no connection is held open."""
+
+    def _link(self, directory: str, name: str, data: Buffer) -> bool:
+        """Upload *data* and link it; tell whether there was no such child."""
+        request = NodeRequest(
+            what=_WRITE,
+            capability=directory,
+            names=[child_of(name)],
+            method="PUT",
+            query=(("format", "CHK"), ("replace", "false")),
+            body=data,
+            again=False,
+        )
+        answer = self._node.ask(request)
+        if answer.status in {200, 201}:
+            return True
+        if answer.status == 409:
+            return False
+        raise explained_refusal(answer, _WRITE, self.location)
+
+    def _unlink(self, directory: str, child: str) -> None:
+        request = NodeRequest(what=_REMOVE, capability=directory, names=[child], method="DELETE")
+        answer = self._node.ask(request)
+        if answer.status not in {200, 204, 404}:
+            raise explained_refusal(answer, _REMOVE, self.location)
+
+    def _say_removed(self, directory: str, removed: GridObject) -> None:
+        request = NodeRequest(
+            what=_REMOVE,
+            capability=directory,
+            names=[removed.removal],
+            method="PUT",
+            query=(("t", "uri"), ("replace", "true")),
+            body=_NOTHING,
+        )
+        answer = self._node.ask(request)
+        if answer.status not in {200, 201}:
+            raise explained_refusal(answer, _REMOVE, self.location)
+
+    def _linked(self, directory: str, name: str) -> GridObject:
+        """Return what the node says of an object that was linked just now."""
+        answer = self._node.ask(_about(directory, child_of(name)))
+        try:
+            described = answer.json() if answer.status == 200 else None
+        except ValueError as error:
+            raise no_node(_WRITE, self.location) from error
+        writer = self._directories.writer(_WRITE)
+        found = object_of(child_of(name), described, writer, shelf_of(name))
+        if found is None:
+            raise explained_refusal(answer, _WRITE, self.location)
+        with self._lock:
+            self._known[name] = found
+        return found
+
+    def _is_elsewhere(self, name: str) -> bool:
+        """Tell whether another writer has an object of that name."""
+        steps = [step for step in (shelf_of(name), child_of(name)) if step]
+        for directory in self._directories.others(_WRITE):
+            if self._node.ask(_about(directory, *steps)).status == 200:
+                writer = self._directories.writer(_WRITE)
+                return any(
+                    each.name == name and each.writer != writer for each in self._living(name)
+                )
+        return False
+
+    def _living(self, prefix: str) -> Sequence[GridObject]:
+        """Return the objects whose names begin with *prefix*, of all writers."""
+        listing = self._directories.listing(_LIST, prefix)
+        found = [each for each in listing.living if each.name.startswith(prefix)]
+        with self._lock:
+            self._known.update((each.name, each) for each in found)
+        return found
+
+    def _sought(self, name: str) -> GridObject:
+        """Return an object that was not seen yet.  Raises NoSuchObject."""
+        for each in self._living(name):
+            if each.name == name:
+                return each
+        raise NoSuchObject(name)
+
+    def _too_few_shares(self, name: str) -> StoreUnreachable | IntegrityError:
+        away = self._node.servers_away(_READ)
+        where = f"{self.location}/{name}"
+        if away:
+            return StoreUnreachable(
+                f"{_READ}: too few shares of an object; {away} storage servers are not there",
+                where=where,
+                hint="run the command again when they are back",
+            )
+        return IntegrityError(
+            "an object of the repository cannot be read: the servers of the grid have too few "
+            "shares of it",
+            where=where,
+            hint="do servers lack that the node does not know now?  If they are lost, heal stores "
+            "again what the site or its other backups have",
+        )
+
+
+def _about(directory: str, *names: str) -> NodeRequest:
+    return NodeRequest(what=_WRITE, capability=directory, names=names, query=_JSON)
+
+
+def _since(entry: StoredObject) -> datetime:
+    return entry.stored

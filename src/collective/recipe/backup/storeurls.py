@@ -1,0 +1,34 @@
+"""What may be shown of the URL of a store: all but what lets others in."""
+
+from __future__ import annotations
+
+import re
+
+_CAPABILITY = re.compile(r"URI:[A-Za-z0-9:+-]+")
+_SHOWN = "(capability {})"
+_DIGITS = 8
+
+
+def shown_url(url: str) -> str:
+    """Return *url* without a password, and with a digest in the place of a capability.
+
+    A capability of Tahoe-LAFS is a key: whoever sees it reads what it leads to.  It has at
+    least 128 random bits, so of its digest nothing can be found out.
+    """
+    return without_capabilities(re.sub(r"//[^/?]*@", "//...@", url))
+
+
+def without_capabilities(text: str) -> str:
+    """Return *text*, of whatever origin, with a digest in the place of each capability."""
+    return _CAPABILITY.sub(lambda found: _SHOWN.format(_digest(found[0])), text)
+
+
+def has_capability(url: str) -> bool:
+    """Tell whether there is a capability in *url*."""
+    return _CAPABILITY.search(url) is not None
+
+
+def _digest(capability: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(capability.encode()).hexdigest()[:_DIGITS]
