@@ -148,6 +148,17 @@ def remember(directory: Path, look: Look, stamps: Collection[str], files: Files)
     return now
 
 
+def remember_objects(directory: Path, names: Collection[str], files: Files) -> None:
+    """Take over that the objects with these *names* were found damaged or gone.
+
+    Which restore points need them need not be known.  Raises OSError.
+    """
+    before = read(directory)
+    if before.forgotten is not None:  # else a look at the restore points is needed first
+        objects = tuple(sorted({*before.objects, *names}))
+        _change(directory, before, replace(before, objects=objects), files)
+
+
 def settle(directory: Path, files: Files) -> None:
     """Forget the objects of a store: nothing relies on them any more.  Raises OSError."""
     before = read(directory)

@@ -13,6 +13,7 @@ from pathlib import Path
 from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.destinations import Destination, damage
 from collective.recipe.backup.destinations.damage import DamageFinding, Look
+from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.errors import BackupError, from_os_error, printable
 from collective.recipe.backup.model import Problem, RestorePoint
 from collective.recipe.backup.operations.run import Run
@@ -81,6 +82,21 @@ class Spoilt:
             logger.warning("%s: the list will not tell", said)
         except BackupError as error:
             logger.warning("cannot remember what was found: %s", error)
+
+
+def remember_objects(run: Run, homes: Iterable[Home], names: Collection[str]) -> None:
+    """Remember at each of *homes* that the objects with these *names* are damaged.
+
+    Which restore points need them need not be known: the next backup relies on none of them, nor
+    does the next copy.  What cannot be stored is said.
+    """
+    for home in homes if names else ():
+        try:
+            run.files.make_directories(home.state)
+            damage.remember_objects(home.state, names, run.files)
+        except OSError as error:
+            said = from_os_error(error, "cannot remember what was found", home.state / damage.NAME)
+            logger.warning("%s: the next backup will not store it again", said)
 
 
 def warn_of_forgotten(run: Run, points: Iterable[RestorePoint]) -> None:

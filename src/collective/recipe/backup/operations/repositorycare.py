@@ -6,8 +6,10 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup.amounts import number_of
+from collective.recipe.backup.destinations import damage
 from collective.recipe.backup.destinations.configured import DestinationConfig
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError, UsageError
+from collective.recipe.backup.operations.damagememory import remember_objects
 from collective.recipe.backup.operations.repositoryaccess import (
     opened_place,
     opened_repository,
@@ -51,13 +53,18 @@ def make(run: Run, configured: DestinationConfig, *, encrypted: bool) -> str:
 
 
 def scrub_store(run: Run, configured: DestinationConfig) -> Scrubbed:
-    """Compare each object with its name; no passphrase is needed."""
+    """Compare each object with its name; no passphrase is needed.
+
+    What is damaged is remembered, so that the next backup stores again what it needs of it.
+    """
     from collective.recipe.backup.repository.format import read_format
     from collective.recipe.backup.repository.scrubbing import scrub
 
     with closing(store_at(place_of(configured).url, run.files, run.allowance)) as store:
         read_format(store)
-        return scrub(store, run.progress)
+        scrubbed = scrub(store, run.progress)
+    remember_objects(run, configured.homes, scrubbed.damaged)
+    return scrubbed
 
 
 def damage_found(scrubbed: Scrubbed) -> IntegrityError | None:
@@ -102,8 +109,10 @@ def copy_points(
 ) -> list[Point]:
     """Copy the restore points of all sites that the repository *target* lacks; return those.
 
+    What they need of objects of it that are known to be damaged, or are gone, is stored again.
     With *dry_run* they are only looked for.
     """
+    from collective.recipe.backup.repository.doubts import doubt_objects
     from collective.recipe.backup.repository.pointcopying import copy, to_copy
     from collective.recipe.backup.repository.standing import standing
 
@@ -114,4 +123,8 @@ def copy_points(
         opened_repository(run, target) as copies,
     ):
         points = standing(source, source.look()).points
-        return to_copy(source, copies, points) if dry_run else list(copy(source, copies, points))
+        if dry_run:
+            return to_copy(source, copies, points)
+        for home in target.homes:
+            doubt_objects(copies, damage.read(home.state).objects)
+        return list(copy(source, copies, points))

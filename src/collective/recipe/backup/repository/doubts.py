@@ -10,14 +10,14 @@ nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.repository.chunks import ChunkId
 from collective.recipe.backup.repository.controls import DAMAGED, MOST_MARKED, seal_mark
 from collective.recipe.backup.repository.moving import in_bundle, read_in_bundle
-from collective.recipe.backup.repository.names import bundle_name, id_of
+from collective.recipe.backup.repository.names import bundle_name, bundles_in, id_of
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.orphans import listed_bundles
 from collective.recipe.backup.repository.points import Point
@@ -61,6 +61,22 @@ def settle_doubts(repository: Repository, point: Point | None = None) -> bool:
     return True
 
 
+def doubt_objects(repository: Repository, names: Collection[str]) -> None:
+    """Have no trust in the bundles among the objects with these *names*.
+
+    Those of them that are damaged are marked, so that what they have is stored again.
+    """
+    if names:
+        repository.index.doubt(bundles_in(names))
+        settle_doubts(repository)
+
+
+def doubt_gone(repository: Repository) -> None:
+    """Doubt the bundles that catalogs have, and that are gone."""
+    there = {bundle for bundle, _entry in listed_bundles(repository.store)}
+    repository.index.doubt(repository.index.bundles() - there)
+
+
 def start_over_if_damaged(repository: Repository, point: Point | None = None) -> None:
     """Raise StartOver if doubts of this run are justified; see ``settle_doubts``."""
     if settle_doubts(repository, point):
@@ -82,8 +98,7 @@ def doubt_below(repository: Repository, roots: Iterable[ChunkId]) -> None:
 
     All nodes are read for that, as far as those above them can be read.
     """
-    there = {bundle for bundle, _entry in listed_bundles(repository.store)}
-    repository.index.doubt(repository.index.bundles() - there)
+    doubt_gone(repository)
     reached = Reached()
     try:
         reach(repository, roots, reached, lambda _chunk, _places: None)

@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from collective.recipe.backup.repository.chunks import LEAF, ChunkId, is_node
 from collective.recipe.backup.repository.copiedchunks import CopiedChunks
+from collective.recipe.backup.repository.doubts import doubt_gone, settle_doubts
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.points import Draft, Point
 from collective.recipe.backup.repository.reading import ChunkReader
@@ -38,9 +39,15 @@ def copy(
 ) -> Iterator[Point]:
     """Copy what the target lacks of *points*, oldest first; yield each that was made.
 
+    What they need of bundles of the target that are gone, or under a mark that says that they
+    are damaged, is stored again.  A restore point that the target has is not looked at.
     Raises IntegrityError if something that one needs cannot be read in the source.
     """
     missing = to_copy(source, target, points)
+    if missing:
+        target.index.refresh()
+        doubt_gone(target)
+        settle_doubts(target)
     run = _Run(source, target, lifetime)
     title = "Copying restore points"
     with source.progress.phase(title, len(missing), "restore points") as advance:

@@ -29,7 +29,6 @@ from collective.recipe.backup.destinations.repository.pointlist import (
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
 from collective.recipe.backup.model import Source
 from collective.recipe.backup.repository.controls import DAMAGED, Control
-from collective.recipe.backup.repository.names import bundles_in
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.points import Point
 from collective.recipe.backup.repository.rollback import check_rollback, note_seen
@@ -53,16 +52,12 @@ class RepositoryBackup:
         self._watch = Stopwatch()
 
     def doubt(self, objects: Collection[str]) -> None:
-        """Have no trust in *objects*, those of a store that verify found damaged or gone.
-
-        Those of them that are damaged are marked, so that what they have is stored again.
-        """
+        """Have no trust in *objects*, those of a store that were found damaged or gone."""
         if not objects:
             return
-        from collective.recipe.backup.repository.doubts import settle_doubts
+        from collective.recipe.backup.repository.doubts import doubt_objects
 
-        self._repository.index.doubt(bundles_in(objects))
-        settle_doubts(self._repository)
+        doubt_objects(self._repository, objects)
 
     def outcome(self, clock: Clock, *, anew: bool) -> Outcome:
         """Make a restore point, if something changed; *anew*: in any case, and built on none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import re
 import shutil
 
@@ -142,13 +143,58 @@ def test_what_was_verified_in_one_place_is_not_said_of_another(project, capfd):
     assert not here["runs"].get("verify")
 
 
-def test_damage_in_the_store_is_found_by_scrub_and_by_verify(project, tmp_path, capfd):
-    assert main(["backup", "-q"]) == DONE
-    for path in (tmp_path / "disk" / "bundles").rglob("*"):
+def spoil(disk):
+    """Damage a chunk of each bundle."""
+    for path in (disk / "bundles").rglob("*"):
         if path.is_file():
             data = path.read_bytes()
             path.chmod(0o600)
             path.write_bytes(data[:70] + bytes([data[70] ^ 1]) + data[71:])
+
+
+def test_a_backup_stores_again_what_scrub_found_damaged(project, tmp_path):
+    project.commit(blobs={"large": random.Random(1).randbytes(3 << 20)})
+    assert main(["backup", "-q", "--to", "repository"]) == DONE
+    [leaves] = [
+        path for path in (tmp_path / "disk" / "bundles").rglob("*")
+        if path.is_file() and path.stat().st_size > 1 << 20
+    ]  # fmt: skip
+    data = leaves.read_bytes()
+    leaves.chmod(0o600)
+    leaves.write_bytes(data[:90] + bytes([data[90] ^ 1]) + data[91:])
+    assert main(["repository", "scrub", "-q"]) == IntegrityError.exit_code
+    project.commit({"page": 2})
+    assert main(["backup", "-q", "--to", "repository"]) == DONE
+    to = tmp_path / "to"
+    assert main(["restore", "-qn", "--from", "repository", "--to", str(to)]) == DONE
+    assert contents_of(to / "Data.fs", to / "blobstorage") == project.contents()
+
+
+@pytest.mark.parametrize("how", ["scrubbed", "gone"])
+def test_a_copy_to_a_damaged_repository_stores_again_what_it_needs_of_that(project, tmp_path, how):
+    disk, other = tmp_path / "disk", tmp_path / "other"
+    configure(project, location="none", repository=f"repository {disk}\nthere {other}")
+    assert main(["repository", "init", "there", "-q"]) == DONE
+    project.commit(blobs={"large": random.Random(1).randbytes(3 << 20)})
+    assert main(["backup", "-q", "--to", "repository"]) == DONE
+    copying = ["repository", "copy", "repository", "--to", "there"]
+    assert main(copying) == DONE
+    if how == "scrubbed":
+        spoil(other)
+        assert main(["repository", "scrub", "there", "-q"]) == IntegrityError.exit_code
+    else:
+        shutil.rmtree(other / "bundles")
+    project.commit({"page": 2})
+    assert main(["backup", "-q", "--to", "repository"]) == DONE
+    assert main(copying) == DONE
+    to = tmp_path / "to"
+    assert main(["restore", "-qn", "--from", "there", "--to", str(to)]) == DONE
+    assert contents_of(to / "Data.fs", to / "blobstorage") == project.contents()
+
+
+def test_damage_in_the_store_is_found_by_scrub_and_by_verify(project, tmp_path, capfd):
+    assert main(["backup", "-q"]) == DONE
+    spoil(tmp_path / "disk")
     assert main(["repository", "scrub"]) == IntegrityError.exit_code
     assert "damaged: bundles/" in capfd.readouterr().out
     assert main(["verify", "--from", "repository"]) == IntegrityError.exit_code
