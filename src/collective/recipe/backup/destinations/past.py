@@ -43,6 +43,7 @@ class PastOfPoint:
     since: Tid | None
     holes: tuple[Hole, ...] = ()
     stays: tuple[str, ...] = ()
+    is_strange: bool = False  # history is cut off, and no restore is known that did it
 
 
 class Past:
@@ -105,10 +106,12 @@ class Past:
         cut = _CutLog(log, packed, before)
         shared = partial(_shared, log, earlier)
         found = begun(cut, before, self._noted, self.clock.now, shared)
+        is_cut = is_cut_off(cut, before)
         return PastOfPoint(
             since=found.since,
             holes=found.holes,
-            stays=self._stays(found.restored, before, is_cut=is_cut_off(cut, before)),
+            stays=self._stays(found.restored, before, is_cut=is_cut),
+            is_strange=is_cut and found.restored is None,
         )
 
     def go_on(self, log: TransactionLog, before: RestorePoint, packed: Tid | None) -> PastOfPoint:

@@ -34,6 +34,7 @@ from collective.recipe.backup.destinations.repository.pointlist import BLOBS, Li
 from collective.recipe.backup.destinations.repository.treebackup import store_files, tell_reasons
 from collective.recipe.backup.destinations.repository.treetally import NewTree
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
+from collective.recipe.backup.errors import printable
 from collective.recipe.backup.filestorage.tids import Tids, joined
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import Hole, Source
@@ -192,6 +193,13 @@ class NewPoint:
         told = past.begin(log, stamp, new.state.packed)
         if past.problem:
             self.notes.append(past.problem)
+        if told.is_strange:
+            self._repository.tell(
+                f"the filestorage lacks what the last restore point of {printable(self._site)} "
+                "has, and no restore of it is known: if this is a copy of the site, give it a "
+                "name of its own in the repository (site_name), lest the restore points of both "
+                "mix"
+            )
         return Manifest(
             stamp=stamp,
             chain=stamp,

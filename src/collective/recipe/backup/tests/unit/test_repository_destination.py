@@ -97,6 +97,33 @@ def test_another_filestorage_under_the_name_of_a_site_is_refused(operated, tmp_p
     assert "site_name" in caught.value.hint
 
 
+def test_two_copies_of_a_site_under_one_name_are_told_of_and_backed_up(operated, tmp_path, caplog):
+    operated.site.commit({"a": 1}, at=NOON)
+    operated.backup()
+    shutil.copytree(operated.site.directory, tmp_path / "copy")
+    copy = OperatedInRepository(Site(tmp_path / "copy"), store=operated.store, keep=0)
+    for number, each in enumerate((operated, copy, operated), 1):
+        each.now = operated.now + timedelta(hours=number)
+        each.site.commit({"a": number}, at=each.now - timedelta(minutes=30 + number))
+        caplog.clear()
+        each.backup()
+        told = [record.message for record in caplog.records if "site_name" in record.message]
+        assert len(told) == (number > 1)
+        assert staged(each, None, tmp_path / f"to-{number}") == each.site.contents()
+    assert len(operated.points()) == 4
+
+
+def test_after_a_restore_that_is_known_nothing_is_said_of_copies(operated, caplog):
+    operated.site.commit({"a": 1}, at=NOON)
+    first = operated.backup().point
+    operated.site.commit({"a": 2}, at=operated.now)
+    operated.backup()
+    operated.restore(first.moment)
+    operated.site.commit({"a": 3}, at=operated.now + timedelta(minutes=5))
+    operated.backup()
+    assert "site_name" not in caplog.text
+
+
 def test_a_repository_that_was_not_made_is_told(tmp_path):
     operated = OperatedInRepository(Site(tmp_path / "site"), store=MemoryStore())
     operated.site.commit({"a": 1})
