@@ -44,6 +44,7 @@ def main() -> int:
     """Tell the story; return 0 if all that was lost came back."""
     shutil.rmtree(SITE, ignore_errors=True)
     SITE.mkdir()
+    DISK.mkdir()
     today = datetime.now(timezone.utc)
     site = Site(SITE, founded=today - timedelta(days=DAYS + 1))
     changes = work_of_a_day(random.Random(7))

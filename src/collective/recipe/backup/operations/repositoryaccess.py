@@ -9,7 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup.amounts import number_of
-from collective.recipe.backup.destinations.configured import REPOSITORY, DestinationConfig
+from collective.recipe.backup.config.overlaps import Named, PartLayout, overlaps
+from collective.recipe.backup.config.repositories import local_path
+from collective.recipe.backup.destinations.configured import (
+    REPOSITORY,
+    DestinationConfig,
+    all_directories,
+)
 from collective.recipe.backup.errors import ConfigurationError, UsageError
 from collective.recipe.backup.operations.passphrasewarning import warn_of_exposed_passphrase
 from collective.recipe.backup.operations.run import Run
@@ -99,10 +105,34 @@ def try_out(run: Run, place: str | None) -> Report:
     """Return what the store at *place* does of what a repository needs; see ``proving``.
 
     *place* is a URL or a path, or the name of a repository; None: the only one of the site.
+    Raises ConfigurationError for one where the site could have no repository.
     """
     is_url = place is not None and (place.startswith("/") or ":" in place)
     url = place if is_url and place else place_of(repository_named(run, place)).url
+    _refuse_overlaps(run, url)
     return try_out_at(url, run.files, run.now, run.allowance)
+
+
+def _refuse_overlaps(run: Run, url: str) -> None:
+    """Raise ConfigurationError if *url* is a place in the live site, or in other backups."""
+    place, sources = local_path(url), run.config.sources
+    if place is None:
+        return
+    layout = PartLayout(
+        filestorages=[Named("the filestorage", each.filestorage) for each in sources],
+        blobstorages=[
+            Named("the blobstorage", each.blobstorage) for each in sources if each.blobstorage
+        ],
+        directories=[
+            Named("a directory of backups", each)
+            for each in dict.fromkeys(all_directories(run.config))
+        ],
+        repositories=[Named("the store", place)],
+    )
+    for sentence in overlaps(layout):
+        raise ConfigurationError(
+            f"there can be no repository: {sentence}", hint="try out a directory of its own"
+        )
 
 
 def try_out_at(url: str, files: Files, now: datetime, allowance: Allowance) -> Report:

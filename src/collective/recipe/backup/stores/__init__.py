@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from collective.recipe.backup.errors import ConfigurationError
 from collective.recipe.backup.frozen import dataclass
 
 Buffer = bytes | bytearray | memoryview
@@ -42,6 +43,10 @@ class Promises:
     parallel: int  # puts or gets at the same time that are worth their threads; 1: one by one
     gap: int  # bytes that are cheaper to read than another get is: what lies nearer is read at once
     cold: bool = False  # whether what is put as bulk has to be asked for before it can be read
+
+
+CHECK = "check"
+"""Below this name ``proving`` puts its objects, and removes them."""
 
 
 class Store(Protocol):
@@ -95,7 +100,10 @@ class Store(Protocol):
         """Remove the object *name*, if it is there."""
 
     def sweep(self) -> None:
-        """Remove what puts that died have left, other than objects, as far as it is sure."""
+        """Remove what puts have left, other than objects, as far as it is sure.
+
+        That is of those that died, and directories of CHECK.
+        """
 
     def clock(self) -> datetime:
         """Return the present moment by the clock that ``stored`` of an entry is read from."""
@@ -114,6 +122,16 @@ def checked(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ValueError(f"no name of an object: {name!r}")
     return name
+
+
+def nothing_above(location: str) -> ConfigurationError:
+    """Return what to say where not even the directory above that of a new store is there."""
+    return ConfigurationError(
+        "the directory above that of the repository is not there",
+        where=location,
+        hint="is the disk mounted, and is the path right?  If so, make that directory: init makes "
+        "only the last one",
+    )
 
 
 def is_name(name: str) -> bool:

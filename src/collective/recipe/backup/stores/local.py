@@ -27,6 +27,7 @@ from collective.recipe.backup.errors import (
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.smallfile import open_regular
 from collective.recipe.backup.stores import (
+    CHECK,
     Buffer,
     NoSuchObject,
     ObjectExists,
@@ -34,6 +35,7 @@ from collective.recipe.backup.stores import (
     StoredObject,
     checked,
     is_name,
+    nothing_above,
 )
 from collective.recipe.backup.stores.allowance import Allowance
 
@@ -69,11 +71,12 @@ class LocalStore:
         self._made: set[Path] = set()
 
     def prepare(self) -> None:
-        """Make the directory."""
+        """Make the directory, but none above it: a disk that is not mounted would lack that."""
         with self._told("cannot make the directory of the repository"):
-            missing = [each for each in (self._root, *self._root.parents) if not each.is_dir()]
-            for directory in reversed(missing):
-                self._make(directory)
+            if not self._root.parent.is_dir():
+                raise nothing_above(self.location)
+            if not self._root.is_dir():
+                self._make(self._root)
 
     def put(self, name: str, data: Buffer, *, bulk: bool = False) -> datetime:  # noqa: ARG002  protocol
         """Write a file."""
@@ -139,10 +142,15 @@ class LocalStore:
                 self._must_be_there()
 
     def sweep(self) -> None:
-        """Remove files under temporary names that no writer has locked."""
+        """Remove files under temporary names that no writer has locked; see Store."""
         with self._told("cannot clean up the repository"):
-            for directory in self._directories():
-                self._files.sweep(Path(directory), alone=False)
+            directories = [Path(directory) for directory in self._directories()]
+            for directory in directories:
+                self._files.sweep(directory, alone=False)
+            check = self._root / CHECK
+            for directory in reversed(directories):
+                if directory.is_relative_to(check):
+                    self._files.remove_empty(directory)
 
     def clock(self) -> datetime:
         """Make a file that is gone at once, and look at its time."""

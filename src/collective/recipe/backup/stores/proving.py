@@ -16,6 +16,7 @@ from collective.recipe.backup.amounts import duration, number_of, size
 from collective.recipe.backup.errors import StoreRefused
 from collective.recipe.backup.findings import Report
 from collective.recipe.backup.stores import (
+    CHECK,
     Buffer,
     NoSuchObject,
     ObjectExists,
@@ -38,7 +39,7 @@ def prove(store: Store, now: datetime) -> Report:
     Raises what the store raises where it cannot be asked at all.
     """
     report = Report("store")
-    place = f"check/{os.urandom(8).hex()}"
+    place = f"{CHECK}/{os.urandom(8).hex()}"
     store = counting = _Counting(store)
     try:
         _objects(store, f"{place}/a", report)
@@ -200,3 +201,4 @@ def _removing(store: Store, place: str, report: Report) -> None:
         )
     else:
         report.ok("what is removed is gone")
+    store.sweep()

@@ -28,6 +28,7 @@ from collective.recipe.backup.stores import (
     StoredObject,
     checked,
     is_name,
+    nothing_above,
 )
 from collective.recipe.backup.stores.allowance import Allowance
 from collective.recipe.backup.stores.sftp import sftpsession
@@ -61,11 +62,13 @@ class SftpStore:
         self._session = SftpSession(place, sftpsession.PATIENCE)
 
     def prepare(self) -> None:
-        """Make the directory."""
+        """Make the directory, but none above it: a disk that is not mounted would lack that."""
 
         async def work(client: SFTPClient) -> None:
             from asyncssh import SFTPAttrs
 
+            if not await client.isdir(os.path.dirname(self._root) or "."):
+                raise nothing_above(self.location)
             await client.makedirs(self._root, SFTPAttrs(permissions=0o700), exist_ok=True)
 
         self._session.do("cannot make the directory of the repository", work, again=True)

@@ -192,6 +192,26 @@ def test_a_copy_to_a_damaged_repository_stores_again_what_it_needs_of_that(proje
     assert contents_of(to / "Data.fs", to / "blobstorage") == project.contents()
 
 
+@pytest.mark.parametrize("place", ["var", "var/blobstorage", "var/blobstorage/0x00", "var/backups"])
+def test_no_store_is_tried_out_where_there_can_be_no_repository(project, place, capfd):
+    assert main(["backup", "-q", "--to", "directory"]) == DONE
+    before = sorted(project.directory.rglob("*"))
+    assert main(["repository", "check-store", str(project.directory / place)]) == WRONG
+    assert "there can be no repository" in told(capfd)
+    assert sorted(project.directory.rglob("*")) == before
+
+
+def test_init_makes_no_directory_above_that_of_the_repository(project, tmp_path, capfd):
+    mount = tmp_path / "mnt" / "disk"
+    configure(project, repository=str(mount / "plone"))
+    assert main(["repository", "init", "-q"]) == WRONG
+    assert "is the disk mounted" in told(capfd)
+    assert not mount.parent.exists()
+    mount.mkdir(parents=True)
+    assert main(["repository", "init", "-q"]) == DONE
+    assert (mount / "plone" / "format").is_file()
+
+
 def test_damage_in_the_store_is_found_by_scrub_and_by_verify(project, tmp_path, capfd):
     assert main(["backup", "-q"]) == DONE
     spoil(tmp_path / "disk")

@@ -275,6 +275,7 @@ def test_a_store_is_tried_out_without_a_site(tmp_path: Path, monkeypatch, capfd)
     assert "requests in all" in told
     assert main(["check-store", str(store), "--json"]) == DONE
     assert json.loads(capfd.readouterr().out)["good"]
+    assert list(store.iterdir()) == []
     assert main(["check-store", "--help"]) == DONE
     assert main(["check-store"]) == USAGE
 

@@ -26,6 +26,7 @@ class TestMemory(StoreContract):
 class TestLocal(StoreContract):
     @pytest.fixture
     def store(self, tmp_path):
+        (tmp_path / "of").mkdir()
         store = LocalStore(tmp_path / "of" / "the store", Hasty())
         store.prepare()
         return store

@@ -36,6 +36,7 @@ def at(port: int, directory: Path):
 
 @pytest.fixture
 def store(sshd, in_a_home_for_sshd, tmp_path):
+    (tmp_path / "of").mkdir()
     with closing(at(sshd.port, tmp_path / "of" / "the store")) as store:
         store.prepare()
         yield store
@@ -195,6 +196,15 @@ def test_the_key_may_be_in_an_agent_alone(sshd, in_a_home_for_sshd, tmp_path, mo
                 assert store.get(NAME) == b"x"
         finally:
             agent.kill()
+
+
+@pytest.mark.needs("sshd")
+def test_no_directory_is_made_above_that_of_the_repository(sshd, in_a_home_for_sshd, tmp_path):
+    with closing(at(sshd.port, tmp_path / "of" / "the store")) as store:
+        with pytest.raises(ConfigurationError, match="directory above") as caught:
+            store.prepare()
+        assert "mounted" in caught.value.hint
+    assert not (tmp_path / "of").exists()
 
 
 @pytest.mark.needs("sshd")
