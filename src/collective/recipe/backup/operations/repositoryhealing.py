@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collective.recipe.backup.repository.chunks import ChunkId
     from collective.recipe.backup.repository.healing import ChunkHolder, HealedBundles
     from collective.recipe.backup.repository.opened import Repository
+    from collective.recipe.backup.stores import Weakness
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,12 @@ class LostPiece:
     points: tuple[str, ...]  # the site and the stamp of each restore point that needs it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Healing:
     """What was done, and what is left."""
 
+    mended: int  # objects that the store itself has made whole again
+    weak: tuple[Weakness, ...]  # what it could not, though it can still be read
     done: HealedBundles
     lost: tuple[LostPiece, ...]  # that restore points need
 
@@ -45,6 +48,7 @@ def heal_bundles(run: Run, configured: DestinationConfig) -> Healing:
     from collective.recipe.backup.repository.scrubbing import scrub
 
     with opened_repository(run, configured) as repository:
+        found = list(repository.store.care(mend=True))
         damaged = {
             each.rpartition("/")[2] for each in scrub(repository.store, run.progress).damaged
         }
@@ -52,7 +56,12 @@ def heal_bundles(run: Run, configured: DestinationConfig) -> Healing:
         gone = repository.index.bundles() - there.keys()
         bundles = [*gone, *(each for each in there if each.hex() in damaged)]
         done = heal(repository, bundles, _holders(run, configured, repository))
-        return Healing(done, tuple(_lost(repository, done.lost)))
+        return Healing(
+            mended=sum(each.is_mended for each in found),
+            weak=tuple(each for each in found if not each.is_mended and not each.is_lost),
+            done=done,
+            lost=tuple(_lost(repository, done.lost)),
+        )
 
 
 def _holders(

@@ -36,6 +36,15 @@ class StoredObject(NamedTuple):
     stored: datetime  # when it came to be, by the clock of the store
 
 
+class Weakness(NamedTuple):
+    """Something that a store keeps worse than it was told to."""
+
+    name: str  # of the object, or what else of the store it is
+    what: str  # what it lacks
+    is_lost: bool  # whether it cannot be read now
+    is_mended: bool  # whether it lacks that no more
+
+
 @dataclass(frozen=True, kw_only=True)
 class Promises:
     """What one kind of store does, and others do not."""
@@ -103,6 +112,13 @@ class Store(Protocol):
         """Remove what puts have left, other than objects, as far as it is sure.
 
         That is of those that died, and directories of CHECK.
+        """
+
+    def care(self, *, mend: bool = False) -> Iterator[Weakness]:
+        """Renew what lets all objects stay, and yield what is kept worse than it should be.
+
+        With *mend* that is made good first, as far as the store can do it by itself.  Most
+        stores keep one copy of an object, for ever, and yield nothing.
         """
 
     def clock(self) -> datetime:

@@ -33,6 +33,7 @@ from collective.recipe.backup.stores import (
     ObjectExists,
     Promises,
     StoredObject,
+    Weakness,
     checked,
     is_name,
     nothing_above,
@@ -151,6 +152,10 @@ class LocalStore:
             for directory in reversed(directories):
                 if directory.is_relative_to(check):
                     self._files.remove_empty(directory)
+
+    def care(self, *, mend: bool = False) -> Iterator[Weakness]:  # noqa: ARG002  protocol
+        """Yield nothing: a file is kept once, and stays."""
+        return iter(())
 
     def clock(self) -> datetime:
         """Make a file that is gone at once, and look at its time."""

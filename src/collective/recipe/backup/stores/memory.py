@@ -13,6 +13,7 @@ from collective.recipe.backup.stores import (
     ObjectExists,
     Promises,
     StoredObject,
+    Weakness,
     checked,
 )
 
@@ -69,6 +70,10 @@ class MemoryStore:
 
     def sweep(self) -> None:
         """Do nothing: a put leaves nothing half done."""
+
+    def care(self, *, mend: bool = False) -> Iterator[Weakness]:  # noqa: ARG002  protocol
+        """Yield nothing: an object is whole, or it is not there."""
+        return iter(())
 
     def clock(self) -> datetime:
         """Return what the clock says."""

@@ -22,6 +22,7 @@ from collective.recipe.backup.stores import (
     ObjectExists,
     Store,
     StoredObject,
+    Weakness,
 )
 from collective.recipe.backup.times import monotonic
 
@@ -86,6 +87,9 @@ class _Counting:
 
     def sweep(self) -> None:
         self._store.sweep()
+
+    def care(self, *, mend: bool = False) -> Iterator[Weakness]:
+        return self._store.care(mend=mend)
 
     def clock(self) -> datetime:
         self._asked["for the time"] += 1

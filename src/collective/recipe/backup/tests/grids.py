@@ -7,13 +7,18 @@ that of the tests, which stays there.
 from __future__ import annotations
 
 import fcntl
+import json
 import subprocess
 import sys
 import time
 import urllib.request
 import venv
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
+from collective.recipe.backup.stores.tahoe.gridnames import child_of, shelf_of
 from collective.recipe.backup.tests import servers
 from collective.recipe.backup.tests.servers import Started
 
@@ -65,3 +70,44 @@ def aliased(port: int, capability: str, directory: Path) -> str:
     (directory / "private").mkdir(parents=True)
     (directory / "private" / "aliases").write_text(f"# of the node\nsite: {capability}\n")
     return f"tahoe:site?node=http://127.0.0.1:{port}&directory={directory}"
+
+
+def shares_of_object(grid: Started, capability: str, name: str) -> list[Path]:
+    """Return the files on the servers of a grid that have the shares of an object.
+
+    *capability* is that of the directory of the repository, and the only writer is the node.
+    """
+    [writer] = children(grid.port, capability)
+    steps = [writer, *filter(None, (shelf_of(name),)), child_of(name)]
+    found = json.loads(_asked(grid.port, (capability, *steps), "t=check&output=JSON"))
+    return _shares(grid, found["storage-index"])
+
+
+def all_shares(grid: Started, capability: str) -> list[list[Path]]:
+    """Return the files with the shares of each object below a directory, and of itself."""
+    lines = map(json.loads, _asked(grid.port, [capability], "t=stream-manifest").splitlines())
+    indexes = {line["storage-index"] for line in lines if line.get("storage-index")}
+    return [_shares(grid, index) for index in sorted(indexes)]
+
+
+def children(port: int, *steps: str) -> dict[str, Any]:
+    """Return the children of a directory by name, as the node at *port* describes them."""
+    with urllib.request.urlopen(_address(port, steps, "t=json"), timeout=60) as answer:
+        found: dict[str, Any] = json.load(answer)[1]["children"]
+        return found
+
+
+def _shares(grid: Started, index: str) -> list[Path]:
+    return sorted(Path(grid.directory).glob(f"storage?/storage/shares/{index[:2]}/{index}/*"))
+
+
+def _asked(port: int, steps: Sequence[str], query: str) -> bytes:
+    """Return what is answered to a POST."""
+    with urllib.request.urlopen(_address(port, steps, query), data=b"", timeout=60) as answer:
+        found: bytes = answer.read()
+        return found
+
+
+def _address(port: int, steps: Sequence[str], query: str) -> str:
+    path = "/".join(quote(each, safe="") for each in steps)
+    return f"http://127.0.0.1:{port}/uri/{path}?{query}"

@@ -175,6 +175,8 @@ def _heal(
     if namespace.json:
         answers.document(
             {
+                "mended": healing.mended,
+                "weak": [{"object": each.name, "what": each.what} for each in healing.weak],
                 "replaced": len(done.replaced),
                 "found": done.found,
                 "lost": [
@@ -187,6 +189,10 @@ def _heal(
         answers.say(
             f"bundles stored again: {len(done.replaced):,}, pieces found elsewhere: {done.found:,}"
         )
+        if healing.mended:
+            answers.say(f"objects that the store has made whole again: {healing.mended:,}")
+        for weak in healing.weak[:_NAMED]:
+            answers.say(f"still weak: {printable(weak.name)}: {weak.what}")
         for each in healing.lost[:_NAMED]:
             answers.say(f"lost: {each.what}, of {', '.join(map(printable, each.points))}")
         if len(healing.lost) > _NAMED:

@@ -49,6 +49,7 @@ def problems_of(
     reached = Reached()
     try:
         bundles = needed_bundles(repository, points, reached)
+        yield from _weak(repository, bundles)
         yield from _missing(repository, points, bundles)
         if depth is not Depth.NAMES:
             yield from _damaged(repository, points, (bundles, reached), reads)
@@ -58,6 +59,25 @@ def problems_of(
         sound = [each for each in listed if each.point is not None and each.shown.sound]
         for each in sound[-1:]:
             yield from _unloadable(repository, each)
+
+
+def _weak(repository: Repository, bundles: Bundles) -> Iterator[Problem]:
+    """Yield what the store keeps worse than it should, and let it keep all for longer.
+
+    A bundle that is not needed, as one that heal has replaced, may be so.
+    """
+    needed = {bundle_name(bundle) for bundle in bundles.needed}
+    unneeded = {bundle_name(bundle) for bundle in bundles.entries} - needed
+    for each in repository.store.care():
+        if each.name in unneeded:
+            continue
+        yield Problem(
+            where=f"{repository.store.location}/{each.name}",
+            what=each.what,
+            hint=_HINT if each.is_lost else "it can still be read; heal makes it whole again",
+            harmless=not each.is_lost,
+            objects=(each.name,) if each.is_lost else (),
+        )
 
 
 def _missing(

@@ -24,6 +24,7 @@ from collective.recipe.backup.stores import (
     ObjectExists,
     Promises,
     StoredObject,
+    Weakness,
     checked,
     is_name,
 )
@@ -149,6 +150,10 @@ class BucketStore:
 
     def sweep(self) -> None:
         """Do nothing: a put that died has left nothing."""
+
+    def care(self, *, mend: bool = False) -> Iterator[Weakness]:  # noqa: ARG002  protocol
+        """Yield nothing: how often an object is kept is the matter of the server."""
+        return iter(())
 
     def clock(self) -> datetime:
         """Ask the server; its answer has a date."""

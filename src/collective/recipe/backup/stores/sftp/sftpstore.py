@@ -26,6 +26,7 @@ from collective.recipe.backup.stores import (
     ObjectExists,
     Promises,
     StoredObject,
+    Weakness,
     checked,
     is_name,
     nothing_above,
@@ -146,6 +147,10 @@ class SftpStore:
             await self._sweep(client, self._root, now - _SURELY_DEAD)
 
         self._session.do("cannot clean up the repository", work, again=True)
+
+    def care(self, *, mend: bool = False) -> Iterator[Weakness]:  # noqa: ARG002  protocol
+        """Yield nothing: a file is kept once, and stays."""
+        return iter(())
 
     def clock(self) -> datetime:
         """Make a file that is gone at once, and look at its time."""

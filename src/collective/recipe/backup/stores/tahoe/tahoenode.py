@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from collective.recipe.backup import times
@@ -108,6 +110,29 @@ class TahoeNode:
             times.pause(pause)
         raise AssertionError("the last try returns or raises")
 
+    def lines(self, request: NodeRequest) -> Iterator[Any]:
+        """Yield what is said line by line, in JSON, while it is found.
+
+        Raises StoreUnreachable, also in the middle.
+        """
+        where = self._place.location
+        self._allowance.ask()
+        try:
+            with closing(self._connection(request)) as connection:
+                connection.request(request.method, request.target, b"", request.headers)
+                found = connection.getresponse()
+                for line in found:
+                    if found.status != 200 or line.startswith(b"ERROR:"):
+                        # in the middle it can only say so in words
+                        status = found.status if found.status != 200 else 500
+                        answer = NodeAnswer(status, "", line + found.read())
+                        raise explained_refusal(answer, request.what, where)
+                    yield json.loads(line)
+        except (OSError, http.client.HTTPException) as error:
+            raise no_answer(error, request.what, where, self._place.node) from error
+        except ValueError as error:
+            raise no_node(request.what, where) from error
+
     def id(self, what: str) -> str:
         """Return what names this node among all others."""
         found = _NODE_ID.search(self.ask(NodeRequest(what=what, capability="")).data)
@@ -120,21 +145,28 @@ class TahoeNode:
         welcome = self.ask(NodeRequest(what=what, capability="", query=(("t", "json"),)))
         try:
             servers = welcome.json()["servers"]
-            return sum(each["available_space"] is None for each in servers)
+            return sum(not _is_connected(each["connection_status"]) for each in servers)
         except (ValueError, KeyError, TypeError) as error:
             raise no_node(what, self._place.location) from error
 
     def _answer(self, request: NodeRequest) -> NodeAnswer:
-        address = urlsplit(self._place.node)
-        kind = (
-            http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-        )
-        patience = self._patience
-        silent = patience.silent if request.method == "GET" else patience.whole
-        with closing(kind(address.netloc, timeout=patience.connect)) as connection:
-            connection.connect()
-            connection.sock.settimeout(silent)
+        with closing(self._connection(request)) as connection:
             body = request.body if request.method in {"PUT", "POST"} else None
             connection.request(request.method, request.target, body, request.headers)
             found = connection.getresponse()
             return NodeAnswer(found.status, found.getheader("Date") or "", found.read())
+
+    def _connection(self, request: NodeRequest) -> http.client.HTTPConnection:
+        """Return a connection that is made, and waits as long as the answer may take."""
+        address, patience = urlsplit(self._place.node), self._patience
+        kind = (
+            http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+        )
+        connection = kind(address.netloc, timeout=patience.connect)
+        connection.connect()
+        connection.sock.settimeout(patience.silent if request.method == "GET" else patience.whole)
+        return connection
+
+
+def _is_connected(status: object) -> bool:
+    return str(status).lower().startswith("connected")

@@ -20,10 +20,12 @@ from collective.recipe.backup.stores import (
     ObjectExists,
     Promises,
     StoredObject,
+    Weakness,
     checked,
 )
 from collective.recipe.backup.stores.allowance import Allowance
 from collective.recipe.backup.stores.tahoe import tahoenode
+from collective.recipe.backup.stores.tahoe.gridcare import REPAIR, WALK, is_repaired, weak_file
 from collective.recipe.backup.stores.tahoe.griddirectories import GridDirectories
 from collective.recipe.backup.stores.tahoe.gridnames import (
     GridObject,
@@ -135,6 +137,19 @@ class TahoeStore:
         for removal in sorted(over):
             self._unlink(self._directories.own(what), removal)
 
+    def care(self, *, mend: bool = False) -> Iterator[Weakness]:
+        """Let the node walk through all directories, and renew leases on the way."""
+        what = "cannot check the repository"
+        root = self._directories.root(what).best
+        walk = NodeRequest(what=what, capability=root, method="POST", query=WALK)
+        try:
+            found = [each for each in map(weak_file, self._node.lines(walk)) if each]
+            for each in found:
+                is_mended = mend and not each.weakness.is_lost and self._repaired(each.capability)
+                yield each.weakness._replace(is_mended=is_mended)
+        except ValueError as error:
+            raise no_node(what, self.location) from error
+
     def clock(self) -> datetime:
         """Ask the node; its answer has a date."""
         what = "cannot ask the repository for the time"
@@ -147,6 +162,14 @@ class TahoeStore:
 
     def close(self) -> None:
         """Do nothing: no connection is held open."""
+
+    def _repaired(self, capability: str) -> bool:
+        what = "cannot repair the repository"
+        request = NodeRequest(what=what, capability=capability, method="POST", query=REPAIR)
+        answer = self._node.ask(request)
+        if answer.status != 200:
+            raise explained_refusal(answer, what, self.location)
+        return is_repaired(answer.json())
 
     def _link(self, directory: str, name: str, data: Buffer) -> bool:
         """Upload *data* and link it; tell whether there was no such child."""

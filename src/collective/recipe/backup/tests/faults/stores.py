@@ -21,7 +21,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from collective.recipe.backup.errors import BackupError, StoreUnreachable
-from collective.recipe.backup.stores import Buffer, ObjectExists, Store, StoredObject
+from collective.recipe.backup.stores import Buffer, ObjectExists, Store, StoredObject, Weakness
 from collective.recipe.backup.tests.faults.harness import Crash
 
 World = TypeVar("World")
@@ -106,6 +106,9 @@ class FaultyStore:
 
     def sweep(self) -> None:
         self._do("sweep", "", self.inner.sweep)
+
+    def care(self, *, mend: bool = False) -> Iterator[Weakness]:
+        return iter(self._do("care", "", lambda: list(self.inner.care(mend=mend))))
 
     def clock(self) -> datetime:
         return self._do("clock", "", self.inner.clock)

@@ -14,13 +14,16 @@ import pytest
 from collective.recipe.backup.errors import (
     DONE,
     ConfigurationError,
+    IntegrityError,
     StoreRefused,
     StoreUnreachable,
     UsageError,
 )
+from collective.recipe.backup.files import Files
 from collective.recipe.backup.repository import slots
 from collective.recipe.backup.repository.names import TRASH
 from collective.recipe.backup.sitebackup import main
+from collective.recipe.backup.stores.opening import store_at
 from collective.recipe.backup.tests import grids
 from collective.recipe.backup.tests.samples import Site, contents_of
 from collective.recipe.backup.tests.servers import BUCKET, answer, proxied
@@ -216,6 +219,38 @@ def test_a_store_is_tried_out_by_its_name_or_its_url(project, request, place, ca
     assert sum(line.startswith("ok ") for line in said.splitlines()) == 16
     assert main(["repository", "check-store", url, "--json"]) == DONE
     assert json.loads(capfd.readouterr().out)["good"]
+
+
+@pytest.mark.slow
+def test_verify_names_what_lacks_shares_and_heal_makes_them_again(
+    project, grid, grid_directory, in_a_grid, capfd
+):
+    configured(project, in_a_grid)
+    assert main(["repository", "init", "-q"]) == DONE
+    assert main(["backup", "-q"]) == DONE
+    assert main(["verify", "-q"]) == DONE
+    shares = grids.all_shares(grid, grid_directory)
+    assert len(shares) > 5
+    for each in shares:
+        each[0].unlink()
+    assert main(["verify", "-q", "--depth", "names"]) == IntegrityError.exit_code
+    said = capfd.readouterr()
+    assert said.out.count("of its 3 shares 2 are there, and 2 are needed") == len(shares)
+    assert "heal makes it whole again" in said.out
+    assert main(["repository", "heal"]) == DONE
+    assert f"has made whole again: {len(shares)}\n" in capfd.readouterr().out
+    assert main(["verify", "-q"]) == DONE
+    assert all(len(each) >= 3 for each in grids.all_shares(grid, grid_directory))
+
+    store = store_at(in_a_grid, Files())
+    name = next(each.name for each in store.list("bundles/"))
+    for share in grids.shares_of_object(grid, grid_directory, name):
+        share.unlink()
+    assert main(["verify", "-q"]) == IntegrityError.exit_code
+    assert "of its 3 shares 0 are there" in capfd.readouterr().out
+    assert main(["repository", "heal"]) == DONE
+    assert "bundles stored again: 1, " in capfd.readouterr().out
+    assert main(["verify", "-q"]) == DONE
 
 
 class TestCapabilities:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import struct
 import threading
 from contextlib import suppress
-from urllib.parse import quote
 from urllib.request import urlopen
 
 import pytest
@@ -13,12 +14,13 @@ import pytest
 from collective.recipe.backup.errors import (
     BackupError,
     ConfigurationError,
+    IntegrityError,
     StoreRefused,
     StoreUnreachable,
 )
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.repository.puts import put
-from collective.recipe.backup.stores import NoSuchObject, ObjectExists
+from collective.recipe.backup.stores import NoSuchObject, ObjectExists, Weakness
 from collective.recipe.backup.stores.opening import store_at
 from collective.recipe.backup.tests import grids
 from collective.recipe.backup.tests.contracts.store import NAME, StoreContract, names
@@ -71,10 +73,10 @@ class TestTwoWriters:
     def test_no_writer_changes_the_directory_of_another(self, two, grid, grid_directory):
         here, there = two
         here.put("m/a", b"of here")
-        before = asked_of(grid.port, [grid_directory, f"writer-{here._directories.writer('')}"])
+        before = grids.children(grid.port, grid_directory, f"writer-{here._directories.writer('')}")
         there.delete("m/a")
         there.put("m/b", b"of there")
-        after = asked_of(grid.port, [grid_directory, f"writer-{here._directories.writer('')}"])
+        after = grids.children(grid.port, grid_directory, f"writer-{here._directories.writer('')}")
         assert after == before
         assert names(here) == names(there) == ["m/b"]
 
@@ -102,8 +104,8 @@ class TestTwoWriters:
         for store in (there, here, there):
             store.sweep()
             assert names(here) == ["m/b"]
-        own = asked_of(grid.port, [grid_directory, f"writer-{here._directories.writer('')}"])
-        other = asked_of(grid.port, [grid_directory, "writer-other"])
+        own = grids.children(grid.port, grid_directory, f"writer-{here._directories.writer('')}")
+        other = grids.children(grid.port, grid_directory, "writer-other")
         assert list(own) == ["bundles_a"]
         assert list(other) == ["m_b"]
 
@@ -128,13 +130,6 @@ class TestTwoWriters:
             thread.join()
         assert len(won) <= 1
         assert [here.get(name) for name in names(here, "format")] == won
-
-
-def asked_of(port: int, steps: list[str]) -> dict:
-    """Return the children of a directory, as the node describes them."""
-    path = "/".join(quote(each, safe="") for each in steps)
-    with urlopen(f"http://127.0.0.1:{port}/uri/{path}?t=json", timeout=60) as answer:
-        return json.loads(answer.read())[1]["children"]
 
 
 def test_a_capability_that_may_only_read_reads(grid, grid_directory, store):
@@ -246,3 +241,46 @@ def test_a_page_in_the_place_of_a_node_is_no_empty_repository(grid, grid_directo
         for ask in (lambda: names(store), lambda: store.put(NAME, b"x"), store.clock):
             with pytest.raises(StoreUnreachable, match="something else answers"):
                 ask()
+
+
+class TestCare:
+    """What the servers of a grid keep of an object."""
+
+    @pytest.fixture
+    def shares(self, grid, grid_directory, store):
+        store.put(NAME, os.urandom(1000))  # equal bytes would be one file, also of other tests
+        found = grids.shares_of_object(grid, grid_directory, NAME)
+        assert len(found) == 3
+        return found
+
+    def test_it_renews_what_keeps_an_object_on_its_servers(self, store, shares):
+        for share in shares:  # the end of a file is when its lease ends
+            share.write_bytes(share.read_bytes()[:-4] + struct.pack(">L", 1_000_000))
+        assert list(store.care()) == []
+        ends = [struct.unpack(">L", share.read_bytes()[-4:])[0] for share in shares]
+        assert all(end > 1_700_000_000 for end in ends)
+
+    def test_what_lacks_a_share_is_named_and_mended(self, store, shares):
+        shares[0].unlink()
+        lacking = Weakness(NAME, "of its 3 shares 2 are there, and 2 are needed", False, False)
+        assert list(store.care()) == [lacking]
+        assert list(store.care(mend=True)) == [lacking._replace(is_mended=True)]
+        assert list(store.care()) == []
+
+    def test_what_is_lost_is_named_and_cannot_be_read(self, store, shares):
+        for share in shares[:2]:
+            share.unlink()
+        lost = Weakness(NAME, "of its 3 shares 1 are there, and 2 are needed", True, False)
+        assert list(store.care()) == [lost]
+        assert list(store.care(mend=True)) == [lost]
+        with pytest.raises(IntegrityError, match="too few shares"):
+            store.get(NAME)
+
+    def test_a_check_that_breaks_off_or_is_none_is_an_error(self, grid, grid_directory, store):
+        with proxied(grid.port) as proxy:
+            through = at(proxy.port, grid_directory)
+            for said in (b"ERROR: UnrecoverableFileError", b"<html>", b'{"type": "file"}'):
+                page = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + said
+                proxy.fault = lambda method, *_rest, page=page: page if method == "POST" else None
+                with pytest.raises(StoreUnreachable):
+                    list(through.care())

@@ -1,0 +1,59 @@
+"""Whether a grid keeps all that it should, as its node finds out: a walk from a directory.
+
+The walk asks the servers which shares they have, and renews the leases of those, without
+which a server may remove them.  A repair makes shares that are missing again, of one file or
+directory: a walk that repairs ends at the first one that is lost.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from collective.recipe.backup.stores import Weakness, is_name
+
+WALK = (("t", "stream-deep-check"), ("add-lease", "true"))
+REPAIR = (("t", "check"), ("repair", "true"), ("add-lease", "true"), ("output", "JSON"))
+
+
+class WeakFile(NamedTuple):
+    """A file or a directory of which shares are missing."""
+
+    weakness: Weakness
+    capability: str  # that repairs it
+
+
+def weak_file(line: Any) -> WeakFile | None:
+    """Return what a walk says of one file or directory, None if it is well.
+
+    Raises ValueError if that cannot be understood.
+    """
+    try:
+        if line["type"] == "stats":
+            return None
+        results = line["check-results"]["results"]
+        if results["healthy"]:
+            return None
+        counts = (results[f"count-shares-{each}"] for each in ("good", "expected", "needed"))
+        weakness = Weakness(
+            name=_named(line["path"]),
+            what="of its {1} shares {0} are there, and {2} are needed".format(*map(int, counts)),
+            is_lost=not results["recoverable"],
+            is_mended=False,
+        )
+        return WeakFile(weakness, line["cap"])
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError("no line of a check") from error
+
+
+def is_repaired(answer: Any) -> bool:
+    """Tell whether a repair has succeeded.  Raises ValueError if that cannot be understood."""
+    try:
+        return bool(answer["repair-attempted"] and answer["repair-successful"])
+    except (TypeError, KeyError) as error:
+        raise ValueError("no answer of a repair") from error
+
+
+def _named(path: list[str]) -> str:
+    """Return the name of an object, or of what else there is."""
+    name = path[-1].replace("_", "/") if path else "/"
+    return name if is_name(name) else "/".join(path) or "/"
