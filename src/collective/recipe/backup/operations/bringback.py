@@ -12,6 +12,7 @@ from typing import NamedTuple
 from collective.recipe.backup import process
 from collective.recipe.backup.errors import printable
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.objects.inert import UnreadableStateError
 from collective.recipe.backup.objects.paths import Location
 from collective.recipe.backup.operations.extract import Extracted, extract
 from collective.recipe.backup.operations.objects import OpenedObjects
@@ -19,21 +20,25 @@ from collective.recipe.backup.smallfile import open_regular
 
 _FUNCTIONS = Path(__file__).with_name("zopescript.py")
 
+_UID = "_plone.uuid"
+"""The attribute in which Plone keeps it."""
+
 _END = """\
 
 
 EXPORT = {export}
 ABOVE = {above}
 NAME = {name}
+UID = {uid}
 NOTE = {note}
 
 if __name__ == "__main__":
     import sys
 
-    found = conflicts(app, EXPORT, ABOVE, NAME)
+    found = conflicts(app, EXPORT, ABOVE, NAME, UID)
     if found:
         raise SystemExit("\\n".join(["nothing is written:", *found]))
-    print(f"to write: {{NAME!r}} into the folder {{ABOVE!r}}, from {{EXPORT!r}}, with new oids")
+    print(plan(app, EXPORT, ABOVE, NAME))
     if "--dry-run" in sys.argv:
         print("dry run: nothing was written")
     else:
@@ -58,7 +63,7 @@ def write(opened: OpenedObjects, place: Location, export: Path, files: Files) ->
     extracted = extract(opened, place, export, files)
     script = script_of(export)
     with files.writing(script) as writer:
-        writer.write(script_for(export, place.path).encode())
+        writer.write(script_for(export, place.path, uid_of(place)).encode())
     return WrittenScript(export, script, extracted)
 
 
@@ -67,14 +72,24 @@ def script_of(export: Path) -> Path:
     return export.with_name(f"{export.name}.py")
 
 
-def script_for(export: Path, path: str) -> str:
-    """Return the script that brings back to *path* what is in *export*.
+def uid_of(place: Location) -> str:
+    """Return by which id a Plone site knows the object wherever it is; "": it has none."""
+    try:
+        value = place.held.state().value
+    except UnreadableStateError:
+        return ""
+    uid = value.get(_UID) if isinstance(value, dict) else None
+    return uid if isinstance(uid, str) else ""
+
+
+def script_for(export: Path, path: str, uid: str) -> str:
+    """Return the script that brings back to *path* what is in *export*, known by *uid*.
 
     What comes from the backup stands in it as literals of ASCII alone, so none of it can be code.
     """
     *above, name = path.strip("/").split("/")
     note = printable(f"{path}: brought back from a backup")
-    told = {"export": str(export), "above": above, "name": name, "note": note}
+    told = {"export": str(export), "above": above, "name": name, "uid": uid, "note": note}
     end = _END.format(**{key: ascii(value) for key, value in told.items()})
     with open_regular(_FUNCTIONS) as file:
         return file.read().decode() + end

@@ -3,12 +3,17 @@
 Run it with the Zope of the site: ``bin/instance run FILE``, with ``--dry-run`` behind it to be
 told only what it would do.  It looks for conflicts first, and writes nothing if there is one.
 All is done in one transaction.  To run it twice does no harm: the name is taken then.
+
+What comes back has its old oids where they are free.  An oid is free if the site has no record of
+it and no client of the site can be about to use it for something new.
 """
 
 from __future__ import annotations
 
+import io
 import os
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 try:
     from Acquisition import aq_base
@@ -19,14 +24,24 @@ except ImportError:  # no Zope, but ZODB alone: nothing is acquired
         return found
 
 
+RESERVED = 1000
+"""Oids below the next one that clients may have been given already: ZEO gives each 100 at once."""
+
+BEGIN = b"ZEXP"
+BLOB = b"\0BLOBSTART"
+
+CHANGED = "modification_date"
+"""The attribute with the date of the last change, which the catalogue knows as well."""
+
 INDEXING = ("indexObject", "index_object", "reindexObject")
 """How objects tell the catalogue of themselves, the best first: the last changes their date."""
 
 
-def conflicts(app: Any, export: str, above: list[str], name: str) -> list[str]:
+def conflicts(app: Any, export: str, above: list[str], name: str, uid: str) -> list[str]:
     """Return what is in the way; nothing, and the object can come back.
 
-    *above* are the names that lead from *app* to the folder, *name* is that in the folder.
+    *above* are the names that lead from *app* to the folder, *name* is that in the folder, and
+    *uid* is how the catalogue of a Plone site knows the object ("": it does not).
     """
     found = [] if os.path.isfile(export) else [f"there is no export {export!r}"]
     folder, missing = followed(app, above)
@@ -37,7 +52,14 @@ def conflicts(app: Any, export: str, above: list[str], name: str) -> list[str]:
         return [*found, f"the parent is no folder, but a {type(base).__name__}"]
     if part(folder, name) is not None:
         return [*found, f"the name is taken: there is a {name!r} in the folder"]
-    return [*found, *refused(folder, name)]
+    return [*found, *elsewhere(folder, uid), *refused(folder, name)]
+
+
+def elsewhere(folder: Any, uid: str) -> list[str]:
+    """Return where the object is now, if the catalogue of a Plone site knows it by its *uid*."""
+    search = getattr(getattr(folder, "portal_catalog", None), "unrestrictedSearchResults", None)
+    found = search(UID=uid) if search and uid else ()
+    return [f"it is not gone, but at {each.getPath()!r}" for each in found]
 
 
 def refused(folder: Any, name: str) -> list[str]:
@@ -88,11 +110,22 @@ def enter(found: Any) -> None:
         setSite(found)
 
 
+def plan(app: Any, export: str, above: list[str], name: str) -> str:
+    """Return what is to be written, in words."""
+    folder, _missing = followed(app, above)
+    oids = oids_for(folder._p_jar, export)
+    kept = sum(old == new for old, new in oids.items())
+    return (
+        f"to write: {name!r} into the folder {above!r}, from {export!r}; "
+        f"objects with their old oids: {kept}, with new ones: {len(oids) - kept}"
+    )
+
+
 def bring_back(app: Any, export: str, above: list[str], name: str, note: str) -> int:
     """Import the export, set it into its folder, tell the catalogue; return how many it was told.
 
-    The owner of the object stays, and no date of it is set here.  Raises ImportError if a class
-    is not here; nothing is written then, nor after any other error.
+    Its owner and the dates of its last changes stay.  Raises ImportError if a class is not here;
+    nothing is written then, nor after any other error.
     """
     folder, _missing = followed(app, above)
     connection = folder._p_jar
@@ -101,10 +134,14 @@ def bring_back(app: Any, export: str, above: list[str], name: str, note: str) ->
         found = imported(connection, export)
         found._p_activate()
         is_orphan = getattr(found, "__dict__", {}).get("__parent__", folder) is None
+        dates = [(it, getattr(it, CHANGED, None)) for it in map(aq_base, contained(found))]
         put(folder, name, found)
         if is_orphan:  # the export has none, for it leads out of the object
             found.__parent__ = aq_base(folder)
         told = index(part(folder, name))
+        for each, date in dates:  # what listens has set that of all that is put into a folder
+            if date is not None and getattr(each, CHANGED) is not date:
+                setattr(each, CHANGED, date)
         current.get().note(note)
         current.commit()
     except BaseException:
@@ -114,11 +151,117 @@ def bring_back(app: Any, export: str, above: list[str], name: str, note: str) ->
 
 
 def imported(connection: Any, export: str) -> Any:
-    """Return the object that is in the export, with new oids."""
+    """Return the object that is in the export, under its old oids where they are free.
+
+    ``importFile`` of ZODB gives new ones to all.  What it calls for the records is what is put in
+    its place here, for this one time; a ZODB that calls something else gives new oids.
+    """
+    oids = oids_for(connection, export)
+
+    def import_during_commit(transaction: Any, file: BinaryIO, imported: list[bytes]) -> None:
+        imported.append(next(iter(oids.values())))
+        store_records(connection._storage, transaction, file, oids)
+
+    connection._importDuringCommit = import_during_commit
     try:
         return connection.importFile(export)
     except (AttributeError, ImportError) as error:
         raise ImportError(f"this Zope lacks a class of what is in {export!r}: {error}") from error
+    finally:
+        del connection._importDuringCommit
+
+
+def records(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Yield of each record in an export, behind its first bytes: oid, bytes of data and of a blob.
+
+    *file* stands at the data then, and has to be behind neither them nor the blob when the next
+    is asked for.  Of what is no blob the last is -1.
+    """
+    while len(head := file.read(16)) == 16 and head != b"\xff" * 16:
+        size, begin = int.from_bytes(head[8:], "big"), file.tell()
+        file.seek(size, os.SEEK_CUR)
+        is_blob = file.read(len(BLOB)) == BLOB
+        blob = int.from_bytes(file.read(8), "big") if is_blob else -1
+        end = begin + size + (len(BLOB) + 8 + blob if is_blob else 0)
+        file.seek(begin)
+        yield head[:8], size, blob
+        file.seek(end)
+
+
+def oids_for(connection: Any, export: str) -> dict[bytes, bytes]:
+    """Return for each object of the export the oid that it gets, the uppermost object first."""
+    with open(export, "rb") as file:
+        file.seek(len(BEGIN))
+        old = [oid for oid, _size, _blob in records(file)]
+    next_one = int.from_bytes(connection.new_oid(), "big")
+    given = {}
+    for oid in old:
+        is_free = int.from_bytes(oid, "big") < next_one - RESERVED and is_unknown(connection, oid)
+        given[oid] = oid if is_free else connection.new_oid()
+    return given
+
+
+def is_unknown(connection: Any, oid: bytes) -> bool:
+    """Tell whether the site surely has no record of *oid*, not even one that an undo left."""
+    try:
+        connection.db().history(oid)
+    except KeyError:
+        return True
+    except (AttributeError, NotImplementedError, TypeError):
+        pass  # a storage that cannot tell
+    return False
+
+
+def store_records(storage: Any, transaction: Any, file: BinaryIO, oids: dict[bytes, bytes]) -> None:
+    """Store all records of an export, behind its first bytes, under *oids*."""
+    for oid, size, blob in records(file):
+        data = renumbered(file.read(size), oids)
+        if blob < 0:
+            storage.store(oids[oid], None, data, "", transaction)
+            continue
+        file.seek(len(BLOB) + 8, os.SEEK_CUR)
+        copy = copied(file, blob, storage.temporaryDirectory())
+        storage.storeBlob(oids[oid], None, data, copy, "", transaction)
+
+
+def copied(file: BinaryIO, size: int, directory: str) -> Any:
+    """Return a new file in *directory* with the next *size* bytes of *file*."""
+    from ZODB.utils import cp, mktemp
+
+    name = mktemp(directory)
+    with open(name, "wb") as copy:
+        cp(file, copy, size)
+    return name
+
+
+class Referred:
+    """Stands for a persistent object while the record of another is renumbered."""
+
+    def __init__(self, target: Any) -> None:
+        """Stand for *target*: an oid, or an oid and a class."""
+        self.target = target
+
+
+def renumbered(data: bytes, oids: dict[bytes, bytes]) -> bytes:
+    """Return the *data* of a record, which refers to the objects by their *oids* here.
+
+    It is loaded as ``importFile`` loads it: a class that is missing is an error.
+    """
+    from ZODB._compat import PersistentPickler, Unpickler, _protocol
+
+    def load(target: Any) -> Referred:
+        oid, *more = target if isinstance(target, tuple) else (target,)
+        oid = oids[oid.encode("latin-1") if isinstance(oid, str) else oid]
+        return Referred((oid, *more) if more else oid)
+
+    unpickler, result = Unpickler(io.BytesIO(data)), io.BytesIO()
+    unpickler.persistent_load = load
+    pickler = PersistentPickler(
+        lambda each: each.target if isinstance(each, Referred) else None, result, _protocol
+    )
+    for _pickle in range(2):
+        pickler.dump(unpickler.load())
+    return result.getvalue()
 
 
 def put(folder: Any, name: str, found: Any) -> None:
@@ -131,14 +274,20 @@ def put(folder: Any, name: str, found: Any) -> None:
 
 def index(found: Any) -> int:
     """Tell the catalogue of *found* and of what it contains; return how many have one."""
-    left, told = [found], 0
-    while left:
-        each = left.pop()
-        base = aq_base(each)
-        way = next((way for way in INDEXING if hasattr(base, way)), None)
+    told = 0
+    for each in contained(found):
+        way = next((way for way in INDEXING if hasattr(aq_base(each), way)), None)
         if way:
             getattr(each, way)()
             told += 1
-        if hasattr(base, "objectValues"):
-            left.extend(each.objectValues())
     return told
+
+
+def contained(found: Any) -> Iterator[Any]:
+    """Yield *found* and all that it contains, as folders of Zope tell it."""
+    left = [found]
+    while left:
+        each = left.pop()
+        yield each
+        if hasattr(aq_base(each), "objectValues"):
+            left.extend(each.objectValues())

@@ -7,9 +7,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import ZConfig
 
 from collective.recipe.backup import times
 from collective.recipe.backup.cli import moments
@@ -19,6 +23,7 @@ from collective.recipe.backup.errors import BackupError, ConfigurationError, Usa
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import MAIN, Place, Source
 from collective.recipe.backup.operations.momentopening import OpenOrder, open_moment, usual_room
+from collective.recipe.backup.operations.objects import storage_number
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.options import Options
 from collective.recipe.backup.progress import Silent
@@ -36,42 +41,53 @@ class RestorePointSection:
     """What ZConfig makes of the section; ZODB and ZEO call ``open``."""
 
     def __init__(self, config: Any) -> None:
-        """Take the *config* that ZConfig has read."""
+        """Take the *config* that ZConfig has read.
+
+        Raises ConfigurationError of ZConfig, which programs show as a sentence: what is written
+        in the section is wrong, or in the file that it names.
+        """
         self.config = config
         self.name = config.getSectionName()
+        with self._told():
+            self._asked()
 
     def open(self, database_name: str = "", databases: Any = None) -> MomentStorage:  # noqa: ARG002  as ZODB calls it
         """Return the storage.
 
-        Raises ConfigurationError, UsageError, NoRestorePoint or IntegrityError with the hint in
-        its text: no command is here to show it.
+        Raises ConfigurationError of ZConfig if it cannot be opened: no command is here to show
+        an error of ours and its hint.
         """
-        try:
-            return self._open()
-        except BackupError as error:
-            error.what += f" ({error.hint})" if error.hint else ""
-            raise
+        with self._told():
+            run, number, order = self._asked()
+            storage, _stamp = open_moment(run, run.destinations()[number], order)
+            return storage
 
-    def _open(self) -> MomentStorage:
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Make an error of ours, with its hint and the name of the section, one of ZConfig."""
+        try:
+            yield
+        except BackupError as error:
+            which = " ".join(filter(None, ("restorepoint", self.name)))
+            where = f": {error.where}" if error.where else ""
+            hint = f" ({error.hint})" if error.hint else ""
+            raise ZConfig.ConfigurationError(f"<{which}>: {error}{where}{hint}") from None
+
+    def _asked(self) -> tuple[Run, int, OpenOrder]:
+        """Return what is to be opened, and which of the storages of the site."""
         asked = self.config
         if (asked.config is None) == (asked.location is None):
             raise ConfigurationError(
-                "a section restorepoint needs either config or location",
+                "this section needs either config or location",
                 hint="config is a file that says where the backups are, location their directory",
             )
         run = self._run()
-        names = [source.name for source in run.config.sources]
-        if asked.storage not in names:
-            raise UsageError(
-                f"there is no storage {asked.storage!r}", hint=f"there are {', '.join(names)}"
-            )
-        destination = run.destinations()[names.index(asked.storage)]
+        number = storage_number(run, asked.storage)
         room = Path(asked.cache_dir) if asked.cache_dir else usual_room()
         order = OpenOrder(
             cache=room, when=_when(asked.moment, asked.before, run.now), cache_size=asked.cache_size
         )
-        storage, _stamp = open_moment(run, destination, order)
-        return storage
+        return run, number, order
 
     def _run(self) -> Run:
         config, path = self._loaded()

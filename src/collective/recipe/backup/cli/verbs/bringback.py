@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from collective.recipe.backup.cli import moments
 from collective.recipe.backup.cli.answers import Answers
-from collective.recipe.backup.cli.arguments import Verb, destination_flag, place_flag
+from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
 from collective.recipe.backup.cli.verbs.extract import (
+    export_as_json,
     export_file,
     refuse_existing,
     tell_export,
@@ -43,6 +44,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with --run: the script looks for conflicts and says what it would write, no more",
     )
+    json_flag(parser)
     destination_flag(parser)
     place_flag(parser)
     moments.past_flag(parser)
@@ -71,11 +73,16 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     refuse_existing(bringback.script_of(export))
     with opened_objects(run, when) as opened:
         written = bringback.write(opened, place_of(opened.objects, path), export, run.files)
-    tell_export(written.extracted, written.export, answers)
-    answers.say(f"{printable(str(written.script))}: run it with bin/instance run")
+    if not answers.json:
+        tell_export(written.extracted, written.export, answers)
+        answers.say(f"{printable(str(written.script))}: run it with bin/instance run")
     if namespace.program is not None:
         program = namespace.program.absolute()
         bringback.run_script(program, written.script, is_dry=namespace.dry_run)
+    if answers.json:
+        is_back = namespace.program is not None and not namespace.dry_run
+        about = {"script": str(written.script), "brought_back": is_back}
+        answers.document({**export_as_json(written.extracted, written.export), **about})
     return DONE
 
 
@@ -84,7 +91,7 @@ VERB = Verb(
     description="Write an object as it was at a moment, with all that it holds and its blobs, to\n"
     "a file, and beside it a script for the site's own Zope that puts it back where it was.\n"
     "The script names conflicts before it writes anything, and writes in one transaction.\n"
-    "What comes back has new oids.",
+    "What comes back has its old oids where they are free, and new ones where not.",
     examples=(
         ("yesterday /Plone/news", "news.zexp, and news.zexp.py for bin/instance run"),
         ("--before TID /Plone/news --run bin/instance --dry-run", "say what would be done"),

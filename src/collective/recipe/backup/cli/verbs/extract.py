@@ -110,22 +110,30 @@ def _refuse_flaws(flaws: list[IntegrityError]) -> None:
         )
 
 
+def _cuts(done: Extracted) -> list[tuple[tuple[str, str, str], int]]:
+    """Return what was cut, that which was cut most often first."""
+    return sorted(done.cuts.items(), key=lambda it: (-it[1], it[0]))
+
+
+def export_as_json(done: Extracted, target: Path) -> dict[str, object]:
+    """Return what JSON says of the export *target*."""
+    return {
+        "file": str(target),
+        "objects": done.objects,
+        "blobs": done.blobs,
+        "cuts": [
+            {"name": name or None, "oid": oid or None, "class": kind or None, "times": it}
+            for (name, oid, kind), it in _cuts(done)
+        ],
+    }
+
+
 def tell_export(done: Extracted, target: Path, answers: Answers) -> None:
     """Say what was written to *target*, and which references were cut."""
-    cuts = sorted(done.cuts.items(), key=lambda it: (-it[1], it[0]))
     if answers.json:
-        answers.document(
-            {
-                "file": str(target),
-                "objects": done.objects,
-                "blobs": done.blobs,
-                "cuts": [
-                    {"name": name or None, "oid": oid or None, "class": kind or None, "times": it}
-                    for (name, oid, kind), it in cuts
-                ],
-            }
-        )
+        answers.document(export_as_json(done, target))
         return
+    cuts = _cuts(done)
     objects, blobs = number_of(done.objects, "object"), number_of(done.blobs, "blob")
     answers.say(f"{printable(str(target))}: {objects}, {blobs}")
     for (name, oid, kind), count in cuts[:SHOWN]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from persistent.mapping import PersistentMapping
 from ZODB.blob import Blob
 
 from collective.recipe.backup.cli import main
+from collective.recipe.backup.operations import zopescript
 from collective.recipe.backup.operations.bringback import script_for
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
@@ -39,12 +42,25 @@ class OfsFolder(Persistent):
     def _setObject(self, name: str, found: Any, *, set_owner: int = 1) -> None:
         assert not set_owner
         self._tree[name] = found
+        for each in (found, *getattr(found, "_tree", {}).values()):
+            if hasattr(each, "modification_date"):
+                each.modification_date = "now"  # as Plone has it of what is put into a folder
 
     def objectValues(self) -> list[Any]:
         return list(self._tree.values())
 
     def indexObject(self) -> None:
         INDEXED.append(self.title)
+
+
+class Catalog(Persistent):
+    """Knows paths by uids, as that of Plone does."""
+
+    def __init__(self, known: dict[str, str]) -> None:
+        self.known = known
+
+    def unrestrictedSearchResults(self, UID: str) -> list[Any]:  # noqa: N803  as Plone has it
+        return [SimpleNamespace(getPath=lambda: self.known[UID])] if UID in self.known else []
 
 
 class Image(Persistent):
@@ -182,10 +198,10 @@ def test_a_class_that_the_site_lacks_is_named_and_nothing_is_written(
 
 @pytest.mark.parametrize("name", ["'+exit(9)+'", "\n\nexit(9)\n#", '"""', "{0}\\", "ü\udcff\u2028"])
 def test_a_hostile_name_is_no_code_in_the_script(name: str, tmp_path: Path) -> None:
-    text = script_for(tmp_path / f"{name}.zexp", f"/Plone/{name}/{name}")
+    text = script_for(tmp_path / f"{name}.zexp", f"/Plone/{name}/{name}", name)
     found: dict[str, Any] = {"__name__": "looked at"}
     exec(compile(text.encode("ascii"), "script", "exec"), found)
-    assert (found["ABOVE"], found["NAME"]) == (["Plone", name], name)
+    assert (found["ABOVE"], found["NAME"], found["UID"]) == (["Plone", name], name, name)
     assert found["EXPORT"] == str(tmp_path / f"{name}.zexp")
     found["NOTE"].encode()
 
@@ -209,33 +225,77 @@ def test_it_can_be_run_at_once(
     assert not (tmp_path / "other.zexp").exists()
 
 
-def test_folders_of_zope_itself_take_back_what_they_had(site: Site, tmp_path: Path) -> None:
-    """Runs where Zope is: ``pip install Zope Products.BTreeFolder2``."""
-    reason = "Zope is not installed here: its own folders are NOT tested"
-    ofs = pytest.importorskip("OFS.Folder", reason=reason)
-    trees = pytest.importorskip("Products.BTreeFolder2.BTreeFolder2", reason=reason)
-    application = pytest.importorskip("OFS.Application", reason=reason)
-    with site.opened() as db, db.transaction() as connection:
-        app = connection.root()["Application"] = application.Application()
-        app._setObject("tree", trees.BTreeFolder2("tree"))
-        for folder in (app, app.tree):
-            folder._setObject("news", ofs.Folder("news"))
-            folder.news._setObject("sub", ofs.Folder("sub"))
+def test_what_a_pack_has_removed_comes_back_under_its_old_oids(site: Site, tmp_path: Path) -> None:
+    added(site)
     operated = Operated(site)
     operated.backup()
-    paths = ("/news", "/tree/news")
-    for number, path in enumerate(paths):
-        assert undelete(operated, path, tmp_path / f"{number}.zexp") == 0
     with live(site) as app:
-        for folder in (app.tree, app):
-            folder._delObject("news")
+        news = app._tree["Plone"]._tree["news"]
+        old = {news._p_oid, news._tree["logo"].file._p_oid, news._tree["sub"]._p_oid}
+    deleted(site, "", "news")
+    assert undelete(operated, "/Plone/news", tmp_path / "first.zexp") == 0
+    site.pack()
+    with live(site) as app:
+        # the next new objects of the site would get those oids
+        run(app, tmp_path / "first.zexp.py")
+        news = app._tree["Plone"]._tree["news"]
+        assert news._p_oid not in old
+        transaction.begin()
+        del app._tree["Plone"]._tree["news"]
         transaction.commit()
-        for number, _path in enumerate(paths):
-            run(app, tmp_path / f"{number}.zexp.py")
+        for _each in range(2 * zopescript.RESERVED):
+            app._p_jar.new_oid()
+        run(app, tmp_path / "first.zexp.py")
     with live(site) as app:
-        for folder in (app, app.tree):
-            assert "news" in folder.objectIds()
-            assert folder.news.objectIds() == ["sub"]
-        for number, _path in enumerate(paths):
-            with pytest.raises(SystemExit, match="the name is taken"):
-                run(app, tmp_path / f"{number}.zexp.py")
+        news = app._tree["Plone"]._tree["news"]
+        assert {news._p_oid, news._tree["logo"].file._p_oid, news._tree["sub"]._p_oid} == old
+        assert bytes_of(news._tree["logo"].file) == b"pixels"
+        assert news._tree["sub"].__parent__ is news
+
+
+def test_what_lives_elsewhere_now_is_a_conflict(site: Site, tmp_path: Path) -> None:
+    added(site)
+    with live(site) as app:
+        setattr(app._tree["Plone"]._tree["news"], "_plone.uuid", "0123abcd")
+        transaction.commit()
+    operated = Operated(site)
+    operated.backup()
+    deleted(site, "", "news")
+    assert undelete(operated, "/Plone/news", tmp_path / "news.zexp") == 0
+    with live(site) as app:
+        app._tree["Plone"].portal_catalog = Catalog({"0123abcd": "/Plone/moved"})
+        with pytest.raises(SystemExit, match="it is not gone, but at '/Plone/moved'"):
+            run(app, tmp_path / "news.zexp.py")
+        app._tree["Plone"].portal_catalog = Catalog({"ffff": "/Plone/other"})
+        run(app, tmp_path / "news.zexp.py")
+
+
+def test_the_dates_of_what_comes_back_are_as_they_were(site: Site, tmp_path: Path) -> None:
+    added(site)
+    with live(site) as app:
+        app._tree["Plone"]._tree["news"].modification_date = "long ago"
+        transaction.commit()
+    operated = Operated(site)
+    operated.backup()
+    deleted(site, "", "news")
+    assert undelete(operated, "/Plone/news", tmp_path / "news.zexp") == 0
+    with live(site) as app:
+        run(app, tmp_path / "news.zexp.py")
+    with live(site) as app:
+        news = app._tree["Plone"]._tree["news"]
+        assert news.modification_date == "long ago"
+        assert not hasattr(news._tree["sub"], "modification_date")
+
+
+def test_json_names_the_script(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    added(site)
+    operated = Operated(site)
+    operated.backup()
+    capsys.readouterr()
+    assert undelete(operated, "/Plone/news", tmp_path / "news.zexp", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["script"] == f"{tmp_path}/news.zexp.py"
+    assert (told["file"], told["blobs"]) == (f"{tmp_path}/news.zexp", 1)
+    assert told["brought_back"] is False

@@ -50,6 +50,7 @@ MAY_CHANGE_A_DISK = {
     "held.py": "the calls that it does so by",
     "locking.py": "a lock is a file that its holder writes its name into, and no data of anybody",
     "stores/sftp/sftpstore.py": "it is the disk of another machine",
+    "operations/zopescript.py": "what it holds is run by Zope, not here",
 }
 MAY_OPEN_ANYTHING = {
     "operations/doctor/writers.py": "the kernel writes /proc, and nobody else can",
@@ -57,9 +58,13 @@ MAY_OPEN_ANYTHING = {
     "process.py": "likewise",
     "locking.py": "likewise",
     "held.py": "it opens for others, and directories for itself",
+    "operations/zopescript.py": "what it holds is run by Zope, not here",
 }
 MAY_IMPORT = {
-    "operations/zopescript.py": (r"zope\.component", "what it holds is run by Zope, not here"),
+    "operations/zopescript.py": (
+        r"zope\.component|ZODB\.(_compat|utils)",
+        "what it holds is run by Zope, not here",
+    ),
     "recipe.py": (r"zc\.", "the door that buildout opens"),
     "operations/siteopening.py": (
         r"ZODB\.",
