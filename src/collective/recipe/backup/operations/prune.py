@@ -10,7 +10,7 @@ from pathlib import Path
 
 from collective.recipe.backup import restored, retention
 from collective.recipe.backup.destinations import Destination
-from collective.recipe.backup.errors import BackupError, IntegrityError
+from collective.recipe.backup.errors import BackupError, IntegrityError, StoreRefused
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import RestorePoint, Source
 from collective.recipe.backup.operations import missingdisk
@@ -97,12 +97,19 @@ def prune_one(
     """
     planned = _planned(run, destination, certain=certain)
     if planned.removed:
-        refusal = destination.remove(planned.removed, certain=yes)
+        chains = ", ".join(dict.fromkeys(point.chain for point in planned.removed))
+        try:
+            refusal = destination.remove(planned.removed, certain=yes)
+        except StoreRefused as error:
+            raise StoreRefused(
+                f"no rule keeps {chains} any longer, but that stays: {error.what}",
+                where=error.where,
+                hint=error.hint,
+            ) from error
         if refusal:
             refused(refusal)
             return planned
-        chains = dict.fromkeys(point.chain for point in planned.removed)
-        logger.info("removed what is not kept any longer: %s", ", ".join(chains))
+        logger.info("removed what is not kept any longer: %s", chains)
     return planned
 
 

@@ -11,6 +11,7 @@ site without any restore point, or takes more than half of what there is, needs 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 from collective.recipe.backup.amounts import number_of
@@ -38,10 +39,15 @@ def prune(repository: Repository, points: Iterable[Point], *, yes: bool = False)
     """Remove *points*; return how many went.
 
     Raises BackupError, before anything is removed, for what needs a yes, and StoreRefused,
-    before anything is put, where the store lets us remove nothing.
+    before anything is removed, where the store lets us remove nothing.
+
+    Some stores say so only of what is there: a disk or a bucket to which one may only add.  Then
+    trash was put before; it stays, and tells the next run, which begins with such a restore
+    point, and puts nothing.
     """
-    going = list(points)
-    control = repository.look()
+    wanted, control = list(points), repository.look()
+    kept = _kept_already(repository, control, wanted)
+    going = sorted(wanted, key=lambda point: point.name not in kept)
     refusal = "" if yes else floor(control, going)
     if refusal:
         raise BackupError(refusal, hint="is the clock right, and is the retention policy meant so?")
@@ -49,12 +55,29 @@ def prune(repository: Repository, points: Iterable[Point], *, yes: bool = False)
     removed = 0
     for point in going:
         if point.name in there:
-            _remove(repository, there[point.name], first=not removed)
+            before = kept.get(point.name)
+            _remove(repository, there[point.name], before, first=not removed)
             removed += 1
     return removed
 
 
-def _remove(repository: Repository, entry: StoredObject, *, first: bool) -> None:
+def _kept_already(
+    repository: Repository, control: Control, points: Sequence[Point]
+) -> dict[str, str]:
+    """Return those of *points* that trash has though they are there, each with its trash."""
+    places = {place_of(point.name) for point in points}
+    found = {}
+    for entry in control.trash:
+        if place_of(entry.name) in places:
+            with suppress(NoSuchObject, IntegrityError):
+                found[repository.controls.trashed(entry).name] = entry.name
+    return found
+
+
+def _remove(
+    repository: Repository, entry: StoredObject, before: str | None, *, first: bool
+) -> None:
+    """Remove a restore point; trash *before* has it already, None: there is none."""
     try:
         sealed = repository.controls.sealed(entry)
     except NoSuchObject:
@@ -62,10 +85,12 @@ def _remove(repository: Repository, entry: StoredObject, *, first: bool) -> None
     stamp, tag = place_of(entry.name)
     trash = seal_trash(repository.keyring, sealed, f"{stamp}-{tag}-")
     if first:
-        # nothing is there: a store that lets us remove nothing says so now
-        repository.store.delete(trash.name)
+        # nothing is there: a store that lets us remove nothing says so now, or of *before*
+        repository.store.delete(trash.name if before is None else entry.name)
     put(repository.store, trash.name, trash.data)
     repository.store.delete(entry.name)
+    if before is not None:
+        repository.store.delete(before)  # which may be about to go
 
 
 def floor(control: Control, going: Sequence[Point]) -> str:

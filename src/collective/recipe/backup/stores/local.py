@@ -21,6 +21,7 @@ from pathlib import Path
 from collective.recipe.backup.errors import (
     BackupError,
     IntegrityError,
+    StoreRefused,
     StoreUnreachable,
     from_os_error,
 )
@@ -141,6 +142,14 @@ class LocalStore:
                 self._files.remove(path)
             except FileNotFoundError:
                 self._must_be_there()
+            except PermissionError as error:
+                # of a disk, or a directory, to which one may only add
+                raise StoreRefused(
+                    f"cannot remove from the repository: {error.strerror}",
+                    where=path,
+                    hint="run this as a user who may remove there, on the machine that has the "
+                    "disk if need be; what is stored stays as it is",
+                ) from error
 
     def sweep(self) -> None:
         """Remove files under temporary names that no writer has locked; see Store."""

@@ -14,16 +14,17 @@ from collective.recipe.backup.destinations.repository.pointlist import LEFT_BEHI
 from collective.recipe.backup.destinations.repository.repositorydestination import (
     RepositoryDestination,
 )
-from collective.recipe.backup.errors import ConfigurationError, IntegrityError
-from collective.recipe.backup.operations.prune import plan
+from collective.recipe.backup.errors import ConfigurationError, IntegrityError, StoreRefused
+from collective.recipe.backup.operations.prune import plan, prune
 from collective.recipe.backup.progress import Silent, ignore
 from collective.recipe.backup.repository.newrepository import init
 from collective.recipe.backup.repository.padding import padded
+from collective.recipe.backup.repository.pruning import trashed
 from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.stores.memory import MemoryStore
 from collective.recipe.backup.tests.contracts.destination import DestinationContract, staged
 from collective.recipe.backup.tests.faults.harness import Hasty
-from collective.recipe.backup.tests.repositories import back_up
+from collective.recipe.backup.tests.repositories import PASSPHRASE, back_up
 from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
 from collective.recipe.backup.tests.repositorysites import files_of
 from collective.recipe.backup.tests.runs import NOON
@@ -122,6 +123,38 @@ def test_after_a_restore_that_is_known_nothing_is_said_of_copies(operated, caplo
     operated.site.commit({"a": 3}, at=operated.now + timedelta(minutes=5))
     operated.backup()
     assert "site_name" not in caplog.text
+
+
+class AddOnly(MemoryStore):
+    """A disk to which one may only add: it refuses to remove what is there."""
+
+    is_open = False
+
+    def delete(self, name):
+        if name in self.objects and not self.is_open:
+            raise StoreRefused("cannot remove")
+        super().delete(name)
+
+
+def test_prune_on_a_disk_that_takes_nothing_away_says_what_stays_and_adds_one_object(tmp_path):
+    operated = OperatedInRepository(Site(tmp_path / "site"), keep=1)
+    operated.store = AddOnly(lambda: operated.now)
+    init(operated.store, PASSPHRASE, NOON)
+    for number in range(3):
+        operated.site.commit({"a": number}, at=operated.now + timedelta(minutes=30))
+        operated.backup()
+    going = [point.stamp for point in operated.points()[:-1]]
+    for _night in range(3):
+        with pytest.raises(StoreRefused, match=f"{', '.join(going)} any longer, but that stays"):
+            prune(operated.run("prune"))
+        assert sum(name.startswith("m/d-") for name in operated.store.objects) == 1
+    assert len(operated.points()) == 3
+    operated.store.is_open = True
+    prune(operated.run("prune"))
+    assert len(operated.points()) == 1
+    with operated.destination()._repository() as repository:
+        assert len(trashed(repository, repository.look())) == 2
+    assert sum(name.startswith("m/d-") for name in operated.store.objects) == 2
 
 
 def test_a_repository_that_was_not_made_is_told(tmp_path):

@@ -51,6 +51,7 @@ def in_a_bucket(proxy):
 
 @pytest.fixture
 def by_sftp(sshd, in_a_home_for_sshd, tmp_path):
+    (tmp_path / "far").mkdir()
     return f"sftp://127.0.0.1:{sshd.port}{tmp_path}/far/store"
 
 
@@ -138,6 +139,7 @@ def test_a_credential_that_may_only_add_backs_up_and_says_what_stays(
     assert main(["prune", "-q"]) == StoreRefused.exit_code
     said = capfd.readouterr().err
     assert "the credential may not do that" in said
+    assert re.search(r"no rule keeps 20[0-9-]+ any longer, but that stays: ", said)
     assert "hint: " in said
     assert not [path for method, path in proxy.asked if method == "PUT" and TRASH in path]
     proxy.fault = lambda *_request: None

@@ -7,12 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup.errors import BackupError, ConfigurationError, StoreUnreachable
+from collective.recipe.backup import times
+from collective.recipe.backup.errors import (
+    BackupError,
+    ConfigurationError,
+    StoreRefused,
+    StoreUnreachable,
+)
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.stores import NoSuchObject, ObjectExists
 from collective.recipe.backup.stores.local import LocalStore
 from collective.recipe.backup.stores.memory import MemoryStore
 from collective.recipe.backup.stores.opening import store_at
+from collective.recipe.backup.stores.proving import prove
 from collective.recipe.backup.tests.contracts.store import NAME, StoreContract, names
 from collective.recipe.backup.tests.faults.harness import Hasty, survive_every_fault
 
@@ -53,6 +60,25 @@ class TestLocalOnASimpleDisk(StoreContract):
 
     def test_one_of_many_that_race_succeeds(self, store):
         """Such a disk cannot promise it; names are digests, so both would write the same."""
+
+
+class AddOnly(Files):
+    """Files of a disk to which one may only add."""
+
+    def _change(self, operation, path, function, *args, **kwargs):
+        if operation == "unlink" and not str(path).endswith(".partial"):
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+        return super()._change(operation, path, function, *args, **kwargs)
+
+
+def test_a_disk_to_which_one_may_only_add_refuses_as_a_credential_does(tmp_path):
+    store = LocalStore(tmp_path, AddOnly())
+    store.put("m/a", b"x")
+    with pytest.raises(StoreRefused, match="cannot remove") as caught:
+        store.delete("m/a")
+    assert "may remove" in caught.value.hint
+    found = [each.what for each in prove(store, times.utcnow())]
+    assert any("may not remove" in what for what in found)
 
 
 @pytest.fixture
