@@ -35,14 +35,15 @@ class PartLayout:
     """All the places of a part.
 
     *directories* are those that backups are written to, *repositories* those of this machine
-    that are used as well, *origins* those of other sites that are only read, *parts* is what
-    buildout removes whenever it likes.
+    that are used as well, *pages* the files that tell of the backups, *origins* those of other
+    sites that are only read, *parts* is what buildout removes whenever it likes.
     """
 
     filestorages: Sequence[Named]
     blobstorages: Sequence[Named]
     directories: Sequence[Named]
     repositories: Sequence[Named] = ()
+    pages: Sequence[Named] = ()
     origins: Sequence[Named] = ()
     parts: Named | None = None
 
@@ -61,10 +62,11 @@ def overlaps(layout: PartLayout) -> Iterator[str]:
         if layout.parts and _within(directory, layout.parts):
             yield f"{directory} lies in {layout.parts}, which buildout empties"
     for blobstorage in layout.blobstorages:
-        for inner in (*layout.filestorages, *kept, *layout.origins):
+        for inner in (*layout.filestorages, *kept, *layout.pages, *layout.origins):
             if _within(inner, blobstorage):
                 yield f"{inner} lies in {blobstorage}, which holds blobs and nothing else"
     yield from _beside(layout)
+    yield from _replaced(layout)
 
 
 def _beside(layout: PartLayout) -> Iterator[str]:
@@ -74,6 +76,14 @@ def _beside(layout: PartLayout) -> Iterator[str]:
             for inner, outer in ((repository, other), (other, repository)):
                 if inner.real != outer.real and _within(inner, outer):
                     yield f"{inner} lies in {outer}: a repository needs a directory of its own"
+
+
+def _replaced(layout: PartLayout) -> Iterator[str]:
+    """Yield a sentence for each page that would take the place of another file."""
+    for position, page in enumerate(layout.pages):
+        for other in (*layout.filestorages, *layout.pages[position + 1 :]):
+            if page.real == other.real:
+                yield f"{page} and {other} are the same file"
 
 
 def _same(places: Iterable[Named], what: str) -> Iterator[str]:

@@ -169,6 +169,7 @@ def _located(facts: SiteFacts, options: Options, problems: list[str]) -> Options
         blob_storage=None if blob_storage is None else absolute(facts.base, blob_storage),
         repozo=None if options.repozo is None else absolute(facts.base, options.repozo),
         metrics_file=options.metrics_file and absolute(facts.base, options.metrics_file),
+        report_file=options.report_file and absolute(facts.base, options.report_file),
         **(locations | {"location": NOWHERE} if options.location == NOWHERE else locations),
     )
 
@@ -244,6 +245,7 @@ def _layout(
         ],
         directories=list(_directories(options, sources)),
         repositories=list(_repositories(options)),
+        pages=list(_pages(options)),
         origins=[
             Named("alternative_restore_source", it.blobstorage) for it in origins if it.blobstorage
         ],
@@ -267,6 +269,14 @@ def _repositories(options: Options) -> Iterator[Named]:
         path = local_path(url)
         if path is not None:
             yield Named(NAME if name == NAME else f"{NAME} {name}", path)
+
+
+def _pages(options: Options) -> Iterator[Named]:
+    """Yield every file outside of the backups that is written anew each time."""
+    for name in ("metrics_file", "report_file"):
+        path = getattr(options, name)
+        if path is not None:
+            yield Named(name, path)
 
 
 def _named(option: str, source: Source) -> str:

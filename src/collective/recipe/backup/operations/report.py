@@ -100,11 +100,17 @@ def write(run: Run, path: Path) -> None:
 
 
 def usual_path(run: Run) -> Path:
-    """Return where the page goes if nobody says where: beside the directories of backups."""
+    """Return where the page goes if the caller does not say where.
+
+    That is report_file, or else a file beside the directories of the backups.
+    """
     names = [] if run.destination == STANDARD else [run.destination]
     if run.name != DIRECTORY and not run.everywhere:
         names.append(run.name)
     of = "".join(f"-{name}" for name in names)
+    chosen = run.config.options.report_file
+    if chosen is not None:
+        return chosen.with_name(f"{chosen.stem}{of}{chosen.suffix}")
     prefix = run.config.options.locationprefix or history_directory(run).parent
     return prefix / f"{run.config.part}{of}-report.html"
 

@@ -547,6 +547,16 @@ class Options:
         "program reads it; the permissions of its directory can restrict that.",
         unset="no metrics are written",
     )
+    report_file: Path | None = _option(
+        PATH,
+        Group.WATCHING,
+        None,
+        "Where ``bin/backup-report`` writes its page if it is called without a name from a "
+        "terminal.  The name of another kind of backups, or of one place alone, is added before "
+        "the suffix: ``report.html`` becomes ``report-snapshot.html``.  Its directory must be "
+        "there.  A relative path starts at the directory of the buildout.",
+        unset="``backup-report.html`` beside the directories of the backups, named after the part",
+    )
     ping_url: str = _option(
         URL,
         Group.WATCHING,

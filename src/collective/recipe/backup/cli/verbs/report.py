@@ -26,7 +26,8 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="write the page to this file, in one step; - is standard output (default: on a "
-        "terminal backup-report.html beside the directories of the backups, else standard output)",
+        "terminal report_file, or backup-report.html beside the directories of the backups; else "
+        "standard output)",
     )
     destination_flag(parser)
     place_flag(parser, default="all of them")
@@ -54,7 +55,7 @@ VERB = Verb(
     "backups\ntake, what verify and rehearse found, what your commands said, and what is "
     "kept.\nIt needs no network and no script.",
     examples=(
-        ("", "write the page to var/backup-report.html"),
+        ("", "write the page to var/backup-report.html, or where report_file says"),
         ("--from repository", "the same of one place alone"),
         ("/srv/www/backups.html", "write it elsewhere, for a web server or for a mail"),
         ("- | mail ...", "write it to standard output, as it does without an argument in a pipe"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 from collective.recipe.backup import process
 from collective.recipe.backup.errors import BackupError
@@ -48,19 +49,24 @@ def _look_at_hook(report: Report, name: str, command: str) -> None:
         report.ok(f"the shell understands {name}")
 
 
+def _look_at_page(report: Report, name: str, path: Path | None) -> None:
+    if path is None:
+        return
+    if os.access(path.parent, os.W_OK | os.X_OK):
+        report.ok(f"{name} can be written", path.parent)
+        return
+    report.problem(
+        f"{name} cannot be written here",
+        path.parent,
+        f"make the directory, let this user write there, or correct {name}",
+    )
+
+
 def places_of_options(options: Options) -> Iterator[DoctorFinding]:
     """Look at the files and variables that *options* name."""
     report = Report("options")
-    if options.metrics_file is not None:
-        directory = options.metrics_file.parent
-        if os.access(directory, os.W_OK | os.X_OK):
-            report.ok("metrics_file can be written", directory)
-        else:
-            report.problem(
-                "metrics_file cannot be written here",
-                directory,
-                "make the directory, let this user write there, or correct metrics_file",
-            )
+    _look_at_page(report, "metrics_file", options.metrics_file)
+    _look_at_page(report, "report_file", options.report_file)
     kind, _colon, place = options.ping_url.partition(":")
     if kind == "env" and not os.environ.get(place):
         report.problem(

@@ -169,8 +169,9 @@ def test_a_relative_repozo_starts_at_the_base_directory():
     assert config(repozo="bin/repozo").options.repozo == BASE / "bin/repozo"
 
 
-def test_a_relative_metrics_file_starts_at_the_base_directory():
-    assert config(metrics_file="var/site.prom").options.metrics_file == BASE / "var/site.prom"
+@pytest.mark.parametrize("name", ["metrics_file", "report_file"])
+def test_a_relative_file_that_tells_of_the_backups_starts_at_the_base_directory(name):
+    assert getattr(config(**{name: "var/site"}).options, name) == BASE / "var/site"
 
 
 @pytest.mark.parametrize("spelled", ["/zeo/blobs/", "/zeo/./blobs", "/zeo/x/../blobs"])
@@ -503,6 +504,26 @@ def test_storages_may_not_be_the_same():
         "datafs of a (/zeo/Data.fs) and datafs (/zeo/Data.fs) are the same filestorage",
         "blob_storage of a (/zeo/blobs) and blob_storage (/zeo/blobs) are the same blobstorage",
     )
+
+
+@pytest.mark.parametrize("name", ["metrics_file", "report_file"])
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("{VAR}/filestorage/Data.fs", "and datafs ({VAR}/filestorage/Data.fs) are the same file"),
+        ("{VAR}/blobstorage/x", "lies in blob_storage ({VAR}/blobstorage), which holds blobs"),
+    ],
+)
+def test_a_file_that_tells_of_the_backups_takes_the_place_of_nothing_live(name, path, said):
+    path, said = path.format(VAR=VAR), said.format(VAR=VAR)
+    [problem] = problems(**{name: Path(path)})
+    assert problem.startswith(f"{name} ({path}) {said}")
+
+
+def test_metrics_and_the_report_need_a_file_each(tmp_path):
+    (tmp_path / "link").symlink_to("page")
+    [problem] = problems(metrics_file=tmp_path / "link", report_file=tmp_path / "page")
+    assert problem.endswith("are the same file")
 
 
 def test_all_problems_are_reported_together():

@@ -623,6 +623,7 @@ def test_blobs_that_are_linked_need_no_room(operated: Operated, monkeypatch) -> 
         ({"pre_command": "if true"}, "programs", "the shell does not understand pre_command"),
         ({"failure_command": "echo '"}, "programs", "does not understand failure_command"),
         ({"metrics_file": Path("/no/where.prom")}, "options", "metrics_file cannot be written"),
+        ({"report_file": Path("/no/where.html")}, "options", "report_file cannot be written"),
         ({"ping_url": "env:NO_SUCH_VARIABLE"}, "options", "a variable that is not set"),
         ({"ping_url": "file:/no/such/file"}, "options", "a file that cannot be read"),
     ],
@@ -647,6 +648,7 @@ def test_what_an_option_has(site: Site, tmp_path: Path, monkeypatch) -> None:
         repozo=program,
         pre_command=f"touch {ran}",
         metrics_file=tmp_path / "m.prom",
+        report_file=tmp_path / "r.html",
         ping_url="env:WATCHER",
     )
     assert bad(operated) == []

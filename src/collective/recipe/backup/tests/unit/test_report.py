@@ -346,6 +346,25 @@ def test_a_terminal_is_not_flooded_with_html(site: Site, capsys, monkeypatch, pa
     assert terminal.getvalue() == ""
 
 
+@pytest.mark.parametrize(("of", "name"), [("standard", "p.html"), ("snapshot", "p-snapshot.html")])
+def test_a_terminal_gets_the_page_where_report_file_says(
+    site: Site, tmp_path, capsys, monkeypatch, of, name
+):
+    operated = Operated(site, report_file=tmp_path / "p.html")
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    assert main("report", of, operated.config_path, []) == 0
+    assert capsys.readouterr().err == f"INFO: the report is in {tmp_path / name}\n"
+    assert (tmp_path / name).read_text("utf-8").startswith("<!DOCTYPE html>")
+    assert terminal.getvalue() == ""
+
+
+def test_a_pipe_gets_the_page_whatever_report_file_says(site: Site, tmp_path, capsys):
+    operated = Operated(site, report_file=tmp_path / "p.html")
+    assert main("report", "standard", operated.config_path, []) == 0
+    assert capsys.readouterr().out.startswith("<!DOCTYPE html>")
+    assert not (tmp_path / "p.html").exists()
+
+
 def test_a_terminal_gets_the_page_that_it_asks_for(site: Site, monkeypatch):
     monkeypatch.setattr(sys, "stdout", terminal := Terminal())
     operated = Operated(site)
