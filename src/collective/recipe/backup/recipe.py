@@ -132,6 +132,7 @@ SCRIPTS = (
     Script("backup-extract", "-extract", "extract", STANDARD),
     Script("backup-undelete", "-undelete", "undelete", STANDARD),
     Script("backup-open", "-open", "open", STANDARD),
+    Script("backup-browse", "-browse", "browse", STANDARD),
     Script("backup-export", "-export", "export", STANDARD),
     Script("repozo", "-repozo", "", "", lambda it: it.enable_repozo),
     Script("backup-verify", "-verify", "verify", STANDARD),

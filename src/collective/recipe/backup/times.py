@@ -237,6 +237,14 @@ def moment_of(tid: Tid) -> datetime:
     )
 
 
+def show_moment(tid: Tid) -> str:
+    """Return the moment of *tid* in UTC, to the second; one that is no time says so."""
+    try:
+        return moment_of(tid).replace(tzinfo=None).isoformat(" ", "seconds")
+    except ValueError:
+        return "no time"
+
+
 def tid_after(tid: Tid) -> Tid:
     """Return the tid that follows *tid*; the last one follows itself."""
     if tid == LAST_TID:

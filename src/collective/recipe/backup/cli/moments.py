@@ -1,4 +1,4 @@
-"""The moments that a user may name, exactly or as people say them, and what they are taken for.
+"""The moments that a user may name in a command, and what they are taken for.
 
 Who restores at 3 a.m. is to see which moment was understood before anything is replaced.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-import re
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup import times
 from collective.recipe.backup.errors import UsageError, printable
+from collective.recipe.backup.momentwords import FORMS, understood
 from collective.recipe.backup.times import When
 
 if TYPE_CHECKING:
@@ -20,19 +20,6 @@ if TYPE_CHECKING:
     from collective.recipe.backup.operations.run import Run
 
 logger = logging.getLogger("backup")
-
-FORMS = f"{times.MOMENT_FORMS}; or '2 hours ago', yesterday, 'yesterday 14:30', 'today 9:00'"
-
-_UNITS = {
-    "second": timedelta(seconds=1),
-    "minute": timedelta(minutes=1),
-    "hour": timedelta(hours=1),
-    "day": timedelta(days=1),
-    "week": timedelta(weeks=1),
-}
-_AGO = re.compile(rf"(an?|\d{{1,9}}) ({'|'.join(_UNITS)})s? ago")
-_DAY = re.compile(r"(today|yesterday)(?: (\d{1,2}):(\d\d)(?::(\d\d))?)?")
-
 
 _A_PATH = (
     "; then a path in it, which begins with filestorage, blobstorage or files, or with a slash: "
@@ -163,32 +150,3 @@ def as_json(when: When | None) -> str | None:
     if when is None:
         return None
     return when.isoformat() if isinstance(when, datetime) else times.show_tid(when)
-
-
-def understood(text: str, now: datetime, *, local: bool = False) -> When:
-    """Return the moment or the tid that a user means by *text* at the moment *now*.
-
-    With *local* what says no time zone is by that of this machine.  Raises UsageError.
-    """
-    words = " ".join(text.lower().split())
-    ago, day = _AGO.fullmatch(words), _DAY.fullmatch(words)
-    try:
-        if ago:
-            number = 1 if ago[1].startswith("a") else int(ago[1])
-            return now.replace(microsecond=0) - number * _UNITS[ago[2]]
-        if day:
-            return _on(day, now, local=local)
-        return times.parse(text, local=local)
-    except OverflowError as error:
-        raise UsageError(f"{text!r} is too long ago", hint=f"write {FORMS}") from error
-    except UsageError as error:
-        error.hint = error.hint.replace(times.MOMENT_FORMS, FORMS)
-        raise
-
-
-def _on(day: re.Match[str], now: datetime, *, local: bool) -> When:
-    """Return what is meant by a day, which is its begin, or by a time of it."""
-    hour, minute, second = (int(each or 0) for each in day.groups()[1:])
-    here = times.wall_clock(now) if local else now
-    date = here.date() - timedelta(days=day[1] == "yesterday")
-    return times.parse(f"{date}-{hour}-{minute}-{second}", local=local)

@@ -29,6 +29,18 @@ class GoneObject(NamedTuple):
     is_known: bool  # a tool of the site, such as the catalogue, still refers to it
     departure: Departure | None  # None: nothing tells when it went
 
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What is to be known of it, in words."""
+        is_exact = self.departure is None or self.departure.is_exact
+        words = {
+            f"moved to {self.moved_to}": self.moved_to,
+            "something else is there": self.is_replaced,
+            "a tool still refers to it": self.is_known,
+            "then or before": not is_exact,
+        }
+        return tuple(each for each, is_so in words.items() if is_so)
+
 
 class Loss(NamedTuple):
     """Something that is gone, and all that went with it, itself included."""

@@ -50,6 +50,14 @@ class ExtractedBlobs(NamedTuple):
     ]  # objects that cannot be read, and blobs that are not there or damaged
 
 
+class NamedBlob(NamedTuple):
+    """A blob that something holds, as the object beside it describes it."""
+
+    blob: BlobId
+    name: str  # of a file, fit for any disk; "": nothing says one
+    content_type: str  # "": nothing says one
+
+
 def extract(opened: OpenedObjects, place: Location, target: Path, files: Files) -> Extracted:
     """Write the object at *place* and what it holds to *target*, as importFile takes it.
 
@@ -98,7 +106,10 @@ def extract_blobs(
             name = f"{held.oid.hex()}-{name}" if name else held.oid.hex()
         taken.add(name)
         try:
-            with _opened_blob(opened, held) as blob, files.writing(directory / name) as writer:
+            with (
+                _opened_blob(opened, BlobId(held.oid, held.tid)) as blob,
+                files.writing(directory / name) as writer,
+            ):
                 while piece := blob.read(_PIECE):
                     writer.write(piece)
         except IntegrityError as error:
@@ -106,6 +117,22 @@ def extract_blobs(
         else:
             done.append((directory / name, content_type))
     return ExtractedBlobs(done, flaws)
+
+
+def named_blobs(opened: OpenedObjects, place: Location) -> Iterator[NamedBlob]:
+    """Yield each blob that the object at *place* holds."""
+    found = _Found(opened, place)
+    names = dict(_names(found))
+    for held in found.records():
+        if held.kind == BLOB:
+            yield NamedBlob(BlobId(held.oid, held.tid), *names.get(held.oid, ("", "")))
+
+
+def write_blob(opened: OpenedObjects, blob: BlobId, target: Path, files: Files) -> None:
+    """Write the bytes of *blob* to *target*.  Raises IntegrityError if they cannot be read."""
+    with _opened_blob(opened, blob) as data, files.writing(target) as writer:
+        while piece := data.read(_PIECE):
+            writer.write(piece)
 
 
 class _Found:
@@ -176,13 +203,13 @@ def _write_blob(opened: OpenedObjects, held: Held, writer: Writer) -> None:
     place = writer.size
     writer.write(zexp.LENGTH.pack(0))
     begin = writer.size
-    with _opened_blob(opened, held) as blob:
+    with _opened_blob(opened, BlobId(held.oid, held.tid)) as blob:
         while piece := blob.read(_PIECE):
             writer.write(piece)
     writer.overwrite(place, zexp.LENGTH.pack(writer.size - begin))
 
 
-def _opened_blob(opened: OpenedObjects, held: Held) -> BinaryIO:
+def _opened_blob(opened: OpenedObjects, blob: BlobId) -> BinaryIO:
     blobs = opened.state.blobs if opened.state is not None else None
     if blobs is None:
         raise ConfigurationError(
@@ -191,10 +218,10 @@ def _opened_blob(opened: OpenedObjects, held: Held) -> BinaryIO:
         )
     with explained("cannot read a blob of the backup"):
         try:
-            return blobs.open(BlobId(held.oid, held.tid))
+            return blobs.open(blob)
         except KeyError as error:
             raise IntegrityError(
-                f"the blob of object {held.oid.hex()}, transaction {show_tid(held.tid)}, is not "
+                f"the blob of object {blob.oid.hex()}, transaction {show_tid(blob.tid)}, is not "
                 "in the backup",
                 hint="the site may have lost it before: verify tells",
             ) from error

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import ZConfig
 
 from collective.recipe.backup import times
-from collective.recipe.backup.cli import moments
 from collective.recipe.backup.config import PART, STANDARD, Config, load
 from collective.recipe.backup.destinations.configured import chosen
 from collective.recipe.backup.errors import BackupError, ConfigurationError, UsageError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import MAIN, Place, Source
+from collective.recipe.backup.momentwords import understood
 from collective.recipe.backup.operations.momentopening import OpenOrder, open_moment, usual_room
 from collective.recipe.backup.operations.objects import storage_number
 from collective.recipe.backup.operations.run import Run
@@ -137,4 +137,4 @@ def _when(moment: str | None, before: str | None, now: datetime) -> When | None:
         if isinstance(tid, datetime):
             raise UsageError(f"{before!r} is no transaction", hint="write its tid, 16 hex digits")
         return times.tid_before(tid)
-    return moments.understood(moment, now) if moment else None
+    return understood(moment, now) if moment else None

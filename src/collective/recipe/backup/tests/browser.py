@@ -38,6 +38,10 @@ class Browser:
 
     def show(self, path: Path, *, width: int, dark: bool, height: int = 900) -> None:
         """Show a file in a window of *width* and *height* pixels, a phone's if it is narrow."""
+        self.visit(path.as_uri(), width=width, dark=dark, height=height)
+
+    def visit(self, url: str, *, width: int, dark: bool, height: int = 900) -> None:
+        """Show what is at *url*."""
         self._cdp(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -48,7 +52,7 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._cdp("Emulation.setScrollbarsHidden", hidden=True)
         self._cdp("Emulation.setEmulatedMedia", features=[scheme])
-        post(f"{self._session}/url", {"url": path.as_uri()})
+        post(f"{self._session}/url", {"url": url})
 
     def run(self, script: str) -> Any:
         """Return what *script*, the body of a function, returns."""

@@ -11,6 +11,7 @@ left are *gaps*, and an older chain is read for those alone::
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from collective.recipe.backup.times import (
     LAST_TID,
     ZERO_TID,
     Tid,
+    When,
     tid_after,
     tid_at,
     tid_before,
@@ -34,6 +36,15 @@ class Stretch(NamedTuple):
 
 
 EVERYTHING = Stretch(ZERO_TID, LAST_TID)
+
+
+def stretch_of(since: When | None, until: When | None) -> Stretch:
+    """Return the transactions between two moments (None: no limit); of these, whole seconds."""
+    if isinstance(since, datetime):
+        since = tid_after(tid_at(since - timedelta(microseconds=1)))
+    if isinstance(until, datetime):
+        until = tid_at(until + timedelta(seconds=1, microseconds=-1))
+    return Stretch(since or ZERO_TID, until or LAST_TID)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,17 @@ class Logged(NamedTuple):
     kinds: Mapping[str, Amount] = {}  # by class; empty if that was not asked for
     cut_off: bool = False  # a restore has taken it back
 
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What is to be known of it, in words."""
+        words = {
+            "an undo": self.undoing,
+            "undone": self.undone,
+            "packed": self.packed,
+            "taken back by a restore": self.cut_off,
+        }
+        return tuple(each for each, is_so in words.items() if is_so)
+
 
 def logged(
     log: Log,

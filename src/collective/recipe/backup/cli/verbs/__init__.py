@@ -22,6 +22,7 @@ _ROOMS = {
     "extract": "extract",
     "undelete": "bringback",
     "open": "open",
+    "browse": "browse",
     "export": "export",
     "verify": "verify",
     "rehearse": "rehearse",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections import deque
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
 from heapq import nlargest
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,6 @@ from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_
 from collective.recipe.backup.cli.tables import Column, table
 from collective.recipe.backup.errors import DONE, UsageError, printable
 from collective.recipe.backup.model import MAIN, Oid
-from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
 
 if TYPE_CHECKING:
     from collective.recipe.backup.operations.chronicle import Chronicle
@@ -124,15 +122,10 @@ def _oids(run: Run, namespace: argparse.Namespace, stretch: Stretch) -> frozense
 
 
 def _stretch(run: Run, namespace: argparse.Namespace) -> Stretch:
-    """Return the transaction ids that are asked for; whole seconds are meant."""
-    from collective.recipe.backup.transactions.coverage import Stretch
+    """Return the transaction ids that are asked for.  Raises UsageError."""
+    from collective.recipe.backup.transactions.coverage import stretch_of
 
-    since, until = moments.asked_span(run, namespace)
-    if isinstance(since, datetime):
-        since = times.tid_after(times.tid_at(since - timedelta(microseconds=1)))
-    if isinstance(until, datetime):
-        until = times.tid_at(until + timedelta(seconds=1, microseconds=-1))
-    stretch = Stretch(since or ZERO_TID, until or LAST_TID)
+    stretch = stretch_of(*moments.asked_span(run, namespace))
     if stretch.last < stretch.first:
         raise UsageError("--until is earlier than --since", hint="exchange them")
     return stretch
@@ -166,31 +159,12 @@ def _tell(found: Iterable[Chronicle], namespace: argparse.Namespace, answers: An
 
 def as_line(entry: Logged) -> str:
     """Return a transaction in one line, fit for a terminal."""
-    words = [written(entry.description), *(f"({mark})" for mark in _marks(entry))]
+    words = [written(entry.description), *(f"({mark})" for mark in entry.marks)]
     return (
-        f"{times.show_tid(entry.tid)}  {moment_of(entry.tid, ' ', 'seconds'):19}"
+        f"{times.show_tid(entry.tid)}  {times.show_moment(entry.tid):19}"
         f"  {entry.objects:>7,}  {size(entry.size):>8}"
         f"  {written(entry.user) or '-'}: {' '.join(filter(None, words))}"
     )
-
-
-def _marks(entry: Logged) -> Iterable[str]:
-    if entry.undoing:
-        yield "an undo"
-    if entry.undone:
-        yield "undone"
-    if entry.packed:
-        yield "packed"
-    if entry.cut_off:
-        yield "taken back by a restore"
-
-
-def moment_of(tid: Tid, separator: str, unit: str) -> str:
-    """Return the moment of *tid* in UTC, or that it has none."""
-    try:
-        return times.moment_of(tid).replace(tzinfo=None).isoformat(separator, unit)
-    except ValueError:
-        return "no time"
 
 
 def written(text: bytes) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,12 +11,12 @@ from collective.recipe.backup.amounts import number_of, size
 from collective.recipe.backup.cli import moments
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.tables import Column, table
-from collective.recipe.backup.cli.verbs.chronicle import moment_of, written
+from collective.recipe.backup.cli.verbs.chronicle import written
 from collective.recipe.backup.errors import UsageError, printable
+from collective.recipe.backup.momentwords import understood
 from collective.recipe.backup.times import When
 
 if TYPE_CHECKING:
-    from collective.recipe.backup.objects.comparison import GoneObject
     from collective.recipe.backup.objects.departure import Departure
     from collective.recipe.backup.operations.deleted import Deleted
     from collective.recipe.backup.operations.run import Run
@@ -39,7 +38,7 @@ def later_moment(run: Run, namespace: argparse.Namespace) -> When | None:
     """Return the moment that --until names, None for the live site."""
     if namespace.until in (None, LIVE):
         return None
-    return moments.understood(namespace.until, run.now, local=namespace.local)
+    return understood(namespace.until, run.now, local=namespace.local)
 
 
 def nothing(what: str, when: When | None, until: When | None) -> str:
@@ -98,24 +97,13 @@ def _row(each: Deleted) -> list[str]:
     words = f"{gone.path}: {gone.held.kind}"
     return [
         times.show_tid(went.tid) if went else "-",
-        moment_of(went.tid, " ", "seconds") if went else "-",
+        times.show_moment(went.tid) if went else "-",
         (written(went.user) if went else "") or "-",
         f"{each.objects:,}",
         size(each.size),
         f"{each.blobs:,}",
-        " ".join([printable(words), *(f"({printable(mark)})" for mark in _marks(gone))]),
+        " ".join([printable(words), *(f"({printable(mark)})" for mark in gone.marks)]),
     ]
-
-
-def _marks(gone: GoneObject) -> Iterator[str]:
-    if gone.moved_to:
-        yield f"moved to {gone.moved_to}"
-    if gone.is_replaced:
-        yield "something else is there"
-    if gone.is_known:
-        yield "a tool still refers to it"
-    if gone.departure is not None and not gone.departure.is_exact:
-        yield "then or before"
 
 
 def _as_json(each: Deleted) -> dict[str, object]:

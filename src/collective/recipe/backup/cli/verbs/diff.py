@@ -16,6 +16,7 @@ from collective.recipe.backup.cli.verbs.deletedlisting import LIVE, later_moment
 from collective.recipe.backup.cli.verbs.objects import asked_path, path_flag
 from collective.recipe.backup.errors import DONE, IntegrityError, UsageError, printable
 from collective.recipe.backup.model import MAIN
+from collective.recipe.backup.momentwords import understood
 from collective.recipe.backup.times import When
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _divide(run: Run, namespace: argparse.Namespace) -> None:
 
 def _is_moment(run: Run, text: str) -> bool:
     try:
-        return not text or bool(moments.understood(text, run.now))
+        return not text or bool(understood(text, run.now))
     except UsageError:
         return False
 

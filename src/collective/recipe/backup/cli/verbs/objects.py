@@ -11,7 +11,7 @@ from collective.recipe.backup.cli import moments
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
 from collective.recipe.backup.cli.tables import Column, table
-from collective.recipe.backup.cli.verbs.chronicle import as_document, as_line, moment_of, written
+from collective.recipe.backup.cli.verbs.chronicle import as_document, as_line, written
 from collective.recipe.backup.cli.verbs.deletedlisting import tell_deleted
 from collective.recipe.backup.errors import DONE, UsageError, printable
 from collective.recipe.backup.model import MAIN, Oid
@@ -172,7 +172,7 @@ def _path(item: Item, place: Location) -> str:
 
 def _row(item: Item, place: Location) -> list[str]:
     return [
-        moment_of(item.changed, " ", "seconds"),
+        times.show_moment(item.changed),
         written(item.user) or "-",
         f"{item.objects:,}",
         size(item.size),

@@ -1,0 +1,59 @@
+"""What can be taken away: one thing as an export that Zope imports, or one blob as a file.
+
+Each is written to a private directory first, so that a page that says what is wrong can be
+answered in its place.  The file has no name any more when it is sent.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from collective.recipe.backup.browsing.askedpage import AskedPage
+from collective.recipe.backup.errors import UsageError
+from collective.recipe.backup.files import Files
+from collective.recipe.backup.objects.paths import Location, is_oid, place_of
+from collective.recipe.backup.operations.extract import extract, named_blobs, write_blob
+from collective.recipe.backup.operations.objects import OpenedObjects
+from collective.recipe.backup.smallfile import open_regular
+
+_NAME = "download"
+
+
+class Download(NamedTuple):
+    """A file to be sent."""
+
+    name: str
+    content: BinaryIO  # closed by whoever sends it
+    size: int  # bytes
+
+
+def export(asked: AskedPage, opened: OpenedObjects, directory: Path, files: Files) -> Download:
+    """Return the export of what is at the path that is asked for."""
+    place = place_of(opened.objects, asked.path)
+    target = directory / _NAME
+    extract(opened, place, target, files)
+    return _unnamed(target, f"{_name_of(place)}.zexp", files)
+
+
+def blob(asked: AskedPage, opened: OpenedObjects, directory: Path, files: Files) -> Download:
+    """Return one of the blobs that the object at the path holds."""
+    place = place_of(opened.objects, asked.path)
+    wanted = asked.text("blob")
+    found = next((it for it in named_blobs(opened, place) if it.blob.oid.hex() == wanted), None)
+    if found is None:
+        raise UsageError("there is no such blob in it")
+    target = directory / _NAME
+    write_blob(opened, found.blob, target, files)
+    return _unnamed(target, found.name or f"{wanted}.blob", files)
+
+
+def _name_of(place: Location) -> str:
+    return place.held.oid.hex() if is_oid(place.path) else place.path.rpartition("/")[2]
+
+
+def _unnamed(target: Path, name: str, files: Files) -> Download:
+    content = open_regular(target)
+    size = target.stat().st_size
+    files.discard(target)
+    return Download(name, content, size)

@@ -1,0 +1,104 @@
+"""Transactions, the newest first: of all of them, or of one object."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from collective.recipe.backup.amounts import size
+from collective.recipe.backup.browsing.askedpage import AskedPage
+from collective.recipe.backup.browsing.pageframe import (
+    Cell,
+    anchor,
+    card,
+    form,
+    pages,
+    table,
+    together,
+)
+from collective.recipe.backup.model import Oid
+from collective.recipe.backup.operations.chronicle import ChronicleOrder, chronicles
+from collective.recipe.backup.operations.lastplace import last_place
+from collective.recipe.backup.operations.objects import held_oids, storage_number
+from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.report.markup import Markup, element
+from collective.recipe.backup.times import show_moment, show_tid, tid_before
+from collective.recipe.backup.transactions.coverage import Stretch, stretch_of
+from collective.recipe.backup.transactions.filters import Filter, text_of
+from collective.recipe.backup.transactions.logged import Logged
+
+TITLE = "Transactions"
+ROWS = 100
+
+_TITLES = ("moment (UTC)", "by", "what", "objects", "bytes", "look")
+_NUMBERS = ("objects", "bytes")
+
+
+def sections(asked: AskedPage, run: Run) -> Iterator[Markup]:
+    """Yield the transactions that are asked for, ROWS of them."""
+    yield card(
+        form(
+            "log",
+            "Find",
+            {"storage": asked.text("storage")},
+            ("user", "User", asked.text("user")),
+            ("grep", "Text in the description", asked.text("grep")),
+            ("path", "Path", asked.text("path")),
+            ("since", "Since", asked.text("since")),
+            ("until", "Until", asked.text("until")),
+        )
+    )
+    stretch = stretch_of(asked.moment("since"), asked.moment("until"))
+    oids = None
+    if asked.text("path"):
+        with last_place(run, asked.path, stretch, asked.storage) as found:
+            oids = held_oids(*found)
+    yield from _found(asked, run, stretch, oids)
+
+
+def history_sections(asked: AskedPage, run: Run, oid: Oid) -> Iterator[Markup]:
+    """Yield the transactions that wrote one object."""
+    yield from _found(asked, run, stretch_of(None, None), frozenset([oid]))
+
+
+def _found(
+    asked: AskedPage, run: Run, stretch: Stretch, oids: frozenset[Oid] | None
+) -> Iterator[Markup]:
+    older = asked.tid("older")
+    if older is not None:
+        stretch = Stretch(stretch.first, min(stretch.last, tid_before(older)))
+    wanted = Filter(user=asked.text("user") or None, text=asked.text("grep") or None).matches
+    order = ChronicleOrder(stretch=stretch, oids=oids, wanted=wanted)
+    number = storage_number(run, asked.storage)
+    with chronicles(run, order) as every:
+        newest = deque(every[number].entries, ROWS + 1)
+    if not newest:
+        yield card(element("p", "There is no such transaction.", class_="soft"))
+        return
+    oldest = newest.popleft() if len(newest) > ROWS else None
+    shown = list(reversed(newest))
+    of = "" if oids is None or len(oids) > 1 else next(iter(oids)).hex()
+    yield card(
+        table(_TITLES, _rows(asked, shown, of), _NUMBERS),
+        pages(
+            anchor("Earlier", asked.same(older=show_tid(shown[-1].tid))) if oldest else None,
+            anchor("Newest", asked.same(older="")) if older else None,
+        ),
+    )
+
+
+def _rows(asked: AskedPage, entries: Iterable[Logged], of: str) -> Iterator[list[Cell]]:
+    for entry in entries:
+        tid = show_tid(entry.tid)
+        words = [text_of(entry.description), *(f"({mark})" for mark in entry.marks)]
+        yield [
+            show_moment(entry.tid),
+            text_of(entry.user),
+            " ".join(filter(None, words)),
+            f"{entry.objects:,}",
+            size(entry.size),
+            together(
+                anchor("before", asked.url_of("objects", before=tid, path=of)),
+                anchor("after", asked.url_of("objects", at=tid, path=of)),
+            ),
+        ]

@@ -1,0 +1,131 @@
+"""What the site was at a moment: an object, what it holds, and the ways on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from collective.recipe.backup.amounts import number_of, size
+from collective.recipe.backup.browsing.askedpage import AskedPage
+from collective.recipe.backup.browsing.pageframe import (
+    Cell,
+    anchor,
+    card,
+    form,
+    pages,
+    table,
+    together,
+)
+from collective.recipe.backup.objects.paths import Location, is_oid, place_of
+from collective.recipe.backup.operations.extract import NamedBlob, named_blobs
+from collective.recipe.backup.operations.objects import Item, OpenedObjects, items
+from collective.recipe.backup.report.markup import Markup, element, text
+from collective.recipe.backup.times import show_moment
+from collective.recipe.backup.transactions.filters import text_of
+
+ROWS = 200
+MANY = 2000
+"""Objects of something of which no blobs are listed."""
+
+_TITLES = ("name", "changed (UTC)", "by", "objects", "bytes", "blobs", "look")
+_NUMBERS = ("objects", "bytes", "blobs")
+
+
+def title(asked: AskedPage) -> str:
+    """Return the heading of the page."""
+    moment = asked.text("at") or asked.text("before")
+    return f"Objects at {moment}" if moment else "Objects of the newest restore point"
+
+
+def sections(asked: AskedPage, opened: OpenedObjects) -> Iterator[Markup]:
+    """Yield what is at the path that is asked for."""
+    place = place_of(opened.objects, asked.path)
+    itself, *found = items(opened.objects, place)
+    yield card(_steps(asked, place), *_described(asked, place, itself))
+    if itself.blobs > 0 and itself.objects <= MANY:
+        blobs = list(named_blobs(opened, place))
+        yield card(element("h2", "Files in it"), *(_blob(asked, place, each) for each in blobs))
+    entries = [each for each in found if each.is_entry]
+    attributes = [each for each in found if not each.is_entry]
+    if entries:
+        yield _listed(asked, place, "What it contains", entries)
+    if attributes:
+        yield _listed(asked, place, "What it has besides", attributes)
+    yield card(
+        form(
+            "objects",
+            "Look",
+            {"storage": asked.text("storage")},
+            ("path", "Path or oid", place.path or "/"),
+            ("at", "At a moment, such as yesterday 14:30 (UTC), or a tid", asked.text("at")),
+        )
+    )
+
+
+def _steps(asked: AskedPage, place: Location) -> Markup:
+    """Return the path, each step of it a link."""
+    if is_oid(place.path):
+        return element("p", "object ", element("code", place.path), class_="steps")
+    parts: list[Cell] = [anchor("/", asked.url_of("objects", path="/"))]
+    path = ""
+    for step in filter(None, place.path.split("/")):
+        path = f"{path}/{step}"
+        parts += [anchor(step, asked.url_of("objects", path=path)), "/"]
+    return element("p", *parts, class_="steps")
+
+
+def _described(asked: AskedPage, place: Location, item: Item) -> Iterator[Markup]:
+    oid = item.held.oid.hex()
+    user = f" by {text_of(item.user)}" if item.user else ""
+    yield element(
+        "p",
+        f"{item.held.kind}, oid ",
+        element("code", oid),
+        f": {number_of(item.objects, 'object')} with {size(item.size)} and "
+        f"{number_of(item.blobs, 'blob')}, last changed {show_moment(item.changed)}{user}",
+    )
+    export = anchor("Download as .zexp", asked.url_of("export", path=place.path))
+    history = anchor("History of this object", asked.url_of("history", path=oid))
+    is_root = not place.path.strip("/")
+    yield element("p", history, *([] if is_root else [text(" · "), export]))
+
+
+def _blob(asked: AskedPage, place: Location, blob: NamedBlob) -> Markup:
+    oid = blob.blob.oid.hex()
+    target = asked.url_of("blob", path=place.held.oid.hex(), blob=oid)
+    return element("p", anchor(blob.name or f"{oid}.blob", target), f" {blob.content_type}")
+
+
+def _listed(asked: AskedPage, place: Location, heading: str, found: list[Item]) -> Markup:
+    first = asked.number("from")
+    shown = found[first : first + ROWS]
+    more = asked.same(**{"from": str(first + ROWS)}) if first + ROWS < len(found) else ""
+    less = asked.same(**{"from": str(max(0, first - ROWS))}) if first else ""
+    return card(
+        element("h2", heading),
+        element("p", number_of(len(found), "thing"), class_="soft"),
+        table(_TITLES, [_row(asked, place, each) for each in shown], _NUMBERS),
+        pages(anchor("More", more) if more else None, anchor("Back", less) if less else None),
+    )
+
+
+def _path_of(place: Location, item: Item) -> str:
+    """Return the path of what *place* has, or its oid where no URL can hold the path."""
+    is_fit = item.name.isprintable() and "/" not in item.name and not is_oid(place.path)
+    return f"{place.path}/{item.name}" if is_fit else item.held.oid.hex()
+
+
+def _row(asked: AskedPage, place: Location, item: Item) -> list[Cell]:
+    oid = item.held.oid.hex()
+    path = _path_of(place, item)
+    return [
+        together(anchor(item.name, asked.url_of("objects", path=path)), f" {item.held.kind}"),
+        show_moment(item.changed),
+        text_of(item.user),
+        f"{item.objects:,}",
+        size(item.size),
+        f"{item.blobs:,}" if item.blobs else "",
+        together(
+            anchor("history", asked.url_of("history", path=oid)),
+            anchor(".zexp", asked.url_of("export", path=path)),
+        ),
+    ]
