@@ -16,7 +16,13 @@ from pathlib import Path
 
 from collective.recipe.backup import locking
 from collective.recipe.backup.destinations import Destination
-from collective.recipe.backup.errors import BackupError, IntegrityError, NoRestorePoint, explained
+from collective.recipe.backup.errors import (
+    BackupError,
+    ConfigurationError,
+    IntegrityError,
+    NoRestorePoint,
+    explained,
+)
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.companions import index_of
 from collective.recipe.backup.frozen import dataclass
@@ -93,8 +99,14 @@ def rehearse(
     """Rehearse what *order* says; *tell* is told how each rehearsal ended as soon as it has.
 
     Raises BackupError where it is the rehearsal that cannot be done: no room for it, or
-    none of the restore points that were asked for.
+    none of the restore points that were asked for; ConfigurationError where only blobs are
+    backed up.
     """
+    if run.config.options.only_blobs:
+        raise ConfigurationError(
+            "only blobs are backed up here, and there is no site to open without a filestorage",
+            hint="verify compares each of them with what was stored",
+        )
     timed = _Timed(run.progress, order.seconds)
     with hooks_around(run) as account, replace(run, progress=timed).opened() as destinations:
         jobs = [

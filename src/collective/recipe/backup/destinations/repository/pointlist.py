@@ -94,11 +94,15 @@ def _with_left_behind(listed: Iterable[ListedPoint]) -> Iterator[ListedPoint]:
 def _with_begins(listed: Iterable[ListedPoint]) -> Iterator[ListedPoint]:
     """Yield what is listed, in the order of the store, each with the begin of its log.
 
-    A pack, or a restore, changes what a log can tell; while that stays, it is one log.
+    A pack, or a restore, changes what a log can tell; while that stays, it is one log.  Without
+    a log nothing tells of a moment between two restore points.
     """
     begins: dict[object, str] = {}
     for each in listed:
         shown = each.shown
+        if shown.tid is None:
+            yield each
+            continue
         stamp = begins.setdefault((shown.line, shown.since, shown.holes), shown.stamp)
         yield each._replace(shown=replace(shown, begins=stamp))
 

@@ -44,6 +44,10 @@ def storages(run: Run, destination: Destination) -> Iterator[DoctorFinding]:
         yield from blobstorage(destination)
         return
     report = Report("filestorage")
+    if run.config.options.only_blobs:
+        report.ok("it is not here, and only the blobs are backed up", path)
+        yield from report
+        return
     report.problem(
         "the filestorage is not there",
         path,

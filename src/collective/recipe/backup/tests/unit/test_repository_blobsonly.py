@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import tarfile
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 
@@ -86,6 +87,8 @@ def test_each_restore_point_has_the_blobs_and_what_lay_among_them(operated, tmp_
     assert [list(operated.destination().verify(depth)) for depth in Depth] == [[], [], []]
     for number, (moment, state) in enumerate(states.items()):
         assert staged(operated, moment, tmp_path / str(number)) == state
+        later = moment + timedelta(minutes=59)
+        assert staged(operated, later, tmp_path / f"until-{number}") == state
 
 
 def test_where_nothing_changed_nothing_is_stored(operated):
@@ -260,8 +263,12 @@ def test_every_verb_works_and_the_format_is_what_the_page_says(project, tmp_path
     shutil.rmtree(project.blobstorage / "0x00")
     assert main(["restore", "-qn"]) == DONE
     assert tree(project.blobstorage) == state
-    for verb in (["verify"], ["status"], ["prune"], ["repository", "scrub"]):
+    for verb in (["verify"], ["status"], ["prune"], ["doctor"], ["repository", "scrub"]):
         assert main([*verb, "-q"]) == DONE
+    # a rehearsal that cannot be is no damage
+    assert main(["rehearse", "-q"]) == ConfigurationError.exit_code
+    assert main(["list", "-q"]) == DONE
+    assert b"damaged" not in capfdbinary.readouterr().out
     assert main(["restore", "-qn", "--stdout"]) != DONE
     reader = RepositoryReader(tmp_path / "disk", PASSPHRASE)
     [point] = reader.points()
