@@ -99,9 +99,12 @@ def plan_collection(run: Run, configured: DestinationConfig) -> CollectPlan:
 def collect_unneeded(run: Run, configured: DestinationConfig, *, certain: bool) -> Collected:
     """Remove what no restore point needs, as far as it is time; *certain*: however much it is."""
     from collective.recipe.backup.repository.collecting import collect
+    from collective.recipe.backup.repository.showing import show_points
 
     with opened_repository(run, configured) as repository:
-        return collect(repository, yes=certain)
+        collected = collect(repository, yes=certain)
+        show_points(repository, anew=True)
+        return collected
 
 
 def copy_points(

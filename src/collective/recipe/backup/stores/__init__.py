@@ -8,7 +8,7 @@ value of ``Promises``, never a type that somebody asks for.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -36,6 +36,13 @@ class StoredObject(NamedTuple):
     stored: datetime  # when it came to be, by the clock of the store
 
 
+Views = Mapping[str, Callable[[], Collection[str]]]
+"""What belongs together, from the oldest to the newest: by title what says the names of objects.
+
+It is asked only for what is not shown yet.
+"""
+
+
 class Weakness(NamedTuple):
     """Something that a store keeps worse than it was told to."""
 
@@ -51,6 +58,7 @@ class Promises:
 
     parallel: int  # puts or gets at the same time that are worth their threads; 1: one by one
     gap: int  # bytes that are cheaper to read than another get is: what lies nearer is read at once
+    shows: bool = False  # whether it lets others see what belongs to a restore point
     cold: bool = False  # whether what is put as bulk has to be asked for before it can be read
 
 
@@ -119,6 +127,13 @@ class Store(Protocol):
 
         With *mend* that is made good first, as far as the store can do it by itself.  Most
         stores keep one copy of an object, for ever, and yield nothing.
+        """
+
+    def show(self, views: Views, *, anew: bool = False) -> None:
+        """Let who looks into the store by its own means see *views*, and no earlier ones.
+
+        With *anew* those that are shown already are looked at as well, whether they have lost
+        something.  Stores that do not promise to show anything do nothing.
         """
 
     def clock(self) -> datetime:

@@ -34,6 +34,7 @@ from collective.recipe.backup.stores import (
     ObjectExists,
     Promises,
     StoredObject,
+    Views,
     Weakness,
     checked,
     is_name,
@@ -165,6 +166,9 @@ class LocalStore:
     def care(self, *, mend: bool = False) -> Iterator[Weakness]:  # noqa: ARG002  protocol
         """Yield nothing: a file is kept once, and stays."""
         return iter(())
+
+    def show(self, views: Views, *, anew: bool = False) -> None:
+        """Do nothing: objects are seen by their names."""
 
     def clock(self) -> datetime:
         """Make a file that is gone at once, and look at its time."""

@@ -13,6 +13,7 @@ from collective.recipe.backup.stores import (
     ObjectExists,
     Promises,
     StoredObject,
+    Views,
     Weakness,
     checked,
 )
@@ -74,6 +75,9 @@ class MemoryStore:
     def care(self, *, mend: bool = False) -> Iterator[Weakness]:  # noqa: ARG002  protocol
         """Yield nothing: an object is whole, or it is not there."""
         return iter(())
+
+    def show(self, views: Views, *, anew: bool = False) -> None:
+        """Do nothing: objects are seen by their names."""
 
     def clock(self) -> datetime:
         """Return what the clock says."""

@@ -22,6 +22,7 @@ from collective.recipe.backup.stores import (
     ObjectExists,
     Store,
     StoredObject,
+    Views,
     Weakness,
 )
 from collective.recipe.backup.times import monotonic
@@ -90,6 +91,9 @@ class _Counting:
 
     def care(self, *, mend: bool = False) -> Iterator[Weakness]:
         return self._store.care(mend=mend)
+
+    def show(self, views: Views, *, anew: bool = False) -> None:
+        self._store.show(views, anew=anew)
 
     def clock(self) -> datetime:
         self._asked["for the time"] += 1

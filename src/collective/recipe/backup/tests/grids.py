@@ -111,3 +111,14 @@ def _asked(port: int, steps: Sequence[str], query: str) -> bytes:
 def _address(port: int, steps: Sequence[str], query: str) -> str:
     path = "/".join(quote(each, safe="") for each in steps)
     return f"http://127.0.0.1:{port}/uri/{path}?{query}"
+
+
+def copied(port: int, steps: Sequence[str], target: Path) -> None:
+    """Copy a directory of a grid to *target*, as ``tahoe cp -r`` does."""
+    target.mkdir()
+    for name, (kind, _about) in children(port, *steps).items():
+        if kind == "dirnode":
+            copied(port, (*steps, name), target / name)
+        else:
+            with urllib.request.urlopen(_address(port, (*steps, name), ""), timeout=60) as answer:
+                (target / name).write_bytes(answer.read())

@@ -28,6 +28,7 @@ from collective.recipe.backup.destinations.repository.pointlist import (
 )
 from collective.recipe.backup.destinations.repository.thinning import served_by_others
 from collective.recipe.backup.errors import (
+    BackupError,
     ConfigurationError,
     IntegrityError,
     NoRestorePoint,
@@ -179,7 +180,10 @@ class RepositoryDestination:
             making.doubt(damage.read(self.home.state).objects)
             with explained("cannot change what is remembered", self.home.state):
                 damage.settle(self.home.state, self._files)
-            return making.outcome(clock or Clock(now=now), anew=bool(why_full))
+            outcome = making.outcome(clock or Clock(now=now), anew=bool(why_full))
+            if outcome.changed:
+                _show(repository)
+            return outcome
 
     def room_for_full(self) -> Iterable[Need]:
         """Return nothing: how much room a store has, and what is equal there, nobody knows."""
@@ -246,8 +250,8 @@ class RepositoryDestination:
                 if each.shown.stamp in stamps and each.point is not None
             ]
             refusal = "" if certain else floor(repository.look(), going)
-            if not refusal:
-                prune(repository, going, yes=True)
+            if not refusal and prune(repository, going, yes=True):
+                _show(repository)
             return refusal
 
     def tidy(self, now: datetime) -> Iterator[str]:
@@ -261,6 +265,7 @@ class RepositoryDestination:
             pairs = zip(listed, shown, strict=True)
             served = served_by_others([each._replace(shown=it) for each, it in pairs], now)
             if prune(repository, served, yes=True):
+                _show(repository)
                 yield f"restore points that later ones serve as well, removed: {len(served):,}"
 
     def verify(
@@ -283,3 +288,15 @@ class RepositoryDestination:
 
         with self._repository() as repository:
             return problem_of(repository, self._listed(repository), error)
+
+
+def _show(repository: Repository) -> None:
+    """Let the store show the restore points; what fails is done by the next run."""
+    if not repository.store.promises.shows:
+        return
+    from collective.recipe.backup.repository.showing import show_points
+
+    try:
+        show_points(repository)
+    except BackupError as error:
+        repository.tell(f"the store does not show all restore points: {error}")

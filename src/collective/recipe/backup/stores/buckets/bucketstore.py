@@ -24,6 +24,7 @@ from collective.recipe.backup.stores import (
     ObjectExists,
     Promises,
     StoredObject,
+    Views,
     Weakness,
     checked,
     is_name,
@@ -154,6 +155,9 @@ class BucketStore:
     def care(self, *, mend: bool = False) -> Iterator[Weakness]:  # noqa: ARG002  protocol
         """Yield nothing: how often an object is kept is the matter of the server."""
         return iter(())
+
+    def show(self, views: Views, *, anew: bool = False) -> None:
+        """Do nothing: objects are seen by their names."""
 
     def clock(self) -> datetime:
         """Ask the server; its answer has a date."""

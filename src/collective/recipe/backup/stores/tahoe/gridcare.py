@@ -7,9 +7,10 @@ directory: a walk that repairs ends at the first one that is lost.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from collective.recipe.backup.stores import Weakness, is_name
+from collective.recipe.backup.stores import Weakness
 
 WALK = (("t", "stream-deep-check"), ("add-lease", "true"))
 REPAIR = (("t", "check"), ("repair", "true"), ("add-lease", "true"), ("output", "JSON"))
@@ -22,10 +23,11 @@ class WeakFile(NamedTuple):
     capability: str  # that repairs it
 
 
-def weak_file(line: Any) -> WeakFile | None:
+def weak_file(line: Any, objects: Mapping[str, str]) -> WeakFile | None:
     """Return what a walk says of one file or directory, None if it is well.
 
-    Raises ValueError if that cannot be understood.
+    *objects* are the names of objects by their capabilities: a walk comes to each once, on any
+    way.  Raises ValueError if that cannot be understood.
     """
     try:
         if line["type"] == "stats":
@@ -35,13 +37,13 @@ def weak_file(line: Any) -> WeakFile | None:
             return None
         counts = (results[f"count-shares-{each}"] for each in ("good", "expected", "needed"))
         weakness = Weakness(
-            name=_named(line["path"]),
+            name=objects.get(line["cap"]) or "/".join(line["path"]) or "/",
             what="of its {1} shares {0} are there, and {2} are needed".format(*map(int, counts)),
             is_lost=not results["recoverable"],
             is_mended=False,
         )
         return WeakFile(weakness, line["cap"])
-    except (TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError) as error:
         raise ValueError("no line of a check") from error
 
 
@@ -51,9 +53,3 @@ def is_repaired(answer: Any) -> bool:
         return bool(answer["repair-attempted"] and answer["repair-successful"])
     except (TypeError, KeyError) as error:
         raise ValueError("no answer of a repair") from error
-
-
-def _named(path: list[str]) -> str:
-    """Return the name of an object, or of what else there is."""
-    name = path[-1].replace("_", "/") if path else "/"
-    return name if is_name(name) else "/".join(path) or "/"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from collective.recipe.backup.stores.tahoe.gridnames import (
@@ -16,6 +17,7 @@ from collective.recipe.backup.stores.tahoe.gridnames import (
     object_of,
 )
 from collective.recipe.backup.stores.tahoe.tahoeanswers import (
+    NodeAnswer,
     explained_refusal,
     may_only_read,
     no_directory,
@@ -94,7 +96,7 @@ class GridDirectories:
                     self.root(what), WRITER + self.writer(what), what
                 )
             if shelf not in self._writable:
-                above = self._of_capability(what, self._writable[""])
+                above = self.of_capability(what, self._writable[""])
                 self._writable[shelf] = self._made_in(above, shelf, what)
             return self._writable[shelf]
 
@@ -105,7 +107,7 @@ class GridDirectories:
         removals: set[str] = set()
         own: set[str] = set()
         for writer, described in _writers(root).items():
-            there = self._of_capability(what, described.best)
+            there = self.of_capability(what, described.best)
             removed = set(filter(is_removal, there.children))
             removals |= removed
             if writer == self._writer:
@@ -114,8 +116,54 @@ class GridDirectories:
             for shelf, child in there.children.items():
                 below = directory_of(child)
                 if below is not None and may_hold(shelf, prefix):
-                    objects += _objects(self._of_capability(what, below.best), writer, shelf)
+                    objects += _objects(self.of_capability(what, below.best), writer, shelf)
         return GridListing(objects, frozenset(removals), frozenset(own))
+
+    def of_capability(self, what: str, capability: str, names: Sequence[str] = ()) -> GridDirectory:
+        """Return the directory that is *names* deep below a *capability*; it must be there."""
+        found = self._read(what, capability, names)
+        if found is None:
+            raise no_directory(what, self._place.location)
+        return found
+
+    def enter(self, what: str, directory: str, child: str, capability: str) -> None:
+        """Let *child* of a directory of ours be what *capability* leads to."""
+        request = NodeRequest(
+            what=what,
+            capability=directory,
+            names=[child],
+            method="PUT",
+            query=(("t", "uri"), ("replace", "true")),
+            body=capability.encode(),
+        )
+        self._done(request, {200, 201})
+
+    def take_out(self, what: str, directory: str, child: str) -> None:
+        """Remove *child* from a directory of ours, if it is there."""
+        request = NodeRequest(what=what, capability=directory, names=[child], method="DELETE")
+        self._done(request, {200, 204, 404})
+
+    def unchanging(self, what: str, children: Mapping[str, tuple[str, str]]) -> str:
+        """Return the capability of a directory that never changes.
+
+        *children* are by name what they are, for the node, and a capability.  What has the same
+        children is the same directory.
+        """
+        described = {name: (kind, {"ro_uri": each}) for name, (kind, each) in children.items()}
+        request = NodeRequest(
+            what=what,
+            capability="",
+            method="POST",
+            query=(("t", "mkdir-immutable"),),
+            body=json.dumps(described, sort_keys=True).encode(),
+        )
+        return self._done(request, {200, 201}).data.decode("ascii", "replace").strip()
+
+    def _done(self, request: NodeRequest, good: set[int]) -> NodeAnswer:
+        answer = self._node.ask(request)
+        if answer.status not in good:
+            raise explained_refusal(answer, request.what, self._place.location)
+        return answer
 
     def _made_in(self, above: GridDirectory, name: str, what: str) -> str:
         """Return the capability that may change the directory *name*, made if it is missing."""
@@ -128,18 +176,10 @@ class GridDirectories:
             self._node.ask(
                 NodeRequest(what=what, capability=above.writing, method="POST", query=query)
             )
-            found = self._of_capability(what, above.writing, [name])
+            found = self.of_capability(what, above.writing, [name])
         if not found.writing:
             raise may_only_read(what, self._place.location)
         return found.writing
-
-    def _of_capability(
-        self, what: str, capability: str, names: Sequence[str] = ()
-    ) -> GridDirectory:
-        found = self._read(what, capability, names)
-        if found is None:
-            raise no_directory(what, self._place.location)
-        return found
 
     def _read(self, what: str, capability: str, names: Sequence[str]) -> GridDirectory | None:
         """Return a directory, None if it is not there."""

@@ -8,6 +8,8 @@
             bundles_a/          objects of three or four parts, by their first digit
                 bundles_ab_ab12...
             removed.ID.MICROSECONDS.m_p-2026...
+            Archives/           what belongs to each restore point
+            Latest/             what belongs to the newest one
 
 In the name of a child ``_`` stands for ``/``, which a path would take for a directory.
 
@@ -26,6 +28,9 @@ from collective.recipe.backup.stores import is_name
 
 WRITER = "writer-"
 """What the names of the directories of writers begin with."""
+
+ARCHIVES, LATEST = "Archives", "Latest"
+"""Where views are, in the directory of a writer; see ``gridviews``."""
 
 _REMOVED = "removed"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -76,6 +81,8 @@ def shelf_of(name: str) -> str:
 
 def may_hold(shelf: str, prefix: str) -> bool:
     """Tell whether names that begin with *prefix* may lie in the directory *shelf*."""
+    if shelf in {ARCHIVES, LATEST}:
+        return False
     begin = shelf.replace("_", "/")
     return begin.startswith(prefix) or prefix.startswith(begin)
 

@@ -53,7 +53,7 @@ class NodeRequest:
     """What is asked of a node."""
 
     what: str  # the words of a message that say what did not work
-    capability: str  # of what it is about; "": of the node itself
+    capability: str | None  # of what it is about; "": of nothing that is there; None: the node
     names: Sequence[str] = ()  # of children, from there on
     method: str = "GET"
     query: tuple[tuple[str, str], ...] = ()
@@ -64,9 +64,9 @@ class NodeRequest:
     @property
     def target(self) -> str:
         """The path of the request."""
-        steps = ["uri", self.capability, *self.names] if self.capability else []
+        steps = [] if self.capability is None else ["uri", self.capability, *self.names]
         query = f"?{urlencode(self.query)}" if self.query else ""
-        return "/" + "/".join(quote(each, safe="") for each in steps) + query
+        return "/" + "/".join(quote(each, safe="") for each in steps if each) + query
 
     @property
     def headers(self) -> dict[str, str]:
@@ -135,14 +135,14 @@ class TahoeNode:
 
     def id(self, what: str) -> str:
         """Return what names this node among all others."""
-        found = _NODE_ID.search(self.ask(NodeRequest(what=what, capability="")).data)
+        found = _NODE_ID.search(self.ask(NodeRequest(what=what, capability=None)).data)
         if found is None:
             raise no_node(what, self._place.location)
         return found[1][:_OF_AN_ID].decode()
 
     def servers_away(self, what: str) -> int:
         """Return how many storage servers the node knows and is not connected to."""
-        welcome = self.ask(NodeRequest(what=what, capability="", query=(("t", "json"),)))
+        welcome = self.ask(NodeRequest(what=what, capability=None, query=(("t", "json"),)))
         try:
             servers = welcome.json()["servers"]
             return sum(not _is_connected(each["connection_status"]) for each in servers)

@@ -20,6 +20,7 @@ from collective.recipe.backup.stores import (
     ObjectExists,
     Promises,
     StoredObject,
+    Views,
     Weakness,
     checked,
 )
@@ -33,6 +34,7 @@ from collective.recipe.backup.stores.tahoe.gridnames import (
     object_of,
     shelf_of,
 )
+from collective.recipe.backup.stores.tahoe.gridviews import GridViews
 from collective.recipe.backup.stores.tahoe.tahoeanswers import GONE, explained_refusal, no_node
 from collective.recipe.backup.stores.tahoe.tahoenode import NodeRequest, TahoeNode
 from collective.recipe.backup.stores.tahoe.tahoeplace import TahoePlace
@@ -42,14 +44,14 @@ _READ = "cannot read the repository"
 _LIST = "cannot list the repository"
 _REMOVE = "cannot remove from the repository"
 _JSON = (("t", "json"),)
-_NOTHING = b"URI:LIT:"
+_NOTHING = "URI:LIT:"
 """The capability of an empty file, which lies in itself."""
 
 
 class TahoeStore:
     """The store in a directory of a grid."""
 
-    promises = Promises(parallel=2, gap=1 << 18)
+    promises = Promises(parallel=2, gap=1 << 18, shows=True)
 
     def __init__(self, place: TahoePlace, allowance: Allowance | None = None) -> None:
         self.location = place.location
@@ -72,11 +74,11 @@ class TahoeStore:
             if any(each.name == name for each in self._living(name)):
                 raise ObjectExists(name)
             # another node has removed ours, and we have not cleaned up yet
-            self._unlink(directory, child_of(name))
+            self._directories.take_out(_REMOVE, directory, child_of(name))
             if not self._link(directory, name, data):
                 raise ObjectExists(name)
         if self._is_elsewhere(name):
-            self._unlink(directory, child_of(name))
+            self._directories.take_out(_REMOVE, directory, child_of(name))
             raise ObjectExists(name)
         return self._linked(directory, name).stored
 
@@ -119,9 +121,9 @@ class TahoeStore:
             if each.name != name:
                 continue
             if each.writer == writer:
-                self._unlink(self._directories.own(_REMOVE, each.shelf), child_of(name))
+                self._take_out(each)
             else:
-                self._say_removed(own, each)
+                self._directories.enter(_REMOVE, own, each.removal, _NOTHING)
         with self._lock:
             self._known.pop(name, None)
 
@@ -132,28 +134,35 @@ class TahoeStore:
         listing = self._directories.listing(what, "")
         for each in listing.objects:
             if each.writer == writer and each.removal in listing.removals:
-                self._unlink(self._directories.own(what, each.shelf), child_of(each.name))
+                self._take_out(each)
         over = listing.own_removals - {each.removal for each in listing.objects}
         for removal in sorted(over):
-            self._unlink(self._directories.own(what), removal)
+            self._directories.take_out(_REMOVE, self._directories.own(what), removal)
 
     def care(self, *, mend: bool = False) -> Iterator[Weakness]:
         """Let the node walk through all directories, and renew leases on the way."""
         what = "cannot check the repository"
+        objects = {each.capability: each.name for each in self._living("")}
         root = self._directories.root(what).best
         walk = NodeRequest(what=what, capability=root, method="POST", query=WALK)
         try:
-            found = [each for each in map(weak_file, self._node.lines(walk)) if each]
-            for each in found:
+            lines = (weak_file(line, objects) for line in self._node.lines(walk))
+            for each in [each for each in lines if each is not None]:
                 is_mended = mend and not each.weakness.is_lost and self._repaired(each.capability)
                 yield each.weakness._replace(is_mended=is_mended)
         except ValueError as error:
             raise no_node(what, self.location) from error
 
+    def show(self, views: Views, *, anew: bool = False) -> None:
+        """Link what belongs to a view in a directory that never changes."""
+        living = {each.name: each.capability for each in self._living("")}
+        shown = GridViews(self._directories)
+        shown.show(views, living, anew=anew)
+
     def clock(self) -> datetime:
         """Ask the node; its answer has a date."""
         what = "cannot ask the repository for the time"
-        answer = self._node.ask(NodeRequest(what=what, capability="", query=_JSON))
+        answer = self._node.ask(NodeRequest(what=what, capability=None, query=_JSON))
         try:
             moment = parsedate_to_datetime(answer.date)
         except ValueError as error:
@@ -162,6 +171,10 @@ class TahoeStore:
 
     def close(self) -> None:
         """Do nothing: no connection is held open."""
+
+    def _take_out(self, ours: GridObject) -> None:
+        directory = self._directories.own(_REMOVE, ours.shelf)
+        self._directories.take_out(_REMOVE, directory, child_of(ours.name))
 
     def _repaired(self, capability: str) -> bool:
         what = "cannot repair the repository"
@@ -188,25 +201,6 @@ class TahoeStore:
         if answer.status == 409:
             return False
         raise explained_refusal(answer, _WRITE, self.location)
-
-    def _unlink(self, directory: str, child: str) -> None:
-        request = NodeRequest(what=_REMOVE, capability=directory, names=[child], method="DELETE")
-        answer = self._node.ask(request)
-        if answer.status not in {200, 204, 404}:
-            raise explained_refusal(answer, _REMOVE, self.location)
-
-    def _say_removed(self, directory: str, removed: GridObject) -> None:
-        request = NodeRequest(
-            what=_REMOVE,
-            capability=directory,
-            names=[removed.removal],
-            method="PUT",
-            query=(("t", "uri"), ("replace", "true")),
-            body=_NOTHING,
-        )
-        answer = self._node.ask(request)
-        if answer.status not in {200, 201}:
-            raise explained_refusal(answer, _REMOVE, self.location)
 
     def _linked(self, directory: str, name: str) -> GridObject:
         """Return what the node says of an object that was linked just now."""

@@ -21,7 +21,14 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from collective.recipe.backup.errors import BackupError, StoreUnreachable
-from collective.recipe.backup.stores import Buffer, ObjectExists, Store, StoredObject, Weakness
+from collective.recipe.backup.stores import (
+    Buffer,
+    ObjectExists,
+    Store,
+    StoredObject,
+    Views,
+    Weakness,
+)
 from collective.recipe.backup.tests.faults.harness import Crash
 
 World = TypeVar("World")
@@ -109,6 +116,9 @@ class FaultyStore:
 
     def care(self, *, mend: bool = False) -> Iterator[Weakness]:
         return iter(self._do("care", "", lambda: list(self.inner.care(mend=mend))))
+
+    def show(self, views: Views, *, anew: bool = False) -> None:
+        self._do("show", "", lambda: self.inner.show(views, anew=anew))
 
     def clock(self) -> datetime:
         return self._do("clock", "", self.inner.clock)

@@ -312,3 +312,30 @@ class TestCapabilities:
             configured(project, line)
             assert main(["backup"]) == ConfigurationError.exit_code
             assert self.SECRET not in "".join(capfd.readouterr())
+
+
+@pytest.mark.slow
+def test_what_a_grid_shows_of_a_restore_point_is_a_repository_that_restores(
+    project, grid, grid_directory, in_a_grid, tmp_path, capfd
+):
+    configured(project, in_a_grid, repository_keep_within="0d")
+    assert main(["repository", "init", "-q"]) == DONE
+    for number in range(2):
+        project.commit({"page": number}, {"more": b"%d" % number * 1000})
+        assert main(["backup", "-q"]) == DONE
+    [writer] = grids.children(grid.port, grid_directory)
+    [shown] = grids.children(grid.port, grid_directory, writer, "Archives")
+    capfd.readouterr()
+    assert main(["list", "--json"]) == DONE
+    assert shown.startswith(
+        json.loads(capfd.readouterr().out)["storages"][0]["restore_points"][0]["stamp"]
+    )
+    assert main(["repository", "collect", "-q"]) == DONE
+
+    grids.copied(grid.port, (grid_directory, writer, "Latest"), tmp_path / "copy")
+    expected = project.contents()
+    shutil.rmtree("var")
+    (project.directory / "var" / "filestorage").mkdir(parents=True)
+    configured(project, str(tmp_path / "copy"))
+    assert main(["restore", "--no-prompt", "-q"]) == DONE
+    assert contents_of(project.filestorage, project.blobstorage) == expected

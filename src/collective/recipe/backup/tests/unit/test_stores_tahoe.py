@@ -284,3 +284,41 @@ class TestCare:
                 proxy.fault = lambda method, *_rest, page=page: page if method == "POST" else None
                 with pytest.raises(StoreUnreachable):
                     list(through.care())
+
+
+class TestViews:
+    """What whoever holds the capability sees."""
+
+    def test_what_is_equal_in_two_views_is_one_directory(self, grid, grid_directory, store):
+        for name in ("format", "keys/a", "m/1", "m/2", NAME):
+            store.put(name, name.encode() * 50)
+        both = ["format", "keys/a", NAME]
+        store.show({"1": lambda: [*both, "m/1"], "2": lambda: [*both, "m/2"]})
+        [writer] = grids.children(grid.port, grid_directory)
+
+        def seen(*steps):
+            return grids.children(grid.port, grid_directory, writer, *steps)
+
+        assert sorted(seen("Archives")) == ["1", "2"]
+        first, second = seen("Archives", "1"), seen("Archives", "2")
+        assert sorted(first) == ["bundles", "format", "keys", "m"]
+        shared = [name for name in first if first[name] == second[name]]
+        assert sorted(shared) == ["bundles", "format", "keys"]
+        assert seen("Latest") == second
+        assert list(seen("Latest", "bundles", "ab")) == [NAME.rpartition("/")[2]]
+        assert names(store) == sorted([*both, "m/1", "m/2"])
+
+        asked = []
+        views = {"2": lambda: asked.append(2), "3": lambda: ["format"]}
+        store.show(views)
+        assert sorted(seen("Archives")) == ["2", "3"]
+        assert list(seen("Latest")) == ["format"]
+        assert asked == []
+        store.delete(NAME)
+        store.show({"2": lambda: ["format", "m/2"], "3": lambda: asked.append(3)}, anew=True)
+        assert sorted(seen("Archives", "2")) == ["format", "m"]
+        assert asked == []
+        assert list(store.care()) == []
+        store.show({})
+        assert seen("Archives") == {}
+        assert "Latest" not in seen()
