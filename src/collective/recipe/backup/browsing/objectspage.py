@@ -23,8 +23,10 @@ from collective.recipe.backup.times import show_moment
 from collective.recipe.backup.transactions.filters import text_of
 
 ROWS = 200
-MANY = 2000
+MANY = 1000
 """Objects of something of which no blobs are listed."""
+COUNTED = 1000
+"""Objects that are counted unasked: more would take longer than a reader waits."""
 
 _TITLES = ("name", "changed (UTC)", "by", "objects", "bytes", "blobs", "look")
 _NUMBERS = ("objects", "bytes", "blobs")
@@ -39,7 +41,8 @@ def title(asked: AskedPage) -> str:
 def sections(asked: AskedPage, opened: OpenedObjects) -> Iterator[Markup]:
     """Yield what is at the path that is asked for."""
     place = place_of(opened.objects, asked.path)
-    itself, *found = items(opened.objects, place)
+    most = None if asked.text("count") else COUNTED
+    itself, *found = items(opened.objects, place, most)
     yield card(_steps(asked, place), *_described(asked, place, itself))
     if itself.blobs > 0 and itself.objects <= MANY:
         blobs = list(named_blobs(opened, place))
@@ -76,13 +79,23 @@ def _steps(asked: AskedPage, place: Location) -> Markup:
 def _described(asked: AskedPage, place: Location, item: Item) -> Iterator[Markup]:
     oid = item.held.oid.hex()
     user = f" by {text_of(item.user)}" if item.user else ""
+    counts = (
+        f"{number_of(item.objects, 'object')} with {size(item.size)} and "
+        f"{number_of(item.blobs, 'blob')}, "
+    )
     yield element(
         "p",
         f"{item.held.kind}, oid ",
         element("code", oid),
-        f": {number_of(item.objects, 'object')} with {size(item.size)} and "
-        f"{number_of(item.blobs, 'blob')}, last changed {show_moment(item.changed)}{user}",
+        f": {counts if item.objects else ''}last changed {show_moment(item.changed)}{user}",
     )
+    if not item.objects:
+        yield element(
+            "p",
+            f"It holds more than {number_of(COUNTED, 'object')}. ",
+            anchor("Count them", asked.same(count="all")),
+            ", which may take some minutes.",
+        )
     export = anchor("Download as .zexp", asked.url_of("export", path=place.path))
     history = anchor("History of this object", asked.url_of("history", path=oid))
     is_root = not place.path.strip("/")
@@ -121,8 +134,8 @@ def _row(asked: AskedPage, place: Location, item: Item) -> list[Cell]:
         together(anchor(item.name, asked.url_of("objects", path=path)), f" {item.held.kind}"),
         show_moment(item.changed),
         text_of(item.user),
-        f"{item.objects:,}",
-        size(item.size),
+        f"{item.objects:,}" if item.objects else "",
+        size(item.size) if item.objects else "",
         f"{item.blobs:,}" if item.blobs else "",
         together(
             anchor("history", asked.url_of("history", path=oid)),

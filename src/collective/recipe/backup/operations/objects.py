@@ -5,7 +5,7 @@ Changes nothing, and runs nothing of what is stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
@@ -41,7 +41,7 @@ class Item(NamedTuple):
     is_entry: bool  # of a container, and no attribute
     changed: Tid  # of the last change of it or of what it holds
     user: bytes  # who made that
-    objects: int  # held, itself included
+    objects: int  # held, itself included; 0: what it holds was not looked at, see ``items``
     size: int  # bytes of their data
     blobs: int  # of these objects
 
@@ -86,10 +86,11 @@ def log_of(state: State) -> Log:
     return state.log
 
 
-def items(objects: Objects, place: Location) -> list[Item]:
+def items(objects: Objects, place: Location, most: int | None = None) -> list[Item]:
     """Return the object at *place*, and what it has: the entries, and then the attributes.
 
-    What an object holds is counted for the first thing that it is reached from.
+    What an object holds is counted for the first thing that it is reached from; but if all of
+    it is more than *most* objects, nothing is, and the last change is that of the thing itself.
     """
     found = list(children(objects, place.held))
     things: dict[Oid, Child] = {}
@@ -99,7 +100,9 @@ def items(objects: Objects, place: Location) -> list[Item]:
             things.setdefault(child.oid, child)
     above = [*place.above, place.held.oid, *inner]
     sums: list[_Sum] = [_Sum() for _oid in things]
-    for reached in Subtrees(objects, above).walk(list(things)):
+    for number, reached in enumerate(Subtrees(objects, above).walk(list(things)), 1):
+        if most is not None and number > most:
+            return _uncounted(objects, place, things.values())
         sums[reached.owner].add(reached.held)
     whole = _Sum()
     for held in filter(None, map(objects.load, {place.held.oid, *inner})):
@@ -109,6 +112,16 @@ def items(objects: Objects, place: Location) -> list[Item]:
     own = Child("", place.held.oid, (), is_entry=True)
     rows = zip([own, *things.values()], [whole, *sums], strict=True)
     return list(filter(None, (_item(objects, child, sum_) for child, sum_ in rows)))
+
+
+def _uncounted(objects: Objects, place: Location, things: Iterable[Child]) -> list[Item]:
+    found = []
+    for child in (Child("", place.held.oid, (), is_entry=True), *things):
+        held = objects.load(child.oid)
+        if held is not None:
+            bare, user = held._replace(data=b""), objects.user(held)
+            found.append(Item(child.name, bare, held.size, child.is_entry, held.tid, user, 0, 0, 0))
+    return found
 
 
 class _Sum:

@@ -203,6 +203,16 @@ def test_long_lists_come_in_pages_that_lead_to_each_other(operated, pages, monke
     assert len(seen) == {"": 2, "log": len(set(operated.site.tids()))}.get(view, 200)
 
 
+def test_of_what_holds_much_nothing_is_counted_unless_it_is_asked_for(pages, monkeypatch):
+    monkeypatch.setattr(objectspage, "COUNTED", 10)
+    quick = text_of(pages.page("objects?path=/Plone"))
+    assert "It holds more than 10 objects." in quick
+    assert "news" in quick and "204 objects" not in quick
+    [count] = [each for each in pages.links("objects?path=/Plone") if "count=" in each]
+    counted = text_of(pages.page(count))
+    assert re.search(r"2\d\d objects with .* and 2 blobs", counted)
+
+
 @pytest.mark.parametrize(
     "url",
     [
