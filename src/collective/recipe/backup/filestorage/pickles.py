@@ -18,8 +18,12 @@ Step: TypeAlias = Callable[[bytes, int], int]
 """Takes the offset of an argument and returns that of the next instruction."""
 
 _STOP = b"."
-_TEXT_MEMO = (b"p", b"g")
 _COMPRESSED = b".z"
+_MORE = "something follows its pickles"
+_PICKLES = 2
+"""In a record: the class, and the state."""
+_SHORT = 100
+"""Bytes of a text that are found by a pattern, if it has fewer."""
 _LARGEST = 1 << 28
 """Bytes of a record that is worth looking into: a few times the largest that ZODB has seen."""
 
@@ -34,7 +38,7 @@ def flaw_of(data: bytes, *, to_be_run: bool = False) -> str:
         plain = decompressed(data)
         first = _end(plain, 0, to_be_run=to_be_run)
         last = _end(plain, first, to_be_run=to_be_run)
-        return "" if last == len(plain) else "something follows its pickles"
+        return "" if last == len(plain) else _MORE
     except zlib.error as error:
         return f"it cannot be decompressed ({error})"
     except (IndexError, ValueError) as error:
@@ -51,26 +55,25 @@ def instructions(plain: bytes) -> Iterator[tuple[bytes, int, int]]:
         at = end
 
 
-def skeleton(plain: bytes) -> bytes | None:
-    """Return pickles without a flaw, shorter: what has no fixed length is one ``N``, for None.
+def stretches(plain: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield what ``one_of`` matches of two pickles that are to be run, in long stretches.
 
-    They do with the stack what they did, but for what is taken off it.  None: they have one of
-    the instructions for a memo whose numbers are text.
+    Each is yielded with the code of the other instruction behind it, and where it begins and
+    ends.  Raises ValueError or IndexError for what keeps them from being two pickles, after all
+    before it was yielded.
     """
-    simple, steps = _table(to_be_run=False)
-    parts, at = [], 0
-    while at < len(plain):
+    simple, steps = _table(to_be_run=True)
+    at, stops = 0, 0
+    while stops < _PICKLES:
         found = simple.match(plain, at)
-        if found:
-            parts.append(found[0])
-            at = found.end()
-            continue
-        code = plain[at : at + 1]
-        if code in _TEXT_MEMO:
-            return None
-        parts.append(_STOP if code == _STOP else b"N")
-        at = at + 1 if code == _STOP else steps[code](plain, at + 1)
-    return b"".join(parts)
+        end = found.end() if found else at
+        code = plain[end : end + 1]
+        if code == _STOP:
+            stops += 1
+        yield code, at, end
+        at = end + 1 if code == _STOP else _stepped(plain, end, steps)
+    if at != len(plain):
+        raise ValueError(_MORE)
 
 
 def decompressed(data: bytes) -> bytes:
@@ -94,15 +97,20 @@ def _end(data: bytes, start: int, *, to_be_run: bool) -> int:
     while True:
         found = simple.match(data, at)
         at = found.end() if found else at
-        code = data[at : at + 1]
-        if code == _STOP:
+        if data[at : at + 1] == _STOP:
             return at + 1
-        step = steps.get(code)
-        if step is None:
-            raise ValueError(_cut(at) if at >= len(data) else f"byte {at} is no instruction")
-        at = step(data, at + 1)
-        if at > len(data):
-            raise ValueError(_cut(len(data)))
+        at = _stepped(data, at, steps)
+
+
+def _stepped(data: bytes, at: int, steps: dict[bytes, Step]) -> int:
+    """Return the offset after the instruction at *at*.  Raises ValueError or IndexError."""
+    step = steps.get(data[at : at + 1])
+    if step is None:
+        raise ValueError(_cut(at) if at >= len(data) else f"byte {at} is no instruction")
+    end = step(data, at + 1)
+    if end > len(data):
+        raise ValueError(_cut(len(data)))
+    return end
 
 
 def _cut(at: int) -> str:
@@ -111,26 +119,61 @@ def _cut(at: int) -> str:
 
 @functools.cache
 def _table(to_be_run: bool) -> tuple[re.Pattern[bytes], dict[bytes, Step]]:  # noqa: FBT001  of a cache
-    """Return what matches many instructions of fixed length, and how to step over the others."""
+    """Return what matches many instructions, and how to step over those that it does not match."""
     import pickletools  # costs more than all the rest, and few need it
 
-    fixed: dict[int, bytes] = {}
     steps: dict[bytes, Step] = {}
     for opcode in pickletools.opcodes:
         code, argument = opcode.code.encode("latin-1"), opcode.arg
         if argument is None or argument.n >= 0:
-            size = 0 if argument is None else argument.n
-            if code != _STOP:
-                fixed[size] = fixed.get(size, b"") + re.escape(code)
-        elif argument.n == pickletools.UP_TO_NEWLINE:
+            continue
+        if argument.n == pickletools.UP_TO_NEWLINE:
             steps[code] = functools.partial(_lines, 1 + argument.name.endswith("_pair"))
         else:
             steps[code] = functools.partial(_counted, *_WIDTHS[argument.n])
     if to_be_run:
-        fixed[4] = fixed[4].replace(b"r", b"")
-        steps.update({b"r": _long_memo, b"p": _text_memo})
-    simple = b"|".join(b"[%b].{%d}" % (codes, size) for size, codes in sorted(fixed.items()))
-    return re.compile(b"(?:%b)+" % simple, re.DOTALL), steps
+        steps.update({_LONG_MEMO: _long_memo, b"p": _text_memo})
+    return re.compile(b"(?:%b)+" % one_of(to_be_run=to_be_run), re.DOTALL), steps
+
+
+def one_of(leaving_out: bytes = b"", *, to_be_run: bool = True) -> bytes:
+    """Return a pattern for an instruction, but for STOP and those *leaving_out*.
+
+    Neither does it match long texts, nor, if they are *to_be_run*, memos with large numbers.
+    """
+    import pickletools  # costs more than all the rest, and few need it
+
+    fixed: dict[int, bytes] = {}
+    counted: dict[int, bytes] = {}
+    patterns = [] if b"c" in leaving_out else [_NAMES]
+    for opcode in pickletools.opcodes:
+        code = opcode.code.encode("latin-1")
+        size = 0 if opcode.arg is None else opcode.arg.n
+        if code == _STOP or code in leaving_out:
+            continue
+        if code == _LONG_MEMO and to_be_run:
+            patterns.append(_SMALL_MEMO)
+        elif size >= 0:
+            fixed[size] = fixed.get(size, b"") + re.escape(code)
+        elif size in _WIDTHS:
+            width = _WIDTHS[size][0]
+            counted[width] = counted.get(width, b"") + re.escape(code)
+    patterns += [b"[%b].{%d}" % (codes, size) for size, codes in sorted(fixed.items())]
+    patterns += [b"[%b](?:%b)" % (codes, _texts(width)) for width, codes in counted.items()]
+    return b"|".join(patterns)
+
+
+_NAMES = rb"c[^\n]*\n[^\n]*\n"
+"""A class by its name."""
+_LONG_MEMO = b"r"
+_SMALL_MEMO = rb"r..\0\0"
+"""A number below 65,536: no unpickler makes much room for that."""
+
+
+def _texts(width: int) -> bytes:
+    """Return a pattern for short texts, each behind its length of so many bytes."""
+    lengths = ((size, size.to_bytes(width, "little")) for size in range(_SHORT))
+    return b"|".join(b"%b.{%d}" % (re.escape(length), size) for size, length in lengths)
 
 
 @functools.cache

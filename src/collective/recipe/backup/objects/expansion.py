@@ -14,7 +14,12 @@ import functools
 import re
 from typing import NamedTuple, TypeAlias
 
-from collective.recipe.backup.filestorage.pickles import instructions, skeleton
+from collective.recipe.backup.filestorage.pickles import (
+    flaw_of,
+    instructions,
+    one_of,
+    stretches,
+)
 
 DEEPEST = 500
 """Levels of tuples in tuples."""
@@ -50,12 +55,15 @@ class _Effect(NamedTuple):
 
 
 def check(plain: bytes) -> None:
-    """Refuse the pickles *plain*, of known instructions, if they nest or unfold too far.
+    """Refuse *plain* if they are no two pickles, or nest or unfold too far.
 
     Raises ValueError, or LookupError if the stack or the memo lacks what an instruction takes.
     """
     if _is_plain(plain):
         return
+    flaw = flaw_of(plain, to_be_run=True)
+    if flaw:
+        raise ValueError(flaw)
     machine = _Machine(MOST + _PER_BYTE * len(plain))
     for code, begin, end in instructions(plain):
         if code == b".":
@@ -67,22 +75,28 @@ def check(plain: bytes) -> None:
 def _is_plain(plain: bytes) -> bool:
     """Tell whether *plain* take no tuple out of the memo and have few, as nearly all records do.
 
-    Then no weight counts twice, and this is found in a quarter of the time.
+    Then no weight counts twice.  That takes one walk, which finds a flaw as well.
     """
-    short = skeleton(plain)
-    if short is None:
-        return False
-    tuples, kept, taken = 0, set(), set()
-    for exposed, memo, got, alias in _forms().findall(short):
-        tuples += bool(exposed)
-        if exposed == _DUP or tuples > DEEPEST:
+    kept: set[bytes] = set()
+    taken: set[bytes] = set()
+    tuples = 0
+    forms = _forms()
+    for code, begin, end in stretches(plain):
+        found = forms.findall(plain, begin, end)
+        if code in _PUTS or code in _GETS:
             return False
-        if got:
-            taken.add(got[1:].rstrip(b"\0"))
-        for chain in filter(None, (memo, alias)):
+        if not found:
+            continue
+        exposed, memos, pids, got, aliases = zip(*found, strict=True)
+        # an instruction that takes the tuple off the stack again lets it be in no other
+        tuples += pids.count(b"") - exposed.count(b"")
+        if _DUP in exposed or tuples > DEEPEST:
+            return False
+        for chain in filter(None, {*memos, *aliases}):
             if chain[:1] not in (_BINPUT, _LONG_BINPUT) or len(chain) != _LENGTHS[chain[:1]]:
                 return False
             kept.add(chain[1:].rstrip(b"\0"))
+        taken.update(each[1:].rstrip(b"\0") for each in {*got} if each)
     return not kept & taken
 
 
@@ -91,23 +105,21 @@ _LENGTHS = {_BINPUT: 2, _LONG_BINPUT: 5}
 
 @functools.cache
 def _forms() -> re.Pattern[bytes]:
-    """Return what cuts a skeleton into an instruction and what is put into the memo after it.
+    """Return what finds an instruction, and what is put into the memo after it.
 
-    The first two groups are one that may leave a tuple on top of the stack, the others are one
-    that takes something out of the memo.  All others leave something else there.
+    The first three groups are one that may leave a tuple on top of the stack, and whether it
+    is a persistent id and taken off at once; the others are one that takes something out of the
+    memo.  All others leave something else there, or what was there, and it is not put into the
+    memo.
     """
-    import pickletools  # costs more than all the rest
-
-    exposing = b"".join(_TUPLES) + b"".join(_WHOLES) + b"".join(_FILLING) + _POP + b"1" + _DUP
-    other: dict[int, bytes] = {}
-    for opcode in pickletools.opcodes:
-        code, size = opcode.code.encode("latin-1"), opcode.arg.n if opcode.arg else 0
-        if size >= 0 and code not in exposing + b"hj":
-            other[size] = other.get(size, b"") + re.escape(code)
-    quiet = b"|".join(b"(?:[%b].{%d})+" % (codes, size) for size, codes in sorted(other.items()))
-    memo = rb"(?:[q\x80].|r.{4}|\x94|\x95.{8})*"
+    whole = re.escape(b"".join(_TUPLES) + b"".join(_WHOLES) + _DUP)
+    leaving = re.escape(b"".join(_FILLING) + _POP + b"1")
+    memo = rb"[q\x80].|r..\0\0|\x94|\x95.{8}"
+    quiet = one_of(b"".join((*_TUPLES, *_WHOLES, *_FILLING)) + _POP + b"1" + _DUP + b"hj")
     return re.compile(
-        rb"(?:%b)+|([%b])(%b)|(h.|j.{4})(%b)" % (quiet, re.escape(exposing), memo, memo), re.DOTALL
+        rb"(?:%b|[%b](?!%b))+|([%b%b])((?:%b)*)(Q?)|(h.|j.{4})((?:%b)*)"
+        % (quiet, leaving, memo, whole, leaving, memo, memo),
+        re.DOTALL,
     )
 
 

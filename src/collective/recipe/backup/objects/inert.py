@@ -18,7 +18,7 @@ import zlib
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from collective.recipe.backup.filestorage.pickles import decompressed, flaw_of
+from collective.recipe.backup.filestorage.pickles import decompressed
 from collective.recipe.backup.model import Oid
 from collective.recipe.backup.objects import expansion
 
@@ -164,9 +164,6 @@ def state_and_references(
 
 def _read(data: bytes) -> tuple[ObjectState, list[Reference | OtherDatabase]]:
     try:
-        flaw = flaw_of(data, to_be_run=True)
-        if flaw:
-            raise UnreadableStateError(flaw)
         # both pickles have one memo, as ZODB writes them
         plain = decompressed(data)
         expansion.check(plain)
