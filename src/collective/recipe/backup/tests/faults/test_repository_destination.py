@@ -17,11 +17,14 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.restoring.placedfiles import place_files
+from collective.recipe.backup.restoring.staging import Targets
 from collective.recipe.backup.stores.memory import MemoryStore
+from collective.recipe.backup.tests.blobtrees import content
 from collective.recipe.backup.tests.contracts.destination import staged
 from collective.recipe.backup.tests.faults.stores import survive_every_store_fault
 from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
 from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.tests.staged import stage_choice
 
 
 class BackedUpSite:
@@ -120,5 +123,52 @@ def test_a_backup_of_a_site(make):
             assert staged(anew, moment, backed_up.directory / f"to{next(to)}") == contents
         assert list(anew.destination().verify(Depth.RECORDS)) == []
         shutil.rmtree(backed_up.directory)
+
+    assert survive_every_store_fault(make, act, check) > 20
+
+
+def blobs_of(runs, when, to):
+    """Return the blobstorage that a restore to *when* gives."""
+    destination = runs.destination()
+    choice = choose(destination.restore_points(), when)
+    stage_choice(destination, choice, Targets(filestorage=None, index=to, blobstorage=to))
+    return content(to)
+
+
+def test_a_backup_of_blobs_alone(tmp_path):
+    site = Site(tmp_path / "site")
+    site.commit({}, {"b": b"first" * 99})
+    (site.blobstorage / "0x00" / "note").write_bytes(b"one")
+    runs = OperatedInRepository(site, keep=0, only_blobs=True)
+    moment, before = runs.backup().point.moment, content(site.blobstorage)
+    site.commit({}, {"c": b"second" * 99})
+    (site.blobstorage / "0x00" / "note").write_bytes(b"another one")
+    objects, begun, numbers = dict(runs.store.objects), runs.now, itertools.count()
+    remembered = runs.repository_place
+
+    def make():
+        store = MemoryStore(lambda: runs.now)
+        store.objects = dict(objects)
+        directory = tmp_path / str(next(numbers))
+        shutil.copytree(remembered.state, directory / "host")
+        return directory, store
+
+    def use(directory, store, name):
+        runs.store, runs.now = store, begun
+        runs.repository_place = replace(remembered, state=directory / name)
+
+    def act(directory, store):
+        use(directory, store, "host")
+        runs.backup()
+
+    def check(directory, _outcome):
+        use(directory, runs.store.inner, "host")
+        assert blobs_of(runs, moment, directory / "before") == before
+        runs.backup()
+        use(directory, runs.store, "another host")
+        assert blobs_of(runs, moment, directory / "anew") == before
+        assert blobs_of(runs, None, directory / "now") == content(site.blobstorage)
+        assert list(runs.destination().verify(Depth.CHECKSUMS)) == []
+        shutil.rmtree(directory)
 
     assert survive_every_store_fault(make, act, check) > 20
