@@ -30,7 +30,6 @@ from collective.recipe.backup.destinations.repository.newpoint import (
 )
 from collective.recipe.backup.destinations.repository.pointcontents import BlobsPart, PointContents
 from collective.recipe.backup.destinations.repository.pointlist import BLOBS
-from collective.recipe.backup.destinations.repository.treetally import NewTree
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.model import BLOBSTORAGE, BlobId, Oid
 from collective.recipe.backup.repository.chunks import ChunkId
@@ -111,10 +110,16 @@ class _BlobsOnlyPoint(NewPoint):
             files=files_part(files),
         )
         self._settle(writer, contents.roots)
-        manifest = self._told(found, files, clock, writer.added)
+        left_out = found.left_out + (files.lacking if files else 0)
         last = None if self._last is None or self._last.point is None else self._last.point.roots
-        if last == contents.roots and manifest.left_out == self._lacking_files():
+        if last == contents.roots and left_out == self._lacking_files():
             return None
+        manifest = replace(
+            self._told(found, clock),
+            left_out=left_out,
+            left=found.left or (files.lacks if files else ""),
+            stored=writer.added,
+        )
         contents = replace(contents, manifest=manifest)
         return writer.finish(
             Draft(
@@ -156,7 +161,7 @@ class _BlobsOnlyPoint(NewPoint):
         new = store_named(_ids(blobs), before, source, writer)
         return _Found(new, *foreign.root(), foreign.left_out, foreign.left)
 
-    def _told(self, found: _Found, files: NewTree | None, clock: Clock, added: int) -> Manifest:
+    def _told(self, found: _Found, clock: Clock) -> Manifest:
         blobs, stamp = found.blobs, self._stamp(clock, None)
         return Manifest(
             stamp=stamp,
@@ -165,13 +170,11 @@ class _BlobsOnlyPoint(NewPoint):
             tid=None,
             since=None,
             taken=clock.now,
-            stored=added,
+            stored=0,
             blobs=BLOBS,
             missing=blobs.missing,
             lost=blobs.lost,
             blob_bytes=blobs.size + found.size,
-            left_out=found.left_out + (files.lacking if files else 0),
-            left=found.left or (files.lacks if files else ""),
             rights=_rights_at(_blobstorage_of(self._source.blobstorage)),
         )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from collective.recipe.backup import times
 from collective.recipe.backup.blobs.layout import Kind
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.destinations.repository.blobpages import PIECE, BlobFile
@@ -91,10 +92,14 @@ def test_each_restore_point_has_the_blobs_and_what_lay_among_them(operated, tmp_
         assert staged(operated, later, tmp_path / f"until-{number}") == state
 
 
-def test_where_nothing_changed_nothing_is_stored(operated):
-    before = operated.backup().point
+def test_where_nothing_changed_nothing_is_stored_and_no_second_is_waited_for(operated, monkeypatch):
+    before, now = operated.backup().point, operated.now
+    waited: list[float] = []
+    monkeypatch.setattr(times, "pause", waited.append)
     for _again in range(2):
+        operated.now = now - timedelta(hours=1)  # which each run is later
         outcome = operated.backup()
+        assert waited == []
         assert not outcome.changed
         assert outcome.point == before
 
