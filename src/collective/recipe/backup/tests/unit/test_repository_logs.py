@@ -198,7 +198,8 @@ class TestWhatIsStored:
         assert size / 100 < backups.added < size / 10
         assert backups.restored(points[-1]) == site.filestorage.read_bytes()
         with world.open("c") as repository:
-            assert use_of(repository, points[-1]) > 0.9
+            # what is used by half stays; the repository's keys draw where segments end
+            assert use_of(repository, points[-1]) > 0.5
 
     @pytest.mark.parametrize("cache", [None, "new"])
     def test_another_host_stores_nothing_again(self, world, backups, site, cache):
