@@ -48,7 +48,8 @@ class Verb:
     *examples* are arguments, each with what they do.  *takes_anything* is for verbs whose
     callers may pass words that were always ignored; they come as ``ignored``.  *everywhere* is
     for those that act on all places of the backups as long as none is named, *whole_line* for
-    those that no limit of the bandwidth slows down.
+    those that no limit of the bandwidth slows down.  *actions* are its parts, by the first word
+    of their arguments, each with the help of its own.
     """
 
     summary: str
@@ -59,6 +60,7 @@ class Verb:
     takes_anything: bool = False
     everywhere: bool = False
     whole_line: bool = False
+    actions: tuple[tuple[str, Verb], ...] = ()
 
 
 class HelpGiven(Exception):
@@ -98,7 +100,7 @@ def parse(verb: Verb, arguments: Sequence[str], prog: str | None = None) -> argp
 
     Raises UsageError, and HelpGiven if that is what they ask for.
     """
-    parser = parser_of(verb, prog)
+    parser = parser_of(*_to_be_explained(verb, arguments, prog))
     namespace, rest = parser.parse_known_args(_taken_apart(arguments))
     unknown = [each for each in rest if each.startswith("-") and each != "--"]
     words = [each for each in rest if not each.startswith("-")]
@@ -113,9 +115,24 @@ def parse(verb: Verb, arguments: Sequence[str], prog: str | None = None) -> argp
     return namespace
 
 
+def _to_be_explained(
+    verb: Verb, arguments: Sequence[str], prog: str | None
+) -> tuple[Verb, str | None]:
+    """Return the action of *verb* whose help is asked for, and how it is called, else *verb*."""
+    if {"-h", "--help"} & set(arguments):
+        for name, action in verb.actions:
+            if name in arguments:
+                return action, f"{prog or _as_called()} {name}"
+    return verb, prog
+
+
+def _as_called() -> str:
+    return os.path.basename(sys.argv[0])
+
+
 def parser_of(verb: Verb, prog: str | None = None) -> Parser:
     """Return the parser of *verb* for a command called *prog*, by default as it was called."""
-    prog = prog or os.path.basename(sys.argv[0])
+    prog = prog or _as_called()
     examples = "\n".join(
         f"  {' '.join(filter(None, (prog, arguments)))}\n      {meaning}"
         for arguments, meaning in verb.examples
@@ -199,9 +216,8 @@ def every_flag(parser: argparse.ArgumentParser, words: str) -> None:
     parser.add_argument(
         "--every",
         type=_interval,
-        default=DEFAULT_INTERVAL,
         metavar="SECONDS",
-        help=f"{words} (default: %(default)s)",
+        help=f"{words} (default: {DEFAULT_INTERVAL:g})",
     )
 
 
@@ -211,7 +227,9 @@ def _interval(text: str) -> float:
     except ValueError:
         seconds = 0
     if not 0 < seconds < MAXIMUM_INTERVAL:
-        raise argparse.ArgumentTypeError(f"a time between 0 and {MAXIMUM_INTERVAL} seconds")
+        raise argparse.ArgumentTypeError(
+            f"it takes more than 0 and less than {MAXIMUM_INTERVAL:,} seconds, not {text!r}"
+        )
     return seconds
 
 

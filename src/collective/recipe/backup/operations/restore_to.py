@@ -17,6 +17,17 @@ from collective.recipe.backup.errors import UsageError
 from collective.recipe.backup.model import Source
 
 
+def must_be_directory(to: Path) -> None:
+    """Raise UsageError if *to*, or what it would lie in, is something else than a directory."""
+    there = next((each for each in (to, *to.parents) if os.path.exists(each)), to)
+    if os.path.exists(there) and not os.path.isdir(there):
+        raise UsageError(
+            "this is not a directory, so nothing can be restored into it",
+            where=there,
+            hint="name a directory with --to; it is made if it is not there",
+        )
+
+
 def refuse_used(config: Config, targets: Sequence[Source]) -> None:
     """Raise UsageError if *targets*, links followed, touch the site or its backups."""
     used = list(_used(config))

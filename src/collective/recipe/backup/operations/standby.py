@@ -309,8 +309,9 @@ def _check_as_left(run: Run, mark: StandbyMark, targets: Sequence[Source], journ
         "this standby was written to since its last round, or something else lies in its place: "
         "it may be a site that is in use",
         where=targets[-1].filestorage,
-        hint="to keep it as a site, remove the mark beside it, which ends in .standby.json; if it "
-        "is not wanted, move it away and begin anew",
+        hint="to keep it as the site that it is, remove "
+        f"{standbymark.mark_path(targets[-1].filestorage)}; if it is not wanted, move it away and "
+        "begin anew",
     )
 
 

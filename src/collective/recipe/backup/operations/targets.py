@@ -11,7 +11,7 @@ from collective.recipe.backup.errors import explained
 from collective.recipe.backup.files.partials import PROBE
 from collective.recipe.backup.filestorage.companions import index_of
 from collective.recipe.backup.model import MAIN, Source
-from collective.recipe.backup.operations.restore_to import refuse_used
+from collective.recipe.backup.operations.restore_to import must_be_directory, refuse_used
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.restoring import undoing
 from collective.recipe.backup.restoring.journal import journal_path
@@ -23,8 +23,10 @@ def targets_of(run: Run, to: Path | None) -> list[Source]:
     """Return where to restore each source to: below the directory *to*, None: the live site.
 
     A symbolic link stays what it is; what it points to is replaced.  Raises BackupError for
-    a link that root does not follow: see links.
+    a link that root does not follow: see links; UsageError if *to* cannot be such a directory.
     """
+    if to is not None:
+        must_be_directory(to)
     targets = [
         Source(
             name=source.name,

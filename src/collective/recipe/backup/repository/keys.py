@@ -68,10 +68,16 @@ def change_key(repository: Repository, old: str, new: str, now: datetime) -> Add
 
     The new one is there before the old ones go.  Whoever has a copy of an old slot, and the old
     passphrase, can read the repository all the same: the master key does not change.  Raises
-    ConfigurationError if no slot opens with *old*.
+    ConfigurationError if no slot opens with *old*, or if *new* is the same.
     """
     must_be_encrypted(repository)
     check_passphrase(new)
+    if new == old:
+        raise ConfigurationError(
+            "the new passphrase is the configured one: nothing is changed",
+            where=repository.store.location,
+            hint="write another one to the file of the new passphrase",
+        )
     opened = [slot for slot in list_keys(repository)[0] if _opens(slot, old, repository.about)]
     if not opened:
         raise ConfigurationError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from collective.recipe.backup import config
 from collective.recipe.backup.cli.answers import Answers
-from collective.recipe.backup.cli.arguments import Verb, every_flag, requests_flag
+from collective.recipe.backup.cli.arguments import DEFAULT_INTERVAL, Verb, every_flag, requests_flag
 from collective.recipe.backup.errors import DONE, UsageError
 
 if TYPE_CHECKING:
@@ -55,8 +55,13 @@ def _act(run: Run, namespace: argparse.Namespace, _answers: Answers) -> int:
         logger.warning("%r means nothing to a backup, ignored", argument)
     if namespace.follow and namespace.max_requests is not None:
         raise UsageError("--max-requests is for a command that ends by itself, not for --follow")
+    if namespace.every is not None and not namespace.follow:
+        raise UsageError(
+            "--every means nothing without --follow: this command ends by itself",
+            hint="add --follow to keep it running, or let cron start it",
+        )
     if namespace.follow:
-        _follow(run, namespace.every)
+        _follow(run, namespace.every or DEFAULT_INTERVAL)
     else:
         accept = namespace.accept_changed_blobs
         back_up(run, why_full=_why_full(run, namespace), accept_changed=accept)

@@ -5,13 +5,19 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup.amounts import number_of, size
 from collective.recipe.backup.cli import messages
 from collective.recipe.backup.cli.answers import Answers
-from collective.recipe.backup.cli.arguments import Verb, json_flag, requests_flag
+from collective.recipe.backup.cli.arguments import Verb
+from collective.recipe.backup.cli.verbs.repositoryactions import (
+    CHECK_STORE,
+    EXAMPLES,
+    check_options,
+    declare_all,
+    verbs_of,
+)
 from collective.recipe.backup.cli.verbs.repositorykeys import (
     add_key,
     change_key,
@@ -33,79 +39,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("backup")
 
-_CHECK_STORE = "check-store"
-"""The one action that needs no repository."""
-
 _NAMED = 20
 """Lines about what is lost."""
-
-
-def _declare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "action",
-        choices=(*_ACTIONS, _CHECK_STORE),
-        metavar="ACTION",
-        help="init makes it; check-store tries out whether a store, by its URL or the name of a "
-        "repository, does what is needed; stat says what it holds; scrub looks for damage, "
-        "without a passphrase; heal stores again what can be read of damaged objects, and the "
-        "rest from the site or its other backups; collect removes what no restore point needs; "
-        "copy copies restore points to another repository; undelete brings back restore points "
-        "that were removed lately; accept-rollback takes a store for what it is now, if it has "
-        "gone back in time or another one is in its place; keys lists the keys, one for each "
-        "passphrase; add-key, change-key and remove-key change them; sheet prints the recovery "
-        "sheet; recover reads one, and lets the configured passphrase open the repository",
-    )
-    parser.add_argument(
-        "repository",
-        nargs="?",
-        metavar="NAME",
-        help="which one, if the site has several; with check-store also a URL",
-    )
-    parser.add_argument(
-        "--unencrypted",
-        action="store_true",
-        help="with init: whoever can read the store can read all backups in it",
-    )
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="with collect and copy: say what would be done, and change nothing",
-    )
-    parser.add_argument(
-        "--yes",
-        action="store_true",
-        help="with collect: also if more than half of the repository would go",
-    )
-    parser.add_argument(
-        "--html",
-        type=Path,
-        metavar="FILE",
-        help="with sheet: write it as a page to be printed, with a QR code",
-    )
-    parser.add_argument(
-        "--passphrase-file",
-        type=Path,
-        metavar="FILE",
-        help="with add-key and change-key: the file with the new passphrase",
-    )
-    parser.add_argument(
-        "--to", metavar="NAME", help="with copy: the repository that gets what it lacks"
-    )
-    parser.add_argument(
-        "--list", action="store_true", help="with undelete: list what can be brought back"
-    )
-    parser.add_argument(
-        "--point",
-        metavar="STAMP",
-        action="append",
-        default=[],
-        help="with undelete: which restore point, as --list names it; may be given several times",
-    )
-    parser.add_argument(
-        "--key", metavar="NAME", help="with remove-key: its name or its label, as keys lists them"
-    )
-    requests_flag(parser, "with copy: ")
-    json_flag(parser)
 
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
@@ -113,10 +48,11 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
 
     if run.destination != "standard":
         raise UsageError("only the standard backups have repositories")
-    if namespace.action == _CHECK_STORE:
+    check_options(namespace)
+    if namespace.action == CHECK_STORE:
         return check_store(run, namespace, answers)
     found = repository_named(run, namespace.repository)
-    error = _ACTIONS[namespace.action](run, found, namespace, answers)
+    error = ACTIONS_BY_NAME[namespace.action](run, found, namespace, answers)
     if error is None:
         return DONE
     messages.report(error)
@@ -276,7 +212,7 @@ def _copy(
 _Action = Callable[["Run", "DestinationConfig", argparse.Namespace, Answers], "BackupError | None"]
 """Does it, and returns what was found wrong, once that is said."""
 
-_ACTIONS: dict[str, _Action] = {
+ACTIONS_BY_NAME: dict[str, _Action] = {
     "init": _init,
     "stat": _stat,
     "scrub": _scrub,
@@ -297,19 +233,9 @@ VERB = Verb(
     summary="make a repository, and care for it",
     description="Make a repository, look through it, and remove what nothing needs any more.\n"
     "The option repository says where it is; each backup is made there as well.",
-    examples=(
-        ("init", "make the repository that the option names"),
-        ("check-store s3://bucket/backups", "try out a store before it is used"),
-        ("sheet --html sheet.html", "write the recovery sheet, to be printed"),
-        ("stat", "say what it holds, and for which sites"),
-        ("scrub", "look for damage, on a machine that has no passphrase"),
-        ("heal", "store again what is damaged, from wherever the site has it"),
-        ("collect --dry-run", "say what collect would remove"),
-        ("collect", "remove it; from cron once a week"),
-        ("undelete --list", "list the restore points that can be brought back"),
-        ("copy here --to there", "copy to the repository there what it lacks of the one here"),
-    ),
-    declare=_declare,
+    examples=EXAMPLES,
+    declare=declare_all,
     act=_act,
     everywhere=True,
+    actions=verbs_of(_act),
 )

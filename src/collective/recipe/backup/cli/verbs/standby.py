@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup.cli.answers import Answers
-from collective.recipe.backup.cli.arguments import Verb, every_flag, place_flag
-from collective.recipe.backup.errors import DONE
+from collective.recipe.backup.cli.arguments import DEFAULT_INTERVAL, Verb, every_flag, place_flag
+from collective.recipe.backup.errors import DONE, UsageError
 from collective.recipe.backup.model import MAIN
 
 if TYPE_CHECKING:
@@ -36,10 +36,14 @@ def _declare(parser: argparse.ArgumentParser) -> None:
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     to = namespace.to and namespace.to.absolute()
+    if namespace.promote and namespace.every is not None:
+        raise UsageError(
+            "--every means nothing to --promote, which ends the standby", hint="leave it out"
+        )
     if namespace.promote:
         _promote(run, to, answers)
     else:
-        _stand_by(run, to, namespace.every)
+        _stand_by(run, to, namespace.every or DEFAULT_INTERVAL)
     return DONE
 
 

@@ -10,6 +10,8 @@ import shutil
 
 import pytest
 
+from collective.recipe.backup.cli.verbs.repository import ACTIONS_BY_NAME
+from collective.recipe.backup.cli.verbs.repositoryactions import ACTIONS, CHECK_STORE
 from collective.recipe.backup.errors import (
     DONE,
     ConfigurationError,
@@ -269,6 +271,25 @@ def test_a_passphrase_is_changed(project, tmp_path, monkeypatch, capfd):
     assert main(["list", "--from", "repository"]) == WRONG
     monkeypatch.setenv("SITEBACKUP_PASSPHRASE", "another passphrase")
     assert main(["list", "--from", "repository"]) == DONE
+
+
+def test_each_action_has_a_help_of_its_own(project, capfd):
+    assert ACTIONS_BY_NAME.keys() | {CHECK_STORE} == ACTIONS.keys()
+    for name, action in ACTIONS.items():
+        assert main(["repository", name, "--help"]) == DONE
+        said = capfd.readouterr().out
+        assert said.startswith(f"usage: sitebackup repository {name} ")
+        assert " ".join(said.split()).count(action.does) == 1
+        offered = set(re.findall("--[a-z-]+", said.partition("all commands:")[0]))
+        assert offered - {"--help", "--json"} >= set(action.options)
+        assert ("--key" in offered) == (name == "remove-key")
+
+
+def test_an_option_that_means_nothing_to_an_action_is_refused(project, capfd):
+    assert main(["repository", "collect", "--key", "first"]) == WRONG
+    said = told(capfd)
+    assert "--key means nothing to collect" in said
+    assert "it is for remove-key" in said
 
 
 def test_keys_are_listed_added_and_removed(project, tmp_path, capfd):

@@ -80,6 +80,13 @@ def test_a_changed_passphrase_opens_it_and_the_old_one_does_not(world):
         opened(world, PASSPHRASE)
 
 
+def test_a_passphrase_that_is_changed_for_itself_is_refused(world):
+    before = key_names(world)
+    with world.open() as repository, pytest.raises(ConfigurationError, match="nothing is changed"):
+        change_key(repository, PASSPHRASE, PASSPHRASE, START)
+    assert key_names(world) == before
+
+
 def test_the_last_key_is_not_removed(world):
     [name] = key_names(world)
     with world.open() as repository:

@@ -80,7 +80,10 @@ def test_a_location_of_the_command_line_starts_where_all_backups_lie(project: Si
 
 @pytest.mark.parametrize(
     ("flag", "said"),
-    [("--every", "a time between 0 and "), ("--max-requests", "a number of 20 or more")],
+    [
+        ("--every", "it takes more than 0 and less than 86,400 seconds, not 'abc'"),
+        ("--max-requests", "a number of 20 or more"),
+    ],
 )
 def test_a_number_that_is_none_is_answered_with_what_is_taken(
     project: Site, capfd, flag: str, said: str

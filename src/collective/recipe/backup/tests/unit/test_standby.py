@@ -192,10 +192,10 @@ def test_a_copy_that_was_written_to_is_left_alone(standing: Standing) -> None:
         connection.root()["written"] = True
     before = standing.filestorage.read_bytes()
 
-    with pytest.raises(IntegrityError, match="was written to since its last round"):
-        standing.stand()
-    with pytest.raises(IntegrityError, match="was written to since its last round"):
-        promote(standing.run(), standing.to)
+    for act in (standing.stand, lambda: promote(standing.run(), standing.to)):
+        with pytest.raises(IntegrityError, match="was written to since its last round") as error:
+            act()
+        assert f"remove {mark_path(standing.filestorage)};" in error.value.hint
 
     assert standing.filestorage.read_bytes() == before
 
@@ -378,6 +378,18 @@ def test_the_command_promotes_and_says_so(standing: Standing, capsys) -> None:
     assert show_tid(last) in said
     assert command("--every", "0.01") == 2, "it is no standby any more"
     assert command("--promote") == 0
+
+
+@pytest.mark.parametrize("below", ["", "standby"])
+def test_a_file_in_the_place_of_the_directory_is_named(
+    standing: Standing, tmp_path: Path, below: str
+) -> None:
+    (tmp_path / "file").write_bytes(b"of someone")
+    standing.to = tmp_path / "file" / below
+    for act in (standing.stand, lambda: promote(standing.run(), standing.to)):
+        with pytest.raises(UsageError, match=f"is not a directory.*: {tmp_path / 'file'}$"):
+            act()
+    assert (tmp_path / "file").read_bytes() == b"of someone"
 
 
 def test_the_mark_of_a_copied_directory_says_nothing(standing: Standing, tmp_path: Path) -> None:
