@@ -4,7 +4,8 @@ A test that needs a program says so with ``@pytest.mark.needs("rsync")`` (a page
 name: see test_narrative.py).  Where the program is missing the test is skipped, and the
 summary says so loudly; where BACKUP_TESTS_MUST_RUN, a list with commas, names the
 program, the test fails instead.  ``mounts`` is no program but the right to mount things,
-which a container may lack; ``strace`` is the right to trace processes as well.
+which a container may lack; ``strace`` is the right to trace processes as well; ``tahoe`` is
+installed by the first test that needs it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import shutil
 import signal
 import sys
 from datetime import datetime, timedelta, timezone
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -94,6 +94,8 @@ def lacks(needed):
     """Return in words that *needed* is not there, "" if it is."""
     if needed == "mounts":
         return "" if can_mount() else f"{needed} are not allowed"
+    if needed == "tahoe":
+        return "" if grids.installed() else "tahoe-lafs is not installed"
     # what the tests install, and what is for administrators
     places = [os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent), "/usr/sbin"]
     if not shutil.which(needed, path=os.pathsep.join(places)):
@@ -147,13 +149,7 @@ def sshd(tmp_path_factory):
 @pytest.fixture(scope="session")
 def grid(tmp_path_factory):
     """A grid of Tahoe-LAFS: the port of its web API, and the directory of its nodes."""
-    python = grids.installed()
-    if python is None:
-        lack = "tahoe-lafs is not installed"
-        if "tahoe" in MUST_RUN:
-            pytest.fail(f"{lack}, and this test must run", pytrace=False)
-        pytest.skip(lack)
-    with one_for_all(tmp_path_factory, "grid", partial(grids.start_grid, python)) as started:
+    with one_for_all(tmp_path_factory, "grid", grids.start_grid) as started:
         yield started
 
 

@@ -23,28 +23,32 @@ from collective.recipe.backup.tests import servers
 from collective.recipe.backup.tests.servers import Started
 
 RELEASE = "tahoe-lafs==1.20.0"
-_HOME = Path(sys.prefix) / "tahoe"
+HOME = Path(sys.prefix) / "tahoe"
+"""The environment that has tahoe-lafs."""
+
+PROGRAMS = HOME / "bin"
+_PYTHON = PROGRAMS / "python"
 
 
-def installed() -> Path | None:
-    """Return the Python that has tahoe-lafs, installed if it is missing; None: that failed."""
-    _HOME.mkdir(exist_ok=True)
-    python, stamp = _HOME / "bin" / "python", _HOME / RELEASE
-    with (_HOME / "lock").open("w") as lock:
+def installed() -> bool:
+    """Install tahoe-lafs if it is missing; tell whether it is there."""
+    HOME.mkdir(exist_ok=True)
+    stamp = HOME / RELEASE
+    with (HOME / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stamp.exists():
-            venv.create(_HOME, with_pip=True)
-            pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "-qq", RELEASE]
+            venv.create(HOME, with_pip=True)
+            pip = [_PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "-qq", RELEASE]
             if subprocess.run(pip, stderr=subprocess.DEVNULL, check=False).returncode:
-                return None
+                return False
             stamp.touch()
-    return python
+    return True
 
 
-def start_grid(python: Path, directory: Path) -> Started:
-    """Start a grid with *python*; its port is that of the web API of its client."""
+def start_grid(directory: Path) -> Started:
+    """Start a grid, of what is installed; its port is that of the web API of its client."""
     ports = servers.free_ports(5)
-    arguments = [python, Path(__file__).parent / "gridnodes.py", directory, *map(str, ports)]
+    arguments = [_PYTHON, Path(__file__).parent / "gridnodes.py", directory, *map(str, ports)]
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(arguments, stdout=log, stderr=log, cwd=directory)
     started = servers.started(process, ports[0], directory)
@@ -122,3 +126,16 @@ def copied(port: int, steps: Sequence[str], target: Path) -> None:
         else:
             with urllib.request.urlopen(_address(port, (*steps, name), ""), timeout=60) as answer:
                 (target / name).write_bytes(answer.read())
+
+
+def lose_a_share_of(alias: str) -> None:
+    """Remove a share of an object below an alias of the node whose directory is ``~/.tahoe``."""
+    node = (Path.home() / ".tahoe").resolve()
+    aliases = dict(
+        line.split(": ", 1) for line in (node / "private" / "aliases").read_text().splitlines()
+    )
+    port = int((node / "node.url").read_text().strip().rstrip("/").rpartition(":")[2])
+    grid = Started(0, port, [], str(node.parent))
+    [writer] = children(port, aliases[alias])
+    name = next(each for each in children(port, aliases[alias], writer) if each.startswith("m_p"))
+    shares_of_object(grid, aliases[alias], name.replace("_", "/"))[0].unlink()

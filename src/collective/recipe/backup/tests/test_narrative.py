@@ -33,6 +33,7 @@ import pytest
 import zc.buildout.testing
 from zope.testing.renormalizing import RENormalizing
 
+from collective.recipe.backup.tests import grids
 from collective.recipe.backup.tests.samples import Site, contents_of
 
 HERE = Path(__file__).parent
@@ -124,7 +125,9 @@ def run(command: str, *answers: str) -> None:
         env={
             # what is meant for the tests is nothing that a reader has
             **{name: os.environ[name] for name in os.environ if name != "BACKUP_TESTS_MUST_RUN"},
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PATH": os.pathsep.join(
+                [str(Path(sys.executable).parent), os.environ["PATH"], str(grids.PROGRAMS)]
+            ),
             "PYTHONUNBUFFERED": "1",
             # zc.buildout 4 and 5 cannot do without it
             "PYTHONWARNINGS": "ignore:pkg_resources is deprecated",
@@ -196,8 +199,12 @@ def stories() -> Iterator[pytest.param]:
 
 
 @pytest.mark.parametrize("path", list(stories()))
-def test_narrative(path):
-    different = failure(parsed(path.read_text(encoding="utf-8"), path.stem, str(path)))
+def test_narrative(path, request):
+    test = parsed(path.read_text(encoding="utf-8"), path.stem, str(path))
+    if "\n.. needs: tahoe\n" in test.docstring:
+        grid = request.getfixturevalue("grid")
+        test.globs["node"] = Path(grid.directory) / "client"
+    different = failure(test)
     if different:
         pytest.fail(different, pytrace=False)
 

@@ -63,7 +63,7 @@ def in_a_grid(grid, grid_directory, tmp_path):
 PLACES = [
     pytest.param("in_a_bucket", marks=pytest.mark.needs("weed")),
     pytest.param("by_sftp", marks=pytest.mark.needs("sshd")),
-    "in_a_grid",
+    pytest.param("in_a_grid", marks=pytest.mark.needs("tahoe")),
 ]
 
 
@@ -224,6 +224,7 @@ def test_a_store_is_tried_out_by_its_name_or_its_url(project, request, place, ca
 
 
 @pytest.mark.slow
+@pytest.mark.needs("tahoe")
 def test_verify_names_what_lacks_shares_and_heal_makes_them_again(
     project, grid, grid_directory, in_a_grid, capfd
 ):
@@ -260,6 +261,8 @@ class TestCapabilities:
 
     SECRET = "q2ibisfewpngq6efxs62vqpela"
 
+    @pytest.mark.slow
+    @pytest.mark.needs("tahoe")
     def test_it_stands_in_nothing_that_a_site_says_or_writes(
         self, project, grid, grid_directory, capfd, caplog
     ):
@@ -315,6 +318,7 @@ class TestCapabilities:
 
 
 @pytest.mark.slow
+@pytest.mark.needs("tahoe")
 def test_what_a_grid_shows_of_a_restore_point_is_a_repository_that_restores(
     project, grid, grid_directory, in_a_grid, tmp_path, capfd
 ):
@@ -339,3 +343,23 @@ def test_what_a_grid_shows_of_a_restore_point_is_a_repository_that_restores(
     configured(project, str(tmp_path / "copy"))
     assert main(["restore", "--no-prompt", "-q"]) == DONE
     assert contents_of(project.filestorage, project.blobstorage) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.needs("tahoe")
+@pytest.mark.parametrize("requests", [25, 45])
+def test_a_node_that_dies_in_a_backup_costs_what_was_under_way_alone(
+    project, grid, grid_directory, tmp_path, capfd, requests
+):
+    with proxied(grid.port) as proxy:
+        configured(project, grids.aliased(proxy.port, grid_directory, tmp_path / "node"))
+        assert main(["repository", "init", "-q"]) == DONE
+        last = len(proxy.asked) + requests
+        proxy.fault = lambda _method, _path, number: "reset" if number > last else None
+        assert main(["backup", "-q"]) == StoreUnreachable.exit_code
+        said = capfd.readouterr().err
+        assert "Traceback" not in said
+        assert "no node of Tahoe-LAFS answers" in said
+        proxy.fault = lambda *_request: None
+        assert main(["backup", "-q"]) == DONE
+        assert main(["verify", "-q"]) == DONE

@@ -26,7 +26,7 @@ from collective.recipe.backup.tests import grids
 from collective.recipe.backup.tests.contracts.store import NAME, StoreContract, names
 from collective.recipe.backup.tests.servers import proxied
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.needs("tahoe")]
 
 SECRET = "q2ibisfewpngq6efxs62vqpela"
 CAPABILITY = f"URI:DIR2:{SECRET}:{'s' * 52}"
