@@ -15,7 +15,7 @@ from collective.recipe.backup.cli.verbs.extract import (
     refuse_existing,
     tell_export,
 )
-from collective.recipe.backup.cli.verbs.objects import asked_path, path_flag
+from collective.recipe.backup.cli.verbs.objects import asked_moment, asked_path, path_flag
 from collective.recipe.backup.errors import DONE, UsageError, printable
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
             hint="without --run the site is not touched: two files are written, and the script "
             "takes --dry-run as well",
         )
-    when = moments.asked_for(run, namespace)
+    when = asked_moment(run, namespace)
     export = export_file(path, namespace.file)
     refuse_existing(export)
     refuse_existing(bringback.script_of(export))

@@ -30,9 +30,8 @@ LARGEST = 20
 KINDS = 3
 """Kinds of objects that --large shows of each transaction."""
 
-_TITLES = (
-    f"{'transaction':16}  {'moment (UTC)':19}  {'objects':>7}  {'bytes':>8}  user: description"
-)
+TITLES = f"{'transaction':16}  {'moment (UTC)':19}  {'objects':>7}  {'bytes':>8}  user: description"
+"""Above transactions, each ``as_line``."""
 _BLANK = " " * 39  # above a kind of objects: the transaction and its moment
 
 
@@ -147,7 +146,7 @@ def _tell(found: Iterable[Chronicle], namespace: argparse.Namespace, answers: An
         count = 0
         for count, entry in enumerate(_chosen(each.entries, namespace), 1):  # noqa: B007
             if count == 1:
-                answers.say(_TITLES)
+                answers.say(TITLES)
             answers.say(as_line(entry))
             for kind in sorted(entry.kinds, key=lambda it: -entry.kinds[it].size)[:KINDS]:
                 amount = entry.kinds[kind]

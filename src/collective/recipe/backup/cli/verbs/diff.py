@@ -13,7 +13,7 @@ from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_
 from collective.recipe.backup.cli.tables import Column, table
 from collective.recipe.backup.cli.verbs.chronicle import written
 from collective.recipe.backup.cli.verbs.deletedlisting import LIVE, later_moment, nothing
-from collective.recipe.backup.cli.verbs.objects import asked_path, path_flag
+from collective.recipe.backup.cli.verbs.objects import asked_moment, asked_path, path_flag
 from collective.recipe.backup.errors import DONE, IntegrityError, UsageError, printable
 from collective.recipe.backup.model import MAIN
 from collective.recipe.backup.momentwords import understood
@@ -55,8 +55,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--depth",
-        type=int,
-        default=DEPTH,
+        type=_depth,
         metavar="N",
         help=f"a line for each folder up to N steps below the path (default: {DEPTH})",
     )
@@ -79,7 +78,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
 
     path = asked_path(namespace, is_needed=False)
     _divide(run, namespace)
-    when, until = moments.asked_for(run, namespace), later_moment(run, namespace)
+    when, until = asked_moment(run, namespace), later_moment(run, namespace)
     order = TwoMoments(
         before=when, after=until, live=until is None, storage=namespace.storage, path=path
     )
@@ -89,10 +88,19 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
         "path": path,
     }
     if namespace.fields or is_oid(path):
+        if namespace.depth is not None:
+            raise UsageError("--depth is for folders", hint="the fields are those of one object")
         _tell_fields(run, order, about, answers)
     else:
-        _tell_folders(run, order, about, namespace.depth, answers)
+        depth = DEPTH if namespace.depth is None else namespace.depth
+        _tell_folders(run, order, about, depth, answers)
     return DONE
+
+
+def _depth(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError("a number, 0 or more")
+    return int(text)
 
 
 def _divide(run: Run, namespace: argparse.Namespace) -> None:
@@ -173,7 +181,9 @@ def _tell_fields(run: Run, order: TwoMoments, about: dict[str, object], answers:
         fields = [{"name": it.name, "before": it.before, "after": it.after} for it in found]
         answers.document({**about, "fields": fields})
         return
-    answers.say("\n".join(line for field in found for line in _lines(field)) or "nothing differs")
+    lines = [line for field in found for line in _lines(field)]
+    unchanged = nothing(f"nothing of {printable(order.path)} differs", order.before, order.after)
+    answers.say("\n".join(lines) or unchanged)
 
 
 def _held(run: Run, order: TwoMoments, when: When | None, *, live: bool) -> Held | None:

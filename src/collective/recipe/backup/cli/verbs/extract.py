@@ -11,7 +11,7 @@ from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.cli import moments
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
-from collective.recipe.backup.cli.verbs.objects import asked_path, path_flag
+from collective.recipe.backup.cli.verbs.objects import asked_moment, asked_path, path_flag
 from collective.recipe.backup.errors import DONE, IntegrityError, UsageError, printable
 from collective.recipe.backup.model import MAIN
 
@@ -57,7 +57,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.operations.objects import opened_objects
 
     path = asked_path(namespace, is_needed=True)
-    when = moments.asked_for(run, namespace)
+    when = asked_moment(run, namespace)
     target = export_file(path, namespace.file)
     if namespace.to is None:
         refuse_existing(target)

@@ -11,7 +11,7 @@ from collective.recipe.backup.cli import moments
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
 from collective.recipe.backup.cli.tables import Column, table
-from collective.recipe.backup.cli.verbs.chronicle import as_document, as_line, written
+from collective.recipe.backup.cli.verbs.chronicle import TITLES, as_document, as_line, written
 from collective.recipe.backup.cli.verbs.deletedlisting import tell_deleted
 from collective.recipe.backup.errors import DONE, UsageError, printable
 from collective.recipe.backup.model import MAIN, Oid
@@ -90,9 +90,20 @@ def asked_path(namespace: argparse.Namespace, *, is_needed: bool) -> str:
 
     if namespace.path is None and namespace.moment:
         *before, last = namespace.moment
-        if last.startswith("/") or (is_oid(last) and (before or is_needed)):
+        if "/" in last or (is_oid(last) and (before or is_needed)):
             namespace.moment, namespace.path = before, last
-    return namespace.path or "/"
+    path: str = namespace.path or "/"
+    return path if path.startswith("/") or is_oid(path) else f"/{path}"
+
+
+def asked_moment(run: Run, namespace: argparse.Namespace) -> When | None:
+    """Return the moment that was asked for, beside a path.  Raises UsageError."""
+    try:
+        return moments.asked_for(run, namespace)
+    except UsageError as error:
+        if namespace.moment and not namespace.path:
+            error.hint += "; a path begins with a slash"
+        raise
 
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
@@ -101,6 +112,8 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
 
     if namespace.until and not namespace.deleted:
         raise UsageError("--until is for --deleted", hint="a single moment stands alone")
+    if namespace.history and namespace.attributes:
+        raise UsageError("--attributes is not for --history", hint="leave one of them out")
     if namespace.history:
         _tell_history(run, namespace, answers)
         return DONE
@@ -126,7 +139,7 @@ def _asked(run: Run, namespace: argparse.Namespace) -> tuple[str, When | None]:
     """Return the path and the moment that were asked for."""
     path = asked_path(namespace, is_needed=namespace.history)
     try:
-        when = moments.asked_for(run, namespace)
+        when = asked_moment(run, namespace)
     except UsageError as error:
         if namespace.deleted and not namespace.until:
             error.hint += "; the later moment stands after --until"
@@ -162,6 +175,7 @@ def _tell_history(run: Run, namespace: argparse.Namespace, answers: Answers) -> 
                 for entry in chronicle.entries:
                     write({"storage": namespace.storage, **as_document(entry)})
         else:
+            answers.say(TITLES)
             for entry in chronicle.entries:
                 answers.say(as_line(entry))
 

@@ -415,6 +415,10 @@ def test_a_path_that_is_gone_tells_its_history_all_the_same(
             assert f"{path}: this is what was there in {gone}" in words
     # an oid may stand where a path may
     assert "jane" in told("objects", oid, "--history")
+    assert "user: description\n" in told("objects", oid, "--history")
+    assert "leave one of them out" in told("objects", oid, "--history", "--attributes", code=2)
+    assert "a path begins with a slash" in told("extract", "Plone", code=2)
+    assert "there is no 'Plone' in /" in told("extract", gone, "Plone/news", code=2)
     assert "jane" in told("objects", gone, oid, "--history")
     assert "1 object, 0 blobs" in told("extract", gone, oid, "--file", str(site.directory / "it"))
     assert f"there is no object {oid}" in told("extract", oid, code=2)
