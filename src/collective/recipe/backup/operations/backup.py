@@ -41,6 +41,7 @@ from collective.recipe.backup.operations.passing import in_passing
 from collective.recipe.backup.operations.passphrasewarning import warn_of_exposed_passphrase
 from collective.recipe.backup.operations.prune import prune_one, sweep, warn_of_refusal
 from collective.recipe.backup.operations.run import Run, one_run
+from collective.recipe.backup.operations.standbycheck import refuse_standby
 from collective.recipe.backup.restoring.journal import journal_path, read
 from collective.recipe.backup.times import monotonic
 
@@ -134,7 +135,7 @@ def _back_up_locked(run: Run, why_full: str = "", *, accept_changed: bool = Fals
         logger.warning("%s", doubt)
     with run.opened() as destinations, ExitStack() as locks:
         _look_for_earlier(run)
-        _refuse_caches(run)
+        _refuse_copies(run)
         for destination in destinations:
             destination.prepare()
             locks.enter_context(destination.home.locked(run.holder))
@@ -172,9 +173,13 @@ def _look_for_earlier(run: Run) -> None:
         logger.warning("the backups that were in %s are gone: beginning anew", each.directory)
 
 
-def _refuse_caches(run: Run) -> None:
-    """Refuse what a ZEO client keeps in the place of a blobstorage, before anything is written."""
+def _refuse_copies(run: Run) -> None:
+    """Refuse a standby, and what a ZEO client keeps in the place of a blobstorage.
+
+    That comes before anything is written.
+    """
     for source in run.config.sources:
+        refuse_standby(source)
         if source.blobstorage is not None:
             refuse_cache(source.blobstorage)
 

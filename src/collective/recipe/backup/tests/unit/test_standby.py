@@ -14,7 +14,7 @@ import ZODB.FileStorage
 from collective.recipe.backup import locking
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.config import STANDARD
-from collective.recipe.backup.errors import IntegrityError, InUse, UsageError
+from collective.recipe.backup.errors import ConfigurationError, IntegrityError, InUse, UsageError
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import Source
 from collective.recipe.backup.operations import standby as room
@@ -24,7 +24,7 @@ from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.operations.standby import promote, standby
 from collective.recipe.backup.restoring.standbymark import left_so, mark_path
-from collective.recipe.backup.tests.runs import NOON
+from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site, contents_of
 from collective.recipe.backup.tests.unit.test_following import Script
 from collective.recipe.backup.tests.unit.test_following_places import Followed
@@ -181,6 +181,26 @@ def test_a_promoted_standby_names_its_last_transaction_and_stands_by_no_more(
     assert standing.filestorage.read_bytes() == before
 
 
+def test_a_standby_is_backed_up_only_once_it_was_promoted(standing: Standing) -> None:
+    standing.stand()
+    copied = Operated(Site(standing.to / "empty"))
+    source = replace(
+        copied.config.sources[0],
+        filestorage=standing.filestorage,
+        blobstorage=standing.blobstorage,
+    )
+    run = copied.run("backup")
+    run = replace(run, config=replace(run.config, sources=(source,)))
+    with pytest.raises(ConfigurationError, match="this is a standby of"):
+        back_up(run)
+    assert copied.points() == []
+
+    last = promote(standing.run(), standing.to)["1"]
+
+    [outcome] = back_up(run)
+    assert outcome.point.tid == last
+
+
 def test_a_running_standby_ends_once_it_was_promoted(standing: Standing) -> None:
     with pytest.raises(UsageError, match="was promoted"):
         standing.stand(lambda: promote(standing.run(), standing.to))
@@ -285,7 +305,9 @@ def test_a_standby_that_died_before_its_first_round_ended_is_finished_by_the_pro
     standing: Standing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(room, "_mark", lambda *_arguments: (_ for _ in ()).throw(OSError("dies")))
+        patch.setattr(
+            room, "mark_as_left", lambda *_arguments: (_ for _ in ()).throw(OSError("dies"))
+        )
         with pytest.raises(OSError, match="dies"):
             standing.stand()
 
