@@ -63,7 +63,7 @@ def in_a_grid(grid, grid_directory, tmp_path):
 PLACES = [
     pytest.param("in_a_bucket", marks=pytest.mark.needs("weed")),
     pytest.param("by_sftp", marks=pytest.mark.needs("sshd")),
-    pytest.param("in_a_grid", marks=pytest.mark.needs("tahoe")),
+    pytest.param("in_a_grid", marks=[pytest.mark.slow, pytest.mark.needs("tahoe")]),
 ]
 
 
