@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 
 from benchmarks.works import Goal, Result, Row
@@ -11,39 +11,43 @@ from benchmarks.works import Goal, Result, Row
 def table(title: str, rows: Sequence[Row], *, calls: bool) -> str:
     """Return *rows* as a table under a *title*: ours first, then all others.
 
-    The ratio is that of the best of the others to ours.
+    The ratio is that of the best of the others to ours; without others there is none.
     """
-    _ours, *others = rows[0].results
+    names = list(dict.fromkeys(name for row in rows for name in row.results))
+    _ours, *others = names
     header = ["work", "seconds", *others, "ratio", "to reach", "reached"]
     for kind in ("processor", "memory", "added", "inodes"):
         header += [kind, *others]
     header.append("store")
     if calls:
         header += ["system calls", *others]
-    cells = [header, *(_cells(row, calls=calls) for row in rows)]
+    cells = [header, *(_cells(row, names, calls=calls) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
     rule = "  ".join("=" * width for width in widths)
     lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
     return "\n".join([title, "", rule, lines[0], rule, *lines[1:], rule, ""])
 
 
-def _cells(row: Row, *, calls: bool) -> list[str]:
-    ours, *others = every = list(row.results.values())
-    ratio = min(map(seconds, others)) / seconds(ours)
+def _cells(row: Row, names: Sequence[str], *, calls: bool) -> list[str]:
+    ours, *others = row.results.values()
+
+    def each(shown: Callable[[Result], str]) -> list[str]:
+        return [shown(row.results[name]) if name in row.results else "" for name in names]
+
     cells = [
         row.work.title,
-        *(_number(seconds(each)) for each in every),
-        f"{ratio:.1f}",
+        *each(lambda it: _number(seconds(it))),
+        f"{min(map(seconds, others)) / seconds(ours):.1f}" if others else "",
         _wanted(row.work.goal),
         "yes" if is_reached(row) else "no",
-        *(_number(cpu(each)) for each in every),
-        *(f"{memory(each) / 1e6:.0f} MB" for each in every),
-        *(_size(each.size) for each in every),
-        *(f"{each.inodes:,}" for each in every),
+        *each(lambda it: _number(cpu(it))),
+        *each(lambda it: f"{memory(it) / 1e6:.0f} MB"),
+        *each(lambda it: _size(it.size)),
+        *each(lambda it: f"{it.inodes:,}"),
         "" if ours.operations is None else f"{ours.operations:,}",
     ]
     if calls:
-        cells += [f"{each.calls or 0:,}" for each in every]
+        cells += each(lambda it: f"{it.calls or 0:,}")
     return cells
 
 

@@ -333,6 +333,25 @@ class Works:
 
     # both parts: against the older release
 
+    def _looking_back(self, ours: Backups) -> Iterator[Work]:
+        """Yield the works of the time machine, on the two moments that there are by now."""
+        stamps = sorted(path.name[:19] for path in ours.directory.rglob("*.*fsz"))
+        moment = stamps[0] if stamps else ""
+        for name, title, seconds, command in (
+            ("moment-log", "all transactions", 2, ("site-log", "--stat")),
+            ("moment-objects", "the objects of the root", 20, ("site-objects", moment)),
+            ("moment-deleted", "what is gone", 20, ("site-objects", moment, "--deleted")),
+            ("moment-diff", "what has changed", 20, ("site-diff", moment)),
+        ):
+            script, *arguments = command
+            entry = Entry(
+                name=ours.contestant.name,
+                command=(ours.contestant.script(script), "--quiet", *arguments),
+                surroundings=ours.at("after the day", DAY, YESTERDAY),
+            )
+            goal = Goal(seconds=seconds, megabytes=200)
+            yield Work(name=name, title=title, goal=goal, entries=[entry])
+
     def site(self, ours: Contestant, peer: Contestant) -> Iterator[Work]:
         """Yield the works on both parts."""
         both = [Backups(each, "site", self._states) for each in (ours, peer)]
@@ -389,6 +408,7 @@ class Works:
             goal=Goal(times=3, seconds=0.2, cpu=NOTHING, megabytes=100),
             entries=entries("after the day", DAY, YESTERDAY),
         )
+        yield from self._looking_back(both[0])
         for name, title, times, old in (
             ("site-restore", "restore into the empty", 2, False),
             ("site-restore-delta", "restore over a copy of yesterday", 10, True),
