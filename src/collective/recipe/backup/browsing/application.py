@@ -1,8 +1,8 @@
 """Which requests are answered, and with what: a WSGI application.
 
-Whoever asks must know the token that is part of each URL, and must have asked for the address
-that was printed: so a page of another site that a browser shows can ask for nothing, even if
-its name leads to this machine (DNS rebinding).
+Each URL must have the token, and the request must be for the address that was printed: so a
+page of another site that a browser shows can ask for nothing, even if its name leads to this
+machine (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from werkzeug.datastructures import Headers
-from werkzeug.http import dump_options_header
 from werkzeug.wrappers import Request, Response
-from werkzeug.wsgi import FileWrapper
 
 from collective.recipe.backup import times
 from collective.recipe.backup.browsing import (
@@ -41,7 +39,6 @@ from collective.recipe.backup.restorepoints import newest
 
 StartResponse = Callable[..., Any]
 
-_PIECE = 1 << 16
 _LONGEST = 8192
 """Characters of a URL that is answered."""
 
@@ -78,13 +75,15 @@ class Application:
 
     def _refused(self, request: Request) -> Response | None:
         """Return the answer to what is not answered, None if it is."""
-        if environ_host(request) not in self._browsing.hosts:
+        if _host_of(request) not in self._browsing.hosts:
             return _plain(HTTPStatus.FORBIDDEN, "This address was not printed by the command.")
         token = request.path.strip("/").partition("/")[0]
         if not hmac.compare_digest(token.encode(), self._browsing.token.encode()):
             return _plain(HTTPStatus.NOT_FOUND, "There is nothing here.")
         if request.method not in ("GET", "HEAD"):
-            return _plain(HTTPStatus.METHOD_NOT_ALLOWED, "Nothing can be changed here.")
+            answer = _plain(HTTPStatus.METHOD_NOT_ALLOWED, "Nothing can be changed here.")
+            answer.headers["Allow"] = "GET, HEAD"
+            return answer
         if len(request.url) > _LONGEST:
             return _plain(HTTPStatus.REQUEST_URI_TOO_LONG, "The address is too long.")
         return None
@@ -98,6 +97,8 @@ class Application:
             return Response(pageframe.STYLESHEET, content_type="text/css; charset=utf-8")
         asked = AskedPage(view=view, arguments=request.args.to_dict(), now=times.utcnow())
         try:
+            if exact := asked.exact():
+                return Response(status=HTTPStatus.FOUND, headers={"Location": exact})
             found = self._found(asked)
         except (BackupError, OSError) as error:
             # what is open may be gone: it is looked for anew
@@ -107,7 +108,7 @@ class Application:
         if found is None:
             return _plain(HTTPStatus.NOT_FOUND, "There is no such page.")
         if isinstance(found, Download):
-            return _sent(found)
+            return downloads.sent(found)
         title, sections = found
         return self._page(asked, title, sections, HTTPStatus.OK)
 
@@ -154,7 +155,7 @@ class Application:
         )
 
 
-def environ_host(request: Request) -> str:
+def _host_of(request: Request) -> str:
     """Return the header Host as it was sent, "" if there is none."""
     return str(request.environ.get("HTTP_HOST", "")).lower()
 
@@ -176,20 +177,3 @@ def _status_of(error: BackupError) -> HTTPStatus:
 
 def _plain(status: HTTPStatus, words: str) -> Response:
     return Response(f"{words}\n", status=status, content_type="text/plain; charset=utf-8")
-
-
-def _sent(found: Download) -> Response:
-    response = Response(
-        FileWrapper(found.content, _PIECE),
-        # whatever it says that it is: no browser is to show it as a page
-        content_type="application/octet-stream",
-        direct_passthrough=True,
-    )
-    response.content_length = found.size
-    name = "".join(char if char.isprintable() else "_" for char in found.name)
-    plain = name.encode("ascii", "replace").decode().replace("?", "_")
-    disposition = {"filename": plain}
-    if plain != name:
-        disposition["filename*"] = name.encode(errors="replace").decode()
-    response.headers["Content-Disposition"] = dump_options_header("attachment", disposition)
-    return response

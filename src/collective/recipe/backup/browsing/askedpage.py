@@ -16,6 +16,10 @@ from collective.recipe.backup.model import MAIN
 from collective.recipe.backup.momentwords import understood
 from collective.recipe.backup.times import Tid, When
 
+MOMENTS = ("at", "since", "until")
+LIVE = "live"
+"""In the place of a moment: the site as it is now."""
+
 KEPT = ("at", "before", "storage")
 """What pages hand on to each other: which moment is looked at, and of which storage."""
 
@@ -63,12 +67,24 @@ class AskedPage:
             raise UsageError(f"{text!r} is no transaction", hint="a tid has 16 hex digits")
         return tid
 
+    def exact(self) -> str:
+        """Return the URL of this page with moments that mean the same tomorrow; "": it has such.
+
+        Raises UsageError for what is no moment.
+        """
+        exact = {}
+        for name in MOMENTS:
+            when = None if self.text(name) in ("", LIVE) else self.moment(name)
+            if isinstance(when, datetime) and self.text(name) != times.stamp(when):
+                exact[name] = times.stamp(when)
+        return self.same(**exact) if exact else ""
+
     def number(self, name: str) -> int:
         """Return the number that an argument is; 0 for none and for what is no number."""
         text = self.text(name)
         return int(text) if text.isdecimal() and len(text) < 10 else 0
 
-    def url_of(self, view: str, **arguments: str) -> str:
+    def url_of(self, view: str, /, **arguments: str) -> str:
         """Return the URL of another page about this moment, or about another one if it says so."""
         moment = {name: self.text(name) for name in KEPT}
         if arguments.keys() & {"at", "before"}:
@@ -80,7 +96,7 @@ class AskedPage:
         return url(self.view, **{**self.arguments, **arguments})
 
 
-def url(view: str, **arguments: str) -> str:
+def url(view: str, /, **arguments: str) -> str:
     """Return the URL of a page; what is empty is left out."""
     given = {name: value for name, value in arguments.items() if value}
     # a name out of a pickle may hold halves of characters, which no URL can

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from collective.recipe.backup.amounts import number_of, size
-from collective.recipe.backup.browsing.askedpage import AskedPage
+from collective.recipe.backup.browsing.askedpage import LIVE, AskedPage
 from collective.recipe.backup.browsing.pageframe import (
     Cell,
     anchor,
@@ -22,7 +22,6 @@ from collective.recipe.backup.times import show_moment
 from collective.recipe.backup.transactions.filters import text_of
 
 TITLE = "What is gone"
-LIVE = "live"
 ROWS = 200
 
 _TITLES = ("went (UTC)", "by", "what", "objects", "bytes", "blobs", "look")

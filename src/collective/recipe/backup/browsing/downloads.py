@@ -6,8 +6,13 @@ answered in its place.  The file has no name any more when it is sent.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
+from urllib.parse import quote
+
+from werkzeug.wrappers import Response
+from werkzeug.wsgi import FileWrapper
 
 from collective.recipe.backup.browsing.askedpage import AskedPage
 from collective.recipe.backup.errors import UsageError
@@ -18,6 +23,7 @@ from collective.recipe.backup.operations.objects import OpenedObjects
 from collective.recipe.backup.smallfile import open_regular
 
 _NAME = "download"
+_PIECE = 1 << 16
 
 
 class Download(NamedTuple):
@@ -57,3 +63,21 @@ def _unnamed(target: Path, name: str, files: Files) -> Download:
     size = target.stat().st_size
     files.discard(target)
     return Download(name, content, size)
+
+
+def sent(found: Download) -> Response:
+    """Return the answer that *found* is; a browser saves it, whatever it says that it is."""
+    response = Response(
+        FileWrapper(found.content, _PIECE),
+        content_type="application/octet-stream",
+        direct_passthrough=True,
+    )
+    response.content_length = found.size
+    name = "".join(char if char.isprintable() else "_" for char in found.name)
+    # RFC 6266: the first for old browsers, the second for all others
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    encoded = quote(name, safe="", errors="replace")
+    response.headers["Content-Disposition"] = (
+        f"attachment; filename={plain}; filename*=UTF-8''{encoded}"
+    )
+    return response

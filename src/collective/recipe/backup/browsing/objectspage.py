@@ -23,10 +23,8 @@ from collective.recipe.backup.times import show_moment
 from collective.recipe.backup.transactions.filters import text_of
 
 ROWS = 200
-MANY = 1000
-"""Objects of something of which no blobs are listed."""
 COUNTED = 1000
-"""Objects that are counted unasked: more would take longer than a reader waits."""
+"""Objects that are looked at unasked, also for their blobs: more takes longer than one waits."""
 
 _TITLES = ("name", "changed (UTC)", "by", "objects", "bytes", "blobs", "look")
 _NUMBERS = ("objects", "bytes", "blobs")
@@ -44,7 +42,7 @@ def sections(asked: AskedPage, opened: OpenedObjects) -> Iterator[Markup]:
     most = None if asked.text("count") else COUNTED
     itself, *found = items(opened.objects, place, most)
     yield card(_steps(asked, place), *_described(asked, place, itself))
-    if itself.blobs > 0 and itself.objects <= MANY:
+    if itself.blobs > 0 and itself.objects <= COUNTED:
         blobs = list(named_blobs(opened, place))
         yield card(element("h2", "Files in it"), *(_blob(asked, place, each) for each in blobs))
     entries = [each for each in found if each.is_entry]

@@ -43,6 +43,9 @@ def serving(run: Run, site: str, address: tuple[str, int], directory: Path) -> I
     Raises BackupError if the address is taken.
     """
     host, port = address
+    if host == "localhost":
+        # which may stand for two addresses, and a browser would ask at either
+        host = "127.0.0.1"
     token = secrets.token_urlsafe(_TOKEN)
     with ThreadPoolExecutor(1, "look") as looking:
         applications: list[Application] = []
@@ -55,7 +58,7 @@ def serving(run: Run, site: str, address: tuple[str, int], directory: Path) -> I
                 answer,
                 host=host,
                 port=port,
-                threads=2,
+                threads=_CONNECTIONS,
                 ident=None,
                 clear_untrusted_proxy_headers=True,
             )

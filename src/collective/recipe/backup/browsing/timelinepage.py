@@ -33,14 +33,15 @@ def _storage(asked: AskedPage, listed: Listed) -> Markup:
     name = listed.source.name
     heading = "Restore points" if name == MAIN else f"Restore points of storage {name}"
     points = sorted(listed.points, key=lambda point: point.age, reverse=True)
-    first = asked.number("from")
+    begin = "from" if name == MAIN else f"from {name}"
+    first = asked.number(begin)
     shown = points[first : first + ROWS]
     if not points:
         return card(element("h2", heading), element("p", "There is none yet.", class_="soft"))
     storage = "" if name == MAIN else name
     rows = [_row(point, storage) for point in shown]
-    earlier = asked.same(**{"from": str(first + ROWS)})
-    later = asked.same(**{"from": str(max(0, first - ROWS))})
+    earlier = asked.same(**{begin: str(first + ROWS)})
+    later = asked.same(**{begin: str(max(0, first - ROWS))})
     return card(
         element("h2", heading),
         element("p", number_of(len(points), "restore point"), class_="soft"),

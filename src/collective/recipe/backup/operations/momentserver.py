@@ -41,15 +41,22 @@ def address_of(text: str) -> Address:
                 "the path of a socket is too long", where=text, hint="--address takes another one"
             )
         return text
+    return local_address(text, "PORT, HOST:PORT, or the path of a socket with a slash")
+
+
+def local_address(text: str, forms: str) -> tuple[str, int]:
+    """Return host and port of what a user means by PORT or HOST:PORT.
+
+    Raises UsageError for what is none of the *forms*, in words, that an address may have, and for
+    one that other machines can reach.
+    """
     host, _colon, port = text.rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
     if not port.isdecimal() or int(port) not in _PORTS:
-        raise UsageError(
-            f"{text!r} is no address", hint="PORT, HOST:PORT, or the path of a socket with a slash"
-        )
+        raise UsageError(f"{text!r} is no address", hint=forms)
     if host != "localhost" and not _is_of_this_machine(host):
         raise UsageError(
-            f"{host} can be reached from other machines, and ZEO asks for no password",
+            f"{host} can be reached from other machines, and no password is asked for",
             hint="serve on 127.0.0.1, and reach it from elsewhere by a tunnel, as of ssh -L",
         )
     return host, int(port)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, destination_flag, place_flag
-from collective.recipe.backup.errors import DONE, ConfigurationError, UsageError
+from collective.recipe.backup.errors import DONE, ConfigurationError
 
 if TYPE_CHECKING:
     from collective.recipe.backup.operations.run import Run
@@ -39,12 +39,10 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     _check_installed()
     from collective.recipe.backup.browsing.pageserver import serving
     from collective.recipe.backup.operations.momentopening import usual_room
-    from collective.recipe.backup.operations.momentserver import address_of
+    from collective.recipe.backup.operations.momentserver import local_address
     from collective.recipe.backup.served.privatecache import private_cache
 
-    address = address_of(namespace.address)
-    if isinstance(address, str):
-        raise UsageError("a browser needs a port, and no socket", hint="--address takes PORT")
+    address = local_address(namespace.address, "--address takes PORT or HOST:PORT")
     site = run.config.sources[0].filestorage
     room = (namespace.cache or usual_room()).absolute()
     with (
@@ -53,9 +51,10 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     ):
         logger.info("open this address in a browser of this machine:")
         answers.say(server.url)
-        logger.info("whoever knows it can read all that is in the backups, until Ctrl-C")
+        logger.info("with it, all that is in the backups can be read, until Ctrl-C")
         server.loop()
-        logger.info("closed: nothing was restored, and nothing of the site has changed")
+        logger.info("closing, as soon as a page that is being made is ready")
+    logger.info("closed: nothing was restored, and nothing of the site has changed")
     return DONE
 
 
@@ -80,7 +79,7 @@ VERB = Verb(
     "the site nor the backups are written to.",
     examples=(
         ("", "at a free port of 127.0.0.1; the address that is printed has a secret in it"),
-        ("--address 8300", "at port 8300, for a tunnel: ssh -L 8300:localhost:8300 HOST"),
+        ("--address 8300", "at port 8300, for a tunnel: ssh -L 8300:127.0.0.1:8300 HOST"),
         ("--from repository", "what the repository has"),
     ),
     declare=_declare,

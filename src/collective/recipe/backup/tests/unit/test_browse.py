@@ -10,13 +10,14 @@ from datetime import timedelta
 from html import unescape
 from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import pytest
 import ZODB
 from ZODB.DemoStorage import DemoStorage
 
 from collective.recipe.backup.browsing import logpage, objectspage, timelinepage
+from collective.recipe.backup.browsing.downloads import Download, sent
 from collective.recipe.backup.browsing.pageserver import PageServer, serving
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.tests.browser import browsing
@@ -134,7 +135,9 @@ def test_a_user_walks_from_a_transaction_to_what_was_there_before_it_and_takes_i
     ]
     status, headers, body = pages.ask(export)
     assert status == 200
-    assert headers["Content-Disposition"] == "attachment; filename=page-001.zexp"
+    assert headers["Content-Disposition"] == (
+        "attachment; filename=page-001.zexp; filename*=UTF-8''page-001.zexp"
+    )
     assert headers["Content-Type"] == "application/octet-stream"
     target = tmp_path / "page.zexp"
     target.write_bytes(body)
@@ -158,7 +161,7 @@ def test_what_is_gone_is_told_with_who_did_it(operated, pages):
     text = text_of(pages.page(f"deleted?at={first}&until=live"))
     assert "/Plone/news/page-001" in text
     assert "jane" in text
-    assert "Nothing is gone." in text_of(pages.page("deleted?at=2+seconds+ago"))
+    assert "Nothing is gone." in text_of(pages.page(f"deleted?at={operated.points()[-1].stamp}"))
 
 
 def test_the_history_of_an_object_names_each_change_and_leads_to_both_sides(pages):
@@ -182,7 +185,9 @@ def test_every_link_of_every_page_leads_to_an_answer(pages):
             continue
         seen.add(url)
         status, headers, _body = pages.ask(url)
-        assert status == 200 or "before=" in url, url
+        is_page = headers["Content-Type"] == "text/html; charset=utf-8"
+        # before the first transaction there is nothing to look at
+        assert status == 200 or ("before=" in url and status == 503 and is_page), url
         if status == 200 and headers["Content-Type"].startswith("text/html"):
             left += pages.links(url)
     assert len(seen) > 20
@@ -199,7 +204,6 @@ def test_long_lists_come_in_pages_that_lead_to_each_other(operated, pages, monke
         seen += re.findall(r"<tr><td[^>]*>(.*?)</td>", page)
         found = re.search(rf'<a href="([^"]*)">{words}</a>', page)
         url = unescape(found[1]) if found else None
-    assert len(seen) == len(set(seen)) or view == "log"
     assert len(seen) == {"": 2, "log": len(set(operated.site.tids()))}.get(view, 200)
 
 
@@ -218,7 +222,7 @@ def test_of_what_holds_much_nothing_is_counted_unless_it_is_asked_for(pages, mon
     [
         "objects?path=/Plone/nothing",
         "objects?at=nonsense",
-        "objects?at=1990-01-01",
+        "objects?at=1990-01-01-00-00-00",
         "objects?before=nonsense",
         "objects?storage=none",
         "blob?path=/Plone/news&blob=00",
@@ -240,6 +244,7 @@ def test_only_who_knows_the_token_and_asks_for_this_address_is_answered(pages):
     assert pages.ask(host=f"evil.example:{pages.host.rpartition(':')[2]}")[0] == 403
     for path in ("/", "/wrong/", "/wrong/objects", "/style.css", f"//{pages.host}/"):
         assert pages.ask(f"http://{pages.host}{path}")[0] == 404
+    assert pages.ask(method="POST")[1]["Allow"] == "GET, HEAD"
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
         assert pages.ask(method=method)[0] == 405
     for url in ("nothing", "..%2f..%2fetc/passwd", "a" * 9000):
@@ -287,22 +292,54 @@ def test_a_moment_that_is_pruned_while_it_is_open_ends_with_a_sentence(operated,
     for path in operated.config.destinations["standard"][0].filestorage.glob("*"):
         path.unlink()
     for url in (f"objects?at={first}&path=/Plone/news", f"export?at={first}&path=/Plone/news"):
-        assert pages.ask(url)[0] in (200, 404, 500, 503)
+        status, headers, body = pages.ask(url)
+        told = headers["Content-Type"].startswith("text/html") and b"That cannot be shown" in body
+        # what is open may be read to its end
+        assert (status == 200) is not told
     assert pages.ask("style.css")[0] == 200
 
 
-def test_the_command_prints_an_address_and_ends_at_an_interrupt(operated, capsys, monkeypatch):
+def test_a_moment_that_is_relative_becomes_an_exact_one_and_stays_that(pages):
+    status, headers, _body = pages.ask("objects?at=2+hours+ago&path=/Plone")
+    assert status == 302
+    assert re.fullmatch(r"objects\?at=\d{4}(-\d\d){5}&path=%2FPlone", headers["Location"])
+    assert pages.ask(headers["Location"])[0] in (200, 503)
+    assert pages.ask("objects?at=2026-03-01")[1]["Location"] == "objects?at=2026-03-01-00-00-00"
+
+
+@pytest.mark.parametrize(
+    "name", ["漢字.pdf", "bäd.txt", "a;filename*=UTF-8''evil.exe é.txt", 'q"uote.txt', "\ud800.png"]
+)
+def test_a_download_keeps_its_name_whatever_that_is(tmp_path, name):
+    path = tmp_path / "content"
+    path.write_bytes(b"content")
+    with closing(sent(Download(name, path.open("rb"), 7))) as response:
+        header = response.headers["Content-Disposition"]
+    assert header.isascii()
+    assert header.count("filename*=") == 1
+    encoded = header.partition("filename*=UTF-8''")[2]
+    assert unquote(encoded) == name.replace("\ud800", "_")
+
+
+def test_an_argument_of_a_url_may_have_any_name(pages):
+    for name in ("view", "self", "from", "at at", "/"):
+        assert pages.ask(f"?{quote(name)}=x")[0] == 200
+        assert pages.ask(f"objects?{quote(name)}=x")[0] == 200
+
+
+def test_the_command_prints_an_address_and_ends_at_an_interrupt(site, capsys, monkeypatch):
+    operated = Operated(site)
     asked: list[bytes] = []
 
     def loop(server: PageServer) -> None:
         asked.append(server.url.encode())
 
     monkeypatch.setattr(PageServer, "loop", loop)
-    if not isinstance(operated, OperatedInRepository):
-        assert main("browse", "standard", operated.config_path, []) == 0
+    for address in ("0", "localhost:0"):
+        assert main("browse", "standard", operated.config_path, ["--address", address]) == 0
         out, err = capsys.readouterr()
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{22}/", out.strip())
-        assert asked == [out.strip().encode()]
+        assert asked.pop() == out.strip().encode()
         assert "closed: nothing was restored" in err
 
 
