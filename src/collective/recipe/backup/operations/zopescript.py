@@ -52,14 +52,18 @@ def conflicts(app: Any, export: str, above: list[str], name: str, uid: str) -> l
         return [*found, f"the parent is no folder, but a {type(base).__name__}"]
     if part(folder, name) is not None:
         return [*found, f"the name is taken: there is a {name!r} in the folder"]
-    return [*found, *elsewhere(folder, uid), *refused(folder, name)]
+    return [*found, *elsewhere(app, folder, uid), *refused(folder, name)]
 
 
-def elsewhere(folder: Any, uid: str) -> list[str]:
-    """Return where the object is now, if the catalogue of a Plone site knows it by its *uid*."""
+def elsewhere(app: Any, folder: Any, uid: str) -> list[str]:
+    """Return where the object is now, if the catalogue of a Plone site knows it by its *uid*.
+
+    An entry of the catalogue that leads to nothing does not count.
+    """
     search = getattr(getattr(folder, "portal_catalog", None), "unrestrictedSearchResults", None)
-    found = search(UID=uid) if search and uid else ()
-    return [f"it is not gone, but at {each.getPath()!r}" for each in found]
+    paths = [each.getPath() for each in search(UID=uid)] if search and uid else []
+    there = [path for path in paths if not followed(app, path.strip("/").split("/"))[1]]
+    return [f"it is not gone, but at {path!r}" for path in there]
 
 
 def refused(folder: Any, name: str) -> list[str]:
@@ -138,16 +142,22 @@ def bring_back(app: Any, export: str, above: list[str], name: str, note: str) ->
         put(folder, name, found)
         if is_orphan:  # the export has none, for it leads out of the object
             found.__parent__ = aq_base(folder)
+        put_back(dates)  # what listens has set that of all that is put into a folder
         told = index(part(folder, name))
-        for each, date in dates:  # what listens has set that of all that is put into a folder
-            if date is not None and getattr(each, CHANGED) is not date:
-                setattr(each, CHANGED, date)
+        put_back(dates)
         current.get().note(note)
         current.commit()
     except BaseException:
         current.abort()
         raise
     return told
+
+
+def put_back(dates: list[tuple[Any, Any]]) -> None:
+    """Let each object have the date of its last change that it had."""
+    for each, date in dates:
+        if date is not None and getattr(each, CHANGED) is not date:
+            setattr(each, CHANGED, date)
 
 
 def imported(connection: Any, export: str) -> Any:
