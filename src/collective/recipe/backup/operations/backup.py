@@ -41,7 +41,7 @@ from collective.recipe.backup.operations.passing import in_passing
 from collective.recipe.backup.operations.passphrasewarning import warn_of_exposed_passphrase
 from collective.recipe.backup.operations.prune import prune_one, sweep, warn_of_refusal
 from collective.recipe.backup.operations.run import Run, one_run
-from collective.recipe.backup.operations.standbycheck import refuse_standby
+from collective.recipe.backup.operations.standbyrefusal import refuse_standby
 from collective.recipe.backup.restoring.journal import journal_path, read
 from collective.recipe.backup.times import monotonic
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from collective.recipe.backup.errors import (
-    ConfigurationError,
     IntegrityError,
     NoRestorePoint,
     UsageError,
@@ -28,21 +27,6 @@ from collective.recipe.backup.restoring.journal import end, known
 from collective.recipe.backup.restoring.journalcheck import is_as_left
 from collective.recipe.backup.restoring.standbymark import StandbyMark, has_blobs, left_so
 from collective.recipe.backup.times import in_words
-
-
-def refuse_standby(source: Source) -> None:
-    """Raise ConfigurationError if what is to be backed up as *source* is a standby of a site.
-
-    Its restore points would be taken for those of the site that it follows.
-    """
-    mark = standbymark.read(source.filestorage)
-    if mark is not None and mark.promoted is None:
-        raise ConfigurationError(
-            f"this is a standby of {mark.source}: it is no site that has a past of its own",
-            where=source.filestorage,
-            hint="back up the site that it follows; if it has taken its place, standby --promote "
-            "makes it a site",
-        )
 
 
 def check_not_earlier(jobs: Sequence[Job]) -> None:
