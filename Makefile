@@ -23,7 +23,7 @@ FAULTS ?=
 help:
 	@echo "make demo       back up a sample site, lose it, restore it, compare; and again from a repository"
 	@echo "make test       lint, types, layers and the whole test suite"
-	@echo "make quick      the tests of each room but for slow ones, in two minutes"
+	@echo "make quick      the tests of each room but for slow ones"
 	@echo "make fuzz       property tests at length, at random, for an hour; see FUZZ"
 	@echo "make faults     let each system call of the scripts fail once, for an hour; see FAULTS"
 	@echo "make lint       lint, types and layers"

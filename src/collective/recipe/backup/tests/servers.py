@@ -154,7 +154,10 @@ def start_weed(directory: Path) -> Started:
     options = [f"-{name}={value}" for name, value in arguments.items()]
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
-            [WEED, "server", "-s3", *options], stdout=log, stderr=log, cwd=directory
+            [WEED, f"-logdir={directory}", "server", "-s3", *options],
+            stdout=log,
+            stderr=log,
+            cwd=directory,
         )
     _children[process.pid] = process
     started = Started(process.pid, s3, sockets, str(directory))

@@ -25,8 +25,10 @@ from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.tests.unit.test_extract import bytes_of
 
 INDEXED: list[str] = []
-DATES: dict[str, Any] = {}
 """The titles of what the catalogue was told of."""
+
+DATES: dict[str, Any] = {}
+"""The dates that these had then, by title."""
 
 
 class OfsFolder(Persistent):
