@@ -13,6 +13,7 @@ ratios and the goals beside them::
     works.py         what is measured: how it is prepared, what is run, what to reach
     measuring.py     time, memory, bytes and inodes of a process and what it leaves
     counting.py      the operations of the store that a run of ours takes
+    buckets.py       ours and restic, with a server of S3: a command of its own
     standby.py       a standby behind a busy source, both killed: a command of its own
     memory.py        the memory of each verb of a repository: a command of its own
     tables.py        the tables

@@ -19,7 +19,7 @@ from benchmarks.states import States
 from benchmarks.works import Counting
 
 BORG = "borgbackup>=1.4,<2"
-_PASSPHRASE = "correct horse battery staple"  # noqa: S105  of a site that is made up
+PASSPHRASE = "correct horse battery staple"  # noqa: S105  of a site that is made up
 _LATEST = "a-day"
 """What the archive of borg is called that restores are of."""
 
@@ -78,23 +78,29 @@ def keepers(scratch: Path, states: States) -> tuple[list[Keeper], list[str]]:
     return found, told
 
 
-def _ours(directory: Path, states: States) -> Keeper:
+def configuration(directory: Path, states: States, repository: str) -> Path:
+    """Return the configuration of ours, made in *directory*: a repository, encrypted."""
     directory.mkdir(parents=True, exist_ok=True)
-    configuration = directory / "sitebackup.toml"
+    path = directory / "sitebackup.toml"
     settings = {
         "datafs": states.filestorage,
         "blob_storage": states.blobstorage,
         "locationprefix": directory / "cache",
         "location": "none",
-        "repository": directory / "repository",
+        "repository": repository,
         "repository_passphrase_file": directory / "passphrase",
         "site_name": "benchmark",
     }
     lines = [f"{name} = {json.dumps(str(value))}\n" for name, value in settings.items()]
-    configuration.write_text("".join(lines))
-    (directory / "passphrase").write_text(f"{_PASSPHRASE}\n")
+    path.write_text("".join(lines))
+    (directory / "passphrase").write_text(f"{PASSPHRASE}\n")
     (directory / "passphrase").chmod(0o600)
-    configured = ("--quiet", "--config", configuration)
+    return path
+
+
+def _ours(directory: Path, states: States) -> Keeper:
+    made = configuration(directory, states, str(directory / "repository"))
+    configured = ("--quiet", "--config", made)
     program = Path(sys.executable).with_name("sitebackup")
     back_up = ("backup", *configured)
     operations = directory / "operations"
@@ -104,7 +110,7 @@ def _ours(directory: Path, states: States) -> Keeper:
         directory=directory,
         make=(program, "repository", "init", *configured),
         back_up=(program, *back_up),
-        counting=Counting(command=(*counted, *back_up), file=operations),
+        counting=Counting(command=(*counted, *back_up), number=lambda: int(operations.read_text())),
         restore=(program, "restore", "--no-prompt", "--from", "repository", *configured),
         verify=(program, "verify", "--from", "repository", *configured),
     )
@@ -112,14 +118,14 @@ def _ours(directory: Path, states: States) -> Keeper:
 
 def _of_borg(program: Path, directory: Path, states: States, compression: str) -> Keeper:
     environment = (
-        *("env", "-C", states.var, f"BORG_PASSPHRASE={_PASSPHRASE}"),
+        *("env", "-C", states.var, f"BORG_PASSPHRASE={PASSPHRASE}"),
         f"BORG_REPO={directory / 'repository'}",
         f"BORG_BASE_DIR={directory / 'cache'}",
     )
     borg = (*environment, program)
     # borg wants the archive before the paths
     create = 'archive=$3; exec "$1" create --compression "$2" "$archive" ' + " ".join(
-        _paths(states)
+        paths_of(states)
     )
     return Keeper(
         name=f"borg {compression}",
@@ -134,7 +140,7 @@ def _of_borg(program: Path, directory: Path, states: States, compression: str) -
 
 def _of_restic(program: str, directory: Path, states: States) -> Keeper:
     restic = (
-        *("env", "-C", states.var, f"RESTIC_PASSWORD={_PASSPHRASE}"),
+        *("env", "-C", states.var, f"RESTIC_PASSWORD={PASSPHRASE}"),
         f"RESTIC_REPOSITORY={directory / 'repository'}",
         *(program, "--quiet", "--cache-dir", directory / "cache"),
     )
@@ -142,13 +148,13 @@ def _of_restic(program: str, directory: Path, states: States) -> Keeper:
         name="restic",
         directory=directory,
         make=(*restic, "init"),
-        back_up=(*restic, "backup", *_paths(states)),
+        back_up=(*restic, "backup", *paths_of(states)),
         restore=(*restic, "restore", "latest", "--target", "."),
         verify=(*restic, "check", "--read-data"),
     )
 
 
-def _paths(states: States) -> Sequence[str]:
+def paths_of(states: States) -> Sequence[str]:
     """Return what is backed up, relative to the directory of the live site."""
     return [str(path.relative_to(states.var)) for path in (states.filestorage, states.blobstorage)]
 

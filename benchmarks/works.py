@@ -39,10 +39,10 @@ class Goal:
 
 @dataclass(frozen=True, kw_only=True)
 class Counting:
-    """A *command* that writes to *file* how many operations of a store it takes."""
+    """A *command*; *number* returns how many operations of a store it took, once it is done."""
 
     command: Sequence[str | Path]
-    file: Path
+    number: Callable[[], int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,9 @@ class Plan:
             if entry.counting is not None:
                 with entry.surroundings():
                     take(entry.counting.command, self.logs / f"{work.name}-{entry.name}.log")
-                results[entry.name].operations = int(entry.counting.file.read_text())
+                    number = entry.counting.number()
+                results[entry.name].operations = number
+                self.tell(f"    {entry.name}: {number} operations of the store")
         if self.calls:
             for entry in work.entries:
                 with entry.surroundings():

@@ -122,8 +122,11 @@ def end(started: Started) -> None:
         Path(path).unlink(missing_ok=True)
 
 
-def start_weed(directory: Path) -> Started:
-    """Start SeaweedFS with BUCKET; its port is the one where it speaks S3."""
+def start_weed(directory: Path, *, volumes: int = 50) -> Started:
+    """Start SeaweedFS with BUCKET; its port is the one where it speaks S3.
+
+    It keeps objects in so many *volumes* of 64 MB at most.
+    """
     ports = master, volume, filer, s3 = free_ports(4)
     kinds = ("master", "volume", "filer", "s3")
     sockets = [
@@ -141,7 +144,7 @@ def start_weed(directory: Path) -> Started:
         "master.telemetry": "false",
         "master.volumeSizeLimitMB": 64,
         "volume.port": volume,
-        "volume.max": 50,
+        "volume.max": volumes,
         "filer.port": filer,
         "filer.localSocket": directory / "filer.sock",
         "s3.port": s3,
