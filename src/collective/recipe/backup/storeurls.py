@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import re
 
-_CAPABILITY = re.compile(r"URI:[A-Za-z0-9:+-]+")
+_CAPABILITY = re.compile(
+    # each character may be written as a URL has it, %3A for a colon; %25 is a percent sign itself
+    r"(?:U|%(?:25)*55)(?:R|%(?:25)*52)(?:I|%(?:25)*49)(?::|%(?:25)*3A)(?:[a-z0-9:+-]|%[0-9a-f]{2})+",
+    re.IGNORECASE,
+)
+_PASSWORD = re.compile(
+    # with a password up to the last @ of all, whatever is in it; a port is no password
+    r"//(?:[^/?@]*:(?!\d+/)\S*|[^/]*)@"
+)
 _SHOWN = "(capability {})"
 _DIGITS = 8
 
@@ -15,7 +23,7 @@ def shown_url(url: str) -> str:
     A capability of Tahoe-LAFS is a key: whoever sees it reads what it leads to.  It has at
     least 128 random bits, so of its digest nothing can be found out.
     """
-    return without_capabilities(re.sub(r"//[^/?]*@", "//...@", url))
+    return without_capabilities(_PASSWORD.sub("//...@", url))
 
 
 def without_capabilities(text: str) -> str:
@@ -30,5 +38,8 @@ def has_capability(url: str) -> bool:
 
 def _digest(capability: str) -> str:
     import hashlib
+    from urllib.parse import unquote
 
+    while capability != (plain := unquote(capability)):
+        capability = plain
     return hashlib.sha256(capability.encode()).hexdigest()[:_DIGITS]

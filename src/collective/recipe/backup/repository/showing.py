@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import partial
 
+from collective.recipe.backup.errors import BackupError, Interrupted
 from collective.recipe.backup.repository.names import (
     BUNDLES,
     CONTROL,
@@ -26,10 +27,20 @@ def show_points(repository: Repository, *, anew: bool = False) -> None:
     """Let the store show each restore point of all sites, if it shows any.
 
     Of one that is not shown yet all nodes are read.  With *anew* those are shown again that
-    lack something by now, because collect has moved it.
+    lack something by now, because collect has moved it.  What fails is told, and done by the
+    next run: all else that this one had to do is done.
     """
     if not repository.store.promises.shows:
         return
+    try:
+        _show(repository, anew=anew)
+    except Interrupted:
+        raise
+    except BackupError as error:
+        repository.tell(f"the store does not show all restore points: {error}")
+
+
+def _show(repository: Repository, *, anew: bool) -> None:
     repository.index.refresh()
     points = sorted(standing(repository, repository.look()).points, key=_made)
     views = {_title(point): partial(_names, repository, point) for point in points}

@@ -16,6 +16,7 @@ from collective.recipe.backup.errors import BackupError, IntegrityError, explain
 from collective.recipe.backup.repository.opened import Repository
 
 _A_FEW = 100
+"""Blobs of which one must be known; where there are fewer, all may have been replaced."""
 
 
 class BlobsOnlyRepository(RepositoryDestination):
@@ -45,9 +46,17 @@ class BlobsOnlyRepository(RepositoryDestination):
                 return True
             try:
                 stored = stored_blobs(repository, newest, None)
-                return stored is None or any(map(stored.has, first))
+                if stored is None or any(map(stored.has, first)):
+                    return True
             except IntegrityError:  # a damaged one tells nothing; the backup mends it
                 return True
+            if len(first) == _A_FEW:
+                return False
+            repository.tell(
+                "the blobs here are all others than those of the newest restore point: if this is "
+                "another site, give it a site_name of its own"
+            )
+            return True
 
     def _backup(self, repository: Repository) -> RepositoryBackup:
         with repository.unlocking():

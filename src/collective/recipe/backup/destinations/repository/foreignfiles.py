@@ -52,8 +52,9 @@ class EarlierForeign:
         found = self._next
         if found.path != path or found.file is None or found.time >= self._settled:
             return None
-        looks = found.file.size, found.time
-        return found if looks == (status.st_size, status.st_mtime_ns) else None
+        looks = found.file.mode, found.file.size, found.time
+        now = status.st_mode & 0o777, status.st_size, status.st_mtime_ns
+        return found if looks == now else None
 
 
 class NewForeign:

@@ -28,7 +28,6 @@ from collective.recipe.backup.destinations.repository.pointlist import (
 )
 from collective.recipe.backup.destinations.repository.thinning import served_by_others
 from collective.recipe.backup.errors import (
-    BackupError,
     ConfigurationError,
     IntegrityError,
     NoRestorePoint,
@@ -291,12 +290,8 @@ class RepositoryDestination:
 
 
 def _show(repository: Repository) -> None:
-    """Let the store show the restore points; what fails is done by the next run."""
-    if not repository.store.promises.shows:
-        return
-    from collective.recipe.backup.repository.showing import show_points
+    """Let the store show the restore points, if it shows any."""
+    if repository.store.promises.shows:
+        from collective.recipe.backup.repository.showing import show_points
 
-    try:
         show_points(repository)
-    except BackupError as error:
-        repository.tell(f"the store does not show all restore points: {error}")

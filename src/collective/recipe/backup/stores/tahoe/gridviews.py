@@ -82,12 +82,16 @@ class GridViews:
 
 
 def _tree(files: Mapping[str, str]) -> Tree:
-    """Return the capabilities of files by the parts of their names."""
+    """Return the capabilities of files by the parts of their names.
+
+    What would lie below a file is left out: no object of ours is called so.
+    """
     top: Tree = {}
-    for name, capability in files.items():
+    for name in sorted(files):
         *above, last = name.split("/")
-        here = top
+        here: Tree | str = top
         for part in above:
-            here = here.setdefault(part, {})
-        here[last] = capability
+            here = here if isinstance(here, str) else here.setdefault(part, {})
+        if not isinstance(here, str):
+            here.setdefault(last, files[name])
     return top

@@ -16,6 +16,7 @@ import pytest
 from collective.recipe.backup import times
 from collective.recipe.backup.blobs.layout import Kind
 from collective.recipe.backup.destinations import Depth
+from collective.recipe.backup.destinations.repository import blobsonlyrepository
 from collective.recipe.backup.destinations.repository.blobpages import PIECE, BlobFile
 from collective.recipe.backup.destinations.repository.foreignpages import (
     ForeignEntry,
@@ -134,7 +135,34 @@ def test_what_cannot_be_copied_is_named_and_the_rest_is_backed_up(operated, tmp_
     assert staged(operated, None, tmp_path / "to") == tree(root)
 
 
-def test_a_blobstorage_that_is_not_there_or_is_another_one_is_refused(operated, tmp_path):
+def test_a_few_blobs_that_were_all_replaced_are_backed_up_with_a_warning(
+    operated, tmp_path, caplog
+):
+    operated.backup()
+    root = operated.site.blobstorage
+    for number, path in enumerate(sorted(root.rglob("*.blob"))):
+        path.rename(path.with_name(f"0x03f00000000000{number:02x}.blob"))
+    operated.now += timedelta(hours=1)
+    assert operated.backup().changed
+    assert "give it a site_name of its own" in caplog.text
+    assert staged(operated, None, tmp_path / "to") == tree(root)
+
+
+def test_a_change_of_permissions_alone_is_backed_up(operated, tmp_path):
+    note = operated.site.blobstorage / "0x00" / "among"
+    note.chmod(0o644)
+    operated.backup()
+    note.chmod(0o600)
+    operated.now += timedelta(hours=1)
+    assert operated.backup().changed
+    staged(operated, None, tmp_path / "to")
+    assert [each.stat().st_mode & 0o777 for each in (tmp_path / "to").rglob("among")] == [0o600]
+
+
+def test_a_blobstorage_that_is_not_there_or_is_another_one_is_refused(
+    operated, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(blobsonlyrepository, "_A_FEW", 1)
     operated.backup()
     other = OperatedInRepository(
         Site(tmp_path / "other"), store=operated.store, only_blobs=True, keep=0

@@ -22,6 +22,7 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.repository.puts import put
 from collective.recipe.backup.stores import NoSuchObject, ObjectExists, Weakness
 from collective.recipe.backup.stores.opening import store_at
+from collective.recipe.backup.stores.tahoe.gridviews import _tree
 from collective.recipe.backup.tests import grids
 from collective.recipe.backup.tests.contracts.store import NAME, StoreContract, names
 from collective.recipe.backup.tests.servers import proxied
@@ -322,3 +323,8 @@ class TestViews:
         store.show({})
         assert seen("Archives") == {}
         assert "Latest" not in seen()
+
+
+def test_a_name_below_that_of_a_file_is_left_out_of_a_view() -> None:
+    files = {"keys/a/b": "2", "keys/a": "1", "m/x": "3", "keys/a/b/c": "4", "m": "5"}
+    assert _tree(files) == {"keys": {"a": "1"}, "m": "5"}
