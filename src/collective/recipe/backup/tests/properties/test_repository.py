@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from hypothesis.stateful import (
 )
 
 from collective.recipe.backup import times
-from collective.recipe.backup.errors import InUse, NoRestorePoint
+from collective.recipe.backup.errors import ConfigurationError, InUse, NoRestorePoint
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repository.chunks import LEAF, NODE
 from collective.recipe.backup.repository.collecting import collect
@@ -226,9 +227,12 @@ class Hosts(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 3))
     def change_key(self, number):
-        with self.world.open() as repository:
-            change_key(repository, self.world.passphrase, f"passphrase {number}", START)
-        self.world.passphrase = f"passphrase {number}"
+        new = f"passphrase {number}"
+        same = new == self.world.passphrase
+        refused = pytest.raises(ConfigurationError) if same else nullcontext()
+        with self.world.open() as repository, refused:
+            change_key(repository, self.world.passphrase, new, START)
+        self.world.passphrase = new
 
     @precondition(lambda self: self.states)
     @rule(host=HOSTS)
