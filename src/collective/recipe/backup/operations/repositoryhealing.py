@@ -32,7 +32,7 @@ class Healing:
     """What was done, and what is left."""
 
     mended: int  # objects that the store itself has made whole again
-    weak: tuple[Weakness, ...]  # what it could not, though it can still be read
+    weak: tuple[Weakness, ...]  # what it could not, but for bundles that are lost
     done: HealedBundles
     lost: tuple[LostPiece, ...]  # that restore points need
 
@@ -58,10 +58,17 @@ def heal_bundles(run: Run, configured: DestinationConfig) -> Healing:
         done = heal(repository, bundles, _holders(run, configured, repository))
         return Healing(
             mended=sum(each.is_mended for each in found),
-            weak=tuple(each for each in found if not each.is_mended and not each.is_lost),
+            weak=tuple(each for each in found if _stays_weak(each)),
             done=done,
             lost=tuple(_lost(repository, done.lost)),
         )
+
+
+def _stays_weak(each: Weakness) -> bool:
+    """Tell whether an object lacks something still; what becomes of a lost bundle heal tells."""
+    from collective.recipe.backup.repository.names import BUNDLES
+
+    return not each.is_mended and not (each.is_lost and each.name.startswith(BUNDLES))
 
 
 def _holders(
@@ -123,6 +130,12 @@ def _lost(repository: Repository, lost: Sequence[ChunkId]) -> Iterator[LostPiece
 
 def loss_left(healing: Healing) -> IntegrityError | None:
     """Return the error that says what could not be healed; None: nothing."""
+    if not healing.lost and healing.weak:
+        return IntegrityError(
+            f"{number_of(len(healing.weak), 'object')} of the store could not be made whole",
+            where=healing.weak[0].name,
+            hint="do all servers of the store run?  Run heal again when they do",
+        )
     if not healing.lost:
         return None
     points = {stamp for each in healing.lost for stamp in each.points}

@@ -86,7 +86,7 @@ def foreign(root: bytes, get: Get) -> Iterator[ReadFile]:
         assert page.number() == entries
         for _entry in range(entries):
             path, sort = page.string(), page.fixed(1)
-            mode = page.number() if sort == 1 else 0
+            mode = page.number() if sort < 2 else 0
             time = int.from_bytes(page.take(8), "big", signed=True) if sort else 0
             data = b""
             if sort == 1:

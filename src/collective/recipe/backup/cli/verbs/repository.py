@@ -129,6 +129,8 @@ def _heal(
             answers.say(f"objects that the store has made whole again: {healing.mended:,}")
         for weak in healing.weak[:_NAMED]:
             answers.say(f"still weak: {printable(weak.name)}: {weak.what}")
+        if len(healing.weak) > _NAMED:
+            answers.say(f"and {len(healing.weak) - _NAMED:,} more that are weak: --json names all")
         for each in healing.lost[:_NAMED]:
             answers.say(f"lost: {each.what}, of {', '.join(map(printable, each.points))}")
         if len(healing.lost) > _NAMED:

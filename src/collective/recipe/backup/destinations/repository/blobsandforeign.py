@@ -58,7 +58,7 @@ class BlobsAndForeign(PagedBlobs):
             if some is not None and each.path not in some:
                 continue
             if each.kind is Kind.DIRECTORY:
-                writing.make_directory(each.path)
+                writing.make_directory(each.path, each.mode)
             elif each.file is None:
                 writing.write_link(each.path, os.fsdecode(each.text), each.time)
             elif not writing.takes_live(each.path, each.file):

@@ -17,7 +17,7 @@ from collective.recipe.backup.held import Trail
 
 _SECOND = 10**9
 _OF_DIRECTORIES = 0o700
-"""Permissions of directories; ZODB makes them so as well."""
+"""Permissions of directories of blobs; ZODB makes them so as well."""
 
 
 class BlobWriting:
@@ -65,10 +65,10 @@ class BlobWriting:
             self._make(place)
         self._last = place
 
-    def make_directory(self, path: str) -> None:
-        """Make a directory that is not ZODB's."""
+    def make_directory(self, path: str, mode: int) -> None:
+        """Make a directory that is not ZODB's; its owner may do all there, or nothing came in."""
         self._enter(path)
-        self._make(path)
+        self._make(path, mode | _OF_DIRECTORIES)
 
     def write_link(self, path: str, text: str, time: int) -> None:
         """Make a symbolic link, of that *time*, nanoseconds since 1970."""
@@ -84,9 +84,9 @@ class BlobWriting:
             self._make(above)
             self._made.add(above)
 
-    def _make(self, place: str) -> None:
+    def _make(self, place: str, mode: int = _OF_DIRECTORIES) -> None:
         """Make one directory, unless it is there."""
-        self._files.make_directory(self._trail.place(f"{self._top}/{place}"), _OF_DIRECTORIES)
+        self._files.make_directory(self._trail.place(f"{self._top}/{place}"), mode)
 
     def takes_live(self, path: str, file: BlobFile) -> bool:
         """Link to the live file, if that is the same; return whether that was done."""

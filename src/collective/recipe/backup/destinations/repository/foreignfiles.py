@@ -97,9 +97,9 @@ class NewForeign:
 
     def _stored(self, entry: Entry) -> ForeignEntry:
         path = f"{self._root}/{entry.path}"
-        if entry.kind is Kind.DIRECTORY:
-            return ForeignEntry(entry.path, entry.kind)
         status = os.lstat(path)
+        if entry.kind is Kind.DIRECTORY:
+            return ForeignEntry(entry.path, entry.kind, mode=status.st_mode & 0o777)
         if entry.kind is Kind.LINK:
             text = os.fsencode(os.readlink(path))
             return ForeignEntry(entry.path, entry.kind, status.st_mtime_ns, text=text)

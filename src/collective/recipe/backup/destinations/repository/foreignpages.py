@@ -31,7 +31,7 @@ MAGIC, PAGE_MAGIC, VERSION = b"CRBOTHER", b"CRBOPAGE", 1
 ENTRIES_OF_A_PAGE = 256
 _KINDS = (Kind.DIRECTORY, Kind.FILE, Kind.LINK)
 _TIME, _VERSION = 8, 2
-_SMALLEST_ENTRY, _SMALLEST_PAGE = 2, 3
+_SMALLEST_ENTRY, _SMALLEST_PAGE = 3, 3
 """Bytes that each takes at least."""
 
 
@@ -43,6 +43,7 @@ class ForeignEntry(NamedTuple):
     time: int = 0  # of its last change, nanoseconds since 1970; of a directory 0
     file: BlobFile | None = None  # of a file
     text: bytes = b""  # of a link: where it leads to
+    mode: int = 0  # of a directory: permissions; else 0, see file
 
     @property
     def size(self) -> int:
@@ -107,7 +108,7 @@ def _written(each: ForeignEntry, names: Names) -> bytes:
     if each.kind is Kind.LINK:
         return head + each.time.to_bytes(_TIME, "big", signed=True) + string(each.text)
     if each.file is None:
-        return head
+        return head + number(each.mode)
     return head + number(each.file.mode) + written_file(each.file, names)
 
 
@@ -130,7 +131,10 @@ def _entry(fields: Fields) -> ForeignEntry:
     if kind >= len(_KINDS) or not _is_path(path) or not may_be_foreign(path, _KINDS[kind]):
         raise fields.damaged(f"{path!r} is nothing that it could have")
     if _KINDS[kind] is Kind.DIRECTORY:
-        return ForeignEntry(path, Kind.DIRECTORY)
+        mode = fields.number()
+        if mode > 0o777:
+            raise fields.damaged("a directory does not fit together")
+        return ForeignEntry(path, Kind.DIRECTORY, mode=mode)
     if _KINDS[kind] is Kind.FILE:
         file = read_file(fields, fields.number())
         return ForeignEntry(path, Kind.FILE, file.time, file)

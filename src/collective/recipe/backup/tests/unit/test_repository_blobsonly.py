@@ -151,12 +151,14 @@ def test_a_few_blobs_that_were_all_replaced_are_backed_up_with_a_warning(
 def test_a_change_of_permissions_alone_is_backed_up(operated, tmp_path):
     note = operated.site.blobstorage / "0x00" / "among"
     note.chmod(0o644)
+    (operated.site.blobstorage / "notes").chmod(0o755)
     operated.backup()
     note.chmod(0o600)
     operated.now += timedelta(hours=1)
     assert operated.backup().changed
     staged(operated, None, tmp_path / "to")
     assert [each.stat().st_mode & 0o777 for each in (tmp_path / "to").rglob("among")] == [0o600]
+    assert (tmp_path / "to" / "notes").stat().st_mode & 0o777 == 0o755
 
 
 def test_a_blobstorage_that_is_not_there_or_is_another_one_is_refused(
@@ -240,8 +242,9 @@ def test_a_page_that_would_write_elsewhere_is_damage(entries):
 
 
 def test_a_page_of_another_list_is_damage():
+    entries = [ForeignEntry("a", Kind.DIRECTORY, mode=0o755)]
+    assert read_foreign_page(ForeignPage(b"", 1, 0), written_foreign_page(entries)) == entries
     linked = written_foreign_page([ForeignEntry("a", Kind.DIRECTORY)])
-    assert read_foreign_page(ForeignPage(b"", 1, 0), linked) == [ForeignEntry("a", Kind.DIRECTORY)]
     for page in (ForeignPage(b"", 2, 0), ForeignPage(b"", 1, 5)):
         with pytest.raises(IntegrityError, match="not the one"):
             read_foreign_page(page, linked)

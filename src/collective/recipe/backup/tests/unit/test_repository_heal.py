@@ -10,10 +10,13 @@ import shutil
 import pytest
 
 from collective.recipe.backup.errors import DONE, IntegrityError
+from collective.recipe.backup.operations.repositoryhealing import Healing, _stays_weak, loss_left
 from collective.recipe.backup.repository.chunks import is_node
+from collective.recipe.backup.repository.healing import HealedBundles
 from collective.recipe.backup.repository.names import bundle_name
 from collective.recipe.backup.repository.opened import Client, open_repository
 from collective.recipe.backup.sitebackup import main
+from collective.recipe.backup.stores import Weakness
 from collective.recipe.backup.stores.local import LocalStore
 from collective.recipe.backup.tests.faults.harness import Hasty
 from collective.recipe.backup.tests.samples import contents_of
@@ -201,3 +204,17 @@ def test_bytes_that_were_read_wrong_once_are_not_damaged(project, disk, monkeypa
     flipped.clear()
     assert main(["repository", "scrub", "-q"]) == DONE
     assert flipped
+
+
+def test_an_object_that_stays_weak_is_an_error_that_names_it() -> None:
+    lacks = Weakness("points/a", "2 of 3 shares", is_lost=False, is_mended=False)
+    done = HealedBundles(sound=(), replaced=(), found=0, lost=())
+    left = loss_left(Healing(mended=3, weak=(lacks,), done=done, lost=()))
+    assert left is not None
+    assert left.where == "points/a"
+    assert "1 object of the store could not be made whole" in str(left)
+    assert loss_left(Healing(mended=3, weak=(), done=done, lost=())) is None
+    mended, lost = lacks._replace(is_mended=True), lacks._replace(is_lost=True)
+    bundle = lost._replace(name="bundles/a")
+    stays = [each for each in (lacks, mended, lost, bundle) if _stays_weak(each)]
+    assert stays == [lacks, lost]
