@@ -37,6 +37,8 @@ class Download(NamedTuple):
 def export(asked: AskedPage, opened: OpenedObjects, directory: Path, files: Files) -> Download:
     """Return the export of what is at the path that is asked for."""
     place = place_of(opened.objects, asked.path)
+    if not place.path.strip("/"):
+        raise UsageError("the root is no part of a site", hint="name what is to be downloaded")
     target = directory / _NAME
     extract(opened, place, target, files)
     return _unnamed(target, f"{_name_of(place)}.zexp", files)

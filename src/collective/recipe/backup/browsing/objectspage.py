@@ -32,7 +32,9 @@ _NUMBERS = ("objects", "bytes", "blobs")
 
 def title(asked: AskedPage) -> str:
     """Return the heading of the page."""
-    moment = asked.text("at") or asked.text("before")
+    if asked.text("before"):
+        return f"Objects before transaction {asked.text('before')}"
+    moment = asked.text("at")
     return f"Objects at {moment}" if moment else "Objects of the newest restore point"
 
 

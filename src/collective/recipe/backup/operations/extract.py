@@ -29,6 +29,8 @@ from collective.recipe.backup.operations.objects import BLOB, OpenedObjects
 from collective.recipe.backup.times import show_tid
 
 _PIECE = 1 << 20
+_PRIVATE = 0o600
+"""Permissions of what is written: it may be what only few may see in the site."""
 _LONGEST = 180
 """Bytes of a file name that are taken over: a disk has room for 255, and the oid may go before."""
 
@@ -66,7 +68,7 @@ def extract(opened: OpenedObjects, place: Location, target: Path, files: Files) 
     found = _Found(opened, place)
     blobs = 0
     cuts: Counter[tuple[str, str, str]] = Counter()
-    with files.writing(target) as writer:
+    with files.writing(target, _PRIVATE) as writer:
         writer.write(zexp.BEGIN)
         for held in found.records():
             try:
@@ -108,7 +110,7 @@ def extract_blobs(
         try:
             with (
                 _opened_blob(opened, BlobId(held.oid, held.tid)) as blob,
-                files.writing(directory / name) as writer,
+                files.writing(directory / name, _PRIVATE) as writer,
             ):
                 while piece := blob.read(_PIECE):
                     writer.write(piece)
@@ -130,7 +132,7 @@ def named_blobs(opened: OpenedObjects, place: Location) -> Iterator[NamedBlob]:
 
 def write_blob(opened: OpenedObjects, blob: BlobId, target: Path, files: Files) -> None:
     """Write the bytes of *blob* to *target*.  Raises IntegrityError if they cannot be read."""
-    with _opened_blob(opened, blob) as data, files.writing(target) as writer:
+    with _opened_blob(opened, blob) as data, files.writing(target, _PRIVATE) as writer:
         while piece := data.read(_PIECE):
             writer.write(piece)
 

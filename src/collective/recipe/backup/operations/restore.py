@@ -51,6 +51,7 @@ from collective.recipe.backup.operations.restorejobs import (
 )
 from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.operations.run import Run, one_run
+from collective.recipe.backup.operations.standbyrefusal import refuse_restore_over
 from collective.recipe.backup.operations.targets import (
     journal_of,
     lock_targets,
@@ -85,6 +86,8 @@ def restore(run: Run, order: RestoreOrder) -> bool:
         is_left = earlier(run, journal, ()) is not Earlier.NOTHING
         clients = clients_of(run, order, targets, changed=is_left)
         refuse_caches(targets, order)
+        for target in targets:
+            refuse_restore_over(target.filestorage)
         jobs = [] if come_with_pre_command(run, destinations) else planned(targets, held)
         what = announced(jobs, order) if jobs else announced_early(targets, order)
         before = earlier(run, journal, chosen_of(jobs, order))

@@ -26,6 +26,7 @@ from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.findings import DoctorFinding, Report
 from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.operations.standbyrefusal import refuse_standby
 from collective.recipe.backup.times import moment_of, stamp
 
 LOOKED_BACK = 1000
@@ -66,6 +67,8 @@ def filestorage(run: Run, destination: Destination) -> Iterator[DoctorFinding]:
         for doubt in run.config.doubts:
             what, _colon, hint = doubt.partition(": ")
             report.warning(what, path, hint)
+    with report.looking(path):
+        refuse_standby(source)
     with report.looking(path), TransactionLog(path) as log:
         end = log.end(_known_boundary(destination, log))
         begin, count = _back(log, end.offset)

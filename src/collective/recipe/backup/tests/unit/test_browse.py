@@ -126,6 +126,7 @@ def test_a_user_walks_from_a_transaction_to_what_was_there_before_it_and_takes_i
     [before] = [each for each in pages.links("log?user=jane") if "before=" in each]
     moment = before.partition("?")[2]
     folder = pages.page(f"objects?{moment}&path=/Plone/news")
+    assert "<h1>Objects before transaction" in folder
     assert "page-001" in folder
     assert "page-001" not in pages.page("objects?path=/Plone/news")
     [export] = [
@@ -228,6 +229,7 @@ def test_of_what_holds_much_nothing_is_counted_unless_it_is_asked_for(pages, mon
         "blob?path=/Plone/news&blob=00",
         "log?since=nonsense",
         "export?path=/../../etc/passwd",
+        "export?path=/",
     ],
 )
 def test_what_is_not_there_is_a_page_that_says_so(pages, url):

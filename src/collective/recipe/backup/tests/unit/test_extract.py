@@ -70,6 +70,7 @@ def test_an_export_is_imported_by_zodb_into_an_empty_database_and_the_live_one(
         place = place_of(opened.objects, "/Plone/news")
         done = extract(opened, place, target, Files())
     assert (done.objects, done.blobs) == (14, 3)
+    assert target.stat().st_mode & 0o777 == 0o600, "it may be what only few may see"
     [(name, _oid, kind)] = done.cuts
     assert (name, kind.rpartition(".")[2]) == ("__parent__", "Folder")
     with site._at(None) as db, db.transaction() as connection:

@@ -16,9 +16,11 @@ from collective.recipe.backup.cli import main
 from collective.recipe.backup.config import STANDARD
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError, InUse, UsageError
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
+from collective.recipe.backup.findings import DoctorSeverity
 from collective.recipe.backup.model import Source
 from collective.recipe.backup.operations import standby as room
 from collective.recipe.backup.operations.backup import back_up
+from collective.recipe.backup.operations.doctor import examine
 from collective.recipe.backup.operations.restore import restore
 from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.operations.run import Run
@@ -194,11 +196,24 @@ def test_a_standby_is_backed_up_only_once_it_was_promoted(standing: Standing) ->
     with pytest.raises(ConfigurationError, match="this is a standby of"):
         back_up(run)
     assert copied.points() == []
+    found = [each for each in examine(run) if "this is a standby of" in each.what]
+    assert [each.severity for each in found] == [DoctorSeverity.PROBLEM]
 
     last = promote(standing.run(), standing.to)["1"]
 
     [outcome] = back_up(run)
     assert outcome.point.tid == last
+
+
+def test_a_standby_is_restored_over_only_once_it_was_promoted(standing: Standing) -> None:
+    standing.stand()
+    before = standing.contents()
+    run = replace(standing.run(), verb="restore")
+    with pytest.raises(UsageError, match="this is a standby of"):
+        restore(run, RestoreOrder(to=standing.to))
+    assert standing.contents() == before
+    promote(standing.run(), standing.to)
+    assert restore(run, RestoreOrder(to=standing.to))
 
 
 def test_a_running_standby_ends_once_it_was_promoted(standing: Standing) -> None:
