@@ -49,7 +49,8 @@ class BlobWriting:
         """Write one file."""
         self._enter(path)
         target = self._trail.place(f"{self._top}/{path}")
-        with self._files.filling(target, self._like(file)) as writer:
+        like = self._like(stat.S_IFREG | file.mode, file.size, file.time)
+        with self._files.filling(target, like) as writer:
             for piece in pieces:
                 writer.write(piece)
         self._written += 1
@@ -66,15 +67,19 @@ class BlobWriting:
         self._last = place
 
     def make_directory(self, path: str, mode: int) -> None:
-        """Make a directory that is not ZODB's; its owner may do all there, or nothing came in."""
+        """Make a directory that is not ZODB's, with the permissions *mode*, whatever the umask.
+
+        Its owner may do all there, or nothing came in.
+        """
         self._enter(path)
-        self._make(path, mode | _OF_DIRECTORIES)
+        like = self._like(stat.S_IFDIR | mode, 0, 0)
+        self._files.make_directory_like(self._trail.place(f"{self._top}/{path}"), like)
 
     def write_link(self, path: str, text: str, time: int) -> None:
         """Make a symbolic link, of that *time*, nanoseconds since 1970."""
         self._enter(path)
-        like = BlobFile(0o777, time, len(text), b"", ())
-        self._files.make_link(text, self._trail.place(f"{self._top}/{path}"), self._like(like))
+        like = self._like(stat.S_IFREG | 0o777, len(text), time)
+        self._files.make_link(text, self._trail.place(f"{self._top}/{path}"), like)
         self._written += 1
 
     def _make_above(self, place: str) -> None:
@@ -84,9 +89,9 @@ class BlobWriting:
             self._make(above)
             self._made.add(above)
 
-    def _make(self, place: str, mode: int = _OF_DIRECTORIES) -> None:
+    def _make(self, place: str) -> None:
         """Make one directory, unless it is there."""
-        self._files.make_directory(self._trail.place(f"{self._top}/{place}"), mode)
+        self._files.make_directory(self._trail.place(f"{self._top}/{place}"), _OF_DIRECTORIES)
 
     def takes_live(self, path: str, file: BlobFile) -> bool:
         """Link to the live file, if that is the same; return whether that was done."""
@@ -102,15 +107,18 @@ class BlobWriting:
         self._linked_size += file.size
         return True
 
-    def _like(self, file: BlobFile) -> os.stat_result:
-        """Return what a file is to be like; its owner is that of the directory."""
-        seconds, owner = file.time // _SECOND, self._owner
+    def _like(self, mode: int, size: int, time: int) -> os.stat_result:
+        """Return what is to be made, of type and permissions *mode* and *time* in nanoseconds.
+
+        Its owner is that of the directory.
+        """
+        seconds, owner = time // _SECOND, self._owner
         return os.stat_result(
             (
-                stat.S_IFREG | file.mode, 0, 0, 1, owner.st_uid, owner.st_gid, file.size,
+                mode, 0, 0, 1, owner.st_uid, owner.st_gid, size,
                 seconds, seconds, seconds,
             ),
-            {"st_atime_ns": file.time, "st_mtime_ns": file.time},
+            {"st_atime_ns": time, "st_mtime_ns": time},
         )  # fmt: skip
 
     def mark(self, layout: Layout) -> None:

@@ -257,6 +257,20 @@ def test_more_than_a_page_of_files_is_read_in_their_order(operated, tmp_path, mo
     assert staged(operated, None, tmp_path / "to") == tree(operated.site.blobstorage)
 
 
+def test_directories_that_are_not_those_of_zodb_keep_their_permissions(operated, tmp_path):
+    root = operated.site.blobstorage
+    (root / "notes").chmod(0o750)
+    (root / "notes" / "empty").chmod(0o775)
+    operated.backup()
+    (root / "notes" / "empty").chmod(0o777)
+    operated.now += timedelta(hours=1)
+    assert operated.backup().changed
+    staged(operated, None, tmp_path / "to")
+    [notes] = (tmp_path / "to").rglob("notes")
+    modes = [each.stat().st_mode & 0o777 for each in (notes, notes / "empty")]
+    assert modes == [0o750, 0o777]
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A site of which a disk has the repository; its filestorage is not here."""
