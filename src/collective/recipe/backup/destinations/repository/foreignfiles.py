@@ -13,10 +13,10 @@ from pathlib import Path
 from collective.recipe.backup.blobs.layout import Entry, Kind, order
 from collective.recipe.backup.blobs.refusing import refusal
 from collective.recipe.backup.destinations.repository.foreignpages import (
-    ENTRIES_OF_A_PAGE,
     ForeignEntry,
     ForeignList,
     ForeignPage,
+    ends_page,
     in_order,
     read_foreign_list,
     read_foreign_page,
@@ -92,7 +92,7 @@ class NewForeign:
             self.left_out += 1
             return
         self._open.append(found)
-        if len(self._open) == ENTRIES_OF_A_PAGE:
+        if ends_page(self._open):
             self._end_page()
 
     def _stored(self, entry: Entry) -> ForeignEntry:

@@ -10,6 +10,7 @@ docs/design/repository.rst has both formats byte for byte.
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -28,7 +29,10 @@ from collective.recipe.backup.filestorage.segments.fields import Fields, Names, 
 from collective.recipe.backup.frozen import dataclass
 
 MAGIC, PAGE_MAGIC, VERSION = b"CRBOTHER", b"CRBOPAGE", 1
-ENTRIES_OF_A_PAGE = 256
+_LEAST_OF_A_PAGE, _MOST_OF_A_PAGE = 32, 512
+"""Entries of a page, but for the last one."""
+_ENDS_A_PAGE = 128
+"""One path in so many ends a page."""
 _KINDS = (Kind.DIRECTORY, Kind.FILE, Kind.LINK)
 _TIME, _VERSION = 8, 2
 _SMALLEST_ENTRY, _SMALLEST_PAGE = 3, 3
@@ -94,6 +98,16 @@ def read_foreign_list(root: Linked) -> ForeignList:
     ]
     fields.finish()
     return ForeignList(tuple(pages))
+
+
+def ends_page(entries: Sequence[ForeignEntry]) -> bool:
+    """Tell whether a page with these *entries* is to end here.
+
+    The paths say it, so that a new entry leaves the later pages as they are.
+    """
+    if not _LEAST_OF_A_PAGE <= len(entries) < _MOST_OF_A_PAGE:
+        return len(entries) >= _MOST_OF_A_PAGE
+    return zlib.crc32(os.fsencode(entries[-1].path)) % _ENDS_A_PAGE == 0
 
 
 def written_foreign_page(entries: Sequence[ForeignEntry]) -> Linked:

@@ -16,7 +16,7 @@ import pytest
 from collective.recipe.backup import times
 from collective.recipe.backup.blobs.layout import Kind
 from collective.recipe.backup.destinations import Depth
-from collective.recipe.backup.destinations.repository import blobsonlyrepository
+from collective.recipe.backup.destinations.repository import blobsonlyrepository, foreignpages
 from collective.recipe.backup.destinations.repository.blobpages import PIECE, BlobFile
 from collective.recipe.backup.destinations.repository.foreignpages import (
     ForeignEntry,
@@ -251,10 +251,28 @@ def test_a_page_of_another_list_is_damage():
 
 
 def test_more_than_a_page_of_files_is_read_in_their_order(operated, tmp_path, monkeypatch):
-    monkeypatch.setattr("collective.recipe.backup.destinations.repository.foreignfiles."
-                        "ENTRIES_OF_A_PAGE", 2)  # fmt: skip
+    monkeypatch.setattr(foreignpages, "_MOST_OF_A_PAGE", 2)
+    monkeypatch.setattr(foreignpages, "_LEAST_OF_A_PAGE", 1)
     operated.backup()
     assert staged(operated, None, tmp_path / "to") == tree(operated.site.blobstorage)
+
+
+def pages_of(paths: list[str]) -> list[list[str]]:
+    pages: list[list[ForeignEntry]] = [[]]
+    for path in paths:
+        pages[-1].append(ForeignEntry(path, Kind.DIRECTORY))
+        if foreignpages.ends_page(pages[-1]):
+            pages.append([])
+    return [[each.path for each in page] for page in pages]
+
+
+def test_a_file_that_is_new_leaves_the_later_pages_as_they_are():
+    paths = [f"d{number:04}" for number in range(3000)]
+    before = pages_of(paths)
+    after = pages_of(["a-new-one", *paths])
+    assert len(before) > 10
+    assert all(32 <= len(page) <= 512 for page in before[:-1])
+    assert len([page for page in after if page not in before]) <= 3
 
 
 def test_directories_that_are_not_those_of_zodb_keep_their_permissions(operated, tmp_path):
