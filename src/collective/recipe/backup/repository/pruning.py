@@ -84,13 +84,12 @@ def _remove(
         return
     stamp, tag = place_of(entry.name)
     trash = seal_trash(repository.keyring, sealed, f"{stamp}-{tag}-")
-    if first:
-        # nothing is there: a store that lets us remove nothing says so now, or of *before*
-        repository.store.delete(trash.name if before is None else entry.name)
+    if first or before is not None:
+        # a store that lets us remove nothing says so now, of *before* or of what is not there;
+        # trash from before may be about to go, and until the new one is put, the point is there
+        repository.store.delete(before or trash.name)
     put(repository.store, trash.name, trash.data)
     repository.store.delete(entry.name)
-    if before is not None:
-        repository.store.delete(before)  # which may be about to go
 
 
 def floor(control: Control, going: Sequence[Point]) -> str:

@@ -157,6 +157,35 @@ def test_prune_on_a_disk_that_takes_nothing_away_says_what_stays_and_adds_one_ob
     assert sum(name.startswith("m/d-") for name in operated.store.objects) == 2
 
 
+class Full(MemoryStore):
+    """A store that has no room for another object when it is full."""
+
+    is_full = False
+
+    def put(self, name, data, *, bulk=False):
+        if self.is_full:
+            raise StoreRefused("no room")
+        return super().put(name, data, bulk=bulk)
+
+
+def test_a_restore_point_with_earlier_trash_stays_until_the_new_trash_is_put(tmp_path):
+    operated = OperatedInRepository(Site(tmp_path / "site"), keep=1)
+    operated.store = Full(lambda: operated.now)
+    init(operated.store, PASSPHRASE, NOON)
+    operated.backup()
+    first = dict(operated.store.objects)
+    operated.site.commit({"a": 1}, at=operated.now + timedelta(minutes=30))
+    operated.backup()
+    assert len(operated.points()) == 1
+    assert any(name.startswith("m/d-") for name in operated.store.objects)
+    # as if that prune had died before it removed the restore point
+    operated.store.objects |= first
+    operated.store.is_full = True
+    with pytest.raises(StoreRefused, match="no room"):
+        prune(operated.run("prune"))
+    assert len(operated.points()) == 2
+
+
 def test_a_repository_that_was_not_made_is_told(tmp_path):
     operated = OperatedInRepository(Site(tmp_path / "site"), store=MemoryStore())
     operated.site.commit({"a": 1})
