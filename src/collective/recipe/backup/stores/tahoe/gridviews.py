@@ -7,7 +7,7 @@ directory, so that views share all that is equal in them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from typing import Any
 
 from collective.recipe.backup.stores import Views
@@ -33,10 +33,11 @@ class GridViews:
         shown = self._children(archives)
         for title in shown.keys() - views.keys():
             self._directories.take_out(_WHAT, archives, title)
+        files_there = frozenset(living.values())
         newest = ""
         for title, names in views.items():
             newest = shown.get(title, "")
-            if not newest or (anew and not self._is_whole(newest, living)):
+            if not newest or (anew and not self._is_whole(newest, files_there)):
                 files = {name: living[name] for name in names() if name in living}
                 newest = self._made(_tree(files))
                 self._directories.enter(_WHAT, archives, title, newest)
@@ -52,10 +53,9 @@ class GridViews:
         described = ((name, directory_of(each)) for name, each in found.children.items())
         return {name: each.reading for name, each in described if each is not None}
 
-    def _is_whole(self, capability: str, living: Mapping[str, str]) -> bool:
-        """Tell whether all files of a view are still those of objects."""
-        capabilities = set(living.values())
-        return all(each in capabilities for each in self._files_below(capability))
+    def _is_whole(self, capability: str, files_there: Set[str]) -> bool:
+        """Tell whether all files of a view are in *files_there*, the capabilities of objects."""
+        return all(each in files_there for each in self._files_below(capability))
 
     def _files_below(self, capability: str) -> Iterator[str]:
         """Yield the capabilities of all files in a directory that never changes."""
