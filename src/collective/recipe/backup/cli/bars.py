@@ -62,7 +62,9 @@ class PhaseState:
 
     @property
     def figures(self) -> str:
-        """How much, how fast, how long still."""
+        """How much, how fast, how long still; empty where nothing is counted."""
+        if not self.done and self.total <= 0:
+            return ""
         words = amount(self.done, self.unit)
         if self.total > 0:
             words += f" of {amount(self.total, self.unit)}"
@@ -157,10 +159,11 @@ def bar(state: PhaseState | None, width: int) -> str:
     if room >= 5 and percent:
         full = int(state.part * room)
         return f"{title} {percent} [{'#' * full}{'.' * (room - full)}] {figures}"
-    return f"{title} {percent} {figures}"[:width]
+    return " ".join(filter(None, (title, percent, figures)))[:width]
 
 
 def _log(state: PhaseState | None) -> None:
     if state is not None:
-        percent = f"{state.part:.0%}, " if state.total > 0 else ""
-        logger.info("%s: %s%s", state.title, percent, state.figures)
+        percent = f"{state.part:.0%}" if state.total > 0 else ""
+        words = ", ".join(filter(None, (percent, state.figures)))
+        logger.info("%s", f"{state.title}: {words}" if words else state.title)

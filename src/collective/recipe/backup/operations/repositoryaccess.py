@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collective.recipe.backup.destinations.repository.place import RepositoryPlace
     from collective.recipe.backup.files import Files
     from collective.recipe.backup.findings import Report
+    from collective.recipe.backup.progress import Progress
     from collective.recipe.backup.repository.opened import Repository
     from collective.recipe.backup.stores.allowance import Allowance
 
@@ -110,7 +111,7 @@ def try_out(run: Run, place: str | None) -> Report:
     is_url = place is not None and (place.startswith("/") or ":" in place)
     url = place if is_url and place else place_of(repository_named(run, place)).url
     _refuse_overlaps(run, url)
-    return try_out_at(url, run.files, run.now, run.allowance)
+    return try_out_at(url, run.files, run.now, run.allowance, run.progress)
 
 
 def _refuse_overlaps(run: Run, url: str) -> None:
@@ -135,11 +136,16 @@ def _refuse_overlaps(run: Run, url: str) -> None:
         )
 
 
-def try_out_at(url: str, files: Files, now: datetime, allowance: Allowance) -> Report:
+def try_out_at(
+    url: str, files: Files, now: datetime, allowance: Allowance, progress: Progress
+) -> Report:
     """Return what the store at *url* does of what a repository needs."""
     from collective.recipe.backup.stores.proving import prove
 
-    with closing(store_at(url, files, allowance)) as store:
+    with (
+        closing(store_at(url, files, allowance)) as store,
+        progress.phase(f"waiting for {store.location}", 0),
+    ):
         report = prove(store, now)
     report.ok(f"that took {number_of(allowance.asked, 'request')} in all")
     return report

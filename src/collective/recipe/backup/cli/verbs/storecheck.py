@@ -27,12 +27,14 @@ def check_store(run: Run, namespace: argparse.Namespace, answers: Answers) -> in
 def check_store_at(url: str, answers: Answers) -> int:
     """Try out the store at *url*, which no site has yet."""
     from collective.recipe.backup import times
+    from collective.recipe.backup.cli.bars import progress_on
     from collective.recipe.backup.files import Files
     from collective.recipe.backup.operations.repositoryaccess import try_out_at
     from collective.recipe.backup.stores.allowance import Allowance
 
     _must_be_no_secret(url)
-    return _told(try_out_at(url, Files(), times.utcnow(), Allowance()), answers)
+    progress = progress_on(answers.screen)
+    return _told(try_out_at(url, Files(), times.utcnow(), Allowance(), progress), answers)
 
 
 def _must_be_no_secret(url: str) -> None:

@@ -8,6 +8,7 @@ import logging
 import os
 import pty
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -17,9 +18,13 @@ import pytest
 
 from collective.recipe.backup import cli
 from collective.recipe.backup.cli import bars, messages
+from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.bars import PhaseState, PhaseTelling, Rhythm, bar, progress_on
 from collective.recipe.backup.cli.screen import Screen
+from collective.recipe.backup.cli.verbs.storecheck import check_store_at
+from collective.recipe.backup.errors import StoreUnreachable
 from collective.recipe.backup.progress import Silent
+from collective.recipe.backup.stores.sftp import sftpsession
 from collective.recipe.backup.tests.counting import calls
 from collective.recipe.backup.tests.scripts import environment
 
@@ -65,6 +70,43 @@ def test_a_total_that_was_wrong_is_no_nonsense():
     assert "100%" in line
     assert "left" not in line
     assert "[" not in bar(state(total=0), 100)
+
+
+def test_where_nothing_is_counted_only_the_title_is_shown(caplog):
+    waiting = state(title="waiting for a store", done=0, total=0, rate=0.0)
+    assert bar(waiting, 100) == "waiting for a store"
+    with caplog.at_level(logging.INFO, "backup"):
+        bars._log(waiting)
+    assert caplog.messages == ["waiting for a store"]
+
+
+def test_a_store_that_says_nothing_is_named_while_it_is_waited_for(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(bars, "ON_A_TERMINAL", QUICK)
+    monkeypatch.setattr(sftpsession, "PATIENCE", sftpsession.SftpPatience(pauses=()))
+    terminal, named = Terminal(), threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"sftp://user@127.0.0.1:{listening.getsockname()[1]}/store"
+
+        class Watched(Screen):
+            def show(self, line: str) -> None:
+                super().show(line)
+                if line == f"waiting for {url}":
+                    named.set()
+
+        def hang_up_once_it_is_named() -> None:
+            connection, _address = listening.accept()
+            with connection:
+                named.wait(20)
+                listening.close()  # who asks once more is refused
+
+        server = threading.Thread(target=hang_up_once_it_is_named)
+        server.start()
+        with pytest.raises(StoreUnreachable):
+            check_store_at(url, Answers(io.StringIO(), Watched(terminal), json=False))
+        server.join()
+    assert named.is_set()
+    assert terminal.writes[-1] == "\r\x1b[K"
 
 
 def test_no_title_writes_to_the_terminal_what_it_likes():
