@@ -16,9 +16,11 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from collective.recipe.backup.blobs.layout import MARKER, blobs_in
 from collective.recipe.backup.blobs.marker import refuse_cache
 from collective.recipe.backup.destinations import Destination, Outcome, damage
 from collective.recipe.backup.destinations.configured import DIRECTORY
@@ -28,6 +30,7 @@ from collective.recipe.backup.errors import (
     IntegrityError,
     Interrupted,
     StoreRefused,
+    explained,
     from_os_error,
     printable,
 )
@@ -245,7 +248,24 @@ def _one(run: Run, destination: Destination, why_full: str, *, accept_changed: b
     for note in outcome.notes:
         logger.warning("%s", note)
     logger.info("%s", outcome.summary)
-    return outcome
+    return _with_emptied(outcome, destination.source.blobstorage)
+
+
+def _with_emptied(outcome: Outcome, blobstorage: Path | None) -> Outcome:
+    """Return *outcome* with a doubt if it has something of a blobstorage that is empty now.
+
+    A backup that adds little looks at no old blob, and so it does not see that a disk is gone.
+    Where a site has no blob yet, there is ZODB's note of the layout.
+    """
+    point = outcome.point
+    if blobstorage is None or not point.blob_bytes or point.problems or point.doubts:
+        return outcome
+    with explained("cannot read the blobstorage", blobstorage):
+        is_there = os.path.lexists(blobstorage / MARKER)
+        if is_there or (blobstorage.is_dir() and next(blobs_in(blobstorage), None) is not None):
+            return outcome
+    doubt = f"there is no blob any more in {printable(str(blobstorage))}: is its disk mounted?"
+    return replace(outcome, point=replace(point, doubts=(doubt,)))
 
 
 def _closing_line(outcomes: Sequence[Outcome], seconds: float) -> str:

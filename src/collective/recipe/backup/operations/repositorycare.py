@@ -117,6 +117,7 @@ def copy_points(
     """
     from collective.recipe.backup.repository.doubts import doubt_objects
     from collective.recipe.backup.repository.pointcopying import copy, to_copy
+    from collective.recipe.backup.repository.showing import show_points
     from collective.recipe.backup.repository.standing import standing
 
     if configured.name == target.name:
@@ -130,4 +131,6 @@ def copy_points(
             return to_copy(source, copies, points)
         for home in target.homes:
             doubt_objects(copies, damage.read(home.state).objects)
-        return list(copy(source, copies, points))
+        copied = list(copy(source, copies, points))
+        show_points(copies)
+        return copied

@@ -51,6 +51,7 @@ def undelete(run: Run, configured: DestinationConfig, stamps: Sequence[str]) -> 
     that it is too late for.
     """
     from collective.recipe.backup.repository.pruning import bring_back
+    from collective.recipe.backup.repository.showing import show_points
 
     with opened_repository(run, configured) as repository:
         found = [each for each in _removed(repository, configured) if each.stamp in stamps]
@@ -61,7 +62,9 @@ def undelete(run: Run, configured: DestinationConfig, stamps: Sequence[str]) -> 
                 where=place_of(configured).shown,
                 hint="undelete --list shows which can be brought back",
             )
-        return [bring_back(repository, each.entry) for each in found]
+        points = [bring_back(repository, each.entry) for each in found]
+        show_points(repository)
+        return points
 
 
 def accept_rollback(run: Run, configured: DestinationConfig) -> None:

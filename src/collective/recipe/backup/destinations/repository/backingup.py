@@ -59,8 +59,12 @@ class RepositoryBackup:
 
         doubt_objects(self._repository, objects)
 
-    def outcome(self, clock: Clock, *, anew: bool) -> Outcome:
-        """Make a restore point, if something changed; *anew*: in any case, and built on none."""
+    def outcome(self, clock: Clock, *, anew: bool, accept_changed: bool) -> Outcome:
+        """Make a restore point, if something changed; *anew*: in any case, and built on none.
+
+        Then a blob that the site lacks or has otherwise than an earlier restore point is taken
+        over from there; with *accept_changed* it is as the site has it.
+        """
         repository, site = self._repository, self._place.site
         with self._watch.phase("looking"):
             control = repository.look()
@@ -76,7 +80,7 @@ class RepositoryBackup:
             from collective.recipe.backup.destinations.repository.newpoint import SitePoints
 
             new = self._new_point(SitePoints(control, listed, last))
-        point = new.stored(clock, anew=anew)
+        point = new.stored(clock, anew=anew, accept_changed=accept_changed)
         made = point or last
         if look is not None and made is not None:
             memory.remember(made.name, look)

@@ -11,14 +11,17 @@ bytes of the others can go once no restore point needs them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 
+from collective.recipe.backup.blobs.copied import NAMED
 from collective.recipe.backup.destinations.repository.blobpages import (
     BLOBS_OF_A_PAGE,
     PIECE,
+    BlobFile,
     BlobList,
     BlobPage,
     PagedBlob,
@@ -28,6 +31,7 @@ from collective.recipe.backup.destinations.repository.blobpages import (
     written_page,
 )
 from collective.recipe.backup.destinations.repository.blobsandforeign import BlobsAndForeign
+from collective.recipe.backup.destinations.repository.earlierblobs import EarlierBlobs
 from collective.recipe.backup.destinations.repository.foreignfiles import foreign_list
 from collective.recipe.backup.destinations.repository.kinds import (
     BLOB_LIST,
@@ -73,6 +77,21 @@ class NewBlobs:
     lost: int  # blobs that the site lacks, or that could not be read
     missing: tuple[BlobId, ...]  # these, but no more than NAMED of them
     reasons: tuple[str, ...]  # why some could not be read
+    differ: int  # blobs that the site lacks or has otherwise than an earlier copy that was taken
+    differing: tuple[BlobId, ...]  # these, but no more than NAMED of them
+
+
+def earlier_blobs(
+    repository: Repository, point: Point | None, writer: ChunkWriter
+) -> EarlierBlobs | None:
+    """Return the blobs of *point* to be taken over; None: it has none that can be."""
+    if point is None or not writer.build_on(point):
+        return None
+    try:
+        found = stored_blobs(repository, point, None)
+    except IntegrityError:  # what is damaged is taken over from nowhere
+        return None
+    return None if found is None else EarlierBlobs(found, ChunkReader(repository), writer)
 
 
 def blob_list(repository: Repository, point: Point) -> BlobList | None:
@@ -218,6 +237,8 @@ class _Storing:
         self._pages: list[BlobPage] = []
         self._open: list[PagedBlob] = []  # of the page that comes next
         self._files = NewFiles(source, writer)
+        self._differ = 0
+        self._differing: list[BlobId] = []  # NAMED of these at most
 
     def run(self, found: Iterator[BlobId], kept: Tid, before: BlobList) -> NewBlobs:
         """Store the blobs that were *found*.
@@ -234,8 +255,8 @@ class _Storing:
                     self._keep(page)
                 else:
                     self._take(page, kept, named)
-            for blob in named.rest():
-                self._add(self._files.stored(blob))
+            for stored in self._stored(named.rest()):
+                self._add(stored)
             self._end_page()
         return self._sum()
 
@@ -250,6 +271,8 @@ class _Storing:
             lost=found.lost,
             missing=tuple(self._files.missing),
             reasons=tuple(self._files.reasons),
+            differ=self._differ,
+            differing=tuple(self._differing),
         )
 
     def _take(self, page: BlobPage, kept: Tid, named: _Named) -> None:
@@ -262,12 +285,12 @@ class _Storing:
                 continue
             new = list(named.up_to((each.tid, each.oid)))
             stays = each.tid <= kept or each.blob in new
-            blobs += [self._files.stored(blob) for blob in new if blob != each.blob]
+            blobs += self._stored(blob for blob in new if blob != each.blob)
             if stays:
                 places.append(place)
-                blobs.append(each if each.file is not None else self._files.stored(each.blob))
+                blobs += [each] if each.file is not None else self._stored([each.blob])
         last = there[-1]
-        blobs += [self._files.stored(blob) for blob in named.up_to((last.tid, last.oid))]
+        blobs += self._stored(named.up_to((last.tid, last.oid)))
         if blobs == [there[place] for place in places] and blobs:
             chosen = page.chosen(there, places)
             if page.blobs >= _LEAST_OF_A_PAGE and chosen.there_size * 10 >= page.size * 9:
@@ -275,6 +298,37 @@ class _Storing:
                 return
         for each in blobs:
             self._add(each)
+
+    def _stored(self, blobs: Iterable[BlobId]) -> Iterator[PagedBlob]:
+        """Store *blobs* that are new, each as the site has it or as it was backed up once."""
+        for blob in blobs:
+            found = self._files.stored(blob)
+            copy = self._copy(found)
+            if copy is not None:
+                self._differ += 1
+                if len(self._differing) < NAMED:
+                    self._differing.append(blob)
+                self._forget(blob)
+                found = found._replace(file=copy)
+            elif found.file is None and not self._source.is_named and self._files.is_gone(blob):
+                # it has gone since the walk, and no log says that it should be here
+                self._forget(blob)
+                continue
+            yield found
+
+    def _copy(self, found: PagedBlob) -> BlobFile | None:
+        """Return what is to be taken over in place of what was *found*, if anything is."""
+        copies = self._source.copies
+        copy = copies.file(found.blob) if copies is not None else None
+        if copies is None or copy is None:
+            return None
+        is_same = found.file is not None and found.file.digest == copy.digest
+        return copy if not is_same and copies.is_stored(copy) else None
+
+    def _forget(self, blob: BlobId) -> None:
+        """Let a blob that is not lost after all be named no more."""
+        with suppress(ValueError):
+            self._files.missing.remove(blob)
 
     def _blobs_of(self, page: BlobPage) -> list[PagedBlob]:
         try:

@@ -6,16 +6,25 @@ whole blobstorage.  Blobs that the last restore point has are not read again.
 
 from __future__ import annotations
 
+import os
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from collective.recipe.backup.blobs.copied import NAMED
 from collective.recipe.backup.blobs.layout import Kind, walk
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.destinations.repository.backingup import RepositoryBackup
-from collective.recipe.backup.destinations.repository.blobs import NewBlobs, store_named
+from collective.recipe.backup.destinations.repository.blobs import (
+    NewBlobs,
+    earlier_blobs,
+    store_named,
+    stored_blobs,
+)
 from collective.recipe.backup.destinations.repository.foreignfiles import (
     EarlierForeign,
     NewForeign,
@@ -28,7 +37,11 @@ from collective.recipe.backup.destinations.repository.newpoint import (
     SitePoints,
     files_part,
 )
-from collective.recipe.backup.destinations.repository.pointcontents import BlobsPart, PointContents
+from collective.recipe.backup.destinations.repository.pointcontents import (
+    BlobsPart,
+    PointContents,
+    contents_of,
+)
 from collective.recipe.backup.destinations.repository.pointlist import BLOBS
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.model import BLOBSTORAGE, BlobId, Oid
@@ -87,12 +100,12 @@ class _Found(NamedTuple):
 class _BlobsOnlyPoint(NewPoint):
     """What is to be a restore point of blobs alone; see NewPoint."""
 
-    def stored(self, clock: Clock, *, anew: bool) -> Point | None:
+    def stored(self, clock: Clock, *, anew: bool, accept_changed: bool) -> Point | None:
         """Return the restore point; see NewPoint."""
-        points = [each.point for each in self._listed if each.point is not None]
-        newest = points[-1] if points else None
+        newest = self._newest()
         settle_doubts(self._repository, newest)
         self._before = None if anew else newest
+        self._copied = newest if anew and not accept_changed else None
         return storing(
             self._repository, self._site, lambda writer: self._store_alone(writer, clock)
         )
@@ -112,7 +125,7 @@ class _BlobsOnlyPoint(NewPoint):
         self._settle(writer, contents.roots)
         left_out = found.left_out + (files.lacking if files else 0)
         last = None if self._last is None or self._last.point is None else self._last.point.roots
-        if last == contents.roots and left_out == self._lacking_files():
+        if last == contents.roots and (left_out, found.blobs.differ) == self._lacking():
             return None
         manifest = replace(
             self._told(found, clock),
@@ -143,7 +156,11 @@ class _BlobsOnlyPoint(NewPoint):
 
     def _stored_from(self, before: Point | None, writer: ChunkWriter) -> _Found:
         root = _blobstorage_of(self._source.blobstorage)
-        source = BlobSource.at(root, self._repository)
+        source = replace(
+            BlobSource.at(root, self._repository),
+            copies=earlier_blobs(self._repository, before or self._copied, writer),
+            is_named=False,
+        )
         earlier: EarlierForeign | None = None
         # where bundles are damaged, each file is read, and what is lost of it stored again
         if before is not None and not writer.must_look_again:
@@ -154,12 +171,39 @@ class _BlobsOnlyPoint(NewPoint):
             for entry in walk(root):
                 blob = entry.blob
                 if blob is not None:
-                    blobs.append(blob.tid + blob.oid)  # some 60 bytes of memory each
+                    with suppress(FileNotFoundError):  # it has just gone
+                        size = os.lstat(f"{root}/{entry.path}").st_size
+                        # some 70 bytes of memory each
+                        blobs.append(blob.tid + blob.oid + size.to_bytes(_ID, "big"))
                 elif entry.kind is not Kind.MARKER:
                     foreign.add(entry)
         blobs.sort()
         new = store_named(_ids(blobs), before, source, writer)
+        if before is not None:
+            new = self._with_changed(new, blobs, before)
         return _Found(new, *foreign.root(), foreign.left_out, foreign.left)
+
+    def _with_changed(self, new: NewBlobs, blobs: list[bytes], before: Point) -> NewBlobs:
+        """Return *new* with those of *blobs* that have another size than *before* has."""
+        stored = stored_blobs(self._repository, before, None)
+        changed = []
+        for each, file in stored.files() if stored is not None else ():
+            key = each.tid + each.oid
+            place = bisect_left(blobs, key)
+            here = blobs[place] if place < len(blobs) else b""
+            if here[: len(key)] == key and here[len(key) :] != file.size.to_bytes(_ID, "big"):
+                changed.append(each.blob)
+        return replace(
+            new,
+            differ=new.differ + len(changed),
+            differing=(*new.differing, *changed)[:NAMED],
+        )
+
+    def _lacking(self) -> tuple[int, int]:
+        """Return how many further files the last restore point lacks, and how many blobs differ."""
+        point = None if self._last is None else self._last.point
+        manifest = None if point is None else contents_of(point).manifest
+        return (0, 0) if manifest is None else (manifest.left_out, manifest.differ)
 
     def _told(self, found: _Found, clock: Clock) -> Manifest:
         blobs, stamp = found.blobs, self._stamp(clock, None)
@@ -174,10 +218,12 @@ class _BlobsOnlyPoint(NewPoint):
             blobs=BLOBS,
             missing=blobs.missing,
             lost=blobs.lost,
+            differing=blobs.differing,
+            differ=blobs.differ,
             blob_bytes=blobs.size + found.size,
             rights=_rights_at(_blobstorage_of(self._source.blobstorage)),
         )
 
 
 def _ids(packed: list[bytes]) -> Iterator[BlobId]:
-    return (BlobId(Oid(each[_ID:]), Tid(each[:_ID])) for each in packed)
+    return (BlobId(Oid(each[_ID : 2 * _ID]), Tid(each[:_ID])) for each in packed)

@@ -17,6 +17,7 @@ from collective.recipe.backup.destinations.repository.blobpages import (
     PagedBlob,
     grouped,
 )
+from collective.recipe.backup.destinations.repository.earlierblobs import EarlierBlobs
 from collective.recipe.backup.destinations.repository.kinds import BLOB, BLOB_PIECES
 from collective.recipe.backup.destinations.repository.sinks import ChunkSink
 from collective.recipe.backup.errors import explained, from_os_error
@@ -39,6 +40,8 @@ class BlobSource:
     root: Path  # the blobstorage
     layout: Layout
     repository: Repository
+    copies: EarlierBlobs | None = None  # of blobs that the site lacks or has otherwise; None: none
+    is_named: bool = True  # whether a log says which blobs there are, and not the walk
 
     @classmethod
     def at(cls, root: Path, repository: Repository) -> BlobSource:
@@ -89,6 +92,12 @@ class NewFiles:
         self.count += 1
         self.size += file.size
         return PagedBlob(blob.tid, blob.oid, file)
+
+    def is_gone(self, blob: BlobId) -> bool:
+        """Tell whether there is no file of *blob* at all."""
+        root, layout = self._source.root, self._source.layout
+        places = (layout.path(blob), place_of(root, layout, blob))
+        return not any(os.path.lexists(f"{root}/{place}") for place in places)
 
     def _lost(self, blob: BlobId) -> PagedBlob:
         if len(self.missing) < NAMED:

@@ -14,7 +14,11 @@ from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations.livesource import rights_in
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.destinations.past import Past
-from collective.recipe.backup.destinations.repository.blobs import NewBlobs, store_blobs
+from collective.recipe.backup.destinations.repository.blobs import (
+    NewBlobs,
+    earlier_blobs,
+    store_blobs,
+)
 from collective.recipe.backup.destinations.repository.logs import (
     EarlierLog,
     NewLog,
@@ -79,20 +83,27 @@ class NewPoint:
         self._last = seen.last
         self._control = seen.control
         self._earlier: EarlierLog | None = None
+        self._copied: Point | None = None  # of which blobs may be taken over; None: of none
         self._watch = watch
         self.notes: list[str] = []
 
-    def stored(self, clock: Clock, *, anew: bool) -> Point | None:
+    def stored(self, clock: Clock, *, anew: bool, accept_changed: bool) -> Point | None:
         """Return the restore point, once it is durable; None: the last one has all of it.
 
-        *anew*: it is built on no earlier one.
+        *anew*: it is built on no earlier one, though blobs may be taken over from there unless
+        *accept_changed*.
         """
         repository, site = self._repository, self._site
         with self._watch.phase("filestorage"), TransactionLog(self._source.filestorage) as log:
             self._earlier = None if anew else earlier_log(repository, self._control, site, log)
-            points = [each.point for each in self._listed if each.point is not None]
-            settle_doubts(repository, points[-1] if points else None)
+            newest = self._newest()
+            self._copied = newest if anew and not accept_changed else None
+            settle_doubts(repository, newest)
             return storing(repository, site, lambda writer: self._store(writer, log, clock))
+
+    def _newest(self) -> Point | None:
+        points = [each.point for each in self._listed if each.point is not None]
+        return points[-1] if points else None
 
     def _store(self, writer: ChunkWriter, log: TransactionLog, clock: Clock) -> Point | None:
         """Store what *log* has; return the restore point of it, None if the last one has it."""
@@ -142,7 +153,10 @@ class NewPoint:
         if self._source.blobstorage is None:
             return None
         with self._watch.phase("blobs"):
-            source = BlobSource.at(self._source.blobstorage, self._repository)
+            copies = earlier_blobs(self._repository, self._copied, writer)
+            source = replace(
+                BlobSource.at(self._source.blobstorage, self._repository), copies=copies
+            )
             return store_blobs(log, new, self._earlier, source, writer)
 
     def _mine(self) -> Point | None:
@@ -213,6 +227,8 @@ class NewPoint:
             blobs=BLOBS if blobs else None,
             missing=blobs.missing if blobs else (),
             lost=blobs.lost if blobs else 0,
+            differing=blobs.differing if blobs else (),
+            differ=blobs.differ if blobs else 0,
             blob_bytes=blobs.size if blobs else None,
             rights=rights_in(self._source.filestorage, self._source.blobstorage),
         )

@@ -73,7 +73,7 @@ class PagedBlobs:
         # one object for each: no path begins another one, so these have the order of the paths
         found = [
             order(layout.path(each.blob)) + _LISTED.pack(file.size, file.time, file.digest)
-            for each, file in self._files()
+            for each, file in self.files()
         ]
         found.sort()
         for each in found:
@@ -83,16 +83,17 @@ class PagedBlobs:
 
     def open(self, blob: BlobId) -> BinaryIO:
         """Return *blob*; see StoredBlobs."""
-        file = self._file(blob)
+        file = self.file(blob)
         if file is None:
             raise KeyError(blob)
         return file_of_pieces(self.pieces_of(file))
 
     def has(self, blob: BlobId) -> bool:
         """Tell whether *blob* is one of them; nothing of it is read."""
-        return self._file(blob) is not None
+        return self.file(blob) is not None
 
-    def _file(self, blob: BlobId) -> BlobFile | None:
+    def file(self, blob: BlobId) -> BlobFile | None:
+        """Return the file of *blob*; None: there is none.  Raises IntegrityError."""
         for page in self._pages():
             if page.first <= blob.tid <= page.last and blob.tid <= self._until:
                 blobs = self._page(page)
@@ -186,7 +187,7 @@ class PagedBlobs:
             if first < len(tids) and tids[first] <= page.last:
                 yield page
 
-    def _files(self) -> Iterator[tuple[PagedBlob, BlobFile]]:
+    def files(self) -> Iterator[tuple[PagedBlob, BlobFile]]:
         """Yield the blobs that have a file, in the order of the pages."""
         for page in self._pages():
             yield from self._files_of(page)

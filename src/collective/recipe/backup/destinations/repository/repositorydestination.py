@@ -171,7 +171,7 @@ class RepositoryDestination:
         *,
         clock: Clock | None = None,
         why_full: str = "",
-        accept_changed: bool = False,  # noqa: ARG002  protocol
+        accept_changed: bool = False,
     ) -> Outcome:
         """Add a restore point if there is something new; see Destination."""
         with self._repository() as repository:
@@ -179,7 +179,9 @@ class RepositoryDestination:
             making.doubt(damage.read(self.home.state).objects)
             with explained("cannot change what is remembered", self.home.state):
                 damage.settle(self.home.state, self._files)
-            outcome = making.outcome(clock or Clock(now=now), anew=bool(why_full))
+            outcome = making.outcome(
+                clock or Clock(now=now), anew=bool(why_full), accept_changed=accept_changed
+            )
             if outcome.changed:
                 _show(repository)
             return outcome

@@ -179,7 +179,7 @@ def _judge(report: Report, root: Path, count: int, missing: list[BlobId]) -> Non
         f"the first is {missing[0]}",
         root,
         "is this the blobstorage of this filestorage? If so, look for them in older backups; "
-        "each backup will end with exit code 3 as long as they are missing",
+        "a full backup ends with exit code 3 as long as they are missing",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -158,6 +159,22 @@ class DestinationContract:
         point = operated.points()[-1]
         assert point.whole
         assert staged(operated, None, tmp_path / "to") == operated.site.contents()
+
+    def test_a_blobstorage_without_any_blob_is_told_by_each_backup(
+        self, operated: Operated, tmp_path: Path
+    ) -> None:
+        operated.site.commit({"a": 1}, {"b": b"first"})
+        operated.backup()
+        contents = operated.site.contents()
+        shutil.move(operated.site.blobstorage, tmp_path / "disk")
+        operated.site.blobstorage.mkdir()
+        for _again in range(2):
+            with pytest.raises(IntegrityError, match="there is no blob any more"):
+                operated.backup()
+        assert staged(operated, None, tmp_path / "to") == contents
+        operated.site.blobstorage.rmdir()
+        shutil.move(tmp_path / "disk", operated.site.blobstorage)
+        assert operated.backup().point.whole
 
     def test_restore_points_are_removed_and_the_others_stay(
         self, operated: Operated, tmp_path: Path

@@ -682,6 +682,7 @@ def test_more_blobs_than_can_be_named_are_rescued_at_once(site, monkeypatch, opt
     site.commit({"a": 1}, {name: name.encode() for name in "abc"})
     site.blobstorage.rename(site.blobstorage.with_name("blobstorage.old"))
     site.blobstorage.mkdir()
+    (site.blobstorage / ".layout").write_text("bushy")
 
     assert Operated(site, **options).backup().point.whole
 

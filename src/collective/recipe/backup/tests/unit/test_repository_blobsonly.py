@@ -16,7 +16,11 @@ import pytest
 from collective.recipe.backup import times
 from collective.recipe.backup.blobs.layout import Kind
 from collective.recipe.backup.destinations import Depth
-from collective.recipe.backup.destinations.repository import blobsonlyrepository, foreignpages
+from collective.recipe.backup.destinations.repository import (
+    blobsonlybackup,
+    blobsonlyrepository,
+    foreignpages,
+)
 from collective.recipe.backup.destinations.repository.blobpages import PIECE, BlobFile
 from collective.recipe.backup.destinations.repository.foreignpages import (
     ForeignEntry,
@@ -146,6 +150,40 @@ def test_a_few_blobs_that_were_all_replaced_are_backed_up_with_a_warning(
     assert operated.backup().changed
     assert "give it a site_name of its own" in caplog.text
     assert staged(operated, None, tmp_path / "to") == tree(root)
+
+
+def test_a_blob_that_was_changed_in_the_site_is_named_until_it_is_as_it_was(operated, tmp_path):
+    operated.backup()
+    whole = tree(operated.site.blobstorage)
+    [blob] = operated.site.blobstorage.rglob("*.blob")
+    blob.chmod(0o600)
+    before = blob.read_bytes()
+    blob.write_bytes(b"")
+    for _again in range(2):
+        operated.now += timedelta(hours=1)
+        with pytest.raises(IntegrityError, match="1 blob of the site is gone, cannot be read or"):
+            operated.backup()
+    assert len(operated.points()) == 2, "the second run has nothing more to tell"
+    assert staged(operated, None, tmp_path / "to") == whole
+    blob.write_bytes(before)
+    operated.now += timedelta(hours=1)
+    assert operated.backup().point.doubts == ()
+
+
+def test_a_blob_that_a_pack_removes_during_the_backup_is_not_missing(operated, monkeypatch):
+    operated.site.commit({"a": 2}, {"c": b"goes"})
+    blobs = operated.site.blobstorage.rglob("*.blob")
+    [gone] = [path for path in blobs if path.read_bytes() == b"goes"]
+    walked = blobsonlybackup.walk
+
+    def walk(root):
+        yield from walked(root)
+        gone.unlink()
+
+    monkeypatch.setattr(blobsonlybackup, "walk", walk)
+    outcome = operated.backup()
+    assert outcome.point.whole
+    assert outcome.point.doubts == ()
 
 
 def test_a_change_of_permissions_alone_is_backed_up(operated, tmp_path):

@@ -186,6 +186,29 @@ def test_a_restore_point_with_earlier_trash_stays_until_the_new_trash_is_put(tmp
     assert len(operated.points()) == 2
 
 
+def test_a_full_backup_takes_over_the_blobs_that_the_site_has_lost_or_changed(operated, tmp_path):
+    blobs = {"lost": b"lost", "changed": b"changed", "large": bytes(5 << 20), "same": b"same"}
+    operated.site.commit({"a": 1}, blobs)
+    operated.backup()
+    contents = operated.site.contents()
+    files = {path.stat().st_size: path for path in operated.site.blobstorage.rglob("*.blob")}
+    files[len(b"lost")].unlink()
+    files[5 << 20].unlink()
+    changed = files[len(b"changed")]
+    changed.chmod(0o600)
+    changed.write_bytes(b"other")
+
+    with pytest.raises(IntegrityError, match="3 blobs of the site"):
+        operated.backup(full=True)
+
+    assert staged(operated, None, tmp_path / "to") == contents
+    assert operated.points()[-1].whole
+
+    with pytest.raises(IntegrityError, match="2 blobs were missing"):
+        operated.backup(accept=True)
+    assert operated.points()[-1].doubts == (), "--accept-changed-blobs takes the site as it is"
+
+
 def test_a_repository_that_was_not_made_is_told(tmp_path):
     operated = OperatedInRepository(Site(tmp_path / "site"), store=MemoryStore())
     operated.site.commit({"a": 1})
