@@ -317,7 +317,9 @@ def test_what_a_hostile_client_dated_into_all_buckets_removes_nothing_real(site,
     with open_repository(store_at(far, Files()), client) as repository:
         for number in range(60):
             clock = Clock(now=operated.now + timedelta(days=3 - number))
-            RepositoryBackup(repository, source, place).outcome(clock, anew=True)
+            RepositoryBackup(repository, source, place).outcome(
+                clock, anew=True, accept_changed=False
+            )
     site.commit({"page": "the next"})
     operated.now += timedelta(minutes=1)
     back_up(run("backup"))
