@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from collective.recipe.backup.amounts import number_of, size
 from collective.recipe.backup.browsing.askedpage import LIVE, AskedPage
@@ -11,11 +12,13 @@ from collective.recipe.backup.browsing.pageframe import (
     anchor,
     card,
     form,
-    pages,
+    pages_of,
+    shown_of,
     table,
     together,
 )
 from collective.recipe.backup.operations.deleted import Deleted, TwoMoments, compared, deleted
+from collective.recipe.backup.operations.objects import storage_number
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.report.markup import Markup, element
 from collective.recipe.backup.times import show_moment
@@ -23,25 +26,30 @@ from collective.recipe.backup.transactions.filters import text_of
 
 TITLE = "What is gone"
 ROWS = 200
+_DAY = timedelta(days=1)
 
 _TITLES = ("went (UTC)", "by", "what", "objects", "bytes", "blobs", "look")
 _NUMBERS = ("objects", "bytes", "blobs")
 
 
 def sections(asked: AskedPage, run: Run) -> Iterator[Markup]:
-    """Yield what is gone between two moments, once they are asked for."""
-    yield card(
-        form(
-            "deleted",
-            "Find",
-            {"storage": asked.text("storage")},
-            ("at", "There at, such as yesterday (UTC), or a tid", asked.text("at")),
-            ("until", f"Gone at, or {LIVE} for the site as it is now", asked.text("until") or LIVE),
-            ("path", "At this path or below", asked.path),
-        )
+    """Yield what is gone between two moments, once they are asked for.
+
+    To find it takes seconds for each GB of the site, so it is not done unasked.
+    """
+    is_asked = bool(asked.text("at") or asked.text("before"))
+    at = asked.text("at") if is_asked else _usual_moment(run, asked.storage)
+    yield form(
+        asked,
+        "deleted",
+        "Find",
+        ("at", "There at, such as yesterday (UTC), or a tid", at),
+        ("until", f"Gone at, or {LIVE} for the site as it is now", asked.text("until") or LIVE),
+        ("path", "At this path or below", asked.path),
     )
-    if not asked.text("at") and not asked.text("before"):
-        yield card(element("p", "Say when it was there.", class_="soft"))
+    if not is_asked:
+        words = "Say when it was there, or take the moment that stands above."
+        yield card(element("p", words, class_="soft"))
         return
     until = None if asked.text("until") in ("", LIVE) else asked.moment("until")
     order = TwoMoments(
@@ -52,13 +60,22 @@ def sections(asked: AskedPage, run: Run) -> Iterator[Markup]:
     yield _told(asked, found) if found else card(element("p", "Nothing is gone.", class_="soft"))
 
 
+def _usual_moment(run: Run, storage: str) -> str:
+    """Return the newest restore point that is a day old; if there is none, the oldest of all."""
+    with run.opened() as destinations:
+        points = destinations[storage_number(run, storage)].restore_points()
+    sound = sorted((each for each in points if each.sound), key=lambda each: each.age)
+    before = [each for each in sound if each.moment <= run.now - _DAY]
+    found = before[-1:] or sound[:1]
+    return found[0].stamp if found else ""
+
+
 def _told(asked: AskedPage, found: list[Deleted]) -> Markup:
-    first = asked.number("from")
-    more = first + ROWS < len(found)
+    rows = [_row(asked, each) for each in shown_of(asked, found, ROWS)]
     return card(
         element("p", number_of(len(found), "thing"), class_="soft"),
-        table(_TITLES, [_row(asked, it) for it in found[first : first + ROWS]], _NUMBERS),
-        pages(anchor("More", asked.same(**{"from": str(first + ROWS)})) if more else None),
+        table(_TITLES, rows, _NUMBERS),
+        pages_of(asked, len(found), ROWS),
     )
 
 

@@ -36,17 +36,15 @@ _NUMBERS = ("objects", "bytes")
 
 def sections(asked: AskedPage, run: Run) -> Iterator[Markup]:
     """Yield the transactions that are asked for, ROWS of them."""
-    yield card(
-        form(
-            "log",
-            "Find",
-            {"storage": asked.text("storage")},
-            ("user", "User", asked.text("user")),
-            ("grep", "Text in the description", asked.text("grep")),
-            ("path", "Path", asked.text("path")),
-            ("since", "Since", asked.text("since")),
-            ("until", "Until", asked.text("until")),
-        )
+    yield form(
+        asked,
+        "log",
+        "Find",
+        ("user", "User", asked.text("user")),
+        ("grep", "Text in the description", asked.text("grep")),
+        ("path", "Path", asked.text("path")),
+        ("since", "Since", asked.text("since")),
+        ("until", "Until", asked.text("until")),
     )
     stretch = stretch_of(asked.moment("since"), asked.moment("until"))
     oids = None

@@ -11,7 +11,8 @@ from collective.recipe.backup.browsing.pageframe import (
     anchor,
     card,
     form,
-    pages,
+    pages_of,
+    shown_of,
     table,
     together,
 )
@@ -53,14 +54,12 @@ def sections(asked: AskedPage, opened: OpenedObjects) -> Iterator[Markup]:
         yield _listed(asked, place, "What it contains", entries)
     if attributes:
         yield _listed(asked, place, "What it has besides", attributes)
-    yield card(
-        form(
-            "objects",
-            "Look",
-            {"storage": asked.text("storage")},
-            ("path", "Path or oid", place.path or "/"),
-            ("at", "At a moment, such as yesterday 14:30 (UTC), or a tid", asked.text("at")),
-        )
+    yield form(
+        asked,
+        "objects",
+        "Look",
+        ("path", "Path or oid", place.path or "/"),
+        ("at", "At a moment, such as yesterday 14:30 (UTC), or a tid", asked.text("at")),
     )
 
 
@@ -109,15 +108,12 @@ def _blob(asked: AskedPage, place: Location, blob: NamedBlob) -> Markup:
 
 
 def _listed(asked: AskedPage, place: Location, heading: str, found: list[Item]) -> Markup:
-    first = asked.number("from")
-    shown = found[first : first + ROWS]
-    more = asked.same(**{"from": str(first + ROWS)}) if first + ROWS < len(found) else ""
-    less = asked.same(**{"from": str(max(0, first - ROWS))}) if first else ""
+    shown = shown_of(asked, found, ROWS)
     return card(
         element("h2", heading),
         element("p", number_of(len(found), "thing"), class_="soft"),
         table(_TITLES, [_row(asked, place, each) for each in shown], _NUMBERS),
-        pages(anchor("More", more) if more else None, anchor("Back", less) if less else None),
+        pages_of(asked, len(found), ROWS),
     )
 
 

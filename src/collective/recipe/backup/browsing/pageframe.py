@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from collective.recipe.backup.browsing.askedpage import AskedPage
 from collective.recipe.backup.report.markup import Markup, document, element
@@ -63,6 +64,7 @@ code { font: .875em ui-monospace, "SFMono-Regular", Menlo, Consolas, monospace; 
 )
 
 Cell = str | Markup
+T = TypeVar("T")
 
 
 def page(asked: AskedPage, site: str, title: str, *sections: Markup) -> str:
@@ -102,18 +104,18 @@ def anchor(words: str, url: str) -> Markup:
     return element("a", words, href=url)
 
 
-def form(view: str, button: str, hidden: dict[str, str], *fields: tuple[str, str, str]) -> Markup:
-    """Return a form that leads to a page; of each field the name, the words and the value."""
-    kept = [
-        element("input", type="hidden", name=name, value=value)
-        for name, value in hidden.items()
-        if value
-    ]
+def form(asked: AskedPage, view: str, button: str, *fields: tuple[str, str, str]) -> Markup:
+    """Return a form that leads to a page about the same storage.
+
+    Of each field it gets the name, the words and the value.
+    """
+    storage = asked.text("storage")
+    kept = [element("input", type="hidden", name="storage", value=storage)] if storage else []
     inputs = [
         element("label", words, element("input", name=name, value=value))
         for name, words, value in fields
     ]
-    return element("form", *kept, *inputs, element("button", button), action=view or "./")
+    return card(element("form", *kept, *inputs, element("button", button), action=view or "./"))
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[Cell]], numbers: Sequence[str]) -> Markup:
@@ -141,3 +143,23 @@ def together(*parts: Cell) -> Markup:
 def pages(*links: Markup | None) -> Markup:
     """Return the links to what comes before and after, as far as there is something."""
     return element("p", *filter(None, links), class_="pages")
+
+
+def shown_of(asked: AskedPage, found: Sequence[T], rows: int, name: str = "from") -> Sequence[T]:
+    """Return those of *found* that the page shows: *rows* of them, from the argument *name* on."""
+    first = asked.number(name)
+    return found[first : first + rows]
+
+
+def pages_of(
+    asked: AskedPage,
+    count: int,
+    rows: int,
+    name: str = "from",
+    words: tuple[str, str] = ("More", "Back"),
+) -> Markup:
+    """Return the links to the others of *count* things; see shown_of."""
+    first = asked.number(name)
+    more = asked.same(**{name: str(first + rows)}) if first + rows < count else ""
+    less = asked.same(**{name: str(max(0, first - rows))}) if first else ""
+    return pages(*(anchor(each, to) for each, to in zip(words, (more, less), strict=True) if to))

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 
 from collective.recipe.backup.amounts import number_of, size
 from collective.recipe.backup.browsing.askedpage import AskedPage
-from collective.recipe.backup.browsing.pageframe import Cell, anchor, card, form, pages, table
+from collective.recipe.backup.browsing.pageframe import (
+    Cell,
+    anchor,
+    card,
+    form,
+    pages_of,
+    shown_of,
+    table,
+)
 from collective.recipe.backup.model import MAIN, RestorePoint
 from collective.recipe.backup.operations.listing import Listed, list_points
 from collective.recipe.backup.operations.run import Run
@@ -22,9 +30,8 @@ _NUMBERS = ("filestorage", "blobs")
 
 def sections(asked: AskedPage, run: Run) -> Iterator[Markup]:
     """Yield what can be restored from the place of *run*."""
-    yield card(
-        form("objects", "Look", {}, ("at", "A moment, such as yesterday 14:30 (UTC), or a tid", ""))
-    )
+    words = "A moment, such as yesterday 14:30 (UTC), or a tid"
+    yield form(asked, "objects", "Look", ("at", words, ""))
     for listed in list_points(run):
         yield _storage(asked, listed)
 
@@ -34,22 +41,15 @@ def _storage(asked: AskedPage, listed: Listed) -> Markup:
     heading = "Restore points" if name == MAIN else f"Restore points of storage {name}"
     points = sorted(listed.points, key=lambda point: point.age, reverse=True)
     begin = "from" if name == MAIN else f"from {name}"
-    first = asked.number(begin)
-    shown = points[first : first + ROWS]
     if not points:
         return card(element("h2", heading), element("p", "There is none yet.", class_="soft"))
     storage = "" if name == MAIN else name
-    rows = [_row(point, storage) for point in shown]
-    earlier = asked.same(**{begin: str(first + ROWS)})
-    later = asked.same(**{begin: str(max(0, first - ROWS))})
+    rows = [_row(point, storage) for point in shown_of(asked, points, ROWS, begin)]
     return card(
         element("h2", heading),
         element("p", number_of(len(points), "restore point"), class_="soft"),
         table(_TITLES, rows, _NUMBERS),
-        pages(
-            anchor("Earlier", earlier) if first + ROWS < len(points) else None,
-            anchor("Later", later) if first else None,
-        ),
+        pages_of(asked, len(points), ROWS, begin, ("Earlier", "Later")),
     )
 
 

@@ -165,6 +165,17 @@ def test_what_is_gone_is_told_with_who_did_it(operated, pages):
     assert "Nothing is gone." in text_of(pages.page(f"deleted?at={operated.points()[-1].stamp}"))
 
 
+@pytest.mark.parametrize(("since", "which"), [(1, 0), (24, 0), (26, 1)])
+def test_what_is_gone_proposes_the_newest_restore_point_that_is_a_day_old(
+    operated, pages, monkeypatch, since, which
+):
+    points = operated.points()
+    now = points[0].moment + timedelta(hours=since)
+    monkeypatch.setattr("collective.recipe.backup.browsing.application.times.utcnow", lambda: now)
+    page = pages.page("deleted")
+    assert re.findall(r'name="at" value="([^"]*)"', page) == [points[which].stamp]
+
+
 def test_the_history_of_an_object_names_each_change_and_leads_to_both_sides(pages):
     [history] = [
         each for each in pages.links("objects?path=/Plone/news") if each.startswith("history")
