@@ -8,13 +8,13 @@ would change under a server that has them open, and backups would lose what they
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from collective.recipe.backup.config import Config
-from collective.recipe.backup.destinations.configured import all_directories
 from collective.recipe.backup.errors import UsageError
 from collective.recipe.backup.model import Source
+from collective.recipe.backup.operations.usedplaces import places_of, used_places
 
 
 def must_be_directory(to: Path) -> None:
@@ -30,8 +30,8 @@ def must_be_directory(to: Path) -> None:
 
 def refuse_used(config: Config, targets: Sequence[Source]) -> None:
     """Raise UsageError if *targets*, links followed, touch the site or its backups."""
-    used = list(_used(config))
-    for place in _places(targets):
+    used = list(used_places(config))
+    for place in places_of(targets):
         for what, other in used:
             if place.is_relative_to(other) or other.is_relative_to(place):
                 raise UsageError(
@@ -39,16 +39,3 @@ def refuse_used(config: Config, targets: Sequence[Source]) -> None:
                     hint="name a directory of its own with --to, or leave --to out to restore "
                     "the site itself",
                 )
-
-
-def _used(config: Config) -> Iterator[tuple[str, Path]]:
-    for place in _places(config.sources):
-        yield "belongs to the live site", place
-    for directory in all_directories(config):
-        yield "holds backups", Path(os.path.realpath(directory))
-
-
-def _places(sources: Iterable[Source]) -> Iterator[Path]:
-    for source in sources:
-        for path in filter(None, (source.filestorage, source.blobstorage)):
-            yield Path(os.path.realpath(path))

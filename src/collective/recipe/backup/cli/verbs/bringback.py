@@ -54,6 +54,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.objects.paths import is_oid, place_of
     from collective.recipe.backup.operations import bringback
     from collective.recipe.backup.operations.objects import opened_objects
+    from collective.recipe.backup.operations.usedplaces import refuse_within
 
     path = asked_path(namespace, is_needed=True)
     if is_oid(path):
@@ -69,6 +70,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
         )
     when = asked_moment(run, namespace)
     export = export_file(path, namespace.file)
+    refuse_within(run.config, export)
     refuse_existing(export)
     refuse_existing(bringback.script_of(export))
     with opened_objects(run, when) as opened:

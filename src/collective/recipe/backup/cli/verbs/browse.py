@@ -40,11 +40,13 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.browsing.pageserver import serving
     from collective.recipe.backup.operations.momentopening import usual_room
     from collective.recipe.backup.operations.momentserver import local_address
+    from collective.recipe.backup.operations.usedplaces import refuse_within
     from collective.recipe.backup.served.privatecache import private_cache
 
     address = local_address(namespace.address, "--address takes PORT or HOST:PORT")
     site = run.config.sources[0].filestorage
     room = (namespace.cache or usual_room()).absolute()
+    refuse_within(run.config, room)
     with (
         private_cache(room, run.files) as directory,
         serving(run, str(site), address, directory) as server,

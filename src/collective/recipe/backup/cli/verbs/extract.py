@@ -55,10 +55,12 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.objects.paths import place_of
     from collective.recipe.backup.operations import extract
     from collective.recipe.backup.operations.objects import opened_objects
+    from collective.recipe.backup.operations.usedplaces import refuse_within
 
     path = asked_path(namespace, is_needed=True)
     when = asked_moment(run, namespace)
     target = export_file(path, namespace.file)
+    refuse_within(run.config, target if namespace.to is None else namespace.to.absolute())
     if namespace.to is None:
         refuse_existing(target)
     with opened_objects(run, when, namespace.storage) as opened:

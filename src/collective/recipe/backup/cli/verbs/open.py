@@ -57,12 +57,15 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
         opened_moments,
         usual_room,
     )
+    from collective.recipe.backup.operations.usedplaces import refuse_within
     from collective.recipe.backup.served.privatecache import private_cache
 
     check_zeo()
     when = moments.asked_for(run, namespace)
     room = (namespace.cache or usual_room()).absolute()
     changes = namespace.changes.absolute() if namespace.changes else None
+    for place in filter(None, (room, changes)):
+        refuse_within(run.config, place)
     with private_cache(room, run.files) as directory:
         order = OpenOrder(cache=directory, when=when, changes=changes)
         address = momentserver.address_of(namespace.address or str(directory / _SOCKET))

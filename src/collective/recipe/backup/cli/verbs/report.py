@@ -44,6 +44,9 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
         page = report(run).encode("ascii", "xmlcharrefreplace").decode("ascii")
         answers.say(page.rstrip("\n"))
     else:
+        from collective.recipe.backup.operations.usedplaces import refuse_within
+
+        refuse_within(run.config, path.absolute())
         write(run, path.absolute())
         logger.info("the report is in %s", path.absolute())
     return DONE

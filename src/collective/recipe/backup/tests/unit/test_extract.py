@@ -113,6 +113,31 @@ def test_blobs_come_by_the_names_that_the_site_has_for_them(site: Site, tmp_path
     assert {kind for _path, kind in found} == {"image/png"}
 
 
+@pytest.mark.parametrize("place", ["blobs", "below the blobs", "backups", "by a link"])
+@pytest.mark.parametrize("verb", ["extract --to", "extract --file", "undelete --file"])
+def test_nothing_is_written_to_where_the_site_or_its_backups_live(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str, verb: str
+) -> None:
+    filled(site)
+    operated = Operated(site)
+    operated.backup()
+    link = tmp_path / "link"
+    link.symlink_to(site.blobstorage)
+    directory = {
+        "blobs": site.blobstorage,
+        "below the blobs": site.blobstorage / "new",
+        "backups": operated.place().filestorage,
+        "by a link": link,
+    }[place]
+    name, flag = verb.split()
+    target = directory if flag == "--to" else directory / "it.zexp"
+    before = {path for path in tmp_path.rglob("*")}
+    arguments = ["--path", "/Plone/news", flag, str(target)]
+    assert main(name, "standard", operated.config_path, arguments) == 2
+    assert {path for path in tmp_path.rglob("*")} == before
+    assert "nothing else may be put there" in capsys.readouterr().err
+
+
 def test_a_blob_that_the_backup_lacks_is_named_and_no_export_is_left(
     site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
