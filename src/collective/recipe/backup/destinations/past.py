@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from collective.recipe.backup import restored
 from collective.recipe.backup.chronology import Clock
@@ -34,6 +35,13 @@ from collective.recipe.backup.times import ZERO_TID, Tid, moment_of, stamp
 
 LOOKED_BACK = 1000
 """Transactions at the end of a log that are looked at before all of it is."""
+
+
+class Ordered(NamedTuple):
+    """The last transactions of a log, each of which is later than all before it."""
+
+    begin: int  # offset of the first
+    end: int  # offset at which the last ends
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,15 +103,18 @@ class Past:
             last = cut.last_at(newest.tid)
         return "because of a restore to an earlier state" + _of(last)
 
-    def begin(self, log: TransactionLog, chain: str, packed: Tid | None) -> PastOfPoint:
+    def begin(
+        self, log: TransactionLog, chain: str, packed: Tid | None, ordered: Ordered | None = None
+    ) -> PastOfPoint:
         """Return what a restore point out of *log* tells that begins the *chain* of that stamp.
 
         *packed* is the last transaction that a pack rewrote: ZERO_TID for none, None for unknown.
+        *ordered* transactions, if any are known, are looked at from the end on.
         """
         known = (point for point in self._points() if point.chain < chain and point.tid)
         earlier = sorted(known, key=lambda point: point.age)
         before = earlier[-1] if earlier else None
-        cut = _CutLog(log, packed, before)
+        cut = _CutLog(log, packed, before, ordered)
         shared = partial(_shared, log, earlier)
         found = begun(cut, before, self._noted, self.clock.now, shared)
         is_cut = is_cut_off(cut, before)
@@ -171,13 +182,19 @@ def _of(last: Tid | None) -> str:
 class _CutLog(KnownTransactions):
     """A filestorage as lineage asks for it; each walk through it is made once.
 
-    What a restore point *before* has that the log ends in is not walked through.
+    What a restore point *before* has that the log ends in is not walked through.  Among the
+    *ordered* transactions the last ones are looked at before there is any walk.
     """
 
     def __init__(
-        self, log: TransactionLog, packed: Tid | None, before: RestorePoint | None = None
+        self,
+        log: TransactionLog,
+        packed: Tid | None,
+        before: RestorePoint | None = None,
+        ordered: Ordered | None = None,
     ) -> None:
         self.packed = packed
+        self._ordered = ordered
         self._log = log
         self._start = before.end if before is not None and ends_in(log, before) else MAGIC_SIZE
         self._cuts: dict[Tid, LogEnd] = {}
@@ -192,5 +209,16 @@ class _CutLog(KnownTransactions):
 
     def _cut(self, tid: Tid) -> LogEnd:
         if tid not in self._cuts:
-            self._cuts[tid] = self._log.cut(tid, self._start)
+            self._cuts[tid] = self._near_end(tid) or self._log.cut(tid, self._start)
         return self._cuts[tid]
+
+    def _near_end(self, tid: Tid) -> LogEnd | None:
+        """Return the end of the last transaction at or before *tid*; None: it is not that near."""
+        if self._ordered is None:
+            return None
+        for each in islice(self._log.backwards(self._ordered.end), LOOKED_BACK):
+            if each.begin < self._ordered.begin:
+                return None
+            if each.tid <= tid:
+                return LogEnd(each.end, each.tid, each.begin)
+        return None

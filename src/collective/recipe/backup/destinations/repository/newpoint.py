@@ -13,7 +13,7 @@ from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations.livesource import rights_in
 from collective.recipe.backup.destinations.manifest import Manifest
-from collective.recipe.backup.destinations.past import Past
+from collective.recipe.backup.destinations.past import Ordered, Past
 from collective.recipe.backup.destinations.repository.blobs import (
     NewBlobs,
     earlier_blobs,
@@ -204,7 +204,8 @@ class NewPoint:
             lambda: [each.shown for each in self._listed],
             clock,
         )
-        told = past.begin(log, stamp, new.state.packed)
+        ordered = None if new.is_odd else Ordered(new.kept, new.end.offset)
+        told = past.begin(log, stamp, new.state.packed, ordered)
         if past.problem:
             self.notes.append(past.problem)
         if told.is_strange:

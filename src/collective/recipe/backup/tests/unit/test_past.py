@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup import restored
-from collective.recipe.backup.destinations.past import knows_any
+from collective.recipe.backup.chronology import Clock
+from collective.recipe.backup.destinations.past import Ordered, Past, knows_any
 from collective.recipe.backup.errors import NoRestorePoint
+from collective.recipe.backup.filestorage.format import MAGIC_SIZE
+from collective.recipe.backup.filestorage.logcut import LogEnd
+from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.operations.prune import prune
 from collective.recipe.backup.operations.restore import restore
 from collective.recipe.backup.operations.restoreorder import RestoreOrder
@@ -322,3 +326,29 @@ def test_a_filestorage_is_known_by_its_last_transactions_or_by_an_earlier_one(si
     other.commit({"other": 1})
     assert not knows_any(other.filestorage, points)
     assert knows_any(other.filestorage, [])
+
+
+class _Unwalked(TransactionLog):
+    """A log of which no more may be walked through than what is near its end."""
+
+    def cut(self, *_where: object, **_more: object) -> LogEnd:
+        raise AssertionError("it was walked through")
+
+
+def test_transactions_in_order_tell_of_the_past_from_the_end_on(lived, tmp_path) -> None:
+    lived.back_up(8)
+    lived.live(9)
+    lived.site.pack(NOON + 5 * HOUR)
+    filestorage, points = lived.site.filestorage, lived.operated.points()
+    past = Past(filestorage, tmp_path, lambda: points, Clock(now=NOON + 10 * HOUR))
+    with TransactionLog(filestorage) as log, _Unwalked(filestorage) as unwalked:
+        end = log.end()
+        walked = past.begin(log, "2026-03-02", end.packed)
+        ordered = Ordered(MAGIC_SIZE, end.offset)
+        assert past.begin(unwalked, "2026-03-02", end.packed, ordered) == walked
+        # what lies before the ordered ones is walked through
+        last = log.before(end.offset)
+        only = Ordered(last.begin, end.offset)
+        assert past.begin(log, "2026-03-02", end.packed, only) == walked
+        with pytest.raises(AssertionError):
+            past.begin(unwalked, "2026-03-02", end.packed, only)
