@@ -1,4 +1,4 @@
-"""Where the objects of a repository lie: a flat store of immutable, named byte strings.
+"""The flat store of immutable, named byte strings in which the objects of a repository lie.
 
 Nothing here knows what the bytes mean.  Each room below this one is one kind of store, and
 ``tests/contracts/store.py`` is what all of them must do.  A difference between stores is a
@@ -31,15 +31,16 @@ class NoSuchObject(Exception):
 class StoredObject(NamedTuple):
     """One object as a listing has it."""
 
-    name: str
+    name: str  # name of the object
     size: int  # bytes
     stored: datetime  # when it came to be, by the clock of the store
 
 
 Views = Mapping[str, Callable[[], Collection[str]]]
-"""What belongs together, from the oldest to the newest: by title what says the names of objects.
+"""Restore points to show, oldest first: by title, a function that returns the names of their
+objects.
 
-It is asked only for what is not shown yet.
+The function is called only for a restore point that is not shown yet.
 """
 
 
@@ -54,7 +55,7 @@ class Weakness(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Promises:
-    """What one kind of store does, and others do not."""
+    """How one kind of store differs from the others."""
 
     parallel: int  # puts or gets at the same time that are worth their threads; 1: one by one
     gap: int  # bytes that are cheaper to read than another get is: what lies nearer is read at once
@@ -130,10 +131,10 @@ class Store(Protocol):
         """
 
     def show(self, views: Views, *, anew: bool = False) -> None:
-        """Let who looks into the store by its own means see *views*, and no earlier ones.
+        """Show *views*, and no earlier ones, to people who read the store with its own tools.
 
-        With *anew* those that are shown already are looked at as well, whether they have lost
-        something.  Stores that do not promise to show anything do nothing.
+        With *anew* the views that are shown already are checked as well: objects may have gone.
+        Stores that do not promise to show anything do nothing.
         """
 
     def clock(self) -> datetime:

@@ -1,4 +1,4 @@
-"""What one run may ask of its stores, all of them together: how much, and how fast.
+"""Limits of one run on all its stores together: the number of requests, and bytes a second.
 
 A store asks here before each request, before it sends an object, and after it has got one.
 So a bundle goes at the speed of the line, and the next one waits until the mean is the limit.

@@ -55,10 +55,10 @@ _AWAY = {
     errno.ENODEV,
     errno.ENXIO,
 }
-"""What a mounted disk says that is not there any more."""
+"""Numbers of the errors of a mounted disk that is not there any more."""
 
 _UNREADABLE = {errno.EIO, errno.EBADMSG, errno.EILSEQ, errno.EUCLEAN}
-"""What a disk says of bytes that it cannot give, or that its own check sums disprove."""
+"""Numbers of the errors of bytes that a disk cannot read, or that its own check sums disprove."""
 
 
 class LocalStore:

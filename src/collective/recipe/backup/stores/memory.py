@@ -1,4 +1,4 @@
-"""A store in memory, for tests: what it holds is gone with the process."""
+"""A store in memory, for tests: its objects are lost when the process ends."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class MemoryStore:
         return data[start:end]
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
-        """Yield what is there now."""
+        """Yield the objects that are there now."""
         with self._lock:
             found = sorted(self.objects.items())
         for name, (data, moment) in found:
@@ -84,4 +84,4 @@ class MemoryStore:
         return self._clock()
 
     def close(self) -> None:
-        """Do nothing: who holds the store may open it again."""
+        """Do nothing: the caller may use the store again."""

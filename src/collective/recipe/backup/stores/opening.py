@@ -103,7 +103,7 @@ _ELSEWHERE = {
     "sftp": _by_sftp,
     "tahoe": _in_a_grid,
 }
-"""What makes the store of a URL, by its scheme."""
+"""Function that opens the store of a URL, by scheme."""
 
 
 def _absolute(text: str, url: str) -> Path:

@@ -1,4 +1,4 @@
-"""Whether a store does what a repository needs: tried out, with small objects of its own.
+"""Trial of a store: does it do what a repository needs?  The trial puts small objects there.
 
 All of them lie below ``check/`` and a random word, and go in the end if the credential may
 remove them.
@@ -30,15 +30,15 @@ from collective.recipe.backup.times import monotonic
 _RACING = 8
 _LARGE = 8 << 20
 _SLACK = timedelta(seconds=2)
-"""What a store may round its times by."""
+"""How far times of a store may be rounded."""
 
 _WRONG_CLOCK = timedelta(minutes=5)
 
 
 def prove(store: Store, now: datetime) -> Report:
-    """Return what *store* keeps of the contract and what not; *now* is by our clock.
+    """Return which promises of the contract *store* keeps; *now* is by our clock.
 
-    Raises what the store raises where it cannot be asked at all.
+    Raises the error of the store if the store cannot be asked at all.
     """
     report = Report("store")
     place = f"{CHECK}/{os.urandom(8).hex()}"

@@ -1,4 +1,4 @@
-"""What the files of the tools for AWS say: ``~/.aws/config`` and ``~/.aws/credentials``.
+"""Reader of ``~/.aws/config`` and ``~/.aws/credentials``, the files of the tools for AWS.
 
 Both are INI files with a section for each profile.  In the first one it is called
 ``profile NAME``, but for ``default``; in the second one ``NAME``.  The variables
@@ -22,12 +22,12 @@ _ELSEWHERE = ("credential_process", "sso_session", "sso_start_url", "role_arn", 
 
 @dataclass(frozen=True, kw_only=True)
 class AwsProfile:
-    """What one profile says; None where it says nothing."""
+    """The settings of one profile; None: the files do not have it."""
 
     key: str | None = None  # id of the access key
-    secret: str | None = None
+    secret: str | None = None  # the secret access key
     token: str | None = None  # of a session
-    region: str | None = None
+    region: str | None = None  # name of the region of the bucket
     endpoint: str | None = None  # a URL
 
 

@@ -1,4 +1,4 @@
-"""What obstore says of a request that failed, in sentences that can be acted on.
+"""Error messages for requests that obstore reports as failed, with what to do about them.
 
 It has few classes of errors.  The status and the code of the store (S3 and what speaks it
 answer in XML: ``<Code>SlowDown</Code>``) are in the text, before ``Debug source``.
@@ -89,7 +89,7 @@ def explained_answer(error: Exception, what: str, location: str) -> BackupError:
 
 
 def explained_code(status: int, code: str, what: str, location: str) -> BackupError:
-    """Return the same for an answer with a *code* and an HTTP *status* (0: unknown)."""
+    """Return the BackupError for an answer with a *code* and an HTTP *status* (0: unknown)."""
     if code in _NO_BUCKET:
         return no_bucket(what, location)
     if code in _SKEWED:

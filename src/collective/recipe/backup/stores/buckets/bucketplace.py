@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 SCHEMES = {"s3": ("endpoint", "region", "profile", "class"), "gs": (), "az": ("account",)}
-"""What a URL may begin with, and what may follow its question mark."""
+"""By scheme of a URL, the settings that may follow its question mark."""
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,221}", re.ASCII)
 _CLASS = re.compile(r"[A-Z][A-Z_]{1,40}", re.ASCII)
@@ -40,9 +40,9 @@ _PREFIX = re.compile(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How long to wait for a store, in seconds."""
+    """Seconds to wait for a store."""
 
-    connect: float = 20
+    connect: float = 20  # until a connection is made
     silent: float = 60  # without a byte of an answer, once all is sent that was asked for
     whole: float = 3600  # for a whole request: the largest object over a slow line
     retry: float = 180  # from the first failure on, as long as it fails for a moment
@@ -54,14 +54,14 @@ PATIENCE = Patience()
 
 @dataclass(frozen=True, kw_only=True)
 class BucketPlace:
-    """Where a bucket is, and how to reach it."""
+    """A bucket, and how to reach it."""
 
     location: str  # its URL
     scheme: str  # one of SCHEMES
-    bucket: str
+    bucket: str  # name of the bucket or the container
     prefix: str  # "": at the top of the bucket
     said: Mapping[str, str]  # what follows the question mark
-    patience: Patience
+    patience: Patience  # seconds to wait for answers
 
     @property
     def clock(self) -> str:

@@ -1,12 +1,12 @@
 """A store in a bucket.
 
-A put is one request, ``If-None-Match: *``, and another one that asks when the object came to
-be.  What fails for a moment (5xx, a connection that breaks, throttling) obstore asks again,
-with growing pauses, until ``Patience.retry`` is over; but it sends no put twice of which it
-is not known whether it was done.  Who puts settles that, by reading.
+A put is two requests: a PUT with ``If-None-Match: *``, and one that asks for the time at which the
+object was made. obstore repeats requests that fail for a moment (5xx, a connection that breaks,
+throttling), with growing pauses, until ``Patience.retry`` is over. It does not repeat a put whose
+outcome is unknown; the caller reads the object to learn the outcome.
 
-There are two clients.  One that reads gives up a server that is silent for a while.  One that
-puts may not be as strict, because no answer comes as long as the object is on its way.
+There are two clients. The one that reads gives up a server that is silent for a while. The one that
+puts cannot be as strict, because no answer comes while the object is on its way.
 """
 
 from __future__ import annotations
@@ -52,7 +52,10 @@ _LIST = "cannot list the repository"
 _REMOVE = "cannot remove from the repository"
 
 _PAGES = {"text/html", "application/xhtml+xml", "text/xml", "application/xml"}
-"""What no object of ours is taken for, and what answers where a network wants a login."""
+"""Name of an object that no repository has: a server that returns it is no store.
+
+Networks that want a login answer each request with a page of their own.
+"""
 
 _ARCHIVES = {"GLACIER", "DEEP_ARCHIVE"}
 """Classes of storage of S3 whose objects have to be asked for before they can be read."""

@@ -1,9 +1,9 @@
-"""Which versions of objects a bucket has, by botocore: obstore cannot list them.
+"""The versions of the objects in a bucket, listed with botocore: obstore cannot list them.
 
-Of each name the version counts that was the newest at a moment; a name that had a delete
-marker then is left out.  Moments of S3 have whole seconds.  Of versions of one second the
-newest counts, and a version counts more than a delete marker: whoever looks into the past
-wants what was there.
+A name has the version that was the newest at the moment asked for; a name that had a delete marker
+then is left out. Moments of S3 have whole seconds. Of two versions of one second the later one
+counts. A version counts more than a delete marker of its second, because a user who reads the past
+looks for data.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from collective.recipe.backup.stores.buckets.bucketplace import BucketPlace
 
 _WHAT = "cannot list the versions in the bucket"
 _UNVERSIONED = "null"
-"""What S3 calls the version of an object that came to be while the bucket kept none."""
+"""The id that S3 gives to the version of an object that was put before the bucket kept versions."""
 
 
 class Version(NamedTuple):
     """One object as it was."""
 
-    entry: StoredObject
-    version: str  # what the store calls it
+    entry: StoredObject  # name, size and time of the object
+    version: str  # id of the version at the store
 
 
 def versions_at(
@@ -91,7 +91,7 @@ def _above(place: BucketPlace) -> str:
 
 
 def _has_versions(page: Mapping[str, Any]) -> bool:
-    """Tell whether a page has what only a bucket has that keeps versions, of whatever moment."""
+    """Tell whether a page of a listing shows that the bucket keeps versions, of any moment."""
     entries = (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
     return any(each["VersionId"] != _UNVERSIONED for each in entries)
 

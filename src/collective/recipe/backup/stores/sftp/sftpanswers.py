@@ -1,4 +1,4 @@
-"""What a server or the way to it says where it fails, in sentences that can be acted on."""
+"""Error messages for a server of SFTP that fails or is not reached, with what to do."""
 
 from __future__ import annotations
 

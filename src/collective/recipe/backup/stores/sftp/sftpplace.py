@@ -1,7 +1,7 @@
 """From a URL to a directory on a server: ``sftp://[USER@]HOST[:PORT]/PATH``.
 
-What the URL leaves open, ``~/.ssh/config`` says.  Keys come from there, from the agent, or
-from the usual files; no password is ever asked for.
+``~/.ssh/config`` completes the URL. Keys come from there, from the agent, or from the usual files;
+the program never asks for a password.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A connection to a server of SFTP, which any thread may use.
 
-asyncssh works in the loop of one thread; others hand in what is to be done and wait for it.
-A connection that breaks is made anew by the next one who asks.
+asyncssh works in the loop of one thread; other threads submit work and wait for its result. After a
+connection has broken, the next call makes a new one.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Work = Callable[["SFTPClient"], Coroutine[Any, Any, T]]
-"""What is to be done, in the loop."""
+"""A function that the thread of the loop runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SftpPatience:
-    """How long to wait for a server."""
+    """Seconds to wait for a server."""
 
     connect: float = 30  # seconds until we are let in
     silent: float = 15  # seconds without a byte until it is asked whether it is there, thrice

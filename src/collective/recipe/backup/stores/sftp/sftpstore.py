@@ -191,7 +191,7 @@ class SftpStore:
             raise not_there(self._place)
 
     async def _looked_at(self, client: SFTPClient, path: str) -> SFTPAttrs | None:
-        """Return what is at *path*, None if nothing is."""
+        """Return the attributes of the entry at *path*, None if there is no entry."""
         from asyncssh import SFTPNoSuchFile
 
         try:

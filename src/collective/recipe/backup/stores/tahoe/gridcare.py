@@ -1,8 +1,8 @@
-"""Whether a grid keeps all that it should, as its node finds out: a walk from a directory.
+"""The health of the files in a grid: the node walks through all directories below one.
 
-The walk asks the servers which shares they have, and renews the leases of those, without
-which a server may remove them.  A repair makes shares that are missing again, of one file or
-directory: a walk that repairs ends at the first one that is lost.
+During the walk the node asks the servers for their shares, and renews the leases of those shares,
+without which a server may remove them. A repair makes missing shares of one file or directory
+again. A walk that repairs ends at the first file that is lost.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ REPAIR = (("t", "check"), ("repair", "true"), ("add-lease", "true"), ("output", 
 class WeakFile(NamedTuple):
     """A file or a directory of which shares are missing."""
 
-    weakness: Weakness
-    capability: str  # that repairs it
+    weakness: Weakness  # name of the object, and what it lacks
+    capability: str  # capability of the file, with which it is repaired
 
 
 def weak_file(line: Any, objects: Mapping[str, str]) -> WeakFile | None:

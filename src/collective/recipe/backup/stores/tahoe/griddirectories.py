@@ -28,7 +28,7 @@ from collective.recipe.backup.stores.tahoe.tahoeplace import TahoePlace
 
 
 class GridListing(NamedTuple):
-    """What was found in the directories of all writers."""
+    """The objects and removals in the directories of all writers."""
 
     objects: Sequence[GridObject]  # of all writers, also those that were removed
     removals: frozenset[str]  # of all writers
@@ -101,7 +101,7 @@ class GridDirectories:
             return self._writable[shelf]
 
     def listing(self, what: str, prefix: str) -> GridListing:
-        """Return what there is of which the name may begin with *prefix*; more may be there."""
+        """Return objects whose names may begin with *prefix*; others may be among them."""
         root = self.root(what)
         objects: list[GridObject] = []
         removals: set[str] = set()
@@ -146,8 +146,8 @@ class GridDirectories:
     def unchanging(self, what: str, children: Mapping[str, tuple[str, str]]) -> str:
         """Return the capability of a directory that never changes.
 
-        *children* are by name what they are, for the node, and a capability.  What has the same
-        children is the same directory.
+        *children* are by name the kind, as the node calls it, and the capability. Two directories
+        with equal children are one.
         """
         described = {name: (kind, {"ro_uri": each}) for name, (kind, each) in children.items()}
         request = NodeRequest(

@@ -1,4 +1,4 @@
-"""Where in the directories of a grid an object lies, and what else lies there.
+"""The layout of a repository in the directories of a grid.
 
 ::
 
@@ -27,10 +27,10 @@ from typing import Any, NamedTuple
 from collective.recipe.backup.stores import is_name
 
 WRITER = "writer-"
-"""What the names of the directories of writers begin with."""
+"""First part of the names of the directories of writers."""
 
 ARCHIVES, LATEST = "Archives", "Latest"
-"""Where views are, in the directory of a writer; see ``gridviews``."""
+"""Names of the directories of views, in the directory of a writer; see ``gridviews``."""
 
 _REMOVED = "removed"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -54,7 +54,7 @@ class GridDirectory(NamedTuple):
 class GridObject(NamedTuple):
     """One object, as it lies in the directory of one writer."""
 
-    name: str
+    name: str  # name of the object
     stored: datetime  # by the clock of the node that wrote it
     size: int  # bytes
     capability: str  # that reads it
@@ -63,13 +63,13 @@ class GridObject(NamedTuple):
 
     @property
     def removal(self) -> str:
-        """What the removal of it is called."""
+        """The name of the child that records that this object was removed."""
         microseconds = (self.stored - _EPOCH) // timedelta(microseconds=1)
         return f"{_REMOVED}.{self.writer}.{microseconds}.{child_of(self.name)}"
 
 
 def child_of(name: str) -> str:
-    """Return what the object *name* is called in its directory."""
+    """Return the name of the child that holds the object *name*."""
     return name.replace("/", "_")
 
 

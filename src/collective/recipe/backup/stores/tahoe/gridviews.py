@@ -1,8 +1,8 @@
-"""What whoever holds the capability sees: ``Archives/TITLE`` and ``Latest``.
+"""The views ``Archives/TITLE`` and ``Latest``, for people who browse the grid with its capability.
 
-Both lie in the directory of the writer.  A view is a directory that never changes, and so are
-those in it, by the parts of the names of objects.  What has the same children is the same
-directory, so that views share all that is equal in them.
+Both lie in the directory of the writer. A view is a directory that never changes, and so are the
+directories in it, one for each part of the names of objects. Directories with equal children are
+one directory, so views share all that is equal in them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Tree = dict[str, Any]
 
 
 class GridViews:
-    """What is shown in the directory of this writer."""
+    """The views in the directory of this writer."""
 
     def __init__(self, directories: GridDirectories) -> None:
         self._directories = directories

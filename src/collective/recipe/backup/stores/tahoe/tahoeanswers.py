@@ -1,4 +1,4 @@
-"""What a node of Tahoe-LAFS, or the way to it, says where it fails, in sentences."""
+"""Error messages for a node of Tahoe-LAFS that refuses, fails, or is not reached."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _SHARED = ("UncoordinatedWriteError",)
 
 
 class NodeAnswer(NamedTuple):
-    """What a node has answered."""
+    """The answer of a node."""
 
-    status: int
+    status: int  # HTTP status
     date: str  # the clock of the node, as HTTP has it; "": it does not say
-    data: bytes
+    data: bytes  # the body
 
     def json(self) -> Any:
-        """Return what it says in JSON.  Raises ValueError if it is none."""
+        """Return the body as JSON.  Raises ValueError if it is not JSON."""
         return json.loads(self.data)
 
     @property
     def text(self) -> str:
-        """What it says, on one line, without a capability; of a traceback the end."""
+        """The body as one line, without capabilities; of a traceback the end."""
         said = self.data.decode("utf-8", "replace").strip()
         if said.startswith("Traceback"):
             said = said.rpartition("\n")[2]
@@ -44,7 +44,7 @@ class NodeAnswer(NamedTuple):
 
     @property
     def is_undone(self) -> bool:
-        """Whether it says that what was asked for was surely not done."""
+        """Whether the node says that the request has certainly changed nothing."""
         return self.names(*_NO_ROOM)
 
     def names(self, *errors: str) -> bool:

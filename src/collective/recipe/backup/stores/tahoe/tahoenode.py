@@ -25,9 +25,9 @@ from collective.recipe.backup.stores.tahoe.tahoeanswers import (
 from collective.recipe.backup.stores.tahoe.tahoeplace import TahoePlace
 
 _ANSWERS = {200, 201, 204, 206, 404, 409}
-"""What those who ask take for an answer; anything else is an error, but that a file is GONE.
+"""HTTP statuses that are answers; any other one is raised as an error.
 
-A directory may be so for a moment, while another node changes it.
+GONE is an answer for files. A directory may be GONE for a moment, while another node changes it.
 """
 
 _NODE_ID = re.compile(rb"TubID: [^<]*>\s*v0-([a-z2-7]{52})\s*<")
@@ -37,9 +37,9 @@ _OF_AN_ID = 16
 
 @dataclass(frozen=True, kw_only=True)
 class TahoePatience:
-    """How long to wait for a node, in seconds."""
+    """Seconds to wait for a node."""
 
-    connect: float = 20
+    connect: float = 20  # until a connection is made
     silent: float = 300  # without a byte of an answer: it looks for shares meanwhile
     whole: float = 3600  # from the last byte of an object until it lies in the grid
     pauses: tuple[float, ...] = (1, 3, 10, 30)  # before it is asked again
@@ -50,16 +50,16 @@ PATIENCE = TahoePatience()
 
 @dataclass(frozen=True, kw_only=True)
 class NodeRequest:
-    """What is asked of a node."""
+    """A request to a node."""
 
     what: str  # the words of a message that say what did not work
     capability: str | None  # of what it is about; "": of nothing that is there; None: the node
     names: Sequence[str] = ()  # of children, from there on
-    method: str = "GET"
-    query: tuple[tuple[str, str], ...] = ()
-    body: Buffer = b""
-    extent: tuple[int, int] | None = None  # where bytes begin, and how many; None: all
-    again: bool = True  # whether it may be asked again, since twice is as good as once
+    method: str = "GET"  # HTTP method
+    query: tuple[tuple[str, str], ...] = ()  # names and values after the question mark
+    body: Buffer = b""  # bytes to send
+    extent: tuple[int, int] | None = None  # first byte and number of bytes; None: all bytes
+    again: bool = True  # whether it may be repeated: twice has the effect of once
 
     @property
     def target(self) -> str:

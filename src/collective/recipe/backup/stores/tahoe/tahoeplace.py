@@ -24,7 +24,7 @@ from collective.recipe.backup.smallfile import UnfitError, read_small
 from collective.recipe.backup.storeurls import has_capability, shown_url
 
 DEFAULT = "http://127.0.0.1:3456"
-"""Where the web API of a node is if nothing says anything else."""
+"""Address of the web API of a node, unless the configuration gives another one."""
 
 _SAID = ("node", "directory", "writer")
 _OF_A_DIRECTORY = re.compile(r"URI:DIR2(?:-MDMF)?(?:-RO)?:[a-z2-7]{26}:[a-z2-7]{52}", re.ASCII)
@@ -49,7 +49,7 @@ class TahoePlace:
 
     @property
     def node(self) -> str:
-        """Where the web API of the node is.  Raises ConfigurationError."""
+        """The address of the web API of the node.  Raises ConfigurationError."""
         found = self.said or self._of_the_node("node.url").strip() or DEFAULT
         if not _NODE.fullmatch(found):
             raise _wrong("a node is at http:// or https://, a host and perhaps a port", found)

@@ -1,9 +1,9 @@
 """A store in a grid of Tahoe-LAFS: an object is an immutable file, linked in a directory.
 
-Where it is linked is in ``gridnames``.  What a put of another node has written at the same
-moment is looked for after our own put; where both see each other, neither has succeeded.
+``gridnames`` has the layout. After a put, the store looks for an object of that name that another
+node has put at the same moment; if each finds the other, both puts have failed.
 
-Store time is when an object was linked, by the clock of the node that did it.
+Store time is the time of the link, by the clock of the node that made it.
 """
 
 from __future__ import annotations
