@@ -1,4 +1,4 @@
-"""What a log holds: the objects of one moment, read without any class of the site.
+"""The objects in a log at one moment, read without any class of the site.
 
 ::
 

@@ -1,4 +1,4 @@
-"""What is gone between two moments, and what has moved."""
+"""Comparison of two moments: objects that are gone, and objects that have moved."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from collective.recipe.backup.objects.graphpaths import GraphPaths, Step
 from collective.recipe.backup.objects.paths import Child, children
 
 _CONTAINERS = 8
-"""Of so many the names at the later moment are held at once."""
+"""Containers whose names at the later moment are held in memory at once."""
 
 
 class GoneObject(NamedTuple):
     """Something that is no longer where it was."""
 
-    path: str
+    path: str  # the path that it had
     held: Held  # as it was, without its data
     child: Child  # how its container had it
     moved_to: str  # the path that it has now; "": it is gone
@@ -31,7 +31,7 @@ class GoneObject(NamedTuple):
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """What is to be known of it, in words."""
+        """Remarks about it, in words."""
         is_exact = self.departure is None or self.departure.is_exact
         words = {
             f"moved to {self.moved_to}": self.moved_to,
@@ -45,8 +45,8 @@ class GoneObject(NamedTuple):
 class Loss(NamedTuple):
     """Something that is gone, and all that went with it, itself included."""
 
-    gone: GoneObject
-    oids: list[Oid]
+    gone: GoneObject  # the uppermost of the objects that are gone together
+    oids: list[Oid]  # all objects that are gone, that one included
 
 
 class Comparison:
@@ -63,7 +63,7 @@ class Comparison:
         self._names: OrderedDict[int, dict[str, Oid]] = OrderedDict()
 
     def losses(self, below: str = "/") -> Iterator[Loss]:
-        """Yield what is gone from *below*: of what went together, only the uppermost."""
+        """Yield losses *below* a path; of objects that went together, only the uppermost."""
         owners = array("I", bytes(4 * len(self.numbering)))
         roots: dict[int, list[Oid]] = {}
         steps: dict[int, Step] = {}
@@ -86,7 +86,7 @@ class Comparison:
                     yield Loss(gone, oids)
 
     def moves(self, below: str = "/") -> Iterator[GoneObject]:
-        """Yield what is at another path, and was *below*."""
+        """Yield objects that were *below* a path, and now have another one."""
         for holder in self.before.held():
             is_there = self.after.reach(holder) == HELD
             if is_there and self.before.tid(holder) == self.after.tid(holder):
@@ -123,7 +123,7 @@ class Comparison:
         )
 
     def _links(self, number: int) -> Iterator[HolderLink]:
-        """Yield what had the object, and then what had that, up to what is still there."""
+        """Yield the link to the holder of the object, then that to its holder, and so on."""
         graph = self.before
         while parent := graph.parent(number):
             tid = graph.tid(parent)

@@ -1,4 +1,4 @@
-"""Where the current record of each object is, and what it holds.
+"""The places of the current records of all objects, and the data of one.
 
 The places are numbers in pages of 64, found by the rest of the oid: 9 bytes for each object where
 oids follow each other, as ZODB gives them.  A site of 313,000 objects takes some 3 MB.
@@ -54,7 +54,7 @@ class OidNumbers:
 class Held(NamedTuple):
     """An object, by its current record."""
 
-    oid: Oid
+    oid: Oid  # of the object
     tid: Tid  # of the transaction that wrote it
     kind: str  # its class
     data: bytes  # two pickles, perhaps compressed; see ``state``
@@ -141,7 +141,7 @@ class Objects:
         return DataRecord.unpack(self._read(offset, RECORD.size), offset)
 
     def user(self, held: Held) -> bytes:
-        """Return who wrote *held*, as it was written."""
+        """Return the user who wrote *held*, as bytes of the transaction."""
         return self._texts(held)[0]
 
     def description(self, held: Held) -> bytes:

@@ -1,8 +1,9 @@
-"""When an object went from where it was, and by whom.
+"""The transaction that took an object out of its place.
 
-The states of its holder are looked through, from the newest back to the one that still had it.
-What another record of that transaction took over, as the nodes of a BTree do when they divide, is
-followed there.  Where a node had the object and is gone itself, so are those of what had the node.
+The states of its holder are read, from the newest back to the one that still had the object. A
+BTree that divides moves entries to another node in one transaction: the search goes on in that
+node. If a node that had the object is gone itself, the states of the holder of that node are read
+as well.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ _READ = 64
 
 
 class HolderLink(NamedTuple):
-    """A *holder* that has *oid* under a *name*, "" for none, in the state of *since*."""
+    """A *holder* referred to *oid* under a *name* in its state of *since*."""
 
-    holder: Oid
-    oid: Oid
-    name: str
-    since: Tid
+    holder: Oid  # the object that refers
+    oid: Oid  # the object that it refers to
+    name: str  # as in the holder; "": it has none
+    since: Tid  # tid of that state
 
 
 class Departure(NamedTuple):
     """The transaction after which an object was no longer where it had been."""
 
-    tid: Tid
+    tid: Tid  # of that transaction
     user: bytes  # as written
     description: bytes  # as written
     is_exact: bool  # False: a pack has dropped states of the holder; it went then or before
@@ -42,7 +43,7 @@ class Departure(NamedTuple):
 
 class _Hop(NamedTuple):
     holder: Held  # as it is without the object
-    is_exact: bool
+    is_exact: bool  # False: a pack has dropped states of the holder; it may have gone before
     following: HolderLink | None  # what took the object over
     is_inner: bool  # from one node of a BTree to another
 
@@ -55,9 +56,11 @@ class Departures:
         self._read: OrderedDict[tuple[Oid, Tid], Mapping[Oid, Child]] = OrderedDict()
 
     def of_gone(self, links: Sequence[HolderLink]) -> Departure | None:
-        """Return when an object went: its holder first in *links*, then that of the holder.
+        """Return the departure of an object that is gone.
 
-        None: no state tells, for example since the holder still refers to what a pack removed.
+        *links* has the link to its holder first, then that to the holder of the holder. Returns
+        None if no state tells, for example if the holder still refers to an object that a pack
+        removed.
         """
         chains = [list(self._hops(link)) for link in links]
         last = [chain[-1] for chain in chains if chain]

@@ -47,7 +47,7 @@ _FILLING = frozenset((b"a", b"e", b"s", b"u", b"\x90", b"b"))
 
 
 class _Effect(NamedTuple):
-    """What an instruction does to the stack."""
+    """The effect of an instruction on the stack."""
 
     to_mark: bool  # it takes all down to a mark
     taken: int  # objects that it takes, those below the mark if it goes to one
@@ -105,12 +105,12 @@ _LENGTHS = {_BINPUT: 2, _LONG_BINPUT: 5}
 
 @functools.cache
 def _forms() -> re.Pattern[bytes]:
-    """Return what finds an instruction, and what is put into the memo after it.
+    """Return the pattern that finds an instruction, and whether the memo gets its result.
 
-    The first three groups are one that may leave a tuple on top of the stack, and whether it
-    is a persistent id and taken off at once; the others are one that takes something out of the
-    memo.  All others leave something else there, or what was there, and it is not put into the
-    memo.
+    The first three groups are one that may leave a tuple on top of the stack, and whether it is a
+    persistent id and taken off at once; the others are one that takes something out of the memo.
+    All other instructions leave something else on top, or what was there, and the memo does not get
+    it.
     """
     whole = re.escape(b"".join(_TUPLES) + b"".join(_WHOLES) + _DUP)
     leaving = re.escape(b"".join(_FILLING) + _POP + b"1")

@@ -1,4 +1,4 @@
-"""How much of a site was added, changed and removed, folder by folder; and what of one object."""
+"""How much of a site was added, changed and removed, by folder; and the changes of one object."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ ADDED, CHANGED, REMOVED = 0, 1, 2
 
 
 class FolderChanges(NamedTuple):
-    """What became of all that is at a path or below."""
+    """The numbers of changes at a path and below."""
 
-    path: str
+    path: str  # of the folder
     counts: list[int]  # objects added, changed and removed, in this order
     users: set[bytes]  # who added and changed last what is there, and who removed
 
@@ -27,7 +27,7 @@ class FolderChanges(NamedTuple):
 class Field:
     """A part of the state of an object, as text."""
 
-    name: str
+    name: str  # of the attribute or entry
     before: str | None  # None: it was not there
     after: str | None  # None: it is no longer there
 

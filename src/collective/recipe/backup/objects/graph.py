@@ -1,11 +1,11 @@
-"""What refers to what at a moment, and what is reached from the root: all in arrays.
+"""The references between all objects at a moment, and what the root reaches: all in arrays.
 
-All current records are read once, in the order of the log.  What two moments have in common is
-read for the first of them alone.  Objects have numbers here, from 1 on: some 50 bytes for each,
+All current records are read once, in the order of the log. Records that two moments have in common
+are read for the first of them alone. Objects have numbers here, from 1 on: some 50 bytes for each,
 and 4 for each reference.
 
-What only the *tools* of a site lead to (see ``subtree``) is reached after all else: a catalogue
-that still knows a page does not bring it back, and nodes of its BTrees come and go.
+Objects to which only the *tools* of a site lead (see ``subtree``) are reached after all others: a
+catalogue that still knows a page does not bring it back, and nodes of its BTrees come and go.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collective.recipe.backup.times import Tid
 ROOT_NUMBER = 1
 
 HELD, KNOWN = 1, 2
-"""How an object is reached: by what holds it, or only by a tool that knows it."""
+"""Ways in which an object is reached: from an object that holds it, or only from a tool."""
 
 _SITES = ("OFS.Application.", "Products.CMFPlone.Portal.")
 _TOOLS = tuple(each for each in OUTSIDE if each not in _SITES)
@@ -58,7 +58,7 @@ class Numbering:
 
 
 class Graph:
-    """What refers to what among *objects*; see the top of the module."""
+    """The references between *objects*; see the top of the module."""
 
     def __init__(self, objects: Objects, numbering: Numbering, known: Graph | None = None) -> None:
         """Read all, but for records that the *known* graph has as well.
@@ -68,7 +68,7 @@ class Graph:
         self.objects = objects
         self.numbering = numbering
         self.unreadable = 0
-        """Objects whose state cannot be read: what they refer to is what *known* says."""
+        """Objects whose state cannot be read; their references are taken from *known*."""
         self._tids, self._first, self._count = array("Q"), array("Q"), array("I")
         self._tools = bytearray()
         for record in objects.records():
@@ -102,7 +102,7 @@ class Graph:
         return self._parents[number]
 
     def held(self) -> Iterator[int]:
-        """Yield what is held by the root, parents before what is reached from them."""
+        """Yield the objects that the root holds, each parent before the objects reached from it."""
         return iter(self._order)
 
     def load(self, number: int) -> Held | None:

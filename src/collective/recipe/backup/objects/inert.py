@@ -36,24 +36,25 @@ class UnreadableStateError(Exception):
 
 
 class Reference(NamedTuple):
-    """What a state has in the place of another persistent object."""
+    """Stands in a state for another persistent object."""
 
-    oid: Oid
+    oid: Oid  # of that object
     kind: str  # its class as far as the reference says it, or ""
     is_weak: bool = False
+    """Whether it is a weak reference, which does not keep the object from a pack."""
 
 
 class OtherDatabase(NamedTuple):
     """A reference to an object of another database."""
 
-    database: str
+    database: str  # name of the database
 
 
 class Inert:
     """Stands for an object that is no persistent one of its own, or for any callable's result."""
 
     kind = ""
-    """What the pickle calls its class or callable."""
+    """The name of its class or callable in the pickle."""
 
     def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
         """Keep what it is called with."""
@@ -90,7 +91,7 @@ class Inert:
 
 
 class _Reconstructor(Inert):
-    """What ``copyreg._reconstructor`` is: it makes an object of the class that it is given."""
+    """Stands for ``copyreg._reconstructor``, which makes an object of a given class."""
 
     def __new__(cls, *arguments: Any, **_keywords: Any) -> Any:
         kind = arguments[0] if arguments else None
@@ -108,7 +109,7 @@ def _class_called(module: str, name: str) -> type[Inert]:
 
 
 class ObjectState(NamedTuple):
-    """What is in the record of an object."""
+    """The class and the state of an object, from its record."""
 
     kind: str  # its class
     value: Any  # dicts, lists, tuples, sets, texts, numbers, References and Inerts

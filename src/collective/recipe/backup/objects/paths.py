@@ -1,4 +1,4 @@
-"""From a path to an object, and the names of what an object has.
+"""From a path to an object, and the names of its children.
 
 A path begins at what the root calls ``Application``, as that of a Zope site does, or else at the
 root itself.  An object may also be named by its oid, 16 hex digits.
@@ -24,16 +24,16 @@ _OID = re.compile(r"(?:0x)?([0-9a-fA-F]{16})")
 class Location(NamedTuple):
     """An object that a path leads to."""
 
-    path: str
-    held: Held
+    path: str  # the path, with slashes
+    held: Held  # the object
     above: tuple[Oid, ...]  # what it is in, the root first; inner nodes of BTrees included
 
 
 class Child(NamedTuple):
-    """What an object has under a name."""
+    """A reference of an object under a name."""
 
-    name: str
-    oid: Oid
+    name: str  # the next step of a path
+    oid: Oid  # of the object with this name
     through: tuple[Oid, ...]  # the BTree and its nodes that lead there
     is_entry: bool  # a key and no attribute
 
@@ -83,7 +83,7 @@ def _begin(objects: Objects) -> Location:
 def children(objects: Objects, held: Held) -> Iterator[Child]:
     """Yield what *held* has: the entries first, and then the attributes.
 
-    Names come once.  What its state does not tell, since it cannot be read, is left out.
+    Each name comes once. A state that cannot be read has no children.
     """
     seen: set[str] = set()
     attributes = []

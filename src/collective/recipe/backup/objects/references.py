@@ -1,4 +1,4 @@
-"""Which objects a state refers to, and by which names.  Pure.
+"""The references of a state, and their names.  Pure.
 
 A *name* is a step of a path.  These have names:
 
@@ -23,7 +23,7 @@ from collective.recipe.backup.objects.inert import (
 )
 
 UPWARD = ("__parent__", "aq_parent", "aq_base", "_parent")
-"""Attributes that lead out of an object, to what it is in."""
+"""Attributes that lead to the container of an object."""
 
 _TREES = ("BTree", "TreeSet", "BTreePy", "TreeSetPy")
 _BUCKETS = ("Bucket", "Set", "BucketPy", "SetPy")
@@ -33,9 +33,9 @@ _FOLDERS = "_tree"
 
 
 class NamedReference(NamedTuple):
-    """A reference, and what it is called."""
+    """A reference, and its name."""
 
-    reference: Reference
+    reference: Reference  # the reference
     name: str = ""  # "": it has none
     is_inner: bool = False  # a path goes through it without a step
     is_entry: bool = False  # a key and no attribute

@@ -1,7 +1,7 @@
 """The state of an object as text, to be read by people and compared.  Pure.
 
-No class is needed: what is none of the plain types is its class with its arguments and its
-state.  Whatever a stranger has stored, a text ends at LONGEST and a level at DEEPEST.
+No class is needed: an object of any but the plain types is shown as its class with its arguments
+and its state. Since strangers can store anything, a text ends at LONGEST and nesting at DEEPEST.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LONGEST = 1 << 20
 """Characters of the text of a field."""
 
 DEEPEST = 20
-"""Levels of what is in something else."""
+"""Levels of nesting that are shown."""
 
 _ELEMENT = 4096
 """Characters of an element of a set."""
@@ -24,7 +24,7 @@ _ELEMENT = 4096
 _SETS = {
     f"{module}.{name}" for module in ("builtins", "__builtin__") for name in ("set", "frozenset")
 }
-"""What a pickle of ZODB calls to make one."""
+"""The callables by which a pickle of ZODB makes a set."""
 
 _DIGITS = 4000
 """Bits of a number that is written: Python refuses to write very large ones."""

@@ -1,4 +1,4 @@
-"""What an object holds: all that is reached from it, and not only from elsewhere.
+"""The objects that an object holds: all that are reached from it, and not only from elsewhere.
 
 References that lead out of it are cut:
 
@@ -34,21 +34,21 @@ OUTSIDE = (
     "plone.intid.",
     "zope.intid.",
 )
-"""How the classes begin of what is never held by a part of a site."""
+"""First words of the names of classes whose objects no part of a site ever holds."""
 
 
 class Cut(NamedTuple):
-    """A reference that leads out of what is held."""
+    """A reference that leads out of a subtree."""
 
-    holder: Oid
+    holder: Oid  # the object in the subtree that refers
     name: str  # the attribute or the key; "": it has none
-    target: Oid
+    target: Oid  # the object outside
 
 
 class HeldBy(NamedTuple):
-    """An object that is held, and by which of those that were asked for."""
+    """An object in a subtree, and which of the requested objects hold it."""
 
-    held: Held
+    held: Held  # the object
     owner: int  # its number among them
     is_readable: bool  # whether its state could be read; what it refers to is unknown otherwise
 
@@ -57,7 +57,7 @@ class Subtrees:
     """Walks what some objects hold.  *cuts* and *missing* are filled on the way."""
 
     def __init__(self, objects: Objects, above: Sequence[Oid] = ()) -> None:
-        """Stop at *above*, which is what they are in."""
+        """Stop at *above*: the containers of the requested objects."""
         self._objects = objects
         self._above = frozenset(above)
         self.cuts: list[Cut] = []
@@ -96,7 +96,7 @@ class Subtrees:
 
 
 def is_outward(named: NamedReference) -> bool:
-    """Tell whether a reference leads out of what has it, wherever that is."""
+    """Tell whether a reference always leads out of the object that has it."""
     reference = named.reference
     is_upward = named.name in UPWARD and not named.is_entry
     return is_upward or reference.is_weak or reference.kind.startswith(OUTSIDE)

@@ -7,10 +7,10 @@
     blob     = 0, "BLOBSTART", length of the blob (8 bytes), the blob
     end      = 16 bytes of 0xff
 
-The first record is that of the object which was asked for.  ZODB gives each oid that it meets a
-new one, also where no record follows for it; that would be a reference to nothing.  So one that
-leads to what is not in the export is *cut*: None is in its place.  So is a weak one, which the
-import does not know.
+The first record is that of the object which was asked for. ZODB gives each oid that it meets a new
+one, even if no record follows for it, and such a reference would lead to nothing. So a reference to
+an object outside the export is *cut*: None is in its place. A weak reference is cut as well,
+because the import does not know any.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BLOB = b"\0BLOBSTART"
 LENGTH = struct.Struct(">Q")
 
 _NONE = b"0N"
-"""Throw away what lies on top, which is the persistent id; None."""
+"""Instructions that remove the persistent id on top of the stack, and push None."""
 
 
 def head_of(oid: Oid, data: bytes) -> bytes:

@@ -1,8 +1,8 @@
 """A repository: one store that restore points of any number of sites share, sealed.
 
-It takes chunks of bytes, stores each of them once, and names by them what a restore point
-holds; it knows nothing of ZODB.  Everything in the store is made once, under a name that is
-made of its bytes, and never changed, so runs of several hosts need no lock::
+It takes chunks of bytes, stores each of them once, and describes a restore point by their names; it
+knows nothing of ZODB. Everything in the store is made once, under a name that is made of its bytes,
+and never changed, so runs of several hosts need no lock::
 
     making, keys, slots, unlocking, keyring, sheets    the repository and what opens it
     sealing, compressing, padding, boxes, bundles      the bytes of objects

@@ -54,16 +54,16 @@ _FORM = Form(version=1, check=None)
 class Sealed:
     """An object that can be put."""
 
-    name: str
-    data: bytes
+    name: str  # of the object
+    data: bytes  # all bytes of the object, sealed
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What an object holds."""
+    """The content of an object."""
 
-    head: Table
-    payload: bytes
+    head: Table  # the head: its kind and version, and what its room adds
+    payload: bytes  # the bytes after the head
 
 
 def seal_box(

@@ -47,10 +47,10 @@ from collective.recipe.backup.repository.sealing import (
 )
 
 FULL = 24 << 20
-"""A bundle with so many bytes gets no more than fit into its padding."""
+"""Bytes from which on a bundle is full: it gets no more chunks than fit into its padding."""
 
 MOST_PIECES = 1 << 15
-"""Nor does one with so many chunks."""
+"""Chunks with which a bundle is full."""
 
 PADDING = 0
 """The kind that the padding has in a directory."""
@@ -64,19 +64,19 @@ _NO_ID = ChunkId(bytes(ID_SIZE))
 class Piece(NamedTuple):
     """A chunk as a directory has it."""
 
-    kind: int
+    kind: int  # LEAF, NODE or PADDING
     form: int  # 0: as it is; 1: a frame of zstd
     stored: int  # bytes, sealed
     size: int  # bytes of the chunk
-    chunk: ChunkId
+    chunk: ChunkId  # id of the chunk
 
 
 @dataclass(frozen=True)
 class BundleDirectory:
-    """What a bundle holds."""
+    """The directory of a bundle: its chunks, in the order of their bytes."""
 
     bundle: bytes  # the ID of the bundle, 32 bytes
-    salt: bytes
+    salt: bytes  # 24 random bytes from the header of the bundle
     pieces: tuple[Piece, ...]  # in their order, the padding last
 
     def placed(self) -> Iterator[tuple[Piece, int]]:
@@ -91,11 +91,11 @@ class BundleDirectory:
 class Compressed(NamedTuple):
     """A chunk that is ready to be sealed."""
 
-    kind: int
-    form: int
+    kind: int  # LEAF or NODE
+    form: int  # 0: as it is; 1: a frame of zstd
     data: bytes | memoryview  # in that form
     size: int  # bytes of the chunk itself
-    chunk: ChunkId
+    chunk: ChunkId  # id of the chunk
 
 
 class NewBundle:
@@ -197,9 +197,9 @@ def read_directory(data: bytes | memoryview, begin: int = 0) -> tuple[tuple[Piec
 
 
 class Ends(NamedTuple):
-    """Where the directory of a bundle lies."""
+    """The place of the directory in a bundle."""
 
-    begin: int
+    begin: int  # offset in the bundle
     size: int  # bytes, sealed
 
 

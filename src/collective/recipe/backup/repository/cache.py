@@ -1,18 +1,18 @@
-"""What is known of a repository on this machine: one SQLite file, which only saves work.
+"""The cache of a repository on this machine: one SQLite file, which only saves work.
 
-Whatever is in it can be had from the store again, so a file that is damaged, of another
-repository or of another release is dropped and begun anew.  Without a place for it, it is a
-temporary file of SQLite's own.
+All of it can be read from the store again, so a file that is damaged, of another repository or of
+another release is dropped and begun anew. Without a place for it, it is a temporary file of
+SQLite's own.
 
-What objects hold lies here in the clear, so that a run which finds nothing new needs no
-passphrase; the file is for its owner alone.  A digest tells whether the disk has damaged it.
+The contents of objects lie here in the clear, so that a run which finds nothing new needs no
+passphrase; the file is for its owner alone. A digest tells whether the disk has damaged it.
 
-Where each chunk lies is the bulk of it, and a wrong row there could make a backup leave out
-what is not stored.  So each such row has a CRC-32 over all of it, and a row whose CRC-32 does
-not fit counts as none.
+Most of the file are the places of chunks. A wrong place could make a backup leave out a chunk that
+is not stored. So each such row has a CRC-32 over all of it, and a row whose CRC-32 does not fit
+counts as none.
 
-Several processes may use one file, and several threads one Cache.  Each change is one
-transaction; whoever finds the file busy waits for a while.
+Several processes may use one file, and several threads one Cache. Each change is one transaction; a
+process that finds the file busy waits for a while.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ _WAIT = 20.0
 """Seconds that one process waits for another to finish a change."""
 
 _OPEN = " open"
-"""What follows the name of an object where the cache has what it holds; no name ends so."""
+"""Suffix of the name under which the cache has the content of an object, no longer sealed.
+
+No object has a name that ends so.
+"""
 
 _DIGEST = 32
 
@@ -68,8 +71,8 @@ Tell = Callable[[str], None]
 class Cache:
     """The file, open, at *path* (None: there is no place for it).
 
-    What SQLite cannot do any more begins the file anew, and ``generation`` is another number
-    then: whoever needs what was in it has to read it again.
+    After an error of SQLite the file is begun anew, and ``generation`` is another number: a caller
+    that needs its former content has to read the store again.
     """
 
     def __init__(self, path: Path | None, files: Files, tell: Tell) -> None:
@@ -177,7 +180,7 @@ class Cache:
             self._save()
 
     def kept(self, name: str) -> bytes | None:
-        """Return the object *name*, if it is kept.  Whoever asks compares its ID."""
+        """Return the object *name*, if it is kept.  The caller compares its ID."""
         if name in self._unsaved:
             return self._unsaved[name]
         return self._value("SELECT value FROM kept WHERE name = ?", name)
@@ -219,7 +222,7 @@ class Cache:
         self.attempt(change)
 
     def close(self) -> None:
-        """Write what is not written yet, and close the file."""
+        """Write all pending changes, and close the file."""
         self._save()
         self.database.close()
 

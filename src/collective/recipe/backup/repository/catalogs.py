@@ -7,8 +7,8 @@ bundle, one after the other::
     32   24   the salt of the bundle
     56   ..   the directory of the bundle (see ``bundles``)
 
-A run writes one at its end, and one whenever what it has stored since the last is much.  A
-bundle may be in several catalogs, which say the same of it.
+A run writes one at its end, and one each time that it has stored much since the last. A bundle may
+be in several catalogs, which agree.
 """
 
 from __future__ import annotations
@@ -26,10 +26,13 @@ from collective.recipe.backup.repository.keyring import Keyring
 from collective.recipe.backup.repository.sealing import SALT_SIZE, BrokenSealError, Sort
 
 MOST_PIECES = 1 << 16
-"""A catalog with so many chunks gets no further bundle."""
+"""Chunks with which a catalog is full: it gets no further bundle."""
 
 MOST_BYTES = 512 << 20
-"""Nor does one of bundles with so many bytes: so much at most is stored again after a crash."""
+"""Bytes of bundles with which a catalog is full.
+
+A crash costs no more than these: they have to be stored again.
+"""
 
 _HEAD_SIZE = ID_SIZE + SALT_SIZE
 

@@ -1,4 +1,4 @@
-"""What of a restore point lies in cold storage, where a store has to be asked for it first."""
+"""The objects of a restore point that lie in cold storage, and have to be asked for first."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def cold_objects(repository: Repository, point: Point) -> Sequence[StoredObject]
 
 def _is_cold(repository: Repository, name: str) -> bool:
     try:
-        with suppress(NoSuchObject):  # whoever restores is told
+        with suppress(NoSuchObject):  # a restore names the objects that are missing
             repository.store.get(name, 0, 1)
     except ObjectArchived:
         return True

@@ -1,4 +1,4 @@
-"""Collect: what no restore point needs goes from the store, in two runs and without a lock.
+"""Collect: remove what no restore point needs from the store, in two runs and without a lock.
 
 Backups go on meanwhile, of this host and of others; ``plans`` says why nothing goes that they
 rely on.  The order of one run::
@@ -11,8 +11,8 @@ rely on.  The order of one run::
     5  mark: bundles that nothing needs, and those that were written anew
     6  tickets that are over go
 
-To die anywhere costs nothing: a mark stays until all that it is about is done, and each step
-finds what the one before it left.
+A run may die anywhere: a mark stays until all its bundles are dealt with, and each step finds the
+result of the step before it.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ _MANY = 16
 
 @dataclass(frozen=True)
 class Collected:
-    """What a run of collect has done."""
+    """The result of a run of collect."""
 
-    plan: CollectPlan
+    plan: CollectPlan  # the plan that was carried out
     removed: int  # bundles that are gone
-    removed_bytes: int
+    removed_bytes: int  # sealed bytes of those bundles
     marked: int  # bundles that go in a later run
-    marked_bytes: int
+    marked_bytes: int  # sealed bytes of those bundles
     moved: int  # bundles that were written anew
     lost: tuple[ChunkId, ...]  # that could not be read; their bundles stay
 
@@ -89,10 +89,10 @@ def collect(
     yes: bool = False,
     lifetime: timedelta = LIFETIME,
 ) -> Collected:
-    """Remove what nothing needs, as far as it is time; return what was done.
+    """Remove bundles that nothing needs and trash, if they are old enough; return the result.
 
-    Raises InUse if another run does it, IntegrityError where it cannot be known what is
-    needed, and BackupError for what needs a yes.
+    Raises InUse if another run of collect is at work, IntegrityError where it cannot be known which
+    chunks are needed, and BackupError for a step that needs a yes.
     """
     reached = Reached()
     try:
@@ -184,14 +184,18 @@ class _Run:
     def _to_replace(
         self, names: Iterable[str], gone: set[bytes]
     ) -> Iterator[tuple[str, list[BundleDirectory], bool]]:
-        """Yield catalogs that mention what is gone, or are small: name, content, which it is."""
+        """Yield catalogs to replace: name, content, and whether it mentions bundles that are
+        *gone*.
+
+        A small catalog is replaced as well, to be put together with others.
+        """
         for name in names:
             try:
                 directories = self._repository.index.catalog(name)
             except NoSuchObject:
                 continue
             except IntegrityError:
-                # what it mentioned was adopted, and is in another one by now
+                # the bundles of this catalog were adopted, and are in another one by now
                 yield name, [], True
                 continue
             mentions = any(each.bundle in gone for each in directories)
@@ -201,7 +205,7 @@ class _Run:
     def _merged(
         self, old: Iterable[tuple[str, list[BundleDirectory], bool]], gone: set[bytes]
     ) -> Iterator[str]:
-        """Put catalogs of what *old* ones mention and is not *gone*; yield their names."""
+        """Put catalogs of those bundles of *old* ones that are not *gone*; yield the names."""
         kept = {
             each.bundle: each
             for _name, directories, _mentions in old
@@ -223,7 +227,7 @@ class _Run:
         return sealed.name
 
     def _rewrite(self, plan: CollectPlan) -> tuple[list[bytes], list[ChunkId]]:
-        """Move what is needed out of bundles; return those, and chunks that cannot be read.
+        """Move needed chunks out of bundles; return those bundles, and chunks that cannot be read.
 
         A bundle with such a chunk stays, for heal to look at.
         """
@@ -241,7 +245,7 @@ class _Run:
         return moved, every
 
     def _moved(self, bundle: bytes) -> list[ChunkId]:
-        """Move what is needed out of one bundle; return the chunks that cannot be read."""
+        """Move needed chunks out of one bundle; return the chunks that cannot be read."""
         chosen = self._reached.chosen_in(bundle)
         wanted = in_bundle(self._repository, bundle, chosen)
         return move(self._repository, self._writer, wanted)

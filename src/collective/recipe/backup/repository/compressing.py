@@ -17,7 +17,7 @@ ZSTD = 1
 """Forms in which bytes are stored: as they are, or as one frame that says its size."""
 
 _PAYS = 16
-"""A frame is kept if it saves at least one byte of so many."""
+"""A compressed frame is kept if it saves at least one of this number of bytes."""
 
 _mine = threading.local()
 
@@ -33,7 +33,7 @@ def compressed(data: bytes | memoryview) -> tuple[int, bytes | memoryview]:
 def decompressed(form: int, stored: bytes, size: int) -> bytes:
     """Return the *size* bytes that are *stored* in this form.
 
-    *stored* must be authentic.  Raises ValueError for what is not so many bytes.
+    *stored* must be authentic. Raises ValueError if it has another size when it is decompressed.
     """
     if form == RAW:
         data = stored

@@ -1,4 +1,4 @@
-"""What lies under ``m/``: restore points, tickets, marks and trash, as one listing has them.
+"""The objects under ``m/``: restore points, tickets, marks and trash, as one listing has them.
 
 All are boxes (see ``boxes``).  The heads, and what belongs to them::
 
@@ -12,8 +12,8 @@ All are boxes (see ``boxes``).  The heads, and what belongs to them::
     trash    name       the name of the restore point that was removed
              ..         all bytes of its object
 
-A *ticket* says that a run is under way, so that nothing goes that it may rely on.  It is over
-once it is gone, or when its lifetime is.  What ``reason`` a *mark* has decides what it does:
+A *ticket* says that a run is under way, so that collect removes nothing that the run may rely on. A
+ticket is over once it is removed, or when its lifetime has passed. A *mark* has one of two reasons:
 
 ``unneeded``
     Nothing needs these bundles.  They go in a later run of collect; until then no run relies
@@ -65,10 +65,10 @@ MOST_MARKED = 4096
 class Control:
     """One listing."""
 
-    points: tuple[StoredObject, ...] = ()
-    trash: tuple[StoredObject, ...] = ()
-    tickets: tuple[StoredObject, ...] = ()
-    marks: tuple[StoredObject, ...] = ()
+    points: tuple[StoredObject, ...] = ()  # restore points
+    trash: tuple[StoredObject, ...] = ()  # restore points that were removed, and can come back
+    tickets: tuple[StoredObject, ...] = ()  # runs that are under way, or have died
+    marks: tuple[StoredObject, ...] = ()  # marks on bundles
     strange: tuple[StoredObject, ...] = ()  # names that none of ours has
 
 
@@ -76,7 +76,7 @@ class Control:
 class Ticket:
     """A run that is, or was, under way."""
 
-    name: str
+    name: str  # of the object
     purpose: str  # what the run does
     site: str  # tag of the site; "": of none in particular
     begun: datetime  # by the clock of the store
@@ -87,7 +87,7 @@ class Ticket:
 class Mark:
     """Bundles that are to go, or are damaged."""
 
-    name: str
+    name: str  # of the object
     reason: str  # UNNEEDED or DAMAGED
     made: datetime  # by the clock of the store
     bundles: frozenset[bytes]  # their IDs, 32 bytes each
@@ -130,8 +130,8 @@ def seal_trash(keyring: Keyring, point: Sealed, place: str) -> Sealed:
 class Controls:
     """Reads these objects, each no more than once as long as the cache is there.
 
-    The cache has what is in them in the clear, so that only one that is new needs the keys,
-    which *unlock* returns.
+    The cache has their contents in the clear, so that only a new object needs the keys, which
+    *unlock* returns.
     """
 
     def __init__(self, store: Store, unlock: Callable[[], Keyring], cache: Cache) -> None:
@@ -195,7 +195,7 @@ class Controls:
         return Sealed(entry.name, data)
 
     def tidy(self, control: Control) -> None:
-        """Let the cache go of what is not there any more."""
+        """Remove from the cache what the listing *control* does not have any more."""
         every = (*control.points, *control.trash, *control.tickets, *control.marks)
         self._cache.keep_only(CONTROL, {entry.name for entry in every})
 

@@ -1,4 +1,4 @@
-"""Which chunk of a repository became which one of another, as the cache remembers it."""
+"""For each chunk that was copied, its id in the other repository, as the cache remembers it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CopiedChunks:
             self.remember()
 
     def remember(self) -> None:
-        """Write to the cache what was noted."""
+        """Write the noted ids to the cache."""
         rows = [(self._target, source, copy) for source, copy in self._new.items()]
         self._new = {}
 

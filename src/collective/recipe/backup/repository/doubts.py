@@ -1,11 +1,11 @@
 """Doubts: bundles in which damage was seen are read again, and marked if they are damaged.
 
-What lies under such a mark does not count as stored, so the run that put it, and each later
-one, stores anew what it needs of that.  Nothing else would: an unchanged chunk has the id that
-it had, and the catalogs go on to say that it is stored.
+Chunks under such a mark do not count as stored, so the run that put the mark, and each later one,
+stores those that it needs again. Without the mark none would: an unchanged chunk keeps its id, and
+the catalogs go on to say that it is stored.
 
-A mark takes nothing away.  What can still be read below it is read there as long as it is
-nowhere else.
+A mark removes nothing. A chunk below it that can still be read, and lies nowhere else, is read
+there.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _READS = 2
 def settle_doubts(repository: Repository, point: Point | None = None) -> bool:
     """Mark the bundles of the doubts of the index, if they are damaged; return whether any was.
 
-    Where there are doubts, all nodes of *point* are read first, so that whatever is wrong with
-    these is marked as well.  There are no doubts afterwards.
+    Where there are doubts, all nodes of *point* are read first, so that damage of these is marked
+    as well. There are no doubts afterwards.
     """
     index = repository.index
     if not index.doubted:
@@ -45,7 +45,7 @@ def settle_doubts(repository: Repository, point: Point | None = None) -> bool:
     # a run of collect that is under way may have moved what lay in a bundle that is gone
     index.refresh()
     doubted = (index.doubted & index.bundles()) - _marked(repository)
-    # what lies in cold storage cannot be read again
+    # bundles in cold storage cannot be read again
     is_cold = repository.store.promises.cold
     damaged = [
         bundle for bundle in sorted(doubted) if is_cold or not is_bundle_sound(repository, bundle)
@@ -62,9 +62,9 @@ def settle_doubts(repository: Repository, point: Point | None = None) -> bool:
 
 
 def doubt_objects(repository: Repository, names: Collection[str]) -> None:
-    """Have no trust in the bundles among the objects with these *names*.
+    """Distrust the bundles among the objects with these *names*.
 
-    Those of them that are damaged are marked, so that what they have is stored again.
+    Those of them that are damaged are marked, so that their chunks are stored again.
     """
     if names:
         repository.index.doubt(bundles_in(names))

@@ -1,4 +1,4 @@
-"""The object ``format``: what a repository is.  It is made once, by ``init``.
+"""The object ``format``: it says what kind of repository this is.  ``init`` makes it, once.
 
 A small file of JSON, as all of ours (version and CRC-32 in ``format`` and ``check``)::
 
@@ -6,8 +6,8 @@ A small file of JSON, as all of ours (version and CRC-32 in ``format`` and ``che
     sealing      "aes-256-gcm" or "none"
     made         when, in ISO 8601
 
-It is not sealed, so nothing in it is believed that a slot does not confirm: each slot is bound
-to all bytes of this object, and whoever brings a passphrase refuses ``none``.
+It is not sealed, so a reader believes only what a slot confirms: each slot is bound to all bytes of
+this object. A reader that has a passphrase refuses ``none``.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _LARGEST = 4096
 
 @dataclass(frozen=True)
 class Format:
-    """What the object says."""
+    """The content of the object ``format``."""
 
     repository: bytes  # the id of the repository, 16 bytes
-    encrypted: bool
+    encrypted: bool  # whether ``sealing`` is aes-256-gcm
     digest: str  # BLAKE3 of all bytes of the object, 64 hex digits
 
 

@@ -1,17 +1,17 @@
-"""Healing: what is damaged is stored again, from wherever its bytes can be had.
+"""Healing: damaged chunks are stored again, from any source that still has their bytes.
 
-Bundles that were found damaged or gone are read again first, because a network may have been
-at fault.  What can be read of them moves into new bundles.  For the rest, and for what restore
-points need and no bundle has, those who may hold such bytes are asked: see ``ChunkHolder``.
-Bytes are taken only if they have the id of a chunk that is lost, so nothing can be put in its
-place, whoever offers it.  Then a mark says that the old bundles are damaged, and from then on
-nothing relies on them.  They go in a run of collect, once nothing needs them.
+Bundles that were found damaged or gone are read again first, because a network may have been at
+fault. Chunks that can be read move into new bundles. For the others, and for chunks that restore
+points need and no bundle has, each ``ChunkHolder`` is asked. Bytes are taken only if they have the
+id of a chunk that is lost, so nothing can be put in its place, whoever offers it. Then a mark says
+that the old bundles are damaged, and from then on nothing relies on them. They go in a run of
+collect, once nothing needs them.
 
-A chunk that was found may be a node, which says what is below it.  So all are asked again
+A chunk that was found may be a node, which names further chunks. So all holders are asked again
 until nothing more is found.
 
-What is found nowhere stays lost, and is named.  The next backup of a site that has it stores
-it again, because a chunk under such a mark does not count as stored.
+A chunk that no holder has stays lost, and is named. The next backup of a site that has its bytes
+stores it again, because a chunk under such a mark does not count as stored.
 
 Only puts are needed, as for a backup.
 """
@@ -35,19 +35,19 @@ from collective.recipe.backup.repository.writing import ChunkWriter
 
 
 class ChunkHolder(Protocol):
-    """Whoever may have the bytes of chunks that are lost: a site, or another repository."""
+    """A source that may have the bytes of lost chunks: a site, or another repository."""
 
     def offers(self, lost: Collection[ChunkId]) -> Iterator[tuple[int, bytes]]:
-        """Yield kind and bytes of what may be chunks of *lost*, which shrinks meanwhile.
+        """Yield kind and bytes of candidates for the chunks of *lost*, which shrinks meanwhile.
 
-        Each is compared with the ids, so a wrong one does no harm.  What cannot be read is
-        passed over.
+        The caller compares each with the ids, so a wrong candidate does no harm. Bytes that cannot
+        be read are passed over.
         """
 
 
 @dataclass(frozen=True)
 class HealedBundles:
-    """What was done."""
+    """The result of healing."""
 
     sound: tuple[bytes, ...]  # IDs of bundles that are not damaged after all
     replaced: tuple[bytes, ...]  # IDs of bundles of which all that was there is stored again
@@ -58,9 +58,9 @@ class HealedBundles:
 def heal(
     repository: Repository, bundles: Iterable[bytes], holders: Sequence[ChunkHolder] = ()
 ) -> HealedBundles:
-    """Store again what is in the *bundles* with these IDs, and what is in none that is there.
+    """Store the chunks of the *bundles* with these IDs again, and those that no bundle has.
 
-    *holders* are asked for what cannot be read, in their order.
+    *holders* are asked, in their order, for chunks that cannot be read.
     """
     sound: list[bytes] = []
     damaged: list[bytes] = []
@@ -93,7 +93,7 @@ class _Healing:
         self._repository = repository
         self._writer = writer
         self._damaged = damaged
-        self._gone: dict[bytes, list[ChunkId]] = {}  # what cannot be read of each bundle
+        self._gone: dict[bytes, list[ChunkId]] = {}  # by bundle, the chunks that cannot be read
         self._lost: dict[ChunkId, None] = {}  # in the order in which it was found to be
         self._found = 0
 
@@ -102,7 +102,7 @@ class _Healing:
         repository, damaged = self._repository, self._damaged
         with repository.progress.phase("Healing", len(damaged), "bundles") as advance:
             for bundle in damaged:
-                # what lies elsewhere in the repository as well need not be stored again
+                # a chunk that another bundle of the repository has as well need not be stored again
                 mine = _only_in(repository, bundle, damaged)
                 gone = move(repository, self._writer, in_bundle(repository, bundle, mine))
                 self._gone[bundle] = gone
@@ -111,7 +111,7 @@ class _Healing:
         self._writer.store_all()
 
     def take(self, missing: Iterable[ChunkId], holders: Sequence[ChunkHolder]) -> None:
-        """Store what *holders* have of what is lost, or *missing*."""
+        """Store the lost and *missing* chunks that *holders* have."""
         self._lost.update(dict.fromkeys(missing))
         title = "Asking the others for what is lost"
         with self._repository.progress.phase(title, len(self._lost), "pieces") as advance:
@@ -126,7 +126,7 @@ class _Healing:
                             del self._lost[chunk]
                             self._found += 1
                             advance(1)
-                # what was found is read in the next round, if it is a node
+                # a node that was found is read in the next round
                 self._writer.store_all()
 
     def mark(self) -> None:
@@ -135,7 +135,7 @@ class _Healing:
         put_damage_marks(self._repository, self._damaged)
 
     def done(self, sound: Iterable[bytes]) -> HealedBundles:
-        """Return what was done."""
+        """Return the result."""
         replaced = (
             bundle
             for bundle, gone in self._gone.items()

@@ -1,11 +1,11 @@
-"""What is stored, and where: the catalogs of the store, followed in the cache.
+"""The index of stored chunks and their places: the catalogs of the store, kept in the cache.
 
-Each question is answered from the cache.  If that fails on the way, it is begun anew and the
-catalogs are read again, so that whoever asks does not have to know.
+Each question is answered from the cache. If the cache fails, it is begun anew and the catalogs are
+read again; the caller does not notice.
 
-Bundles under a mark are *distrusted*: what lies in them does not count as stored, and is read
-only where there is no other place.  That stays so as long as this object lives, even if the
-mark goes meanwhile.
+Bundles under a mark are *distrusted*: their chunks do not count as stored, and are read there only
+if they have no other place. A bundle stays distrusted as long as this object lives, even if the
+mark is removed meanwhile.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ class Index:
     def adopt(self) -> list[BundleDirectory]:
         """Take up the bundles that no catalog mentions, but for those that are distrusted.
 
-        They count until the catalogs are read again.  Return them, so that whoever writes may
-        put them into a catalog.  Those whose directory cannot be read are left out.
+        They count until the catalogs are read again. Return them, so that a run that writes can put
+        them into a catalog. Bundles whose directory cannot be read are left out.
         """
         known = self._cache.attempt(self._places.bundles) or set()
         found = list(read_orphans(self._store, self._keyring, known | self._distrusted, []))

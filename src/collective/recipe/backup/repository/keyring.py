@@ -32,9 +32,10 @@ REPOSITORY_ID_SIZE = 16
 
 
 class Keyring:
-    """What can be done with the keys of the repository with the id *repository*, 16 bytes.
+    """Keys of the repository with the id *repository*, 16 bytes, and what is made with them.
 
-    Several threads may use it.  Where it is not *encrypted*, anybody can make it.
+    Several threads may use it. If the repository is not *encrypted*, no secret is needed to make a
+    Keyring.
     """
 
     def __init__(self, repository: bytes, master: bytes, *, encrypted: bool = True) -> None:

@@ -64,11 +64,11 @@ def add_key(repository: Repository, passphrase: str, label: str, now: datetime) 
 
 
 def change_key(repository: Repository, old: str, new: str, now: datetime) -> AddedKey:
-    """Put a slot with the passphrase *new* in the place of those that open with *old*.
+    """Replace the slots that open with the passphrase *old* by one that opens with *new*.
 
-    The new one is there before the old ones go.  Whoever has a copy of an old slot, and the old
-    passphrase, can read the repository all the same: the master key does not change.  Raises
-    ConfigurationError if no slot opens with *old*, or if *new* is the same.
+    The new slot is there before the old ones go. A person with a copy of an old slot, and the old
+    passphrase, can still read the repository: the master key does not change. Raises
+    ConfigurationError if no slot opens with *old*, or if *new* equals *old*.
     """
     must_be_encrypted(repository)
     check_passphrase(new)

@@ -1,7 +1,6 @@
 """Moving chunks out of a bundle into new ones, each proved on the way.
 
-Collect does it with what is needed of half-empty bundles, and heal with what can be read of
-damaged ones.
+Collect moves the needed chunks of half-empty bundles, and heal the readable chunks of damaged ones.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ def move(repository: Repository, writer: ChunkWriter, wanted: Collection[Wanted]
 def read_in_bundle(
     repository: Repository, wanted: Collection[Wanted]
 ) -> Iterator[tuple[Wanted, bytes | BrokenSealError]]:
-    """Yield the chunks *wanted* of one bundle, each with its bytes or what is wrong with them."""
+    """Yield the chunks *wanted* of one bundle, each with its bytes or the error of reading it."""
     for group in _grouped(wanted):
         first, last = group[0][1], group[-1][1]
         size = last.offset + last.stored - first.offset

@@ -1,4 +1,4 @@
-"""What is needed, and what is not: by bundle, from the restore points that there are.
+"""Which chunks are needed and which are not, by bundle, from the restore points that there are.
 
 A chunk that lies in several bundles is needed in one of them: in one that is trusted rather
 than in one under a mark, and in a newer one rather than in an older one.
@@ -25,7 +25,7 @@ class Bundles:
     entries: dict[bytes, StoredObject]  # by ID
     needed: dict[bytes, int] = field(default_factory=dict)  # bytes, sealed, by ID
     chunks: int = 0  # that are needed
-    gaps: Gaps = field(default_factory=Gaps)
+    gaps: Gaps = field(default_factory=Gaps)  # chunks that could not be reached
     homeless: list[ChunkId] = field(default_factory=list)  # needed, and only where no bundle is
 
     @property

@@ -17,11 +17,11 @@ from collective.recipe.backup.stores import Store
 
 
 def init(store: Store, passphrase: str | None, now: datetime, label: str = "first") -> Format:
-    """Make a repository in *store*; return what it is.
+    """Make a repository in *store*; return its format.
 
-    *passphrase* None makes one that is not encrypted: whoever asks for that must have meant
-    it.  The key is stored first, and what makes the repository exist last.  Raises
-    ConfigurationError where there is a repository already, or anything else.
+    *passphrase* None makes one that is not encrypted: the caller has asked for that explicitly. The
+    key is stored first, and ``format``, which makes the repository exist, last. Raises
+    ConfigurationError if the store has a repository already, or anything else.
     """
     check_libraries()
     if passphrase is not None:

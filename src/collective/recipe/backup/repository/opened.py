@@ -1,7 +1,7 @@
-"""A repository that is open: its store, its keys and what is known of it on this machine.
+"""An open repository: its store, its keys, and the cache of it on this machine.
 
-The keys are made of the passphrase when they are first needed.  To find that nothing changed
-takes a listing and no keys: what the objects hold that were read before is in the cache.
+The keys are made of the passphrase when they are first needed. To find that nothing changed takes a
+listing and no keys: the cache has the contents of all objects that were read before.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ Ask = Callable[[], str]
 
 
 def _silent(_line: str) -> None:
-    """Tell nobody."""
+    """Drop a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Client:
-    """What this side brings."""
+    """What a run brings along to open a repository."""
 
-    files: Files
+    files: Files  # with which the cache and temporary files are written
     cache: Path | None = None  # file of what is known here; None: there is no place for one
     ask: Ask | None = None  # None: there is no passphrase
-    progress: Progress = field(default_factory=Silent)
+    progress: Progress = field(default_factory=Silent)  # progress of long work
     tell: Callable[[str], None] = _silent  # called with a line that the user should see
     accept_another: bool = False  # whether a repository may be in the place of the known one
 
@@ -70,7 +70,7 @@ class Repository:
 
     @cached_property
     def about(self) -> Format:
-        """What the object ``format`` says.
+        """The content of the object ``format``.
 
         Raises ConfigurationError if there is none, or that of another repository.
         """
@@ -127,7 +127,7 @@ class Repository:
 
     @cached_property
     def index(self) -> Index:
-        """Where chunks are."""
+        """The index of chunks and their places."""
         return Index(self.store, self.keyring, self.cache)
 
     @cached_property
@@ -141,7 +141,7 @@ class Repository:
         return Points(self.store, self.controls, self.site_tag)
 
     def look(self) -> Control:
-        """Return what lies under ``m/`` now, by one listing."""
+        """Return the objects under ``m/``, by one listing now."""
         return look(self.store)
 
     def site_tag(self, site: str) -> str:

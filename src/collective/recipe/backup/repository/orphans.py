@@ -42,7 +42,7 @@ def listed_bundles(store: Store) -> Iterator[tuple[bytes, StoredObject]]:
 def read_orphans(
     store: Store, keyring: Keyring, known: Iterable[bytes], bad: list[str]
 ) -> Iterator[BundleDirectory]:
-    """Yield what is in the bundles that are not *known*.
+    """Yield the directories of the bundles that are not *known*.
 
     The names of those whose directory cannot be read are added to *bad*.
     """

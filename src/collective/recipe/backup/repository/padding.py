@@ -1,4 +1,4 @@
-"""Sizes that objects may have, so that they say little about what is in them.
+"""Sizes that objects may have, so that a size says little about the content.
 
 Up to 4 KiB an object has 4 KiB; up to 1 MiB, the next power of two.  Above that as many of the
 leading bits of its size are kept as its logarithm has bits, and the rest is rounded up: the

@@ -7,9 +7,8 @@
     one thread        seals what they return, in the order in which it came, into a bundle
     threads for puts  make the ID of a bundle that is full, and put it
 
-Compressing, sealing, hashing and putting let other threads run.  Leaves and nodes lie in
-bundles of their own, so that one who knows nothing of the repository yet finds its structure
-with few requests.
+Compressing, sealing, hashing and putting let other threads run. Leaves and nodes lie in bundles of
+their own, so that a host without a cache reads the structure of the repository with few requests.
 
 Memory: two bundles of leaves for a store that wants one put at a time, one bundle of nodes, and
 BEHIND bytes of batches before and after compression.
@@ -52,7 +51,7 @@ Raw = tuple[int, ChunkId, bytes]
 class Durable(NamedTuple):
     """A bundle that the store has."""
 
-    directory: BundleDirectory
+    directory: BundleDirectory  # its directory
     size: int  # bytes
     stored: datetime  # when, by the clock of the store
 
@@ -64,7 +63,7 @@ class _Batch:
 
 
 class Pipeline:
-    """Puts chunks into bundles; *done* is called with what each bundle holds once it is durable.
+    """Puts chunks into bundles; *done* is called with each bundle once it is durable.
 
     All methods are for one thread, which is also the one that calls *done*.  An error
     of a put is raised by the call that finds it.
@@ -84,7 +83,7 @@ class Pipeline:
         self._raw_size = 0
         self._batches: deque[_Batch] = deque()
         self._waiting = 0  # bytes in the batches
-        self._durable: deque[Durable] = deque()  # what the caller was not told of yet
+        self._durable: deque[Durable] = deque()  # bundles that the caller does not know of yet
         self.is_unsure = False  # whether the store may have a bundle whose put failed
 
     def add(self, kind: int, chunk: ChunkId, data: bytes) -> None:
@@ -97,7 +96,7 @@ class Pipeline:
                 self._wait_for_oldest()
 
     def flush(self) -> None:
-        """Put all that was added; what is stored afterwards begins new bundles."""
+        """Put all chunks that were added; chunks that are added afterwards begin new bundles."""
         self._submit()
         while self._batches:
             self._wait_for_oldest()
@@ -113,7 +112,7 @@ class Pipeline:
             lane.settle_begun()
 
     def close(self) -> None:
-        """End the threads.  What was not flushed is not stored."""
+        """End the threads.  Chunks that were not flushed are not stored."""
         for threads in (self._compressors, self._sealer, self._putters):
             threads.shutdown(cancel_futures=True)
         for lane in (self._nodes, self._leaves):
@@ -160,7 +159,7 @@ class Pipeline:
         return Durable(BundleDirectory(bundle, salt, pieces), len(data), stored)
 
     def settle(self, work: Future[Durable]) -> None:
-        """Wait until a bundle is durable; the caller is told when it waits next.  For lanes."""
+        """Wait until a bundle is durable; the caller learns it when it waits next.  For lanes."""
         self._durable.append(work.result())
 
 

@@ -1,4 +1,4 @@
-"""Where chunks lie, as the catalogs of the store say it, in the tables of the cache.
+"""The places of chunks, as the catalogs of the store have them, in the tables of the cache.
 
 A bundle counts as long as a catalog that was learnt, and not forgotten, mentions it.  Errors
 of SQLite pass; see ``index``.
@@ -26,11 +26,11 @@ _PLACES = (
 
 
 class ChunkPlace(NamedTuple):
-    """Where a chunk lies."""
+    """The place of a chunk."""
 
     bundle: bytes  # the ID of the bundle, 32 bytes
     salt: bytes  # of the bundle
-    kind: int
+    kind: int  # LEAF or NODE
     form: int  # 0: as it is; 1: a frame of zstd
     offset: int  # in the bundle
     stored: int  # bytes, sealed

@@ -1,4 +1,4 @@
-"""What collect would do, decided before anything is changed.
+"""The plan of collect, made before anything is changed.
 
 ``GRACE`` is between each step and the next one, by the clock of the store::
 
@@ -7,9 +7,9 @@
     nothing needs a bundle            it is marked, once it is older than GRACE itself
     the mark is older than GRACE      the bundle goes, unless something needs it again
 
-And nothing goes that a run with a ticket may rely on.  A run relies on what was not marked
-when it looked, and on what the restore points that it saw need.  So a bundle is not marked
-while a ticket is older than it, and neither a mark nor trash ripens while there is a ticket
+And collect removes nothing that a run with a ticket may rely on. A run relies on bundles that were
+not marked when it looked, and on all that the restore points that it saw need. So a bundle is not
+marked while a ticket is older than it, and neither a mark nor trash ripens while there is a ticket
 that is not younger than it by SLACK, in which listings may lag.
 """
 
@@ -51,25 +51,26 @@ MANY_SMALL = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What a run of collect goes by."""
+    """The limits of a run of collect."""
 
     grace: timedelta = GRACE
+    """At least so long between one step and the next, by the clock of the store."""
     max_unused: float = MAX_UNUSED  # share of all bytes, 0 to 1
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What there is, as two listings have it: tickets of the first, all else of the second.
+    """The objects of the store, by two listings: tickets of the first, all else of the second.
 
-    A run puts its restore point before its ticket goes.  So one whose ticket is not in the
-    first listing any more has its restore point in the second.
+    A run puts its restore point before it removes its ticket. So if its ticket is not in the first
+    listing any more, its restore point is in the second.
     """
 
     now: datetime  # by the clock of the store, before the listings
     tickets: tuple[Ticket, ...]  # that are not over, of other runs
     over: tuple[Ticket, ...]  # that are over
-    control: Control
-    marks: tuple[Mark, ...]
+    control: Control  # the second listing
+    marks: tuple[Mark, ...]  # marks of the second listing, read
 
     def is_relied_on(self, moment: datetime, slack: timedelta = SLACK) -> bool:
         """Tell whether a run may have begun before *moment*, and may not have ended."""
@@ -82,10 +83,10 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class CollectPlan:
-    """What a run of collect does."""
+    """The steps of a run of collect."""
 
     points: int  # restore points that count, of which all is kept
-    bundles: Bundles
+    bundles: Bundles  # all bundles of the store, and how much of each is needed
     trash: tuple[StoredObject, ...]  # that goes
     sweep: frozenset[bytes]  # IDs of bundles that go now
     ended: tuple[Mark, ...]  # marks that go when that is done
@@ -145,9 +146,9 @@ def must_be_alone(around: Surroundings, begun: datetime, name: str) -> None:
 def make_plan(
     repository: Repository, around: Surroundings, rules: Rules, reached: Reached
 ) -> CollectPlan:
-    """Return what collect should do; *reached* gets all that is needed.
+    """Return what collect should do; *reached* gets the ids of all needed chunks.
 
-    Raises IntegrityError where it cannot be known what is needed.
+    Raises IntegrityError where it cannot be known which chunks are needed.
     """
     found = standing(repository, around.control)
     if found.damaged:
@@ -173,7 +174,7 @@ def make_plan(
         ended=tuple(ended),
         revived=going & bundles.needed.keys(),
         condemn=condemn,
-        # what lies in cold storage cannot be read
+        # nodes in cold storage cannot be read
         rewrite=()
         if repository.store.promises.cold
         else tuple(_rewritten(around, rules, bundles, marked | condemn)),
@@ -185,7 +186,7 @@ def _has_ended(mark: Mark, around: Surroundings, rules: Rules, bundles: Bundles)
     """Tell whether what a mark is about goes now, or is gone."""
     if not around.is_ripe(mark.made, rules.grace):
         return False
-    # what is damaged stays distrusted as long as it is there for lack of anything better
+    # a damaged bundle stays distrusted as long as it is kept for want of anything better
     return mark.reason == UNNEEDED or not mark.bundles & bundles.needed.keys()
 
 

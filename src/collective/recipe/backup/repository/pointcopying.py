@@ -1,9 +1,9 @@
 """Copying restore points to another repository, where everything is sealed anew.
 
-The other repository has other keys, so ids are others there.  Each node is made again with the
-ids that its chunks have in the copy; that is why the bytes of a node, and those of a restore
-point, never hold an id.  Which chunk became which is remembered in the cache of the source,
-so that the next copy reads only what is new.
+The other repository has other keys, so ids are others there. Each node is made again with the ids
+that its chunks have in the copy; that is why the bytes of a node, and those of a restore point,
+never hold an id. The cache of the source remembers the id of each chunk in the copy, so that the
+next copy reads only new chunks.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def copy(
 
 
 class _Run:
-    """CopiedChunks restore points one after the other; what one has copied, the next one names."""
+    """Copies restore points one after the other; the next one builds on those already copied."""
 
     def __init__(self, source: Repository, target: Repository, lifetime: timedelta) -> None:
         self._source = source
@@ -72,7 +72,8 @@ class _Run:
         attempt: dict[ChunkId, ChunkId] = {}
 
         def build(writer: ChunkWriter) -> Draft:
-            # what was copied before belongs to restore points of the target, if they are there
+            # chunks that were copied before belong to restore points of the target, if those are
+            # there
             vouched = all([writer.build_on(each) for each in self._made])
             attempt.clear()
             attempt.update(self._nodes if vouched else {})
@@ -135,7 +136,7 @@ class _Copying:
     def _copy_leaves(self, chunks: Sequence[ChunkId]) -> list[ChunkId]:
         """Copy the leaves among *chunks* that are not in the target; return the nodes."""
         kinds = self._kinds(chunks)
-        # what no catalog has is read as a leaf, and so named
+        # a chunk that no catalog has is read as a leaf, and its error names it
         leaves = dict.fromkeys(each for each in chunks if not is_node(kinds.get(each, LEAF)))
         copied = self._leaves.known(leaves)
         there = self._writer.known(copied.values())

@@ -1,4 +1,4 @@
-"""Restore points: the object that makes one exist, and what can be told of it.
+"""Restore points: the object that makes one exist, and its fields.
 
 A restore point is a box.  Its head::
 
@@ -13,12 +13,12 @@ A restore point is a box.  Its head::
     records      how many records it has, or null
     roots        ids of the chunks from which all that it holds is reached
 
-What belongs to it is opaque to this package.  Its bytes refer to the roots by their numbers.
+The payload is opaque to this package. Its bytes refer to the roots by their numbers.
 
-Which bundles it needs is not in it.  Chunks move to other bundles when half-empty ones are
-written anew, so a list in an object that never changes would become wrong, and for large
-repositories it would be larger than all else that a day adds.  What is needed is found from
-the roots.
+A restore point does not list the bundles that it needs. Chunks move to other bundles when
+half-empty ones are written anew, so a list in an object that never changes would become wrong, and
+for large repositories it would be larger than all else that a day adds. The chunks that it needs
+are found from the roots.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ MOST_PAYLOAD = 4 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """What a restore point is to be, as far as its maker knows it."""
+    """The fields of a new restore point that its maker knows."""
 
     stamp: str  # its name
     claimed: datetime  # when it was made, by the clock of this host
@@ -62,16 +62,16 @@ class Point:
     """A restore point of the repository."""
 
     name: str  # of the object
-    site: str
-    stamp: str
+    site: str  # name of the site
+    stamp: str  # time at which it was made, as in the name of the object
     claimed: datetime  # by the clock of the host that made it
     stored: datetime  # by the clock of the store
     counter: int  # one more than its predecessor's
     predecessor: str | None  # ID of the one before it; None: it is the first of its site
     ticket: str  # ID of the ticket under which it was written
     until: datetime  # end of that ticket, by the clock of the store
-    roots: tuple[ChunkId, ...]
-    payload: bytes
+    roots: tuple[ChunkId, ...]  # ids of the chunks from which all others are reached
+    payload: bytes  # bytes that mean nothing to this package
     tid: str  # its last transaction, 16 hex digits; "": it has none
     records: int | None  # None: not known
 
@@ -82,19 +82,19 @@ class Point:
 
     @property
     def moment(self) -> datetime:
-        """When it was made, as far as no client has to be believed: retention goes by it."""
+        """When it was made, by what no client can forge: retention goes by it."""
         return min(self.claimed, self.stored)
 
     @property
     def is_late(self) -> bool:
-        """Whether it came to be when its ticket was over, so that what it needs may be gone."""
+        """Whether it was put after its ticket was over, so that chunks of it may be gone."""
         return self.stored > self.until
 
 
 def seal_point(keyring: Keyring, site: str, draft: Draft, chain: dict[str, Any]) -> Sealed:
-    """Return the object of a restore point; *chain* is what follows from others.
+    """Return the object of a restore point.
 
-    That is counter, predecessor, ticket and until.
+    *chain* has the fields that follow from other objects: counter, predecessor, ticket and until.
     """
     if not times.is_stamp(draft.stamp):
         raise ValueError(f"not a stamp: {draft.stamp!r}")

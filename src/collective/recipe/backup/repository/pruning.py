@@ -1,11 +1,11 @@
-"""Removing restore points, and taking that back.
+"""Removing restore points, and bringing them back.
 
-A restore point is one object, so to remove it is to remove that.  All of it is kept as *trash*
-first, and what it needs stays in the store until collect has found it unneeded twice, with
-``GRACE`` between.  Until then ``bring_back`` puts it where it was.
+A restore point is one object, and only that object is removed. A copy of it is kept as *trash*
+first, and its chunks stay in the store until collect has found them unneeded twice, with ``GRACE``
+between. Until then ``bring_back`` puts the restore point back.
 
-Which restore points are to go is decided elsewhere.  Here is only a floor: what would leave a
-site without any restore point, or takes more than half of what there is, needs a yes.
+Another room decides which restore points go. Here is only a floor: to remove the last restore point
+of a site, or more than half of all, needs a yes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from collective.recipe.backup.repository.tickets import Pass, StartOver
 from collective.recipe.backup.stores import NoSuchObject, StoredObject
 
 GRACE = timedelta(hours=48)
-"""What was removed, or found unneeded, stays for so long at least, by the clock of the store."""
+"""Removed restore points, and unneeded bundles, stay at least this long, by the store's clock."""
 
 MOST_AT_ONCE = 0.5
 """The share of the restore points of a site that goes without a yes, if there are several."""
@@ -36,14 +36,14 @@ FEW = 4
 
 
 def prune(repository: Repository, points: Iterable[Point], *, yes: bool = False) -> int:
-    """Remove *points*; return how many went.
+    """Remove *points*; return how many were removed.
 
-    Raises BackupError, before anything is removed, for what needs a yes, and StoreRefused,
-    before anything is removed, where the store lets us remove nothing.
+    Raises BackupError for a removal that needs a yes, and StoreRefused where the store lets us
+    remove nothing: both before anything is removed.
 
-    Some stores say so only of what is there: a disk or a bucket to which one may only add.  Then
-    trash was put before; it stays, and tells the next run, which begins with such a restore
-    point, and puts nothing.
+    Some stores refuse only to remove objects that are there: a disk or a bucket to which one may
+    only add. There the trash is put before the refusal, and stays. The next run sees it, begins
+    with that restore point, and puts nothing.
     """
     wanted, control = list(points), repository.look()
     kept = _kept_already(repository, control, wanted)

@@ -59,7 +59,7 @@ def _made(store: Store, name: str, data: Buffer) -> datetime | None:
     except NoSuchObject:
         return None
     except ObjectArchived:
-        found = data  # what can be told of it without waiting is its size, below
+        found = data  # without waiting, only its size can be compared, below
     is_ours = len(found) == len(data) and id_of(found) == id_of(data)
     entry = next((each for each in store.list(name) if each.name == name), None)
     if not is_ours or (entry is not None and entry.size != len(data)):

@@ -1,4 +1,4 @@
-"""What belongs to restore points: all that is reached from their roots, over nodes.
+"""The chunks of restore points: all that are reached from their roots, over nodes.
 
 Only nodes are read, and each of them once, however many restore points share it.  Which
 chunks were reached is written to a temporary file, so that memory does not grow with them.
@@ -69,7 +69,7 @@ class Reached:
 
 @dataclass
 class Gaps:
-    """What could not be reached."""
+    """The chunks that could not be reached."""
 
     missing: list[ChunkId] = field(default_factory=list)  # chunks without a place
     damaged: dict[ChunkId, IntegrityError] = field(default_factory=dict)  # nodes; below unknown

@@ -1,8 +1,8 @@
 """Reading chunks: each from the one range of a bundle where it lies, neighbours together.
 
-What is served is proved: the seal is that of this repository and of this place, and the id is
-that of the bytes.  Where a place fails, the others are tried, and then the catalogs are read
-again, because a bundle may have been written anew meanwhile.
+All bytes that are returned are proved: the seal is that of this repository and of this place, and
+the id is that of the bytes. Where a place fails, the others are tried, and then the catalogs are
+read again, because a bundle may have been written anew meanwhile.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class ChunkReader:
     def whichever(
         self, chunks: Iterable[ChunkId]
     ) -> Iterator[tuple[ChunkId, bytes | IntegrityError]]:
-        """Yield *chunks* in their order, each with its bytes or with what is wrong with it."""
+        """Yield *chunks* in their order, each with its bytes or the error of reading it."""
         ranges = self._ranges(chunks)
         some = list(islice(ranges, 2))
         if len(some) < 2:
@@ -169,7 +169,7 @@ class ChunkReader:
         return place.bundle == last.bundle and 0 <= gap <= self._gap and size <= _RANGE
 
     def _read(self, wanted: _Range) -> list[bytes | BrokenSealError]:
-        """Read a range; return, for each chunk, its bytes or what is wrong with them."""
+        """Read a range; return, for each chunk, its bytes or the error of opening it."""
         first = wanted.wanted[0][1]
         if first is _NOWHERE:
             return [BrokenSealError("no catalog has it") for _each in wanted.wanted]
@@ -179,7 +179,7 @@ class ChunkReader:
         except (NoSuchObject, IntegrityError):
             if len(wanted.wanted) == 1:
                 return [BrokenSealError("its bundle is gone, cut short or cannot be read")]
-            # what is before the end of one that was cut short can be read
+            # of a bundle that was cut short, the bytes before its end can be read
             return [data for each in wanted.wanted for data in self._read(_range([each]))]
         return self._opened(wanted, data)
 
@@ -198,7 +198,7 @@ class ChunkReader:
         return found
 
     def _elsewhere(self, chunk: ChunkId, tried: ChunkPlace) -> bytes | IntegrityError:
-        """Return a chunk from another place than *tried*, or what is wrong with it."""
+        """Return a chunk from another place than *tried*, or the error of reading it."""
         problems = {tried: "it cannot be read there"}
         self._doubt(tried)
         for refresh in (False, True):

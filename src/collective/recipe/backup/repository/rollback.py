@@ -1,9 +1,9 @@
 """Has the store gone back in time?
 
-Whoever runs the store can put an older state of it in the place of the present one, all of it
-sealed and sound.  A host that has seen more can tell: it remembers the newest restore point
-that it has seen of each site, and one that is at least as new must be there.  It is told once
-the host looks; what to do about it is up to the user, who may say that all is well.
+The owner of the store can replace its state by an older one, all of it sealed and sound. A host
+that has seen the newer state can tell: it remembers the newest restore point of each site, and one
+that is at least as new must be there. If it is not, the run stops with an error, and the user
+decides: ``accept`` takes the present state.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FORM = Form(version=1)
 
 
 def note_seen(repository: Repository, points: Iterable[Point]) -> None:
-    """Remember the newest of *points* of each site, if it is newer than what is remembered."""
+    """Remember the newest of *points* of each site, if it is newer than the remembered one."""
     seen = _seen(repository)
     before = dict(seen)
     for point in points:
@@ -36,9 +36,9 @@ def note_seen(repository: Repository, points: Iterable[Point]) -> None:
 
 
 def check_rollback(repository: Repository, control: Control, *, accept: bool = False) -> None:
-    """Raise IntegrityError if restore points that were seen are not there, nor newer ones.
+    """Raise IntegrityError if remembered restore points are gone, and no newer ones are there.
 
-    With *accept* what was seen is forgotten instead, and what is there remembered.
+    With *accept*, remember the newest ones that are there instead.
     """
     seen = _seen(repository)
     there = {entry.name for entry in control.points}

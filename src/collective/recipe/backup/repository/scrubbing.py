@@ -1,8 +1,8 @@
-"""Scrub: is each object what it was when it was stored?  It takes no key.
+"""Scrub: compare each object with the digest in its name.  It takes no key.
 
-The name of an object is made of its bytes, so whoever can read the store can tell: the host
-that it lies on, or a service that holds it.  What scrub cannot tell is whether something is
-missing, and whether what is there means anything; verification does, with the keys.
+The name of an object is made of its bytes, so every reader of the store can compare them: the host
+of the disk, or a service that holds it. Scrub cannot tell whether an object is missing, or whether
+the bytes mean anything; verification does, with the keys.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _READS = 2
 
 @dataclass(frozen=True)
 class Scrubbed:
-    """What was found."""
+    """The result of a scrub."""
 
-    objects: int
+    objects: int  # objects that were read
     size: int  # bytes of all
     damaged: tuple[str, ...]  # names of objects whose bytes have changed
     strange: tuple[str, ...]  # names that no object of a repository has

@@ -1,4 +1,4 @@
-"""How bytes are sealed: encrypted, and bound to the one place where they belong.
+"""Sealing of bytes: they are encrypted, and bound to the one place where they belong.
 
 An object begins with a header, the only thing that is read before it is authenticated::
 
@@ -45,7 +45,7 @@ _FIXED = 16
 
 
 class Sort(IntEnum):
-    """What an object is."""
+    """The kinds of objects."""
 
     BUNDLE = 1
     CATALOG = 2
@@ -56,7 +56,7 @@ class Sort(IntEnum):
 
 
 class Role(IntEnum):
-    """What a sealed piece is within its object."""
+    """The role of a sealed piece in its object."""
 
     CHUNK = 1
     PADDING = 2
@@ -65,7 +65,7 @@ class Role(IntEnum):
 
 
 class BrokenSealError(Exception):
-    """These bytes are not what was sealed for this place.  Whoever knows the place says which."""
+    """These bytes were not sealed for this place.  The caller adds the name of the place."""
 
 
 class Seal(Protocol):
@@ -75,7 +75,7 @@ class Seal(Protocol):
         """Write *data*, sealed, to *out*, which has TAG_SIZE bytes more than it."""
 
     def opened(self, role: Role, offset: int, sealed: bytes | memoryview) -> bytes:
-        """Return what was sealed.  Raises BrokenSealError."""
+        """Return the bytes before they were sealed.  Raises BrokenSealError."""
 
 
 def header(sort: Sort, salt: bytes) -> bytes:
@@ -91,8 +91,8 @@ def new_salt() -> bytes:
 def salt_of(data: bytes, sort: Sort) -> bytes:
     """Return the salt in the header that *data* begins with.
 
-    Raises BrokenSealError for what is no header, or one of another *sort*, and ConfigurationError
-    for one of a later release.
+    Raises BrokenSealError if there is no header, or one of another *sort*, and ConfigurationError
+    for the header of a later release.
     """
     if len(data) < HEADER_SIZE:
         raise BrokenSealError("it is too short")
@@ -116,7 +116,7 @@ def seal(key: bytes, about: bytes, *, encrypted: bool) -> Seal:
 
 
 def about_object(repository: bytes, sort: Sort) -> bytes:
-    """Return what is authenticated with all pieces of an object, before their roles."""
+    """Return the associated data of all pieces of an object, without their roles."""
     return repository + header(sort, bytes(SALT_SIZE))[:_FIXED]
 
 

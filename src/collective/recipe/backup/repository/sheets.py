@@ -1,8 +1,7 @@
 """The recovery sheet: the master key on paper.
 
-Whoever has it opens the repository without any passphrase, also when all slots in the store are
-lost.  It is 60 bytes in the base 32 of Crockford, six lines of 16 digits, each with two more
-that check it::
+It opens the repository without any passphrase, also when all slots in the store are lost. It is 60
+bytes in the base 32 of Crockford, six lines of 16 digits, each with two more that check it::
 
     0    1    version, 1
     1    16   id of the repository
@@ -52,10 +51,10 @@ def sheet_lines(keyring: Keyring) -> list[str]:
 
 
 def read_sheet(text: str) -> tuple[bytes, bytes]:
-    """Return the id of the repository and the master key that a sheet says.
+    """Return the id of the repository and the master key of a recovery sheet.
 
-    *text* is what was typed, or what the QR code has.  Raises ConfigurationError, which names
-    the lines that are mistyped.
+    *text* was typed, or comes from the QR code. Raises ConfigurationError, which names the lines
+    that are mistyped.
     """
     text = text.strip()
     is_code = text.upper().startswith(PREFIX)

@@ -1,7 +1,7 @@
-"""What a store shows of restore points to whoever looks into it by its own means.
+"""Views of restore points, for people who read the store with its own tools.
 
-A view has all that a repository with this restore point alone would have, under the names that
-it has there: whoever copies it to a disk has such a repository.
+A view has all objects of a repository with this restore point alone, under the names that they have
+there: a copy of a view on a disk is such a repository.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from collective.recipe.backup.repository.standing import standing
 def show_points(repository: Repository, *, anew: bool = False) -> None:
     """Let the store show each restore point of all sites, if it shows any.
 
-    Of one that is not shown yet all nodes are read.  With *anew* those are shown again that
-    lack something by now, because collect has moved it.  What fails is told, and done by the
-    next run: all else that this one had to do is done.
+    All nodes of a restore point that is not shown yet are read. With *anew*, restore points are
+    shown again if collect has moved some of their objects. A failure is only reported, and the next
+    run tries again: by then this run has done all its other work.
     """
     if not repository.store.promises.shows:
         return

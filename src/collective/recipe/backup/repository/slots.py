@@ -51,7 +51,7 @@ _LIMITS = {
     "r": range(1, 17),
     "p": range(1, 17),
 }
-"""What a slot may ask for; one that asks for more would keep or kill whoever opens it."""
+"""Largest parameters that a slot may have: larger ones would stall or kill the process."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class KeySlot:
 
     name: str  # of the object
     label: str  # what the user calls it
-    made: datetime
-    kdf: str
-    table: Table
+    made: datetime  # by the clock of its maker
+    kdf: str  # function that makes a key of the passphrase: ``argon2id`` or ``scrypt``
+    table: Table  # all fields of the object
 
 
 def new_slot(master: bytes, passphrase: str, about: Format, label: str, now: datetime) -> bytes:

@@ -1,8 +1,8 @@
-"""Which restore points there are: those that count, those that do not, and what can be doubted.
+"""Restore points that count, those that do not, and those that are in doubt.
 
-A restore point that came to be when its ticket was over counts only if all that it needs is
-there (it is *void* otherwise).  That is so for all of them in a copy of the store whose times
-are those of the copying; each is looked at once.
+A restore point that was put after its ticket was over counts only if all its chunks are there;
+otherwise it is *void*. In a copy of the store, whose times are those of the copying, all restore
+points are late; each is checked once.
 
 A client that has the keys may write what it wants, with whatever claims.  It cannot choose when
 the store got it.  So the restore points of a site are taken in the order in which the store got
@@ -65,7 +65,7 @@ def standing(repository: Repository, control: Control) -> Standing:
 
 
 def _has_all(repository: Repository, point: Point) -> bool:
-    # few are late: what reads chunks is not imported for the others
+    # few are late: the rooms that read chunks are not imported for the others
     from collective.recipe.backup.repository.reaching import is_whole
 
     return is_whole(repository, point)

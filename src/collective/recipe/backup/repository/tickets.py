@@ -23,7 +23,7 @@ LIFETIME = timedelta(hours=24)
 
 
 class StartOver(Exception):
-    """What this run relied on may be gone: it must look at everything again.
+    """Bundles that this run relies on may be gone: it must read all listings again.
 
     It may say why.
     """
@@ -71,11 +71,11 @@ class Pass:
                 raise StartOver
 
     def check(self) -> None:
-        """Do the same for the present moment, by the clock of the store."""
+        """Raise StartOver if the ticket is over, by the clock of the store."""
         self.at(self._repository.store.clock())
 
     def check_sometimes(self) -> None:
-        """Do the same if the last answer of the store was a while ago."""
+        """Do the check of ``check`` if the last answer of the store was a while ago."""
         if times.monotonic() - self._asked >= self._lifetime.total_seconds() / 8:
             self.check()
 

@@ -1,4 +1,4 @@
-"""What a repository holds, in numbers."""
+"""Figures of a repository: objects and bytes of each kind."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from collective.recipe.backup.repository.standing import Standing, standing
 class ObjectTotals:
     """Objects of one kind."""
 
-    objects: int
+    objects: int  # how many there are
     size: int  # bytes
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """What a repository holds."""
+    """The figures of a repository."""
 
     kinds: dict[str, ObjectTotals]  # by the word for the kind
-    standing: Standing
-    bundles: Bundles  # what is needed of them
+    standing: Standing  # restore points
+    bundles: Bundles  # bundles, and how much of each is needed
     distrusted: int  # bundles under marks
 
 

@@ -1,4 +1,4 @@
-"""What another repository has of restore points that were copied to it, or from it.
+"""Restore points that two repositories have, since they were copied from one to the other.
 
 The ids of chunks differ from one repository to another, and so do the bytes of nodes, which
 hold them.  But a copy has the shape of what it is a copy of: number n of the roots, or of what
@@ -64,7 +64,7 @@ class _Walk:
         self._known: dict[ChunkId, ChunkId] = {}  # ids here of what was made anew, by those there
 
     def offers(self, roots: Iterable[_Pair]) -> Iterator[tuple[int, bytes]]:
-        """Yield what is lost of that which is reached from *roots*."""
+        """Yield kind and bytes of lost chunks among those reached from *roots*."""
         waiting = list(roots)
         while waiting:
             mine, theirs = waiting.pop()

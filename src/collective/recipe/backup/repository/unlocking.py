@@ -15,7 +15,7 @@ from collective.recipe.backup.repository.slots import KeySlot, master_in, parse_
 from collective.recipe.backup.stores import NoSuchObject, Store
 
 _LAST = "slot"
-"""Where the cache has the slot that opened last: of several it is tried first."""
+"""Name under which the cache has the slot that opened last: that one is tried first."""
 
 
 def missing_passphrase(store: Store) -> NoReturn:

@@ -3,13 +3,11 @@
 The order is what makes it safe to die anywhere.  *At any time a restore point names only what
 is durable.*
 
-1. A ticket says that a run is under way.
-2. After it the listings are read: marks, then catalogs.  What lies under a mark is not relied
-   on.  Bundles of runs that died are found and used.
-3. Chunks that are new go into bundles; each bundle is durable before a catalog mentions it.
-4. The marks are looked at again: if one has come that concerns what this run relies on, it
-   starts over.  So it does if its ticket is over.
-5. The restore point is put, and then the tickets are let go.
+1. A ticket says that a run is under way. 2. After it the listings are read: marks, then catalogs.
+What lies under a mark is not relied on. Bundles of runs that died are found and used. 3. Chunks
+that are new go into bundles; each bundle is durable before a catalog mentions it. 4. The marks are
+looked at again: if one has come that concerns what this run relies on, it starts over. So it does
+if its ticket is over. 5. The restore point is put, and then the tickets are let go.
 
 All that a node names must be stored, or be on its way into a bundle before the node itself is.
 That a node is stored says nothing of what is below it: that may be unneeded, and about to go.
@@ -47,7 +45,7 @@ _MOST_BYTES_ASKED = 1 << 20
 
 
 class UnstoredError(ValueError):
-    """A node or a restore point names chunks that are not stored, or that nobody vouches for."""
+    """A node or a restore point names chunks that are not stored, or may be gone soon."""
 
     def __init__(self, chunks: Sequence[ChunkId]) -> None:
         super().__init__(f"{len(chunks)} chunks are not stored, or not with what is below them")
@@ -55,7 +53,7 @@ class UnstoredError(ValueError):
 
 
 class ChunkWriter:
-    """What one run stores.  All methods are for one thread."""
+    """The chunks that one run stores.  All methods are for one thread."""
 
     def __init__(
         self, repository: Repository, purpose: str, site: str = "", lifetime: timedelta = LIFETIME
@@ -101,7 +99,7 @@ class ChunkWriter:
         # else the ticket says to the next run that there may be bundles without a catalog
 
     def _look(self, tag: str) -> None:
-        """Learn what is stored; only now, because only now the ticket is there."""
+        """Read the listings; only now, because only now the ticket is there."""
         control = self._repository.look()
         self._listed = {entry.name for entry in control.points}
         self._heed(control)
@@ -141,7 +139,7 @@ class ChunkWriter:
                 ticket = self._repository.controls.ticket(entry)
             except NoSuchObject:
                 continue
-            except IntegrityError:  # whoever it was of may have died
+            except IntegrityError:  # the run that put it may have died
                 may = True
                 continue
             is_over = ticket.until <= self._pass.begun
@@ -166,8 +164,8 @@ class ChunkWriter:
     def must_look_again(self) -> bool:
         """Whether bundles are damaged.
 
-        Then a part of what earlier restore points hold may be lost, and a run should not take
-        a node that it knows for all that is below: it should ask ``known`` for each chunk.
+        Then chunks of earlier restore points may be lost. A run should not reuse a node together
+        with all that is below it: it should ask ``known`` for each chunk.
         """
         return any(mark.reason == DAMAGED for mark in self._marks.values())
 
@@ -324,7 +322,7 @@ def write(
     build: Callable[[ChunkWriter], Draft],
     lifetime: timedelta = LIFETIME,
 ) -> Point:
-    """Make a restore point of *site* of what *build* stores; return it.  See ``storing``."""
+    """Make a restore point of *site* from the chunks that *build* stores; return it."""
     return storing(repository, site, lambda writer: writer.finish(build(writer)), lifetime)
 
 

@@ -52,7 +52,7 @@ _LIST = "cannot list the repository"
 _REMOVE = "cannot remove from the repository"
 
 _PAGES = {"text/html", "application/xhtml+xml", "text/xml", "application/xml"}
-"""Name of an object that no repository has: a server that returns it is no store.
+"""Content types of pages: an answer that has one does not come from a store.
 
 Networks that want a login answer each request with a page of their own.
 """
