@@ -163,7 +163,7 @@ class TreeBlobs:
             tally = Tally(advance)
             for done in setstaging.copied(self._set, directory, orders, files):
                 tally.add(done)
-            files.sync_tree(directory)
+            files.sync_little_tree(directory)
         return tally.sum()
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 from collective.recipe.backup import held, listings
@@ -15,7 +16,12 @@ from collective.recipe.backup.errors import naming
 from collective.recipe.backup.files.changes import OF_OTHERS, REFUSED, Changes, ExchangedError
 from collective.recipe.backup.links import StrPath
 
+FEW = 100
+"""So many files and directories are synced one by one, at most."""
+
 _NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}
+_TO_SYNC = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NOT_OPENED = {errno.EACCES, errno.EPERM, errno.ELOOP}
 
 
 class Directories(Changes):
@@ -155,6 +161,40 @@ class Directories(Changes):
         finally:
             os.close(descriptor)
 
+    def sync_little_tree(self, path: Path) -> None:
+        """Make all below *path* durable, as ``sync_each`` does: it is likely to be little."""
+        self.sync_each(_all_in(path), path)
+
+    def sync_each(self, paths: Iterable[Path], top: Path) -> None:
+        """Make files and directories durable that lie on the file system of *top*.
+
+        Of few each is synced by itself: a sync of the file system waits for all that others
+        have written to it.  That is what is done for many, or where one cannot be synced.
+        """
+        some = list(islice(paths, FEW + 1))
+        if len(some) > FEW or not self._are_synced(some):
+            self.sync_tree(top)
+
+    def _are_synced(self, paths: Sequence[Path]) -> bool:
+        """Sync each of *paths*; False if one cannot be."""
+        with ExitStack() as stack:
+            opened = []
+            for path in paths:
+                try:
+                    descriptor = os.open(path, os.O_RDONLY | _TO_SYNC)
+                except OSError as error:
+                    if error.errno in _NOT_OPENED:
+                        return False
+                    raise
+                stack.callback(os.close, descriptor)
+                opened.append(descriptor)
+            for descriptor in opened:
+                # the disk begins with all of them, and is waited for only once
+                with suppress(OSError):
+                    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            pairs = zip(paths, opened, strict=True)
+            return all([self._try("fsync", path, os.fsync, each) for path, each in pairs])
+
     @staticmethod
     def write_back(path: Path) -> None:
         """Let the disk write what it has of the file system of *path*; this promises nothing.
@@ -206,6 +246,17 @@ def _is_perhaps_of_root(at: held.HeldName, descriptor: int, found: os.stat_resul
 def _holds_something(at: held.HeldName, descriptor: int) -> bool:
     with naming(at.path):
         return bool(os.listdir(descriptor))
+
+
+def _all_in(directory: Path) -> Iterator[Path]:
+    """Yield the files and directories in *directory*, each before the one that it lies in."""
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _all_in(Path(entry))
+            elif entry.is_file(follow_symlinks=False):
+                yield Path(entry)
+    yield directory
 
 
 def _syncfs(descriptor: int) -> None:

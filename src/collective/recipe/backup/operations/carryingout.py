@@ -45,6 +45,7 @@ def carry_out(
     """Stage all, then put all of it in place.
 
     *remembered* is what is known of what is live, by the name of the storage; None: nothing.
+    Who has that runs nothing else around the restore, which has come to its end with this.
     """
     known = remembered or {}
     began = monotonic()
@@ -66,7 +67,8 @@ def carry_out(
                 moves += _stage(run, job, place, order)
         staged = monotonic()
         account.phases["stage"] = staged - began
-        swap.swap(journal, moves, run.files, chosen=chosen_of(jobs, order))
+        chosen = chosen_of(jobs, order) if remembered is None else None
+        swap.swap(journal, moves, run.files, chosen=chosen)
     account.phases["swap"] = monotonic() - staged
     keeps = {move.live: move.keep for move in moves}
     for place in places:

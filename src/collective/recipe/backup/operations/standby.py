@@ -28,7 +28,6 @@ from collective.recipe.backup.errors import (
     NoRestorePoint,
     StoreUnreachable,
     UsageError,
-    explained,
 )
 from collective.recipe.backup.model import MAIN, Source
 from collective.recipe.backup.operations.brokenoff import chosen_of
@@ -53,7 +52,7 @@ from collective.recipe.backup.operations.targets import (
     sweep_beside,
 )
 from collective.recipe.backup.restoring import standbymark
-from collective.recipe.backup.restoring.journal import Chosen, end
+from collective.recipe.backup.restoring.journal import Chosen
 from collective.recipe.backup.restoring.remembered import Remembered
 from collective.recipe.backup.restoring.stagedblobs import Changeable
 from collective.recipe.backup.restoring.standbymark import StandbyMark, left_so
@@ -162,12 +161,11 @@ class _Standby:
     def _round(self, run: Run) -> list[str]:
         with one_run(run), ExitStack() as locks:
             targets = lock_targets(run, self._order.to, locks)
-            journal = journal_of(targets)
             check_source(run, targets)
-            settle(run, targets, journal)
+            settle(run, targets, journal_of(targets))
             sweep_beside(run, targets)
             try:
-                jobs = self._followed(run, targets, journal)
+                jobs = self._followed(run, targets)
             except IntegrityError as error:
                 # a backup may have put one file in the place of several while they were read
                 if str(error) == self._damage:
@@ -178,7 +176,7 @@ class _Standby:
             self._damage = ""
         return [job.choice.point.stamp for job in jobs if job.target.name == MAIN]
 
-    def _followed(self, run: Run, targets: Sequence[Source], journal: Path) -> Sequence[Job]:
+    def _followed(self, run: Run, targets: Sequence[Source]) -> Sequence[Job]:
         """Let the copy become what is newest, and return that; nothing if it is that already."""
         with run.opened() as destinations:
             jobs = jobs_of(run, self._order, destinations, targets, None)
@@ -191,23 +189,21 @@ class _Standby:
             if standbymark.read(main) is None:
                 # whatever dies from here on, a standby has begun here
                 standbymark.write(main, StandbyMark(source=source_of(run)), run.files)
-            self._become(run, jobs, journal)
+            self._become(run, jobs)
             self._there = chosen
         return jobs
 
-    def _become(self, run: Run, jobs: Sequence[Job], journal: Path) -> None:
+    def _become(self, run: Run, jobs: Sequence[Job]) -> None:
         for job in jobs:
             name, live = job.target.name, job.target.filestorage
             remembered = self._remembered.setdefault(name, Remembered(live))
             remembered.may_change, remembered.surplus = Changeable.COMING, 0
-        self._carry_out(run, self._order, jobs, journal)
+        self._carry_out(run, self._order, jobs)
         if any(each.surplus for each in self._remembered.values()):
             for each in self._remembered.values():
                 each.may_change = Changeable.ANY
-            self._carry_out(run, replace(self._order, filestorage=False), jobs, journal)
+            self._carry_out(run, replace(self._order, filestorage=False), jobs)
 
-    def _carry_out(self, run: Run, order: RestoreOrder, jobs: Sequence[Job], journal: Path) -> None:
+    def _carry_out(self, run: Run, order: RestoreOrder, jobs: Sequence[Job]) -> None:
         carry_out(run, order, jobs, Account(), self._remembered)
-        with explained("cannot note that the round is done", journal):
-            end(journal, run.files)
         mark_as_left(run, [job.target for job in jobs], source_of(run))

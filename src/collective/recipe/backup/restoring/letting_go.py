@@ -39,10 +39,11 @@ def let_go(journal: Path, files: Files) -> None:
     if going:
         # from now on no undo takes what is left of it for something to put back
         write(journal, LETTING_GO, found.moves, files)
-    for path in going:
-        if exists(path):
-            files.clear(path)
-            files.sync_directory(path.parent)
+    there = [path for path in going if exists(path)]
+    for path in there:
+        files.clear(path)
+    for directory in {path.parent: None for path in there}:
+        files.sync_directory(directory)
     files.remove(journal)
     files.sync_directory(journal.parent)
 

@@ -103,7 +103,7 @@ class BlobStaging:
         copied = self.blobs.copy_into(
             self.target / FILES, wanted=found.coming, files=self.files, progress=self.progress
         )
-        self.files.sync_tree(self.target)
+        self.files.sync_each([self.target, self.target.parent], self.target)
         copied += Copied(linked=found.same, unverified=found.unverified)
         return StagedBlobs(copied=copied, difference=True, surplus=found.surplus)
 

@@ -11,7 +11,8 @@ in ``changes`` the same paths with the roles exchanged.  That list is written be
 first file moves, and whoever finds the work broken off goes by it::
 
     1. what leaves is renamed into the inverse; a path that is there already has left
-    2. a sync, so that no power cut brings back what has left, once something else is there
+    2. if something leaves, a sync, so that no power cut brings it back once something else is
+       there
     3. what comes is renamed into the tree; a path that is gone from ``files`` has come
     4. directories that have nothing left in them go, and another sync
 
@@ -26,6 +27,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -139,11 +141,14 @@ def transplant(live: Path, difference: Path, inverse: Path, files: Files) -> Non
     coming, left = difference / FILES, inverse / FILES
     _check(live, coming, left, inverse)
     leave = _Mover(live, left, inverse / _ROOM, files)
+    does_leave = False
     for change in read_changes(inverse):
         # the list is that of the inverse: what comes with it is what leaves now
+        does_leave = does_leave or change.comes is not None
         if change.comes and not os.path.lexists(left / change.path):
             leave.move(change.path)
-    files.sync_tree(live)
+    if does_leave:
+        files.sync_each(chain(_places(inverse, left, live), [inverse]), live)
     come = _Mover(coming, live, difference / _ROOM, files)
     for change in read_changes(inverse):
         if change.leaves:
@@ -151,7 +156,7 @@ def transplant(live: Path, difference: Path, inverse: Path, files: Files) -> Non
     for change in read_changes(inverse):
         if not change.leaves:
             _remove_emptied(live, change.path, files)
-    files.sync_tree(live)
+    files.sync_each(chain(_places(inverse, live, coming), [difference]), live)
 
 
 def _check(live: Path, coming: Path, left: Path, inverse: Path) -> None:
@@ -168,6 +173,24 @@ def _check(live: Path, coming: Path, left: Path, inverse: Path) -> None:
                 where=live / change.path,
                 hint="move it away, then run the restore again",
             )
+
+
+def _places(inverse: Path, target: Path, source: Path) -> Iterator[Path]:
+    """Yield the directories whose entries change when files are moved from *source* to *target*.
+
+    No file is gone for good from its old place before it is in the new one, nor from there
+    before the directories around that are.  These are all places from the beginning on, whoever
+    was killed in the middle of it.
+    """
+    for tree in (target, source):
+        seen = {tree}
+        yield tree
+        for change in read_changes(inverse):
+            around = takewhile(tree.__ne__, (tree / change.path).parents)
+            for place in reversed([*around]):
+                if place not in seen and place.is_dir():
+                    yield place
+                seen.add(place)
 
 
 class _Mover:

@@ -122,7 +122,7 @@ class Contents:
                         for place, member in enumerate(found):
                             selection.unpack(member, Origin(number, place), ground)
             selection.finish(ground)
-            files.sync_tree(directory)
+            files.sync_little_tree(directory)
         return replace(ground.sum(), foreign=selection.foreign)
 
     def _worked_out(self, *, digests: bool) -> MemoryGround:

@@ -155,7 +155,7 @@ class PagedBlobs:
                 self._copy_foreign(paths, writing)
             if some is None:
                 writing.mark(self._list.layout)
-            files.sync_tree(directory)
+            (files.sync_tree if some is None else files.sync_little_tree)(directory)
         return writing.sum()
 
     def _copy(self, coming: Iterable[tuple[PagedBlob, BlobFile]], writing: BlobWriting) -> None:

@@ -40,10 +40,10 @@ FULL_AND_PRUNE = [
 ]
 RESTORE = [
     Mark("write", "Data.fs.replaced.*.partial"),
-    Mark("syncfs", "blobstorage.restoring"),
+    Mark("fsync", "files"),
     Mark("rename", "Data.fs.restore.json"),
     Mark("rename", "0x*.blob"),
-    Mark("syncfs", "blobstorage"),
+    Mark("fsync", "blobstorage"),
     Mark("rename", "Data.fs.index.replaced"),
     Mark("truncate", "Data.fs"),
     Mark("unlink", "Data.fs.restoring"),

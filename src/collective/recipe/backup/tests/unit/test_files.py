@@ -577,6 +577,31 @@ class TestDirectories:
         with pytest.raises(OSError, match="I/O error"):
             Recording("syncfs", OSError(errno.EIO, "I/O error")).sync_tree(tmp_path)
 
+    def test_of_a_little_tree_each_part_is_synced(self, tmp_path, files):
+        (tmp_path / "a" / "b").mkdir(parents=True)
+        (tmp_path / "a" / "b" / "file").touch()
+        (tmp_path / "a" / "link").symlink_to("/nowhere")
+        files.sync_little_tree(tmp_path)
+        names = ["file", "b", "a", tmp_path.name]
+        assert files.done == [("fsync", name) for name in names]
+
+    @pytest.mark.parametrize("more", [0, 1])
+    def test_of_many_files_the_file_system_is_synced(self, tmp_path, files, more):
+        for number in range(directories.FEW - 1 + more):
+            (tmp_path / str(number)).touch()
+        files.sync_little_tree(tmp_path)
+        assert len(files.done) == (1 if more else directories.FEW)
+        assert (("syncfs", tmp_path.name) in files.done) == bool(more)
+
+    def test_where_one_cannot_be_synced_the_file_system_is(self, tmp_path):
+        (tmp_path / "link").symlink_to(tmp_path)
+        refusing = Recording("fsync", OSError(errno.EINVAL, "Invalid argument"))
+        for each in (tmp_path, tmp_path / "link"):
+            refusing.sync_each([each], tmp_path)
+            assert refusing.done[-1] == ("syncfs", tmp_path.name)
+        with pytest.raises(OSError, match="I/O error"):
+            Recording("fsync", OSError(errno.EIO, "I/O error")).sync_little_tree(tmp_path)
+
     def test_a_failing_syncfs_is_an_os_error(self, tmp_path, monkeypatch):
         class Library:
             @staticmethod

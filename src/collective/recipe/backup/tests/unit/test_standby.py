@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -26,6 +28,7 @@ from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.operations.standby import promote, standby
 from collective.recipe.backup.restoring.standbymark import left_so, mark_path
+from collective.recipe.backup.tests.faults.harness import WAITING, Hasty
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site, contents_of
 from collective.recipe.backup.tests.unit.test_following import Script
@@ -62,6 +65,21 @@ class Standing:
 
     def contents(self):
         return contents_of(self.filestorage, self.blobstorage)
+
+
+class Waiting(Hasty):
+    """Files that count what a real disk would be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = Counter[str]()
+
+    def _change(self, operation, path, function, *args, **kwargs):
+        if operation in WAITING:
+            is_directory = stat.S_ISDIR(os.fstat(args[0]).st_mode)
+            kind = "a file system" if operation == "syncfs" else "a file"
+            self.waits["a directory" if is_directory and operation == "fsync" else kind] += 1
+        return super()._change(operation, path, function, *args, **kwargs)
 
 
 @pytest.fixture(params=["directory", "far"])
@@ -125,6 +143,24 @@ def test_what_is_there_is_read_once_and_then_known(standing: Standing, reads: li
     assert len(counts) == 8
     if standing.run().name == "directory":
         assert sum(counts[2:]) < 20_000
+
+
+def test_a_round_waits_for_the_disk_some_times_and_for_nothing_else_on_it(
+    standing: Standing,
+) -> None:
+    site, files = standing.site, Waiting()
+
+    def grow() -> None:
+        files.waits.clear()
+        site.commit({"a": 2}, {f"new{number}": b"%d" % number for number in range(5)})
+        standing.store()
+
+    standing.stand(lambda: None, grow, run=replace(standing.run(), files=files))
+
+    assert standing.contents() == site.contents()
+    # blobs; index; what comes and what it was, of both; notes: letting go, swapping, done, left
+    assert files.waits["a file"] <= 5 + 1 + 4 + 4
+    assert files.waits["a file system"] == 0
 
 
 def test_a_pack_at_the_source_removes_what_it_removed(standing: Standing) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.files.directories import FEW
 from collective.recipe.backup.restoring import swap, undoing
 from collective.recipe.backup.restoring.journal import SWAPPING, journal_path, read
 from collective.recipe.backup.restoring.moves import Move, replaced_path, staged_path
@@ -242,14 +243,87 @@ def test_what_has_left_is_durable_before_anything_comes(world: World) -> None:
 
     transplant(world.live, staged, inverse, files)
 
-    leaves = [n for n, (_what, path) in enumerate(files.changes) if inverse in path.parents]
-    comes = [
-        number
-        for number, (what, path) in enumerate(files.changes)
-        if what == "rename" and world.live in path.parents
+    renames = [
+        (number, path) for number, (what, path) in enumerate(files.changes) if what == "rename"
     ]
-    assert ("syncfs", world.live) in files.changes[max(leaves) : min(comes)]
-    assert files.changes[-1] == ("syncfs", world.live)
+    leaves = [number for number, path in renames if inverse in path.parents]
+    comes = [number for number, path in renames if world.live in path.parents]
+    between, after = files.changes[max(leaves) : min(comes)], files.changes[max(comes) :]
+    assert {("fsync", world.live / place) for place in (".", "a", "b/c")} <= {*between}
+    assert {("fsync", inverse / FILES / place) for place in (".", "a", "b/c")} <= {*between}
+    assert {("fsync", world.live / place) for place in (".", "a", "n", "n/e")} <= {*after}
+    assert "syncfs" not in {what for what, _path in files.changes}
+
+
+def test_where_nothing_leaves_nothing_is_waited_for_before_the_rest_comes(tmp_path: Path) -> None:
+    live, files = tmp_path / "blobs", FaultyFiles()
+    fill(live, {"here": "stays"})
+    fill(staged_path(live) / FILES, {"new/one": "comes"})
+    comes = status_of(staged_path(live) / FILES / "new/one")
+    write_changes(staged_path(live), [Change("new/one", None, comes)], Hasty())
+    prepare(live, staged_path(live), replaced_path(live), Hasty())
+
+    transplant(live, staged_path(live), replaced_path(live), files)
+
+    assert [what for what, _path in files.changes[:2]] == ["mkdir", "rename"]
+    assert texts(live) == {"here": "stays", "new/one": "comes"}
+
+
+def test_of_many_directories_the_file_system_is_synced(tmp_path: Path) -> None:
+    live, files = tmp_path / "blobs", FaultyFiles()
+    new = {f"{number}/one": "comes" for number in range(FEW)}
+    fill(live, {"here": "stays"})
+    fill(staged_path(live) / FILES, new)
+    changes = [
+        Change(path, None, status_of(staged_path(live) / FILES / path)) for path in sorted(new)
+    ]
+    write_changes(staged_path(live), changes, Hasty())
+    prepare(live, staged_path(live), replaced_path(live), Hasty())
+
+    transplant(live, staged_path(live), replaced_path(live), files)
+
+    assert files.changes[-1] == ("syncfs", live)
+
+
+class Killed(FaultyFiles):
+    """Files of a process that is killed after some changes; what it has not synced stays so."""
+
+    def __init__(self, changes: int) -> None:
+        super().__init__(Fault.POWER_CUT)
+        self._left = changes
+
+    def _change(self, operation, path, function, *args, **kwargs):
+        self._left -= 1
+        if self._left < 0:
+            raise KeyboardInterrupt
+        return super()._change(operation, path, function, *args, **kwargs)
+
+    def next(self) -> Killed:
+        """Return those of the next process on the same machine, which is not killed."""
+        after = Killed(1_000)
+        after._unsynced = self._unsynced
+        return after
+
+    def cut_the_power(self) -> None:
+        assert self._unsynced is not None
+        self._unsynced.lose()
+
+
+def test_what_a_killed_process_has_not_synced_is_synced_by_the_one_that_finishes(
+    tmp_path: Path,
+) -> None:
+    make = maker(tmp_path)
+    _old, new = states_of(make())
+    total = FaultyFiles()
+    make().swap(total)
+    for changes in range(len(total.changes)):
+        world, files = make(), Killed(changes)
+        with pytest.raises(KeyboardInterrupt):
+            world.swap(files)
+        finishing = files.next()
+        if swap.finish(world.journal, finishing):
+            finishing.cut_the_power()
+            assert world.state() == new, changes
 
 
 @pytest.mark.parametrize("phase", ["leaving", "coming"])
