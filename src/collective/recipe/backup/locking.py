@@ -1,6 +1,7 @@
 """Who may write: one run for each destination, nobody while a filestorage is open.
 
-And one restore for each filestorage, which keeps away those who remove what it replaced.
+And one restore for each filestorage, which keeps away those who remove what it replaced;
+one standby for each, which keeps away others for as long as it runs.
 All are ``flock`` locks, which end with their process however it dies; the file that
 carries one stays, and what it says of its holder counts only while it is locked.  A writer
 locks the directory itself as well, where the file system can: a file is soon removed.
@@ -20,6 +21,8 @@ from collective.recipe.backup.smallfile import regular
 from collective.recipe.backup.times import pause
 
 LOCK_NAME = ".backup.lock"
+STANDBY_LOCK = ".standby.lock"
+"""What follows the name of a filestorage that a standby keeps, as long as it runs."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _LOCKS = Path("/proc/locks")
@@ -140,6 +143,27 @@ def one_restore(directory: Path) -> Iterator[None]:
                 where=directory,
                 hint="wait until it has ended, then run the command again",
             )
+        yield
+
+
+@contextmanager
+def one_standby(filestorage: Path) -> Iterator[None]:
+    """Hold *filestorage* against every other process that keeps it as a standby.
+
+    Raises InUse at once if there is one.  Whoever promotes it does not ask.
+    """
+    path = filestorage.with_name(filestorage.name + STANDBY_LOCK)
+    with _lock_file(path, "cannot lock the standby") as (descriptor, other):
+        if other is not None:
+            process = f", process {printable(other.split()[0])}" if other else ""
+            raise InUse(
+                f"this standby is kept up to date already by another one{process}",
+                where=filestorage,
+                hint="end that one first, or name another directory with --to",
+            )
+        with explained("cannot lock the standby", path):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
 
 

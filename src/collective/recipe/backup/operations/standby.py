@@ -22,6 +22,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from collective.recipe.backup import locking
 from collective.recipe.backup.errors import (
     IntegrityError,
     InUse,
@@ -50,6 +51,7 @@ from collective.recipe.backup.operations.targets import (
     journal_of,
     lock_targets,
     sweep_beside,
+    targets_of,
 )
 from collective.recipe.backup.restoring import standbymark
 from collective.recipe.backup.restoring.journal import Chosen
@@ -69,8 +71,8 @@ def standby(run: Run, to: Path | None, pace: FollowClock, *, tell: Callable[[str
     """Let the copy below *to* (None: where the site is configured) follow, until *pace* ends.
 
     *tell* is told when that has begun, and each restore point that the copy has come to.  Raises
-    UsageError for what is no standby, or no longer, and IntegrityError for one that
-    was written to.
+    UsageError for what is no standby, or no longer, IntegrityError for one that was written to,
+    and InUse for one that another process keeps.
     """
     if run.config.options.only_blobs:
         raise UsageError(
@@ -78,13 +80,15 @@ def standby(run: Run, to: Path | None, pace: FollowClock, *, tell: Callable[[str
             hint="name the configuration of the whole site",
         )
     import_all_rooms()
-    standing = _Standby(run, RestoreOrder(to=to, further=False))
-    tell("standing by")
-    while True:
-        for stamp in standing.look(pace.now()):
-            tell(f"restore point {stamp}")
-        if not pace.wait():
-            return
+    with ExitStack() as kept:
+        standing = _Standby(run, RestoreOrder(to=to, further=False), kept)
+        standing.keep()
+        tell("standing by")
+        while True:
+            for stamp in standing.look(pace.now()):
+                tell(f"restore point {stamp}")
+            if not pace.wait():
+                return
 
 
 def promote(run: Run, to: Path | None) -> dict[str, Tid | None]:
@@ -137,16 +141,30 @@ def _locked(run: Run, to: Path | None, locks: ExitStack) -> list[Source]:
 class _Standby:
     """What has been done so far."""
 
-    def __init__(self, run: Run, order: RestoreOrder) -> None:
+    def __init__(self, run: Run, order: RestoreOrder, kept: ExitStack) -> None:
         self._run = run
         self._order = order
+        self._kept = kept  # gets the lock of the copy
+        self._is_kept = False
         self._there: tuple[Chosen, ...] | None = None  # what the copy is; None: not known
         self._remembered: dict[str, Remembered] = {}
         self._waits_for = ""  # what was told last of what is waited for
         self._damage = ""  # what was found damaged in the last round
 
+    def keep(self) -> None:
+        """Keep every other standby away, once there is one here.  Raises InUse."""
+        if not self._is_kept:
+            main = targets_of(self._run, self._order.to)[-1].filestorage
+            if standbymark.read(main) is not None:
+                self._kept.enter_context(locking.one_standby(main))
+                self._is_kept = True
+
     def look(self, now: datetime) -> list[str]:
-        """Do one round at *now*; return the stamps of what the copy has come to, none if none."""
+        """Do one round at *now*; return the stamps of what the copy has come to, none if none.
+
+        Raises InUse if another standby has begun here meanwhile.
+        """
+        self.keep()
         run = replace(self._run, now=now)
         try:
             stamps = self._round(run)
@@ -189,6 +207,7 @@ class _Standby:
             if standbymark.read(main) is None:
                 # whatever dies from here on, a standby has begun here
                 standbymark.write(main, StandbyMark(source=source_of(run)), run.files)
+            self.keep()
             self._become(run, jobs)
             self._there = chosen
         return jobs

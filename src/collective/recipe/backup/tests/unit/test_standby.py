@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -416,6 +416,36 @@ def test_a_copy_that_a_server_has_open_is_waited_for(
 def test_the_backups_are_waited_for(site: Site, tmp_path: Path) -> None:
     standing = Standing(site, tmp_path, "directory")
     assert len(standing.stand(standing.store)) == 2
+    assert standing.contents() == site.contents()
+
+
+def test_two_standbys_do_not_keep_one_copy(standing: Standing) -> None:
+    def another() -> None:
+        with pytest.raises(InUse, match=f"kept up to date already.*process {os.getpid()}") as error:
+            standing.stand()
+        assert error.value.exit_code == 5
+        standing.site.commit({"a": 2})
+        standing.store()
+
+    assert len(standing.stand(another)) == 3, "the first one is not disturbed"
+    assert standing.contents() == standing.site.contents()
+    assert standing.stand(), "it is gone with its process"
+
+
+def test_of_two_standbys_that_begin_at_once_one_ends(site: Site, tmp_path: Path) -> None:
+    standing = Standing(site, tmp_path, "directory")
+    site.commit({"a": 1})
+
+    class Second(Script):
+        def wait(self) -> bool:
+            standing.store()
+            # now the first one begins, and stays
+            standby(standing.run(), standing.to, Script(), tell=lambda _what: None)
+            kept.enter_context(locking.one_standby(standing.filestorage))
+            return True
+
+    with ExitStack() as kept, pytest.raises(InUse, match="kept up to date already"):
+        standby(standing.run(), standing.to, Second(), tell=lambda _what: None)
     assert standing.contents() == site.contents()
 
 
