@@ -18,6 +18,7 @@ import os
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +36,7 @@ class _Changing:
     """Counts the changes to names; entered around each."""
 
     def __init__(self) -> None:
+        self._counter = count(1)
         self.count = 0
 
     def __enter__(self) -> None:
@@ -43,7 +45,8 @@ class _Changing:
     def __exit__(self, kind: type[BaseException] | None, *_exception: object) -> None:
         # after it: what another thread has read meanwhile may be from before
         if kind is None or not issubclass(kind, FileExistsError):
-            self.count += 1
+            # one of two threads that add at the same time would count for nothing
+            self.count = next(self._counter)
 
 
 changing = _Changing()

@@ -25,6 +25,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+from collective.recipe.backup import times
 from collective.recipe.backup.errors import CommandFailed
 from collective.recipe.backup.listings import changing
 from collective.recipe.backup.rights import umask
@@ -36,6 +37,8 @@ logger = logging.getLogger("backup")
 
 KEPT = 16_000
 """Bytes of what a hook said that are kept."""
+LOOK = 0.2
+"""Seconds after which a thread that waits for a program looks whether it should end."""
 LEFT_RUNNING = 1.0
 """Seconds that we wait for the last words of a hook that has ended."""
 
@@ -149,19 +152,30 @@ def run_hook(name: str, command: str, environment: Mapping[str, str]) -> Ended:
 def answer_of(name: str, command: str) -> bytes:
     """Return what a *command* of the user prints, a shell text; *name* is the option that has it.
 
-    Its stderr is passed through to ours.  Raises CommandFailed if it fails.
+    Its stderr is passed through to ours.  Raises CommandFailed if it fails, and Interrupted if
+    this thread should end meanwhile.
     """
     import subprocess
 
-    with changing:
-        done = subprocess.run(
+    with (
+        changing,
+        subprocess.Popen(
             ["/bin/sh", "-e", "-c", command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            check=False,
-        )
-    Ended(name, done.returncode, "").check()
-    return done.stdout
+        ) as started,
+    ):
+        printed = None
+        try:
+            while printed is None:
+                with suppress(subprocess.TimeoutExpired):
+                    printed, _nothing = started.communicate(timeout=LOOK)
+                times.end_if_asked()
+        except BaseException:
+            started.kill()
+            raise
+    Ended(name, started.returncode, "").check()
+    return printed
 
 
 @contextmanager

@@ -33,6 +33,13 @@ class Progress(Protocol):
     def phase(self, title: str, total: int, unit: str = "B") -> PhaseManager:
         """Return a context manager for one phase of *total* units that yields its Advance."""
 
+    def beside(self, name: str) -> Progress:  # noqa: ARG002  for those who tell them apart
+        """Return the Progress of one of several works that go on at the same time.
+
+        It is called *name*.  One that does not say otherwise tells them not apart.
+        """
+        return self
+
 
 def counted(items: Iterable[A]) -> tuple[int, Iterator[A]]:
     """Return how many *items* there are, 0 if that is not known at once, and all of them."""
@@ -41,7 +48,7 @@ def counted(items: Iterable[A]) -> tuple[int, Iterator[A]]:
     return len(first) if len(first) < FEW else 0, chain(first, rest)
 
 
-class Silent:
+class Silent(Progress):
     """A Progress that says nothing."""
 
     @contextmanager

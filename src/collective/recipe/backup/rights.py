@@ -10,6 +10,7 @@ import grp
 import os
 import pwd
 import stat
+import threading
 from contextlib import suppress
 
 from collective.recipe.backup.frozen import dataclass
@@ -50,10 +51,15 @@ def rights_of(path: str | os.PathLike[str]) -> Rights:
     return Rights(mode=mode, uid=status.st_uid, gid=status.st_gid, user=user, group=group)
 
 
+_asking = threading.Lock()
+"""Held while the mask is another one: who asked then would take that for it."""
+
+
 def umask() -> int:
     """Return which permission bits this process does not give; there is no call that only asks."""
-    mask = os.umask(0o077)
-    os.umask(mask)
+    with _asking:
+        mask = os.umask(0o077)
+        os.umask(mask)
     return mask
 
 

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import NewType, TypeAlias
 
-from collective.recipe.backup.errors import UsageError
+from collective.recipe.backup.errors import Interrupted, UsageError
 
 Tid = NewType("Tid", bytes)
 """A transaction id: 8 bytes, big-endian, shown as 16 hex digits."""
@@ -59,23 +59,47 @@ def pause(seconds: float) -> None:
 
 
 _ending = threading.Event()
+_endable = threading.Lock()
+"""Held in the body of ``endable_pauses``."""
 
 
-def pause_unless_ending(seconds: float) -> bool:
-    """Wait for *seconds*, or until ``end_pauses`` is called; tell whether it was.
+def pause_or_end(seconds: float) -> None:
+    """Wait for *seconds*.  Raises Interrupted as soon as ``end_pauses`` is called.
 
     It is for threads beside the first one, which no signal wakes.
     """
-    return _ending.wait(seconds)
+    if _ending.wait(seconds):
+        raise _asked_to_end()
+
+
+def end_if_asked() -> None:
+    """Raise Interrupted in a thread beside the first one, once ``end_pauses`` was called.
+
+    In the first one a signal has raised something already, and it takes back what is half done.
+    """
+    if _ending.is_set() and threading.current_thread() is not threading.main_thread():
+        raise _asked_to_end()
+
+
+def _asked_to_end() -> Interrupted:
+    return Interrupted("this process was asked to end")
 
 
 @contextmanager
 def endable_pauses() -> Iterator[None]:
-    """Let no call of ``end_pauses`` that comes in the body count after it."""
+    """Let no call of ``end_pauses`` that comes in the body count after it.
+
+    Where it is within the body of another one, that is so after that body.
+    """
+    outermost = not _endable.locked()
+    if outermost:
+        _endable.acquire()
     try:
         yield
     finally:
-        _ending.clear()
+        if outermost:
+            _ending.clear()
+            _endable.release()
 
 
 def end_pauses() -> None:

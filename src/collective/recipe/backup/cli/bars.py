@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from collective.recipe.backup.amounts import amount, duration
@@ -47,13 +47,14 @@ def progress_on(screen: Screen) -> Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseState:
-    """How far a phase has come; *rate* is in units a second."""
+    """How far a phase has come, or several together that go on at the same time."""
 
     title: str
     done: int
-    total: int
+    total: int  # 0: not known
     unit: str
-    rate: float
+    rate: float  # in units a second
+    left: float | None = None  # seconds until the last of several is done; None: by the rate
 
     @property
     def part(self) -> float:
@@ -71,68 +72,136 @@ class PhaseState:
         if self.rate > 0:
             words += f", {amount(self.rate, self.unit)}/s"
             if self.total > self.done:
-                words += f", {duration((self.total - self.done) / self.rate)} left"
+                left = (self.total - self.done) / self.rate if self.left is None else self.left
+                words += f", {duration(left)} left"
         return words
 
 
-class PhaseTelling:
+class PhaseTelling(Progress):
     """A Progress that gives *tell* the state of a phase, None when the phase is over.
 
-    Of several at a time it is the one that began first.
+    Of several at a time it is the one that began first.  But those of works side by side count
+    together: what they have done since none of them was at work, at which rate, and how long
+    the last of them still takes.
     """
 
     def __init__(self, tell: Callable[[PhaseState | None], object], rhythm: Rhythm) -> None:
         self._tell = tell
         self._rhythm = rhythm
-        self._under_way: list[_Count] = []
+        self._under_way: list[_Phase] = []
+        self._over: list[_Phase] = []  # since one was under way without a break
 
     def phase(self, title: str, total: int, unit: str = "B") -> PhaseManager:
         """Return a phase of *total* units; see Progress."""
-        return self._phase(title, total, unit)
+        return self.of("", title, total, unit)
+
+    def beside(self, name: str) -> Progress:
+        """Return the Progress of a work beside others; see Progress."""
+        return _Beside(self, name)
 
     @contextmanager
-    def _phase(self, title: str, total: int, unit: str) -> Iterator[Advance]:
-        count = _Count()
+    def of(self, name: str, title: str, total: int, unit: str) -> Iterator[Advance]:
+        """Enter a phase of the work *name*, "" if it is the only one."""
+        phase = _Phase(name, title, total, unit)
         ended = threading.Event()
 
         def watch() -> None:
-            wait, rate = self._rhythm.first, _Rate(monotonic())
+            wait = self._rhythm.first
             while not ended.wait(wait):
                 wait = self._rhythm.every
-                if count is not self._under_way[0]:
-                    continue
-                self._tell(
-                    PhaseState(
-                        title=title,
-                        done=count.done,
-                        total=total,
-                        unit=unit,
-                        rate=rate.at(monotonic(), count.done),
-                    )
-                )
+                under_way = tuple(self._under_way)
+                if phase is under_way[0]:
+                    self._tell(_state(under_way, tuple(self._over)))
 
         watcher = threading.Thread(target=watch, name="progress", daemon=True)
-        self._under_way.append(count)
+        self._under_way.append(phase)
         watcher.start()
         try:
-            yield count.advance
+            yield phase.advance
         finally:
             ended.set()
             watcher.join()
-            self._under_way.remove(count)
+            self._over.append(phase)
+            self._under_way.remove(phase)
+            if not self._under_way:
+                self._over.clear()
             self._tell(None)
 
 
-class _Count:
-    """A number that any thread may raise."""
+class _Beside(Progress):
+    """The Progress of the work *name* beside others."""
 
-    def __init__(self) -> None:
+    def __init__(self, whole: PhaseTelling, name: str) -> None:
+        self._whole = whole
+        self._name = name
+
+    def phase(self, title: str, total: int, unit: str = "B") -> PhaseManager:
+        return self._whole.of(self._name, title, total, unit)
+
+
+class _Phase:
+    """A phase, and a number that any thread may raise: how much of it is done."""
+
+    def __init__(self, name: str, title: str, total: int, unit: str) -> None:
+        self.name = name  # of the work; "": there is only one
+        self.title = title
+        self.total = total  # 0: not known
+        self.unit = unit
         self.done = 0
+        self.rate = 0.0  # in units a second, when it was looked at last
+        self._rate = _Rate(monotonic())
         self._lock = threading.Lock()
 
     def advance(self, by: int) -> None:
         with self._lock:
             self.done += by
+
+    def look(self, now: float) -> None:
+        """Find out how fast it is."""
+        self.rate = self._rate.at(now, self.done)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until it is done; None: that is not known."""
+        if not self.total:
+            return None
+        left = max(0, self.total - self.done)
+        return left / self.rate if self.rate > 0 else None if left else 0.0
+
+
+def _state(under_way: Sequence[_Phase], over: Sequence[_Phase]) -> PhaseState:
+    """Return the state of the first phase that is *under_way*, with those that count with it.
+
+    That are those of works beside it which count the same, and those that are *over*.
+    """
+    first = under_way[0]
+    same = [each for each in under_way if each.name and each.unit == first.unit]
+    beside = same if first.name else [first]
+    ended = [each for each in over if first.name and each.name and each.unit == first.unit]
+    now = monotonic()
+    for each in beside:
+        each.look(now)
+    every = [*beside, *ended]
+    left = [each.left for each in beside]
+    known = [each for each in left if each is not None]
+    return PhaseState(
+        title=_title(beside),
+        done=sum(each.done for each in every),
+        total=sum(each.total for each in every) if all(each.total for each in beside) else 0,
+        unit=first.unit,
+        rate=sum(each.rate for each in beside),
+        left=max(known) if first.name and len(known) == len(left) else None,
+    )
+
+
+def _title(phases: Sequence[_Phase]) -> str:
+    """Return what is done, and in which works that is, if there are several."""
+    names: dict[str, list[str]] = {}
+    for each in phases:
+        names.setdefault(each.title, []).append(each.name)
+    return ", ".join(
+        f"{title} ({', '.join(found)})" if any(found) else title for title, found in names.items()
+    )
 
 
 class _Rate:

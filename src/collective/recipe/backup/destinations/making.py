@@ -6,6 +6,7 @@ What belongs to one kind of destination is imported where one of that kind is ma
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,25 +28,34 @@ if TYPE_CHECKING:
     )
     from collective.recipe.backup.destinations.directory.program import Repozo
     from collective.recipe.backup.destinations.repository.place import RepositoryPlace
+    from collective.recipe.backup.stores import Store
     from collective.recipe.backup.stores.allowance import Allowance
 
 
-def made(
+def made(  # noqa: PLR0913  the last four come from outside, as everywhere
     configured: DestinationConfig,
     *,
     following: bool = False,
     files: Files,
     progress: Progress,
     allowance: Allowance | None = None,
+    abreast: int = 1,
 ) -> list[Destination]:
     """Return the restore points of each source, in order; *following*: many small ones come.
 
-    What the store of a repository is asked counts to the *allowance*.
+    What the store of a repository is asked counts to the *allowance*.  So many repositories
+    *abreast* share the memory that one may take: each puts less at the same time.
     """
     if configured.kind == REPOSITORY:
         return [
-            _in_repository(configured, *pair, files=files, progress=progress, allowance=allowance)
-            for pair in zip(configured.sources, configured.repositories, strict=True)
+            _in_repository(
+                configured,
+                *(source, place),
+                store=_store(place, files, allowance, abreast),
+                files=files,
+                progress=progress,
+            )
+            for source, place in zip(configured.sources, configured.repositories, strict=True)
         ]
     pairs = zip(configured.sources, configured.places, strict=True)
     return [
@@ -54,21 +64,30 @@ def made(
     ]
 
 
-def _in_repository(  # noqa: PLR0913  the last three come from outside, as everywhere
+def _store(
+    place: RepositoryPlace, files: Files, allowance: Allowance | None, abreast: int
+) -> Store:
+    from collective.recipe.backup.stores.opening import store_at
+
+    store = store_at(place.url, files, allowance, place.as_of)
+    parallel = max(1, store.promises.parallel // abreast)
+    store.promises = replace(store.promises, parallel=parallel)
+    return store
+
+
+def _in_repository(  # noqa: PLR0913  the last two come from outside, as everywhere
     configured: DestinationConfig,
     source: Source,
     place: RepositoryPlace,
     *,
+    store: Store,
     files: Files,
     progress: Progress,
-    allowance: Allowance | None,
 ) -> Destination:
     from collective.recipe.backup.destinations.repository.repositorydestination import (
         RepositoryDestination,
     )
-    from collective.recipe.backup.stores.opening import store_at
 
-    store = store_at(place.url, files, allowance, place.as_of)
     if configured.options.only_blobs and source.blobstorage:
         from collective.recipe.backup.destinations.repository.blobsonlyrepository import (
             BlobsOnlyRepository,

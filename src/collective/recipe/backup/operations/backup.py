@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -25,13 +25,10 @@ from collective.recipe.backup.blobs.marker import refuse_cache
 from collective.recipe.backup.destinations import Destination, Outcome, damage
 from collective.recipe.backup.destinations.configured import DIRECTORY
 from collective.recipe.backup.errors import (
-    BackupError,
     BrokenOff,
     IntegrityError,
-    Interrupted,
     StoreRefused,
     explained,
-    from_os_error,
     printable,
 )
 from collective.recipe.backup.history import INCOMPLETE
@@ -39,7 +36,12 @@ from collective.recipe.backup.model import MAIN
 from collective.recipe.backup.operations import missingdisk
 from collective.recipe.backup.operations.clockdoubts import clock_of, warn_of
 from collective.recipe.backup.operations.damagememory import Spoilt
-from collective.recipe.backup.operations.hooks import Account, hooks_around, let_in, put_down
+from collective.recipe.backup.operations.everyplace import (
+    back_up_everywhere,
+    incomplete,
+    tell_failure,
+)
+from collective.recipe.backup.operations.hooks import hooks_around, let_in, put_down
 from collective.recipe.backup.operations.passing import in_passing
 from collective.recipe.backup.operations.passphrasewarning import warn_of_exposed_passphrase
 from collective.recipe.backup.operations.prune import prune_one, sweep, warn_of_refusal
@@ -56,7 +58,7 @@ def back_up(run: Run, *, why_full: str = "", accept_changed: bool = False) -> li
 
     *why_full* says why all of them are to be full ones, "" if they need not.  With
     *accept_changed* blobs that differ from earlier copies are taken as they are.  A run that
-    goes everywhere backs up to one place after the other; one that fails stops no other.
+    goes everywhere backs up to each of its places; one that fails stops no other.
     Raises IntegrityError at the very end if a source lacks blobs that its records name:
     the restore point is there then, and says so, and post_command has run.
     """
@@ -64,7 +66,7 @@ def back_up(run: Run, *, why_full: str = "", accept_changed: bool = False) -> li
     warn_of_exposed_passphrase(run)
     with let_in(run):
         with hooks_around(run) as account:
-            outcomes, failures = _everywhere(run, back_up_one, account)
+            outcomes, failures = back_up_everywhere(run, back_up_one, account)
             if failures:
                 for failure in failures[1:]:
                     tell_failure(failure)
@@ -75,45 +77,6 @@ def back_up(run: Run, *, why_full: str = "", accept_changed: bool = False) -> li
         if lacking is not None:
             raise lacking
     return outcomes
-
-
-def _everywhere(
-    run: Run, back_up_one: Callable[[Run], list[Outcome]], account: Account
-) -> tuple[list[Outcome], list[BackupError]]:
-    """Back up to each place of *run*; return what was made, and what failed.
-
-    The *account* gets what the first place that did not fail came to, and says how each went.
-    """
-    outcomes: list[Outcome] = []
-    failures: list[BackupError] = []
-    for each in run.beside if run.everywhere else (run,):
-        here, began = Account(), monotonic()
-        try:
-            made = back_up_one(each)
-        except Interrupted:
-            raise
-        except (BackupError, OSError) as error:
-            failure = error if isinstance(error, BackupError) else from_os_error(error)
-            failures.append(failure)
-            here.found_wrong(failure)
-        else:
-            here.backed_up(run.config.sources, made)
-            if not outcomes:
-                account.backed_up(run.config.sources, made)
-            outcomes += made
-            lacking = incomplete(made)
-            if lacking is not None:
-                here.found_wrong(lacking, outcome=INCOMPLETE)
-        if run.places:
-            account.places[each.label] = here.result(monotonic() - began)
-    return outcomes, failures
-
-
-def tell_failure(failure: BackupError) -> None:
-    """Tell of the failure of one place of several, which does not end the run."""
-    logger.error("%s", failure)
-    if failure.hint:
-        logger.error("hint: %s", failure.hint)
 
 
 def back_up_now(run: Run, *, in_any_case: bool = False) -> list[Outcome]:
@@ -277,23 +240,3 @@ def _closing_line(outcomes: Sequence[Outcome], seconds: float) -> str:
     stamps = sorted({outcome.point.stamp for outcome in outcomes})
     verb = "done" if any(outcome.changed for outcome in outcomes) else "nothing changed since"
     return f"{verb} {', '.join(stamps)} in {seconds:.1f} s ({times})"
-
-
-def incomplete(outcomes: Sequence[Outcome]) -> IntegrityError | None:
-    """Return the error that says what the restore points lack, or the site; None if nothing."""
-    # several places may lack the same
-    problems = dict.fromkeys(it for outcome in outcomes for it in outcome.point.problems)
-    doubts = dict.fromkeys(it for outcome in outcomes for it in outcome.point.doubts)
-    if not problems and not doubts:
-        return None
-    hint = (
-        "everything else is backed up, and the next backup tries these again: let them be "
-        "readable, or look for them in older backups"
-    )
-    if not problems:
-        hint = (
-            "the restore point is whole, with all blobs as they were: correct the site, as the "
-            "messages say, or restore the blobs; --accept-changed-blobs takes changed ones as "
-            "they are now"
-        )
-    return IntegrityError("; ".join([*problems, *doubts]), hint=hint)

@@ -31,7 +31,8 @@ from collective.recipe.backup.errors import (
     from_os_error,
 )
 from collective.recipe.backup.history import BEAT, FOLLOW
-from collective.recipe.backup.operations.backup import back_up_now, tell_failure, tidy_now
+from collective.recipe.backup.operations.backup import back_up_now, tidy_now
+from collective.recipe.backup.operations.everyplace import tell_failure
 from collective.recipe.backup.operations.hooks import (
     Account,
     beat,

@@ -268,7 +268,7 @@ def _sweep(files: Files, beside: Path, name: str) -> None:
 # time
 
 
-class _Timed:
+class _Timed(Progress):
     """A Progress that ends the work when its time is over."""
 
     def __init__(self, progress: Progress, seconds: float | None) -> None:

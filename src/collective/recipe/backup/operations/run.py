@@ -41,9 +41,10 @@ class Run:
     *ask* shows a question and returns what the user answers; None means that nobody is
     there to ask, and that the answer is yes.  *restore_command* is what the user types to
     restore.  *following*: its backups are small, and will be merged.  *allowance* is what it may
-    ask of the stores of all repositories together.  *as_of* is the moment whose state of the
-    store it reads, None the present.  *seen* is what the clock said earlier in
-    this process, *told* what it need not be told again.
+    ask of the stores of all repositories together.  *abreast* is how many such runs go on at
+    the same time, itself included, which share the memory that one may take.  *as_of* is the
+    moment whose state of the store it reads, None the present.  *seen* is what the clock said
+    earlier in this process, *told* what it need not be told again.
     """
 
     config: Config
@@ -59,6 +60,7 @@ class Run:
     restore_command: str = "bin/restore"
     following: bool = False
     allowance: Allowance = field(default_factory=Allowance)
+    abreast: int = 1
     as_of: datetime | None = None
     seen: tuple[datetime, ...] = ()
     told: set[str] = field(default_factory=set)
@@ -132,6 +134,7 @@ class Run:
             files=self.files,
             progress=self.progress,
             allowance=self.allowance,
+            abreast=self.abreast,
         )
 
 

@@ -22,6 +22,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TypeVar
 
+from collective.recipe.backup import times
 from collective.recipe.backup.errors import BackupError, IntegrityError, RequestsSpent
 from collective.recipe.backup.repository.bundles import BundleDirectory
 from collective.recipe.backup.repository.catalogs import MOST_BYTES, MOST_PIECES, seal_catalog
@@ -208,7 +209,7 @@ class ChunkWriter:
     def store_again(self, kind: int, chunk: ChunkId, data: bytes) -> None:
         """Store a chunk into a new bundle, also if it is stored elsewhere."""
         if chunk not in self._pending:
-            self._pass.check_sometimes()
+            self._may_go_on()
             self._pending.add(chunk)
             self._pipeline.add(kind, chunk, data)
 
@@ -225,7 +226,7 @@ class ChunkWriter:
 
     def _send(self) -> None:
         """Store those of the chunks that were asked for which are not stored yet."""
-        self._pass.check_sometimes()
+        self._may_go_on()
         asked, self._asked, self._asked_size = self._asked, {}, 0
         stored = self._repository.index.known(asked)
         self._relied.update(stored.values())
@@ -233,6 +234,11 @@ class ChunkWriter:
             if chunk not in stored:
                 self._pending.add(chunk)
                 self._pipeline.add(*raw)
+
+    def _may_go_on(self) -> None:
+        """Raise StartOver if this run's time is over, and Interrupted if its thread should end."""
+        times.end_if_asked()
+        self._pass.check_sometimes()
 
     def _must_be_stored(self, chunks: Sequence[ChunkId]) -> None:
         """Raise UnstoredError for chunks that this run must not name."""
@@ -261,12 +267,15 @@ class ChunkWriter:
     def _catalog(self) -> None:
         """Put catalogs of the bundles that have none."""
         while self._uncataloged:
-            some, size = [], 0
-            while self._uncataloged and size < MOST_PIECES:
-                some.append(self._uncataloged.pop())
+            some: list[BundleDirectory] = []
+            size = 0
+            while len(some) < len(self._uncataloged) and size < MOST_PIECES:
+                some.append(self._uncataloged[-1 - len(some)])
                 size += len(some[-1].pieces)
             sealed = seal_catalog(self._repository.keyring, some)
+            # until it is there these have none: there may be no request left for it
             put(self._repository.store, sealed.name, sealed.data)
+            del self._uncataloged[-len(some) :]
             self._repository.index.learn(id_in(sealed.name) or "", some)
             for each in some:
                 self._relied.add(each.bundle)

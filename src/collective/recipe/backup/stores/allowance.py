@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 
 from collective.recipe.backup import times
-from collective.recipe.backup.errors import Interrupted, RequestsSpent
+from collective.recipe.backup.errors import RequestsSpent
 
 LEAST = 20
 """Requests that a run needs before it can store anything, and to end in order."""
@@ -33,8 +33,17 @@ class Allowance:
         self._free = times.monotonic()  # when the bytes of all earlier pieces are paid for
         self._lock = threading.Lock()
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether only so many requests may be made."""
+        return self._requests is not None
+
     def ask(self, requests: int = 1) -> None:
-        """Count *requests*, which come next.  Raises RequestsSpent if there may be none."""
+        """Count *requests*, which come next.
+
+        Raises RequestsSpent if there may be none, and Interrupted if this thread should end.
+        """
+        times.end_if_asked()
         with self._lock:
             if (
                 self._requests is not None
@@ -62,5 +71,5 @@ class Allowance:
             now = times.monotonic()
             turn = max(now, self._free)
             self._free = turn + size / self._bandwidth
-        if turn > now and times.pause_unless_ending(turn - now):
-            raise Interrupted("this process was asked to end")
+        if turn > now:
+            times.pause_or_end(turn - now)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,9 @@ from collective.recipe.backup.smallfile import read_small
 VARIABLE = "SITEBACKUP_PASSPHRASE"
 EXPOSED = "other users may read the passphrase of the repositories"
 """What to say of an exposed file."""
+
+_one_at_a_time = threading.Lock()
+"""Held while a program is asked, which may show a window to the user."""
 
 _LARGEST = 4096
 _OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -68,7 +72,9 @@ def in_file(path: Path) -> str:
 def _by_command(command: str) -> str:
     from collective.recipe.backup.process import answer_of
 
-    return _first_line(answer_of("repository_passphrase_command", command), "")
+    with _one_at_a_time:
+        printed = answer_of("repository_passphrase_command", command)
+    return _first_line(printed, "")
 
 
 def _first_line(data: bytes, where: str) -> str:

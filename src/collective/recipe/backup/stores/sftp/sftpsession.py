@@ -64,7 +64,7 @@ class SftpSession:
                 told = explained_failure(error, what, self._place)
                 if pause is None or not isinstance(told, StoreUnreachable):
                     raise told from error
-                times.pause(pause)
+                times.pause_or_end(pause)
         raise AssertionError("the last try returns or raises")
 
     def close(self) -> None:

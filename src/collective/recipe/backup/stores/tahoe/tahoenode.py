@@ -107,7 +107,7 @@ class TahoeNode:
                 may_ask = request.again or answer.is_undone
                 if pause is None or not may_ask or not isinstance(refused, StoreUnreachable):
                     raise refused
-            times.pause(pause)
+            times.pause_or_end(pause)
         raise AssertionError("the last try returns or raises")
 
     def lines(self, request: NodeRequest) -> Iterator[Any]:

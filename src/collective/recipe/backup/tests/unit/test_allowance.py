@@ -35,7 +35,7 @@ def clock(monkeypatch):
     """A clock that only pauses move; they are noted."""
     waited = []
     monkeypatch.setattr(times, "monotonic", lambda: sum(waited))
-    monkeypatch.setattr(times, "pause_unless_ending", waited.append)
+    monkeypatch.setattr(times, "pause_or_end", waited.append)
     return waited
 
 
@@ -111,6 +111,21 @@ def test_runs_that_may_ask_for_little_get_done_one_after_the_other(world, tmp_pa
         assert len(points_of(repository)) == 1
     # each run sends one bundle of leaves and one of nodes that are not full, and no chunk twice
     assert bundles_in(world) <= 200 * VALUE / BUNDLE + 2 * runs
+
+
+@pytest.mark.parametrize("values", range(15, 60, 3))
+def test_wherever_a_run_has_to_end_the_next_ones_use_what_it_has_stored(world, tmp_path, values):
+    state, runs = state_of(values), 1
+    while runs < 5:
+        try:
+            attempt(world, tmp_path, state, LEAST)
+        except RequestsSpent:
+            runs += 1
+        else:
+            break
+    with world.open() as repository:
+        assert list(states_of(repository).values()) == [state]
+    assert bundles_in(world) <= values * VALUE / BUNDLE + 1 + runs
 
 
 def test_no_run_asks_for_more_than_it_may(world, tmp_path, monkeypatch):

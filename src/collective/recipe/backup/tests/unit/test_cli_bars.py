@@ -308,3 +308,72 @@ def test_on_a_real_terminal_answers_and_messages_are_whole_lines():
         "answer 30",
         "INFO: done",
     ]
+
+
+def beside(told, rhythm=QUICK):
+    """Return a Progress that tells what becomes of it, and those of two works beside each other."""
+    whole = PhaseTelling(told.append, rhythm)
+    return whole, whole.beside("near"), whole.beside("far")
+
+
+def until(told, is_so):
+    for _attempt in range(2000):
+        if any(is_so(each) for each in told if each is not None):
+            return
+        time.sleep(0.005)
+    raise AssertionError(told[-3:])
+
+
+def test_works_side_by_side_are_told_as_one_with_the_time_of_the_last():
+    told: list[PhaseState | None] = []
+    _whole, near, far = beside(told)
+    with near.phase("reading", 1000) as quick:
+        with far.phase("reading", 2000) as slow:
+            quick(900)
+            slow(100)
+            until(told, lambda each: each.done == 1000 and each.total == 3000 and each.left)
+            last = [each for each in told if each is not None][-1]
+            assert last.title == "reading (near, far)"
+            # far has 1900 left at a ninth of the speed, near 100
+            assert last.left > 3 * (last.total - last.done) / last.rate
+            slow(1900)
+        until(told, lambda each: each.title == "reading (near)")
+        last = [each for each in told if each is not None][-1]
+        assert (last.done, last.total) == (2900, 3000)  # it does not go back
+    assert told[-1] is None
+
+
+def test_what_comes_after_a_break_counts_from_the_beginning():
+    told: list[PhaseState | None] = []
+    _whole, near, far = beside(told)
+    with near.phase("reading", 1000) as advance:
+        advance(1000)
+    with far.phase("reading", 500) as advance:
+        advance(10)
+        until(told, lambda each: (each.title, each.done, each.total) == ("reading (far)", 10, 500))
+
+
+def test_works_that_count_other_things_are_told_one_at_a_time():
+    told: list[PhaseState | None] = []
+    _whole, near, far = beside(told)
+    with near.phase("storing the blobs", 0, "files") as blobs, far.phase("reading", 100) as log:
+        blobs(3)
+        log(50)
+        until(told, lambda each: each.title == "storing the blobs (near)")
+        states = [each for each in told if each is not None]
+        assert {(each.unit, each.total, each.left) for each in states} == {("files", 0, None)}
+    with near.phase("storing", 10) as first, far.phase("reading", 90) as second:
+        first(1)
+        second(1)
+        until(told, lambda each: each.title == "storing (near), reading (far)" and each.done == 2)
+
+
+def test_a_phase_of_nobody_is_told_alone_as_ever():
+    told: list[PhaseState | None] = []
+    whole, near, _far = beside(told)
+    with whole.phase("restoring", 10) as first, near.phase("reading", 100) as second:
+        first(1)
+        second(50)
+        until(told, lambda each: each.done == 1)
+        states = [each for each in told if each is not None]
+        assert {(each.title, each.total) for each in states} == {("restoring", 10)}
