@@ -1,7 +1,7 @@
 """Back up and restore the filestorages and blobs of a ZODB, as a zc.buildout recipe.
 
-A source (a filestorage and its blobstorage) is backed up to a destination, which holds
-restore points.  What is promised of them, in short:
+A source (a filestorage and its blobstorage) is backed up to a destination, which holds restore
+points.  The promises about them, in short:
 
 * Exit code 0 means that everything asked for was done, is durable and is whole.
 * A restore point exists only once it is whole, and it holds every blob that its

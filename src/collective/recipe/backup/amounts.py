@@ -20,7 +20,7 @@ def amount(count: float, unit: str) -> str:
 
 
 def number_of(count: int, one: str, several: str = "") -> str:
-    """Return *count* of what is called *one*, and *several* (default: with an s) if not 1."""
+    """Return *count* with the word *one*, or with *several* (default: with an s) if it is not 1."""
     return f"{count:,} {one if count == 1 else several or f'{one}s'}"
 
 

@@ -1,8 +1,8 @@
-"""Who may read a file: by its own permissions, and by those of the directories on the way to it.
+"""The users who may read a file: by its permissions, and by those of the directories above it.
 
-A copy must not be open to more users than what it is a copy of.  Besides the owner, whom the
-administrator has chosen by running the command or by the directory of the backups, there are
-groups and others.  An access control list counts as what the group bits show of it.
+A copy must not be readable for more users than the original.  The owner does not count: the
+administrator chose it by running the command, or with the directory of the backups.  Groups and
+others count.  Of an access control list only the group bits are seen.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _READ, _PASS = 4, 1  # of the three bits for each of owner, group and others
 
 @dataclass(frozen=True)
 class Audience:
-    """The users other than owners and root who may read something."""
+    """The users other than owners and root who may read a file."""
 
     others: bool  # everybody who is in none of the groups that it names
     groups: frozenset[int]  # ids of those groups of which it names the members may read
@@ -40,7 +40,7 @@ class Audience:
         return bits | stat.S_IRWXO if self.others else bits
 
     def exceeds(self, other: Audience) -> bool:
-        """Tell whether some may read this who may not read what *other* is of."""
+        """Tell whether some users are among these and not in *other*."""
         if self.others and not other.others:
             return True
         return not all(other.has_group(group) for group in self.groups)
@@ -50,9 +50,9 @@ NOBODY = Audience(others=False, groups=frozenset())
 
 
 def audience_of(path: str | os.PathLike[str], beside: str | os.PathLike[str]) -> Audience:
-    """Return who may read the file or directory at *path*; nobody if we cannot tell.
+    """Return who may read the file or directory at *path*; no user if that is unknown.
 
-    The directories that hold *beside* as well do not count: whoever may not pass them can read
+    Directories above both *path* and *beside* do not count: a user who may not pass them can read
     neither.  Symbolic links are followed.
     """
     try:
@@ -69,7 +69,7 @@ def audience_of(path: str | os.PathLike[str], beside: str | os.PathLike[str]) ->
 
 
 def _needs(real: str, beside: str) -> Iterator[tuple[os.stat_result, int]]:
-    """Yield what has to be passed or read, with the bits that this takes."""
+    """Yield the directories to pass and the file to read, with the permission bits for each."""
     status = os.stat(real)
     yield status, _READ | _PASS if stat.S_ISDIR(status.st_mode) else _READ
     while not _holds(real := os.path.dirname(real), beside):

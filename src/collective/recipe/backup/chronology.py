@@ -1,8 +1,8 @@
-"""When restore points were made, as far as clocks can be believed.  Pure.
+"""The times at which restore points were made, as far as clocks can be believed.  Pure.
 
-A restore point carries what the clock said when it was made: a *reading*.  One wrong reading
-must cost no restore point, and a removal cannot be taken back.  What is certain is the order
-in which restore points were made.  So:
+A restore point carries the time of the clock when it was made: a *reading*.  One wrong reading must
+cost no restore point, and a removal cannot be taken back.  Only the order in which restore points
+were made is certain.  So:
 
 * **Readings do not go back.**  Where they do, as few days of them as possible are taken to be
   wrong.  A restore point with a wrong reading counts as made between its neighbours.
@@ -30,18 +30,18 @@ from collective.recipe.backup.times import Tid, moment_of, stamp
 LEAP = timedelta(days=14)
 """A gap between two readings that needs no explanation: the machine was off for a while."""
 USUAL = 3
-"""How many times the usual gap another one may be: some sites are backed up once a month."""
+"""Multiple of the usual gap that another gap may have: some sites are backed up once a month."""
 SETTLED = timedelta(days=7)
-"""How long the clock must go on after a leap until it is believed."""
+"""Time that the clock must go on after a leap until it is believed."""
 FAR = timedelta(days=366)
 """Farther than this not even a transaction of the database makes a leap credible."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clock:
-    """The present reading of the clock, and what is to be thought of it."""
+    """The present reading of the clock, and the judgement on it."""
 
-    now: datetime
+    now: datetime  # the reading
     doubt: str = ""  # why nothing may be removed on its word, a sentence; "": it is believed
     gone_back: bool = False  # whether it says less than earlier readings that are believed
     sudden: bool = False  # whether this is the first day on which it says so
@@ -52,8 +52,8 @@ class Clock:
         """Return the moment after which a restore point that is made now is named.
 
         That is the present one, unless the clock has leapt and the *newest* transaction (None:
-        unknown) does not say the same.  Then it is the last reading before the leap, so that
-        the names of later restore points can tell the truth again.
+        unknown) does not confirm it.  Then it is the last reading before the leap, so that later
+        restore points can have true names again.
         """
         if self.leapt_from is None:
             return self.now
@@ -64,10 +64,10 @@ class Clock:
 
 @dataclass(frozen=True, kw_only=True)
 class Chronology:
-    """When restore points were made, and what is to be thought of the clock."""
+    """The times at which restore points were made, and the judgement on the clock."""
 
     made: Mapping[str, datetime]  # by the stamp of the restore point
-    clock: Clock
+    clock: Clock  # the judgement
 
 
 def reading_of(point: RestorePoint) -> datetime:
@@ -87,7 +87,7 @@ def chronology(
     *,
     certain: bool = False,
 ) -> Chronology:
-    """Return when each of *points* was made, and what is to be thought of *now*; see judge."""
+    """Return when each of *points* was made, and the judgement on *now*; see judge."""
     points = sorted(points, key=lambda point: point.age)
     readings = [reading_of(point) for point in points]
     clock = judge(readings, now, witnesses, certain=certain)
@@ -103,11 +103,10 @@ def judge(
     *,
     certain: bool = False,
 ) -> Clock:
-    """Return what is to be thought of *now*, after earlier *readings* in the order of events.
+    """Return the judgement on *now*, after earlier *readings* in the order of events.
 
-    *witnesses* are other readings in any order, of earlier runs for example; they are looked
-    at only if the clock seems to have leapt.  *certain*: a human being says that *now* is
-    right.
+    *witnesses* are other readings in any order, of earlier runs for example; they count only if the
+    clock seems to have leapt.  *certain*: a user says that *now* is right.
     """
     days = [(day, len(list(same))) for day, same in groupby([*readings, now], datetime.date)]
     agreeing, agrees = _agreeing([day for day, _count in days], certain=certain)

@@ -1,8 +1,8 @@
-"""Other contents for a directory that stays: a mount point has no name to be exchanged.
+"""Exchange of the contents of a directory that must stay, such as a mount point.
 
-Nor has a directory whose name lies where this user may change nothing, or in a layer of a
-container.  So what lies in it is exchanged, from rooms that lie in it as well, on the same
-disk::
+A mount point cannot be renamed, and neither can a directory above which this user may change
+nothing, or one in a layer of a container.  So its entries are exchanged, by way of directories in
+it, on the same disk::
 
     PLACE/.backup.restoring/   what comes
     PLACE/.backup.leaving/     what leaves, as long as not all of it has left
@@ -44,29 +44,27 @@ _STAYS = {errno.EBUSY, errno.EACCES, errno.EPERM}
 
 @dataclass(frozen=True)
 class ExchangedDirectory:
-    """A directory whose contents are exchanged on one disk.
+    """A directory whose contents are exchanged on one disk."""
 
-    *fixed* are the directories below it that stay where they are: mount points, each of
-    which is a place of its own, and what lies on the way to them.
-    """
-
-    root: Path
+    root: Path  # its path
     mounts: frozenset[Path] = frozenset()
+    """Mount points below it, each of which is a place of its own."""
     fixed: frozenset[Path] = frozenset()
+    """Directories below it that stay: mount points, and the directories above those."""
 
     @property
     def staged(self) -> Path:
-        """Where that lies which comes."""
+        """The directory of the new contents."""
         return self.root / STAGED
 
     @property
     def leaving(self) -> Path:
-        """Where that lies which has begun to leave."""
+        """The directory of contents that have begun to leave."""
         return self.root / LEAVING
 
     @property
     def replaced(self) -> Path:
-        """Where that lies which has left."""
+        """The directory of contents that have left."""
         return self.root / REPLACED
 
 
@@ -119,7 +117,7 @@ def laid_out_in(target: Path) -> frozenset[str] | None:
 
 
 def check(place: ExchangedDirectory, coming: Path, files: Files) -> None:
-    """Raise OSError if something has to leave *place* for what is *coming*, and cannot.
+    """Raise OSError if an entry has to leave *place* for those of *coming*, and cannot.
 
     Nothing is changed.
     """
@@ -133,9 +131,9 @@ def check(place: ExchangedDirectory, coming: Path, files: Files) -> None:
 
 
 def exchange(place: ExchangedDirectory, files: Files) -> None:
-    """Let leave what is in *place*, and come what is staged there.
+    """Exchange the contents of *place* for the staged ones.
 
-    It may have been begun before.  Raises IntegrityError if something was made there since.
+    The exchange may have been begun before.  Raises IntegrityError if files were made there since.
     """
     if not os.path.lexists(place.staged):
         return
@@ -152,7 +150,7 @@ def exchange(place: ExchangedDirectory, files: Files) -> None:
 
 
 def stage_again(place: ExchangedDirectory, files: Files) -> None:
-    """Let come again what has left *place*; it may be nothing."""
+    """Stage the contents again that have left *place*; there may be none."""
     if os.path.lexists(place.staged):
         return
     if os.path.lexists(place.replaced):
@@ -168,7 +166,7 @@ def has_replaced(place: ExchangedDirectory) -> bool:
 
 
 def clear(place: ExchangedDirectory, files: Files) -> None:
-    """Remove what is left of an exchange, but for what is staged."""
+    """Remove the directories of an exchange, but for the staged one."""
     for path in (place.leaving, place.replaced):
         files.clear(path)
 

@@ -121,7 +121,7 @@ def backup_blobs_archive(
 ) -> None:
     """Put the blobstorage *source* into an archive in the directory *destination*.
 
-    With *incremental_blobs* only what is new is, unless it is *full*; such archives have
+    With *incremental_blobs* the archive has only new blobs, unless it is *full*; such archives have
     time stamps.  *keep* full archives stay, each with the incremental ones on it.
     """
     archives = FullArchives if timestamps else NumberedArchives
@@ -169,12 +169,12 @@ def restore_blobs_archive(
     only_check: bool = False,
     incremental_blobs: bool = False,  # noqa: ARG001  what is there says what it builds on
 ) -> None:
-    """Do the same from archives."""
+    """Restore the blobstorage *source* from archives in the directory *destination*."""
     restore_blobs(source, destination, date=date, archive_blob=True, only_check=only_check)
 
 
 def restore_blobs_gzip(source: AnyPath, destination: AnyPath, date: str | None = None) -> None:
-    """Do the same from archives."""
+    """Restore the blobstorage *source* from archives, as in older releases."""
     restore_blobs_archive(source, destination, date=date)
 
 

@@ -1,4 +1,4 @@
-"""A tree that is gone through for good: one directory of it is held at a time.
+"""The removal of a tree, of which one directory at a time is in memory.
 
 No link leads out of it, however its owner exchanges what lies in it meanwhile; and however
 deep it is, that takes one descriptor.

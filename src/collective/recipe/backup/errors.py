@@ -16,9 +16,8 @@
     +-- BrokenOff            8  the site is a mixture until the restore is finished
     +-- Interrupted        130  stopped by the user or by a signal
 
-An error says *what* happened, *where*, and gives a *hint* that can be acted on.  Nothing
-here is logged and then ignored: whoever meets an error raises it, and ``cli`` alone turns it
-into words and an exit code.
+An error says *what* happened, *where*, and gives a *hint* that can be acted on.  No error is logged
+and then ignored: each room raises it, and ``cli`` alone turns it into words and an exit code.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the doctor finds: a subject, how bad it is, what and where, and how to mend it."""
+"""The findings of the doctor: a subject, a severity, what and where, and how to mend it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collective.recipe.backup.frozen import dataclass
 
 
 class DoctorSeverity(enum.Enum):
-    """How bad a finding is: a problem is what a backup or a restore would fail at."""
+    """The severity of a finding: with a problem, a backup or a restore would fail."""
 
     OK = "ok"
     WARNING = "warning"
@@ -22,11 +22,11 @@ class DoctorSeverity(enum.Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorFinding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     subject: str  # in a word or two
-    severity: DoctorSeverity
-    what: str
+    severity: DoctorSeverity  # how bad it is
+    what: str  # in words
     where: str = ""  # a path; "": it has no place
     hint: str = ""  # how to mend it; "": nothing needs to be
     denied: bool = False  # whether it is that this user may not look or write there

@@ -1,4 +1,4 @@
-"""What a run that goes on needs of the system: intervals, a polite end, a service manager.
+"""The means of a run that goes on: intervals, an orderly end, messages to a service manager.
 
 The service manager is systemd's protocol (``man sd_notify``): a datagram with lines
 ``NAME=value`` to the socket that NOTIFY_SOCKET names; a leading @ stands for a NUL byte,
@@ -27,7 +27,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 class Pace:
     """An interval of *every* seconds, and an end that a signal asks for.
 
-    If it is *steady*, what is done between two waits counts as part of the interval.
+    If it is *steady*, the work between two waits counts as part of the interval.
     """
 
     def __init__(self, every: float, *, steady: bool = False) -> None:
@@ -67,7 +67,7 @@ class Pace:
 def tell_service_manager(*lines: str) -> None:
     """Send *lines* to the service manager that started us; without one nothing happens.
 
-    If it cannot be reached, that is a warning: what is told was done all the same.
+    If it cannot be reached, there is only a warning: the lines report on work that was done.
     """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:

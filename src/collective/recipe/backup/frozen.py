@@ -1,10 +1,10 @@
 """Frozen dataclasses that cost little to define.
 
-The standard library writes and compiles six functions for each frozen dataclass whenever its
-room is imported.  That takes about half a millisecond of processor time, and a run that has
-nothing to do imports fifty of them.  Here the functions are the same for all classes, and go by
-the fields that the standard library has found.  In exchange it takes two microseconds longer to
-make an instance, so what is made for each blob is a NamedTuple or a compiled dataclass.
+The standard library writes and compiles six functions for each frozen dataclass whenever its room
+is imported.  That takes about half a millisecond of processor time, and a run that has nothing to
+do imports fifty of them.  Here all classes share the functions, which use the list of fields of the
+standard library.  In exchange it takes two microseconds longer to make an instance, so objects that
+exist for each blob are NamedTuples or compiled dataclasses.
 
 All else is as with the standard library: ``replace``, ``fields`` and ``asdict`` take these
 classes for dataclasses, and type checkers take them for those of ``dataclasses``.

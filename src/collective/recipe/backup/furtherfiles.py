@@ -1,4 +1,4 @@
-"""Further files of a site: what a restore point tells of those that ``files`` names."""
+"""Further files of a site, those of the option ``files``, as a restore point has them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SECOND = 10**9
 
 
 class FileSort(Enum):
-    """What a path is; all else is left out."""
+    """The kind of a path; paths of other kinds are left out."""
 
     DIRECTORY = "directory"
     FILE = "file"
@@ -32,21 +32,21 @@ class FurtherFile(NamedTuple):
     """A directory, a file or a symbolic link, as it was when it was backed up."""
 
     path: bytes  # absolute
-    sort: FileSort
+    sort: FileSort  # its kind
     mode: int  # permissions, with the set-id bits
     owner: int  # number of the user
     group: int  # number of the group
     time: int  # of its last change, nanoseconds since 1970
     size: int = 0  # bytes of a file, its holes too
-    target: bytes = b""  # what a symbolic link says
+    target: bytes = b""  # of a symbolic link
     same: bytes | None = None  # equal for files that are one; None: it has one name
     holes: tuple[tuple[int, int], ...] = ()  # offset and bytes of each, in their order
-    pieces: tuple[bytes, ...] = ()  # what its bytes are asked for by, or those of a directory
+    pieces: tuple[bytes, ...] = ()  # keys of its bytes, or of the pages of a directory
     is_large: bool = False  # whether its pieces are lists of such
 
     @property
     def status(self) -> os.stat_result:
-        """What it is to be like."""
+        """The status that a copy of it gets."""
         seconds = self.time // _SECOND
         return os.stat_result(
             (
@@ -58,7 +58,7 @@ class FurtherFile(NamedTuple):
 
     @property
     def parts(self) -> Iterator[tuple[int, bool]]:
-        """What a file is made of, in order: a number of bytes, and whether they are a hole."""
+        """The parts of a file, in order: a number of bytes, and whether they are a hole."""
         at = 0
         for offset, size in self.holes:
             if offset > at:
@@ -94,22 +94,22 @@ class FurtherFiles(Protocol):
 
     @property
     def count(self) -> int:
-        """How many files there are, without directories and links."""
+        """Return the number of files, without directories and links."""
 
     @property
     def size(self) -> int:
         """Bytes of these but for holes."""
 
     def listed(self, below: bytes = b"/") -> Iterator[FurtherFile]:
-        """Yield the path *below* and what lies in it, each directory before what lies there.
+        """Yield the path *below* and the paths in it, each directory before its entries.
 
         Raises IntegrityError.
         """
 
     def contents(self, below: bytes = b"/") -> Iterator[tuple[FurtherFile, Iterator[bytes]]]:
-        """Yield what is listed, each with its bytes but for the holes.
+        """Yield the files of ``listed``, each with its bytes but for the holes.
 
-        They are to be taken before the next one is asked for.  Raises IntegrityError.
+        The bytes must be taken before the next file is asked for.  Raises IntegrityError.
         """
 
     def data(self, file: FurtherFile) -> Iterator[bytes]:

@@ -1,8 +1,8 @@
-"""Gzip by several threads, for whoever writes or reads it in one pass.
+"""Gzip by several threads, for writers and readers of a whole file in one pass.
 
-What is written is a gzip member for each block, one after the other, which every reader of
-gzip takes for one stream; ISA-L makes them many times faster than zlib.  isal lets other
-threads run meanwhile, and what is on its way at any time is a few blocks.
+The output is a gzip member for each block, one after the other, which every reader of gzip takes
+for one stream; ISA-L makes them many times faster than zlib.  isal lets other threads run
+meanwhile, and what is on its way at any time is a few blocks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LEVELS = range(4)
 
 _BAD_DEFLATE: type[Exception] = isal_zlib.IsalError  # type: ignore[assignment]  # the stub says instance
 BAD_GZIP = (EOFError, zlib.error, gzip.BadGzipFile, _BAD_DEFLATE)
-"""What reading raises where a stream is damaged or cut short."""
+"""Errors of reading a stream that is damaged or cut short."""
 
 _WORKERS = 2
 _AHEAD = 4
@@ -38,7 +38,7 @@ _LARGEST = 2 << 20
 _SIZE_AT_END = 4
 """Bytes at the end of a member that say how many it holds (RFC 1952), little-endian."""
 _WITH_GZIP_HEADER = 31
-"""Of zlib: a window of 32 kB, and a header and trailer of gzip around what is compressed."""
+"""Parameter of zlib: a window of 32 kB, and a header and trailer of gzip."""
 _HEADER = bytes.fromhex("1f8b080000000000")
 """Gzip, deflate, no flags, no time: how each member of ours begins (RFC 1952)."""
 
@@ -57,11 +57,10 @@ def compressed(blocks: Iterable[bytes], level: int) -> Iterator[bytes]:
 
 
 def inflated(path: Path, opened: IO[bytes]) -> Iterator[bytes]:
-    """Yield what the gzip file *path* holds, which is *opened* at its begin; no piece is empty.
+    """Yield the content of the gzip file *path*, *opened* at its begin; no piece is empty.
 
-    Members as ``compressed`` makes them are inflated by two threads.  Where there is anything
-    else, the reader that knows all of gzip takes over, and decides what it is.  Raises one of
-    BAD_GZIP.
+    Members as ``compressed`` makes them are inflated by two threads.  For any other bytes the
+    reader that knows all of gzip takes over, and decides.  Raises one of BAD_GZIP.
     """
     known = 0
     with suppress(_OtherGzip):
@@ -92,7 +91,7 @@ def _of_members(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _members(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield what lies between headers as ours are: a member, unless data look like one."""
+    """Yield the bytes between headers like ours: a member, unless data look like a header."""
     held, searched = bytearray(), 1
     while data := file.read(_READ):
         held += data

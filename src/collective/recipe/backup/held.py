@@ -1,10 +1,10 @@
 """Calls on names in directories that belong to somebody else: the directory is held first.
 
-A run of root works in directories of the user of a site.  Between two calls that user can
-put a symbolic link in the place of whatever lies there, the directories on the way to it
-included, and the next call by the same path changes what the link leads to: any file of the
-machine.  So root takes the directory by a descriptor and makes each call relative to it.
-On the way to it no link is followed but one that may be (see links).
+A run of root works in directories of the user of a site.  Between two calls that user can put a
+symbolic link in the place of any entry there, the directories on the way to it included, and the
+next call by the same path changes the target of the link: any file of the machine.  So root takes
+the directory by a descriptor and makes each call relative to it.  On the way to it no link is
+followed but one that may be (see links).
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class HeldName(NamedTuple):
         return self.path
 
     def open(self, flags: int, mode: int = 0o666) -> int:
-        """Open what has the name; return a descriptor that no other program inherits."""
-        # whoever makes a file asks first for one that is not there
+        """Open the file of this name; return a descriptor that no other program inherits."""
+        # a caller that makes a file looks first for one that is not there
         making = changing if flags & os.O_EXCL else nullcontext()
         try:
             with making:
@@ -61,7 +61,7 @@ class HeldName(NamedTuple):
             raise
 
     def status(self) -> os.stat_result:
-        """Return the status of what has the name; no link is followed."""
+        """Return the status of the file of this name; no link is followed."""
         try:
             return os.stat(self.name, dir_fd=self.directory, follow_symlinks=False)
         except OSError as error:
@@ -89,10 +89,10 @@ class HeldName(NamedTuple):
 
 
 def place(path: StrPath) -> HeldName:
-    """Hold the directory of *path* until the body ends, against whoever would exchange it.
+    """Hold the directory of *path* until the body ends, so that no user can exchange it.
 
-    A HeldName that a Trail has lent stays what it is.  Raises StrangeLinkError, or another
-    OSError if there is no such directory.
+    A HeldName that a Trail has lent stays as it is.  Raises StrangeLinkError, or another OSError if
+    there is no such directory.
     """
     if isinstance(path, HeldName):
         return path
@@ -105,10 +105,10 @@ def place(path: StrPath) -> HeldName:
 
 
 class Trail:
-    """Lends root places below *top*, and holds the directories that one shares with the next.
+    """Lends root places below *top*, and keeps directories open that the next place shares.
 
-    So who goes through a tree takes a step for each directory, not the whole way for each file.
-    Nothing is held but in the body of a ``with``, for the thread of that body; anybody else gets
+    So a walk through a tree takes a step for each directory, not the whole way for each file.  It
+    holds directories only in the body of a ``with``, for the thread of that body; other threads get
     places of their own.
     """
 
@@ -243,13 +243,13 @@ def rmdir(path: StrPath) -> None:
 
 
 def utime(path: StrPath, times: tuple[int, int]) -> None:
-    """Set the times of what lies at *path*, in nanoseconds since 1970."""
+    """Set the times of *path*, in nanoseconds since 1970."""
     with place(path) as at, naming_all(at.path):
         os.utime(at.name, ns=times, dir_fd=at.directory, follow_symlinks=False)
 
 
 def chown_link(path: StrPath, owner: tuple[int, int]) -> None:
-    """Set user and group, as numbers, of what lies at *path*; of a link they are its own."""
+    """Set user and group, as numbers, of *path*; of a link they are its own."""
     with place(path) as at, naming_all(at.path):
         os.chown(at.name, *owner, dir_fd=at.directory, follow_symlinks=False)
 

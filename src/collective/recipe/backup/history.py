@@ -1,13 +1,13 @@
-"""The history: which runs there were and how each ended, one line of JSON for each news.
+"""The history: the runs and how each ended, one line of JSON for each event.
 
 ``.backup-history.jsonl`` lies beside the restore points.  A run appends a line when it
 starts and one when it has ended; of several lines of one run the last counts, so a run
 whose last line says ``started`` is under way or died.  A line is ASCII, an object with the
 keys of ``RunRecord`` and ``check``, the CRC-32 of the same object without it.
 
-Nothing but reports is made from it: losing it loses no backup.  So a line that is torn or
-damaged is skipped, and a file that has grown too long is written anew with the newest runs
-of each verb, in one step.  A line that somebody appends at that very moment is lost.
+Only reports are made from it: losing it loses no backup.  So a line that is torn or damaged is
+skipped, and a file that has grown too long is written anew with the newest runs of each verb, in
+one step.  A line that another run appends at that very moment is lost.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ FORM = Form(is_sorted=False)
 LIMIT = 1_000_000
 """Bytes of a history that is not yet too long."""
 TEXT_LIMIT = 4_000
-"""Characters that are kept of an error or of what a hook said."""
+"""Characters that are kept of an error or of the output of a hook."""
 
 FOLLOW = "follow"
-"""The verb of a whole time of following; hooks are told it as well."""
+"""The verb of a whole time of following, also in the environment of hooks."""
 UNDO = "undo"
 """The verb of a restore that puts back what another one replaced; no hooks run around it."""
 BEAT = timedelta(minutes=5)
-"""How often a time of following says that all is well."""
+"""Interval at which a time of following reports that all is well."""
 
 STARTED, DONE, INCOMPLETE, FAILED = "started", "done", "incomplete", "failed"
 OUTCOMES = (STARTED, DONE, INCOMPLETE, FAILED)
@@ -46,44 +46,44 @@ OUTCOMES = (STARTED, DONE, INCOMPLETE, FAILED)
 
 @dataclass(frozen=True, kw_only=True)
 class HookRun:
-    """One run of a hook: its exit code, and the end of what it said."""
+    """One run of a hook."""
 
-    name: str
-    exit_code: int
-    seconds: float
-    output: str = ""
+    name: str  # of the option
+    exit_code: int  # 0: it went well
+    seconds: float  # that it took
+    output: str = ""  # end of its output
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What a run came to, as a whole or at one of several places."""
+    """The result of a run, as a whole or at one of several places."""
 
     outcome: str = STARTED  # one of OUTCOMES
     exit_code: int | None = None  # None: it has not ended
     seconds: float | None = None  # None: it has not ended
-    error: str = ""  # what went wrong
-    phases: Mapping[str, float] = field(default_factory=dict)  # what was done, in order; seconds
+    error: str = ""  # its message; "": there was none
+    phases: Mapping[str, float] = field(default_factory=dict)  # seconds of each phase, in order
     points: Mapping[str, str] = field(default_factory=dict)
     """The stamp of the restore point that was made, restored or looked at, by the storage."""
-    numbers: Mapping[str, int] = field(default_factory=dict)  # what else was counted, as bytes
+    numbers: Mapping[str, int] = field(default_factory=dict)  # other counts, as bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord(RunResult):
-    """What is known of one run."""
+    """The facts about one run."""
 
-    verb: str
-    destination: str  # what its only place is called; of several: what they are for
-    started: datetime
-    process: int
-    host: str
-    hooks: Sequence[HookRun] = ()
+    verb: str  # name of the command
+    destination: str  # name of its only place; of several: their purpose
+    started: datetime  # by the clock
+    process: int  # process id
+    host: str  # name of the machine
+    hooks: Sequence[HookRun] = ()  # in their order
     birth: str = ""  # tells the process from a later one of its number; "": unknown
     places: Mapping[str, RunResult] = field(default_factory=dict)  # by name; {}: it has only one
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What tells runs apart."""
+        """The key by which runs are told apart."""
         return (self.started, self.verb, self.destination, self.process, self.host)
 
     @property

@@ -1,7 +1,7 @@
 """Objects of ours in JSON: whole, of a known format, and no deeper than they may be.
 
-What has the name of such a file may be a hundred thousand opening brackets, an object that a
-disk has damaged, or one that a later release wrote::
+A file of such a name may be a hundred thousand opening brackets, an object that a disk has damaged,
+or one that a later release wrote::
 
     loads   what the JSON in some bytes says, no deeper than DEPTH
     Form    an object of ours: its format and its check
@@ -25,7 +25,7 @@ from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.smallfile import LIMIT, UnfitError, read_small
 
 DEPTH = 20
-"""How deep objects and lists may lie in each other; none of ours goes deeper than 5."""
+"""Levels of nested objects and lists that are accepted; none of ours has more than 5."""
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class UnreadableError(ValueError):
 
 
 class LaterReleaseError(UnreadableError):
-    """What a small file says is whole, and in a format that only a later release knows."""
+    """A small file is whole, and in a format that only a later release knows."""
 
 
 def loads(data: bytes) -> Any:
@@ -99,7 +99,7 @@ class Table:
         return iter(self._values)
 
     def value(self, key: str) -> Any:
-        """Return the value whatever it is, for who looks at its type."""
+        """Return the value of any type, for callers that check the type."""
         return self._values.get(key)
 
     def text(self, key: str) -> str:
@@ -218,13 +218,13 @@ def eight_bytes(text: str) -> bytes:
 
 
 class DigestCheck(NamedTuple):
-    """How damage of an object is found: *key* has the *digest* of the rest of it.
+    """The check of an object: *key* has the *digest* of the rest of it.
 
     That is the digest of the object without the key, in ASCII, with sorted keys.
     """
 
-    key: str
-    digest: Callable[[bytes], str]
+    key: str  # in the object
+    digest: Callable[[bytes], str]  # from bytes to text
 
 
 def _crc_32(data: bytes) -> str:
@@ -236,7 +236,7 @@ CRC_32 = DigestCheck("check", _crc_32)
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """What the small files of one kind look like: an object of JSON, in ASCII.
+    """The form of small files of one kind: an object of JSON, in ASCII.
 
     ``format`` has the version.  All versions keep the check, so an object of a later release
     is told from a damaged one, and neither is taken for ours.
@@ -258,9 +258,9 @@ class Form:
         return text.encode("ascii") + b"\n"
 
     def load(self, path: Path, limit: int = LIMIT) -> Table | None:
-        """Return what the file at *path* says, None if nothing is there.
+        """Return the object in the file at *path*, None if there is no file.
 
-        Raises UnreadableError also for what is no regular file or too large, and OSError.
+        Raises UnreadableError also for a path that is no regular file or too large, and OSError.
         """
         try:
             data = read_small(path, limit)

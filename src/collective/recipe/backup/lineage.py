@@ -1,4 +1,4 @@
-"""What a log can tell of the past: from when on, and where history was cut off.  Pure.
+"""The past in a log: from which moment on it knows it, and where history was cut off.  Pure.
 
 A restore takes the site back, and its log with it::
 
@@ -42,7 +42,7 @@ class KnownTransactions(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Restored:
-    """What a restore has put in the place of a filestorage."""
+    """The restore that replaced a filestorage."""
 
     when: datetime  # of the restore, by the clock
     own: bool  # whether it came from backups of this site; False: from those of another one
@@ -52,12 +52,12 @@ class Restored:
     tid: Tid | None  # the last transaction of what was restored; None: it has none
     until: Tid  # up to this tid the site was what was restored, as far as the backups know
     since: Tid | None  # the earliest transaction that what was restored can be cut after
-    holes: tuple[Hole, ...] = ()  # what it cannot tell
+    holes: tuple[Hole, ...] = ()  # spans of moments that it does not know
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lineage:
-    """What a chain can tell of the past."""
+    """The past that a chain knows."""
 
     since: Tid | None  # the earliest transaction that it can be cut after; None: unknown
     holes: tuple[Hole, ...] = ()  # oldest first, none within another
@@ -75,7 +75,7 @@ def is_cut_off(log: KnownTransactions, before: RestorePoint | None) -> bool:
 def of_restore(
     log: KnownTransactions, before: RestorePoint | None, noted: Restored | None
 ) -> Restored | None:
-    """Return what was *noted* of a restore if *before* does not know of it yet, else None.
+    """Return the *noted* restore if *before* does not know of it yet, else None.
 
     The note stays where it is until the next restore.
     """
@@ -87,7 +87,7 @@ def of_restore(
         return noted
     if log.last_at(before.tid) == before.tid:
         return noted if before.tid <= noted.until else None
-    # what was restored may end after *before* as well, where that is of another past
+    # the restored state may end after *before* as well, if that is of another past
     last = log.last_at(max(before.tid, noted.tid or ZERO_TID))
     return noted if last == noted.tid else None
 
@@ -102,7 +102,7 @@ def _begins_after(log: KnownTransactions, before: RestorePoint) -> bool:
 
 
 def _is_later(noted: Restored, before: RestorePoint) -> bool:
-    """Tell whether what was *noted* happened after *before* was made."""
+    """Tell whether the *noted* restore happened after *before* was made."""
     if noted.newest:
         return noted.newest == before.stamp
     return noted.when >= (before.moment if before.taken is None else before.taken)
@@ -126,10 +126,10 @@ def begun(
         return Lineage(since=None)
     restored = of_restore(log, before, noted)
     if restored is not None and not restored.own:
-        # what another site was is nothing that this one has lived
+        # the past of another site is none of this one
         return Lineage(since=max(since, _return(log, restored, now)), restored=restored)
     if restored is not None:
-        # what was restored tells of its own past, whatever was live before the restore
+        # the restored log tells its own past, whatever was live before the restore
         return _carried(since, restored.since, restored.holes, _hole(log, restored, now), restored)
     if before is None:
         return Lineage(since=since)
@@ -145,10 +145,10 @@ def begun(
 def continued(
     log: KnownTransactions, before: RestorePoint, noted: Restored | None, now: datetime
 ) -> tuple[Hole, ...]:
-    """Return what a chain cannot tell whose restore point *before* is followed by *log*.
+    """Return the holes in the past of a chain whose restore point *before* is followed by *log*.
 
-    Between *before* and a restore to it the site may have lived what no backup has.  A pack that
-    left all that *before* holds as it was may have removed some of what came after it.
+    Between *before* and a restore to it the site may have had states that no backup has.  A pack
+    that kept all of *before* may have removed later transactions.
     """
     holes = [*before.holes]
     last = before.tid or ZERO_TID
@@ -182,7 +182,7 @@ def _hole(log: KnownTransactions, restored: Restored, now: datetime) -> Hole:
 
 
 def _return(log: KnownTransactions, restored: Restored, now: datetime) -> Tid:
-    """Return the first tid from which on the site was what was restored, or later than that."""
+    """Return the first tid from which on the site had the restored state, or later."""
     lived = log.first_after(restored.until)
     at = tid_at(restored.when)
     if at >= restored.until and (lived is None or at <= lived):
@@ -192,7 +192,7 @@ def _return(log: KnownTransactions, restored: Restored, now: datetime) -> Tid:
 
 
 def _joined(holes: Iterable[Hole], since: Tid) -> tuple[Hole, ...]:
-    """Return *holes* in order, those that overlap as one, without what is before *since*."""
+    """Return *holes* in order, those that overlap as one, without moments before *since*."""
     joined: list[Hole] = []
     for hole in sorted(holes):
         if hole.end <= max(since, hole.first):

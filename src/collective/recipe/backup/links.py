@@ -1,4 +1,4 @@
-"""Which links root follows, in directories that belong to somebody else.
+"""The links that root follows in directories of other users.
 
 A link at the end of a path is not followed, and on the way one is followed only into a
 directory that whoever could have put it there could change without root::
@@ -7,9 +7,9 @@ directory that whoever could have put it there could change without root::
     one of root where a group may make and move names  into a directory where it may as well
     one of root where no other user may                wherever it leads
 
-What a directory holds by itself, without a link, counts as belonging there: no user can move
-a directory of root, or make a hard link to a file of root where ``fs.protected_hardlinks``
-is 1, as it is by default.
+The entries of a directory, other than links, count as belonging there: no user can move a directory
+of root, or make a hard link to a file of root where ``fs.protected_hardlinks`` is 1, as it is by
+default.
 
 A run of any other user follows links as the kernel does: it can change no more than that
 user may, and many a link leads to the directory of a colleague on purpose.
@@ -31,7 +31,7 @@ _MANY_LINKS = 40  # as many as the kernel follows
 
 
 class StrangeLinkError(OSError):
-    """A link of a user leads root to what is not that user's."""
+    """A link of a user leads root to a file that is not that user's."""
 
     hint = "if that is right, put the path that it leads to into the configuration"
 
@@ -58,7 +58,7 @@ def hold(path: str) -> int:
     os.close(descriptor)
     with _Walk(path) as walk:
         rest = walk.follow(path)
-        # what is missing, or no directory, says so itself
+        # a missing path, or one that is no directory, raises by itself
         return os.open(rest[0] if rest else ".", PLACE | os.O_NOFOLLOW, dir_fd=walk.directory)
 
 
@@ -113,7 +113,7 @@ class _Walk:
         return True
 
     def _follow_link(self, name: str) -> list[str]:
-        """Go where a link leads to; return what is left, *name* itself if it is none."""
+        """Go to the target of a link; return the rest of the path, or *name* if it is no link."""
         where = os.path.join(self.path, name)
         try:
             status = os.stat(name, dir_fd=self.directory, follow_symlinks=False)
@@ -121,7 +121,7 @@ class _Walk:
             return [name]
         if not stat.S_ISLNK(status.st_mode):
             return [name]
-        # should it be another one by now, that is of a user who could have made the first as well
+        # if it is another link by now, a user made it who could have made the first as well
         text = os.readlink(name, dir_fd=self.directory)
         self._links += 1
         if self._links > _MANY_LINKS:
@@ -142,7 +142,7 @@ class _Walk:
 
 
 def _may_lead(holder: os.stat_result, reached: os.stat_result) -> bool:
-    """Tell whether who can put names of root into a directory of root can do so in another."""
+    """Tell whether a user who can put links of root into *holder* can do so in *reached*."""
     held_mode, mode = holder.st_mode, reached.st_mode
     if held_mode & stat.S_ISVTX or not held_mode & _OF_OTHERS or mode & stat.S_IWOTH:
         return True

@@ -1,15 +1,15 @@
-"""What directories hold, read once by a run for as long as nothing changes there.
+"""The contents of directories, read once by a run for as long as nothing changes there.
 
-A verb asks again and again what there is: whether the disk of the backups is there, what a run
-that died has left, which restore points there are.  Within ``kept`` the first answer is given
-again, until one of these has changed:
+A verb reads the same directories again and again: for the disk of the backups, for remains of runs
+that died, for restore points.  Within ``kept`` the first answer is given again, until one of these
+has changed:
 
 * the number of changes to names that this process has made, wherever that was (``changing``);
 * the status of the directory, whose times tell of a name that another process has made or removed.
 
-So an answer is never older than what this run has done itself.  What another process writes into
-a file that stays there, under its name, is seen by the next run, as if it had come a moment later.
-Only the thread that has entered ``kept`` gets answers again: others look for themselves.
+So an answer is never older than the last change by this run.  Bytes that another process writes
+into an existing file are seen by the next run, as if they had come a moment later.  Only the thread
+that has entered ``kept`` gets answers again: others read for themselves.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _State = tuple[int, ...]
-"""What an answer was given for: changes of this process, and the directory as it was."""
+"""The state for which an answer is valid: number of changes by this process, status of the
+directory."""
 
 _KEPT: ContextVar[dict[tuple[str, Hashable], tuple[_State, Any]] | None] = ContextVar(
     "kept", default=None
@@ -43,14 +44,14 @@ class _Changing:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, *_exception: object) -> None:
-        # after it: what another thread has read meanwhile may be from before
+        # after the body: another thread may have read the state before the change
         if kind is None or not issubclass(kind, FileExistsError):
             # one of two threads that add at the same time would count for nothing
             self.count = next(self._counter)
 
 
 changing = _Changing()
-"""Whatever makes, renames or removes names does so in its body, and so do other programs."""
+"""Context for the making, renaming and removing of names, and for other programs that do so."""
 
 
 @contextmanager
@@ -67,9 +68,9 @@ def kept() -> Iterator[None]:
 
 
 def once(directory: Path, what: Hashable, read: Callable[[], T]) -> T:
-    """Return what *read* returns, which is *what* of *directory*; see the module.
+    """Return the result of *read*, which is *what* of *directory*; see the module.
 
-    Errors are not kept.  What is returned is given to several callers, so none may change it.
+    Errors are not kept.  Several callers get the result, so none may change it.
     """
     kept = _KEPT.get()
     if kept is None:
@@ -85,7 +86,7 @@ def once(directory: Path, what: Hashable, read: Callable[[], T]) -> T:
 
 
 def entries(directory: Path) -> tuple[os.DirEntry[str], ...]:
-    """Return what lies in *directory*, in no order.  Raises OSError."""
+    """Return the entries of *directory*, in no order.  Raises OSError."""
     return once(directory, entries, lambda: _entries(directory))
 
 

@@ -30,12 +30,12 @@ _LOCKS = Path("/proc/locks")
 
 @contextmanager
 def one_writer(directory: Path, holder: str) -> Iterator[None]:
-    """Hold *directory* against every other writer; *holder* says who we are.
+    """Hold *directory* against every other writer; *holder* is our name in the lock.
 
     Raises InUse, which names the holder, at once if there is another.
     """
     path = directory / LOCK_NAME
-    # what a link leads to would be overwritten, and could be live data
+    # the target of a link would be overwritten, and could be live data
     what = "cannot lock the backups"
     with ExitStack() as locks:
         descriptor, other = locks.enter_context(_lock_file(path, what))
@@ -55,9 +55,9 @@ def one_writer(directory: Path, holder: str) -> Iterator[None]:
 
 @contextmanager
 def alone(directory: Path) -> Iterator[None]:
-    """Hold *directory* against everybody who does the same; nothing is left in it.
+    """Hold *directory* against all other callers of this function; it leaves no file there.
 
-    For callers of single functions: it waits, where a command would rather say who is there.
+    For callers of single functions: it waits, where a command would rather name the holder.
     """
     with explained("cannot lock the backups", directory):
         descriptor = os.open(directory, _DIRECTORY)
@@ -70,7 +70,7 @@ def alone(directory: Path) -> Iterator[None]:
 
 def holder_of(directory: Path) -> str | None:
     """Return what the run that holds *directory* says of itself, None if there is none."""
-    # who watches may read here, and need not be one who may write
+    # a user who follows a standby may read here, and perhaps not write
     for path, flags, opening, words in (
         (directory / LOCK_NAME, os.O_RDONLY, regular, _said),
         (directory, _DIRECTORY, os.open, _locked_by),
@@ -86,7 +86,7 @@ def holder_of(directory: Path) -> str | None:
 
 
 def can_lock(path: Path) -> bool:
-    """Tell whether the file system of *path*, a file that nobody else knows, has locks."""
+    """Tell whether the file system of *path*, a file of our own, has locks."""
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         return _flock(descriptor, fcntl.LOCK_EX)
@@ -100,8 +100,8 @@ def can_lock(path: Path) -> bool:
 def closed_filestorage(filestorage: Path) -> Iterator[None]:
     """Hold the lock that a FileStorage holds while it is open for writing.
 
-    It is ``Data.fs.lock`` beside it, locked the way of ``zc.lockfile``: so nobody can open
-    the filestorage until we let go.  Raises InUse if it is open.
+    It is ``Data.fs.lock`` beside it, locked the way of ``zc.lockfile``: so no program can open the
+    filestorage until we let go.  Raises InUse if it is open.
     """
     hint = "stop the ZEO server or the Zope instance that has it open, then try again"
     with _closed(filestorage, "the filestorage", hint):
@@ -121,7 +121,7 @@ def closed_cache(cache: Path) -> Iterator[None]:
 @contextmanager
 def _closed(file: Path, what: str, hint: str) -> Iterator[None]:
     with explained(f"cannot lock {what}", file):
-        # who has it open follows a link there
+        # a program that has it open has followed a link there
         path = Path(links.real(file.with_name(f"{file.name}.lock")))
     with _lock_file(path, f"cannot lock {what}") as (_descriptor, other):
         if other is not None:
@@ -182,15 +182,15 @@ def _lock_file(path: Path, what: str) -> Iterator[tuple[int, str | None]]:
 
 
 def _open(path: Path) -> int:
-    """Open a lock file; the owner of its directory gets what root makes, and can lock it too.
+    """Open a lock file; if root makes it, the owner of its directory gets it and can lock it.
 
-    Raises NotRegularError for what is no regular file, which nobody could write a name into.
+    Raises NotRegularError for a file that is not regular, into which no name can be written.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     with held.place(path) as at:
         owner = at.directory_status()
         try:
-            # whoever may change the directory is to be able to lock it, and others need not
+            # users who may change the directory must be able to lock it, and others need not
             descriptor = at.open(flags | os.O_EXCL, owner.st_mode & 0o666)
         except FileExistsError:
             return regular(path, flags)

@@ -13,11 +13,11 @@ PREFIX = "zodb_backup_"
 
 
 class Metric(NamedTuple):
-    """One gauge: its name without PREFIX, its labels and what it says."""
+    """One gauge."""
 
-    name: str
-    labels: tuple[str, ...]
-    says: str
+    name: str  # without PREFIX
+    labels: tuple[str, ...]  # names of its labels
+    says: str  # help text
 
 
 Sample = tuple[Mapping[str, str], float]

@@ -16,27 +16,27 @@ Oid = NewType("Oid", bytes)
 """An object id: 8 bytes, big-endian, shown as 16 hex digits."""
 
 DEFAULT_LEVEL = 2
-"""How hard gzip compresses, of the levels 0 to 3 that ISA-L has."""
+"""Level of gzip, from 0 to 3 as in ISA-L."""
 FILESTORAGE, DIRECTORY, BLOBSTORAGE = "filestorage", "directory", "blobstorage"
-"""What a restore point knows the rights of: a file, the directory that it lies in, a directory."""
+"""The sources whose rights a restore point knows; DIRECTORY is the one of the filestorage."""
 MAIN = "1"
 """The name of a site's main storage, as ``alternative_restore_source`` spells it."""
 
 
 class BlobId(NamedTuple):
-    """What names one ZODB blob file: the object, and the transaction that wrote it."""
+    """The identity of one ZODB blob file."""
 
-    oid: Oid
-    tid: Tid
+    oid: Oid  # of the object
+    tid: Tid  # of the transaction that wrote it
 
     def __str__(self) -> str:
         return f"oid 0x{self.oid.hex()} tid 0x{self.tid.hex()}"
 
 
 class Hole(NamedTuple):
-    """Moments that a log cannot tell of: from *first* up to, but without, *end*."""
+    """A span of moments that a log does not know: from *first* up to, but without, *end*."""
 
-    first: Tid
+    first: Tid  # first tid of the span
     end: Tid  # the first that it can tell of again
 
 
@@ -44,18 +44,19 @@ class Hole(NamedTuple):
 class Source:
     """One storage of a site: a filestorage, its blobstorage, or both."""
 
-    name: str
-    filestorage: Path
+    name: str  # of the storage; MAIN for the main one
+    filestorage: Path  # absolute path
     blobstorage: Path | None = None
+    """Absolute path; None: it has no blobs, or they are not backed up."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a directory destination keeps the backups of one source."""
+    """The directories of the backups of one source."""
 
-    name: str
-    filestorage: Path
-    blobstorage: Path | None = None
+    name: str  # of the storage
+    filestorage: Path  # directory of the filestorage backups, absolute
+    blobstorage: Path | None = None  # directory of the blob backups, absolute; None: there are none
 
     @property
     def directories(self) -> tuple[Path, ...]:
@@ -65,24 +66,22 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Something that is not as it should be: where, what, and what to do about it.
+    """One problem of the site or of its backups."""
 
-    *harmless*: everything can be restored in spite of it.  *inherited*: it was so in the
-    live site when that was backed up, and what is stored is as it was written.  *points* are
-    the stamps of the restore points that it concerns, as far as a destination has said so.
-    *told*: the restore point itself has said so since it was made, as its source lacked
-    something; it can be restored without that.  *objects* are the names of the objects of a
-    store that are damaged or gone, and have what the restore points need.
-    """
-
-    where: str
-    what: str
-    hint: str = ""
-    harmless: bool = False
+    where: str  # path, or name of a restore point
+    what: str  # in words
+    hint: str = ""  # what to do about it; "": nothing is known
+    harmless: bool = False  # whether everything can be restored in spite of it
     inherited: bool = False
-    points: tuple[str, ...] = ()
+    """Whether the live site had it when it was backed up: the stored bytes are as they were
+    written."""
+    points: tuple[str, ...] = ()  # stamps of the restore points that it concerns, as far as known
     told: bool = False
+    """Whether the restore point itself has recorded it, since its source lacked blobs; the rest of
+    it can be restored."""
     objects: tuple[str, ...] = ()
+    """Names of the objects of a store that are damaged or gone, and that the restore points need.
+    """
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}" + (f" ({self.hint})" if self.hint else "")
@@ -92,47 +91,42 @@ class Problem:
 class RestorePoint:
     """A moment to which filestorage and blobstorage of one source can be restored together.
 
-    *stamp* names it; *chain* is the stamp of the full backup that it stands on.  *end* is the
-    size in bytes of the filestorage that it restores to and *tid* its greatest tid, which is
-    that of its last transaction unless its tids are not in order.
-    *since* is the earliest transaction that it can be cut after: the last one that a pack
-    rewrote, or the first of all.  (None for either: unknown, an older tool wrote it.)
-    *holes* are what it cannot tell of after that; *stays* are chains that stay as long as its
-    own is the newest full backup: a restore came from them, or cut their history off.
-    *begins* is the stamp of the first restore point whose log its own continues, where that says
-    more than its chain ("": it does not).
-    *line*: only restore points of one line may take each other's place when others are removed.
-    *taken* is what the clock said; the stamp may differ, because stamps must increase.
-    *blobs* is the name of what holds its blobs (None: it has none), *blob_bytes* how much
-    that is in all (None: nobody counted), *stored* the bytes that it added.  *problems*
-    says in sentences what is missing; a restore point without any is whole.  One that is
-    not may still be *restorable*: a blob that the site itself had lost cannot be in any
-    backup.  *damaged* says that what is stored of it is no longer as it was written, as far
-    as anybody looked: it was a whole one once.  *forgotten* says that it is lost whether
-    anything was found of it.  *doubts* says in sentences what was wrong in the site when it was
-    made, although nothing is missing here.  *rights* are those of the FILESTORAGE, its DIRECTORY
-    and the BLOBSTORAGE when they were backed up, as far as known.
+    A restore point without problems is *whole*.
     """
 
-    stamp: str
-    chain: str
-    end: int
+    stamp: str  # its name
+    chain: str  # stamp of the full backup on which it builds
+    end: int  # bytes of the filestorage that it restores
     tid: Tid | None = None
+    """Greatest tid, the last one's unless tids are not in order; None: an older tool wrote it."""
     since: Tid | None = None
-    holes: tuple[Hole, ...] = ()
+    """Earliest transaction at which it can be cut: the last one that a pack rewrote, or the first
+    of all; None: unknown."""
+    holes: tuple[Hole, ...] = ()  # spans of moments after *since* that it does not know
     stays: tuple[str, ...] = ()
+    """Stamps of chains that stay as long as its own is the newest full backup, since a restore came
+    from them or cut their history off."""
     begins: str = field(default="", hash=False, compare=False)
+    """Stamp of the first restore point whose log its own continues, if that is not the one of its
+    chain; else ""."""
     line: str = field(default="", hash=False, compare=False)
+    """Only restore points of one line may take each other's place in retention."""
     taken: datetime | None = None
-    blobs: str | None = None
-    blob_bytes: int | None = None
-    stored: int = 0
-    problems: tuple[str, ...] = ()
+    """By the clock; the stamp may differ, because stamps must increase; None: unknown."""
+    blobs: str | None = None  # name of the holding of its blobs; None: it has none
+    blob_bytes: int | None = None  # bytes of its blobs in all; None: not counted
+    stored: int = 0  # bytes that it added
+    problems: tuple[str, ...] = ()  # sentences about missing parts
     restorable: bool = True
+    """Whether it can be restored in spite of its problems: a blob that the site itself had lost
+    cannot be in any backup."""
     damaged: bool = False
-    forgotten: bool = False
+    """Whether stored bytes are known to differ from those that were written: it was whole once."""
+    forgotten: bool = False  # whether findings about it may have been lost
     doubts: tuple[str, ...] = ()
+    """Sentences about faults of the site when it was made, although its parts are complete."""
     rights: Mapping[str, Rights] = field(default_factory=dict, hash=False, compare=False)
+    """Of FILESTORAGE, DIRECTORY and BLOBSTORAGE when they were backed up, as far as known."""
 
     @property
     def moment(self) -> datetime:
@@ -141,12 +135,12 @@ class RestorePoint:
 
     @property
     def age(self) -> tuple[str, str]:
-        """What sorts restore points, oldest first: a chain ends where the next one begins."""
+        """The key to sort restore points, oldest first: a chain ends where the next one begins."""
         return (self.chain, self.stamp)
 
     @property
     def history(self) -> str:
-        """What it has in common with all whose logs are one, cut at several moments."""
+        """The key of its log: equal for restore points that are cuts of one log."""
         return self.begins or self.chain
 
     @property

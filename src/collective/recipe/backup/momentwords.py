@@ -44,7 +44,7 @@ def understood(text: str, now: datetime, *, local: bool = False) -> When:
 
 
 def _on(day: re.Match[str], now: datetime, *, local: bool) -> When:
-    """Return what is meant by a day, which is its begin, or by a time of it."""
+    """Return the moment of a day, which is its begin, or of a time of that day."""
     hour, minute, second = (int(each or 0) for each in day.groups()[1:])
     here = times.wall_clock(now) if local else now
     date = here.date() - timedelta(days=day[1] == "yesterday")

@@ -1,4 +1,4 @@
-"""Where something is mounted, by the kernel's own account.
+"""Mount points, by the account of the kernel.
 
 A bind mount of a directory, or of a single file, may have the device number of what is
 around it, so device numbers do not tell.  Linux has a line for each mount of a process in

@@ -1,8 +1,8 @@
-"""Pipes to a process that may have been stopped: nobody waits for it without end.
+"""Pipes to a process that may have been stopped: no read or write waits without end.
 
-A process that is stopped (SIGSTOP), or whose disk hangs, neither answers nor ends, and its
-pipes stay open.  Whoever asks it can do the work alone, so to give up on it is never wrong, only
-slower.  PATIENCE is for a helper that is asked for small things, one after the other.
+A process that is stopped (SIGSTOP), or whose disk hangs, neither answers nor ends, and its pipes
+stay open.  The caller can do the work alone, so to give up on it is never wrong, only slower.
+PATIENCE is for a helper that is asked for small things, one after the other.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Pings: a watcher elsewhere is told that a run has begun, went well or failed.
+"""Pings: a service elsewhere learns that a run has begun, went well or failed.
 
-The way of healthchecks.io and its likes: a request to URL/start, to URL, or to URL/fail
-with the message as its body.  The watcher raises the alarm if the ping does not come, so a
-ping that gets lost costs a false alarm and never a backup: nothing here raises, and all of
-it together takes no longer than TIME_LIMIT.
+The way of healthchecks.io and its likes: a request to URL/start, to URL, or to URL/fail with the
+message as its body.  The service raises the alarm if the ping does not come, so a lost ping costs a
+false alarm and never a backup: nothing here raises, and all of it together takes no longer than
+TIME_LIMIT.
 
-Who knows the URL can ping, so no message holds more of it than the name of the server.
+Anybody who knows the URL can ping, so messages show only the name of its server.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ ENVIRONMENT, FILE = "env:", "file:"
 
 
 class Event(Enum):
-    """What a ping says; the value is added to the path of the URL."""
+    """The event of a ping; its value is added to the path of the URL."""
 
     START = "/start"
     SUCCESS = ""

@@ -3,7 +3,7 @@
 Our own code runs in another process only where it computes something and changes nothing, or
 fills a directory that counts for nothing yet.
 
-What starts processes is imported where one is started: most runs start none.
+The modules that start processes are imported where one is started: most runs start none.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("backup")
 
 KEPT = 16_000
-"""Bytes of what a hook said that are kept."""
+"""Bytes at the end of a hook's output that are kept."""
 LOOK = 0.2
 """Seconds after which a thread that waits for a program looks whether it should end."""
 LEFT_RUNNING = 1.0
@@ -90,15 +90,15 @@ _HINTS = {
     -signal.SIGTERM: "it was asked to end: run the command again",
     -signal.SIGSEGV: "it crashed: is it damaged, or does it not fit this machine?",
 }
-"""What can be done about an exit status, whatever the program is; a signal is negative."""
+"""Hints for exit statuses of any program; a signal is negative."""
 
 
 class Ended(NamedTuple):
-    """How a hook ended: its *status*, 0 if all went well, and the end of what it said."""
+    """The end of a hook."""
 
-    name: str
-    status: int
-    output: str
+    name: str  # of the option
+    status: int  # exit status; 0: it went well
+    output: str  # end of its output
 
     def check(self) -> None:
         """Raise CommandFailed if it failed."""
@@ -112,9 +112,9 @@ class Ended(NamedTuple):
 def run_hook(name: str, command: str, environment: Mapping[str, str]) -> Ended:
     """Run a *command* of the user, a shell text of one or several lines.
 
-    A failing line ends it (``set -e``), since a status that only the last line decides
-    hides failures.  *environment* is added to ours.  What it says is passed through to our
-    stderr while it says it, and the last of it is kept.
+    A failing line ends it (``set -e``), since a status that only the last line decides hides
+    failures.  *environment* is added to ours.  Its output is passed on to our stderr at once, and
+    the end of it is kept.
     """
     import subprocess
     import threading
@@ -182,10 +182,10 @@ def answer_of(name: str, command: str) -> bytes:
 def computing(module: str, request: bytes) -> Iterator[IO[bytes] | None]:
     """Let the ``main`` of one of our modules answer *request* in a process of its own.
 
-    It reads the request from its standard input, writes the answer to its standard output,
-    and must not change anything: it may be killed at any time, or live on for a moment when
-    we are.  Yields its output, to be read while it works; None if it cannot be started.  The
-    answer may end at any byte, for whatever reason, and then who asked has to do the work.
+    It reads the request from its standard input, writes the answer to its standard output, and must
+    not change anything: it may be killed at any time, or live on for a moment when we are.  Yields
+    its output, to be read while it works; None if it cannot be started.  The answer may end at any
+    byte, for whatever reason, and then the caller has to do the work.
     """
     with helping(module) as helper:
         if helper is None:
@@ -242,7 +242,7 @@ def _list(answers: IO[bytes]) -> list[Any]:
     try:
         found = pickle.load(answers)  # noqa: S301  our own process wrote it
     except no_pickle as error:
-        # somebody else may have written to its output as well, as a sitecustomize can
+        # another program, such as a sitecustomize, may have written to its output as well
         raise NoAnswerError from error
     if not isinstance(found, list):
         raise NoAnswerError
@@ -289,7 +289,7 @@ def helping(module: str, where: Path | None = None) -> Iterator[Helper | None]:
         yield Helper(asked, answers, end)
     finally:
         end()
-        with suppress(OSError):  # what was not sent yet is sent to nobody
+        with suppress(OSError):  # bytes that were not sent yet are dropped
             asked.close()
         answers.close()
 
@@ -326,8 +326,8 @@ def birth_of(process: int) -> str:
 def is_running(process: int, birth: str = "") -> bool:
     """Tell whether there is a process of that number, and of that *birth*, on this machine.
 
-    One that has ended and that its parent has not yet asked for (a zombie) is none.  Where the
-    system tells nothing but the number, the number must do.
+    A process that has ended and is still in the table of its parent (a zombie) does not count.  If
+    the system tells only the number, the number must do.
     """
     try:
         os.kill(process, 0)

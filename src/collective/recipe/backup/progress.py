@@ -1,4 +1,4 @@
-"""What long work tells of itself: a phase, how much there is to do, how much is done.
+"""Progress of long work: a phase, the amount of work, and the amount that is done.
 
 This room prints nothing; ``cli`` hands in a Progress that does.
 """
@@ -20,7 +20,7 @@ Advance = Callable[[int], None]
 
 
 def ignore(_amount: int) -> None:
-    """Be an Advance where nobody is to be told."""
+    """Drop the amount: an Advance without a reader."""
 
 
 PhaseManager = AbstractContextManager[Advance]
@@ -28,7 +28,7 @@ PhaseManager = AbstractContextManager[Advance]
 
 
 class Progress(Protocol):
-    """Where long work reports to.  Any thread may have a phase, and call its *advance*."""
+    """The receiver of progress.  Any thread may have a phase, and call its *advance*."""
 
     def phase(self, title: str, total: int, unit: str = "B") -> PhaseManager:
         """Return a context manager for one phase of *total* units that yields its Advance."""
@@ -56,5 +56,5 @@ class Silent(Progress):
         yield ignore
 
     def phase(self, title: str, total: int, unit: str = "B") -> PhaseManager:  # noqa: ARG002  protocol
-        """Return a phase that reports to nobody."""
+        """Return a phase that is not shown anywhere."""
         return self._quiet()

@@ -71,7 +71,7 @@ NAMES_OF_BUILDOUT = {
     "scripts",
     "unzip",
 }
-"""What buildout and zc.recipe.egg read from, or write to, the section of a part."""
+"""Keys that buildout and zc.recipe.egg read from, or write to, the section of a part."""
 
 
 def _always(_options: Options) -> bool:
@@ -79,18 +79,14 @@ def _always(_options: Options) -> bool:
 
 
 class Script(NamedTuple):
-    """One script: its name in a part called ``backup``, what is added to another part's name.
+    """One script of a part."""
 
-    *flags* are arguments that it passes on before those of its user.  Without a *verb* it is
-    the command ``repozo``, which needs no configuration.
-    """
-
-    own_name: str
-    suffix: str
-    verb: str
-    destination: str
-    is_wanted: Callable[[Options], bool] = _always
-    flags: tuple[str, ...] = ()
+    own_name: str  # name of the script in a part called ``backup``
+    suffix: str  # added to the name of any other part
+    verb: str  # of its command; "": it is ``repozo``, which needs no configuration
+    destination: str  # purpose of its destinations
+    is_wanted: Callable[[Options], bool] = _always  # tells from the options whether it is made
+    flags: tuple[str, ...] = ()  # arguments before those of its user
 
     def name(self, part: str) -> str:
         """Return the script's name in *part*."""
@@ -159,7 +155,7 @@ SCRIPTS = (
 
 
 class Recipe:
-    """What buildout makes of a part: first the object, then, by ``install``, its files."""
+    """The object that buildout makes of a part; ``install`` then makes its files."""
 
     def __init__(
         self,
@@ -167,7 +163,7 @@ class Recipe:
         name: str,
         options: MutableMapping[str, str],
     ) -> None:
-        """Read the part, check it, and write what was derived back for other parts to read.
+        """Read the part, check it, and write derived values back for other parts to read.
 
         Raises UserError, buildout's own, that names every problem.
         """
@@ -205,7 +201,7 @@ class Recipe:
 
     @property
     def config_path(self) -> Path:
-        """Where the configuration is stored."""
+        """The file of the configuration."""
         return self.parts / self.name / "config.json"
 
     def install(self) -> list[str]:
@@ -224,7 +220,7 @@ class Recipe:
         files = Files()
         with explained("cannot store the configuration", self.config_path):
             files.make_directories(self.config_path.parent)
-            # what a buildout that was killed has left; another one may be running
+            # files of a buildout that was killed; another one may be running
             files.sweep(self.config_path.parent, of=self.config_path.name, alone=False)
             files.write(self.config_path, dump(self.config))
         for script in scripts:

@@ -1,11 +1,11 @@
-"""The note that a restore leaves beside a filestorage: what took its place, and when.
+"""The note that a restore leaves beside a filestorage, for the backups after it.
 
-The next backup needs it: from the log alone it can see that history was cut off, but neither
-when, nor up to which moment what was restored is known to be what the site was.
+The next backup needs it: from the log alone it can see that history was cut off, but neither when,
+nor up to which moment the restored state is known to be that of the site.
 
 ``Data.fs.restored.json`` is written before the restored data becomes live, and stays until the
-next restore.  Who reads it compares it with the log, so a note of a restore that never came to
-its end says nothing.  One object:
+next restore.  Readers compare it with the log, so the note of a restore that never came to its
+end has no effect.  One object:
 
     format       1
     filestorage  the path of the filestorage; in a copy of the site the note says nothing

@@ -1,4 +1,4 @@
-"""What can be restored: choose the restore point that serves a moment.  Pure.
+"""The choice of the restore point that gives the state at a moment.  Pure.
 
 A filestorage is append-only and its transaction ids are times.  So the state at a moment
 is the next restore point of a chain, cut after the last transaction at or before the
@@ -9,9 +9,9 @@ A restore cuts history off.  The log afterwards tells of the time before, and of
 since, but for a hole in between (see lineage).  Tids that are not in order leave holes as well
 (see filestorage.tids).
 
-Transaction ids decide, as long as there are any: they increase even if a clock does not.
-After the last one of a chain, what is known is that nothing was committed until the clock
-of the backup said so.  The stamp may be later than that, so it proves nothing.
+Transaction ids decide, as long as there are any: they increase even if a clock does not.  After the
+last one of a chain, nothing was committed until the time of the clock in the backup.  The stamp may
+be later than that, so it proves nothing.
 
 Several chains may serve a moment.  The oldest one does: it was made nearest to the moment,
 and what happened to the site later, a restore for one, cannot be in it.
@@ -31,7 +31,7 @@ from collective.recipe.backup.model import RestorePoint
 from collective.recipe.backup.times import Tid, When, moment_of, show_tid, stamp, tid_at, tid_before
 
 NEAR = 3
-"""How many stretches of time on each side a refusal names."""
+"""Spans of time on each side of the moment that a refusal names."""
 
 _SECOND = timedelta(seconds=1)
 _NOTHING = timedelta(0)
@@ -39,22 +39,22 @@ _NOTHING = timedelta(0)
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A restore point, and the last transaction to take from it (None: all of them)."""
+    """A restore point, and where to cut it."""
 
-    point: RestorePoint
-    until: Tid | None = None
+    point: RestorePoint  # the restore point
+    until: Tid | None = None  # last transaction to take; None: all are taken
 
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """Moments that one chain serves: whole seconds, first and last included.
+    """Moments that one chain can restore: whole seconds, first and last included.
 
-    A chain has several of them if there is a hole in what it can tell.
+    A chain with a hole has several ranges.
     """
 
-    chain: str
-    first: datetime
-    last: datetime
+    chain: str  # stamp of its full backup
+    first: datetime  # included
+    last: datetime  # included
 
 
 def newest(points: Iterable[RestorePoint]) -> RestorePoint:
@@ -75,14 +75,13 @@ def newest(points: Iterable[RestorePoint]) -> RestorePoint:
 
 
 def choose(points: Sequence[RestorePoint], when: When | None) -> Choice:
-    """Return what gives the state at *when*; None is the newest state there is.
+    """Return the restore point for the state at *when*; None is the newest state there is.
 
-    The exact moment of a stamp means that restore point, whole.  A moment later than all
-    that is known means the newest; a tid later than that is refused.  Where only older
-    tools were at work, a moment between two of their chains means the restore point before
-    it, as it did with them.  What is damaged is taken where it is named, or where nothing
-    else serves *when*.  Raises NoRestorePoint, which names the moments that can be had, where
-    no chain serves *when*.
+    The exact moment of a stamp means that restore point, whole.  A moment later than the newest
+    restore point means that one; a tid later than all is refused.  Between two chains that only
+    older tools made, a moment means the restore point before it, as it did with them.  A damaged
+    restore point is chosen if it is named, or if no other has *when*.  Raises NoRestorePoint, which
+    names the moments that can be had, if no chain has *when*.
     """
     if when is None or not any(point.restorable for point in points):
         return Choice(point=newest(points))
@@ -133,7 +132,7 @@ def passed_over(
     Where a chain serves *when*, or a restore point is named, there are none.
     """
     chosen = choice.point
-    # what has lost its ledger may be of a later chain, and yet be older
+    # a part that has lost its ledger may be of a later chain, and yet be older
     newer = [
         point
         for point in points
@@ -168,7 +167,7 @@ def outermost(found: Iterable[Range]) -> list[Range]:
 
 
 def spans(points: Iterable[RestorePoint]) -> list[tuple[datetime, datetime]]:
-    """Return the same without saying which chain serves them: what overlaps is one."""
+    """Return the moments that can be restored, without their chains: overlapping ranges are one."""
     found: list[tuple[datetime, datetime]] = []
     for first, last in sorted((each.first, each.last) for each in ranges(points)):
         if found and first <= found[-1][1] + _SECOND:
@@ -229,7 +228,7 @@ def _from_chains(points: Iterable[RestorePoint], when: When) -> Choice | None:
     if isinstance(when, datetime):
         tries = [way(chain, tid_at(when)) for chain in chains for way in (_cut, _quiet)]
     else:
-        # where a log has that tid, no clock can tell that nothing was committed then
+        # if a log has that tid, no clock can prove that nothing was committed then
         tries = [way(chain, when) for way in (_cut, _quiet) for chain in chains]
     return next(filter(None, tries), None)
 
@@ -239,7 +238,7 @@ def _cut(chain: Sequence[RestorePoint], tid: Tid) -> Choice | None:
     if tid < _begin(chain):
         return None
     point = next((point for point in chain if tid <= _end(point)), None)
-    # what came later may have been earlier by its tid
+    # later transactions may have smaller tids
     if point is None or _is_unknown(chain[-1], tid):
         return None
     return Choice(point=point, until=tid)
@@ -277,7 +276,7 @@ def _ranges(chain: Sequence[RestorePoint]) -> list[Range]:
         begin = max(begin, hole.end)
     found.append(_range(chain[0].chain, begin, end))
     newest = chain[-1].moment
-    # where there is no whole second its stamp still names the newest
+    # the range may have no whole second; its stamp still names the newest
     return [*filter(None, found)] or [Range(chain=chain[0].chain, first=newest, last=newest)]
 
 

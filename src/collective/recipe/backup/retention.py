@@ -1,13 +1,13 @@
-"""Which restore points stay, and why.  Pure: restore points, a policy and now in, a plan out.
+"""Retention: decide which restore points stay, and why.  Pure.
 
-``keep`` counts full backups, each with the incremental ones on it.  The finer rules keep
-the newest restore point of an hour, a day, an ISO week, a month or a year (all in UTC),
-for so many of those that have any, or all within a time.  The rules add up: what one of
-them wants stays.
+``keep`` counts full backups, each with the incremental ones on it.  The finer rules keep the newest
+restore point of an hour, a day, an ISO week, a month or a year (all in UTC), for the last N of
+those that have any, or all within a time.  The rules add up: a restore point stays if one of them
+wants it.
 
-A restore point is worth nothing without the chain that it stands on, so chains stay or go
-whole.  What decides is when a restore point was made, as chronology finds it: not its name,
-and never the time of a file.  Five rules stand above every policy:
+A restore point is worth nothing without its chain, so chains stay or go whole.  Its age is the one
+that chronology finds: not that of its name, and never the time of a file.  Five rules stand above
+every policy:
 
 * Restore points of different lines take nobody's place in another one: all of this goes for
   each line by itself.  In a directory there is one line.
@@ -38,19 +38,15 @@ from collective.recipe.backup.model import RestorePoint
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """How much to keep.
+    """The rules of retention."""
 
-    *keep* is a number of full backups; 0 keeps everything, None leaves it to the other
-    rules.  The others are numbers of periods, and a time.
-    """
-
-    keep: int | None = 2
-    hourly: int = 0
-    daily: int = 0
-    weekly: int = 0
-    monthly: int = 0
-    yearly: int = 0
-    within: timedelta | None = None
+    keep: int | None = 2  # full backups; 0: all; None: only the other rules count
+    hourly: int = 0  # hours of which the newest restore point stays
+    daily: int = 0  # days
+    weekly: int = 0  # ISO weeks
+    monthly: int = 0  # months
+    yearly: int = 0  # years
+    within: timedelta | None = None  # time within which all stay; None: no such rule
 
     @property
     def by_time(self) -> bool:
@@ -61,19 +57,19 @@ class Policy:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What happens to one restore point, and why: at least one reason."""
+    """The decision about one restore point."""
 
-    point: RestorePoint
-    kept: bool
-    reasons: tuple[str, ...]
+    point: RestorePoint  # the restore point
+    kept: bool  # whether it stays
+    reasons: tuple[str, ...]  # at least one, in words
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """A decision for each restore point, oldest first."""
 
-    decisions: tuple[Decision, ...]
-    doubt: str = ""  # what speaks against the clock, a sentence; "": nothing does
+    decisions: tuple[Decision, ...]  # in the order of age
+    doubt: str = ""  # doubt about the clock, a sentence; "": there is none
     sudden: bool = False  # whether it says so for the first day
     withheld: tuple[RestorePoint, ...] = ()  # those that would go if it were not for the doubt
 
@@ -145,7 +141,7 @@ def _decisions(
         reasons[point].append(reason)
         chains.setdefault(point.chain, f"its chain stays: {reason}")
     if policy.keep:
-        # who is removed was not reached when that many had been counted
+        # a removed restore point comes after the one with that count
         unwanted = f"{policy.keep} newer full backups are kept, and no other rule wants it"
     else:
         unwanted = "no rule wants it"

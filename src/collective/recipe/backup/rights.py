@@ -1,6 +1,6 @@
-"""The owner and the permissions of what is backed up, as they come back with it.
+"""The owner and the permissions of sources, which a restore gives back.
 
-A name says more than a number where a machine was set up anew, so both are kept: the name
+A machine that was set up anew may have other numbers, so names and numbers are kept: the name
 counts if this machine knows it.
 """
 
@@ -16,12 +16,12 @@ from contextlib import suppress
 from collective.recipe.backup.frozen import dataclass
 
 WIDTH = 5
-"""How many texts describe the rights of one thing."""
+"""Texts that describe the rights of one file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rights:
-    """Whose a file or directory is, and what others may do with it."""
+    """The owner, the group and the permissions of a file or directory."""
 
     mode: int  # the permission bits alone
     uid: int  # of the owner

@@ -1,9 +1,9 @@
-"""A gzip file that can be read at any place, whoever wrote it.
+"""A gzip file of any program, read at any place.
 
-Gzip can only be inflated from its begin.  So what is asked for is inflated from the last place
-before it at which the state of the inflater is known: where the reader is just now, or one of
-some points that were left behind on the way.  Going to a place for the first time costs
-inflating everything before it; coming back costs the distance between two points.
+Gzip can only be inflated from its begin.  So a read inflates from the last place before it at which
+the state of the inflater is known: the present place of the reader, or one of some points that it
+has kept on the way.  Going to a place for the first time costs inflating everything before it;
+coming back costs the distance between two points.
 
 A state is some 50 kB, and as much of the file may hang on it.  There are at most 128 of them:
 when there would be more, every second one is dropped, and the distance doubles.
@@ -26,12 +26,12 @@ _READ = 1 << 16
 _STEP = 1 << 20
 """Bytes that are inflated at once on the way."""
 _ANY_GZIP = 31
-"""Of zlib: a window of 32 kB, and a header and trailer of gzip around what is compressed."""
+"""Parameter of zlib: a window of 32 kB, and a header and trailer of gzip."""
 
 
 @dataclass
 class _Place:
-    """How far a file was inflated."""
+    """A place up to which a file was inflated."""
 
     inflated: int  # bytes of the content before it
     read: int  # bytes of the file before it
@@ -44,10 +44,10 @@ class _Place:
 
 
 class SeekableGzip:
-    """What the gzip file *path* holds.
+    """The inflated bytes of the gzip file *path*.
 
-    The file is open while something is read.  Reading raises OSError, and one of
-    gzipping.BAD_GZIP where the file is damaged before the bytes that are asked for or in them.
+    The file is open during a read.  Reading raises OSError, and one of gzipping.BAD_GZIP if the
+    file is damaged up to the end of the requested bytes.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,14 +1,14 @@
-"""Files that anybody may have put there: opened only if they are regular, or refused in words.
+"""Small files that any user may have put there: opened only if they are regular files.
 
-A journal, a mark or a configuration lies where other programs and other people write.  What
-has its name may be a named pipe into which nobody writes, or a file of a terabyte::
+A journal, a mark or a configuration lies where other programs and other people write.  Under its
+name there may be a named pipe without a writer, or a file of a terabyte::
 
     regular       a descriptor of a regular file, of whatever size
     open_regular  such a file, to be read
     read_small    the bytes of one whose size has a limit
 
-Nothing here waits, and nothing here decides what a bad file means: that it is refused, or
-that it counts as none, is up to the room whose file it is.
+These functions never wait.  The room of the file decides whether a bad file is refused, or counts
+as missing.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ LIMIT = 16 << 20
 
 
 class UnfitError(OSError):
-    """What has the name of a small file is none: no regular file, or too large."""
+    """The path of a small file has something else: no regular file, or a too large one."""
 
     hint = "find out what put it there, and move it away"
 
 
 class NotRegularError(UnfitError):
-    """What was to be opened is no regular file."""
+    """The file to open is no regular file."""
 
     hint = "something else stands where a file should be: move it away"
 
@@ -59,7 +59,7 @@ def regular_status(
     try:
         descriptor = _opened(path, flags | os.O_NONBLOCK, mode)
     except OSError as error:
-        if error.errno == errno.ENXIO:  # a socket, or a pipe that nobody reads
+        if error.errno == errno.ENXIO:  # a socket, or a pipe without a reader
             raise _not_regular(path) from error
         raise
     try:

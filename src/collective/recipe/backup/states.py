@@ -1,8 +1,8 @@
 """A state: one moment of one source, opened to be read.
 
-It is what every kind of destination gives, and all that a restore, a rehearsal or a look into a
-backup need know of one.  It writes nothing to where it is kept, and knows nothing of what is
-live but what it is handed.
+Every kind of destination opens one, and a restore, a rehearsal or a look into a backup needs
+nothing else of a destination.  A state never changes the destination, and knows of the live site
+only what it is given.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collective.recipe.backup.times import Tid
 
 
 class State:
-    """What *choice* has, to be read until the ``with`` block ends.
+    """The state of *choice*, to be read until the ``with`` block ends.
 
     Its log and its blobs may be read by one thread each.
     """

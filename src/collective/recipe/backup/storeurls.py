@@ -1,4 +1,4 @@
-"""What may be shown of the URL of a store: all but what lets others in."""
+"""The parts of the URL of a store that may be shown: no passwords, no capabilities."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _DIGITS = 8
 def shown_url(url: str) -> str:
     """Return *url* without a password, and with a digest in the place of a capability.
 
-    A capability of Tahoe-LAFS is a key: whoever sees it reads what it leads to.  It has at
-    least 128 random bits, so of its digest nothing can be found out.
+    A capability of Tahoe-LAFS is a key: it gives access to the files.  It has at least 128 random
+    bits, so its digest reveals nothing about it.
     """
     return without_capabilities(_PASSWORD.sub("//...@", url))
 
 
 def without_capabilities(text: str) -> str:
-    """Return *text*, of whatever origin, with a digest in the place of each capability."""
+    """Return *text*, of any origin, with a digest in the place of each capability."""
     return _CAPABILITY.sub(lambda found: _SHOWN.format(_digest(found[0])), text)
 
 

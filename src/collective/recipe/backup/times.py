@@ -27,16 +27,16 @@ Tid = NewType("Tid", bytes)
 """A transaction id: 8 bytes, big-endian, shown as 16 hex digits."""
 
 When: TypeAlias = datetime | Tid
-"""Which state of a site: that of a moment, or that after a transaction.
+"""A state of a site: that of a moment, or that after a transaction.
 
-Where None may stand in its place, it is the newest that there is.
+None in its place means the newest state.
 """
 
 ZERO_TID = Tid(bytes(8))
 LAST_TID = Tid(b"\xff" * 8)
 
 STAMP = "[0-9]{4}(?:-[0-9]{2}){5}"
-"""What a stamp looks like: a pattern without groups, for what has a stamp in its name."""
+"""Pattern of a stamp, without groups, to be used in patterns of names."""
 _SHORT = re.compile(r"\d{4}-\d{1,2}-\d{1,2}(?:-\d{1,2}){0,3}", re.ASCII)
 _TID = re.compile(r"(?:0x)?([0-9a-fA-F]{16})")
 
@@ -142,9 +142,9 @@ def stamp_after(text: str) -> str:
 def free_stamp(newest: str, now: datetime) -> str:
     """Return a stamp that is later than the stamp *newest* ("": there is none).
 
-    It is that of *now*.  Where *newest* is of the same second, the next second is waited for,
-    so that stamps do not run ahead of the clock.  Where *newest* is later than that, it is
-    the stamp after it.  Raises OverflowError where no later moment exists.
+    It is that of *now*.  If *newest* has the same second, this waits for the next one, so that
+    stamps do not run ahead of the clock.  If *newest* is later than that, it is the stamp after it.
+    Raises OverflowError where no later moment exists.
     """
     if stamp(now) > newest:
         return stamp(now)
@@ -165,9 +165,9 @@ def is_stamp(text: str) -> bool:
 
 
 def parse(text: str, *, local: bool = False) -> When:
-    """Return the moment or the tid that a user means by *text*; see MOMENT_FORMS.
+    """Return the moment or the tid of *text*; see MOMENT_FORMS.
 
-    Parts that a short date leaves out are zero.  With *local* what has no time zone is by that
+    Parts that a short date leaves out are zero.  With *local* a moment without time zone is in that
     of this machine.  Raises UsageError with a hint.
     """
     text = text.strip()
@@ -217,7 +217,7 @@ def _at_wall_clock(shown: datetime, text: str) -> datetime:
     """
     try:
         tries = [shown.replace(fold=fold).astimezone(timezone.utc) for fold in (0, 1)]
-    except (OverflowError, OSError) as error:  # where the zone would leave the calendar
+    except (OverflowError, OSError) as error:  # the time zone would leave the calendar
         raise UsageError(f"{text!r} is not a moment here", hint=f"write {MOMENT_FORMS}") from error
     found = sorted({moment for moment in tries if wall_clock(moment) == shown})
     if len(found) == 1:

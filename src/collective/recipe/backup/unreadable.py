@@ -1,9 +1,9 @@
-"""What cannot be read, told from what cannot be written.
+"""Errors of reading, told apart from errors of writing.
 
-A blob of the site that cannot be read is a fault of that blob: it is named, and the rest is
-backed up.  A file of the backup that cannot be written is a fault of the backup, which ends.
-Both are an OSError of the kernel, and those of ``read`` and ``write`` name no file.  So
-whoever reads raises the errors of this room.
+A blob of the site that cannot be read is a fault of that blob: it is named, and the rest is backed
+up.  A file of the backup that cannot be written is a fault of the backup, which ends.  Both are an
+OSError of the kernel, and those of ``read`` and ``write`` name no file.  So a reader raises the
+errors of this room.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _OF_THE_PROCESS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 class CannotReadError(OSError):
-    """A file or a directory cannot be read: nothing is wrong with what is written."""
+    """A file or a directory cannot be read: the written files are not at fault."""
 
 
 class CutShortError(CannotReadError):
@@ -37,10 +37,10 @@ class CutShortError(CannotReadError):
 
 
 def unreadable(error: OSError, path: StrPath) -> OSError:
-    """Return what to raise for *error*, which came of looking at *path*.
+    """Return the error to raise for *error*, which occurred in reading *path*.
 
-    That is an CannotReadError.  But what is gone stays gone, and a process without memory or
-    descriptors says nothing of any file.
+    That is a CannotReadError.  But a missing file is reported as missing, and an error of a process
+    without memory or descriptors is not about any file.
     """
     if isinstance(error, FileNotFoundError | CannotReadError) or error.errno in _OF_THE_PROCESS:
         return error

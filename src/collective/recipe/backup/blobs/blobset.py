@@ -36,10 +36,10 @@ _ABOUT = re.compile(rb"blob set 1\nforeign (\d{1,19})\n")
 
 @dataclass(frozen=True)
 class BlobSet:
-    """One directory of blobs: its *path* and, below that, the tree of the storage *storage*."""
+    """A directory of blobs, and in it the tree of a blobstorage."""
 
-    path: Path
-    storage: str
+    path: Path  # of the directory
+    storage: str  # name of the blobstorage, and of the tree
 
     @property
     def name(self) -> str:
@@ -67,13 +67,13 @@ class BlobSet:
 
     @property
     def elsewhere(self) -> Path | None:
-        """Where the tree lies if a symbolic link leads to it, else None."""
+        """The path of the tree if a symbolic link leads to it, else None."""
         linked = self.path.is_symlink() or self.root.is_symlink()
         return Path(os.path.realpath(self.root)) if linked else None
 
     @property
     def room(self) -> Path:
-        """A directory on the disk of the tree, for what is copied there."""
+        """A directory on the disk of the tree, for files that are copied there."""
         return Path(os.path.realpath(self.root)) if self.root.is_symlink() else self.path
 
     @property
@@ -92,7 +92,7 @@ class BlobSet:
 
     @property
     def checksums(self) -> Checksums:
-        """What each file of the tree must be."""
+        """The expected size and digest of each file of the tree."""
         return Checksums(self.path)
 
     @property
@@ -107,9 +107,9 @@ class BlobSet:
 
     @property
     def foreign(self) -> int:
-        """How much there is that ZODB does not know, so that no log says when it changes.
+        """The number of foreign files, which no log mentions when they change.
 
-        0 for what we did not make, where nobody counted.  Raises IntegrityError.
+        0 for sets that older releases made, whose files were not counted.  Raises IntegrityError.
         """
         try:
             data = read_small(self.about, _ABOUT_SIZE)
@@ -162,9 +162,9 @@ def missing(blob_set: BlobSet, ids: Iterable[BlobId]) -> Iterator[BlobId]:
 
 
 def remove(blob_set: BlobSet, files: Files) -> None:
-    """Remove a set; in one step for those who look, which then takes its time.
+    """Remove a set; for readers it vanishes at once, though the removal takes its time.
 
-    Of one that lies elsewhere only the link is removed.
+    If the tree lies elsewhere, only the link is removed.
     """
     partial = files.partial_name(blob_set.path)
     files.rename(blob_set.path, partial)

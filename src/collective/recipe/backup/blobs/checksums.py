@@ -12,9 +12,9 @@ the size for a symbolic link, whose digest is that of its text.
                        path is right, and wins over ``checksums``; a last line without its
                        line feed was being written when the run died, and does not count
 
-Whoever looks for a path does so by reading both side by side with a sorted walk, so memory
-is bounded by what was added.  When that gets long it is merged into the sorted file; a
-crash in between leaves lines that are in both.
+Readers read both files side by side with a sorted walk, so memory is bounded by the size of the
+second one.  When that gets long it is merged into the sorted file; a crash in between leaves lines
+that are in both.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from collective.recipe.backup.smallfile import open_regular
 NAME = "checksums"
 ADDED_NAME = "checksums.added"
 ADDED_SIZE = 8 << 20
-"""The size in bytes beyond which what was added is merged: some 65,000 lines, 25 MB of memory."""
+"""Bytes of added lines from which on they are merged: some 65,000 lines, 25 MB of memory."""
 LONG = 1 << 19
 """The size in bytes of a sorted file that is long: 4,000 lines."""
 
@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 
 class Placed(Protocol):
-    """What has a path below a root."""
+    """An object with a path below a root."""
 
     @property
     def path(self) -> str:
@@ -61,11 +61,11 @@ U = TypeVar("U", bound=Placed)
 
 
 class Checksum(NamedTuple):
-    """What one file of a set must be; the size of a symbolic link is None."""
+    """The expected size and digest of one file of a set."""
 
-    path: str
-    size: int | None
-    digest: str
+    path: str  # below the root
+    size: int | None  # bytes; None: it is a symbolic link
+    digest: str  # BLAKE3, in hex
 
     def line(self) -> bytes:
         """Return the line that says so."""
@@ -101,7 +101,7 @@ class Checksums:
         return self.path.exists()
 
     def count(self) -> int:
-        """Return how many lines there are, for one who wants to see the end come near."""
+        """Return the number of lines, for a progress bar."""
         return sum(
             block.count(b"\n") for file in (self.path, self.added) for block in _blocks(file)
         )
@@ -129,7 +129,7 @@ class Checksums:
         return None
 
     def are_long(self) -> bool:
-        """Tell whether there are so many that it is worth preparing for them."""
+        """Tell whether there are so many lines that the caller should prepare for them."""
         try:
             return self.path.stat().st_size >= LONG
         except FileNotFoundError:
@@ -169,7 +169,7 @@ class Checksums:
             file.readline()
 
     def _read_added(self) -> list[Key]:
-        """Return what was added: of several lines for a path the last."""
+        """Return the added lines: of several lines for a path the last."""
         try:
             file = open_regular(self.added)
         except FileNotFoundError:
@@ -201,7 +201,7 @@ class Checksums:
         )
 
     def add(self, checksums: Iterable[Checksum], files: Files) -> None:
-        """Add these, durably.  What they name must be durable already."""
+        """Add lines, durably.  The files that they name must be durable already."""
         data = b"".join(checksum.line() for checksum in checksums)
         if not data:
             return
@@ -212,7 +212,7 @@ class Checksums:
             self.merge(files)
 
     def merge(self, files: Files) -> None:
-        """Put what was added into the sorted file."""
+        """Merge the added lines into the sorted file."""
         with files.writing(self.path) as writer:
             write(self, writer)
         files.remove(self.added)
@@ -266,9 +266,9 @@ def _merged(keyed: Iterable[Key], added: Sequence[Key]) -> Iterator[Key]:
 def side_by_side(
     things: Iterable[tuple[str, T]], others: Iterable[U]
 ) -> Iterator[tuple[T | None, U | None]]:
-    """Yield each thing with the other of its path, as its checksum, None where one is missing.
+    """Yield each thing with the other of its path; None where one of the two is missing.
 
-    Both come in the order of the walk, and so does what is yielded.
+    Both inputs come in the order of the walk, and so do the pairs.
     """
     rest = iter(others)
     other = next(rest, None)

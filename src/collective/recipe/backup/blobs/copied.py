@@ -1,4 +1,4 @@
-"""What copying blobs came to, in numbers and, of what could not be copied, in names."""
+"""The result of copying blobs: numbers, and the names of files that could not be copied."""
 
 from __future__ import annotations
 
@@ -14,47 +14,34 @@ from collective.recipe.backup.model import BlobId
 from collective.recipe.backup.progress import Advance
 
 NAMED = 1000
-"""How many missing blobs are named; more are only counted."""
+"""Missing blobs that are named; further ones are only counted."""
 REASONS = 10
-"""Of how many things it is told why they could not be copied."""
+"""Files whose reason for not being copied is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Copied:
-    """What a copy came to.
+    """The result of a copy."""
 
-    *files* were copied, *size* bytes in all, and *linked* ones only linked; of these
-    *foreign* are no blobs.  *vanished* ones went away before they could be copied, and for
-    *unverified* ones there was no digest to compare with.  *lost* counts the blobs asked
-    for that the source does not have; *missing* names some of them.  *whole* are the bytes
-    of all that is there now, where all was looked at.  *marker* is what became of ZODB's note
-    of the layout, which is one of the files.  By *others* the foreign ones that an archive
-    holds are known again (see foreign), "" if there are none.
-
-    *left_out* counts what the source has besides blobs and could not be read or is nothing to
-    be copied; *left* is the path of the first below the source, "" if there is none.
-    *differ* counts the blobs that the source lacks or has otherwise than they were backed up
-    once; *differing* names some of them.  Where the earlier copy was whole, it was taken over.
-    *reasons* say, of the first few blobs and other things that could not be read or are not as
-    they were, why.
-    """
-
-    files: int = 0
-    linked: int = 0
-    size: int = 0
-    foreign: int = 0
-    vanished: int = 0
-    unverified: int = 0
-    lost: int = 0
-    missing: tuple[BlobId, ...] = ()
-    whole: int | None = None
+    files: int = 0  # number of files that were copied
+    linked: int = 0  # number of files that were hard linked
+    size: int = 0  # bytes of the copied files
+    foreign: int = 0  # files of both that are no blobs
+    vanished: int = 0  # files that vanished before they could be copied
+    unverified: int = 0  # files without a digest to compare with
+    lost: int = 0  # wanted blobs that the source does not have
+    missing: tuple[BlobId, ...] = ()  # some of those
+    whole: int | None = None  # bytes of all files that are there now; None: not all were looked at
     marker: How | None = None
-    others: str = ""
+    """Result for ZODB's note of the layout, which is one of the files; None: there is none."""
+    others: str = ""  # fingerprint of the foreign files of an archive; "": there are none
     left_out: int = 0
-    left: str = ""
+    """Files besides blobs that could not be read, or are of a kind that is not copied."""
+    left: str = ""  # path of the first of those below the source; "": there is none
     differ: int = 0
-    differing: tuple[BlobId, ...] = ()
-    reasons: tuple[str, ...] = ()
+    """Blobs that the source lacks or has changed; whole earlier copies were taken over."""
+    differing: tuple[BlobId, ...] = ()  # some of those
+    reasons: tuple[str, ...] = ()  # for the first few files that could not be read, or have changed
 
     def __str__(self) -> str:
         """Return in words what a backup stored."""
@@ -154,7 +141,7 @@ class Tally:
 
 
 class Left:
-    """Adds up what was left out: *number* and *first* but for blobs; the *reasons* of all."""
+    """Counts files that were left out: *number* and *first* without blobs; *reasons* of all."""
 
     def __init__(self) -> None:
         self.number = 0

@@ -1,9 +1,9 @@
-"""Copy a tree: large files by two threads, by hard links where another tree has the same.
+"""Copy a tree: by hard links to an earlier tree for unchanged files, large files by two threads.
 
-The caller says what to copy, entry by entry, and gets to know what became of each in the
-same order.  Directories are made on the way, since each must be there before what is in
-it.  So are small files: each takes a dozen system calls of some microseconds, and threads
-that hand the interpreter to each other around each of them take twice as long as one.
+The caller gives the entries to copy, and gets the result for each in the same order.  Directories
+are made on the way, since each must be there before what is in it.  So are small files: each takes
+a dozen system calls of some microseconds, and threads that hand the interpreter to each other
+around each of them take twice as long as one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from collective.recipe.backup.unreadable import CannotReadError, unreadable
 
 THREADS = 2
 AHEAD = 256
-"""How many results may wait for one before them."""
+"""Results that may wait for an earlier one."""
 LARGE = 1 << 20
 """Bytes of a file that is worth a thread of its own."""
 
@@ -48,7 +48,7 @@ B = TypeVar("B")
 
 
 class How(Enum):
-    """What became of an entry."""
+    """The result for an entry."""
 
     COPIED = "copied"
     LINKED = "linked"
@@ -59,23 +59,20 @@ class How(Enum):
 
 
 class Done(NamedTuple):
-    """What became of an entry, and what its copy must be from now on.
+    """The result for an entry, with the size and digest of the copy."""
 
-    *why* says of what was left out what keeps it from being copied, and of a blob in what it
-    is not as it was backed up once.
-    """
-
-    entry: Entry
-    how: How
-    checksum: Checksum | None = None
+    entry: Entry  # that was to be copied
+    how: How  # copied, linked, vanished and so on
+    checksum: Checksum | None = None  # of the copy; None: there is none
     why: BackupError | None = None
+    """Why it was left out, or how a blob differs from its backup; None: all is well."""
 
 
 class CopyOrder(NamedTuple):
-    """An entry to copy, and what is known of the file that it may be linked to."""
+    """An entry to copy, and the checksum of the earlier file to which it may be linked."""
 
-    entry: Entry
-    known: Checksum | None = None
+    entry: Entry  # of the source
+    known: Checksum | None = None  # of the earlier file; None: not known
 
     @property
     def place(self) -> str:
@@ -91,19 +88,19 @@ class CopyOrder(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer:
-    """From *source* to *target*, linking to what *earlier* has unchanged.
+    """Copies from *source* to *target*, with hard links to unchanged files of *earlier*.
 
-    Size and time tell what has, for a blob never changes.  With *doubted* they do not: damage
-    was found there, so both are read and compared.  With *upholds* a blob that has changed all
-    the same is not copied: the earlier copy, if it is whole, takes its place.
+    Size and time show whether a file is unchanged, for a blob never changes.
     """
 
-    source: Path
-    target: Path
-    earlier: Path | None
-    files: Files
+    source: Path  # tree to copy
+    target: Path  # that is filled
+    earlier: Path | None  # tree with earlier copies; None: there is none
+    files: Files  # writes them
     doubted: bool = False
+    """Whether damage was found in *earlier*, so that both files are read and compared."""
     upholds: bool = False
+    """Whether a whole earlier copy replaces a blob that has changed all the same."""
 
     @cached_property
     def _from(self) -> str:
@@ -122,11 +119,10 @@ class Transfer:
         return Trail(self._to)
 
     def run(self, orders: Iterable[CopyOrder]) -> Iterator[Done]:
-        """Carry out *orders*, which come in the order of the walk; yield what became of each.
+        """Carry out *orders*, which come in the order of the walk; yield the result for each.
 
-        *target* is made if it is not there.  A file that vanished at the source, and what
-        cannot be read there or copied, is reported as such; what cannot be written raises
-        OSError.
+        *target* is made if it is missing.  A file that vanished at the source, and one that cannot
+        be read there or copied, is reported as such; a failing write raises OSError.
         """
         self.make_target()
         return self._carried_out(orders)
@@ -176,7 +172,7 @@ class Transfer:
         target = f"{self._to}/{path}"
         try:
             original = self._there.directory_status(f"{self._from}/{path}")
-        except OSError:  # what was in it will be found to be gone, or not to be read, as well
+        except OSError:  # the files in it are found to be gone, or unreadable, as well
             self.files.make_directory(Path(target))
         else:
             self.files.make_directory_like(self._here.place(target), original)
@@ -187,7 +183,7 @@ class Transfer:
             return order.size >= LARGE
         try:
             status = os.lstat(f"{self._from}/{order.entry.path}")
-        except OSError:  # who carries it out will meet it
+        except OSError:  # the copy that follows reports it
             return False
         return stat.S_ISREG(status.st_mode) and status.st_size >= LARGE
 
@@ -257,9 +253,9 @@ class Transfer:
         return self.files.copy(source, target, sync=False, observe=observe, size=size)
 
     def judged(self, done: Done, known: Checksum | None) -> Done:
-        """Return the same for a blob that is as it was, or new; else put the earlier copy there.
+        """Return *done* if the blob is new or unchanged; else put the earlier copy there.
 
-        *known* is what the earlier copy must be, None if nobody has noted that.
+        *known* is the checksum of the earlier copy, None if it was not noted.
         """
         path, now = done.entry.path, done.checksum
         is_same = now is None or (known and known[1:] == now[1:])
@@ -277,10 +273,10 @@ class Transfer:
         return Done(done.entry, How.UPHELD, there, why)
 
     def _is_proven(self, path: str, there: Checksum, known: Checksum | None) -> bool:
-        """Tell whether the earlier copy *there* is what was copied once."""
+        """Tell whether the earlier copy *there* still has the bytes that were copied once."""
         if known is not None:
             return there == known
-        # nobody has noted its digest; but who writes to the live one changes its time
+        # its digest was not noted; but a write to the live file changes its time
         one, other = regular(f"{self._from}/{path}"), regular(f"{self.earlier}/{path}")
         return bool(one and other and not unchanged(one, other))
 
@@ -291,7 +287,7 @@ class Transfer:
 
 
 def changed(live: Path, earlier: Path | None) -> BackupError:
-    """Return what to say of a blob of the site that is not what was backed up once.
+    """Return the message about a blob of the site that differs from its backup.
 
     *earlier* is the copy that was taken over in its place, None if none is known to be whole.
     """

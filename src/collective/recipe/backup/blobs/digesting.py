@@ -1,4 +1,4 @@
-"""What a file is: its size, its times and the digest of its bytes, all of them or none.
+"""The size, the times and the digest of a file, all of one state or none.
 
 A file that ends before its size was not read.  A blob never changes, so its size must be the
 same before and after it is read.
@@ -39,9 +39,9 @@ def unchanged(one: os.stat_result, other: os.stat_result) -> bool:
 
 
 def same_time(here: int, there: int) -> bool:
-    """Tell whether two times, in nanoseconds, are the same.
+    """Tell whether two times, in nanoseconds, are equal.
 
-    Where one file system keeps whole seconds only, those decide.
+    If one of the file systems keeps whole seconds only, the seconds are compared.
     """
     if here == there:
         return True
@@ -108,9 +108,9 @@ def link_checksum(path: str, text: str) -> Checksum:
 
 
 def copied_whole(path: str, size: int | None, copy: Callable[..., int]) -> Checksum:
-    """Copy the file known as *path*; return what the copy is.
+    """Copy the file known as *path*; return the checksum of the copy.
 
-    *copy* takes the keywords of Files.copy, *size* is one of them.  What ends early is read
+    *copy* takes the keywords of Files.copy, *size* is one of them.  A file that ends early is read
     once more: a network may have stumbled.  Raises CannotReadError.
     """
     try:

@@ -1,8 +1,8 @@
-"""By what the files of a blobstorage that are no blobs are known again.
+"""The fingerprint of the files in a blobstorage that are not blobs.
 
-No log says when such a thing changes.  A tree is compared with them file by file; an archive
-would have to be read for that, so its restore point has a digest of their names, sizes and
-times, and of where links lead to.
+No log says when such a file changes.  A tree is compared with them file by file; an archive would
+have to be read for that, so its restore point has the fingerprint: a digest of their names, sizes
+and times, and of the targets of links.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ class Foreign:
 
 
 def foreign_of(source: Path, *, read: bool) -> tuple[str, int]:
-    """Return the digest of what *source* has now besides blobs, and how much cannot be copied.
+    """Return the fingerprint of the non-blob files of *source* now, and how many cannot be copied.
 
-    With *read* all of it is read, as a backup does it, and what cannot be read to its end is
-    not in the digest.
+    With *read* all of them are read, as a backup does it, and files that cannot be read to their
+    end are not in the fingerprint.
     """
     found, left = Foreign(), 0
     for entry in walk(source):
         if entry.kind in (Kind.BLOB, Kind.DIRECTORY):
             continue
-        # what has just gone away is none
+        # a file that has just gone away is none
         with suppress(FileNotFoundError):
             if obstacle(entry, source) if read else refusal(entry, source):
                 left += 1

@@ -1,7 +1,7 @@
 """``latest``: a symbolic link to the newest blobs, for people; nothing here follows it.
 
-So it is renewed as far as the file system and its owner let us.  Something else of that name
-is not ours: it stays as it is, with a warning, for somebody may take it for the newest.
+So it is renewed if the file system and its owner permit.  Another kind of file of that name is not
+ours: it stays as it is, with a warning, because a user may take it for the newest.
 """
 
 from __future__ import annotations

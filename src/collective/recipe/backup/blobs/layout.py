@@ -1,4 +1,4 @@
-"""What lies in a blobstorage: where ZODB puts each blob, and a walk over all there is.
+"""The layout of a blobstorage: the path of each blob, and a walk over all files.
 
 ::
 
@@ -7,10 +7,9 @@
     0x2a/0x03f1....blob                  lawn: one directory for each oid, no leading zeros
     tmp/                                 uncommitted data
 
-The file of a blob is called after the tid of the transaction that wrote it, in hex without
-leading zero bytes.  Anything else is *foreign*: ZODB does not know it, we keep it.  What
-belongs to one moment of one process (``tmp``, locks, the list of a pack under way, the rooms
-of a restore) is neither.
+The file of a blob is called after the tid of the transaction that wrote it, in hex without leading
+zero bytes.  Anything else is *foreign*: ZODB does not know it, we keep it.  Temporary files of one
+process (``tmp``, locks, the list of a pack under way, the directories of a restore) are neither.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _NUMBER = f"(?:00|(?!00){_BYTE}(?:{_BYTE}){{0,7}})"  # ZODB finds it under no ot
 _BUSHY = re.compile(rf"((?:0x{_BYTE}/){{8}})0x({_NUMBER})\.blob")
 _LAWN = re.compile(rf"0x({_NUMBER})/0x({_NUMBER})\.blob")
 _DIRECTORY = re.compile(rf"0x{_BYTE}(?:/0x{_BYTE}){{0,7}}|0x{_NUMBER}")
-# what a ZEO client is about to hand over lies beside the blob that it will become
+# the file that a ZEO client is about to hand over lies beside its future blob
 _OF_A_RESTORE = r"\.backup\.(?:[0-9a-f]{8}\.partial|(?:restoring|leaving|replaced)(?:\.[^/]*)?)"
 _OF_A_MOMENT = re.compile(
     rf"(?:.*/)?(?:\.lock|\.nfs[0-9a-f]+|{_OF_A_RESTORE})|(?:{_DIRECTORY.pattern})/[^/]*\.tmp.?",
@@ -44,7 +43,7 @@ _OF_A_MOMENT_AT_THE_ROOT = {"tmp", ".removed", "check_size.lock", "lost+found"}
 
 
 class Kind(Enum):
-    """What an entry of a blobstorage is."""
+    """The kinds of entries of a blobstorage."""
 
     BLOB = "blob"
     MARKER = "layout marker"
@@ -57,14 +56,14 @@ class Kind(Enum):
 
 
 class Entry(NamedTuple):
-    """One thing in a blobstorage: its path below the root, what it is."""
+    """One entry of a blobstorage."""
 
-    path: str
-    kind: Kind
+    path: str  # below the root
+    kind: Kind  # its kind
 
     @property
     def blob(self) -> BlobId | None:
-        """Which blob it is, None if it is none."""
+        """The id of the blob, None if it is no blob."""
         return blob_of(self.path) if self.kind is Kind.BLOB else None
 
     def is_later(self, until: Tid) -> bool:
@@ -84,7 +83,7 @@ class Entry(NamedTuple):
 
 
 class Layout(Enum):
-    """How a blobstorage names the directories of its blobs."""
+    """The way in which a blobstorage names the directories of its blobs."""
 
     BUSHY = "bushy"
     LAWN = "lawn"
@@ -149,23 +148,22 @@ def is_of_zodb(name: str) -> bool:
 
 
 def walk(root: Path) -> Iterator[Entry]:
-    """Yield what lies below *root*, in the order of ``order``.
+    """Yield the entries below *root*, in the order of ``order``.
 
-    A foreign directory comes before what is in it; ZODB's own directories do not come at
-    all.  Symbolic links are not followed.  What vanishes while we look was never there.
-    A directory that cannot be read, whoever it belongs to, comes as such, without what is in
-    it.  Memory grows with the largest directory, not with the tree.  Raises OSError for *root*
-    itself.
+    A foreign directory comes before its entries; ZODB's own directories are left out.  Symbolic
+    links are not followed.  Entries that vanish during the walk are left out.  A directory that
+    cannot be read, whoever owns it, comes as such, without its entries.  Memory grows with the
+    largest directory, not with the tree.  Raises OSError for *root* itself.
     """
     top = os.fspath(root)
     yield from _entries(_found(_listed(top, ""), partial(_below, top)))
 
 
 def walk_unwritten(names: Callable[[str], Iterable[tuple[str, Kind]]]) -> Iterator[Entry]:
-    """Yield what ``walk`` would of a tree that lies on no disk.
+    """Yield the entries that ``walk`` would yield for a tree that is not on a disk.
 
-    *names* gives what is in the directory at a path: names, and which of them is a FILE, a LINK
-    or a DIRECTORY.
+    *names* returns the entries of the directory at a path: names, and whether each is a FILE, a
+    LINK or a DIRECTORY.
     """
 
     def below(path: str) -> list[str]:
@@ -189,7 +187,7 @@ def blobs_in(root: Path) -> Iterator[BlobId]:
 
 
 _Below = Callable[[str], "list[str] | None"]
-"""What gives the items in the directory at a path, the last first; None if it cannot be read."""
+"""Returns the items of the directory at a path, the last first; None if it cannot be read."""
 
 
 def _found(waiting: list[str], below: _Below) -> Iterator[tuple[str, str]]:
@@ -212,7 +210,7 @@ def _found(waiting: list[str], below: _Below) -> Iterator[tuple[str, str]]:
 
 
 def _below(top: str, path: str) -> list[str] | None:
-    """Return what is in a directory as ``_listed`` does, None if it cannot be read."""
+    """Return the items of a directory as ``_listed`` does, None if it cannot be read."""
     try:
         return _listed(top, path)
     except FileNotFoundError:  # ZODB removes the directories that a pack has emptied
@@ -235,10 +233,10 @@ _LETTERS = {Kind.FILE: _A_FILE, Kind.LINK: _A_LINK, Kind.DIRECTORY: _A_DIRECTORY
 
 
 def _listed(top: str, path: str) -> list[str]:
-    """Return what is in a directory, the last first: paths, each with a NUL and a letter.
+    """Return the items of a directory, the last first: paths, each with a NUL and a letter.
 
-    A lawn has one directory for each of maybe 400,000 blobs: strings cost a third of what
-    os.DirEntry objects do.
+    A lawn has one directory for each of maybe 400,000 blobs: strings cost a third of the memory of
+    os.DirEntry objects.
     """
     place, directory = (f"{path}/", f"{top}/{path}") if path else ("", top)
     with os.scandir(directory) as found:
@@ -267,7 +265,7 @@ def _is_of_a_moment(path: str) -> bool:
 
 
 def _entry(path: str, letter: str) -> Entry | None:
-    """Return what is at *path*, which is no directory; None for what does not count."""
+    """Return the entry at *path*, which is no directory; None for one that is left out."""
     is_blob = _match(path)
     if is_blob and letter == _A_FILE:
         return Entry(path, Kind.BLOB)

@@ -21,17 +21,17 @@ _BATCH = 500
 
 
 class Seen(NamedTuple):
-    """What lies in the tree."""
+    """An entry of the tree, as it is there."""
 
     path: str  # below the root
-    kind: Kind
+    kind: Kind  # its kind
     size: int  # bytes; 0 for a directory
     time: int  # of its last change, nanoseconds since 1970; 0 for a directory
     device: int  # number of the file system that it is on; 0 for a directory
 
 
 def look(root: Path) -> Iterator[Seen]:
-    """Yield what lies below *root*.  Raises OSError."""
+    """Yield the entries below *root*.  Raises OSError."""
     top = os.fspath(root)
     for path, kind in walk(root):
         if kind in (Kind.DIRECTORY, Kind.UNREADABLE):

@@ -1,13 +1,12 @@
-"""Which layout a blobstorage has: what its marker says, what is there, what ZODB makes of it.
+"""The layout of a blobstorage: from its marker, from its directories, and as ZODB would see it.
 
 ZODB goes by ``.layout`` alone.  Where that is missing, it takes a directory with anything in it
 but hidden files for a *lawn*, and a new one for *bushy*; it writes the marker that says so, and
 looks for each blob at the place that this layout has for it, and nowhere else.  What it cannot
 read or does not know ends its start.
 
-So a tree without its marker, as ``cp -r blobstorage/*`` leaves it, is a tree of which ZODB finds
-no blob, whole as it is.  A backup finds them, tells it, and keeps them with the marker that
-belongs to them.
+So in a tree without its marker, as ``cp -r blobstorage/*`` leaves it, ZODB finds no blob, though
+all are there.  A backup finds them, warns, and keeps them with the right marker.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ _CACHE_HINT = (
 def is_cache(root: Path) -> bool:
     """Tell whether the directory *root* is one in which a ZEO client caches blobs.
 
-    ZEO says so in the marker.  It removes what was not used for long, and what the server has
-    besides was never there.
+    The marker of ZEO says so.  The client removes blobs that were not used for long, and never had
+    those of the server that it did not use.
     """
     return _text(root) == _OF_A_CACHE
 
@@ -51,9 +50,9 @@ def refuse_cache(root: Path) -> None:
 def layout_of(root: Path) -> Layout:
     """Return the layout of a stored tree of blobs.
 
-    Without a marker that can be read what is there decides, and for an empty directory ZODB's
-    default, bushy.  Raises IntegrityError when the marker names a layout that no blobstorage
-    has, or is no file that could.
+    Without a readable marker the directories decide, and for an empty directory ZODB's default,
+    bushy.  Raises IntegrityError when the marker names a layout that no blobstorage has, or is no
+    file that could.
     """
     try:
         data = read_small(root / MARKER, SIZE_LIMIT)
@@ -130,7 +129,7 @@ def flaw_of(root: Path) -> BackupError | None:
 
 
 def settle(root: Path, files: Files) -> None:
-    """See to it that a restored tree, in which nobody else writes, has the marker of its blobs."""
+    """Make sure that a restored tree, to which nobody else writes, has the marker of its blobs."""
     said, there = marked(root), _found_in(root)
     if there is None or said is there:
         return
@@ -141,7 +140,7 @@ def settle(root: Path, files: Files) -> None:
 
 
 def _text(root: Path) -> bytes | None:
-    """Return what is in the marker, None if nothing that can be read."""
+    """Return the text of the marker, None if there is no readable one."""
     try:
         data = read_small(root / MARKER, SIZE_LIMIT)
     except OSError:

@@ -8,13 +8,12 @@
         stamp                  the stamp of the restore point that it belongs to
     blobstorage.1/             the one before
 
-Numbers change with each backup, so nobody relies on them: a set of ours is known by the
-stamp in it.  What older releases made has none; there the modification time of the
-directory says when it was made.
+Numbers change with each backup, so we rely on the stamp in a set of ours instead.  Sets of older
+releases have none; there the modification time of the directory is the time of the set.
 
-A set is begun and becomes whole under the name that its stamp gives it.  Only then the
-others move up, the highest number first, and it becomes number 0.  Whoever dies on the way
-leaves a gap in the numbers, or the new set under its stamp, and loses none of them.
+A set is begun and becomes whole under a name with its stamp.  Only then the others move up, the
+highest number first, and it becomes number 0. A run that dies on the way leaves a gap in the
+numbers, or the new set under its stamp, and loses no set.
 """
 
 from __future__ import annotations
@@ -76,11 +75,11 @@ class NumberedSet(BlobSet):
 
     @property
     def stamp(self) -> str:
-        """When it was made."""
+        """The time at which it was made."""
         return self.recorded or stamp_of(self.path)
 
     def verify_stamp(self) -> Iterator[Problem]:
-        """Yield what is wrong with the record of its stamp."""
+        """Yield problems with the record of its stamp."""
         try:
             if self.recorded is None and self.ours:
                 yield Problem(where=os.fspath(self.path / STAMP_NAME), what="missing", hint=_HINT)
@@ -143,7 +142,7 @@ def _check_free(place: Path) -> None:
 
 
 def _check_mounts(places: Iterable[Path]) -> None:
-    """Raise BackupError if a disk is mounted in what gets another number: it would go along."""
+    """Raise BackupError if a disk is mounted in a set that gets another number."""
     for mount in (
         mount for place in places if not place.is_symlink() for mount in mounts_in(place)
     ):

@@ -1,10 +1,9 @@
-"""What older releases left beside their filestorage backups, and which belongs to which.
+"""Blobs that older releases left, and the filestorage backups to which they belong.
 
-With time stamps a blob backup has the stamp of the filestorage backup that it was made
-for.  A number says nothing: it was made after that filestorage backup and before the next,
-and the modification time says when.  Where the times of numbered backups do not fall from
-number to number, somebody has copied them without their times: then nothing is said of
-them, and nothing is done to them.
+With time stamps a blob backup has the stamp of its filestorage backup.  A number says nothing: the
+blobs were copied after that filestorage backup and before the next, at their modification time.  If
+the times of numbered backups are not in order, they were copied without their times: then they
+belong to no filestorage backup, and stay untouched.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from collective.recipe.backup.blobs.holdings import Holding, Holdings
 
 
 class Belongings:
-    """Which of some *holdings* was made for which filestorage backup."""
+    """The filestorage backup to which each of some *holdings* belongs."""
 
     def __init__(self, holdings: Holdings) -> None:
         untold = {each.name for each in disordered(holdings)}
@@ -26,7 +25,7 @@ class Belongings:
         self._guessed = sorted(guessed, key=lambda each: each.stamp)
 
     def of(self, stamp: str, before: str | None) -> Holding | None:
-        """Return what was made for the filestorage backup *stamp*, None if nothing was.
+        """Return the holding of the filestorage backup *stamp*, None if it has none.
 
         *before* is the stamp of the next filestorage backup, None if there is none yet.
         """

@@ -1,11 +1,11 @@
-"""A pack during a backup: where the blobs are then that it took away.
+"""A pack during a backup: the place of the blobs that it took away.
 
 A pack moves the blobs that it no longer needs to a directory beside the blobstorage, if the site
 keeps them at all.  A record that was read before names them still, so a backup looks for a blob
-there as well; what is in neither place is counted as gone, and is no error.
+there as well; a blob in neither place is counted as gone, and is no error.
 
-For the log nothing needs to be looked for: a pack writes another file, and a backup reads on in the
-one that it opened; see ``filestorage.transactionlog``.
+The log needs no such search: a pack writes another file, and a backup goes on reading the one that
+it opened; see ``filestorage.transactionlog``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 PACKED_AWAY = ".old"
-"""What ZODB adds to the name of a blobstorage for the blobs that a pack took out of it."""
+"""Suffix of a blobstorage, in ZODB, for the blobs that a pack took out of it."""
 
 
 def packed_away(source: Path) -> Path:

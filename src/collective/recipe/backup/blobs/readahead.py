@@ -1,9 +1,9 @@
 """Let the disk read blobs before it is their turn to be copied.
 
-Each small file that is not in the memory of the kernel yet costs the copier several waits:
-for its directory, for its inode and for its bytes.  A process of its own, which changes
-nothing, waits for many of them at once.  What it reads is there when the copier comes; if
-that was so before, it costs next to nothing.
+Each small file that is not in the memory of the kernel yet costs the copier several waits: for its
+directory, for its inode and for its bytes.  A process of its own, which changes nothing, waits for
+many of them at once.  The bytes are in memory when the copier comes; if they were there before, the
+process costs next to nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ AHEAD = 64 << 20
 _LARGEST = 8 << 20
 """Bytes of a file that are asked for; the kernel sees that the rest is read in its order."""
 _EVERY = 50
-"""It is looked at one of so many files whether it is in the memory."""
+"""One file of this number is tested for being in memory already."""
 _READERS = 8
 _BATCH = 16
 _WAIT = 0.01
@@ -40,16 +40,13 @@ _WAIT = 0.01
 
 
 class Task(NamedTuple):
-    """The *root* of a tree, its *checksums*, and the *target* that it is copied to in order.
+    """The work of the process that reads ahead."""
 
-    Blobs later than *until* are not copied.  Who copies is the process *copier*.
-    """
-
-    root: Path
-    checksums: Checksums
-    target: Path
-    until: Tid
-    copier: int
+    root: Path  # of the tree to read
+    checksums: Checksums  # of the files in it
+    target: Path  # directory that the copier fills in order
+    until: Tid  # last transaction whose blobs are copied
+    copier: int  # process id
 
 
 @contextmanager
@@ -81,7 +78,7 @@ def _is_in_memory(root: Path, path: str) -> bool:
     """Tell whether the kernel has the first bytes of a file; False where it does not say."""
     try:
         descriptor = os.open(f"{root}/{path}", _FLAGS)
-    except OSError:  # whoever copies it will meet that, and tell
+    except OSError:  # the copier meets that as well, and reports it
         return True
     try:
         os.preadv(descriptor, [bytearray(1)], 0, os.RWF_NOWAIT)
@@ -101,7 +98,7 @@ def main() -> None:
 def read(task: Task, ahead: int) -> int:
     """Read at most *ahead* bytes before they are copied; return how many files were asked for.
 
-    Ends when who copies has died.
+    Ends when the copier has died.
     """
     number, size = 0, 0
     asked: deque[Future[None]] = deque()
@@ -134,7 +131,7 @@ def _room(checksum: Checksum) -> int:
 
 def _ask_for(root: str, batch: list[Checksum]) -> None:
     for checksum in batch:
-        with suppress(OSError):  # whoever copies it will meet it, and tell
+        with suppress(OSError):  # the copier meets it as well, and reports it
             descriptor = os.open(f"{root}/{checksum.path}", _FLAGS)
             try:
                 os.posix_fadvise(descriptor, 0, _LARGEST, os.POSIX_FADV_WILLNEED)

@@ -1,4 +1,4 @@
-"""What lies in a blobstorage and is not to be copied: what it is, and what to do about it."""
+"""Files in a blobstorage that are not copied: the reason, and what to do about it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _COPIED = Kind.BLOB, Kind.FILE, Kind.MARKER, Kind.DIRECTORY
 
 
 def refusal(entry: Entry, root: Path) -> BackupError | None:
-    """Return why an entry below *root* is not to be copied, None if it is.
+    """Return why an entry below *root* is not copied, None if it is.
 
-    A symbolic link may lead to what lies below *root*, not out of it: whoever restores a
-    copy of it elsewhere would reach, and change, what was never backed up.
+    A symbolic link may lead to a path below *root*, not out of it: the copy, restored elsewhere,
+    would reach, and change, files that were never backed up.
     """
     if entry.kind in _COPIED:
         return None
@@ -57,7 +57,7 @@ def _unreadable_directory(path: Path) -> BackupError:
 def _leads_out(entry: Entry, path: Path) -> bool:
     try:
         return leads_out(entry.path, os.readlink(path))
-    except OSError:  # who copies it will meet that
+    except OSError:  # the copy that follows reports it
         return False
 
 

@@ -1,4 +1,4 @@
-"""Copy files of a blob set, or link what is live, and prove each by its digest."""
+"""Copy files of a blob set, or link live ones, and prove each by its digest."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _HINT = "verify names all that is damaged; restore from another backup, or to an
 
 @dataclass(frozen=True, kw_only=True)
 class Restoration(Transfer):
-    """A Transfer that compares with the digests of the set; *earlier* is what is live."""
+    """A Transfer that compares with the digests of the set; *earlier* is the live blobstorage."""
 
-    verify_live: bool = False
+    verify_live: bool = False  # whether live files are read and compared as well
 
     def attempt(self, order: CopyOrder) -> Done:
         """Carry out *order*: nothing may be left out."""
@@ -35,14 +35,14 @@ class Restoration(Transfer):
             if error.filename == os.fspath(path) and not regular(path):
                 raise not_a_file(path) from error
             raise
-        if done.why is not None:  # what no backup of ours copies
+        if done.why is not None:  # entries that no backup of ours copies
             raise IntegrityError(done.why.what, where=done.why.where, hint=done.why.hint)
         if done.entry.kind is Kind.LINK:
             self._compare(order.known, done.checksum)
         return done._replace(checksum=order.known)
 
     def same(self, earlier: Path, path: str, known: Checksum | None) -> Checksum | None:
-        """Return what the file is, if the live one is the same."""
+        """Return the checksum of the live file, if it is the same."""
         here, there = regular(f"{self._from}/{path}"), regular(f"{earlier}/{path}")
         if here is None or there is None or here.st_size != there.st_size:
             return None
@@ -58,10 +58,10 @@ class Restoration(Transfer):
         return None
 
     def copy(self, path: str, known: Checksum | None) -> Checksum:
-        """Copy the file and compare what was copied."""
+        """Copy the file and compare the copy."""
         if known is None:
             return super().copy(path, known)
-        copied = self._copied(path, None)  # what is known tells the size as well
+        copied = self._copied(path, None)  # the checksum has the size as well
         self._compare(known, copied)
         return copied
 

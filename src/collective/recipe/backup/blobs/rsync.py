@@ -1,8 +1,8 @@
-"""Copy a tree with the program rsync, for those who want its options.
+"""Copy a tree with the program rsync, for users who want its options.
 
-rsync does the copying; each file is then looked at, so that the set has its digests like
-every other, and a blob that rsync was told to leave out is copied by ourselves.  So is what
-rsync could not copy: it says only that there was something, and we say what, and why.
+rsync does the copying; each file is then looked at, so that the set has its digests like every
+other, and a blob that rsync was told to leave out is copied by ourselves.  So are files that rsync
+could not copy: it says only that there were some, and we say which, and why.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _HINTS = {
     30: "rsync waited too long: take --timeout out of rsync_options",
     35: "rsync waited too long for a connection: take --contimeout out of rsync_options",
 }
-"""What can be done about an exit status of rsync, see rsync(1)."""
+"""Hints for exit statuses of rsync, see rsync(1)."""
 _LEFT_OUT = (
     *("/tmp/", "/.removed", "/lost+found/"),  # noqa: S108  below the root of the source
     *(".backup.restoring*", ".backup.leaving*", ".backup.replaced*"),
@@ -61,13 +61,11 @@ _LEFT_OUT = (
 
 @dataclass(frozen=True, kw_only=True)
 class ByRsync(Transfer):
-    """A Transfer by rsync with more *options*, linking to what *earlier* has unchanged.
+    """A Transfer by rsync, with hard links to unchanged files of *earlier*."""
 
-    With *link_first* the first copy, which has no earlier one, is linked to the source.
-    """
-
-    options: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()  # further arguments of rsync
     link_first: bool = False
+    """Whether the first copy, which has no earlier one, is linked to the source."""
 
     def run(self, orders: Iterable[CopyOrder]) -> Iterator[Done]:
         """Let rsync copy all; then carry out *orders*.  Raises CommandFailed if it fails."""
@@ -93,7 +91,7 @@ class ByRsync(Transfer):
         return [PROGRAM, "-a", *self.options, *files_only, *excludes, *links, *trees]
 
     def _looked_at_closely(self, order: CopyOrder) -> Done:
-        """Look at one entry; what rsync has copied must be what is at the source."""
+        """Look at one entry; a file that rsync has copied must equal that of the source."""
         done, path = self.attempt(order), order.entry.path
         if done.how is How.VANISHED:
             return attempted(order.entry, lambda: Transfer.carry_out(self, order))
@@ -106,7 +104,7 @@ class ByRsync(Transfer):
         return attempted(order.entry, lambda: Transfer.carry_out(self, order))
 
     def attempt(self, order: CopyOrder) -> Done:
-        """Look at one entry; nothing of what is left out stays."""
+        """Look at one entry; no part of an entry that is left out stays."""
         done = super().attempt(order)
         place = self.target / order.entry.path
         if done.how is How.LEFT_OUT and os.path.lexists(place):

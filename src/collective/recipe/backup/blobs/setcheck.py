@@ -1,8 +1,8 @@
-"""Look whether blob sets are what they should be; change nothing.
+"""Verify blob sets; nothing is changed.
 
-``verify_names`` compares what is there with the checksums, by name and size;
-``verify_contents`` reads every file as well.  Sets of older releases have no checksums: of
-them it can only be said whether they can be read and restored at all.
+``verify_names`` compares the files with the checksums, by name and size; ``verify_contents`` reads
+every file as well.  Sets of older releases have no checksums: for them the only question is whether
+they can be read and restored.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ def everything(_path: str) -> bool:
 
 
 def verify_names(blob_set: BlobSet, *, until: Tid) -> Iterator[Problem]:
-    """Yield what is missing, has another size or is not explained.
+    """Yield files that are missing, have another size or are not in the checksums.
 
-    A blob later than *until*, the last transaction of the restore points that need the
-    set, is not missed in the checksums: the run that brought it died, or is under way.
+    A blob later than *until*, the last transaction of the restore points that need the set, may be
+    absent from the checksums: its run died, or is under way.
     """
     check = SetCheck(blob_set, until)
     return (problem for pair in check.pairs() for problem in check.names(pair))
@@ -74,7 +74,7 @@ def _is_long(pair: Pair | BackupError) -> bool:
 
 
 class SetCheck:
-    """What is wrong with one set."""
+    """Finds the problems of one set."""
 
     def __init__(self, blob_set: BlobSet, until: Tid, wants: Wants = everything) -> None:
         self._wants = wants
@@ -85,7 +85,7 @@ class SetCheck:
         self._until = until
 
     def pairs(self) -> Iterator[Pair | BackupError]:
-        """Yield what is there beside what should be, up to where one cannot be read."""
+        """Yield each file beside its checksum, up to where one of both cannot be read."""
         things = ((entry.path, entry) for entry in walk(self._root))
         foreign = 0
         try:
@@ -110,7 +110,7 @@ class SetCheck:
         return IntegrityError(what, where=self._set.about, hint=_NEW)
 
     def names(self, pair: Pair | BackupError) -> list[Problem]:
-        """Return what is wrong, as far as names and sizes can tell."""
+        """Return the problems, as far as names and sizes show them."""
         if isinstance(pair, BackupError):
             return [Problem(where=pair.where, what=pair.what, hint=pair.hint)]
         entry, checksum = pair
@@ -124,7 +124,7 @@ class SetCheck:
             return [self._unreadable(error)]
 
     def contents(self, pair: Pair | BackupError) -> list[Problem]:
-        """Return what is wrong, every byte read."""
+        """Return the problems, every byte read."""
         problems = self.names(pair)
         if problems or isinstance(pair, BackupError):
             return problems

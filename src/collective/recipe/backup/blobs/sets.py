@@ -1,8 +1,8 @@
-"""How blob sets come to be and grow; what they are says ``blobset``.
+"""Making and extending blob sets; ``blobset`` describes a set.
 
-``begin`` makes a set beside, whole, before it gets its name: a complete scan of the source
-that links what the set before has unchanged.  ``extend`` adds the blobs that the log says
-are new; each appears whole, and only then in the checksums.
+``begin`` makes a whole set under a temporary name, and renames it: a complete scan of the source,
+with hard links to unchanged files of the set before.  ``extend`` adds the blobs that are new by the
+log; each appears whole, and only then in the checksums.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ def begin(  # noqa: PLR0913  the last two come from outside, as everywhere
 ) -> tuple[BlobSet, Copied]:
     """Make the set of *stamp* in *directory*: all of *source* but the blobs later than *until*.
 
-    Those belong to transactions that the filestorage part does not hold.  What *previous*
-    has unchanged is hard linked; blobs that changed since are taken from there as well, unless
-    *accept* is set.  Blobs that vanish meanwhile (a pack) are left out and
-    counted, and so is what cannot be read.  *by* makes the Transfer that copies.  Raises
-    BackupError when the source as a whole cannot be read.
+    Those belong to transactions that the filestorage part does not hold.  Unchanged files of
+    *previous* are hard linked; blobs that changed since are taken from there as well, unless
+    *accept* is set.  Blobs that vanish meanwhile (a pack) are left out and counted, and so are
+    files that cannot be read.  *by* makes the Transfer that copies.  Raises BackupError when the
+    source as a whole cannot be read.
     """
     check_places(source, directory)
     blob_set = BlobSet(directory / f"{source.name}.{stamp}", source.name)
@@ -282,7 +282,7 @@ def _without_marker(source: Path) -> Iterator[Entry]:
 
 
 def _with_marker(done: Iterable[Done], root: Path, layout: Layout, files: Files) -> Iterator[Done]:
-    """Yield the same, and in its order the marker that the source lacks; write that."""
+    """Yield *done*, and in its order the marker that the source lacks; write that marker."""
     rest = iter(done)
     for each in rest:
         if order(each.entry.path) > order(MARKER):

@@ -1,8 +1,7 @@
-"""Restore a blob set: beside what is live, with what is right there already linked in.
+"""Restore a blob set beside the live blobs, with hard links to live files that are right.
 
-Restoring over a mostly intact blobstorage so moves only the difference.  What is copied is
-compared with its digest on the way; what is linked is not read unless its times raise
-doubts, or the caller has some.
+So a restore over a mostly intact blobstorage copies only the difference.  Copied files are compared
+with their digests on the way; linked files are read only if their times, or the caller, ask for it.
 """
 
 from __future__ import annotations
@@ -41,12 +40,11 @@ def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
 ) -> Copied:
     """Write the blobs of a set, but those later than *until*, to *target*, durably.
 
-    *target* must hold nothing but what ``contents.lay_out`` has made, or not be there; whoever
-    publishes it does so afterwards.  A file of
-    *live* with the size and the time of the same one in the set counts as the same, with
-    *verify_live* only if its digest says so too.  What the checksums do not name is
-    restored and counted as unverified: no blob is left out for want of a line; *size* is as
-    with ``wanted``.  Raises IntegrityError that names what is missing or damaged.
+    *target* must be missing, or hold only the directories of ``contents.lay_out``; the caller
+    publishes it afterwards.  A file of *live* with the size and the time of its checksum counts as
+    the same, with *verify_live* only if its digest agrees.  Files without a checksum are restored
+    and counted as unverified: no blob is left out for want of a line.  *size* is as with
+    ``wanted``.  Raises IntegrityError that names a missing or damaged file.
     """
     with explained("cannot restore the blobs", target):
         if laid_out_in(target) is None:
@@ -80,7 +78,7 @@ def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
 
 
 def _all_files(blob_set: BlobSet, copied: Iterator[Done]) -> Iterator[Done]:
-    """Yield the same.  Raises IntegrityError for what the set does not have as a file."""
+    """Yield *copied*.  Raises IntegrityError for an entry that the set does not have as a file."""
     try:
         for done in copied:
             if done.how is How.VANISHED:
@@ -94,11 +92,11 @@ def _all_files(blob_set: BlobSet, copied: Iterator[Done]) -> Iterator[Done]:
 
 
 def wanted(blob_set: BlobSet, until: Tid, size: int | None) -> Iterator[CopyOrder]:
-    """Yield what to restore, with what it must be: all but the blobs later than *until*.
+    """Yield the files to restore, with their checksums: all but the blobs later than *until*.
 
-    If the checksums name *size* bytes of it (None: nobody knows how many there are), they
-    name all, and nobody looks for more.  Otherwise they may have lost a line, and what they
-    do not name comes last.  Raises IntegrityError for what is missing.
+    If the files in the checksums have *size* bytes in all (None: unknown), the checksums are
+    complete, and there is no search for others.  Otherwise they may have lost a line, and files
+    without one come last.  Raises IntegrityError for missing files.
     """
     if size is None or not blob_set.plain:
         yield from walked(blob_set, until)
@@ -120,7 +118,7 @@ def listed(blob_set: BlobSet, until: Tid) -> Iterator[CopyOrder]:
 
 
 def walked(blob_set: BlobSet, until: Tid) -> Iterator[CopyOrder]:
-    """Yield what is there.  Raises IntegrityError for what the checksums name and is not."""
+    """Yield the files on the disk.  Raises IntegrityError if one in the checksums is missing."""
     things = ((entry.path, entry) for entry in walk(blob_set.root))
     for entry, checksum in side_by_side(things, blob_set.checksums):
         known = entry or (checksum and named(checksum.path))
@@ -137,9 +135,9 @@ def walked(blob_set: BlobSet, until: Tid) -> Iterator[CopyOrder]:
 def copied(
     blob_set: BlobSet, target: Path, orders: Iterable[CopyOrder], files: Files
 ) -> Iterator[Done]:
-    """Copy what *orders* name to *target*; yield what became of each.
+    """Copy the files of *orders* to *target*; yield the result for each.
 
-    Raises IntegrityError for what is missing or damaged.
+    Raises IntegrityError for a missing or damaged file.
     """
     restoration = Restoration(source=blob_set.root, target=target, earlier=None, files=files)
     return _all_files(blob_set, restoration.run(orders))

@@ -1,14 +1,13 @@
 """Copy thousands of small blobs by two processes: this one, and a helper.
 
-To make a directory and a file takes the kernel about as long as it takes Python to ask for it,
-and threads take turns at that.  So a helper carries out a part of the orders, share by share.
-It says when it is done with one, and nothing else: at whatever goes wrong it ends.  What it was
-asked for is then done here once more, and whoever looks for the reason meets it here.  So the
-helper may die at any time, and no error has to be handed over.  One that was stopped is killed
-after a while (see patience).
+To make a directory and a file takes the kernel about as long as it takes Python to ask for it, and
+threads take turns at that.  So a helper carries out a part of the orders, share by share.  It says
+when it is done with one, and nothing else: at any error it ends.  Its share is then done here once
+more, and the error occurs here as well.  So the helper may die at any time, and no error has to be
+handed over.  One that was stopped is killed after a while (see patience).
 
-It starts in the directory that is filled and uses paths relative to that: once somebody has
-removed it, the helper can make nothing any more.  It ends when nobody is left to ask it.
+It starts in the directory that is filled and uses paths relative to that: once the directory is
+removed, the helper can make no files any more.  It ends when this process does.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.listings import changing
 
 SHARE = 100
-"""So many orders make a share, or a few more: what lies in one directory is not divided."""
+"""Orders in a share, or a few more: the entries of one directory are not divided."""
 SHARE_SIZE = 8 << 20
 """So many bytes make one as well."""
 _AHEAD = 2
@@ -44,12 +43,12 @@ _LONGEST = 100
 """Bytes that no answer has."""
 
 Run = Callable[[Iterable[CopyOrder]], Iterator[Done]]
-"""What carries out orders, and yields what became of each."""
+"""Carries out orders, and yields the result for each."""
 
 
 @contextmanager
 def sharing(restoration: Restoration) -> Iterator[Run]:
-    """Yield what carries out orders as ``restoration.run`` does, but for the order of what is done.
+    """Yield a function that carries out orders as ``restoration.run`` does, in any order.
 
     When the body ends, the helper is gone.
     """
@@ -66,7 +65,7 @@ def sharing(restoration: Restoration) -> Iterator[Run]:
 
 
 def shares(orders: Iterable[CopyOrder]) -> Iterator[list[CopyOrder]]:
-    """Yield *orders* in shares: what is in a directory is in one, with all that is below."""
+    """Yield *orders* in shares: the entries of a directory are in one, with all below."""
     share: list[CopyOrder] = []
     size, last = 0, ""
     for order in orders:
@@ -82,7 +81,7 @@ def shares(orders: Iterable[CopyOrder]) -> Iterator[list[CopyOrder]]:
 
 
 class _Division:
-    """What is done here, and what by the *helper*; None: there is none."""
+    """The division of work between this process and the *helper*; None: there is none."""
 
     def __init__(self, restoration: Restoration, helper: process.Helper | None) -> None:
         self._restoration = restoration
@@ -100,9 +99,9 @@ class _Division:
         yield from self._answered(wait=True)
 
     def _carry_out(self, share: list[CopyOrder]) -> Iterator[Done]:
-        """Carry out a share, or give it to the helper; yield what is done, of whichever."""
+        """Carry out a share, or give it to the helper; yield finished orders of either."""
         if not all(order.known and order.entry.kind is Kind.BLOB for order in share):
-            # what is no blob may need a directory that the helper is making
+            # a foreign file may need a directory that the helper is making
             yield from self._answered(wait=True)
             yield from self._restoration.carry_on(share)
             return

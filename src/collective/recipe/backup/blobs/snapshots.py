@@ -1,4 +1,4 @@
-"""Whether a tree of blobs is still what the source has; and a first tree that is linked to it."""
+"""Comparison of a tree of blobs with its source; and a first tree that is linked to it."""
 
 from __future__ import annotations
 

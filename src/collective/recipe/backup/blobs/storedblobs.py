@@ -1,7 +1,7 @@
 """The blobs that a destination has stored for one moment: listed, opened, copied.
 
-What reads them need not know who keeps them, and how.  Nothing is written, but by ``copy_into``
-to the directory that it is given.
+Readers need not know in which kind of destination they are.  Only ``copy_into`` writes, to a
+directory of the caller.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from collective.recipe.backup.progress import Progress
 
 
 class StoredFile(NamedTuple):
-    """One file, or a directory or link that is not ZODB's."""
+    """A blob, or a foreign file, directory or link."""
 
     path: str  # below the root of the blobstorage
-    kind: Kind
+    kind: Kind  # its kind
     size: int  # bytes; of a directory 0, of a symbolic link those of its text
     time: int  # of its last change, nanoseconds since 1970; 0 for a directory
     digest: str | None  # BLAKE3 in hex, of a link that of its text; None: there is none
 
 
 class StoredContents(NamedTuple):
-    """One of these, with what it holds."""
+    """A StoredFile with its bytes."""
 
     file: StoredFile  # its digest may be None
     pieces: Iterator[bytes | memoryview]  # of a file, or the text of a link; of a directory none
@@ -36,25 +36,25 @@ class StoredContents(NamedTuple):
 
 
 class StoredBlobs(Protocol):
-    """The blobs of one moment, and what lies beside them.
+    """The blobs of one moment, and the foreign files among them.
 
-    All methods raise IntegrityError that names what is missing or damaged, and BackupError for
-    what cannot be read.
+    All methods raise IntegrityError that names a missing or damaged file, and BackupError for one
+    that cannot be read.
     """
 
     @property
     def has_digests(self) -> bool:
-        """Tell whether who stored them wrote digests of the files; older releases did not."""
+        """Tell whether the files were stored with digests; older releases had none."""
 
     @property
     def layout(self) -> Layout | None:
-        """How the paths of the blobs are made up; None: only a copy of all of it tells.
+        """The layout of the paths of the blobs; None: only a copy of all of it shows that.
 
-        Where it is known, ``listed`` costs a look at each file, and reads none.
+        If it is known, ``listed`` costs a look at each file, and reads none.
         """
 
     def count(self) -> int:
-        """Return how many files there are, or about so many, without looking at them."""
+        """Return the number of files, perhaps an estimate, without looking at them."""
 
     def listed(self) -> Iterator[StoredFile]:
         """Yield what there is, in the order of ``layout.walk``.
@@ -76,10 +76,10 @@ class StoredBlobs(Protocol):
         """
 
     def contents(self, wanted: Callable[[str], bool]) -> Iterator[StoredContents]:
-        """Yield what there is of which the path is *wanted*, in whichever order is read fastest.
+        """Yield the files whose path is *wanted*, in the order that is fastest to read.
 
-        The pieces of each are to be taken before the next one is asked for.  What was read is to
-        be relied on at the end of all.
+        The pieces of each must be taken before the next file is asked for.  The bytes are proved
+        only at the end of the iteration.
         """
 
     def copy_into(
@@ -91,9 +91,9 @@ class StoredBlobs(Protocol):
         files: Files,
         progress: Progress,
     ) -> Copied:
-        """Copy them into *directory*, which is not there or holds only rooms (see contents).
+        """Copy them into *directory*, which is missing or holds only rooms (see contents).
 
-        That is verified and on the disk then.  *wanted* are some of what is ``listed``, in that
-        order; None: all.  What *live*, a blobstorage, has with the same size and time may be
-        linked from there, if all are wanted.
+        The copy is verified and durable then.  *wanted* are some of the files of ``listed``, in
+        that order; None: all.  If all are wanted, files of *live*, a blobstorage, with the same
+        size and time may be linked.
         """

@@ -33,15 +33,15 @@ _PIECE = 1 << 20
 
 
 class TreeBlobs:
-    """What *blob_set* holds up to a transaction; see StoredBlobs."""
+    """The files of *blob_set* up to a transaction; see StoredBlobs."""
 
     def __init__(
         self, blob_set: BlobSet, *, until: Callable[[], Tid], size: int | None = None
     ) -> None:
         """Ask *until* for the last transaction that counts, when it is needed.
 
-        The checksums name *size* bytes of files, if that is known: then nobody looks for what
-        they do not name.
+        If *size* is known, and the files in the checksums have as many bytes, there is no search
+        for others.
         """
         self._set = blob_set
         self._until = until
@@ -118,7 +118,7 @@ class TreeBlobs:
         raise KeyError(blob)
 
     def contents(self, wanted: Callable[[str], bool]) -> Iterator[StoredContents]:
-        """Yield what is wanted, in the order of the list; see StoredBlobs."""
+        """Yield the wanted files, in the order of the list; see StoredBlobs."""
         for file in self.listed():
             if wanted(file.path):
                 yield StoredContents(file, self._pieces(file))
@@ -144,7 +144,7 @@ class TreeBlobs:
         files: Files,
         progress: Progress,
     ) -> Copied:
-        """Copy or link what is wanted; see StoredBlobs."""
+        """Copy or link the wanted files; see StoredBlobs."""
         if wanted is None:
             return setstaging.stage(
                 self._set,
@@ -174,7 +174,7 @@ def _order(file: StoredFile) -> CopyOrder:
 
 
 class _Verified(io.RawIOBase):
-    """The bytes of *file*, which at their end are compared with what is *known* of them."""
+    """The bytes of *file*, which are compared with their checksum at the end."""
 
     def __init__(self, file: BinaryIO, known: Checksum | None, flaw: IntegrityError) -> None:
         self._file = file

@@ -1,8 +1,8 @@
 """Take over blobs from an earlier tree, by hard links, with the digests that are known there.
 
-``carry_over`` takes what a pack took out of the source while one chain lasts: its records name
-them still.  ``rescue`` takes what the source should have and has lost, or cannot be read there:
-a blob never changes, so an earlier copy that is whole is as good, but it is told.
+``carry_over`` takes blobs that a pack took out of the source while one chain lasts: its records
+name them still.  ``rescue`` takes blobs that the source has lost or that cannot be read there: a
+blob never changes, so a whole earlier copy is as good, but there is a warning.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def rescue(earlier: BlobSet, later: BlobSet, ids: Iterable[BlobId], files: Files
 
 
 def digests_in(blob_set: BlobSet, ids: Iterable[BlobId]) -> dict[BlobId, Checksum]:
-    """Return what those of *ids* must be that a set has; what nobody has noted is read."""
+    """Return the checksums of those of *ids* that are in a set; files without one are read."""
     layout = layout_of(blob_set.root)
     paths = {layout.path(blob): blob for blob in ids}
     there = {path: blob for path, blob in paths.items() if (blob_set.root / path).is_file()}
@@ -110,7 +110,7 @@ def _damaged(path: Path) -> BackupError:
 
 
 class Rescue(CarryOver):
-    """A CarryOver of what the source should have: only what is whole, and it is told."""
+    """A CarryOver of blobs that the source has lost: only whole ones, with a warning."""
 
     def _carried(self, entry: Entry, known: Checksum) -> Done:
         source = self._earlier / known.path

@@ -1,4 +1,4 @@
-"""Which requests are answered, and with what: a WSGI application.
+"""The WSGI application: which requests are answered, and with which page.
 
 Each URL must have the token, and the request must be for the address that was printed: so a
 page of another site that a browser shows can ask for nothing, even if its name leads to this
@@ -45,12 +45,12 @@ _LONGEST = 8192
 
 @dataclass(frozen=True, kw_only=True)
 class Browsing:
-    """What is looked at, by whom."""
+    """The settings of a browsing session."""
 
-    run: Run
-    site: str  # what the site is called in pages
+    run: Run  # of the command
+    site: str  # name of the site in pages
     token: str  # the first part of each path
-    hosts: frozenset[str]  # what the header Host may be
+    hosts: frozenset[str]  # values that the header Host may have
     directory: Path  # a private one, for downloads
 
 
@@ -74,7 +74,7 @@ class Application:
         return response(environ, start_response)
 
     def _refused(self, request: Request) -> Response | None:
-        """Return the answer to what is not answered, None if it is."""
+        """Return the refusal of a request, None if it is answered."""
         if _host_of(request) not in self._browsing.hosts:
             return _plain(HTTPStatus.FORBIDDEN, "This address was not printed by the command.")
         token = request.path.strip("/").partition("/")[0]
@@ -91,7 +91,7 @@ class Application:
     def _answer(self, request: Request) -> Response:
         view = request.path.strip("/").partition("/")[2]
         if not view and not request.path.endswith("/"):
-            # what is relative in a page begins after the last slash
+            # a relative URL in a page begins after the last slash
             return Response(status=HTTPStatus.FOUND, headers={"Location": f"{request.path}/"})
         if view == pageframe.STYLE:
             return Response(pageframe.STYLESHEET, content_type="text/css; charset=utf-8")
@@ -101,7 +101,7 @@ class Application:
                 return Response(status=HTTPStatus.FOUND, headers={"Location": exact})
             found = self._found(asked)
         except (BackupError, OSError) as error:
-            # what is open may be gone: it is looked for anew
+            # an open moment may be gone: it is looked for anew
             self._held.close()
             why = error if isinstance(error, BackupError) else from_os_error(error)
             return self._page(asked, "That cannot be shown", _failure(why), _status_of(why))
@@ -113,7 +113,7 @@ class Application:
         return self._page(asked, title, sections, HTTPStatus.OK)
 
     def _found(self, asked: AskedPage) -> tuple[str, list[Markup]] | Download | None:
-        """Return what is asked for, None if there is no such page.  Raises BackupError."""
+        """Return the requested page or file, None if there is none.  Raises BackupError."""
         run = replace(self._browsing.run, now=asked.now)
         match asked.view:
             case "":

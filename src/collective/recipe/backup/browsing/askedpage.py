@@ -1,4 +1,4 @@
-"""What the URL of a page asks for, and the URLs of other pages.
+"""The page that a URL asks for, and the URLs of other pages.
 
 All URLs in pages are relative: the token stands before them, and no page knows it.
 """
@@ -21,15 +21,15 @@ LIVE = "live"
 """In the place of a moment: the site as it is now."""
 
 KEPT = ("at", "before", "storage")
-"""What pages hand on to each other: which moment is looked at, and of which storage."""
+"""Arguments that pages hand on to each other: the moment, and the storage."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AskedPage:
-    """A page that is asked for."""
+    """A page that a request asks for."""
 
     view: str  # its name; "": the first page
-    arguments: Mapping[str, str]  # what stands behind the question mark
+    arguments: Mapping[str, str]  # after the question mark
     now: datetime  # by which "yesterday" is understood
 
     def text(self, name: str) -> str:
@@ -68,9 +68,9 @@ class AskedPage:
         return tid
 
     def exact(self) -> str:
-        """Return the URL of this page with moments that mean the same tomorrow; "": it has such.
+        """Return the URL of this page with exact in place of relative moments; "": it has such.
 
-        Raises UsageError for what is no moment.
+        Raises UsageError for a text that is no moment.
         """
         exact = {}
         for name in MOMENTS:
@@ -80,7 +80,7 @@ class AskedPage:
         return self.same(**exact) if exact else ""
 
     def number(self, name: str) -> int:
-        """Return the number that an argument is; 0 for none and for what is no number."""
+        """Return an argument as a number; 0 if it is missing or no number."""
         text = self.text(name)
         return int(text) if text.isdecimal() and len(text) < 10 else 0
 
@@ -97,7 +97,7 @@ class AskedPage:
 
 
 def url(view: str, /, **arguments: str) -> str:
-    """Return the URL of a page; what is empty is left out."""
+    """Return the URL of a page, without empty arguments."""
     given = {name: value for name, value in arguments.items() if value}
     # a name out of a pickle may hold halves of characters, which no URL can
     query = urlencode(given, errors="replace")

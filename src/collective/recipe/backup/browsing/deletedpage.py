@@ -1,4 +1,4 @@
-"""What was there at a moment and is gone later, when it went, and who did it."""
+"""Objects that were there at a moment and are gone later: when they went, and by whom."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NUMBERS = ("objects", "bytes", "blobs")
 
 
 def sections(asked: AskedPage, run: Run) -> Iterator[Markup]:
-    """Yield what is gone between two moments, once they are asked for.
+    """Yield the objects that are gone between two moments, once the user has named them.
 
     To find it takes seconds for each GB of the site, so it is not done unasked.
     """

@@ -1,7 +1,7 @@
-"""What can be taken away: one thing as an export that Zope imports, or one blob as a file.
+"""Downloads: an object as an export that Zope imports, or a blob as a file.
 
-Each is written to a private directory first, so that a page that says what is wrong can be
-answered in its place.  The file has no name any more when it is sent.
+Each is written to a private directory first, so that an error can be answered with a page.  The
+file has no name any more when it is sent.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _PIECE = 1 << 16
 class Download(NamedTuple):
     """A file to be sent."""
 
-    name: str
+    name: str  # for the browser
     content: BinaryIO  # closed by whoever sends it
     size: int  # bytes
 
 
 def export(asked: AskedPage, opened: OpenedObjects, directory: Path, files: Files) -> Download:
-    """Return the export of what is at the path that is asked for."""
+    """Return the export of the object at the requested path."""
     place = place_of(opened.objects, asked.path)
     if not place.path.strip("/"):
         raise UsageError("the root is no part of a site", hint="name what is to be downloaded")

@@ -41,7 +41,7 @@ class HeldMoments:
         return self._held[key][1]
 
     def close(self) -> None:
-        """Close what is open: it may have been removed meanwhile, or the command ends."""
+        """Close the open moment: it may have been removed meanwhile, or the command ends."""
         while self._held:
             self._close(next(iter(self._held)))
 

@@ -1,4 +1,4 @@
-"""What the site was at a moment: an object, what it holds, and the ways on from there."""
+"""The site at a moment: an object, its children, and links to more about it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def title(asked: AskedPage) -> str:
 
 
 def sections(asked: AskedPage, opened: OpenedObjects) -> Iterator[Markup]:
-    """Yield what is at the path that is asked for."""
+    """Yield the sections of the object at the requested path."""
     place = place_of(opened.objects, asked.path)
     most = None if asked.text("count") else COUNTED
     itself, *found = items(opened.objects, place, most)
@@ -118,7 +118,7 @@ def _listed(asked: AskedPage, place: Location, heading: str, found: list[Item]) 
 
 
 def _path_of(place: Location, item: Item) -> str:
-    """Return the path of what *place* has, or its oid where no URL can hold the path."""
+    """Return the path of a child of *place*, or its oid if no URL can hold the path."""
     is_fit = item.name.isprintable() and "/" not in item.name and not is_oid(place.path)
     return f"{place.path}/{item.name}" if is_fit else item.held.oid.hex()
 

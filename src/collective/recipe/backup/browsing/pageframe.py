@@ -1,4 +1,4 @@
-"""What all pages have in common: their frame, their tables, and what a browser may do with them."""
+"""The common parts of all pages: their frame, their tables, and the headers for the browser."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def together(*parts: Cell) -> Markup:
 
 
 def pages(*links: Markup | None) -> Markup:
-    """Return the links to what comes before and after, as far as there is something."""
+    """Return the links to the pages before and after, if there are such."""
     return element("p", *filter(None, links), class_="pages")
 
 

@@ -16,7 +16,7 @@ from collective.recipe.backup.errors import explained
 from collective.recipe.backup.operations.run import Run
 
 _TOKEN = 16
-"""Bytes of the token: nobody guesses them."""
+"""Bytes of the token: too many to be guessed."""
 
 
 _CONNECTIONS = 8

@@ -1,7 +1,7 @@
 """The command line of the generated scripts: arguments in, words and an exit code out.
 
-A script is a verb, a destination and the configuration that the recipe wrote; all else is
-here, a room for each subject::
+A script has a verb, a destination and the configuration that the recipe wrote; all else is here, a
+room for each subject::
 
     verbs/     what each verb says of itself, its arguments, and what it prints
     arguments  what may be typed; of what may not, the nearest that may
@@ -60,10 +60,10 @@ def guarded(
     *,
     verb: str | None = None,
 ) -> int:
-    """Let *act* do what *arguments* say and return the exit code of the process.
+    """Call *act* with *arguments* and return the exit code of the process.
 
-    *verb* is what it does, None if the first of *arguments* says so.
-    Nothing but an exit code comes out, whatever a user, a disk or a bug may do.
+    *verb* is the name of its verb, None if the first of *arguments* is that.  No exception gets
+    out, whatever a user, a disk or a bug may do.
     """
     asked = sys.argv[1:] if arguments is None else list(arguments)
     verb = verb or next(iter(asked), "")

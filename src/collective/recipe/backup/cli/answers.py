@@ -1,4 +1,4 @@
-"""What goes to stdout: the answers of commands, as text or as JSON."""
+"""The answers of commands on stdout, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FORMAT = 1
-"""Of the JSON; docs/reference/json.rst says what is in it.  Keys may be added, not changed."""
+"""Version of the JSON; docs/reference/json.rst describes it.  Keys may be added, not changed."""
 
 NAGIOS_UNKNOWN = 3
-"""What Nagios takes for a plugin that cannot tell."""
+"""Exit code for Nagios of a plugin that could not find out."""
 
 
 class Answers:
-    """Standard output.  With *json* there is exactly one document on it, with *nagios* a line.
+    """Standard output.  With *json* it gets exactly one document, with *nagios* one line.
 
     A reader who leaves early (``head``) is no error: the rest is dropped, and the exit code
     is that of the command.
@@ -65,7 +65,7 @@ class Answers:
                 stream.close()
 
     def write(self, data: bytes | memoryview) -> None:
-        """Write *data* as it is.  Raises OSError; a reader who leaves early is one here."""
+        """Write *data* as it is.  Raises OSError, also if the reader has left early."""
         if self._stream is not None:
             try:
                 self._stream.buffer.write(data)
@@ -119,7 +119,7 @@ class Answers:
 
 
 def error_as_json(error: BackupError) -> dict[str, object]:
-    """Return what is said of an error in all JSON."""
+    """Return an error as an object of JSON."""
     return {
         "what": str(error),
         "where": error.where,
@@ -130,5 +130,5 @@ def error_as_json(error: BackupError) -> dict[str, object]:
 
 
 def for_nagios(text: str) -> str:
-    """Return *text* in one line, without what has a meaning to Nagios."""
+    """Return *text* in one line, without characters that mean something to Nagios."""
     return printable(" ".join(text.split())).replace("|", "/").replace("'", "")

@@ -1,4 +1,4 @@
-"""What may be typed: the parser of each verb, and a word of help for what may not."""
+"""The parsers of the command line, and a suggestion for a misspelt option."""
 
 from __future__ import annotations
 
@@ -30,37 +30,30 @@ exit codes:
 
 
 GENERAL = ("--quiet", "--no-prompt", "--debug")
-"""What every command has, besides --help."""
+"""Options of every command, besides --help."""
 
 DEFAULT_INTERVAL = 10.0
 """Seconds between two looks of a run that goes on."""
 MAXIMUM_INTERVAL = 86400
 
 _NEAR = 0.75
-"""How much of a name must be right for the rest to be a slip of the hand."""
+"""Likeness, from 0 to 1, from which on a name counts as a misspelt option."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verb:
-    """One verb: what it says of itself, its own arguments, and what it does.
+    """One verb: its help, its arguments, and its function."""
 
-    *summary* is half a line for the table of commands, *description* some sentences.
-    *examples* are arguments, each with what they do.  *takes_anything* is for verbs whose
-    callers may pass words that were always ignored; they come as ``ignored``.  *everywhere* is
-    for those that act on all places of the backups as long as none is named, *whole_line* for
-    those that no limit of the bandwidth slows down.  *actions* are its parts, by the first word
-    of their arguments, each with the help of its own.
-    """
-
-    summary: str
-    description: str
-    examples: tuple[tuple[str, str], ...]
-    declare: Callable[[argparse.ArgumentParser], None]
-    act: Callable[[Run, argparse.Namespace, Answers], int]
-    takes_anything: bool = False
-    everywhere: bool = False
-    whole_line: bool = False
+    summary: str  # half a line for the table of commands
+    description: str  # some sentences
+    examples: tuple[tuple[str, str], ...]  # arguments, each with its effect in words
+    declare: Callable[[argparse.ArgumentParser], None]  # adds its arguments to a parser
+    act: Callable[[Run, argparse.Namespace, Answers], int]  # carries it out; returns the exit code
+    takes_anything: bool = False  # whether other words are ignored; they come as ``ignored``
+    everywhere: bool = False  # whether it acts on all places of the backups, unless one is named
+    whole_line: bool = False  # whether no limit of the bandwidth slows it down
     actions: tuple[tuple[str, Verb], ...] = ()
+    """By the first word of the arguments, parts with a help of their own."""
 
 
 class HelpGiven(Exception):
@@ -86,7 +79,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message, hint=f"{self.prog} --help says what there is")
 
     def print_help(self, _file: object = None) -> NoReturn:
-        """Hand the help to whoever called parse."""
+        """Raise the help to the caller of parse."""
         raise HelpGiven(self.format_help().rstrip())
 
     def option_names(self) -> Iterator[str]:
@@ -96,9 +89,9 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse(verb: Verb, arguments: Sequence[str], prog: str | None = None) -> argparse.Namespace:
-    """Return what *arguments* mean to *verb*, which is called *prog*; see parser_of.
+    """Return the meaning of *arguments* to *verb*, whose command is *prog*; see parser_of.
 
-    Raises UsageError, and HelpGiven if that is what they ask for.
+    Raises UsageError, and HelpGiven if the user asks for help.
     """
     parser = parser_of(*_to_be_explained(verb, arguments, prog))
     namespace, rest = parser.parse_known_args(_taken_apart(arguments))

@@ -1,8 +1,7 @@
-"""How far long work has come: a bar on a terminal, a line now and then in a log.
+"""The progress of long work: a bar on a terminal, a line now and then in a log.
 
-Work only counts; a thread of its own looks at the count a few times a second.  So thousands
-of calls a second cost nothing that can be measured, and what takes less than two seconds
-says nothing at all.
+Work only counts; a thread of its own looks at the count a few times a second.  So thousands of
+calls a second cost nothing that can be measured, and work of less than two seconds prints nothing.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ REMEMBERED = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Rhythm:
-    """When a phase speaks: *first* after so many seconds, then *every* so many."""
+    """The times at which a phase is reported."""
 
-    first: float
-    every: float
+    first: float  # seconds until the first report
+    every: float  # seconds between later ones
 
 
 ON_A_TERMINAL = Rhythm(first=2.0, every=0.2)
@@ -49,21 +48,21 @@ def progress_on(screen: Screen) -> Progress:
 class PhaseState:
     """How far a phase has come, or several together that go on at the same time."""
 
-    title: str
-    done: int
+    title: str  # name of the phase
+    done: int  # units
     total: int  # 0: not known
-    unit: str
+    unit: str  # of which done and total are counts
     rate: float  # in units a second
     left: float | None = None  # seconds until the last of several is done; None: by the rate
 
     @property
     def part(self) -> float:
-        """How much of it is done, from 0 to 1; a total is an estimate."""
+        """The share that is done, from 0 to 1; a total is an estimate."""
         return min(self.done / self.total, 1.0) if self.total > 0 else 0.0
 
     @property
     def figures(self) -> str:
-        """How much, how fast, how long still; empty where nothing is counted."""
+        """The amount, the rate and the time left; empty if nothing is counted."""
         if not self.done and self.total <= 0:
             return ""
         words = amount(self.done, self.unit)

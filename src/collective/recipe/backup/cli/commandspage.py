@@ -56,7 +56,7 @@ class DescribedScript(Protocol):
 
     @property
     def verb(self) -> str:
-        """What it does."""
+        """The name of its verb."""
 
     def name(self, part: str) -> str:
         """Return its name in *part*."""
@@ -72,7 +72,7 @@ _WORDS = {
     "backup-repository": "make a repository, and care for it; only with ``repository``",
     "altrestore": "bring it back from ``alternative_restore_source``",
 }
-"""What to say of scripts that are more than their verb."""
+"""Words for scripts that do more than their verb."""
 
 
 def render(scripts: Sequence[DescribedScript]) -> str:

@@ -1,4 +1,4 @@
-"""What was found by a look: as lines, and in JSON."""
+"""Findings of the doctor and the like, as lines and as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes to stderr: ``INFO: text`` in lines that sysadmins parse, and errors with hints."""
+"""The messages on stderr: ``INFO: text`` in lines that tools can parse, and errors with hints."""
 
 from __future__ import annotations
 

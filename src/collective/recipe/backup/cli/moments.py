@@ -1,6 +1,6 @@
-"""The moments that a user may name in a command, and what they are taken for.
+"""The moments that a user may name in a command.
 
-Who restores at 3 a.m. is to see which moment was understood before anything is replaced.
+Before anything is replaced, the user sees which moment was understood.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def past_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def moment_in(text: str, *, local: bool) -> datetime:
-    """Return the moment that --as-of names.  Raises UsageError for what is none."""
+    """Return the moment of --as-of.  Raises UsageError if it is no moment."""
     when = understood(text, times.utcnow(), local=local)
     if not isinstance(when, datetime):
         raise UsageError("--as-of takes a moment, and no transaction", hint=f"write {FORMS}")

@@ -7,7 +7,7 @@ import sys
 from collective.recipe.backup.errors import BackupError
 
 _TRIES = 3
-"""How often to ask; a program at the other end may say the same for ever."""
+"""Number of times that a question is asked; a program may answer wrongly for ever."""
 
 
 def lines_typed(question: str) -> str:
@@ -28,7 +28,7 @@ def ask(question: str) -> bool:
         print("Are you sure? (yes/no) [no]: ", end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline() if sys.stdin else ""
         if not line:
-            print(file=sys.stderr)  # what comes next begins a line
+            print(file=sys.stderr)  # the next text begins a line
             raise BackupError(
                 "there was no answer",
                 hint="run it in a terminal, or with --no-prompt if you are sure",

@@ -30,8 +30,8 @@ def columns() -> int:
 class Screen:
     """A stream of lines, with one more that changes if it is a terminal.
 
-    Any thread may write.  A reader who left, a full disk or a closed stream is nobody to
-    complain to, so what cannot be written is dropped.
+    Any thread may write.  Errors of the stream (a reader who left, a full disk, a closed stream)
+    are dropped, because there is no other place to report them.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -69,7 +69,7 @@ class Screen:
 
     @contextmanager
     def cleared(self) -> Iterator[None]:
-        """Take the last line away while somebody writes, and bring it back."""
+        """Remove the last line while the body writes, and bring it back."""
         with self._lock:
             shown = self._shown
             self.show("")

@@ -1,4 +1,4 @@
-"""The polite requests to end, turned into an exception that takes back what is half done."""
+"""Requests to end (SIGTERM, Ctrl-C), turned into an exception, so that cleaning up happens."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def as_interrupts() -> Iterator[None]:
     """Let Ctrl-C, SIGTERM and SIGHUP raise KeyboardInterrupt in the body, once.
 
-    Not a BackupError: those who collect errors would go on.  What comes after the first is
-    ignored, for then we are cleaning up already.  What our parent had told us to ignore, as
-    ``nohup`` does, stays ignored.
+    It is no BackupError: rooms that collect errors would go on.  Later requests are ignored,
+    because we are cleaning up already.  Signals that our parent had ignored, as ``nohup`` does,
+    stay ignored.
     """
     try:
         before = {
@@ -27,7 +27,7 @@ def as_interrupts() -> Iterator[None]:
             if signal.getsignal(number) is not signal.SIG_IGN
         }
     except ValueError:
-        # not the main thread: signals are somebody else's affair
+        # not the main thread: another one handles signals
         yield
         return
     try:

@@ -12,10 +12,10 @@ GAP = "  "
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column; numbers go to the *right*.  The last may be as long as it likes."""
+    """One column of a table."""
 
-    title: str
-    right: bool = False
+    title: str  # heading
+    right: bool = False  # whether it is aligned to the right, as numbers are
 
 
 def table(

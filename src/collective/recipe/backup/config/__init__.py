@@ -1,4 +1,4 @@
-"""The configuration of one part: all that its scripts need to know.
+"""The configuration of one part, with all settings of its scripts.
 
 The recipe resolves it once, when buildout runs, and stores it as JSON; each script loads it.
 Nothing here looks at the disk, besides reading that file.
@@ -49,17 +49,16 @@ _HINT = "run bin/buildout, which writes it"
 class Config:
     """One part, resolved: every path in it is absolute, every default filled in.
 
-    *sources* are in the order in which they are backed up, the main storage last.
-    *destinations* has, for each purpose of directories, the place of each source in the same
-    order; ALTERNATIVE is only there if it is configured, and the others are not if the site
-    backs up to repositories alone.  A source whose blobs are not
-    backed up, for whatever reason, has no blobstorage here, and neither have its places.
+    A source whose blobs are not backed up, for whatever reason, has no blobstorage here, and
+    neither have its places.
     """
 
-    part: str
-    sources: tuple[Source, ...]
+    part: str  # name of the part
+    sources: tuple[Source, ...]  # in the order in which they are backed up, the main storage last
     destinations: Mapping[str, tuple[Place, ...]]
-    options: Options
+    """By purpose, the place of each source in the order of *sources*; without ALTERNATIVE unless it
+    is configured, and empty if the site backs up to repositories alone."""
+    options: Options  # all of them
     doubts: tuple[str, ...] = ()  # why the filestorage may not be that of the site: what to do
     caches: tuple[Path, ...] = ()  # where ZEO clients of the site keep what they have read
 

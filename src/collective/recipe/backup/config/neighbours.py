@@ -1,7 +1,7 @@
 """Other parts of the same buildout, whose backups must not lie among those of this one.
 
-A prune removes the blobs that none of its own restore points needs.  So a directory of
-blobs belongs to one directory of filestorage backups; who shares both shares one lock.
+A prune removes the blobs that none of its own restore points needs.  So a directory of blobs
+belongs to one directory of filestorage backups; parts that share both share one lock.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Places that must not coincide: what is backed up, and where its backups lie.
+"""Paths that must not coincide: those of the sources, and those of their backups.
 
-A backup inside of what it is a backup of is copied again and again, or goes with it; two
-kinds of backups in one directory remove each other.  Compared are the places themselves,
-however they are spelled: links followed, as far as the disk has them.
+A backup inside its source is copied again and again, or is lost with it; two kinds of backups in
+one directory remove each other.  The comparison follows links, as far as the disk has them, so that
+spelling does not matter.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from collective.recipe.backup.frozen import dataclass
 class Named:
     """A path, and the option or the words that name it to the user."""
 
-    name: str
-    path: Path
+    name: str  # the option, or words for the user
+    path: Path  # absolute
 
     @property
     def real(self) -> Path:
@@ -32,20 +32,15 @@ class Named:
 
 @dataclass(frozen=True, kw_only=True)
 class PartLayout:
-    """All the places of a part.
+    """All paths of a part."""
 
-    *directories* are those that backups are written to, *repositories* those of this machine
-    that are used as well, *pages* the files that tell of the backups, *origins* those of other
-    sites that are only read, *parts* is what buildout removes whenever it likes.
-    """
-
-    filestorages: Sequence[Named]
-    blobstorages: Sequence[Named]
-    directories: Sequence[Named]
-    repositories: Sequence[Named] = ()
-    pages: Sequence[Named] = ()
-    origins: Sequence[Named] = ()
-    parts: Named | None = None
+    filestorages: Sequence[Named]  # of the sources
+    blobstorages: Sequence[Named]  # of the sources
+    directories: Sequence[Named]  # to which backups are written
+    repositories: Sequence[Named] = ()  # on this machine, to which backups are written as well
+    pages: Sequence[Named] = ()  # files of reports and metrics
+    origins: Sequence[Named] = ()  # directories of other sites, which are only read
+    parts: Named | None = None  # directory that buildout may empty; None: there is none
 
 
 def overlaps(layout: PartLayout) -> Iterator[str]:

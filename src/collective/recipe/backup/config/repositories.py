@@ -15,7 +15,7 @@ from collective.recipe.backup.options.optionkinds import expanded
 from collective.recipe.backup.storeurls import has_capability, shown_url
 
 NAME = "repository"
-"""What a repository is called if a line does not say it."""
+"""Name of a repository if its line gives none."""
 
 _TAKEN = {"directory", "all"}
 _NAMES = re.compile(r"[a-z][a-z0-9_-]*")
@@ -27,14 +27,14 @@ _STORES = ("file:///", "s3://", "gs://", "az://", "sftp://", "tahoe:")
 class NamedRepository(NamedTuple):
     """One of the repositories of a site."""
 
-    name: str
+    name: str  # in messages and with ``--destination``
     url: str  # an absolute path, or a URL; it may be a secret
 
 
 def repositories(
     lines: Sequence[str], absolute: Absolute, problems: list[str]
 ) -> list[NamedRepository]:
-    """Return what *lines* list, in their order; what is wrong is added to *problems*.
+    """Return the repositories in *lines*, in their order; add mistakes to *problems*.
 
     *absolute* makes a path of a line absolute.
     """
@@ -78,7 +78,7 @@ def listed(lines: Sequence[str]) -> list[NamedRepository]:
 
 
 def secrets(lines: Sequence[str]) -> list[str]:
-    """Return what is wrong with *lines* where others will read them: they have a capability."""
+    """Return problems of *lines* in a readable file: they have a capability."""
     return [
         f"repository: {shown_url(line)!r} lets all who read it in, and buildout writes it into "
         "files: name the capability by tahoe add-alias, and write tahoe:ALIAS"

@@ -1,4 +1,4 @@
-"""From what is known of a site and what its user has set to the configuration of a part."""
+"""From the facts about a site and the settings of its user to the configuration of a part."""
 
 from __future__ import annotations
 
@@ -53,33 +53,27 @@ _SUFFIXES = {
 
 @dataclass(frozen=True, kw_only=True)
 class SiteFacts:
-    """What is found out about a site.
+    """The facts about a site, before its options."""
 
-    *base* is where relative paths start and is absolute; *var* and the two storages are
-    what the site itself says, if it does.  *is_zope* tells whether it is known to run Zope,
-    and so to have blobs.  *parts* is the directory that buildout may empty.  *additional* are
-    further storages, which are taken unless additional_filestorages lists others.  *doubts*
-    say why a filestorage in the usual place may not be that of the site.  *caches* are where
-    its ZEO clients keep what they have read.
-    """
-
-    part: str
-    base: Path
-    is_zope: bool = False
-    var: Path | None = None
-    datafs: Path | None = None
-    blob_storage: Path | None = None
-    parts: Path | None = None
+    part: str  # name of the part
+    base: Path  # where relative paths start, absolute
+    is_zope: bool = False  # whether it is known to run Zope, and so to have blobs
+    var: Path | None = None  # ``var`` directory by the site's configuration; None: it has none
+    datafs: Path | None = None  # filestorage by the site's configuration; None: it has none
+    blob_storage: Path | None = None  # blobstorage by the site's configuration; None: it has none
+    parts: Path | None = None  # directory that buildout may empty; None: there is none
     additional: tuple[Source, ...] = ()
+    """Further storages, unless additional_filestorages lists others."""
     doubts: tuple[str, ...] = ()
-    caches: tuple[Path, ...] = ()
+    """Why a filestorage in the usual place may not be that of the site, in sentences."""
+    caches: tuple[Path, ...] = ()  # directories of the caches of its ZEO clients
 
 
 class Resolved(NamedTuple):
-    """A configuration that can be used, and sentences to warn the user with."""
+    """A usable configuration, and warnings for the user."""
 
-    config: Config
-    warnings: tuple[str, ...]
+    config: Config  # the configuration
+    warnings: tuple[str, ...]  # sentences
 
 
 def directory_names(part: str) -> Mapping[str, str]:
@@ -134,7 +128,7 @@ def resolve(facts: SiteFacts, reading: Reading) -> Resolved:
 def absolute(base: Path, path: Path) -> Path:
     """Return *path*, which starts at *base* if it is relative, without ``..`` in it.
 
-    The last part of a path names the backups of what it leads to, so ``..`` cannot stay.
+    The last part of a path becomes a part of the names of backups, so ``..`` cannot stay.
     """
     path = base / path
     if ".." not in path.parts:
@@ -181,7 +175,7 @@ def _site_name(facts: SiteFacts) -> str:
 def _sources(
     facts: SiteFacts, options: Options, problems: list[str]
 ) -> tuple[tuple[Source, ...], list[str]]:
-    """Return all storages, the main one last, and what is to be warned of."""
+    """Return all storages, the main one last, and warnings."""
     assert options.datafs is not None  # noqa: S101  _located has seen to it
     main = Source(name=MAIN, filestorage=options.datafs, blobstorage=options.blob_storage)
     if not options.additional_filestorages:

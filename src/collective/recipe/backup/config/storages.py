@@ -11,7 +11,7 @@ from collective.recipe.backup.model import MAIN, Place, Source
 from collective.recipe.backup.options.optionkinds import expanded
 
 MAIN_WORDS = {MAIN, "Data"}
-"""How an alternative source names the main storage."""
+"""Names of the main storage in an alternative source."""
 
 Absolute = Callable[[Path], Path]
 
@@ -31,9 +31,9 @@ def words(line: str) -> list[str]:
 def additional(
     lines: Sequence[str], main: Source, absolute: Absolute, problems: list[str]
 ) -> tuple[list[Source], list[str]]:
-    """Return the storages that ``additional_filestorages`` lists, and what is to be warned of.
+    """Return the storages that ``additional_filestorages`` lists, and warnings.
 
-    *absolute* makes a path of a line absolute; what is wrong is added to *problems*.
+    *absolute* makes a path of a line absolute; mistakes are added to *problems*.
     """
     found: dict[str, Source] = {}
     warnings = []
@@ -75,8 +75,8 @@ def alternatives(
 ) -> tuple[Place, ...]:
     """Return the place to restore each of *sources* from, in their order.
 
-    There is exactly one for each, with blobs exactly if the source has blobs; what is wrong
-    is added to *problems*.
+    There is exactly one for each, with blobs exactly if the source has blobs; mistakes are added to
+    *problems*.
     """
     expected = {source.name: source for source in sources}
     found: dict[str, Place] = {}

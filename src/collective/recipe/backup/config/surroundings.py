@@ -1,4 +1,4 @@
-"""What no option can mend: where a part lives, and with which Python.
+"""Checks of the directories and the Python of a part, which no option can mend.
 
 Buildout notes what it has installed in a file of lines, and later removes what it reads
 there: a line break in a path makes it remove something else.  A script names its Python in
@@ -19,11 +19,11 @@ from collective.recipe.backup.errors import printable
 from collective.recipe.backup.options.optionkinds import expanded
 
 SCRIPT_HEAD_SIZE = 255
-"""How many bytes of a script's first line Linux reads; ``#!`` are two of them."""
+"""Bytes of a script's first line that Linux reads; ``#!`` are two of them."""
 
 
 def unusable(part: str, directories: Sequence[Path], python: str) -> Iterator[str]:
-    """Yield what is wrong with a part's name, buildout's *directories* or the *python*."""
+    """Yield problems with a part's name, buildout's *directories* or the *python*."""
     if "/" in part or part in {".", ".."}:
         yield f"{printable(part)} is no name for a part, since its scripts are named after it"
     troubles = filter(None, map(_trouble, map(str, directories)))

@@ -1,4 +1,4 @@
-"""What the Zope parts of a buildout say of the site: where it is, and where it is not.
+"""The Zope parts of a buildout: the paths of the site's data, or signs that it is elsewhere.
 
 A part of ``plone.recipe.zope2instance`` may have its data elsewhere (``rel-storage``,
 ``zeo-client`` with the address of another host, ``demo-storage``), and its ``blob-storage``
@@ -26,10 +26,10 @@ _DEFAULT_ADDRESS = "8100"
 
 @dataclass(frozen=True)
 class ZopePart:
-    """One Zope part: its name and its options, as texts."""
+    """One Zope part of a buildout."""
 
-    name: str
-    options: Mapping[str, str]
+    name: str  # of the part
+    options: Mapping[str, str]  # as texts
 
     def text(self, option: str) -> str:
         """Return an option without the white space around it, "" if it is not set."""
@@ -52,9 +52,9 @@ class ZopePart:
 
     @property
     def cache(self) -> Path | None:
-        """Where it keeps what it has read from a ZEO server; None: only in memory.
+        """The directory of its cache of a ZEO server; None: it caches only in memory.
 
-        Without zeo-var the environment says where when it starts (ZEO_TMP), as a rule var.
+        Without zeo-var the environment (ZEO_TMP), usually var, decides at its start.
         """
         client = self.text("zeo-client-client")
         if not (self.is_client and client):
@@ -77,14 +77,14 @@ class ZopePart:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What the parts say; a path that no part says is None.  *doubts*, *caches*: see Config."""
+    """The facts in the Zope parts."""
 
-    is_zope: bool
-    var: Path | None
-    datafs: Path | None
-    blob_storage: Path | None
-    doubts: tuple[str, ...]
-    caches: tuple[Path, ...]
+    is_zope: bool  # whether there is a Zope part
+    var: Path | None  # None: no part has it
+    datafs: Path | None  # filestorage; None: no part has it
+    blob_storage: Path | None  # None: no part has it
+    doubts: tuple[str, ...]  # see Config
+    caches: tuple[Path, ...]  # see Config
 
 
 def found(parts: Sequence[ZopePart]) -> Found:

@@ -1,4 +1,4 @@
-"""Destinations: where the restore points of a source are kept.
+"""Destinations: the places that keep the restore points of a source.
 
 Every destination promises:
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Depth(Enum):
-    """How much of a destination ``verify`` looks at."""
+    """How thoroughly ``verify`` examines a destination."""
 
     NAMES = "names"
     CHECKSUMS = "checksums"
@@ -38,22 +38,18 @@ class Depth(Enum):
 
 
 Reads = Callable[[str], bool]
-"""Tells whether a file is to be read, by a name that stays the same for its lifetime."""
+"""Tells whether to read a file, by a name that the file keeps for its lifetime."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a backup of one source came to.
+    """The result of a backup of one source."""
 
-    *phases* holds what was done, in order, and the seconds it took; *notes* what the run
-    mended or found worth a sentence.
-    """
-
-    point: RestorePoint
-    changed: bool
-    summary: str
-    phases: Mapping[str, float]
-    notes: tuple[str, ...] = ()
+    point: RestorePoint  # the newest restore point, which may be an earlier one
+    changed: bool  # whether anything was stored
+    summary: str  # the result, in a sentence for the log
+    phases: Mapping[str, float]  # seconds of each phase, in order
+    notes: tuple[str, ...] = ()  # sentences about what the run mended or found remarkable
 
 
 class Destination(Protocol):
@@ -61,18 +57,18 @@ class Destination(Protocol):
 
     source: Source
     home: Home
-    """Where they lie, what is remembered of them, and how writers are kept apart."""
+    """The place of the restore points: its directories, its lock, its local notes."""
     whole_only: bool
-    """Whether no moment between two restore points can be restored."""
+    """Whether moments between two restore points cannot be restored."""
 
     def opened(self) -> AbstractContextManager[None]:
-        """Return what is entered for as long as a run works with it.
+        """Return the context in which a run works with the destination.
 
-        Within, the others may keep what they have read of it until something changes there.
+        Within it, the other methods may keep what they have read until something changes there.
         """
 
     def prepare(self) -> None:
-        """Make what has to be there before the first backup; raise if it cannot be."""
+        """Make the directories that the first backup needs; raise if that is impossible."""
 
     def check_owner(self) -> None:
         """Raise ConfigurationError if the backups are those of another site; write nothing."""
@@ -84,9 +80,9 @@ class Destination(Protocol):
         """
 
     def sweep(self) -> Iterator[str]:
-        """Finish what runs that died left half done; yield what was done, in sentences.
+        """Finish the work of runs that died; yield, in sentences, what was done.
 
-        Whatever changes the restore points does so first; the caller holds the lock.
+        Each operation that changes restore points calls this first; the caller holds the lock.
         """
 
     def backup(
@@ -99,52 +95,51 @@ class Destination(Protocol):
     ) -> Outcome:
         """Make a restore point of the source's present state, if it changed since the last.
 
-        It is named after *now*, or as *clock* (None: nothing speaks against *now*) says; what
-        the clock said is recorded as it is.
-        *why_full* says why it is to begin a new chain, "" if it need not.
-        A blob never changes: of one that differs from what was backed up once, the earlier
-        copy is taken over, unless *accept_changed* is set for a new chain.
-        Raises BackupError of the fitting kind; a blob that the source lacks is no error
-        but a problem of the restore point.
+        Its name is the stamp of *now*, or the one that *clock* (None: *now* is believed) decides
+        on; the moment by the clock is recorded as it is.  *why_full* is the reason to begin a new
+        chain, "" if there is none.  A blob never changes: if a blob differs from its earlier
+        backup, the earlier copy is taken over, unless *accept_changed* is set, which needs a new
+        chain.  Raises BackupError of the fitting kind; a blob that the source lacks is no error but
+        a problem of the restore point.
         """
 
     def room_for_full(self) -> Iterable[Need]:
         """Return the room that a full backup takes.  Raises OSError or BackupError."""
 
     def restore_points(self) -> Sequence[RestorePoint]:
-        """Return what is there, oldest first, with what is wrong about each.
+        """Return the restore points, oldest first, with the problems of each.
 
-        That is what a quick look shows, and what verify and rehearse have found earlier.
+        Problems are those that a quick look shows, and those that verify and rehearse found
+        earlier.
         """
 
     def open(self, choice: Choice) -> State:
         """Return the state of *choice*, to be read in a ``with`` block."""
 
     def remove(self, points: Iterable[RestorePoint], *, certain: bool = False) -> str:
-        """Remove *points* and what only they need; return "", or why nothing was removed.
+        """Remove *points* and the data that only they need; return "", or why nothing was removed.
 
-        A destination may refuse what is more than a policy should take at once, unless the user
-        is *certain*.
-        What a restore point stands on that is not one of them stays, with all that this holds.
+        A destination may refuse to remove more than a policy should at once, unless the user is
+        *certain*.  Data on which another restore point builds stays, with the restore points in it.
         """
 
     def tidy(self, now: datetime) -> Iterator[str]:
-        """Put together what was stored in small pieces until the hour of *now* began.
+        """Merge small pieces that were stored before the present hour, the one of *now*.
 
-        Restore points that another one serves as well may go with that.
-        It is asked for once an hour where something is stored every few seconds.  Yields in
-        sentences what was done; every moment can be restored as before.  Raises IntegrityError
-        if a piece is damaged; the caller holds the lock, and has swept.
+        Restore points that a later one replaces may be removed with them.  The caller asks once an
+        hour, where something is stored every few seconds, holds the lock, and has swept.  Yields,
+        in sentences, what was done; every moment can still be restored.  Raises IntegrityError if a
+        piece is damaged.
         """
 
     def verify(
         self, depth: Depth, *, only: RestorePoint | None = None, reads: Reads | None = None
     ) -> Iterator[Problem]:
-        """Yield what is wrong; nothing means that all restore points are worth having.
+        """Yield problems; if there are none, all restore points can be restored.
 
-        Each problem has the restore points that it concerns: those that need what is damaged.
-        With *only* nothing but what this restore point needs is looked at.  *reads* is asked
-        for each file whether its contents are to be read; None: all of them.
+        Each problem has the restore points that it concerns: those that need the damaged data.
+        With *only*, nothing but the data of this restore point is examined.  *reads* is asked for
+        each file whether its contents are to be read; None: all of them.
         """
 
     def problem_of(self, error: IntegrityError) -> Problem:

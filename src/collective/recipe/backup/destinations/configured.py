@@ -1,11 +1,11 @@
-"""Which destinations a site has, each with a configuration of its own.
+"""The destinations of a site, each with a configuration of its own.
 
 A script is made for a *purpose*: the backups of every night, snapshots, one file to carry
 away, those of another site to restore from.  For each purpose a site has a list of
 destinations: its directories, if it has any, and for the backups of every night its
 repositories.  A run acts on one of them.
 
-What is here looks at nothing.  Whoever needs the restore points makes them: see making.
+This room reads only the configuration.  The destinations themselves come from making.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ REPOSITORY = "repository"
 
 @dataclass(frozen=True, kw_only=True)
 class DestinationConfig:
-    """One destination: what it is called, of which kind it is, where it lies, what it keeps."""
+    """The configuration of one destination: its name, its kind, its places, its policy."""
 
     name: str  # tells it from the others of its purpose
     kind: str  # DIRECTORY or REPOSITORY
     purpose: str  # STANDARD, SNAPSHOT, ZIP or ALTERNATIVE of config
-    sources: tuple[Source, ...]  # what is backed up to it, in order
+    sources: tuple[Source, ...]  # that are backed up to it, in order
     places: tuple[Place, ...] = ()  # the directories of each of the sources, if it is that
     repositories: tuple[RepositoryPlace, ...] = ()  # where each lies, if it is a repository
     options: Options  # how it is written
@@ -51,7 +51,7 @@ class DestinationConfig:
 
     @property
     def homes(self) -> list[Home]:
-        """Where the restore points of each source are at home."""
+        """The homes of the restore points, one for each source."""
         if self.kind == REPOSITORY:
             return [each.home for each in self.repositories]
         return [self.home(*each) for each in zip(self.sources, self.places, strict=True)]
@@ -86,9 +86,9 @@ def named(config: Config, purpose: str, name: str) -> DestinationConfig:
 def chosen(config: Config, purpose: str, name: str | None, *, everywhere: bool) -> str:
     """Return the name of the destination that a run for a *purpose* begins with.
 
-    *name* is what its user says, None if nothing.  Then it is the directories, or the only
-    repository of a site that has no directories; a run that goes *everywhere* begins with the
-    first of several.  Raises ConfigurationError if there is none of that name, or none at all.
+    *name* is the choice of the user.  None: the directories, or the only repository of a site
+    without directories; a run that goes *everywhere* begins with the first of several.  Raises
+    ConfigurationError if there is none of that name, or none at all.
     """
     found = configured(config, purpose)
     if not found:
@@ -146,15 +146,14 @@ def _purposes(config: Config) -> list[str]:
 def history_of(config: Config) -> Path:
     """Return the local directory of the history of a part, whatever its runs are for.
 
-    It is a directory of backups; where there is none, that of what is remembered of all
-    repositories.
+    It is a directory of backups; without one, the directory of the local notes of repositories.
     """
     first = configured(config, STANDARD)[0]
     return first.homes[-1].state if first.kind == DIRECTORY else _remembered(config)
 
 
 def _remembered(config: Config) -> Path:
-    """Return the local directory of what is remembered of all repositories."""
+    """Return the directory of the local notes of all repositories."""
     prefix = config.options.locationprefix
     assert prefix is not None  # noqa: S101  resolve has seen to it
     return prefix / f"{config.part}-repositories"
@@ -205,7 +204,7 @@ def _repository(config: Config, repository: NamedRepository) -> DestinationConfi
 
 
 def _further_files(config: Config) -> WantedFiles | None:
-    """Return which further files are backed up; what they must not be is what is so already."""
+    """Return which further files are backed up: none that are backed up in another way."""
     options = config.options
     if not options.files:
         return None

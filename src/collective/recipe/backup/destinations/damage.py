@@ -1,8 +1,7 @@
-"""What verify and rehearse found damaged, remembered beside the restore points.
+"""Findings of verify and rehearse: damaged restore points, noted beside the backups.
 
-``.backup-damage.json`` lies where the lock lies, and is there only as long as something is
-damaged: who lists restore points, or backs up, pays no more than a look whether there is
-such a file.  One object::
+``.backup-damage.json`` lies where the lock lies, and is there only as long as something is damaged:
+without damage, a list or a backup only finds that there is no such file.  One object::
 
     format    1
     findings  of each damaged restore point, by its stamp:
@@ -15,13 +14,13 @@ such a file.  One object::
               has seen to it that nothing relies on them; may be missing
     check     the CRC-32 of the same object without it
 
-A look that reads all of a restore point and finds nothing takes its finding out.  What the
-site itself had is seen only by who loads the records, so only that takes it out.
+A look that reads all of a restore point and finds nothing removes its finding.  Damage that the
+site itself had is seen only if the records are loaded, so only such a look removes it.
 
-It is what verify has seen, and no part of any backup: without the file the next verify finds
-the same again.  A file that cannot be read is not the same as none, for something was found:
-then each restore point counts as forgotten.  Nothing is removed as long as one is, and nothing
-is added to its chain, until a look has read it.
+The file is no part of any backup: without it the next verify finds the damage again.  If the file
+is there and cannot be read, something was found: then each restore point counts as forgotten.  As
+long as one is forgotten, nothing is removed, and nothing is added to its chain.  A look that reads
+all of it ends that.
 """
 
 from __future__ import annotations
@@ -49,11 +48,11 @@ FORGOTTEN = "what verify found of the newest chain cannot be read"
 
 @dataclass(frozen=True, kw_only=True)
 class DamageFinding:
-    """What was found of one restore point, and when."""
+    """The damage of one restore point."""
 
-    found: datetime
-    what: str
-    inherited: bool = False
+    found: datetime  # when it was found first
+    what: str  # the first problem, in a sentence
+    inherited: bool = False  # whether the live site had it already
 
     def __str__(self) -> str:
         words = "does not open" if self.inherited else "damaged"
@@ -62,40 +61,41 @@ class DamageFinding:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What one look has shown: *findings* by stamp; *read* are stamps of which all was read.
+    """The result of one look at restore points.
 
     *loaded* tells whether the records of those were loaded as well.  *objects* are the names of
     the objects of a store that are damaged or gone.
     """
 
-    findings: Mapping[str, DamageFinding]
-    read: Collection[str] = ()
-    loaded: bool = False
-    objects: Collection[str] = ()
+    findings: Mapping[str, DamageFinding]  # by stamp of the restore point
+    read: Collection[str] = ()  # stamps of restore points of which all bytes were read
+    loaded: bool = False  # whether the records of those were loaded as well
+    objects: Collection[str] = ()  # names of objects of a store that are damaged or gone
 
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """What is remembered: *findings* by stamp.
+    """All remembered findings of a directory.
 
     *forgotten* are stamps of which it is lost whether anything was found; None: all of them.
     *objects* are the names of the objects of a store that were found damaged or gone.
     """
 
-    findings: Mapping[str, DamageFinding]
+    findings: Mapping[str, DamageFinding]  # by stamp of the restore point
     forgotten: Collection[str] | None = ()
-    objects: tuple[str, ...] = ()
+    """Stamps whose findings are lost, if there were any; None: all stamps."""
+    objects: tuple[str, ...] = ()  # names of objects of a store that were found damaged or gone
 
     def __bool__(self) -> bool:
         return self.forgotten is None or bool(self.findings or self.forgotten or self.objects)
 
     def has_forgotten(self, stamp: str) -> bool:
-        """Tell whether it is lost what was found of the restore point *stamp*."""
+        """Tell whether the findings of the restore point *stamp* are lost."""
         return self.forgotten is None or stamp in self.forgotten
 
 
 def read(directory: Path) -> Memory:
-    """Return what is remembered in *directory*; all is forgotten if that cannot be read."""
+    """Return the memory in *directory*; if it cannot be read, all stamps are forgotten."""
     return listings.once(directory, read, partial(_read, directory))
 
 
@@ -108,7 +108,7 @@ def _read(directory: Path) -> Memory:
 
 
 def marked(points: Sequence[RestorePoint], directory: Path) -> list[RestorePoint]:
-    """Return *points* with what was found of them."""
+    """Return *points* with their findings added."""
     memory = read(directory)
     return [_marked(point, memory) for point in points]
 
@@ -179,7 +179,7 @@ def _is_disproved(stamp: str, finding: DamageFinding, look: Look) -> bool:
 
 
 def _joined(before: DamageFinding | None, now: DamageFinding) -> DamageFinding:
-    """Return what is known after *now*; what is stored damaged weighs more."""
+    """Return both findings as one; damage of stored data outweighs damage in the live site."""
     if before is None or (before.inherited and not now.inherited):
         return now
     if now.inherited and not before.inherited:
@@ -188,9 +188,9 @@ def _joined(before: DamageFinding | None, now: DamageFinding) -> DamageFinding:
 
 
 def write_anew(directory: Path, points: Iterable[RestorePoint], files: Files) -> None:
-    """Write a memory that cannot be read anew: what was found of *points* is forgotten.
+    """Replace a memory that cannot be read by a new one, in which *points* are forgotten.
 
-    So what is made from now on has nothing to do with it.  Raises OSError.
+    Restore points that are made later are not.  Raises OSError.
     """
     if read(directory).forgotten is None:
         remember(directory, Look(findings={}), {point.stamp for point in points}, files)
@@ -199,7 +199,7 @@ def write_anew(directory: Path, points: Iterable[RestorePoint], files: Files) ->
 def why_new_chain(directory: Path, points: Iterable[RestorePoint]) -> str:
     """Return why nothing may be added to the chain of the newest of *points*, "" if it may.
 
-    What the site itself had does not count: a new chain would have the same.
+    Damage that the live site had does not count: a new chain would have it as well.
     """
     memory = read(directory)
     if not memory:
@@ -212,7 +212,7 @@ def why_new_chain(directory: Path, points: Iterable[RestorePoint]) -> str:
 
 
 def doubted(directory: Path, points: Callable[[], Iterable[RestorePoint]]) -> frozenset[str]:
-    """Return the names of what holds the blobs of those *points* that may be damaged."""
+    """Return the names of the holdings of blobs of those *points* that may be damaged."""
     if not read(directory):
         return frozenset()
     doubtful = (point for point in points() if point.damaged or point.forgotten)

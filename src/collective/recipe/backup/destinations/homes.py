@@ -1,8 +1,8 @@
-"""Homes: where a destination keeps restore points, and what it remembers on this machine.
+"""Homes: the places of restore points, with their local notes and their lock.
 
-A home is a directory of backups with one beside it for the blobs, or a store elsewhere, which
-has neither a directory nor a lock here.  So whoever needs to know one of these things asks for
-it by name, and nobody works with the path of "the" directory.
+A home is a directory of backups with one beside it for the blobs, or a store elsewhere, which has
+neither a directory nor a lock here.  So callers ask a home for each of these things by name, and
+never work with the path of "the" directory.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from collective.recipe.backup.frozen import dataclass
 class Filled(NamedTuple):
     """A directory that a home fills."""
 
-    directory: Path
+    directory: Path  # absolute
     live: Path | None  # the part of the site whose copies lie there; None: the site has none
 
 
 @dataclass(frozen=True, kw_only=True)
 class Home:
-    """Where the restore points of one source are at home."""
+    """The place of the restore points of one source."""
 
     label: str  # what lists and errors call it: a path, or the URL of a store
     state: Path  # local directory of the history, of what was found damaged, and of samples
@@ -37,7 +37,7 @@ class Home:
 
     @property
     def identity(self) -> str:
-        """What tells this home from the others that a note beside the site may speak of."""
+        """An identity, by which a note beside the site tells this home from others."""
         return os.path.realpath(self.state)
 
     @property
@@ -54,12 +54,12 @@ class Home:
         return self.lock is None or self.lock.is_dir()
 
     def may_be_locked(self) -> bool:
-        """Tell whether this user may hold it against writers; who only reads may not."""
+        """Tell whether this user may take the lock; a user who may only read may not."""
         return self.lock is None or os.access(self.lock, os.W_OK)
 
     @contextmanager
     def locked(self, holder: str) -> Iterator[None]:
-        """Hold it against every other writer, where it has a lock; *holder* says who we are.
+        """Hold the lock, if there is one, against all other writers; *holder* is our name in it.
 
         Raises InUse, which names the holder, at once if there is another.
         """
@@ -76,10 +76,10 @@ class Home:
     def examine(  # a store elsewhere has to say more
         self, files: Files, *, unmounted: Collection[Path] = ()
     ) -> Iterator[DoctorFinding]:
-        """Yield what is wrong with the place itself, and what is right, for the doctor.
+        """Yield findings about the place itself, good and bad, for the doctor.
 
-        That is whether a backup can be written there, who may read it, and what lies there that
-        is not ours.  A probe is made by *files*, and removed.  Directories that are *unmounted*
-        are left alone: what is there now is the disk below.
+        They say whether a backup can be written there, who may read it, and which foreign names lie
+        there.  A probe is made by *files*, and removed.  Directories that are *unmounted* are left
+        alone: the disk below them is not the one of the backups.
         """
         yield from ()

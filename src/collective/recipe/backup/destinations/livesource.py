@@ -1,4 +1,4 @@
-"""What every backup asks of a live source: whether it is there, and whose it is."""
+"""The checks of every backup on a live source: is it there, and who owns it?"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check_source(source: Source) -> None:
 
 
 def rights_in(filestorage: Path, blobstorage: Path | None) -> dict[str, Rights]:
-    """Return the rights of what is backed up, by what it is; see RestorePoint."""
+    """Return the rights of the sources, by kind; see RestorePoint."""
     filestorage = Path(os.path.realpath(filestorage))
     with explained("cannot look at the permissions", filestorage):
         found = {FILESTORAGE: rights_of(filestorage), DIRECTORY: rights_of(filestorage.parent)}

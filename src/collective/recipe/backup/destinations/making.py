@@ -1,6 +1,6 @@
 """From the configuration of a destination to the restore points of each source in it.
 
-What belongs to one kind of destination is imported where one of that kind is made.
+The rooms of one kind of destination are imported only when one of that kind is made.
 """
 
 from __future__ import annotations

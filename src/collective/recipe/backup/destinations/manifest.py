@@ -65,27 +65,28 @@ SUFFIX = ".json"
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What is known of one restore point; see the module for the meanings."""
+    """The fields of a manifest; see the module for the meanings."""
 
-    stamp: str
-    chain: str
-    end: int
-    tid: Tid | None
-    since: Tid | None
-    taken: datetime
-    stored: int
-    blobs: str | None
-    missing: tuple[BlobId, ...] = ()
-    lost: int = 0
-    blob_bytes: int | None = None
-    others: str = ""
-    differing: tuple[BlobId, ...] = ()
-    differ: int = 0
-    left_out: int = 0
-    left: str = ""
-    holes: tuple[Hole, ...] = ()
+    stamp: str  # of the restore point
+    chain: str  # stamp of its full backup
+    end: int  # bytes of the filestorage
+    tid: Tid | None  # its greatest tid; None: the filestorage has no transaction
+    since: Tid | None  # earliest transaction at which it can be cut; None: unknown
+    taken: datetime  # by the clock
+    stored: int  # bytes that this restore point added
+    blobs: str | None  # name of the holding of its blobs; None: no blobs are backed up
+    missing: tuple[BlobId, ...] = ()  # blobs without a file at the source, at most 1000
+    lost: int = 0  # number of those in all
+    blob_bytes: int | None = None  # bytes of its blobs in all; None: not counted
+    others: str = ""  # fingerprint of the non-blob files, if they are in an archive; else ""
+    differing: tuple[BlobId, ...] = ()  # blobs kept as earlier copies, at most 1000
+    differ: int = 0  # number of those in all
+    left_out: int = 0  # number of other files that could not be copied
+    left: str = ""  # path of the first of those below the blobstorage; "": none
+    holes: tuple[Hole, ...] = ()  # spans of transactions that it does not know
     stays: tuple[str, ...] = ()
-    rights: Mapping[str, Rights] = field(default_factory=dict)
+    """Stamps of chains that stay as long as this restore point is the newest."""
+    rights: Mapping[str, Rights] = field(default_factory=dict)  # rights of the sources, by kind
 
 
 def path_of(directory: Path, stamp: str) -> Path:

@@ -1,9 +1,8 @@
-"""Whose backups a directory holds: a mark in it keeps two sites from each other's backups.
+"""Owners of directories of backups: a mark keeps two sites from each other's backups.
 
-A prune removes what none of its own restore points needs, and blobs that only those of
-another site need are no exception.  So the first backup leaves a mark, ``.backup.owner``
-among the filestorage backups and ``.backup.owner.STORAGE`` among the blobs, and whoever
-writes there later must be its owner::
+A prune removes what none of its own restore points needs, and blobs that only those of another site
+need are no exception.  So the first backup leaves a mark, ``.backup.owner`` among the filestorage
+backups and ``.backup.owner.STORAGE`` among the blobs, and only its owner may write there later::
 
     key          names these backups; that of the blobs is that of their filestorage backups
     host         the machine, and on it
@@ -12,11 +11,10 @@ writes there later must be its owner::
     directory    where the mark lies; inode is that of the directory
     backups      among blobs: where the filestorage backups lie; null: there are none
 
-A site may move.  What the mark names is no longer there then, and the site has
-transactions that the backups know: it stays the owner.  A directory that was copied, or
-put on another disk, belongs to whoever writes to it next, and so does one that is empty but
-for its mark.  A damaged mark keeps only those out who know nothing of what is there; one of a
-later release keeps everybody out.
+A site may move.  What the mark names is no longer there then, and the site has transactions that
+the backups know: it stays the owner.  A directory that was copied, or put on another disk, belongs
+to the site that writes to it next, and so does one that is empty but for its mark.  A damaged mark
+refuses sites whose transactions are not in the backups; the mark of a later release refuses all.
 Readers look at no mark.  The doctor asks as a backup does, and writes none.
 """
 
@@ -58,22 +56,23 @@ Knows = Callable[[], bool]
 
 @dataclass(frozen=True, kw_only=True)
 class OwnerMark:
-    """What a mark says; see the module for the meanings."""
+    """The fields of a mark; see the module for the meanings."""
 
-    key: str
-    host: str
-    filestorage: str
-    blobstorage: str | None
-    directory: str
-    inode: int
+    key: str  # random; names these backups
+    host: str  # name of the machine
+    filestorage: str  # path of the filestorage
+    blobstorage: str | None  # path of the blobstorage; None: there is none
+    directory: str  # path of the directory of the mark
+    inode: int  # of that directory
     backups: str | None = None
+    """Among blobs, the directory of the filestorage backups; None: there are none."""
 
 
 class Claim(NamedTuple):
-    """The *mark* that is to lie at *path*: nobody else's is in its way."""
+    """A *mark* that may be put: no mark of another owner is in its way."""
 
-    path: Path
-    mark: OwnerMark
+    path: Path  # of the mark
+    mark: OwnerMark  # to put there
 
     def write(self, files: Files) -> None:
         """Write it, if it does not lie there already."""
@@ -135,8 +134,8 @@ def claim_blobs_alone(directory: Path, storage: str, source: Source, knows: Know
 def former_storages(blobs: Path, backups: Path, storage: str) -> Iterator[str]:
     """Yield the names, besides *storage*, that the owner of *backups* has used in *blobs*.
 
-    Those are what the blobstorage was called when the configuration was another one.  What
-    cannot be read is left out.
+    The blobstorage had these names under earlier configurations.  Marks that cannot be read are
+    left out.
     """
     with suppress(OSError, BackupError, UnreadableError):
         mine = _read(backups / NAME)
@@ -157,7 +156,7 @@ def holds_backups(directory: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
-        return True  # nobody can tell; whoever writes there will be told why
+        return True  # unknown here; a backup that writes there will say why
 
 
 def _path(directory: Path, storage: str) -> Path:
@@ -167,7 +166,7 @@ def _path(directory: Path, storage: str) -> Path:
 def _mark(directory: Path, source: Source) -> OwnerMark:
     """Return the mark of *source* in *directory*, with a key that no other directory has."""
     with explained("cannot look at the backups", directory):
-        # who only asks may ask before the first backup has made it
+        # a caller that only asks may do so before the first backup has made it
         inode = directory.stat().st_ino if directory.exists() else 0
     host, place = os.uname().nodename, os.path.realpath(directory)
     filestorage, blobs = os.path.realpath(source.filestorage), source.blobstorage
@@ -185,7 +184,7 @@ def _mark(directory: Path, source: Source) -> OwnerMark:
 def _still_there(path: Path, knows: Knows) -> OwnerMark | None:
     """Return the mark at *path*, None if it came here with a copy, or if there is none.
 
-    A damaged one is none to who knows what is there.
+    A damaged mark counts as None if the site *knows* the backups.
     """
     try:
         mark = _read(path)
@@ -201,7 +200,7 @@ def _still_there(path: Path, knows: Knows) -> OwnerMark | None:
 
 
 def _is_claimed(mark: OwnerMark, source: Source) -> bool:
-    """Tell whether somebody still needs the blobs of *mark*, as far as can be seen from here."""
+    """Tell whether a site still needs the blobs of *mark*, as far as this host can tell."""
     if mark.backups is None:
         return _is_other(mark, mark.blobstorage, source.blobstorage)
     if mark.host != os.uname().nodename:

@@ -1,7 +1,7 @@
-"""What the restore points of a directory can tell of the past, after a restore as well.
+"""The past in the restore points of a directory: which moments they have, also after a restore.
 
-See lineage for the rules; here are the log, the restore points and the note of the last restore
-that they are about.
+The rules are in lineage; this room applies them to the log, the restore points and the note of the
+last restore.
 """
 
 from __future__ import annotations
@@ -46,11 +46,12 @@ class Ordered(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class PastOfPoint:
-    """What a restore point is to say of the past; see RestorePoint for the meanings."""
+    """The past of one restore point; see RestorePoint for the meanings."""
 
-    since: Tid | None
-    holes: tuple[Hole, ...] = ()
+    since: Tid | None  # earliest transaction at which it can be cut; None: unknown
+    holes: tuple[Hole, ...] = ()  # spans of transactions that it does not know
     stays: tuple[str, ...] = ()
+    """Stamps of chains that stay as long as this restore point is the newest."""
     is_strange: bool = False  # history is cut off, and no restore is known that did it
 
 
@@ -72,11 +73,11 @@ class Past:
         self._directory = os.path.realpath(directory)
         self._points = points
         self.problem = ""
-        """Why the note of the last restore cannot be used, as far as it was asked for."""
+        """Why the note of the last restore cannot be used; "": it can, or was not read yet."""
 
     @cached_property
     def _noted(self) -> Restored | None:
-        """What the last restore noted, None if nothing can be known of it."""
+        """Return the note of the last restore, None if there is none to be used."""
         try:
             noted = restored.read(self._filestorage)
         except IntegrityError as error:
@@ -149,11 +150,11 @@ def knows_any(filestorage: Path, points: Sequence[RestorePoint]) -> bool:
     """Tell whether *filestorage* has a transaction that *points* know; so it has if none do."""
     tids = {tid for point in points for tid in (point.since, point.tid) if tid}
     with TransactionLog(filestorage) as log:
-        # until a pack each is where it was, and nobody need read all of a large log
+        # until a pack each transaction keeps its place, and a large log need not be read whole
         if not tids or any(ends_in(log, point) for point in reversed(points)):
             return True
         # after a pack the last ones are known, but for those that are newer than all points
-        with suppress(IntegrityError):  # what is being written may follow
+        with suppress(IntegrityError):  # a transaction that is being written may follow
             if any(each.tid in tids for each in islice(log.backwards(log.size), LOOKED_BACK)):
                 return True
         return any(each.tid in tids for each in log.transactions())

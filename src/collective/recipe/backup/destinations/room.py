@@ -1,9 +1,9 @@
 """Is there room?  Asked before anything is written.
 
-What a full backup takes is known only roughly.  gzip makes of a filestorage what it makes, and
-some file systems compress what they store, or share the blocks of a copy with the original.  So
-there is a least and a most.  A backup is refused if not even the least fits, on a file system of
-which it is known that each byte takes a byte; in all other cases of doubt it is warned.
+The size of a full backup is known only roughly.  The gain by gzip varies, and some file systems
+compress data, or share the blocks of a copy with the original.  So there is a least and a most.  A
+backup is refused if not even the least fits on a file system that is known to store each byte as a
+byte; in all other cases of doubt there is a warning.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ HINT = "free some room there, let keep be smaller, or keep the backups on anothe
 class Need(NamedTuple):
     """The bytes that a full backup takes in a directory, which may not be there yet."""
 
-    directory: Path
-    least: int
-    most: int
+    directory: Path  # absolute; it may not be there yet
+    least: int  # bytes
+    most: int  # bytes
 
 
 class Room(NamedTuple):
-    """What is *free* on the file system of *directory*, and what is needed there, in bytes."""
+    """The *free* bytes on the file system of *directory*, and those that a backup needs there."""
 
-    directory: Path
-    free: int
-    least: int
-    most: int
+    directory: Path  # absolute
+    free: int  # bytes
+    least: int  # bytes that the backup needs at least
+    most: int  # bytes that it needs at most
 
     def __str__(self) -> str:
         return f"{size(self.free)} are free, a full backup takes up to {size(self.most)}"
@@ -113,7 +113,7 @@ def size_of_blobs(root: Path, progress: Progress) -> int:
     total = 0
     with progress.phase("measuring the blobs", 0, "blobs") as advance:
         for entry in walk(root):
-            with suppress(OSError):  # what cannot be looked at takes no room in a backup
+            with suppress(OSError):  # a file that cannot be looked at takes no room in a backup
                 total += os.lstat(root / entry.path).st_size
             advance(1)
     return total

@@ -1,4 +1,4 @@
-"""How long the phases of a backup take."""
+"""Seconds that the phases of a backup take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collective.recipe.backup.times import monotonic
 
 
 class Stopwatch:
-    """How long each phase took, in seconds."""
+    """The seconds of each phase."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""One change to a disk, and what rights come with it.
+"""One change to a disk, with the owner and permissions of its result.
 
 Each single change goes through ``Changes._change``; the fault tests put their hand there.
 Root gives owners and modes to what is open, never to a name.
@@ -30,15 +30,15 @@ REFUSED = {
     errno.EOPNOTSUPP,
     errno.EOVERFLOW,  # an owner that this user namespace does not know
 }
-"""What a file system says that cannot do something at all, or not for us."""
+"""Numbers of the errors of a file system that cannot do an operation, or not for this user."""
 OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _OF_DATA = 0o777
 _NAMES_ANOTHER = {"link", "symlink"}
-"""Operations whose errors name first what is linked to."""
+"""Operations whose errors name the target of the link first."""
 
 
 class ExchangedError(OSError):
-    """What lies at a path is not what was made there: its directory belongs to somebody else."""
+    """The file at a path is not the one that was made there: another user owns the directory."""
 
     hint = "find out which program changes this directory, and stop it; then run the command again"
 
@@ -49,23 +49,23 @@ class ExchangedError(OSError):
 
 
 class Changes:
-    """What each change to a disk is made by."""
+    """The primitive by which each change to a disk is made."""
 
     def __init__(self) -> None:
         """Limit nothing yet."""
         self._sources: dict[str, set[str]] = {}
 
     def limit(self, directory: StrPath, source: StrPath) -> None:
-        """Open to no more users than *source* what comes to be at *directory* and below.
+        """Open new files at *directory* and below to no more users than *source*.
 
         That goes for all files and directories of ours there; copies of single files keep the
-        permissions of what they are copies of.  While there is no *source*, they are open to
-        their owner alone.
+        permissions of the original.  As long as there is no *source*, they are open to their owner
+        alone.
         """
         self._sources.setdefault(os.fspath(directory), set()).add(os.fspath(source))
 
     def _limited(self, path: StrPath, mode: int) -> int:
-        """Return what is left of *mode* for a new file or directory at *path*."""
+        """Return the bits of *mode* that a new file or directory at *path* may have."""
         text = os.fspath(path)
         for directory, sources in self._sources.items():
             if text == directory or text.startswith(f"{directory}/"):
@@ -103,7 +103,7 @@ class Changes:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> bool:
-        """Make a change that nobody depends on; False where the file system refuses it.
+        """Make a change that no restore depends on; False where the file system refuses it.
 
         A disk that is broken or full does not refuse: that raises.
         """
@@ -120,8 +120,8 @@ class Changes:
     ) -> None:
         """Give what was *made* so the mode, the group and, for root, the owner of another one.
 
-        No file gets a bit that lends its owner's rights to who executes it: no data needs
-        it, and others may have written what root restores.  A directory stays open to its owner.
+        No file gets a set-user-ID or set-group-ID bit: no data needs it, and others may have
+        written the file that root restores.  A directory stays open to its owner.
         """
         mode = self._adopted(target, descriptor, like, made)
         mode = mode | stat.S_IRWXU if stat.S_ISDIR(made.st_mode) else mode & _OF_DATA
@@ -145,9 +145,9 @@ class Changes:
         return mode
 
     def _hand_over(self, path: StrPath, descriptor: int, directory: os.stat_result) -> None:
-        """Give what root has just made to the owner of its *directory*, who must go on with it.
+        """Give a file that root has just made to the owner of its *directory*, who will work on it.
 
-        Who once runs a command as root is not to stop those of the site's own user.
+        A run by root must not stop later runs of the site's own user.
         """
         if os.geteuid() == 0 and directory.st_uid:
             self._try("chown", path, os.fchown, descriptor, directory.st_uid, directory.st_gid)

@@ -61,13 +61,13 @@ class Copies(Writes):
         except OSError as error:
             raise unreadable(error, source) from error
         try:
-            # what its owner may do with it then, for whom alone it is until it is whole
+            # the permissions of its owner, who alone may read it until it is whole
             descriptor, _directory = self._create(target, status.st_mode & stat.S_IRWXU)
             try:
                 made = os.fstat(descriptor)
                 writer = Writer(self, target, descriptor)
                 devices = status.st_dev, made.st_dev
-                with naming(source):  # what fails and is no change is a read
+                with naming(source):  # a failure that is no change is a failed read
                     copied = self._take(reader, writer, devices, observe)
                     _check_end(reader, status.st_size, copied, size)
                 self._keep_status(target, descriptor, status, made)
@@ -114,7 +114,7 @@ class Copies(Writes):
         room: Path | None = None,
         sync: bool = True,
     ) -> int:
-        """Copy *source* to *final*, whole and durable, in one step for those who look.
+        """Copy *source* to *final*, whole and durable, in one step for readers.
 
         Until then it lies in the directory *room*, on the same file system, by default
         beside *final*.  Without *sync* it is durable once the caller has synced the
@@ -146,7 +146,7 @@ class Copies(Writes):
     def _keep_status(
         self, target: StrPath, descriptor: int, like: os.stat_result, made: os.stat_result
     ) -> None:
-        """Give a file that was *made* so what it lacks to be *like* another one."""
+        """Give a file that was *made* the missing attributes to be *like* another one."""
         self._keep_rights(target, descriptor, like, made)
         times = (like.st_atime_ns, like.st_mtime_ns)
         self._try("utime", target, os.utime, descriptor, ns=times)
@@ -168,7 +168,7 @@ class Copies(Writes):
             if error.errno in _NEVER_CLONE:
                 self._unclonable.add(devices)
             if error.errno in _NO_CLONE or error.errno == errno.EIO:
-                return False  # of EIO nobody knows which of both files it is: reading tells
+                return False  # EIO does not tell which of both files it is about: a read does
             raise
         return True
 
@@ -190,8 +190,8 @@ class Copies(Writes):
                     raise
                 step = 0
             if not step:
-                # the end; a file system (procfs, old overlays) that cannot tell; or EIO, of which
-                # nobody knows which of both files it is
+                # the end; a file system (procfs, old overlays) that cannot tell; or EIO, which does
+                # not tell which of both files it is about
                 return done + _read_through(reader, None, writer)
             done += step
 
@@ -214,7 +214,7 @@ def _read(reader: int, room: int) -> bytes:
     try:
         return os.read(reader, room)
     except OSError as error:
-        raise unreadable(error, "") from error  # who has opened it knows its name
+        raise unreadable(error, "") from error  # the caller, who has opened it, knows its name
 
 
 def _check_end(reader: int, before: int, copied: int, expected: int | None) -> None:

@@ -204,7 +204,7 @@ class Directories(Changes):
         """
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            # what it fails to write, a later sync of another descriptor would not tell again
+            # an error of this write would not be reported by a later sync of another descriptor
             _syncfs(descriptor)
         finally:
             os.close(descriptor)
@@ -230,7 +230,7 @@ def _opened(at: held.HeldName, *, new: bool) -> Iterator[int]:
 
 
 def _is_like(made: os.stat_result, original: os.stat_result) -> bool:
-    """Tell whether what was just made is a directory with all the rights of *original*."""
+    """Tell whether a path that was just made is a directory with all the rights of *original*."""
     mode = stat.S_IFDIR | stat.S_IMODE(original.st_mode) | stat.S_IRWXU
     owner = original.st_uid if os.geteuid() == 0 else made.st_uid
     return (made.st_mode, made.st_uid, made.st_gid) == (mode, owner, original.st_gid)
@@ -260,7 +260,7 @@ def _all_in(directory: Path) -> Iterator[Path]:
 
 
 def _syncfs(descriptor: int) -> None:
-    import ctypes  # only who syncs a whole file system pays for it
+    import ctypes  # imported only by runs that sync a whole file system
 
     function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if function is None:

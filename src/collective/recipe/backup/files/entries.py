@@ -134,12 +134,12 @@ class Entries(Directories):
         return final.with_name(f"{final.name}.{self._token()}.partial")
 
     def sweep(self, directory: Path, *, of: str = "", alone: bool = True) -> list[Path]:
-        """Remove what died runs left in *directory*, but no file that a living writer is at.
+        """Remove remains of dead runs in *directory*, but no file of a living writer.
 
-        *of* is the final name of what is removed, "": every name of ours.  *alone* tells that
-        the caller holds a lock against other runs; who does not removes only what no writer
-        can be at: files that can be locked.
-        Returns what was removed.  A directory that does not exist holds nothing.
+        *of* is the final name of what is removed, "": every name of ours.  *alone*: the caller
+        holds a lock against other runs; otherwise only files that can be locked, and so have no
+        living writer, are removed.  Returns the removed paths.  A directory that does not exist is
+        empty.
         """
         try:
             found = [it for it in listings.entries(directory) if is_partial(it.name, of=of)]

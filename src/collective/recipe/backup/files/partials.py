@@ -1,4 +1,4 @@
-"""Temporary names: what they look like, and whether a writer lives who is at one."""
+"""Temporary names: their form, and a test for a living writer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from collective.recipe.backup.smallfile import regular
 
 PROBE = ".backup"
-"""What a temporary name begins with that stands for nothing."""
+"""Begin of temporary names of probes."""
 
 _PARTIAL = re.compile(r"(.+)\.[0-9a-f]{8}\.partial", re.DOTALL)
 
@@ -44,7 +44,7 @@ def hold(descriptor: int, partial: Path) -> bool:
 def trying_lock(path: Path) -> Iterator[bool | None]:
     """Yield whether no writer has the file *path* locked, None if that cannot be told."""
     try:
-        # NFS lets only who may write lock for writing
+        # NFS gives a write lock only to users who may write
         descriptor = regular(path, os.O_RDWR | os.O_NOFOLLOW)
     except OSError:
         yield None

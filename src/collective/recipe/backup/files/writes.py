@@ -42,7 +42,7 @@ class Writer:
         return size
 
     def overwrite(self, offset: int, data: bytes) -> None:
-        """Put *data* in the place of what was written at *offset*."""
+        """Replace the bytes at *offset*, which were written before, by *data*."""
         while data:
             done = self._files._change(
                 "pwrite", self.path, os.pwrite, self.descriptor, data, offset
@@ -57,7 +57,7 @@ class Writer:
 
 
 class Writes(Entries):
-    """Changes of what a file holds."""
+    """Changes to the contents of files."""
 
     @contextmanager
     def writing(self, final: Path, mode: int = 0o666) -> Iterator[Writer]:
@@ -73,7 +73,7 @@ class Writes(Entries):
 
     @contextmanager
     def unnamed(self, final: Path, mode: int = 0o666) -> Iterator[Writer]:
-        """Yield a Writer of what is to be *final* later; when the body succeeds it is durable.
+        """Yield a Writer of the future file *final*; when the body succeeds it is durable.
 
         It keeps its temporary name, the *path* of the Writer, until it is given to ``name``.
         """
@@ -102,7 +102,7 @@ class Writes(Entries):
                 os.close(descriptor)
 
     def name(self, partial: Path, final: Path) -> None:
-        """Let what is whole under a temporary name be *final*; if that fails it is gone."""
+        """Rename a whole file from its temporary name to *final*; if that fails it is removed."""
         try:
             self.rename(partial, final)
         except BaseException:
@@ -136,9 +136,9 @@ class Writes(Entries):
 
     @contextmanager
     def scratch(self, final: Path) -> Iterator[Writer]:
-        """Yield a Writer for what is needed only while *final* is made, and is read again.
+        """Yield a Writer for a file that is needed only while *final* is made, and is read again.
 
-        The file lies beside *final* and is gone after the body.
+        The file lies beside *final* and is removed after the body.
         """
         partial = self.partial_name(final)
         descriptor, _directory = self._create(partial, 0o600, os.O_RDWR)
@@ -158,22 +158,22 @@ class Writes(Entries):
             return self._change("create", path, at.open, flags, mode), directory
 
     def write(self, final: Path, data: bytes, mode: int = 0o666) -> None:
-        """Make *final* hold *data*, in one step for all who read it."""
+        """Make *final* hold *data*, in one step for all readers."""
         with self.writing(final, mode) as writer:
             writer.write(data)
 
     def publish(self, path: Path, data: bytes, mode: int | None = None) -> None:
         """Make the file that a user has named hold *data*, in one step.
 
-        It gets just this *mode*, whatever the umask (None: that of the file whose place it
-        takes; if there is none, the umask and the limit say which).
-        A symbolic link is followed, by root as links says.  Raises NotRegularError for what is
-        no file: a device or a pipe would be gone, and others use it.
+        It gets just this *mode*, whatever the umask (None: that of the file that it replaces; if
+        there is none, by the umask and the limit). A symbolic link is followed, by root as links
+        says.  Raises NotRegularError for a device or a pipe, which would be lost, and which others
+        use.
         """
         final = Path(links.real(path))
         if os.path.lexists(final) and not final.is_file():
             raise NotRegularError(errno.EINVAL, "not a regular file", os.fspath(path))
-        # what a run that was killed has left here, as far as this user may look for it
+        # files of a run that was killed, as far as this user may look for them
         with suppress(OSError):
             self.sweep(final.parent, of=final.name, alone=False)
         if mode is None and final.exists():
@@ -210,10 +210,10 @@ class Writes(Entries):
 
     @contextmanager
     def overwriting(self, path: Path, offset: int) -> Iterator[Writer]:
-        """Yield a Writer into *path* from *offset* on; what is written last is its end.
+        """Yield a Writer into *path* from *offset* on; the last written byte is its end.
 
-        Not made in one step: only under a journal that can do it again.  A symbolic link is
-        not followed but an error.
+        Not made in one step: only under a journal that can do it again.  A symbolic link is not
+        followed but an error.
         """
         descriptor = regular(path, os.O_WRONLY | os.O_NOFOLLOW)
         try:

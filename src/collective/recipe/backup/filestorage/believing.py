@@ -1,4 +1,4 @@
-"""Whether a FileStorage believes an index, or puts it aside and reads the whole log.
+"""The check of FileStorage on an index: it uses one that passes, and reads the whole log otherwise.
 
 The rule is that of ``_check_sanity`` in ZODB: the index must be of a place behind the first 100
 bytes, and name the data records of the last transaction before that place which has some and

@@ -1,4 +1,4 @@
-"""Which data records of a log are blobs, decided as ZODB decides it, without ZODB.
+"""The data records of a log that are blobs, decided as ZODB decides it, without ZODB.
 
 A record is a blob's if the first of its two pickles is the class ``ZODB.blob.Blob``.  Its blob
 file is named by the oid and the tid of the record.  A record with a backpointer is one if
@@ -30,7 +30,7 @@ HEAD = 512
 
 MODULE = b"ZODB.blob"
 NEAR = 64
-"""It begins within so many bytes of the data of a blob record that is not compressed."""
+"""Bytes of the data of an uncompressed blob record in which the class name begins."""
 _COMPRESSED = b".z"
 MARK = _COMPRESSED[0]
 """The first byte of data that are compressed: no pickle begins with it."""
@@ -66,7 +66,7 @@ def blobs(log: Log, start: int, stop: int) -> Iterator[BlobId]:
 
 
 class NamedBlobs:
-    """The blobs that *log* names from the boundary *since* on, noted by one who reads its records.
+    """The blobs that *log* names from the boundary *since* on, noted by a reader of its records.
 
     They come as ``blobs`` yields them.  Each takes 16 bytes.
     """
@@ -78,9 +78,9 @@ class NamedBlobs:
         self._found = bytearray()
 
     def note(self, transaction: Transaction, oids: Iterable[Oid] | None) -> None:
-        """Note what the next transaction names: the objects *oids*.
+        """Note the objects *oids* that the next transaction names.
 
-        None: whoever reads the records does not know those of this one.
+        None: the reader does not know the records of this transaction.
         """
         if transaction.begin < self.since:
             return
@@ -118,9 +118,9 @@ def is_blob(head: bytes) -> bool:
 
 
 def _decompressed(head: bytes) -> bytes:
-    """Return the begin of what a wrapper like zc.zlibstorage compressed."""
+    """Return the begin of data that a wrapper like zc.zlibstorage compressed."""
     try:
         return zlib.decompressobj().decompress(head[len(_COMPRESSED) :], HEAD)
     except zlib.error:
-        # data that nobody can load, so no blob that anybody could ask for
+        # nobody can load such data, so nobody can ask for its blob
         return b""

@@ -1,4 +1,4 @@
-"""The names of what lies beside a filestorage, as ZODB makes them up."""
+"""The names of the files beside a filestorage, as ZODB makes them."""
 
 from __future__ import annotations
 

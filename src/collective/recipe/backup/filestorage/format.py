@@ -53,7 +53,7 @@ RECORD = struct.Struct(">8s8sQQHQ")
 assert (TRANSACTION.size, LENGTH.size, RECORD.size) == (23, 8, 42)  # noqa: S101
 
 SMALLEST = TRANSACTION.size + LENGTH.size
-"""What a transaction without texts and data records takes."""
+"""Bytes of a transaction without texts and data records."""
 
 COMPLETE = b" pu"
 """Each a status of a complete transaction."""
@@ -63,34 +63,26 @@ BEING_WRITTEN = b"c"
 
 
 class Transaction(NamedTuple):
-    """Where one complete transaction stands: at *begin*, up to *end*.
+    """The place of one complete transaction in a log."""
 
-    Its data records begin at *records* and end 8 bytes before *end*.  *packed*: a pack
-    rewrote it, so that older states of its objects may be gone.  *undone*: its data records
-    do not count.
-    """
-
-    tid: Tid
-    begin: int
-    end: int
-    packed: bool
-    undone: bool
-    records: int
+    tid: Tid  # its id
+    begin: int  # offset of its first byte
+    end: int  # offset after its last byte
+    packed: bool  # whether a pack rewrote it, so that older states of its objects may be gone
+    undone: bool  # whether its data records do not count
+    records: int  # offset of its data records, which end 8 bytes before *end*
 
 
 class DataRecord(NamedTuple):
-    """One data record: *size* bytes of data at *data*, or a *backpointer* if *size* is 0.
+    """One data record of a log."""
 
-    *previous*, *transaction* and *backpointer* are offsets; 0 stands for none.
-    """
-
-    oid: Oid
-    tid: Tid
-    previous: int
-    transaction: int
-    size: int
-    data: int
-    backpointer: int
+    oid: Oid  # of its object
+    tid: Tid  # of its transaction
+    previous: int  # offset of the previous record of the object; 0: there is none
+    transaction: int  # offset of its transaction
+    size: int  # bytes of its data; 0: it has a backpointer instead
+    data: int  # offset of its data
+    backpointer: int  # offset of the record that has its data; 0: there is none
 
     @property
     def offset(self) -> int:
@@ -118,12 +110,12 @@ class DataRecord(NamedTuple):
 
 
 class TransactionHeader(NamedTuple):
-    """The fields of a transaction's first 23 bytes; *texts* is the length of the three texts."""
+    """The fields in the first 23 bytes of a transaction."""
 
-    tid: Tid
-    length: int
-    status: bytes
-    texts: int
+    tid: Tid  # its id
+    length: int  # bytes from its begin to the second length field
+    status: bytes  # one byte
+    texts: int  # bytes of user, description and extension together
 
     @classmethod
     def unpack(cls, data: bytes | memoryview) -> TransactionHeader:
@@ -138,7 +130,7 @@ class TransactionHeader(NamedTuple):
 
     @property
     def flaw(self) -> str:
-        """What keeps this from being a complete transaction, "" if nothing does."""
+        """The reason why this is no complete transaction, "" if it is one."""
         if not self.fits:
             return f"its length ({self.length}) is less than that of its header"
         if self.status not in COMPLETE:
@@ -149,10 +141,10 @@ class TransactionHeader(NamedTuple):
 
 
 def repetition(tid: Tid, after: Tid) -> str:
-    """Say what is wrong with a transaction *tid* whose data name another place than its own.
+    """Return the flaw of a transaction *tid* whose data records name another place than its own.
 
     *after* is the greatest tid before it.  A tid that is not later is no flaw by itself (see
-    ``tids``), but then it may be that of bytes that stand there once more.
+    ``tids``), but then its bytes may be a copy of earlier ones.
     """
     order = "" if tid > after else f"is not later than {after.hex()} before it, and "
     return f"its tid {tid.hex()} {order}has data that were written for another place"

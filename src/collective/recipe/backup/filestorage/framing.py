@@ -1,8 +1,8 @@
 """The log of a filestorage as a stream: checked, and cut at a moment, while it passes by.
 
-The rules are those of ``log``, but for a tail: what is restored or verified was cut at the end
-of a complete transaction when it was backed up, so anything else is damage.  Bytes come in any
-cut.  Memory does not grow: only the begin of a header waits for its rest.
+The rules are those of ``log``, but for a tail: a backup ends with a complete transaction, so any
+other bytes at its end are damage.  Bytes come in pieces of any size.  Memory does not grow: only
+the begin of a header waits for its rest.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ Bytes: TypeAlias = bytes | bytearray | memoryview
 
 
 class Framing:
-    """Where the transactions of a stream end.
+    """The ends of transactions in a stream.
 
-    ``end`` is the offset after the last whole transaction, ``begin`` where that began, ``tid``
-    the greatest tid so far, which is that of the last one but for odd logs (None before the
-    first; see tids), ``packed`` the greatest of those that a pack rewrote, ``count`` how many
-    there were.  ``done`` tells whether one later than *until* was reached;
-    if a pack rewrote that one, it is ``packed``: what was before is not what it was.
+    ``end`` is the offset after the last whole transaction, ``begin`` the offset at which it began,
+    ``tid`` the greatest tid so far, which is that of the last transaction but for odd logs (None
+    before the first; see tids), ``packed`` the greatest of those that a pack rewrote, ``count`` the
+    number of transactions.  ``done`` tells whether one later than *until* was reached; if a pack
+    rewrote that one, its tid is ``packed``, and the moment *until* is lost.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class Framing:
         self._offset = 0  # of the first byte that was not passed on
         self._held = b""  # from there on, too few for what comes next
         self._skip = 0  # bytes of no interest before that
-        self._size = MAGIC_SIZE  # of what comes next
-        self._read: Callable[[memoryview, int], None] = self._magic  # what reads it
+        self._size = MAGIC_SIZE  # bytes of the next item
+        self._read: Callable[[memoryview, int], None] = self._magic  # reader of the next item
         self._in_order = True  # or proved to be no damage; see tids
         self._header: TransactionHeader
         self._current: DataRecord
 
     def resume(self, end: int, tid: Tid | None) -> None:
-        """Take the first bytes for what follows at *end*; *tid* is the greatest up to there."""
+        """Continue at the offset *end*; *tid* is the greatest of the transactions before."""
         self.end = self.begin = self._offset = end
         self.tid = tid
         self._expect(TRANSACTION.size, self._transaction)
@@ -101,7 +101,7 @@ class Framing:
 
     @property
     def ends(self) -> bool:
-        """Tell whether what follows does not count: the cut was reached, or is here."""
+        """Tell whether the following bytes do not count: the cut was reached, or is here."""
         return self.done or (self._until is not None and self.tid == self._until)
 
     def finish(self) -> None:

@@ -35,12 +35,12 @@ _END = pickle.dumps(None, _PROTOCOL)
 _INTEGERS = {b"K": 1, b"M": 2, b"J": 4}
 
 PREFIX = 6
-"""How many bytes of an oid those have in common that are stored together."""
+"""Leading bytes of an oid that are common to the entries stored together."""
 ENTRY = struct.Struct(">8sQ")
 """An object and where its data record is: an entry of a run, see NewIndex."""
 
 _MERGED = 1 << 23
-"""Bytes that are held while what was put aside is merged."""
+"""Bytes in memory while runs are merged."""
 _WRITTEN = 1 << 20
 
 
@@ -87,13 +87,13 @@ def fits(path: Path, log: TransactionLog, end: int) -> bool:
 
 
 class NewIndex:
-    """Makes a Data.fs.index out of runs of places, in whatever memory there is.
+    """Makes a Data.fs.index out of runs of places, in bounded memory.
 
-    A *run* is a byte string of entries, 16 bytes each: an oid and an offset, big-endian, in
-    order.  Of an object with several places the greatest offset wins, the last of the log.
+    A *run* is a byte string of entries, 16 bytes each: an oid and an offset, big-endian, in order.
+    If an object has several places, the greatest offset counts, the last of the log.
 
-    All runs but the last are put aside beside *final*.  A context manager: what was put aside is
-    gone after the body.
+    All runs but the last are written to a file beside *final*. A context manager: that file is
+    removed after the body.
     """
 
     def __init__(self, final: Path, files: Files) -> None:

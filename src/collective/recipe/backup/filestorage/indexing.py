@@ -26,10 +26,10 @@ from collective.recipe.backup.progress import Progress
 LARGE = 32_000_000
 """Bytes of a filestorage that are worth another process."""
 OBJECTS = 1 << 16
-"""How many objects' places are held before they are a run: some 15 MB."""
+"""Objects whose places are in memory before they become a run: some 15 MB."""
 
 _STEP = 1 << 24
-"""After so many bytes of the log it is told how far the work is."""
+"""Bytes of the log between two reports of progress."""
 _READ = 1 << 20
 
 

@@ -1,7 +1,7 @@
 """The log of transactions that a filestorage is, wherever its bytes come from.
 
-What is read here is settled: a transaction counts once its status says that it is
-complete, and ZODB changes no byte of it after that.
+A transaction counts once its status says that it is complete, and ZODB changes no byte of it after
+that.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Log(ABC):
     """
 
     damage_hint = tail.DAMAGE_HINT
-    """What can be done about damage in it."""
+    """Hint about damage in it."""
 
     def __init__(self, path: Path) -> None:
         """Be the log that errors call *path*."""
@@ -59,7 +59,7 @@ class Log(ABC):
 
     @abstractmethod
     def _tail(self, begin: int, after: Tid) -> str | None:
-        """Judge what follows the last complete transaction; see tail.tail_at."""
+        """Judge the bytes after the last complete transaction; see tail.tail_at."""
 
     def read(self, offset: int, size: int) -> bytes:
         """Return exactly *size* bytes from *offset* on; IntegrityError if they are not there."""

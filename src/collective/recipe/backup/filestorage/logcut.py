@@ -1,7 +1,7 @@
-"""Where a log is cut at a moment: after the last transaction that is not later than it.
+"""The cut of a log at a moment: after the last transaction that is not later than the moment.
 
-Which moment a restore point is cut at is chosen in ``restorepoints``.  What passes by as a stream
-is cut by the rule that is here as well; see ``framing``.
+``restorepoints`` chooses the moment at which a restore point is cut.  ``framing`` cuts streams by
+the same rule.
 """
 
 from __future__ import annotations
@@ -16,22 +16,20 @@ from collective.recipe.backup.times import ZERO_TID, Tid
 
 
 class LogEnd(NamedTuple):
-    """The end of a complete transaction, at *offset*, which begins at *begin*.
+    """The end of a complete transaction in a log.
 
-    *tid* is the greatest up to there, as far as the log was walked: that of the last
-    transaction, but for odd logs (see tids).  It is None, and *begin* is *offset*, before the
-    first transaction.  *tail* says why the bytes that follow do not count: "" if there are
-    none or if they do (the log was cut at a moment), else "being written" or "cut short".
-    *packed* is the greatest tid of those that a pack rewrote, as far as the log was walked;
-    *reductions* counts the transactions that are not later than all before.
+    *tid*, *packed* and *reductions* are about the part of the log that was walked.
     """
 
-    offset: int
+    offset: int  # after the transaction
     tid: Tid | None
-    begin: int
+    """Greatest up to there, the last one's but for odd logs (see tids); None: there is none."""
+    begin: int  # offset of the transaction; *offset* before the first one
     tail: str = tail.NONE
-    packed: Tid | None = None
-    reductions: int = 0
+    """Why the bytes after it do not count: "being written" or "cut short"; "": there are none, or
+    the log was cut at a moment."""
+    packed: Tid | None = None  # greatest tid that a pack rewrote; None: unknown
+    reductions: int = 0  # transactions whose tid is not greater than all before
 
 
 class _Walk:

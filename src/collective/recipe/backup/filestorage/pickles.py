@@ -1,4 +1,4 @@
-"""Where a pickle ends, and whether it can be one at all, without running it.
+"""The end of a pickle, and whether the bytes can be one, without running it.
 
 A pickle is a program.  An unpickler runs it, needs the classes of the site, and asks for any
 amount of memory if its bytes are damaged.  This walks from instruction to instruction
@@ -77,9 +77,9 @@ def stretches(plain: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def decompressed(data: bytes) -> bytes:
-    """Return the pickles, also of a record that a wrapper like zc.zlibstorage compressed.
+    """Return the pickles of a record, which a wrapper like zc.zlibstorage may have compressed.
 
-    Raises zlib.error or ValueError for what is not that.
+    Raises zlib.error or ValueError if the bytes are neither.
     """
     if data[:2] != _COMPRESSED:
         return data
@@ -171,7 +171,7 @@ _SMALL_MEMO = rb"r..\0\0"
 
 
 def _texts(width: int) -> bytes:
-    """Return a pattern for short texts, each behind its length of so many bytes."""
+    """Return a pattern for short texts, each behind its length, a number of *width* bytes."""
     lengths = ((size, size.to_bytes(width, "little")) for size in range(_SHORT))
     return b"|".join(b"%b.{%d}" % (re.escape(length), size) for size, length in lengths)
 
@@ -210,7 +210,7 @@ def _memo(data: bytes, number: int, end: int) -> int:
 
 
 _WIDTHS = {-2: (1, False), -3: (4, True), -4: (4, False), -5: (8, False)}
-"""By what pickletools calls TAKEN_FROM_ARGUMENT1, 4, 4U, 8U: bytes of a length, its sign."""
+"""For TAKEN_FROM_ARGUMENT1, 4, 4U and 8U of pickletools: bytes of the length, whether signed."""
 
 
 def _counted(width: int, signed: bool, data: bytes, at: int) -> int:  # noqa: FBT001  of a table

@@ -55,7 +55,7 @@ class RecordReader:
             yield self.at(transaction, data)
 
     def places(self, transaction: Transaction) -> Iterator[Place]:
-        """Yield where each data record is, for those who want few of many: see Place."""
+        """Yield the place of each data record, for callers that want few of many: see Place."""
         offset, end, begin = transaction.records, _end(transaction), transaction.begin
         window, at, unpack = self.window, self.window.at, RECORD.unpack_from
         wanted = RECORD.size + self._head

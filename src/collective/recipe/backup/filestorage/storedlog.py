@@ -1,7 +1,7 @@
 """The log that a destination has stored for one moment: read at any place, or from any place on.
 
-What reads one need not know who keeps it, and how.  Nothing is written, but by ``copy_to`` to
-the name that it is given.
+Readers need not know in which kind of destination it is.  Only ``copy_to`` writes, to a path of the
+caller.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collective.recipe.backup.model import Oid
 from collective.recipe.backup.progress import Advance
 
 PRIVATE = 0o600
-"""What a filestorage is made with, before it gets the permissions of what it replaces."""
+"""Permissions of a new filestorage, before it gets those of the one that it replaces."""
 
 
 class Block(NamedTuple):
@@ -32,10 +32,10 @@ class Block(NamedTuple):
 
 
 class LogRange(NamedTuple):
-    """A range of a log that is read and verified as one, and where it stands as it is."""
+    """A range of a log that is read and verified as one, and the file that has it as it is."""
 
     begin: int  # bytes from the begin of the log
-    end: int  # likewise
+    end: int  # offset after it
     path: Path | None = None  # of a file in which these bytes stand; None: in none
     place: int = 0  # where in that file they begin
     digest: bytes = b""  # as the log's ``digest_of`` makes it; b"" without a file
@@ -44,14 +44,14 @@ class LogRange(NamedTuple):
 class StoredLog(Log):
     """One moment of a filestorage, as it was backed up.
 
-    All methods raise IntegrityError that names what is missing or damaged, BackupError for what
-    cannot be read, and NoRestorePoint if a pack rewrote what was there at the moment.
+    All methods raise IntegrityError that names a missing or damaged file, BackupError for one that
+    cannot be read, and NoRestorePoint if a pack rewrote the transactions of the moment.
     """
 
     @property
     @abstractmethod
     def mode(self) -> int:
-        """The permissions of what it is stored in."""
+        """The permissions of the file that stores it."""
 
     @abstractmethod
     def end(self, start: int = MAGIC_SIZE) -> LogEnd:
@@ -66,8 +66,8 @@ class StoredLog(Log):
     def pieces(self, begin: int, advance: Advance) -> Iterator[memoryview]:
         """Yield its bytes from *begin* on, in pieces, none of them empty.
 
-        They are verified while they pass by: what was taken is to be relied on once the last one
-        was.  *advance* is told of all bytes that are read, which may be some more.
+        They are verified on the way, and proved only at the end of the iteration.  *advance* is
+        called with the number of bytes that were read, which may be a few more.
         """
 
     @abstractmethod
@@ -83,14 +83,14 @@ class StoredLog(Log):
 
     @abstractmethod
     def end_within(self, log: Log, size: int) -> LogEnd | None:
-        """Return its end if that lies in its first *size* bytes, which are those of *log* too.
+        """Return its end if that lies in its first *size* bytes, which *log* has as well.
 
-        None if it ends later.  Then nothing need be read of what is stored.
+        None if it ends later.  With an end, no stored byte need be read.
         """
 
     @abstractmethod
     def saved_index(self) -> Path | None:
-        """Return an index of it, or of what it begins with, None if none was stored."""
+        """Return an index of it, or of its begin, None if none was stored."""
 
     @abstractmethod
     def range_at(self, offset: int) -> LogRange:

@@ -1,4 +1,4 @@
-"""What stands after the last complete transaction of a log: nothing, a tail, or damage.
+"""The bytes after the last complete transaction of a log: nothing, a tail, or damage.
 
 A *tail* belongs to no transaction that was ever finished: ZEO is just writing it, or died
 while it did, or a disk filled up, or a power cut left zeros.  Leaving it out is right.
@@ -48,7 +48,7 @@ _LENGTH_AND_STATUS = re.compile(rb"\0(?=\0\0.{5}[" + COMPLETE + b"])", re.DOTALL
 
 
 class _Damage(Exception):  # noqa: N818  not an error yet: a second look decides
-    """What seems to be wrong, in words."""
+    """Apparent damage, in words."""
 
 
 def tail_at(descriptor: int, begin: int, after: Tid, where: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Whether the transactions of a log are in the order of their ids, and what that means.
+"""The order of transaction ids in a log, and the moments that are unknown if it is broken.
 
 A transaction id is a time, and ZODB makes each later than the one before.  Some files have
 one that is not: the clock was set back by a release that believed it, or a tool copied
@@ -9,8 +9,8 @@ so here it is no damage either.
     10   12   20   15   18   30
 
 The order of the log is the order in which it was written.  "All up to 12" and "all up to 20" are
-begins of this log; "all up to 16" is none, because 20 stands before 15.  So of the moments from
-15 until 20 nobody can say what the site was: they are a *hole*.
+begins of this log; "all up to 16" is none, because 20 stands before 15. So the state of the site at
+the moments from 15 until 20 is unknown: they are a *hole*.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collective.recipe.backup.model import Hole
 from collective.recipe.backup.times import ZERO_TID, Tid
 
 MOST = 1000
-"""More holes than this are told as one: memory must not grow with the log."""
+"""Holes that are kept apart; further ones are joined, because memory must not grow with the log."""
 
 
 class Tids:
@@ -48,7 +48,7 @@ class Tids:
 
     @property
     def holes(self) -> tuple[Hole, ...]:
-        """The moments of which nobody can say what the site was, oldest first."""
+        """The spans of moments at which the state of the site is unknown, oldest first."""
         return tuple(self._holes)
 
 

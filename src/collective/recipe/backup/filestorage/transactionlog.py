@@ -1,7 +1,7 @@
 """The log of transactions in a file, while ZEO may be writing to it.
 
-One descriptor serves a whole run: a pack swaps another file in under the name, and whoever
-opened the name again would go on in a file where every offset means something else.
+One descriptor serves a whole run: a pack puts another file under the name, and in a file that was
+opened again every offset would mean something else.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from collective.recipe.backup.times import Tid
 class TransactionLog(Log):
     """A filestorage, open for reading until the ``with`` block ends.
 
-    Raises BackupError for what cannot be read and IntegrityError for what is no
-    filestorage; all its methods likewise, with IntegrityError for a damaged log.
+    Raises BackupError if the file cannot be read and IntegrityError if it is no filestorage.  All
+    methods raise these as well, IntegrityError for a damaged log.
     """
 
     def __init__(self, path: Path) -> None:
@@ -79,7 +79,7 @@ class TransactionLog(Log):
         self.close()
 
     def close(self) -> None:
-        """Close the descriptor; for those who cannot use ``with``."""
+        """Close the descriptor; for callers that cannot use ``with``."""
         os.close(self._descriptor)
 
     @property

@@ -2,7 +2,7 @@
 
 The states of its holder are read, from the newest back to the one that still had the object. A
 BTree that divides moves entries to another node in one transaction: the search goes on in that
-node. If a node that had the object is gone itself, the states of the holder of that node are read
+node.  If a node that had the object is gone itself, the states of the holder of that node are read
 as well.
 """
 
@@ -58,7 +58,7 @@ class Departures:
     def of_gone(self, links: Sequence[HolderLink]) -> Departure | None:
         """Return the departure of an object that is gone.
 
-        *links* has the link to its holder first, then that to the holder of the holder. Returns
+        *links* has the link to its holder first, then that to the holder of the holder.  Returns
         None if no state tells, for example if the holder still refers to an object that a pack
         removed.
         """

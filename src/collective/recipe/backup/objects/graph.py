@@ -1,7 +1,7 @@
 """The references between all objects at a moment, and what the root reaches: all in arrays.
 
-All current records are read once, in the order of the log. Records that two moments have in common
-are read for the first of them alone. Objects have numbers here, from 1 on: some 50 bytes for each,
+All current records are read once, in the order of the log.  Records that two moments have in common
+are read for the first of them alone.  Objects have numbers here, from 1 on: some 50 bytes for each,
 and 4 for each reference.
 
 Objects to which only the *tools* of a site lead (see ``subtree``) are reached after all others: a

@@ -1,7 +1,7 @@
 """The state of an object as text, to be read by people and compared.  Pure.
 
 No class is needed: an object of any but the plain types is shown as its class with its arguments
-and its state. Since strangers can store anything, a text ends at LONGEST and nesting at DEEPEST.
+and its state.  Since strangers can store anything, a text ends at LONGEST and nesting at DEEPEST.
 """
 
 from __future__ import annotations

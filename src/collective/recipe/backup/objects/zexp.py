@@ -7,7 +7,7 @@
     blob     = 0, "BLOBSTART", length of the blob (8 bytes), the blob
     end      = 16 bytes of 0xff
 
-The first record is that of the object which was asked for. ZODB gives each oid that it meets a new
+The first record is that of the object which was asked for.  ZODB gives each oid that it meets a new
 one, even if no record follows for it, and such a reference would lead to nothing. So a reference to
 an object outside the export is *cut*: None is in its place. A weak reference is cut as well,
 because the import does not know any.

@@ -1,4 +1,4 @@
-"""What a restore says before it begins, and once it is done."""
+"""The messages of a restore, before it begins and after it is done."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def announced_early(targets: Iterable[Source], order: RestoreOrder) -> str:
 
 
 def kept(targets: Iterable[Source], order: RestoreOrder) -> str:
-    """Return in words what becomes of what is there, "" if nothing is."""
+    """Return in words what happens to the present data, "" if there are none."""
     return _KEPT if _is_anything_there(targets, order) else ""
 
 
@@ -73,10 +73,10 @@ def described(choice: Choice, when: When | None) -> str:
 
 
 def reached(last: Iterable[Tid | None], when: When) -> str:
-    """Return in words the state that a restore to *when* has come to.
+    """Return in words the state that a restore to *when* has reached.
 
-    *last* are the last transactions of what was restored; None: it cannot be told.  Returns
-    "" if that is later than *when*, as with a restore point of a clock that was wrong.
+    *last* are the last transactions of the restored storages; None: unknown.  Returns "" if that is
+    later than *when*, as with a restore point of a clock that was wrong.
     """
     newest = max((tid for tid in last if tid is not None), default=None)
     is_moment = isinstance(when, datetime)
@@ -100,7 +100,7 @@ def _notes(job: Job) -> Iterator[str]:
 
 
 def transaction_in_words(tid: Tid) -> str:
-    """Return in words the moment of *tid*, with the tid itself for who compares it."""
+    """Return in words the moment of *tid*, followed by the tid itself."""
     try:
         return f"{in_words(moment_of(tid))} (tid {show_tid(tid)})"
     except ValueError:

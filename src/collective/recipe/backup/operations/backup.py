@@ -1,13 +1,13 @@
-"""The backup: every source to its destination, then what need not be kept any longer goes.
+"""The backup: every source to its destination, then unneeded restore points are removed.
 
     lock -> pre_command -> look for the disk -> make directories
          -> each source -> prune -> post_command
 
-A restore that was broken off leaves a mixture of old and new until it is finished.  No restore
-point is made of that, and nothing goes for its sake.
+A restore that was broken off leaves a mixture of old and new until it is finished.  The backup
+makes no restore point of a mixture, and removes none for it.
 
-Pruning comes after everything succeeded and goes by what is there then, so a run that
-fails never costs an older restore point.
+Pruning comes after everything succeeded, and counts the restore points that are there then, so a
+run that fails never costs an older restore point.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ def back_up(run: Run, *, why_full: str = "", accept_changed: bool = False) -> li
 
 
 def back_up_now(run: Run, *, in_any_case: bool = False) -> list[Outcome]:
-    """Do the same in one place, without hooks; what a source lacks is only warned of.
+    """Back up to one place, without hooks; blobs that a source lacks are only warned of.
 
-    The history has it if there was something to add, or *in_any_case*.
+    The history has the run if there was something to add, or *in_any_case*.
     """
     began = monotonic()
     with one_run(run):
@@ -122,7 +122,7 @@ def _back_up_locked(run: Run, why_full: str = "", *, accept_changed: bool = Fals
 
 
 def _prune(run: Run, destination: Destination) -> None:
-    """Remove what no rule keeps; a credential that may only add leaves it to others."""
+    """Remove restore points that no rule keeps, unless the credential may only add."""
     try:
         prune_one(run, destination, partial(warn_of_refusal, run))
     except StoreRefused as error:
@@ -164,7 +164,7 @@ def _refuse_mixture(destination: Destination) -> None:
 
 
 def tidy_now(run: Run) -> None:
-    """Put together what was stored in small pieces before this hour.
+    """Merge the small pieces that were stored before this hour.
 
     Raises IntegrityError if one of them is damaged, which is remembered then.
     """

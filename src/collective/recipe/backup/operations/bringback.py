@@ -48,11 +48,11 @@ if __name__ == "__main__":
 
 
 class WrittenScript(NamedTuple):
-    """What is to be run, and what it brings back."""
+    """The files that bring something back."""
 
-    export: Path
-    script: Path
-    extracted: Extracted
+    export: Path  # file with the objects
+    script: Path  # file that the Zope of the site runs
+    extracted: Extracted  # numbers of what the export holds
 
 
 def write(opened: OpenedObjects, place: Location, export: Path, files: Files) -> WrittenScript:
@@ -68,7 +68,7 @@ def write(opened: OpenedObjects, place: Location, export: Path, files: Files) ->
 
 
 def script_of(export: Path) -> Path:
-    """Return which file the script is that brings back what is in *export*."""
+    """Return the path of the script that brings back the objects in *export*."""
     return export.with_name(f"{export.name}.py")
 
 
@@ -83,9 +83,9 @@ def uid_of(place: Location) -> str:
 
 
 def script_for(export: Path, path: str, uid: str) -> str:
-    """Return the script that brings back to *path* what is in *export*, known by *uid*.
+    """Return the script that brings back to *path* the object in *export*, known by *uid*.
 
-    What comes from the backup stands in it as literals of ASCII alone, so none of it can be code.
+    Texts from the backup stand in it as literals of ASCII alone, so none of them can be code.
     """
     *above, name = path.strip("/").split("/")
     note = printable(f"{path}: brought back from a backup")

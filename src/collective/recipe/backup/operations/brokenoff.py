@@ -1,4 +1,4 @@
-"""What a restore makes of an earlier one that was broken off.
+"""The decision of a restore about an earlier one that was broken off.
 
     of the same state     it is finished, and that is all there is to do
     of another state      it is taken back: it never went live, and what was live before it is
@@ -26,7 +26,7 @@ logger = logging.getLogger("backup")
 
 
 class Earlier(enum.Enum):
-    """What was broken off here, and in words what becomes of it."""
+    """A restore that was broken off here, and in words what will happen to it."""
 
     NOTHING = ""
     UNDO = "\nAn undo was broken off here, and is finished first."
@@ -58,7 +58,7 @@ def chosen_of(jobs: Sequence[Job], order: RestoreOrder) -> tuple[Chosen, ...]:
 
 
 def earlier(run: Run, journal: Path, chosen: Sequence[Chosen]) -> Earlier:
-    """Return what was broken off, compared with what is *chosen* now (empty: not known yet).
+    """Return the restore that was broken off, compared with *chosen* now (empty: not known yet).
 
     Raises IntegrityError in a copy of a site.
     """

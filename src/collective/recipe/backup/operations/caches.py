@@ -1,4 +1,4 @@
-"""The caches of ZEO clients, which may know what a restore takes back.
+"""The caches of ZEO clients, which may hold transactions that a restore takes back.
 
 A ZEO client that has a name (``client`` in its ``zope.conf``) keeps what it has read in a file
 ``CLIENT-STORAGE.zec``, in the directory ``var`` of that section or in the one that it is
@@ -8,8 +8,8 @@ serves no page ("Server behind client").  Once the server has newer ones, that c
 objects of a time that was taken back.  To remove the file is safe: the client reads again what
 it needs.
 
-Only caches on this machine can be found: what the configuration of the site names, and what
-lies beside the filestorage, in its ``var`` and in the directories there.
+Only caches on this machine can be found: those that the configuration of the site names, and those
+beside the filestorage, in its ``var`` and in the directories there.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _FILESTORAGES = "filestorage"  # how buildouts call the directory in var
 
 
 class Clients:
-    """What ZEO clients may know of *filestorages* that a restore is about to change."""
+    """The caches of ZEO clients of *filestorages* that a restore is about to change."""
 
     def __init__(
         self, run: Run, filestorages: Iterable[Path], *, changed: bool = False, keep: bool = False
@@ -56,7 +56,7 @@ class Clients:
 
     @property
     def question(self) -> str:
-        """What the user is asked to agree to, "" if there is no cache to remove."""
+        """Return the part of the question about caches to remove, "" if there are none."""
         if self._keep or not self._caches:
             return ""
         head = (
@@ -66,9 +66,9 @@ class Clients:
         return "\n".join([head, *(f"    {printable(str(path))}" for path in self._caches)])
 
     def settle(self) -> None:
-        """Remove the caches if they may know more than the site now has.
+        """Remove the caches if they may know later transactions than the site now has.
 
-        What is in use, or cannot be removed, is warned of: the site is back all the same.
+        A cache that is in use, or cannot be removed, is warned of: the site is back all the same.
         """
         now = {path: last_tid(path) for path in self._before}
         newest = max((tid or ZERO_TID for tid in now.values()), default=ZERO_TID)
@@ -81,7 +81,7 @@ class Clients:
                 self._remove(cache)
 
     def advise(self) -> None:
-        """Say what is to be done about clients that cannot be reached from here."""
+        """Say what to do about clients that cannot be reached from here."""
         if self._behind:
             logger.info(
                 "ZEO clients may be ahead of the site now: restart each, on other machines as "

@@ -1,6 +1,6 @@
-"""Some restores carried out as one: all of it staged and verified, then put in place.
+"""Several restores carried out as one: all are staged and verified, then put in place.
 
-The caller holds the locks and has finished or taken back what was broken off before.
+The caller holds the locks, and has finished or taken back an earlier restore that was broken off.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ def carry_out(
 
 @contextmanager
 def _nothing_left_of(places: Sequence[RestorePlace], journal: Path, run: Run) -> Iterator[None]:
-    """Remove what was staged if the body fails: the disk may be full of it.
+    """Remove the staged files if the body fails: the disk may be full of them.
 
-    Once live data has begun to change, it is needed to finish that.
+    Once live data has begun to change, they are needed to finish that.
     """
     try:
         yield
@@ -93,9 +93,9 @@ def _nothing_left_of(places: Sequence[RestorePlace], journal: Path, run: Run) ->
 
 
 def _stage(run: Run, job: Job, place: RestorePlace, order: RestoreOrder) -> list[Move]:
-    """Write and verify one source beside what is live; return the moves that make it live.
+    """Write and verify one source beside the live one; return the moves that make it live.
 
-    Further files are only written to another place: those that are live are the administrator's.
+    Further files are only written to another place: the live ones belong to the administrator.
     """
     storage = "" if job.target.name == MAIN else f" of storage {job.target.name}"
     logger.info("restoring %s%s", described(job.choice, job.when), storage)

@@ -1,7 +1,7 @@
-"""What a restore takes, and what it names in its place when that is damaged.
+"""The choice of a restore point, and the words about it if a better one is damaged.
 
-Who restores is told, and decides: nothing older comes in the place of what was asked for, and
-no damage is met without a word of what else there is, with the command for it.
+The user decides: a restore never takes an older restore point than the requested one by itself.  If
+that one is damaged, the error names the alternatives, each with its command.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def choice_of(
 
     None is the newest state that there is.
 
-    Raises NoRestorePoint; or IntegrityError if it is older than what was asked for because
-    something newer is damaged: only who restores can tell whether it will do, and names it.
+    Raises NoRestorePoint; or IntegrityError, with the name of an older one, if a newer one is
+    damaged: only the user can tell whether the older one will do.
     """
     choice = (newest_before if destination.whole_only else choose)(points, when)
     damaged = passed_over(points, when, choice)
@@ -48,9 +48,9 @@ def choice_of(
 
 
 def warn_of_later(choice: Choice, when: When | None, filestorage: Path) -> None:
-    """Warn that *filestorage*, if it can be read, knows more of *when* than the backups.
+    """Warn if *filestorage* has later transactions, up to *when*, than the backups.
 
-    Who wants the state just before a mistake of today would get that of last night.
+    A user who wants the state just before a mistake of today would get that of last night.
     """
     point = choice.point
     late = isinstance(when, datetime) and choice.until is None and when > point.moment

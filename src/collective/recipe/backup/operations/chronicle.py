@@ -1,4 +1,4 @@
-"""Who did what: the transactions that the backups know, or those of the live site.
+"""The transactions in the backups, or in the live site: who did what, and when.
 
 Changes nothing.  Logs are read from the begin to the end, and no transaction is held.
 """
@@ -25,20 +25,20 @@ from collective.recipe.backup.transactions.merging import merged
 
 @dataclass(frozen=True, kw_only=True)
 class ChronicleOrder:
-    """Which transactions are asked for."""
+    """The transactions that a user asks for."""
 
-    stretch: Stretch = EVERYTHING
+    stretch: Stretch = EVERYTHING  # span of time
     live: bool = False  # of the site as it is now, not of the backups
     oids: Container[Oid] | None = None  # only what was written of these; None: everything
     with_kinds: bool = False  # with the classes of the objects; that reads more
-    wanted: Callable[[Logged], bool] = lambda _entry: True
+    wanted: Callable[[Logged], bool] = lambda _entry: True  # tells whether a transaction is wanted
 
 
 class Chronicle(NamedTuple):
     """The transactions of one storage, oldest first, each read when it is asked for."""
 
-    source: Source
-    entries: Iterator[Logged]
+    source: Source  # its source
+    entries: Iterator[Logged]  # read while they are taken
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a run makes of the clock: what other readings there are, and what is said of a doubt."""
+"""The clock of a run: other readings to compare with, and the messages about a doubt."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = logging.getLogger("backup")
 
 
 def clock_of(run: Run, points: Iterable[RestorePoint]) -> Clock:
-    """Return what is to be thought of the clock of *run*, where *points* were made before."""
+    """Return the judgement on the clock of *run*, where *points* were made before."""
     return chronology(points, run.now, witnesses(run)).clock
 
 

@@ -1,7 +1,7 @@
-"""What a look at restore points has shown is remembered beside them; see destinations.damage.
+"""Notes about damage, written after a look at restore points; see destinations.damage.
 
-Only what can be restored as far as a quick look shows is worth remembering: of all else the
-list says anyway what is wrong.
+Only restore points that a quick look finds whole need a note: the list shows the problems of all
+others anyway.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FORGOTTEN = "what verify found cannot be read"
 
 
 class Spoilt:
-    """What problems mean for the restore points of *destination*."""
+    """The meaning of problems for the restore points of *destination*."""
 
     def __init__(self, run: Run, destination: Destination) -> None:
         self._run = run
@@ -61,9 +61,10 @@ class Spoilt:
                 self._findings[stamp] = finding
 
     def remember(self, *, read: Collection[str] = (), loaded: bool = False) -> None:
-        """Remember it, also what is whole again of *read*; what cannot be stored is said.
+        """Write the notes, also that restore points of *read* are whole again.
 
-        Of an earlier state of a store nothing is remembered: it says nothing of other moments.
+        A note that cannot be written is only warned of.  An earlier state of a store gets no notes:
+        it says nothing of other moments.
         """
         if self._run.as_of is not None:
             return
@@ -85,10 +86,10 @@ class Spoilt:
 
 
 def remember_objects(run: Run, homes: Iterable[Home], names: Collection[str]) -> None:
-    """Remember at each of *homes* that the objects with these *names* are damaged.
+    """Note at each of *homes* that the objects with these *names* are damaged.
 
-    Which restore points need them need not be known: the next backup relies on none of them, nor
-    does the next copy.  What cannot be stored is said.
+    The restore points that need them need not be known: the next backup, and the next copy, rely on
+    none of these objects.  A note that cannot be written is only warned of.
     """
     for home in homes if names else ():
         try:
@@ -100,7 +101,7 @@ def remember_objects(run: Run, homes: Iterable[Home], names: Collection[str]) ->
 
 
 def warn_of_forgotten(run: Run, points: Iterable[RestorePoint]) -> None:
-    """Warn that it is lost what was found of some of *points*, once in a process."""
+    """Warn that findings about some of *points* are lost, once in a process."""
     forgotten = sum(point.forgotten for point in points)
     if not forgotten or FORGOTTEN in run.told:
         return
@@ -114,10 +115,10 @@ def warn_of_forgotten(run: Run, points: Iterable[RestorePoint]) -> None:
 
 
 def read_with(point: RestorePoint, points: Sequence[RestorePoint]) -> list[str]:
-    """Return the stamps of what is whole if *point* is.
+    """Return the stamps of restore points that are whole if *point* is.
 
-    It, and those before it in its chain; but what holds the blobs of an earlier one alone was
-    not read.
+    They are *point* and those before it in its chain, without those whose blobs are in a holding
+    that was not read.
     """
     earlier = (each for each in points if each.chain == point.chain and each.age <= point.age)
     return [each.stamp for each in earlier if each.blobs in (None, point.blobs)]

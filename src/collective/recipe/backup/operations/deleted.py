@@ -1,6 +1,6 @@
-"""What was there at a moment and is not there later, when it went, and who did it.
+"""Objects that were there at a moment and are not there later: when they went, and by whom.
 
-Changes nothing, and runs nothing of what is stored.
+Changes nothing, and runs no code of the stored objects.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ logger = logging.getLogger("backup")
 
 @dataclass(frozen=True, kw_only=True)
 class TwoMoments:
-    """Two states of a storage that are compared."""
+    """Two states of a storage to compare."""
 
     before: When | None  # None: the newest backup
     after: When | None  # None: the newest backup; see live
     live: bool  # the later state is that of the live site
-    storage: str = MAIN
+    storage: str = MAIN  # name of the storage
     path: str = "/"  # only what is there or below is told
 
 
 class Deleted(NamedTuple):
-    """One thing that is gone or moved, with all that went with it."""
+    """An object that is gone or moved, with all that went with it."""
 
-    gone: GoneObject
+    gone: GoneObject  # the uppermost object
     objects: int  # that went with it, itself included; of what has moved 0
     size: int  # bytes of their data
     blobs: int  # of these objects
@@ -68,7 +68,7 @@ def compared(run: Run, moments: TwoMoments) -> Iterator[Comparison]:
 
 
 def deleted(comparison: Comparison, path: str) -> list[Deleted]:
-    """Return what is gone from *path* or from below, in the order in which it went."""
+    """Return the objects that are gone from *path* or below, in the order in which they went."""
     objects = comparison.before.objects
     found = [Deleted(loss.gone, *_sums(objects, loss.oids)) for loss in comparison.losses(path)]
     found += [Deleted(gone, 0, 0, 0) for gone in comparison.moves(path)]

@@ -30,21 +30,22 @@ from collective.recipe.backup.times import show_tid
 
 _PIECE = 1 << 20
 _PRIVATE = 0o600
-"""Permissions of what is written: it may be what only few may see in the site."""
+"""Permissions of extracted files: in the site only few users may be able to see them."""
 _LONGEST = 180
 """Bytes of a file name that are taken over: a disk has room for 255, and the oid may go before."""
 
 
 class Extracted(NamedTuple):
-    """What was taken out."""
+    """The numbers of extracted things."""
 
-    objects: int
-    blobs: int
-    cuts: Counter[tuple[str, str, str]]  # what led out, by name, oid and class, how often
+    objects: int  # objects
+    blobs: int  # blobs
+    cuts: Counter[tuple[str, str, str]]
+    """References to objects outside: name, oid and class, with the number of each."""
 
 
 class ExtractedBlobs(NamedTuple):
-    """What was taken out as files."""
+    """Blobs that were written to files of their own."""
 
     files: list[tuple[Path, str]]  # each with its content type; "": it has none
     flaws: list[
@@ -53,9 +54,9 @@ class ExtractedBlobs(NamedTuple):
 
 
 class NamedBlob(NamedTuple):
-    """A blob that something holds, as the object beside it describes it."""
+    """A blob, with the name that the object beside it gives to its file."""
 
-    blob: BlobId
+    blob: BlobId  # id of the blob
     name: str  # of a file, fit for any disk; "": nothing says one
     content_type: str  # "": nothing says one
 
@@ -90,8 +91,8 @@ def extract_blobs(
 ) -> ExtractedBlobs:
     """Write each blob that the object at *place* holds to a file of its own in *directory*.
 
-    Its name is that which the object has that refers to it, else the oid.  What cannot be read
-    is left out and named among the flaws.
+    The name of a file comes from the object that refers to the blob, else from the oid.  Blobs that
+    cannot be read are left out and named among the flaws.
     """
     found = _Found(opened, place)
     names = dict(_names(found))
@@ -138,7 +139,7 @@ def write_blob(opened: OpenedObjects, blob: BlobId, target: Path, files: Files) 
 
 
 class _Found:
-    """What the object at a place holds."""
+    """The objects that the object at a place holds."""
 
     def __init__(self, opened: OpenedObjects, place: Location) -> None:
         self._objects = opened.objects

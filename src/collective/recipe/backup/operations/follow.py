@@ -1,17 +1,16 @@
 """Following: the backup, started by growth instead of by cron.
 
-Each interval looks whether a filestorage has grown or was replaced, which costs one stat
-of it; if so, a backup runs as it would from cron, with its locks but without the hooks,
-which belong to the whole time of following.  It runs again as long as bytes at the end of a
-filestorage belong to no complete transaction: the last byte that completes one makes no
-file grow.  When an hour is over, what was stored in small pieces is put together.  Each place
-of the backups has all of this for itself.
+Each interval looks whether a filestorage has grown or was replaced, which costs one stat of it; if
+so, a backup runs as it would from cron, with its locks but without the hooks, which belong to the
+whole time of following.  It runs again as long as bytes at the end of a filestorage belong to no
+complete transaction: the last byte that completes one makes no file grow.  When an hour is over,
+its small pieces are merged.  All of this happens for each place of the backups by itself.
 
-What passes by itself is waited for: another run that holds the lock, a filestorage that is
-not there for the moment of a pack, a store that cannot be reached.  Every other failure ends the
-following, as it would end a backup; whoever supervises it starts it again.  But of several
-places, one that fails stops no other: it is told, noted, and tried again after a while, and the
-end of the following says so if it fails still.
+Some failures pass by themselves, and following waits: another run holds the lock, a pack has moved
+the filestorage away for a moment, a store cannot be reached.  Every other failure ends the
+following, as it would end a backup; the service manager starts it again.  With several places, a
+failure of one stops no other: it is reported, noted, and tried again after a while, and the end of
+the following repeats it if it has not passed.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ class FollowClock(Protocol):
 def follow(run: Run, pace: FollowClock, *, tell: Callable[[str], None]) -> None:
     """Back up whenever a source has changed, until *pace* ends.
 
-    *tell* is told when following has begun, and each restore point that it makes.
+    *tell* is called when following has begun, and with each new restore point.
     """
     run = replace(run, verb=FOLLOW)
     import_all_rooms()
@@ -84,7 +83,7 @@ def follow(run: Run, pace: FollowClock, *, tell: Callable[[str], None]) -> None:
 
 
 class _Place:
-    """One of the places that is backed up to, and what has been done there so far."""
+    """A place that is backed up to, with the results so far."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -98,7 +97,7 @@ class _Place:
         return self._tried is None or not timedelta(0) <= now - self._tried < AGAIN
 
     def step(self, run: Run, look: Look | None) -> list[Outcome]:
-        """Do what there is to do for *run*, which is here; return what was backed up."""
+        """Do what is due for *run*, which is for this place; return the outcomes of backups."""
         outcomes: list[Outcome] = []
         if look is None and self.failure is not None:
             return outcomes  # whether it would go well is not known
@@ -114,17 +113,17 @@ class _Place:
         return outcomes
 
     def failed(self, run: Run, error: BackupError) -> None:
-        """Note that *run* has failed here; what is known already is not told again."""
+        """Note that *run* has failed here; a failure that was reported already is not repeated."""
         if self.failure is None or str(self.failure) != str(error):
             tell_failure(error)
             logger.info("%s: it is tried again each minute", run.title)
             put_down_failure(run, error)
-        # what is there then is not known
+        # the state of the place is unknown then
         self.failure, self._tried, self._backed_up = error, run.now, None
 
 
 class _Following:
-    """What has been done so far."""
+    """The state of the following."""
 
     def __init__(self, run: Run, tell: Callable[[str], None]) -> None:
         self._run = run

@@ -1,20 +1,19 @@
-"""The hooks around a run, and who is told of it when.
+"""The hooks around a run, and the messages to history, metrics and pings.
 
     ping start -> history: started, if there is one -> pre_command -> history: started
         -> the work -> history: how it ended
         -> post_command, or failure_command if the work or pre_command failed
         -> history again, with what they said -> metrics -> ping success or failure
 
-A pre_command may mount the disk of the backups and the others may unmount it.  So only a
-run whose pre_command succeeded may begin a history, and what metrics need is gathered
-before the disk may be gone.  Where the history is there before, a pre_command that never
-ends has left a line in it.
+A pre_command may mount the disk of the backups and the others may unmount it.  So only a run whose
+pre_command succeeded may begin a history, and the values of metrics are gathered before the disk
+may be gone.  If the history is there before, a pre_command that never ends has left a line in it.
 
-A run that is not let in, for another one is at work, has no hooks: they might unmount the
-disk under the other.  But who watches is told, as of any failure.
+A run that is not let in, since another one is at work, has no hooks: they might unmount the disk
+under the other.  But it pings, as after any failure.
 
-All that is told is told in passing: a history, metrics or a ping that fails is a warning
-and never changes how a run ends.
+These messages never decide how a run ends: if history, metrics or a ping fails, there is only a
+warning.
 """
 
 from __future__ import annotations
@@ -59,14 +58,16 @@ ERROR_LIMIT = 2000
 
 @dataclass
 class Account:
-    """What a verb tells of its run while it goes on; see RunRecord for the meanings."""
+    """The results of a run, filled in while it goes on; see RunRecord for the meanings."""
 
-    phases: dict[str, float] = field(default_factory=dict)
+    phases: dict[str, float] = field(default_factory=dict)  # seconds, by name of the phase
     points: dict[str, str] = field(default_factory=dict)
-    numbers: dict[str, int] = field(default_factory=dict)
-    outcome: str = history.DONE
-    error: BackupError | None = None
+    """Stamp of the newest restore point, by name of the storage."""
+    numbers: dict[str, int] = field(default_factory=dict)  # counts, by name
+    outcome: str = history.DONE  # one of the outcomes of history
+    error: BackupError | None = None  # that ended the run; None: none has
     places: dict[str, RunResult] = field(default_factory=dict)
+    """Result of each place, if there are several."""
 
     def backed_up(self, sources: Sequence[Source], outcomes: Sequence[Outcome]) -> None:
         """Take over what a backup of *sources* came to."""
@@ -83,7 +84,7 @@ class Account:
         self.error, self.outcome = error, outcome
 
     def result(self, seconds: float) -> RunResult:
-        """Return what the run came to, which took so many *seconds*."""
+        """Return the result of the run, which took this number of *seconds*."""
         return RunResult(
             outcome=self.outcome,
             exit_code=self.error.exit_code if self.error else DONE,
@@ -97,9 +98,9 @@ class Account:
 
 @contextmanager
 def hooks_around(run: Run) -> Iterator[Account]:
-    """Run the hooks around the body and tell of it; the body fills in the Account.
+    """Run the hooks around the body and send the messages; the body fills in the Account.
 
-    If the body raises, that is what counts, whatever failure_command does.
+    If the body raises, that error counts, whatever failure_command does.
     """
     telling = _Telling(run)
     try:
@@ -128,7 +129,7 @@ def hooks_around(run: Run) -> Iterator[Account]:
 def let_in(run: Run) -> Iterator[None]:
     """Keep every other run of the same part out; see one_run.
 
-    Raises InUse if another one is in, which is told of as a failure, without hooks.
+    Raises InUse if another one is in; that is reported as a failure, without hooks.
     """
     with ExitStack() as lock:
         try:
@@ -186,7 +187,7 @@ def _in_words(error: BaseException) -> BackupError:
 
 
 class _Telling:
-    """One run, and all who are told of it."""
+    """One run, with its history, metrics and pings."""
 
     def __init__(self, run: Run) -> None:
         self.account = Account()
@@ -288,7 +289,7 @@ class _Telling:
         url = run.config.options.ping_url
         if not url or run.verb not in PINGED or run.destination != STANDARD:
             return
-        # only who pings pays for it
+        # imported only by runs that ping
         from collective.recipe.backup import pinging
 
         problem = pinging.ping(url, pinging.Event[event], message)
@@ -324,7 +325,7 @@ class _Telling:
             logger.error("%s", error)
 
     def _environment(self, name: str) -> Mapping[str, str]:
-        """Return what a hook is told of the run."""
+        """Return the variables that tell a hook about the run."""
         run, account = self._run, self.account
         told = {
             "BACKUP_PART": run.config.part,

@@ -1,4 +1,4 @@
-"""What restore points hold, path by path: listed, or handed on with all that is in it.
+"""The contents of restore points, path by path: listed, or passed on with their bytes.
 
 ::
 
@@ -38,7 +38,7 @@ logger = logging.getLogger("backup")
 FILES = "files"
 _SORTS = {Kind.DIRECTORY: FileSort.DIRECTORY, Kind.LINK: FileSort.LINK}
 _PRIVATE = {FileSort.FILE: 0o600, FileSort.DIRECTORY: 0o700, FileSort.LINK: 0o777}
-"""Permissions of what no destination tells those of."""
+"""Permissions of files whose own permissions no destination knows."""
 
 
 class InventoryItem(NamedTuple):
@@ -52,7 +52,7 @@ class InventoryItem(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class InventoryOrder:
-    """What is asked for."""
+    """The contents that a user asks for."""
 
     when: When | None  # None: the newest state
     below: str = ""  # a path: nothing but that and what lies in it; "": everything
@@ -81,18 +81,18 @@ def path_of(word: str) -> str:
 
 
 class Inventory(NamedTuple):
-    """What was asked for."""
+    """The contents that were asked for."""
 
     items: Iterator[InventoryItem]  # to be read one after the other
-    size: int  # about how many bytes they have in all; 0: nobody knows
+    size: int  # approximate number of bytes in all; 0: unknown
 
 
 @contextmanager
 def inventory(run: Run, order: InventoryOrder) -> Iterator[Inventory]:
-    """Yield what is asked for, to be read before the ``with`` block ends.
+    """Yield the contents, to be read before the ``with`` block ends.
 
-    Raises NoRestorePoint, IntegrityError for what is damaged, and UsageError, at the end, if
-    there is nothing of what was asked for.
+    Raises NoRestorePoint, IntegrityError for damage, and UsageError, at the end, if nothing was
+    found.
     """
     with ExitStack() as opened:
         destinations = opened.enter_context(run.opened())

@@ -1,4 +1,4 @@
-"""Where a path led last: to an object that may be gone from the site by now.
+"""The last object at a path, which may be gone from the site by now.
 
 Changes nothing.  A path is looked for in the newest state first, and then in the restore points
 before it: of what was made and deleted between two of them, no path is found.
@@ -27,11 +27,11 @@ logger = logging.getLogger("backup")
 def last_place(
     run: Run, path: str, stretch: Stretch = EVERYTHING, storage: str = MAIN
 ) -> Iterator[tuple[Objects, Location]]:
-    """Yield what *path* led to when it last led anywhere within *stretch*, by all backups.
+    """Yield the last object at *path* within *stretch*, by all backups.
 
-    Says which restore point that is, unless it is the newest.  Raises UsageError if the path
-    leads nowhere in any of them, or there is no such storage; NoRestorePoint; and
-    IntegrityError for what is damaged.
+    Says which restore point has it, unless that is the newest.  Raises UsageError if the path leads
+    nowhere in any of them, or there is no such storage; NoRestorePoint; and IntegrityError for
+    damage.
     """
     number = storage_number(run, storage)
     refused: UsageError | None = None

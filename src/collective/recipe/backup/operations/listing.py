@@ -18,20 +18,20 @@ from collective.recipe.backup.restorepoints import Range, ranges
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """The restore points of one source, where they are at home, and the moments they serve."""
+    """The restore points of one source, and the moments that they can restore."""
 
-    source: Source
-    home: Home
-    points: Sequence[RestorePoint]
-    ranges: Sequence[Range]
+    source: Source  # the storage
+    home: Home  # the place of its restore points
+    points: Sequence[RestorePoint]  # oldest first
+    ranges: Sequence[Range]  # spans of time of which any moment can be restored
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListedPlace:
-    """One of the places of the backups: what can be restored from there."""
+    """One of the places of the backups, with its restore points."""
 
     name: str  # as the user calls it
-    title: str  # what stands above what is said of it
+    title: str  # name of the place, as the heading of its list
     storages: Sequence[Listed]  # of each source; () if it cannot be looked at
     failure: BackupError | None = None  # why it cannot be looked at
 

@@ -1,7 +1,7 @@
-"""Which runs died or failed, and which of them a later run has made good.
+"""Runs that died or failed, without those that a later run has made good.
 
-Runs come in the order of the history.  What ended later counts, and not what began later: a
-backup that began after a time of following did says nothing of how that ended.
+Runs come in the order of the history.  A later run is one that ended later: a backup that began
+during a time of following says nothing of how that ended.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def is_made_good(record: RunRecord, later: Sequence[RunRecord], now: datetime) -
 def _follows(record: RunRecord, later: Sequence[RunRecord], now: datetime) -> bool:
     """Tell whether *record* is of a time of following that goes well, or has ended well.
 
-    No other backup takes its place: whoever follows expects to lose no more than seconds.  It
+    No other backup takes its place: a site that follows expects to lose no more than seconds.  It
     goes well once it has backed up, or has gone on for a while.
     """
     if record.verb != FOLLOW or record.outcome == history.DONE:

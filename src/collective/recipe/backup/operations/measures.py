@@ -17,9 +17,10 @@ _Value = tuple[str, dict[str, str], float]
 
 
 def write(run: Run, found: Sequence[SiteStatus]) -> None:
-    """Write what was *found* of each place.
+    """Write metrics_file anew from the status of each place in *found*, if it is configured.
 
-    Write metrics_file anew, if there is to be one; a failure is only a warning."""
+    A failure is only a warning.
+    """
     path = run.config.options.metrics_file
     if path is not None:
         text = render(samples(run.config, found))
@@ -28,7 +29,7 @@ def write(run: Run, found: Sequence[SiteStatus]) -> None:
 
 
 def samples(config: Config, found: Sequence[SiteStatus]) -> dict[str, list[Sample]]:
-    """Return the values of all metrics, by name, of what was *found* of each place."""
+    """Return the values of all metrics, by name, from the status of each place in *found*."""
     values: dict[str, list[Sample]] = defaultdict(list)
     for name, labels, value in chain(_of_the_site(found), *map(_of_place, found)):
         values[name].append(({"part": config.part, **labels}, value))

@@ -1,4 +1,4 @@
-"""Where the backups were at the last run: a disk that is not mounted is no place to begin anew.
+"""A note of the disks of the backups: a disk that is not mounted is no place to begin anew.
 
 Without its disk, a directory of backups is missing or empty, and a backup would make it again
 on the disk below, silently: full, and where nobody looks for it.  So each backup notes, beside
@@ -7,8 +7,8 @@ nothing in one of them looks where it lies now::
 
     {"format": 1, "mounts": {"/mnt/shelf/backups": "/mnt/shelf", ...}, "check": "..."}
 
-The note is no more than that: who removes it, or the directory it lies in, is not warned the
-next time.  Where that may not be written to, as with some containers, there is none.
+If the note, or its directory, is removed, the next run does not warn.  Where the directory may not
+be written to, as in some containers, there is no note.
 """
 
 from __future__ import annotations
@@ -32,23 +32,19 @@ FORM = Form(version=1, indent=2)
 
 
 class Gone(NamedTuple):
-    """A *directory* in which there were backups, and nothing is left.
+    """A *directory* that had backups and is empty or missing now."""
 
-    They were on the disk at *mount*; *unmounted* tells whether what is there now is the disk
-    below.
-    """
-
-    directory: Path
-    mount: Path
-    unmounted: bool
+    directory: Path  # absolute
+    mount: Path  # mount point of their disk
+    unmounted: bool  # whether nothing is mounted there now
 
     @property
     def what(self) -> str:
-        """What to say of a disk that is not mounted."""
+        """The first half of messages about a disk that is not mounted."""
         return f"the backups that were here are gone: the disk at {self.mount} is not mounted"
 
     def error(self, note: Path) -> BackupError:
-        """Return the error of who would begin anew."""
+        """Return the error of a run that would begin anew."""
         return BackupError(
             self.what,
             where=self.directory,
@@ -78,7 +74,7 @@ def gone(run: Run) -> Iterator[Gone]:
 
 
 def warn(run: Run) -> None:
-    """Warn who looks for backups that their disk is not mounted."""
+    """Warn a run that looks for backups that their disk is not mounted."""
     for each in gone(run):
         if each.unmounted:
             logger.warning("%s: %s", each.what, each.directory)

@@ -25,7 +25,7 @@ _SIZE = 2 << 30
 
 
 class OpenOrder(NamedTuple):
-    """Which moment is to be opened, and where its storages may put something aside."""
+    """The moment to open, and where its storages may put changes."""
 
     cache: Path  # a directory
     when: When | None = None  # None: the newest restore point
@@ -46,8 +46,8 @@ class OpenedMoment(NamedTuple):
 def opened_moments(run: Run, order: OpenOrder) -> Iterator[list[OpenedMoment]]:
     """Yield all storages of the site, open until the body ends.
 
-    Raises NoRestorePoint if no backup has that moment, IntegrityError for what is damaged, and
-    UsageError if the changes are those of another moment.
+    Raises NoRestorePoint if no backup has that moment, IntegrityError for damage, and UsageError if
+    the changes belong to another moment.
     """
     opened: list[OpenedMoment] = []
     with run.opened() as destinations:
@@ -83,7 +83,7 @@ def open_moment(run: Run, destination: Destination, order: OpenOrder) -> tuple[M
         return moment_storage(state, name, run.files, cache), choice.point.stamp
 
 
-# what it needs
+# the ids of its chunks
 
 
 def usual_room() -> Path:

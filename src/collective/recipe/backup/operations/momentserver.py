@@ -1,7 +1,7 @@
-"""A ZEO server of an opened moment, for this machine alone, and what a client needs to know.
+"""A ZEO server of an opened moment, for this machine alone, and the address for its clients.
 
-ZEO asks no client who it is.  So what is served can be reached by a socket in a directory that
-only its owner may look into, or, if that is asked for, by an address of this machine.
+ZEO does not authenticate clients.  So the server listens on a socket in a directory that only its
+owner may enter, or, if the user asks for it, on an address of this machine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LONGEST = 100
 """Bytes that the path of a socket may have; Linux takes 107."""
 _PORTS = range(1 << 16)
 _MAIN = "1"
-"""What ZEO calls a storage unless it is told otherwise."""
+"""Name of a storage in ZEO, unless the configuration gives another one."""
 
 
 def address_of(text: str) -> Address:
@@ -45,10 +45,10 @@ def address_of(text: str) -> Address:
 
 
 def local_address(text: str, forms: str) -> tuple[str, int]:
-    """Return host and port of what a user means by PORT or HOST:PORT.
+    """Return host and port from PORT or HOST:PORT.
 
-    Raises UsageError for what is none of the *forms*, in words, that an address may have, and for
-    one that other machines can reach.
+    Raises UsageError for a text that is none of the *forms*, in words, that an address may have,
+    and for an address that other machines can reach.
     """
     host, _colon, port = text.rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
@@ -123,7 +123,7 @@ class MomentServer:
 
     @property
     def address(self) -> str:
-        """Where it listens, as zope.conf has it."""
+        """The address on which it listens, as zope.conf has it."""
         return _shown(self._server.acceptor.addr)
 
     def loop(self) -> None:

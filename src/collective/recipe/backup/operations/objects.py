@@ -1,6 +1,6 @@
-"""The objects of a moment: what is at a path, and what each thing there holds.
+"""The objects of a moment: the object at a path, and a summary of each child.
 
-Changes nothing, and runs nothing of what is stored.
+Changes nothing, and runs no code of the stored objects.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ BLOB = "ZODB.blob.Blob"
 class OpenedObjects(NamedTuple):
     """The objects of one storage at a moment."""
 
-    objects: Objects
+    objects: Objects  # of the storage
     state: State | None  # None: it is the live site
 
 
 class Item(NamedTuple):
-    """One thing, with all that it holds."""
+    """A child of an object, with the sums of all that it holds."""
 
-    name: str
+    name: str  # the last step of its path
     held: Held  # without its data
     own_size: int  # bytes of its data alone
     is_entry: bool  # of a container, and no attribute
     changed: Tid  # of the last change of it or of what it holds
-    user: bytes  # who made that
+    user: bytes  # user of that transaction
     objects: int  # held, itself included; 0: what it holds was not looked at, see ``items``
     size: int  # bytes of their data
     blobs: int  # of these objects
@@ -52,8 +52,8 @@ def opened_objects(
 ) -> Iterator[OpenedObjects]:
     """Yield the objects of *storage* at *when* (None: the newest), or of the *live* site.
 
-    Raises UsageError if there is no such storage, NoRestorePoint if no backup has that moment,
-    and IntegrityError for what is damaged.
+    Raises UsageError if there is no such storage, NoRestorePoint if no backup has that moment, and
+    IntegrityError for damage.
     """
     number = storage_number(run, storage)
     with ExitStack() as stack:

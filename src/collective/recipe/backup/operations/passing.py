@@ -1,4 +1,4 @@
-"""What is done in passing: it tells of a run or looks after it, and never decides how it ends."""
+"""Side work of a run: it reports on the run or looks after it, and never decides how it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A warning for whoever keeps the passphrase of the repositories where others may read it."""
+"""A warning if other users may read the file with the passphrase of the repositories."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def warn_of_exposed_passphrase(run: Run) -> None:
     from collective.recipe.backup.destinations.repository.passphrases import EXPOSED, exposed_file
 
     path = None
-    with suppress(OSError):  # whoever reads the file says what is wrong
+    with suppress(OSError):  # the run that reads the file reports its problems
         path = exposed_file(run.config.options)
     if path is not None and EXPOSED not in run.told:
         run.told.add(EXPOSED)

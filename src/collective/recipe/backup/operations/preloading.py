@@ -1,7 +1,7 @@
-"""What a process that stays imports when it begins: every room that it may need later.
+"""Imports of a process that stays: at its begin, every room that it may need later.
 
-A script imports late what few runs need.  A process that runs for weeks would import it from
-what is installed by then, which may be another release.
+A script imports some rooms late, because few runs need them.  A process that runs for weeks would
+import them from the release that is installed by then, which may be another one.
 """
 
 from __future__ import annotations

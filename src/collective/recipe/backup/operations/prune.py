@@ -1,4 +1,4 @@
-"""Prune: what no rule keeps goes, each with the reason said before."""
+"""Prune: restore points that no rule keeps are removed, after the reason for each was shown."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ logger = logging.getLogger("backup")
 
 @dataclass(frozen=True, kw_only=True)
 class Pruned:
-    """What becomes of the restore points of one source."""
+    """The plan for the restore points of one source."""
 
-    source: Source
-    plan: retention.Plan
+    source: Source  # the storage
+    plan: retention.Plan  # what happens to each restore point, and why
 
 
 def plan(run: Run, *, certain: bool = False) -> list[Pruned]:
@@ -41,10 +41,10 @@ def plan(run: Run, *, certain: bool = False) -> list[Pruned]:
 
 
 def prune(run: Run, *, certain: bool = False, yes: bool = False) -> list[Pruned]:
-    """Remove what no rule keeps; return what became of each restore point.
+    """Remove restore points that no rule keeps; return what happened to each.
 
-    *certain*: the user says that the clock is right; *yes*: also that much may go at once.
-    Raises BackupError, after it has gone over all sources, if too much would go without a yes.
+    *certain*: the user says that the clock is right; *yes*: also that many may go at once.  Raises
+    BackupError, after it has gone over all sources, if too many would go without a yes.
     """
     with (
         let_in(run),

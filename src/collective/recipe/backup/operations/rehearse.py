@@ -1,7 +1,7 @@
-"""The rehearsal: restore to scratch, open everything, tell how long it took, leave nothing.
+"""The rehearsal: restore to scratch, open everything, report the time, leave nothing behind.
 
-A scratch directory belongs to the run that holds the lock in it.  What a run that died left
-there is removed by the next one.
+A scratch directory belongs to the run that holds the lock in it.  The next run removes the files of
+a run that died.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ MARK = ".rehearsal."
 
 
 class Which(Enum):
-    """Which restore points to rehearse, if no moment is given."""
+    """The restore points to rehearse, if no moment is given."""
 
     NEWEST = "newest"
     RANDOM = "random"
@@ -54,34 +54,27 @@ class Which(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class RehearseOrder:
-    """What to rehearse, where, and for how long.
+    """The restore points to rehearse, the scratch directory, and the time for it."""
 
-    *draw* returns one of some restore points at random.  *scratch* is a directory that
-    exists; None is the one that the backups lie in.  After *seconds* it stops.
-    """
-
-    which: Which = Which.NEWEST
-    when: When | None = None
-    scratch: Path | None = None
-    seconds: float | None = None
+    which: Which = Which.NEWEST  # unless a moment is given
+    when: When | None = None  # a moment; None: *which* decides
+    scratch: Path | None = None  # existing directory; None: the one of the backups
+    seconds: float | None = None  # after which it stops; None: no limit
     draw: Callable[[Sequence[RestorePoint]], RestorePoint]
+    """Returns one of some restore points at random."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsed:
-    """How one rehearsal ended: with *opened*, or with a *problem*, or with neither: no time.
+    """The result of one rehearsal: *opened*, a *problem*, or neither if time was over."""
 
-    *size* is that of the restored filestorage in bytes, or at most that if it was not restored.
-    *seconds* is what a restore takes, *opening* what opening everything took then.
-    """
-
-    source: Source
-    choice: Choice
-    size: int = 0
-    opened: OpenedSite | None = None
-    problem: IntegrityError | None = None
-    seconds: float = 0.0
-    opening: float = 0.0
+    source: Source  # the storage
+    choice: Choice  # the restore point, and where to cut it
+    size: int = 0  # bytes of the restored filestorage; an upper limit if it was not restored
+    opened: OpenedSite | None = None  # numbers of opened objects; None: not opened
+    problem: IntegrityError | None = None  # the damage; None: there is none, or time was over
+    seconds: float = 0.0  # that the restore took
+    opening: float = 0.0  # seconds that opening everything took after that
 
     @property
     def is_out_of_time(self) -> bool:
@@ -90,17 +83,16 @@ class Rehearsed:
 
 
 class OutOfTime(BaseException):
-    """The time that the user gave is over.  Like an interrupt, nobody takes it for an error."""
+    """The time that the user gave is over.  Like an interrupt, it is no Exception."""
 
 
 def rehearse(
     run: Run, order: RehearseOrder, tell: Callable[[Rehearsed], object]
 ) -> list[Rehearsed]:
-    """Rehearse what *order* says; *tell* is told how each rehearsal ended as soon as it has.
+    """Rehearse the restore points of *order*; *tell* gets each result as soon as it is there.
 
-    Raises BackupError where it is the rehearsal that cannot be done: no room for it, or
-    none of the restore points that were asked for; ConfigurationError where only blobs are
-    backed up.
+    Raises BackupError if the rehearsal itself is impossible: there is no room for it, or none of
+    the requested restore points; ConfigurationError if only blobs are backed up.
     """
     if run.config.options.only_blobs:
         raise ConfigurationError(
@@ -168,7 +160,7 @@ def _choices(points: Sequence[RestorePoint], order: RehearseOrder) -> list[Choic
     """Return what to rehearse of one source, the newest first."""
     if order.when is not None:
         return [choose(points, order.when)]
-    # what was found damaged is looked at again: it may have been mended
+    # restore points with findings are rehearsed again: they may have been mended
     usable = sorted((point for point in points if point.restorable), key=lambda each: each.age)
     last = usable[-1] if usable else newest(points)
     if order.which is Which.EACH:
@@ -227,7 +219,7 @@ def _remember(run: Run, destination: Destination, done: Rehearsed) -> None:
     stamp = done.choice.point.stamp
     spoilt, staged = Spoilt(run, destination), bool(done.seconds)
     if done.problem is not None:
-        # what came out as it was stored and does not open came so from the site
+        # data that came out as stored and does not open was damaged in the site already
         if not staged:
             spoilt.add(destination.problem_of(done.problem))
         found = str(done.problem)
@@ -296,7 +288,7 @@ class _Timed(Progress):
 
 
 def outcome(rehearsed: Sequence[Rehearsed], order: RehearseOrder) -> BackupError | None:
-    """Return the error that all rehearsals together are, None if what was asked for is done.
+    """Return the error of all rehearsals together, None if the requested ones are done.
 
     A rehearsal that had not enough time is no error as long as another one ended.
     """

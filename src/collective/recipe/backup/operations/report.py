@@ -1,6 +1,6 @@
-"""The report: what there is to know about the backups of a part, on one page.
+"""The facts of the report about the backups of a part.
 
-This room gathers the facts; the room ``report`` below makes a page of them.
+The room ``report`` below makes a page of them.
 """
 
 from __future__ import annotations

@@ -63,9 +63,9 @@ def opened_repository(
 def opened_place(
     run: Run, place: RepositoryPlace, *, accept_another: bool = False
 ) -> Iterator[Repository]:
-    """Yield the repository of one storage, with what is remembered of that, until the body ends.
+    """Yield the repository of one storage, open until the body ends, with its cache.
 
-    Raises ConfigurationError, unless *accept_another*, if it is not the one that is remembered.
+    Raises ConfigurationError, unless *accept_another*, if the cache is of another repository.
     """
     from collective.recipe.backup.repository.opened import Client, open_repository
 
@@ -98,15 +98,15 @@ def passphrase_of(configured: DestinationConfig) -> str:
 
 
 def place_of(configured: DestinationConfig) -> RepositoryPlace:
-    """Return where a repository lies; all storages of a site have the same."""
+    """Return the place of a repository; all storages of a site have the same."""
     return configured.repositories[-1]
 
 
 def try_out(run: Run, place: str | None) -> Report:
-    """Return what the store at *place* does of what a repository needs; see ``proving``.
+    """Try the store at *place*, and return which needs of a repository it meets; see ``proving``.
 
-    *place* is a URL or a path, or the name of a repository; None: the only one of the site.
-    Raises ConfigurationError for one where the site could have no repository.
+    *place* is a URL or a path, or the name of a repository; None: the only one of the site.  Raises
+    ConfigurationError for one where the site could have no repository.
     """
     is_url = place is not None and (place.startswith("/") or ":" in place)
     url = place if is_url and place else place_of(repository_named(run, place)).url
@@ -139,7 +139,7 @@ def _refuse_overlaps(run: Run, url: str) -> None:
 def try_out_at(
     url: str, files: Files, now: datetime, allowance: Allowance, progress: Progress
 ) -> Report:
-    """Return what the store at *url* does of what a repository needs."""
+    """Try the store at *url*, and return which needs of a repository it meets."""
     from collective.recipe.backup.stores.proving import prove
 
     with (

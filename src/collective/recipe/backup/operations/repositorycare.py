@@ -46,7 +46,7 @@ def make(run: Run, configured: DestinationConfig, *, encrypted: bool) -> str:
     with closing(store_at(place.url, run.files, run.allowance)) as store:
         about = init(store, passphrase, run.now)
     for each in configured.repositories:
-        # what is remembered may be of one that was there before
+        # the cache may be of a repository that was there before
         with opened_place(run, each, accept_another=True):
             pass
     return about.repository.hex()
@@ -97,7 +97,7 @@ def plan_collection(run: Run, configured: DestinationConfig) -> CollectPlan:
 
 
 def collect_unneeded(run: Run, configured: DestinationConfig, *, certain: bool) -> Collected:
-    """Remove what no restore point needs, as far as it is time; *certain*: however much it is."""
+    """Remove what no restore point needs, if it is old enough; *certain*: however much it is."""
     from collective.recipe.backup.repository.collecting import collect
     from collective.recipe.backup.repository.showing import show_points
 

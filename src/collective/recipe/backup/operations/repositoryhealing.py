@@ -1,4 +1,4 @@
-"""What is damaged in a repository is stored again, from wherever the site has it."""
+"""Healing of a repository with the data of the site and of its other destinations."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class LostPiece:
 
 @dataclass(frozen=True, kw_only=True)
 class Healing:
-    """What was done, and what is left."""
+    """The result of healing, and the damage that is left."""
 
     mended: int  # objects that the store itself has made whole again
-    weak: tuple[Weakness, ...]  # what it could not, but for bundles that are lost
-    done: HealedBundles
+    weak: tuple[Weakness, ...]  # objects that the store could not mend, without lost bundles
+    done: HealedBundles  # the chunks that were stored again, and those that are still lost
     lost: tuple[LostPiece, ...]  # that restore points need
 
 
 def heal_bundles(run: Run, configured: DestinationConfig) -> Healing:
-    """Store again what is damaged or missing in a repository.
+    """Store damaged or missing chunks of a repository again.
 
-    What cannot be read there is taken from the live site, from the restore points that its
-    other destinations hold, and from repositories that restore points were copied to.
+    Their bytes are taken from the live site, from the restore points in its other destinations, and
+    from repositories to which restore points were copied.
     """
     from collective.recipe.backup.repository.healing import heal
     from collective.recipe.backup.repository.orphans import listed_bundles
@@ -65,7 +65,7 @@ def heal_bundles(run: Run, configured: DestinationConfig) -> Healing:
 
 
 def _stays_weak(each: Weakness) -> bool:
-    """Tell whether an object lacks something still; what becomes of a lost bundle heal tells."""
+    """Tell whether an object still lacks something; lost bundles are left to heal."""
     from collective.recipe.backup.repository.names import BUNDLES
 
     return not each.is_mended and not (each.is_lost and each.name.startswith(BUNDLES))
@@ -74,7 +74,7 @@ def _stays_weak(each: Weakness) -> bool:
 def _holders(
     run: Run, configured: DestinationConfig, repository: Repository
 ) -> Sequence[ChunkHolder]:
-    """Return who may have what is lost; nothing is opened before it is asked."""
+    """Return sources that may have lost chunks; none is opened before it is asked."""
     from collective.recipe.backup.destinations.repository.sitecopies import SiteCopies
     from collective.recipe.backup.destinations.repository.treebackup import LiveFiles
 
@@ -123,7 +123,7 @@ def _lost(repository: Repository, lost: Sequence[ChunkId]) -> Iterator[LostPiece
             needing.setdefault(chunk, []).append(f"{point.site} {point.stamp}")
     for origin in ChunkOrigins(repository, points, frozenset(lost)).found():
         yield LostPiece(origin.what, tuple(needing.pop(origin.chunk, ())))
-    # what no node that can be read says more of
+    # nodes that can be read do not name it
     for chunk, stamps in needing.items():
         yield LostPiece(f"the chunk {chunk.hex()}", tuple(stamps))
 

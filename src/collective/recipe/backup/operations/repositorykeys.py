@@ -59,9 +59,9 @@ def remove_passphrase(run: Run, configured: DestinationConfig, key: str) -> str:
 
 
 def recover(run: Run, configured: DestinationConfig, sheet: str) -> AddedKey:
-    """Let the configured passphrase open the repository that *sheet* is of.
+    """Let the configured passphrase open the repository of the recovery sheet *sheet*.
 
-    Raises ConfigurationError for what is no such sheet.
+    Raises ConfigurationError if it is no such sheet.
     """
     from collective.recipe.backup.repository.format import read_format
     from collective.recipe.backup.repository.keys import import_master

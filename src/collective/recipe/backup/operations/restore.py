@@ -1,14 +1,13 @@
-"""The restore: stage beside what is live, verify, then swap.
+"""The restore: stage beside the live data, verify, then swap.
 
     choose -> check room and parts -> lock -> say what will happen, ask -> pre_command
            -> stage each source -> swap each source -> post_command
 
-Nothing live changes before everything of every source lies staged and verified.  The
-filestorage's own lock is held from before the question until after the swap, so no ZEO
-server can have it open or open it.  Where pre_command mounts the disk of the backups, the
-question comes before anything is known of them, and they are chosen after it.  The
-destination is locked as well where it can be: a backup that started in the middle would
-take a mixture.
+Nothing live changes before everything of every source lies staged and verified.  The filestorage's
+own lock is held from before the question until after the swap, so no ZEO server can have it open or
+open it.  If pre_command mounts the disk of the backups, the question comes before the restore
+points are known, and the choice after it.  The destination is locked as well where it can be: a
+backup that started in the middle would take a mixture.
 """
 
 from __future__ import annotations
@@ -116,7 +115,7 @@ def restore(run: Run, order: RestoreOrder) -> bool:
 
 
 def _kept(before: Earlier, targets: Sequence[Source], order: RestoreOrder) -> str:
-    """Return in words what becomes of what is there, and of what was broken off *before*."""
+    """Return in words what happens to the present data, and to a restore broken off *before*."""
     replaced_now = before in (Earlier.NOTHING, Earlier.UNDO)
     return before.value + (kept(targets, order) if replaced_now else "")
 

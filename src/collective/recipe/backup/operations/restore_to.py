@@ -1,8 +1,8 @@
-"""A restore to another place, which must not be one that something else lives in.
+"""A restore to another place, which must not be in use by the site or its backups.
 
-Who restores beside the site may have the site running, and only the filestorage that is
-replaced is locked.  So a place that the site or its backups use is refused: live blobs
-would change under a server that has them open, and backups would lose what they hold.
+During a restore to another place the site may be running, and only the filestorage that is replaced
+is locked.  So a place that the site or its backups use is refused: live blobs would change under a
+server that has them open, and backups would be overwritten.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a restore comes to for each source, all of it checked before anything is written."""
+"""The jobs of a restore, one for each source, all checked before anything is written."""
 
 from __future__ import annotations
 

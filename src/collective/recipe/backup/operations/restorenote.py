@@ -1,4 +1,4 @@
-"""What a restore notes for the backups that come after it; see the room restored."""
+"""The note that a restore leaves for later backups; see the room restored."""
 
 from __future__ import annotations
 

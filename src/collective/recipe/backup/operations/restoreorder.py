@@ -1,4 +1,4 @@
-"""What a restore is asked for, and what that comes to for each source."""
+"""The order of a user for a restore, and the job that it means for each source."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from collective.recipe.backup.times import When
 
 @dataclass(frozen=True, kw_only=True)
 class RestoreOrder:
-    """What is to be restored, which parts of it, and where to."""
+    """The moment to restore, the parts of it, and the target."""
 
     when: When | None = None  # the moment, or the last transaction; None: the newest
-    filestorage: bool = True
-    blobstorage: bool = True
+    filestorage: bool = True  # whether to restore the filestorages
+    blobstorage: bool = True  # whether to restore the blobs
     to: Path | None = None  # a directory; None: the live site
     keep_caches: bool = False  # whether caches of ZEO clients stay, whatever these know
     further: bool = True  # whether further files are written, if it goes to a directory
@@ -26,11 +26,12 @@ class RestoreOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One source to restore: from where, what, and to which live names."""
+    """One source to restore: the restore point, and the live paths."""
 
-    destination: Destination
-    choice: Choice
-    target: Source
-    when: When | None = None  # what was asked for, as in Order
+    destination: Destination  # that has the restore point
+    choice: Choice  # the restore point, and where to cut it
+    target: Source  # paths to restore to
+    when: When | None = None  # the requested moment, as in RestoreOrder
     points: Sequence[RestorePoint] = ()  # all that there are
-    newer: Sequence[RestorePoint] = ()  # what runs that died left after it: no restore points yet
+    newer: Sequence[RestorePoint] = ()
+    """Data after it that dead runs left, which are no restore points yet."""

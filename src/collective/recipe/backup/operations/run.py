@@ -47,36 +47,39 @@ class Run:
     earlier in this process, *told* what it need not be told again.
     """
 
-    config: Config
-    config_path: Path
-    verb: str
-    destination: str
-    now: datetime
-    files: Files
-    progress: Progress
-    name: str = DIRECTORY
-    everywhere: bool = False
+    config: Config  # of the part
+    config_path: Path  # file that has it
+    verb: str  # name of the command
+    destination: str  # purpose of the script: backups of every night, snapshots, zip, alternative
+    now: datetime  # when it began, by the clock
+    files: Files  # the only way to change a disk
+    progress: Progress  # progress of long work
+    name: str = DIRECTORY  # of the destination
+    everywhere: bool = False  # whether it is a run for all destinations
     ask: Callable[[str], bool] | None = None
-    restore_command: str = "bin/restore"
-    following: bool = False
+    """Shows a question, returns the answer; None: there is no user, and the answer is yes."""
+    restore_command: str = "bin/restore"  # command that a user types to restore
+    following: bool = False  # whether small backups are made, to be merged later
     allowance: Allowance = field(default_factory=Allowance)
+    """Limits on the stores of all repositories together."""
     abreast: int = 1
-    as_of: datetime | None = None
-    seen: tuple[datetime, ...] = ()
+    as_of: datetime | None = None  # moment whose state of the store is read; None: the present
+    seen: tuple[datetime, ...] = ()  # earlier readings of the clock in this process
     told: set[str] = field(default_factory=set)
+    """Messages that were given once, and are not repeated."""
 
     @property
     def holder(self) -> str:
-        """Return who holds the locks of this run, for those who meet them."""
+        """Return the name of this run in the locks that it holds."""
         command = f"{self.config.part}: {self.verb} to {self.label}"
         return f"{command}, process {os.getpid()} since {self.now:%Y-%m-%d %H:%M:%S} UTC"
 
     @property
     def label(self) -> str:
-        """What the history calls the destination: the purpose of directories, or its own name.
+        """The name of the destination in the history: the purpose of directories, or its own name.
 
-        A run to several is called by their purpose.  One in an earlier state of a store has a
-        name that no place has: what comes of it says nothing of the present state.
+        A run to several has the name of their purpose.  A run on an earlier state of a store has a
+        name that no place has, because its results say nothing of the present state.
         """
         if self.as_of is not None:
             return f"{self.name}-as-of"
@@ -84,14 +87,14 @@ class Run:
 
     @property
     def title(self) -> str:
-        """The name of the destination above what is said of it."""
+        """The name of the destination in headings."""
         kind = self.configured.kind.capitalize()
         name = "" if self.name == DIRECTORY else f"{self.name} at "
         return f"{kind} {name}{self.homes[-1].label}"
 
     @property
     def places(self) -> tuple[str, ...]:
-        """What the history calls each of the destinations, if there are several of this run."""
+        """The names of the destinations in the history, if this run has several."""
         labels = tuple(each.label for each in self.beside) if self.everywhere else ()
         return labels if len(labels) > 1 else ()
 
@@ -109,12 +112,12 @@ class Run:
 
     @property
     def policy(self) -> Policy:
-        """Return what is kept in the destination of this run."""
+        """Return the rules of retention for the destination of this run."""
         return self.configured.policy
 
     @property
     def homes(self) -> list[Home]:
-        """Where each source of the site is backed up to, in order; nothing is looked at."""
+        """The places of the backups of each source, in order; nothing is read."""
         return self.configured.homes
 
     @contextmanager

@@ -36,8 +36,8 @@ CIRCLE = 1 << 32
 class Arc(NamedTuple):
     """A piece of the circle: *size* from *begin* on."""
 
-    begin: int
-    size: int
+    begin: int  # from 0 up to the size of the circle
+    size: int  # from *begin* on
 
     def holds(self, name: str) -> bool:
         """Tell whether the file *name* is on it."""
@@ -51,7 +51,10 @@ def next_arc(directory: Path, share: Fraction) -> Arc:
 
 
 def remember(directory: Path, arc: Arc, files: Files) -> None:
-    """Let the next sample begin where *arc* ends; where that cannot be stored, it is said."""
+    """Note where *arc* ends, so that the next sample begins there.
+
+    A note that cannot be written is only warned of.
+    """
     try:
         files.write(directory / NAME, FORM.encode({"next": (arc.begin + arc.size) % CIRCLE}))
     except OSError as error:

@@ -28,15 +28,15 @@ logger = logging.getLogger("backup")
 
 @dataclass(frozen=True, kw_only=True)
 class OpenedSite:
-    """What was there: current objects, records of all revisions, and blobs with their bytes.
+    """Numbers of what was opened.
 
-    A blob that a transaction has two records of, as those of Plone do, is one.
+    A blob with two records in one transaction, as Plone makes them, counts once.
     """
 
-    objects: int
-    records: int
-    blobs: int
-    blob_bytes: int
+    objects: int  # current objects
+    records: int  # records of all revisions
+    blobs: int  # number
+    blob_bytes: int  # bytes
 
 
 def open_everything(filestorage: Path, blobstorage: Path | None, progress: Progress) -> OpenedSite:
@@ -115,7 +115,7 @@ class _Hearing(logging.Handler):
 
 @contextmanager
 def _heard() -> Iterator[None]:
-    """Let nobody else say what ZODB says: without a handler Python would print it."""
+    """Drop log messages of ZODB: without a handler Python would print them."""
     theirs, hearing = logging.getLogger("ZODB"), _Hearing(logging.WARNING)
     before, theirs.propagate = theirs.propagate, False
     theirs.addHandler(hearing)

@@ -15,7 +15,7 @@ from collective.recipe.backup.model import RestorePoint, Source
 
 
 class StatusSeverity(enum.IntEnum):
-    """How bad a finding is, as Nagios counts."""
+    """The severity of a finding, with the exit codes of Nagios."""
 
     OK = 0
     WARNING = 1
@@ -25,29 +25,27 @@ class StatusSeverity(enum.IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class StatusFinding:
-    """Something to complain of."""
+    """A complaint."""
 
-    severity: StatusSeverity
-    what: str
+    severity: StatusSeverity  # how bad it is
+    what: str  # in words
 
 
 @dataclass(frozen=True, kw_only=True)
 class Storage:
     """The restore points of one source, counted.
 
-    One that was found damaged is not *whole* until somebody finds it whole.  *newest* is the
-    newest whole one, *as_of* up to when it is known to be the site's state.  *stamps* are
-    those of all.  Of *forgotten* ones it is lost whether they were found damaged.
+    A restore point that was found damaged is not *whole* until verify or rehearse finds it whole.
     """
 
-    source: Source
-    count: int
-    whole: int
-    stored: int
-    newest: RestorePoint | None
-    as_of: datetime | None
-    stamps: Collection[str] = ()
-    forgotten: int = 0
+    source: Source  # the storage
+    count: int  # all restore points
+    whole: int  # whole ones
+    stored: int  # bytes
+    newest: RestorePoint | None  # whole one; None: there is none
+    as_of: datetime | None  # moment up to which it is known to be the site's state; None: unknown
+    stamps: Collection[str] = ()  # of all restore points
+    forgotten: int = 0  # restore points whose findings of damage are lost
 
     def age(self, now: datetime) -> timedelta | None:
         """Return the age of the newest whole restore point, None if there is none."""
@@ -56,36 +54,30 @@ class Storage:
 
 @dataclass(frozen=True, kw_only=True)
 class DiskRoom:
-    """The room of a file system that holds backups, in bytes."""
+    """The room of a file system that holds backups."""
 
-    path: Path
-    free: int
-    size: int
+    path: Path  # of a directory of backups
+    free: int  # bytes that are free
+    size: int  # bytes in all
 
 
 @dataclass(frozen=True, kw_only=True)
 class SiteStatus:
-    """What is known at *now*.
+    """The status of the backups at *now*."""
 
-    *records* are all runs, as the history has them.  *under_way* says which run is at work,
-    "" if none is; *died* are runs that began and neither ended nor go on.  *replaced* is what a
-    restore replaced and is still there.  *withheld* says why restore points stay that would go
-    otherwise, "" if none do.  *findings* come with the worst first.
-    """
-
-    part: str
-    destination: str
+    part: str  # name of the part
+    destination: str  # purpose or name, as in the history
     name: str  # of the place, as its user calls it
-    title: str  # what stands above what is said of it
-    now: datetime
-    storages: Sequence[Storage]
-    rooms: Sequence[DiskRoom]
-    records: Sequence[RunRecord] = ()
-    under_way: str = ""
-    died: Sequence[RunRecord] = ()
-    replaced: Sequence[Path] = ()
-    withheld: str = ""
-    findings: Sequence[StatusFinding] = field(default=())
+    title: str  # heading above its status
+    now: datetime  # by the clock
+    storages: Sequence[Storage]  # one for each source
+    rooms: Sequence[DiskRoom]  # one for each file system
+    records: Sequence[RunRecord] = ()  # all runs, as the history has them
+    under_way: str = ""  # the run that is at work, in words; "": none is
+    died: Sequence[RunRecord] = ()  # runs that began, have not ended and are not at work
+    replaced: Sequence[Path] = ()  # paths that a restore replaced and that are still there
+    withheld: str = ""  # why restore points stay that would go otherwise; "": none do
+    findings: Sequence[StatusFinding] = field(default=())  # complaints, the worst first
 
     @property
     def ended(self) -> Sequence[RunRecord]:

@@ -1,16 +1,16 @@
 """A standby: a copy of the site that follows its backups, ready to take its place.
 
-Each interval looks whether there is a newer restore point.  If so, a restore writes what the
-copy lacks: transactions that are new come behind those that are there, and blobs beside those
-that are there.  Blobs that the newer state lacks, since the source was packed, go only once the
-filestorage has changed: so a copy that is read in the middle of a round is whole.
+Each interval looks for a newer restore point.  If there is one, a restore adds what the copy lacks:
+new transactions behind those that are there, and new blobs beside the others.  Blobs that the newer
+state lacks, since the source was packed, go only once the filestorage has changed: so a copy that
+is read in the middle of a round is whole.
 
     first   what comes, as one restore; what is not wanted any more stays
     then    if there is such, it goes, as another one
 
-A round that dies is finished by the next one, or by the promotion.  What the copy is was put
-there by a restore and has not changed since: of that each round makes sure before it writes.
-Who opens the copy and writes to it has made a site of it.
+A round that dies is finished by the next one, or by the promotion.  Before it writes, each round
+makes sure that a restore wrote the copy, and that it has not changed since.  A copy that was opened
+and written to is a site of its own, and no standby any more.
 """
 
 from __future__ import annotations
@@ -139,17 +139,19 @@ def _locked(run: Run, to: Path | None, locks: ExitStack) -> list[Source]:
 
 
 class _Standby:
-    """What has been done so far."""
+    """The state of a standby."""
 
     def __init__(self, run: Run, order: RestoreOrder, kept: ExitStack) -> None:
         self._run = run
         self._order = order
         self._kept = kept  # gets the lock of the copy
         self._is_kept = False
-        self._there: tuple[Chosen, ...] | None = None  # what the copy is; None: not known
+        self._there: tuple[Chosen, ...] | None = (
+            None  # the restore points of which the copy consists; None: not known
+        )
         self._remembered: dict[str, Remembered] = {}
-        self._waits_for = ""  # what was told last of what is waited for
-        self._damage = ""  # what was found damaged in the last round
+        self._waits_for = ""  # the last message about waiting
+        self._damage = ""  # the damage of the last round
 
     def keep(self) -> None:
         """Keep every other standby away, once there is one here.  Raises InUse."""
@@ -205,7 +207,7 @@ class _Standby:
             check_not_earlier(jobs)
             main = targets[-1].filestorage
             if standbymark.read(main) is None:
-                # whatever dies from here on, a standby has begun here
+                # if the run dies from here on, a standby has begun here
                 standbymark.write(main, StandbyMark(source=source_of(run)), run.files)
             self.keep()
             self._become(run, jobs)

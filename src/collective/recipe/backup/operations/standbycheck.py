@@ -1,7 +1,7 @@
-"""What must be so before a round of a standby writes, and the mark that says how one left it.
+"""The conditions for a round of a standby to write, and the mark of the last round.
 
-What the copy is was put there by a restore and has not changed since.  Who opens the copy and
-writes to it has made a site of it.
+A restore must have written the copy, and it must not have changed since.  A copy that was opened
+and written to is a site of its own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from collective.recipe.backup.times import in_words
 
 
 def check_not_earlier(jobs: Sequence[Job]) -> None:
-    """Raise NoRestorePoint if the copy has later transactions than what is newest now.
+    """Raise NoRestorePoint if the copy has later transactions than the newest restore point.
 
     Newer restore points may have been removed, by a mistake or by a thief: then the copy may be
     all that has those transactions.
@@ -53,7 +53,7 @@ def source_of(run: Run) -> str:
 
 
 def check_source(run: Run, targets: Sequence[Source]) -> None:
-    """Raise UsageError if what is there is a standby of another site, or of other backups."""
+    """Raise UsageError if the copy is a standby of another site, or of other backups."""
     mark = standbymark.read(targets[-1].filestorage)
     if mark is not None and mark.source != source_of(run):
         raise UsageError(
@@ -72,9 +72,9 @@ def mark_as_left(run: Run, targets: Sequence[Source], source: str) -> None:
 def settle(run: Run, targets: Sequence[Source], journal: Path) -> None:
     """Finish a round that was broken off, and make sure that the copy is as it was left.
 
-    Raises UsageError for what is no standby of this site, or no longer, and IntegrityError for
-    one that was written to, or that lacks a part.  What a restore has left can become a standby,
-    but for what it has left in the place of the site.
+    Raises UsageError for a copy that is no standby of this site, or no longer, and IntegrityError
+    for one that was written to, or that lacks a part.  The result of a restore can become a
+    standby, unless it is in the place of the site.
     """
     main = targets[-1].filestorage
     mark = standbymark.read(main)
@@ -96,7 +96,7 @@ def settle(run: Run, targets: Sequence[Source], journal: Path) -> None:
 
 
 def _begin_here(run: Run, targets: Sequence[Source], journal: Path) -> None:
-    """Make sure that a standby may begin here; what a restore has left is marked as one."""
+    """Make sure that a standby may begin here; mark the result of a restore as one."""
     if not any(_is_anything_there(target) for target in targets):
         return
     live = {each.filestorage for each in targets_of(run, None)}
@@ -136,7 +136,7 @@ def _check_as_left(run: Run, mark: StandbyMark, targets: Sequence[Source], journ
 
 
 def _is_left_by_restore(targets: Sequence[Source], journal: Path) -> bool:
-    """Tell whether all that is there is what the last restore has left, and has not changed."""
+    """Tell whether all files there are the result of the last restore, unchanged."""
     left = known(journal)
     there = [target for target in targets if _is_anything_there(target)]
     return bool(left) and all(each.filestorage in left for each in there) and is_as_left(journal)

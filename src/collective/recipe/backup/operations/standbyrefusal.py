@@ -13,7 +13,7 @@ from collective.recipe.backup.restoring import standbymark
 
 
 def refuse_standby(source: Source) -> None:
-    """Raise ConfigurationError if what is to be backed up as *source* is a standby of a site.
+    """Raise ConfigurationError if the data of *source* are a standby of a site.
 
     Its restore points would be taken for those of the site that it follows.
     """

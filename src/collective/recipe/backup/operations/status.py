@@ -3,12 +3,12 @@
 Made from the restore points, the history, the locks and the disk, in a fraction of a
 second and without changing anything, so that a watcher can ask every minute.
 
-The newest restore point may be old although the backups run: if nothing was committed,
-there is nothing to add.  So what counts is up to when it is known to be the state of the
-site: until the newest backup that went well began, if that found it current.
+The newest restore point may be old although the backups run: if nothing was committed, there is
+nothing to add.  So its age counts from the last moment at which it was the state of the site: the
+begin of the newest successful backup, if that found it current.
 
-Clocks lie.  So what happened last is what the history has last, and no time that is later than
-now makes anything young.
+Clocks can be wrong.  So the last event is the last line of the history, and a time that is later
+than now makes nothing young.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def _under_way(run: Run, records: Iterable[RunRecord]) -> str:
 
 
 def _replaced(journal: Path) -> tuple[list[Path], list[StatusFinding]]:
-    """Return what a restore replaced, and what is wrong about that."""
+    """Return the paths that a restore replaced, and problems with them."""
     try:
         if not swap.is_pending(journal):
             return undoing.replaced(journal), []

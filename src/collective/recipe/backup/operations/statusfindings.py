@@ -1,6 +1,6 @@
-"""What the status takes for wrong: too old, too few, damaged, too full, failed, or of odd clocks.
+"""The findings of the status: too old, too few, damaged, too full, failed, or of odd clocks.
 
-No time that is later than now makes anything young, and each such time is a warning.
+A time that is later than now makes nothing young, and each such time is a warning.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PROOFS = ("verify", "rehearse")
 
 
 def findings_of(run: Run, found: SiteStatus) -> Iterator[StatusFinding]:
-    """Yield what is wrong with what was *found*."""
+    """Yield problems of the status *found*."""
     yield from _of_clocks(found)
     for lost in missingdisk.gone(run):
         if lost.unmounted:
@@ -71,7 +71,7 @@ def _of_history(directory: Path) -> Iterator[StatusFinding]:
 
 
 def _of_clocks(found: SiteStatus) -> Iterator[StatusFinding]:
-    """Complain of a time that is later than now, and of what stays because of such a doubt."""
+    """Yield problems with times later than now, and with restore points that stay due to them."""
     told = [(record.started, f"the {record.verb}") for record in found.newest.values()]
     told += [
         (reading_of(storage.newest), "the newest restore point")
@@ -142,7 +142,7 @@ def _of_run(record: RunRecord, found: SiteStatus) -> Iterator[StatusFinding]:
 
 
 def _is_gone(record: RunRecord, found: SiteStatus) -> bool:
-    """Tell whether nothing is left of what a verify or a rehearsal has found.
+    """Tell whether all restore points with the problem of a verify or rehearsal have gone.
 
     Its record has the newest restore points that are concerned; the older ones went earlier.
     """

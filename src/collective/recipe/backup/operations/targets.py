@@ -1,4 +1,4 @@
-"""Where a restore puts each source, and who is kept away from there meanwhile."""
+"""The paths to which a restore writes, and the locks that keep servers away from them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from collective.recipe.backup.restoring.moves import replaced_path, staged_path
 
 
 def targets_of(run: Run, to: Path | None) -> list[Source]:
-    """Return where to restore each source to: below the directory *to*, None: the live site.
+    """Return the paths to restore each source to: below *to*, or (None) those of the live site.
 
-    A symbolic link stays what it is; what it points to is replaced.  Raises BackupError for
-    a link that root does not follow: see links; UsageError if *to* cannot be such a directory.
+    A symbolic link stays, and its target is replaced.  Raises BackupError for a link that root does
+    not follow: see links; UsageError if *to* cannot be such a directory.
     """
     if to is not None:
         must_be_directory(to)
@@ -64,11 +64,11 @@ def hold_journal(targets: Sequence[Source], locks: ExitStack) -> None:
 
 
 def lock_targets(run: Run, to: Path | None, locks: ExitStack) -> list[Source]:
-    """Return where to restore each source to, with every server kept from opening it.
+    """Return the paths to restore each source to, locked against every server.
 
-    The lock lies where the site looks for it: beside a symbolic link, or beside what it
-    points to if the site, or another one, opens it by that name.  What an earlier restore of
-    another part has changed is locked as well, as it may have to be finished, or undone.
+    The lock lies where a server looks for it: beside a symbolic link, or beside its target if a
+    site opens it by that name.  Filestorages that an earlier restore of another part has changed
+    are locked as well, as it may have to be finished, or undone.
     """
     names: list[Path] = []
     for filestorage, _blobs in _places(run, to):

@@ -23,8 +23,8 @@ from collective.recipe.backup.stores import StoredObject
 class Removed:
     """A restore point that was removed and can be brought back."""
 
-    stamp: str
-    site: str  # whose it is in the repository
+    stamp: str  # of the restore point
+    site: str  # name of the site in the repository
     removed: datetime  # when, by the clock of the store
     entry: StoredObject  # in which it is kept
 

@@ -1,4 +1,4 @@
-"""What a restore has left: put back (an undo), removed (let go), or set aside (given up)."""
+"""The former data after a restore: put back (undo), removed (let go), or set aside (given up)."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ def undo(run: Run, *, keep_caches: bool = False) -> bool:
 
 
 def let_go(run: Run) -> bool:
-    """Remove what the last restore replaced; False if the user said no.
+    """Remove the data that the last restore replaced; False if the user said no.
 
-    The site may be running: what is live is not touched.
+    The site may be running: live data are not touched.
     """
     with one_run(run), ExitStack() as locks:
         targets = targets_of(run, None)
@@ -92,9 +92,9 @@ def let_go(run: Run) -> bool:
 
 
 def give_up(run: Run) -> list[str] | None:
-    """Set aside what a restore has left that cannot be finished; None if the user said no.
+    """Set aside a restore that cannot be finished; None if the user said no.
 
-    Returns in lines what is where.  Raises NoRestorePoint if no restore was broken off.
+    Returns, in lines, where its files are.  Raises NoRestorePoint if no restore was broken off.
     """
     with one_run(run), ExitStack() as locks:
         targets = targets_of(run, None)

@@ -28,37 +28,30 @@ Tell = Callable[[Source, Problem], object]
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyOrder:
-    """How deep to look, and at what.
+    """How thoroughly to verify, and which restore points."""
 
-    *when* names one restore point (None: all).  *share* is how much of the files is read
-    (None: all of them); names are always compared.
-    """
-
-    depth: Depth = Depth.CHECKSUMS
-    when: When | None = None
+    depth: Depth = Depth.CHECKSUMS  # names, contents or records
+    when: When | None = None  # moment of one restore point; None: all
     share: Fraction | None = None
+    """Of the files whose contents are read, 0 to 1; None: all; names are always compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """What was found of one source: how many restore points were looked at, how many problems.
+    """The result for one source."""
 
-    *newest* is the stamp of the newest restore point that a problem concerns, None if one
-    concerns something else, or there are none.  What an earlier restore point than the newest
-    lacks, since its source did, is no problem: *lacking* says how often that was found.
-    *is_damaged*: something is not as it was stored.
-    """
-
-    source: Source
-    points: int
-    problems: int
+    source: Source  # the storage
+    points: int  # restore points that were examined
+    problems: int  # number
     newest: str | None = None
-    lacking: int = 0
-    is_damaged: bool = False
+    """Stamp of the newest restore point with a problem; None: a problem has none, or there are
+    none."""
+    lacking: int = 0  # earlier restore points without blobs that their source lacked: no problems
+    is_damaged: bool = False  # whether stored data are not as they were stored
 
 
 def verify(run: Run, order: VerifyOrder, tell: Tell) -> list[Verified]:
-    """Look at each source's restore points; *tell* is told each problem as it is found.
+    """Verify the restore points of each source; *tell* gets each problem as it is found.
 
     Raises NoRestorePoint if there is nothing to verify.
     """
@@ -135,7 +128,7 @@ def _one(run: Run, destination: Destination, order: VerifyOrder, tell: Tell) -> 
 
 
 class _Tally:
-    """Counts what is found; *last* is the newest of the restore points that are looked at."""
+    """Counts problems; *last* is the newest of the examined restore points."""
 
     def __init__(self, spoilt: Spoilt, last: RestorePoint | None) -> None:
         self.problems = self.lacking = 0
@@ -144,7 +137,7 @@ class _Tally:
         self._last = "" if last is None else last.stamp
 
     def add(self, problem: Problem) -> None:
-        """Count a problem; what an earlier restore point says of itself is none."""
+        """Count a problem; blobs that the source of an earlier restore point lacked are none."""
         if problem.told and self._last not in problem.points:
             self.lacking += 1
             return

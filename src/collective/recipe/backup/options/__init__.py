@@ -56,26 +56,23 @@ class Group(Enum):
 class Alias:
     """Another spelling of an option.
 
-    With *deprecated*, a sentence that says what to write, the name itself wins if both are
-    set and using the alias is a warning; without, both must have the same value.
+    A deprecated one gives way to the name itself if both are set, and its use is a warning; of
+    other ones both values must be equal.
     """
 
-    name: str
-    deprecated: str = ""
+    name: str  # the other spelling
+    deprecated: str = ""  # a sentence about what to write; "": it is not deprecated
 
 
 @dataclass(frozen=True, kw_only=True)
 class Declaration:
-    """What is known of an option besides its name, type and default.
+    """The declaration of an option, besides its name, type and default."""
 
-    *unset* says in words what happens if the option is not set, where the default cannot.
-    """
-
-    kind: OptionKind
-    group: Group
-    doc: str
-    unset: str = ""
-    aliases: tuple[Alias, ...] = ()
+    kind: OptionKind  # of the value
+    group: Group  # chapter of the reference
+    doc: str  # text of the reference
+    unset: str = ""  # value if the option is not set, in words; "": the default shows it
+    aliases: tuple[Alias, ...] = ()  # other spellings
 
 
 def _option(kind: OptionKind, group: Group, default: Any, doc: str, **more: Any) -> Any:

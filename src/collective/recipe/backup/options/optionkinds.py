@@ -119,10 +119,10 @@ def _parse_arguments(text: str) -> tuple[str, ...]:
 
 
 class SizeOrPercent(NamedTuple):
-    """Room on a disk: so many bytes, or a part of it in percent."""
+    """Room on a disk: a number of bytes, or a percentage of it."""
 
-    size: int = 0
-    percent: int = 0
+    size: int = 0  # bytes
+    percent: int = 0  # of the disk; 0: *size* counts
 
     def of(self, whole: int) -> int:
         """Return the bytes that are meant on a disk of *whole* bytes."""

@@ -11,22 +11,22 @@ from collective.recipe.backup.options.combinations import contradictions, withou
 from collective.recipe.backup.options.optionkinds import OptionKind
 
 _CLOSE = 0.85
-"""How similar, after difflib, a name is to the option that it is taken to be meant for.
+"""Similarity by difflib from which on a name is taken for a misspelt option.
 
 High enough that a variable of the user's own (``backup_location``) is not called a mistake.
 """
 
 
 class Reading(NamedTuple):
-    """What settings come to.
+    """The result of reading settings.
 
-    An option with a problem has its default in *options*, so that what follows can be
-    checked as well; who gets *problems* must not use the options for anything else.
+    An option with a problem has its default in *options*, so that later checks can run; callers
+    that get *problems* must not use the options for anything else.
     """
 
-    options: Options
-    problems: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    options: Options  # values of all options
+    problems: tuple[str, ...] = ()  # sentences about mistakes
+    warnings: tuple[str, ...] = ()  # sentences for the user
 
 
 FINER_RULES = (
@@ -41,16 +41,16 @@ FINER_RULES = (
 
 
 class _Setting(NamedTuple):
-    """An option as it was set: under which *name*, and the *text*."""
+    """An option as it was set."""
 
-    name: str
-    text: str
+    name: str  # the spelling that was used
+    text: str  # of the value
 
 
 def read(settings: Mapping[str, str], foreign: Collection[str] = ()) -> Reading:
-    """Return the options that *settings* mean.
+    """Return the options of *settings*.
 
-    *foreign* are names that somebody else reads from the same section.
+    *foreign* are names that other programs read from the same section.
     """
     notes = _Notes([], [])
     found = dict(_found(settings, notes))
@@ -58,10 +58,10 @@ def read(settings: Mapping[str, str], foreign: Collection[str] = ()) -> Reading:
     known = {name: value for name, value in values.items() if value is not None}
     options = replace(Options(), **known)
     if options.rsync_options and "use_rsync" not in found:
-        # who chooses its arguments means the program
+        # a user who chooses its arguments means the program
         options = replace(options, use_rsync=True)
     if "keep" not in found and any(getattr(options, name) for name in FINER_RULES):
-        # who counts days means those: the newest full backup, which always stays, is enough
+        # a user who counts days means those: the newest full backup, which always stays, is enough
         options = replace(options, keep=1)
     _check_names(set(settings) - set(foreign), notes)
     notes.problems.extend(contradictions(options))
@@ -70,8 +70,8 @@ def read(settings: Mapping[str, str], foreign: Collection[str] = ()) -> Reading:
 
 
 class _Notes(NamedTuple):
-    problems: list[str]
-    warnings: list[str]
+    problems: list[str]  # sentences about mistakes
+    warnings: list[str]  # sentences for the user
 
 
 def _found(settings: Mapping[str, str], notes: _Notes) -> Iterator[tuple[str, _Setting]]:
@@ -145,5 +145,5 @@ def _nearest(name: str, known: Collection[str]) -> str:
 
 
 def _letters(name: str) -> str:
-    """Return what is left of a name if one mistakes order, case or how words are joined."""
+    """Return a name as sorted letters, to find wrong order, case or joining of words."""
     return "".join(sorted(name.lower().replace("_", "").replace("-", "")))

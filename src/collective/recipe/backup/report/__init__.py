@@ -27,40 +27,36 @@ from collective.recipe.backup.retention import Decision
 
 @dataclass(frozen=True, kw_only=True)
 class Tale:
-    """What there is to tell of one storage.
+    """The facts of one storage for the page."""
 
-    *decisions* are what retention makes of its restore points, *next_gone* the stamps of
-    those that the next full backup would make go.
-    """
-
-    source: Source
-    points: Sequence[RestorePoint]
-    ranges: Sequence[Range]
-    decisions: Sequence[Decision]
-    next_gone: frozenset[str]
+    source: Source  # the storage
+    points: Sequence[RestorePoint]  # oldest first
+    ranges: Sequence[Range]  # spans of time of which any moment can be restored
+    decisions: Sequence[Decision]  # of retention, one for each restore point
+    next_gone: frozenset[str]  # stamps of those that the next full backup would remove
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """One fact at the top of the page: its name, its value and a word more about it."""
+    """One fact at the top of the page."""
 
-    name: str
-    value: str
-    more: str = ""
+    name: str  # heading
+    value: str  # large text
+    more: str = ""  # text below; "": none
 
 
 @dataclass(frozen=True, kw_only=True)
 class PageFacts:
-    """All that the page says of one place of the backups."""
+    """The facts of one place of the backups for the page."""
 
     host: str  # on which the page was made
     site: Path  # the directory of the site
-    part: str
-    destination: str
-    place: str = ""  # what the place is called; "": that goes without saying
-    now: datetime
-    tiles: Sequence[Tile]
+    part: str  # name of the part
+    destination: str  # purpose, as in the history
+    place: str = ""  # name of the place; "": it is the only one
+    now: datetime  # by the clock
+    tiles: Sequence[Tile]  # facts at the top
     findings: Sequence[tuple[str, str]]  # a word for how bad it is, and the words
-    tales: Sequence[Tale]
+    tales: Sequence[Tale]  # one for each storage
     records: Sequence[RunRecord]  # the runs with this destination, oldest first
     restores: Sequence[RunRecord] = ()  # of the live site, from whatever destination, oldest first

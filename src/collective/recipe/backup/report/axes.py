@@ -1,4 +1,4 @@
-"""Where moments and amounts lie on a plot, and which of them are named at its edge."""
+"""The axes of a plot: places of moments and amounts, and their labels."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _MONTHS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600)
 class TimeAxis:
     """The time from *first* to *last*."""
 
-    first: datetime
-    last: datetime
+    first: datetime  # moment at the left edge
+    last: datetime  # moment at the right edge
 
     def at(self, moment: datetime) -> float:
         """Return where *moment* lies: from 0, the first, to 1, the last; never outside."""
@@ -37,7 +37,7 @@ class TimeAxis:
         return min(max(share, 0.0), 1.0)
 
     def names(self) -> Iterator[tuple[float, str]]:
-        """Yield places and what is written there, from left to right."""
+        """Yield places and their labels, from left to right."""
         whole = self.last - self.first
         if not whole:
             yield 1.0, _date(self.last, timedelta(0))
@@ -70,7 +70,7 @@ class TimeAxis:
 class AmountAxis:
     """Bytes or seconds from 0 to *highest* and a bit above."""
 
-    highest: float
+    highest: float  # bytes or seconds
 
     @property
     def top(self) -> float:
@@ -86,7 +86,7 @@ class AmountAxis:
         return amount / self.top
 
     def byte_names(self) -> Iterator[tuple[float, str]]:
-        """Yield heights and what is written there, from below."""
+        """Yield heights and their labels, from below."""
         for share in (0.0, 0.5, 1.0):
             yield share, size(share * self.top) if share else "0"
 

@@ -1,4 +1,4 @@
-"""Elements of HTML and SVG.  What is no Markup is text, and is escaped."""
+"""Elements of HTML and SVG.  Any text that is not Markup is escaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page: its sections, from what is urgent to what is only good to know."""
+"""The page: its sections, the most urgent first."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST_HOOKS = 10
 PROOFS = ("verify", "rehearse")
 
 _ADVICE = {"ok": "all is well", "warning": "look at this", "critical": "act now"}
-"""What to do about the worst finding; the words for how bad it is come in this order."""
+"""Advice for the worst finding; the severities come in this order."""
 
 _Cell = str | Markup
 
@@ -39,7 +39,7 @@ def page(facts: PageFacts, *beside: PageFacts) -> str:
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        # whatever a name may hold, nothing is fetched and nothing runs
+        # whatever is in a name, the browser fetches nothing and runs nothing
         element(
             "meta",
             http_equiv="Content-Security-Policy",
@@ -69,12 +69,12 @@ def _title(facts: PageFacts) -> str:
 
 
 def _top(facts: PageFacts) -> Markup:
-    """Return the heading, what is wrong, and the few facts that matter most."""
+    """Return the heading, the problems, and the few facts that matter most."""
     return join(_heading((facts,), _findings(facts)), _tiles(facts))
 
 
 def _top_of_place(facts: PageFacts) -> Markup:
-    """Return the same for one of several places."""
+    """Return the top of one of several places."""
     pill = element("p", _advice(_worst(facts)))
     heading = element("h2", facts.place, class_="place")
     return join(element("header", heading, pill, _findings(facts)), _tiles(facts))
@@ -166,7 +166,7 @@ def _folded(lines: Sequence[str], one: str, many: str) -> Markup:
 
 
 def _runs(records: Sequence[RunRecord]) -> Iterator[Markup]:
-    """Yield how long backups took, what was proved, and what the hooks said."""
+    """Yield how long backups took, the results of verify and rehearse, and the output of hooks."""
     backups = [each for each in records if each.verb == "backup" and each.outcome != STARTED]
     if backups:
         yield _card("Duration of backups", plots.durations(backups))

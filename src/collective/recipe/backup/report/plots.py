@@ -1,4 +1,4 @@
-"""The plots: what lies between the labels is SVG, which stretches to any width.
+"""The plots: the drawing between the labels is SVG, which stretches to any width.
 
 The labels are HTML beside it, so that they stay readable on a phone.  A drawing is 1000
 units wide; lines keep their width however it is stretched.
@@ -26,7 +26,7 @@ LANE = 26
 FEW_MARKS = 60
 """More marks than that are drawn thin, and none through the ranges: a phone has 300 pixels."""
 COLUMNS = 40
-"""How many runs the plot of durations has room for."""
+"""Runs that the plot of durations has room for."""
 _ROOM = 0.25
 """The share of a plot that a date takes on a phone."""
 COLORS = 6
@@ -142,7 +142,7 @@ def _one_for_each_place(points: Iterable[RestorePoint], axis: TimeAxis) -> Itera
 
 
 def _marks(points: Iterable[RestorePoint], axis: TimeAxis, height: int) -> list[Markup]:
-    """Return a mark for each point that there is room for; what is not whole is on top."""
+    """Return a mark for each point for which there is room; damaged ones are on top."""
     shown = sorted(_one_for_each_place(points, axis), key=lambda point: not point.whole)
     many = len(shown) > FEW_MARKS
     return [_mark(point, axis, 24 if many else height, many=many) for point in shown]
@@ -206,7 +206,7 @@ def _grid(amounts: AmountAxis) -> Iterator[Markup]:
 def _line(
     values: Sequence[tuple[datetime, int]], axis: TimeAxis, amounts: AmountAxis, name: str
 ) -> Iterator[Markup]:
-    """Yield a line through *values*, which goes on at its last height, and what is below it."""
+    """Yield a line through *values*, which goes on at its last height, and the area below it."""
     if not values:
         return
     places = {

@@ -30,7 +30,7 @@ _NUMBERS = {
 
 
 def title(destination: str) -> str:
-    """Return what lies in a *destination*."""
+    """Return the heading for a *destination*."""
     return _TITLES.get(destination, destination)
 
 
@@ -75,5 +75,5 @@ def _number(name: str, count: int) -> str:
 
 
 def _spelled(key: str) -> str:
-    # what a later release calls by a key that is not known here
+    # names of a later release that are not known here
     return key.replace("_", " ")

@@ -1,14 +1,14 @@
 """The cache of a repository on this machine: one SQLite file, which only saves work.
 
 All of it can be read from the store again, so a file that is damaged, of another repository or of
-another release is dropped and begun anew. Without a place for it, it is a temporary file of
+another release is dropped and begun anew.  Without a place for it, it is a temporary file of
 SQLite's own.
 
 The contents of objects lie here in the clear, so that a run which finds nothing new needs no
 passphrase; the file is for its owner alone. A digest tells whether the disk has damaged it.
 
 Most of the file are the places of chunks. A wrong place could make a backup leave out a chunk that
-is not stored. So each such row has a CRC-32 over all of it, and a row whose CRC-32 does not fit
+is not stored.  So each such row has a CRC-32 over all of it, and a row whose CRC-32 does not fit
 counts as none.
 
 Several processes may use one file, and several threads one Cache. Each change is one transaction; a

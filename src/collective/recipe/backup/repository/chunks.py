@@ -1,11 +1,11 @@
 """Chunks: the pieces of data that a repository stores once, and names by their content.
 
 A chunk is a *leaf*, whose bytes mean nothing here, or a *node*, which names other chunks and has
-bytes of its own. All chunks of a restore point can be reached from its roots over nodes. This
+bytes of its own.  All chunks of a restore point can be reached from its roots over nodes.  This
 package knows no more about them.
 
 The id of a chunk is a keyed digest of its kind and its bytes, so that nobody without the key can
-confirm a guess. The bytes of a node are::
+confirm a guess.  The bytes of a node are::
 
     0   4   number of chunks that it names, n
     4   32  the id of each, n times

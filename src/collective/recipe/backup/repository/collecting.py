@@ -184,8 +184,7 @@ class _Run:
     def _to_replace(
         self, names: Iterable[str], gone: set[bytes]
     ) -> Iterator[tuple[str, list[BundleDirectory], bool]]:
-        """Yield catalogs to replace: name, content, and whether it mentions bundles that are
-        *gone*.
+        """Yield catalogs to replace: name, content, and whether some of its bundles are *gone*.
 
         A small catalog is replaced as well, to be put together with others.
         """

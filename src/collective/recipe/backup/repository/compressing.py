@@ -33,7 +33,7 @@ def compressed(data: bytes | memoryview) -> tuple[int, bytes | memoryview]:
 def decompressed(form: int, stored: bytes, size: int) -> bytes:
     """Return the *size* bytes that are *stored* in this form.
 
-    *stored* must be authentic. Raises ValueError if it has another size when it is decompressed.
+    *stored* must be authentic.  Raises ValueError if it has another size when it is decompressed.
     """
     if form == RAW:
         data = stored

@@ -1,7 +1,7 @@
 """Doubts: bundles in which damage was seen are read again, and marked if they are damaged.
 
 Chunks under such a mark do not count as stored, so the run that put the mark, and each later one,
-stores those that it needs again. Without the mark none would: an unchanged chunk keeps its id, and
+stores those that it needs again.  Without the mark none would: an unchanged chunk keeps its id, and
 the catalogs go on to say that it is stored.
 
 A mark removes nothing. A chunk below it that can still be read, and lies nowhere else, is read
@@ -35,7 +35,7 @@ def settle_doubts(repository: Repository, point: Point | None = None) -> bool:
     """Mark the bundles of the doubts of the index, if they are damaged; return whether any was.
 
     Where there are doubts, all nodes of *point* are read first, so that damage of these is marked
-    as well. There are no doubts afterwards.
+    as well.  There are no doubts afterwards.
     """
     index = repository.index
     if not index.doubted:

@@ -1,16 +1,16 @@
 """Healing: damaged chunks are stored again, from any source that still has their bytes.
 
 Bundles that were found damaged or gone are read again first, because a network may have been at
-fault. Chunks that can be read move into new bundles. For the others, and for chunks that restore
-points need and no bundle has, each ``ChunkHolder`` is asked. Bytes are taken only if they have the
-id of a chunk that is lost, so nothing can be put in its place, whoever offers it. Then a mark says
-that the old bundles are damaged, and from then on nothing relies on them. They go in a run of
+fault.  Chunks that can be read move into new bundles.  For the others, and for chunks that restore
+points need and no bundle has, each ``ChunkHolder`` is asked.  Bytes are taken only if they have the
+id of a chunk that is lost, so nothing can be put in its place, whoever offers it.  Then a mark says
+that the old bundles are damaged, and from then on nothing relies on them.  They go in a run of
 collect, once nothing needs them.
 
-A chunk that was found may be a node, which names further chunks. So all holders are asked again
+A chunk that was found may be a node, which names further chunks.  So all holders are asked again
 until nothing more is found.
 
-A chunk that no holder has stays lost, and is named. The next backup of a site that has its bytes
+A chunk that no holder has stays lost, and is named.  The next backup of a site that has its bytes
 stores it again, because a chunk under such a mark does not count as stored.
 
 Only puts are needed, as for a backup.
@@ -40,7 +40,7 @@ class ChunkHolder(Protocol):
     def offers(self, lost: Collection[ChunkId]) -> Iterator[tuple[int, bytes]]:
         """Yield kind and bytes of candidates for the chunks of *lost*, which shrinks meanwhile.
 
-        The caller compares each with the ids, so a wrong candidate does no harm. Bytes that cannot
+        The caller compares each with the ids, so a wrong candidate does no harm.  Bytes that cannot
         be read are passed over.
         """
 

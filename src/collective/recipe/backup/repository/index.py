@@ -1,6 +1,6 @@
 """The index of stored chunks and their places: the catalogs of the store, kept in the cache.
 
-Each question is answered from the cache. If the cache fails, it is begun anew and the catalogs are
+Each question is answered from the cache.  If the cache fails, it is begun anew and the catalogs are
 read again; the caller does not notice.
 
 Bundles under a mark are *distrusted*: their chunks do not count as stored, and are read there only
@@ -103,7 +103,7 @@ class Index:
         """Take up the bundles that no catalog mentions, but for those that are distrusted.
 
         They count until the catalogs are read again. Return them, so that a run that writes can put
-        them into a catalog. Bundles whose directory cannot be read are left out.
+        them into a catalog.  Bundles whose directory cannot be read are left out.
         """
         known = self._cache.attempt(self._places.bundles) or set()
         found = list(read_orphans(self._store, self._keyring, known | self._distrusted, []))

@@ -34,7 +34,7 @@ REPOSITORY_ID_SIZE = 16
 class Keyring:
     """Keys of the repository with the id *repository*, 16 bytes, and what is made with them.
 
-    Several threads may use it. If the repository is not *encrypted*, no secret is needed to make a
+    Several threads may use it.  If the repository is not *encrypted*, no secret is needed to make a
     Keyring.
     """
 

@@ -67,7 +67,7 @@ def change_key(repository: Repository, old: str, new: str, now: datetime) -> Add
     """Replace the slots that open with the passphrase *old* by one that opens with *new*.
 
     The new slot is there before the old ones go. A person with a copy of an old slot, and the old
-    passphrase, can still read the repository: the master key does not change. Raises
+    passphrase, can still read the repository: the master key does not change.  Raises
     ConfigurationError if no slot opens with *old*, or if *new* equals *old*.
     """
     must_be_encrypted(repository)

@@ -12,7 +12,7 @@
     m/x-ID                      a mark: bundles that are to go, or are damaged
 
 ID is the BLAKE3 of all bytes of the object, 64 hex digits, so that the owner of the store can find
-damage without any key. STAMP is a moment in UTC, ``YYYY-MM-DD-HH-MM-SS``, and SITE the tag of a
+damage without any key.  STAMP is a moment in UTC, ``YYYY-MM-DD-HH-MM-SS``, and SITE the tag of a
 site, 16 hex digits; see ``keyring``.
 """
 

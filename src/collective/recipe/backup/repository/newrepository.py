@@ -20,7 +20,7 @@ def init(store: Store, passphrase: str | None, now: datetime, label: str = "firs
     """Make a repository in *store*; return its format.
 
     *passphrase* None makes one that is not encrypted: the caller has asked for that explicitly. The
-    key is stored first, and ``format``, which makes the repository exist, last. Raises
+    key is stored first, and ``format``, which makes the repository exist, last.  Raises
     ConfigurationError if the store has a repository already, or anything else.
     """
     check_libraries()

@@ -7,7 +7,7 @@
     one thread        seals what they return, in the order in which it came, into a bundle
     threads for puts  make the ID of a bundle that is full, and put it
 
-Compressing, sealing, hashing and putting let other threads run. Leaves and nodes lie in bundles of
+Compressing, sealing, hashing and putting let other threads run.  Leaves and nodes lie in bundles of
 their own, so that a host without a cache reads the structure of the repository with few requests.
 
 Memory: two bundles of leaves for a store that wants one put at a time, one bundle of nodes, and

@@ -8,7 +8,7 @@
     the mark is older than GRACE      the bundle goes, unless something needs it again
 
 And collect removes nothing that a run with a ticket may rely on. A run relies on bundles that were
-not marked when it looked, and on all that the restore points that it saw need. So a bundle is not
+not marked when it looked, and on all that the restore points that it saw need.  So a bundle is not
 marked while a ticket is older than it, and neither a mark nor trash ripens while there is a ticket
 that is not younger than it by SLACK, in which listings may lag.
 """
@@ -62,7 +62,7 @@ class Rules:
 class Surroundings:
     """The objects of the store, by two listings: tickets of the first, all else of the second.
 
-    A run puts its restore point before it removes its ticket. So if its ticket is not in the first
+    A run puts its restore point before it removes its ticket.  So if its ticket is not in the first
     listing any more, its restore point is in the second.
     """
 

@@ -1,8 +1,8 @@
 """Copying restore points to another repository, where everything is sealed anew.
 
-The other repository has other keys, so ids are others there. Each node is made again with the ids
+The other repository has other keys, so ids are others there.  Each node is made again with the ids
 that its chunks have in the copy; that is why the bytes of a node, and those of a restore point,
-never hold an id. The cache of the source remembers the id of each chunk in the copy, so that the
+never hold an id.  The cache of the source remembers the id of each chunk in the copy, so that the
 next copy reads only new chunks.
 """
 

@@ -13,11 +13,11 @@ A restore point is a box.  Its head::
     records      how many records it has, or null
     roots        ids of the chunks from which all that it holds is reached
 
-The payload is opaque to this package. Its bytes refer to the roots by their numbers.
+The payload is opaque to this package.  Its bytes refer to the roots by their numbers.
 
-A restore point does not list the bundles that it needs. Chunks move to other bundles when
+A restore point does not list the bundles that it needs.  Chunks move to other bundles when
 half-empty ones are written anew, so a list in an object that never changes would become wrong, and
-for large repositories it would be larger than all else that a day adds. The chunks that it needs
+for large repositories it would be larger than all else that a day adds.  The chunks that it needs
 are found from the roots.
 """
 

@@ -2,7 +2,7 @@
 
 A restore point is one object, and only that object is removed. A copy of it is kept as *trash*
 first, and its chunks stay in the store until collect has found them unneeded twice, with ``GRACE``
-between. Until then ``bring_back`` puts the restore point back.
+between.  Until then ``bring_back`` puts the restore point back.
 
 Another room decides which restore points go. Here is only a floor: to remove the last restore point
 of a site, or more than half of all, needs a yes.
@@ -42,7 +42,7 @@ def prune(repository: Repository, points: Iterable[Point], *, yes: bool = False)
     remove nothing: both before anything is removed.
 
     Some stores refuse only to remove objects that are there: a disk or a bucket to which one may
-    only add. There the trash is put before the refusal, and stays. The next run sees it, begins
+    only add.  There the trash is put before the refusal, and stays.  The next run sees it, begins
     with that restore point, and puts nothing.
     """
     wanted, control = list(points), repository.look()

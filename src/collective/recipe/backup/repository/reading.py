@@ -1,7 +1,7 @@
 """Reading chunks: each from the one range of a bundle where it lies, neighbours together.
 
 All bytes that are returned are proved: the seal is that of this repository and of this place, and
-the id is that of the bytes. Where a place fails, the others are tried, and then the catalogs are
+the id is that of the bytes.  Where a place fails, the others are tried, and then the catalogs are
 read again, because a bundle may have been written anew meanwhile.
 """
 

@@ -2,7 +2,7 @@
 
 The owner of the store can replace its state by an older one, all of it sealed and sound. A host
 that has seen the newer state can tell: it remembers the newest restore point of each site, and one
-that is at least as new must be there. If it is not, the run stops with an error, and the user
+that is at least as new must be there.  If it is not, the run stops with an error, and the user
 decides: ``accept`` takes the present state.
 """
 

@@ -1,7 +1,7 @@
 """Scrub: compare each object with the digest in its name.  It takes no key.
 
 The name of an object is made of its bytes, so every reader of the store can compare them: the host
-of the disk, or a service that holds it. Scrub cannot tell whether an object is missing, or whether
+of the disk, or a service that holds it.  Scrub cannot tell whether an object is missing, or whether
 the bytes mean anything; verification does, with the keys.
 """
 

@@ -1,6 +1,6 @@
 """The recovery sheet: the master key on paper.
 
-It opens the repository without any passphrase, also when all slots in the store are lost. It is 60
+It opens the repository without any passphrase, also when all slots in the store are lost.  It is 60
 bytes in the base 32 of Crockford, six lines of 16 digits, each with two more that check it::
 
     0    1    version, 1
@@ -53,7 +53,7 @@ def sheet_lines(keyring: Keyring) -> list[str]:
 def read_sheet(text: str) -> tuple[bytes, bytes]:
     """Return the id of the repository and the master key of a recovery sheet.
 
-    *text* was typed, or comes from the QR code. Raises ConfigurationError, which names the lines
+    *text* was typed, or comes from the QR code.  Raises ConfigurationError, which names the lines
     that are mistyped.
     """
     text = text.strip()

@@ -26,7 +26,7 @@ from collective.recipe.backup.repository.standing import standing
 def show_points(repository: Repository, *, anew: bool = False) -> None:
     """Let the store show each restore point of all sites, if it shows any.
 
-    All nodes of a restore point that is not shown yet are read. With *anew*, restore points are
+    All nodes of a restore point that is not shown yet are read.  With *anew*, restore points are
     shown again if collect has moved some of their objects. A failure is only reported, and the next
     run tries again: by then this run has done all its other work.
     """

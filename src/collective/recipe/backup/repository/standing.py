@@ -1,7 +1,7 @@
 """Restore points that count, those that do not, and those that are in doubt.
 
 A restore point that was put after its ticket was over counts only if all its chunks are there;
-otherwise it is *void*. In a copy of the store, whose times are those of the copying, all restore
+otherwise it is *void*.  In a copy of the store, whose times are those of the copying, all restore
 points are late; each is checked once.
 
 A client that has the keys may write what it wants, with whatever claims.  It cannot choose when

@@ -4,9 +4,9 @@ The order is what makes it safe to die anywhere.  *At any time a restore point n
 is durable.*
 
 1. A ticket says that a run is under way. 2. After it the listings are read: marks, then catalogs.
-What lies under a mark is not relied on. Bundles of runs that died are found and used. 3. Chunks
+What lies under a mark is not relied on.  Bundles of runs that died are found and used. 3. Chunks
 that are new go into bundles; each bundle is durable before a catalog mentions it. 4. The marks are
-looked at again: if one has come that concerns what this run relies on, it starts over. So it does
+looked at again: if one has come that concerns what this run relies on, it starts over.  So it does
 if its ticket is over. 5. The restore point is put, and then the tickets are let go.
 
 All that a node names must be stored, or be on its way into a bundle before the node itself is.

@@ -1,11 +1,11 @@
 """A new part of a chain: the bytes of the filestorage that follow the last one.
 
-It is written under temporary names first, the data and a copy of the index, and only when it
-is published it gets its name: the data file, the index, our digests of both, then the ledger
-line that makes it a backup.  For repozo the name of the data file is enough.  So what a backup
-has besides the filestorage is made in between, and whoever dies until then leaves nothing that
-repozo takes for a backup.  Whoever dies while it is published leaves an orphan, which the next
-run gives its line, since nothing is missing but that.
+The data and a copy of the index are written under temporary names first.  When the part is
+published, each gets its name: the data file, the index, our digests of both, then the ledger line
+that makes it a backup.  For repozo the name of the data file is enough.  So the blobs are stored in
+between, and a run that dies before the publishing leaves nothing that repozo takes for a backup.  A
+run that dies while it publishes leaves an orphan, to which the next run gives its line, since
+nothing else is missing.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from collective.recipe.backup.repozo.savedindex import copy_index, index_path
 class _New:
     """A new part, under temporary names."""
 
-    chain: Chain  # what it continues
-    part: Part
+    chain: Chain  # the chain that it continues
+    part: Part  # its ledger line
     blocks: Blocks  # its digests
     data: Path  # where it lies
     index: Path | None  # where the copy of the index lies; None: there is none
-    files: Files
+    files: Files  # gives it its names
 
     def publish(self) -> None:
         """Make it a part of its chain."""

@@ -1,4 +1,4 @@
-"""What a backup of a filestorage is told to do, and what came of it."""
+"""The order for a backup of a filestorage, and its result."""
 
 from __future__ import annotations
 
@@ -11,47 +11,34 @@ from collective.recipe.backup.times import Tid
 
 @dataclass(frozen=True)
 class Orders:
-    """How to back up.
+    """How to back up a filestorage."""
 
-    *why_full*: why it is to be a full one in any case, "" if that need not be; *level*: of
-    compression, None for no gzip; *strict*: compare all that was backed up with the
-    filestorage before going on from there; *merged_later*: what is added is not compressed,
-    since merging it will (see merge); *before_full*: called before a full one is written, to
-    raise BackupError if it must not be.
-    """
-
-    why_full: str = ""
-    level: int | None = DEFAULT_LEVEL
+    why_full: str = ""  # reason for a full backup; "": an incremental one will do
+    level: int | None = DEFAULT_LEVEL  # of compression; None: no gzip
     strict: bool = False
-    merged_later: bool = False
+    """Whether to compare the whole former backup with the filestorage before continuing it."""
+    merged_later: bool = False  # whether the new part stays uncompressed until it is merged
     before_full: Callable[[], None] = lambda: None
+    """Called before a full backup is written; may raise BackupError."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """What was backed up, as the newest part of *chain* now is.
+    """The newest part of *chain* after a backup."""
 
-    Not *changed*: there was nothing new, and nothing was written.  *tid* is the greatest up to
-    its end, *packed* the greatest that a pack rewrote, ZERO_TID if there is none, None if
-    nobody knows.  Of the transactions that were added, *reductions* are not later than one
-    before, and *holes* is what they cannot tell because of that.  *reason* says why it is a
-    full one and what is odd, *healed* what was mended before.  *stored* is the number of bytes
-    that it takes.
-    """
-
-    stamp: str
-    chain: str
-    start: int
-    end: int
-    tid: Tid | None
-    packed: Tid | None
-    changed: bool
-    full: bool
-    reason: str
-    stored: int
-    reductions: int = 0
-    holes: tuple[Hole, ...] = ()
-    healed: tuple[str, ...] = ()
+    stamp: str  # of the part
+    chain: str  # stamp of its full backup
+    start: int  # first byte in the filestorage
+    end: int  # byte after the last one
+    tid: Tid | None  # greatest tid up to the end; None: there is no transaction
+    packed: Tid | None  # greatest tid that a pack rewrote; ZERO_TID: none; None: unknown
+    changed: bool  # False: there was nothing new, and nothing was written
+    full: bool  # whether it is a full backup
+    reason: str  # why it is a full one, and oddities, in words
+    stored: int  # bytes of the data file
+    reductions: int = 0  # new transactions whose tid is not greater than all before
+    holes: tuple[Hole, ...] = ()  # spans of moments that are unknown because of those
+    healed: tuple[str, ...] = ()  # sentences about repairs before the backup
 
 
 def _nothing() -> None:
@@ -60,12 +47,12 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Pending:
-    """What was *taken*, before anybody takes it for a backup.
+    """A part that is written and not yet a backup.
 
-    *publish* makes it a part of its chain, *discard* leaves nothing of it; one of them is called,
-    once.  Both do nothing if there was nothing new.
+    Exactly one of *publish* and *discard* is called, once.  Both do nothing if there was nothing
+    new.
     """
 
-    taken: Taken
-    publish: Callable[[], None] = _nothing
-    discard: Callable[[], None] = _nothing
+    taken: Taken  # its description
+    publish: Callable[[], None] = _nothing  # makes it a part of its chain
+    discard: Callable[[], None] = _nothing  # removes its temporary files

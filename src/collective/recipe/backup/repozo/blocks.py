@@ -1,4 +1,4 @@
-"""The digests beside a data file: what allows us to go on without reading it again.
+"""The digests beside a data file, thanks to which a backup continues it without reading it again.
 
 ``STAMP.blocks`` belongs to the data file of that stamp.  It is a cache: without it, backup,
 restore and verify go by the MD5 in the ledger and read more, a copy of an index is used only
@@ -57,7 +57,7 @@ DIGEST_SIZE = 32
 LIMIT = 80 << 20
 """Bytes that a file of digests may have: those of a data file of 2 TB."""
 MEMBER = struct.Struct(">Q")
-"""Where a gzip member begins in the data file."""
+"""A number in the file: offset in the data file of a gzip member."""
 VERSION = 2
 WITHOUT_MEMBERS = 1
 """The version before members were listed."""
@@ -85,28 +85,23 @@ class Written:
 
 @dataclass(frozen=True, kw_only=True)
 class Blocks:
-    """What ``STAMP.blocks`` holds.
+    """The content of ``STAMP.blocks``."""
 
-    *checksum* is the MD5 of the part; *begin* is that of the last transaction up to *end*,
-    *tid* the greatest tid up to there; *packed* is None if it is not known and ZERO_TID if no
-    pack rewrote anything; *index* is the digest of the copied index, None without one.
-    *members* are MEMBERs, one for each block: where its gzip member begins; they are b"" if
-    the data file is not made so, and None if that is not known (version 1).
-    """
-
-    start: int
-    end: int
-    checksum: str
-    identity: tuple[int, int]
-    begin: int
-    tid: Tid
-    packed: Tid | None
-    stored: int
-    stored_digest: bytes
-    index: bytes | None
-    digests: bytes
+    start: int  # first byte in the filestorage
+    end: int  # byte after the last one
+    checksum: str  # MD5 of the part, in hex
+    identity: tuple[int, int]  # st_dev and st_ino of the filestorage
+    begin: int  # offset of the last transaction up to *end*
+    tid: Tid  # greatest tid up to *end*
+    packed: Tid | None  # greatest tid that a pack rewrote; ZERO_TID: none; None: unknown
+    stored: int  # bytes of the data file
+    stored_digest: bytes  # BLAKE3 of the data file
+    index: bytes | None  # BLAKE3 of the copied index; None: no copy
+    digests: bytes  # BLAKE3 of each block of the part
     members: bytes | None = None
-    block_size: int = BLOCK_SIZE
+    """A MEMBER for each block; b"": the data file has no such members; None: unknown (version 1).
+    """
+    block_size: int = BLOCK_SIZE  # bytes
 
     def ranges(self, first: int = 0) -> Iterator[tuple[int, int, bytes]]:
         """Yield offset in the filestorage, size and digest of each block from *first* on.
@@ -120,9 +115,9 @@ class Blocks:
             yield start, size, self.digests[number * DIGEST_SIZE : (number + 1) * DIGEST_SIZE]
 
     def fits(self, part: Part) -> bool:
-        """Tell whether it speaks of *part*, and not of what had this stamp before a merge.
+        """Tell whether these are digests of *part*, and not of a file from before a merge.
 
-        Then the digests of its blocks say as much as the checksum that the ledger has.
+        Then the digests of its blocks prove as much as the checksum in the ledger.
         """
         return (self.start, self.end, self.checksum) == (part.start, part.end, part.checksum)
 
@@ -133,7 +128,7 @@ def digest_of(block: bytes) -> bytes:
 
 
 class Digested(io.RawIOBase):
-    """A file that is read for two: for whom it is opened, and for its size and BLAKE3."""
+    """A file whose bytes are passed to a reader, while its size and BLAKE3 are computed."""
 
     def __init__(self, path: Path) -> None:
         """Open *path*.  Raises OSError."""
@@ -260,10 +255,10 @@ def unpack(data: bytes) -> Blocks:
 
 
 def read_blocks(directory: Path, part: Part) -> Blocks | None:
-    """Return the digests of *part*; None if they are lost, damaged or of something else.
+    """Return the digests of *part*; None if they are lost, damaged or of another part.
 
-    So they are if they cannot be read.  That is no error, for they are a cache; see
-    check_blocks for those who look after it.
+    Digests that cannot be read are lost.  That is no error, for they are a cache; see check_blocks
+    for a check of them.
     """
     try:
         return check_blocks(directory, part)

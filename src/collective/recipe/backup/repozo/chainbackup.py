@@ -108,7 +108,7 @@ def _unchanged(log: TransactionLog, chain: Chain, healed: Healed) -> Taken:
 
 
 def _next_stamp(newest: str, now: datetime) -> tuple[str, str]:
-    """Return a stamp that is later than all there are, and what is odd about it or ""."""
+    """Return a stamp that is later than all there are, and a remark about an odd clock or ""."""
     try:
         following = free_stamp(newest, now)
     except OverflowError:

@@ -1,8 +1,8 @@
 """Whether a repozo directory is whole: every file of every chain, against ledger and disk.
 
-Nothing is changed, and nothing found ends the search.  Each problem says what can still be
-restored.  A file that no ledger names is a problem too: repozo goes by the directory, and
-would put its bytes in between.
+Nothing is changed.  The search goes on after each problem.  Each problem says what can still be
+restored.  A file that no ledger names is a problem too: repozo goes by the directory, and would put
+its bytes in between.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def all_parts(_chain: Chain, _part: Part) -> bool:
 
 
 def verify_names(directory: Path, wants: Wants = all_parts) -> Iterator[Problem]:
-    """Yield what names and sizes tell: no data is read.
+    """Yield problems of names and sizes; no data is read.
 
-    What is wrong with the directory as a whole is told only if all parts are wanted.
+    Problems of the directory as a whole are yielded only if all parts are wanted.
     """
     listing = read_directory(directory)
     if wants is all_parts:
@@ -66,7 +66,7 @@ def verify_names(directory: Path, wants: Wants = all_parts) -> Iterator[Problem]
 def verify_contents(
     directory: Path, progress: Progress, wants: Wants = all_parts
 ) -> Iterator[Problem]:
-    """Yield what is wrong with the bytes of all wanted files that are there.
+    """Yield problems with the bytes of all wanted files that are there.
 
     Each part has the size and MD5 of the ledger, and is stored as it was written; all parts
     together are the log of a filestorage, whose tids increase.
@@ -119,7 +119,7 @@ def _sizes(chain: Chain, part: Part) -> Iterator[Problem]:
 
 
 def _chain(chain: Chain, wants: Wants, advance: Advance) -> Iterator[Problem]:
-    """Yield what is wrong with *chain*; where a merge replaces its files meanwhile, go on there."""
+    """Yield problems of *chain*; if a merge replaces its files, go on with the new ones."""
     now: Chain | None = chain
     start = 0
     while now is not None:
@@ -132,7 +132,7 @@ def _chain(chain: Chain, wants: Wants, advance: Advance) -> Iterator[Problem]:
 def _parts(
     chain: Chain, start: int, wants: Wants, advance: Advance
 ) -> Generator[Problem, None, int]:
-    """Yield what is wrong from byte *start* on; return where the chain is no longer as it was.
+    """Yield problems from byte *start* on; return where the chain is no longer as it was.
 
     That is its end if it stays as it is.
     """
@@ -144,7 +144,7 @@ def _parts(
                 return part.start
             whole = yield from _part(chain, part, framing, advance)
         if not whole:
-            # what follows can still be looked at, by itself
+            # the next part can still be checked, by itself
             framing = Framing()
             framing.resume(part.end, _tid_at_end(chain, part))
     for part in chain.stray:
@@ -156,7 +156,7 @@ def _parts(
 def _part(
     chain: Chain, part: Part, framing: Framing | None, advance: Advance
 ) -> Generator[Problem, None, bool]:
-    """Yield what is wrong with *part*; return whether the filestorage in it is whole."""
+    """Yield problems of *part*; return whether the filestorage in it is whole."""
     path = chain.path(part)
     try:
         with explained("cannot be read", path), Digested(path) as file:
@@ -176,12 +176,12 @@ def _part(
 
 
 def stored_problems(chain: Chain, part: Part, stored: tuple[int, bytes]) -> Iterator[Problem]:
-    """Yield what is wrong with how a whole *part* is *stored*: its size and digest."""
+    """Yield problems with the size and digest of the data file of a whole *part*, as *stored*."""
     return _reported(_stored(chain, part, stored), chain.path(part))
 
 
 def _read(pieces: Iterator[bytes], framing: Framing | None, advance: Advance) -> str:
-    """Read all *pieces*; return what is wrong with them as a log, "" if nothing is."""
+    """Read all *pieces*; return their flaw as a log, "" if there is none."""
     flaw = ""
     for piece in pieces:
         if framing and not flaw:
@@ -204,7 +204,7 @@ def _tid_at_end(chain: Chain, part: Part) -> Tid:
 
 
 def _stored(chain: Chain, part: Part, stored: tuple[int, bytes]) -> Iterator[Problem]:
-    """Compare how a part, and its index, are stored with what our digests say."""
+    """Compare the bytes of a data file, and of its index, with our digests."""
     blocks, _problem = _blocks(chain, part)
     if blocks is None:
         return

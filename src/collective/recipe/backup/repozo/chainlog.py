@@ -1,8 +1,9 @@
-"""One moment of a filestorage as a chain holds it: see StoredLog.
+"""A moment of a filestorage, read from a chain: see StoredLog.
 
-Read from a place on, the data files pass by as wholes, each compared with the ledger; read at
-a place, single blocks do (see seekablelog).  Where a cut lies is known when it was passed; who
-asks before lets one data file be walked, for digests say which transaction each ends with.
+A reader of all bytes from a place on reads whole data files, each compared with the ledger; a
+reader at a place reads single blocks (see seekablelog).  The offset of a cut is known once it was
+passed; a caller who asks before costs a walk through one data file, since the digests have the last
+transaction of each.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from collective.recipe.backup.times import LAST_TID, Tid, show_tid
 
 
 class ChainLog(StoredLog):
-    """What *choice* has of *chain*.  It is for one thread."""
+    """The log of *choice* in *chain*.  It is for one thread."""
 
     damage_hint = DAMAGE_HINT
 
@@ -110,7 +111,7 @@ class ChainLog(StoredLog):
         """Return the digest of *data*, as those of the blocks are."""
         return digest_of(data)
 
-    # where it ends
+    # the offset of its end
 
     def ended(self, end: LogEnd) -> None:
         """Take note of where it was found to end."""

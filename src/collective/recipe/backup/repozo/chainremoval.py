@@ -22,9 +22,10 @@ def remove_chain(chain: Chain, files: Files) -> None:
 
 
 def begin_removal(chain: Chain, files: Files) -> Path:
-    """Remove *chain*, and return the journal of that.
+    """Remove *chain*, and return the journal of the removal.
 
-    That goes once nothing is left of what belongs to the chain; the next run would finish it.
+    The caller removes the journal once all else that belongs to the chain is gone; if the process
+    dies before, the next run finishes the removal.
     """
     merging = chain.ledger.with_name(chain.ledger.name + MERGING)
     pruned = chain.ledger.with_name(chain.ledger.name + PRUNED)

@@ -1,4 +1,4 @@
-"""The chains of a repozo directory: which data files continue which, and what is wrong with them.
+"""The chains of a repozo directory: which data files continue which, and problems with them.
 
 A chain is a full backup and the incremental ones after it, as one ledger names them.
 """
@@ -32,29 +32,26 @@ _LEDGER = re.compile(rf"(?P<stamp>{STAMP})\.dat(?P<unfinished>\.pruned|\.merging
 PRUNED = ".pruned"
 """Added to the name of the ledger of a chain that is being removed."""
 ASIDE = ".orphan"
-"""Added to the name of a file that nobody is to read any more."""
+"""Suffix of a file that no reader uses any more."""
 MERGING = ".merging"
-"""Added to the name of a chain's ledger for the list of what a merge leaves over."""
+"""Suffix of a chain's ledger for the list of files that a merge leaves over."""
 
 
 @dataclass(frozen=True)
 class Chain:
     """A full backup and the incremental ones that continue it, oldest first.
 
-    ``parts`` join each other from the begin of the filestorage on, and all can be restored
-    unless their files are ``missing``.  ``stray`` are those that the ledger names after the
-    line that does not join; ``broken`` says why it does not.  ``unread`` are the numbers of
-    the lines that are no entries, ``mendable`` tells whether only such at the end are wrong.
+    ``parts`` join each other from the begin of the filestorage on.
     """
 
-    directory: Path
-    stamp: str
-    parts: tuple[Part, ...]
-    stray: tuple[Part, ...] = ()
-    broken: str = ""
-    unread: tuple[int, ...] = ()
-    mendable: bool = True
-    missing: tuple[str, ...] = ()
+    directory: Path  # in which it lies
+    stamp: str  # of the full backup
+    parts: tuple[Part, ...]  # that can be restored, unless their files are missing
+    stray: tuple[Part, ...] = ()  # parts that the ledger names after a line that does not join
+    broken: str = ""  # why that line does not join; "": all do
+    unread: tuple[int, ...] = ()  # numbers of the lines of the ledger that are no entries
+    mendable: bool = True  # whether only lines at the end are no entries
+    missing: tuple[str, ...] = ()  # names of files that are missing
 
     @property
     def end(self) -> int:
@@ -109,19 +106,13 @@ class Chain:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a repozo directory holds.
+    """The contents of a repozo directory."""
 
-    ``chains``, oldest first; ``orphans``, names of data files that no ledger names;
-    ``unfinished``, names of ledgers that say a removal or a merge has to be finished;
-    ``problems`` of the ledgers, and of what they name; ``newest``, the latest stamp that a
-    data file or a ledger has ("": none).
-    """
-
-    chains: tuple[Chain, ...] = ()
-    orphans: tuple[str, ...] = ()
-    unfinished: tuple[str, ...] = ()
-    problems: tuple[Problem, ...] = ()
-    newest: str = ""
+    chains: tuple[Chain, ...] = ()  # oldest first
+    orphans: tuple[str, ...] = ()  # names of data files that no ledger names
+    unfinished: tuple[str, ...] = ()  # names of journals of a removal or a merge
+    problems: tuple[Problem, ...] = ()  # of the ledgers, and of the files that they name
+    newest: str = ""  # latest stamp of a data file or a ledger; "": there is none
 
 
 def read_directory(directory: Path) -> Listing:

@@ -1,7 +1,7 @@
 """The command ``repozo``, with the options of ZODB's command of that name.
 
-It is a door of its own, beside ``cli``, and so it prints: answers to stdout, all else to
-stderr.  The exit status is 0 or 1, as those who call repozo expect it.
+It is an entry point of its own, beside ``cli``, and so it prints: answers to stdout, all else to
+stderr.  The exit status is 0 or 1, as callers of repozo expect it.
 
 What differs from ZODB's:
 
@@ -57,7 +57,7 @@ _MEANT_FOR = {
 
 
 class _Options(argparse.Namespace):
-    """What stands on the command line."""
+    """The options of the command line."""
 
     mode: str | None
     repository: Path | None
@@ -178,7 +178,7 @@ def _recover(options: _Options, repository: Path, say: Say) -> int:
 
 
 def _replace(output: Path, mode: int, chain: Chain, through: str) -> int:
-    """Put what is recovered in the place of *output*, with an index that fits it or none."""
+    """Put the recovered file in the place of *output*, with an index that fits it, or none."""
     files = Files()
     index = index_of(output)
     with files.writing(output, mode) as writer:

@@ -1,4 +1,4 @@
-"""Whether the filestorage still begins with what a chain holds, so that the chain can go on.
+"""Comparison of a chain with the filestorage: does that still begin with the bytes of the chain?
 
 A filestorage only grows, but for a pack, which puts another file in its place, and for
 people, who restore, copy, replace or cut it.  So three questions, the cheap ones first:
@@ -24,7 +24,7 @@ from collective.recipe.backup.repozo.ledger import Part
 
 _PIECE = 1 << 20
 _LAST_BYTES = 1 << 20
-"""How much of the end is compared, so that a small last part is not all there is."""
+"""Bytes of the end that are compared, so that a small last part is not all."""
 _LAST_PARTS = 8
 
 PACKED = "the filestorage is not the one that was backed up before (packed or replaced)"

@@ -1,13 +1,13 @@
-"""What runs that died left behind, mended before the next backup.
+"""The remains of runs that died, mended before the next backup.
 
 Ours leave temporary files, a data file without its ledger line, a chain whose removal has
 begun, a merge half done.  repozo leaves its ``tmp.tmp``, a data file without its ledger line
 or with half of one; and where repozo itself went on after that, data files that overlap,
 which it would put together all the same.
 
-So nothing stays that repozo or we could mistake for data: an orphan that holds exactly the
-next bytes of the filestorage gets its ledger line, any other is set aside under a name that
-nobody reads.  Nothing is removed but what was to be removed already.
+So no file stays that repozo or we could mistake for data: an orphan with exactly the next bytes of
+the filestorage gets its ledger line, any other is set aside under a name that no reader uses.  Only
+files that were to be removed already are removed.
 
 The caller holds the lock of the directory.
 """
@@ -28,14 +28,11 @@ from collective.recipe.backup.repozo.unfinished import finish, sweep
 
 @dataclass(frozen=True)
 class Healed:
-    """The directory as it is now, and what was done, in *sentences*.
+    """The directory after healing."""
 
-    *fresh* says why a new chain must begin, "" if none must.
-    """
-
-    listing: Listing
-    sentences: tuple[str, ...] = ()
-    fresh: str = ""
+    listing: Listing  # its contents
+    sentences: tuple[str, ...] = ()  # about what was done
+    fresh: str = ""  # why a new chain must begin; "": none must
 
 
 def heal(log: TransactionLog, directory: Path, *, files: Files, progress: Progress) -> Healed:

@@ -1,4 +1,4 @@
-"""The ledger: which bytes of the filestorage each data file of a chain holds.
+"""The ledger: for each data file of a chain, its range of the filestorage.
 
 ``STAMP.dat`` has a line for each data file, the full backup first::
 
@@ -6,9 +6,9 @@
     2026-03-02-12-30-00.deltafsz 73216 74121 6fe7b5ff5d4c4c1b8e9e0e6e2f1c9a11
     name                    start end   MD5 of these bytes of the filestorage
 
-repozo writes a path where we write a name, and splits its lines at white space, so that it
-cannot read its own ledgers in a directory with a space in its path.  Here the name is what
-stands before the three fields at the end and after the last slash, whatever the path was.
+repozo writes a path where we write a name, and splits its lines at white space, so that it cannot
+read its own ledgers in a directory with a space in its path.  We take the text before the three
+fields at the end, and of that the name after the last slash.
 
 repozo appends a line, and may die while it does; we write a new ledger and rename it.
 """
@@ -40,16 +40,16 @@ _ENTRY = re.compile(
 
 
 class Part(NamedTuple):
-    """One data file: the bytes *start* to *end* of the filestorage, and their MD5 in hex."""
+    """One data file and its range of the filestorage."""
 
-    name: str
-    start: int
-    end: int
-    checksum: str
+    name: str  # of the data file
+    start: int  # first byte
+    end: int  # byte after the last one
+    checksum: str  # MD5 of these bytes, in hex
 
     @property
     def stamp(self) -> str:
-        """When it was written."""
+        """The moment at which it was written, from its name."""
         return self.name[:STAMP_SIZE]
 
     @property
@@ -69,14 +69,11 @@ class Part(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """What stands in a ledger: its entries, and the numbers of lines that are none.
+    """The lines of a ledger."""
 
-    ``at_end`` tells whether no entry follows the first of those lines.
-    """
-
-    entries: tuple[Part, ...]
-    unread: tuple[int, ...]
-    at_end: bool
+    entries: tuple[Part, ...]  # in order
+    unread: tuple[int, ...]  # numbers of lines that are no entries
+    at_end: bool  # whether no entry follows the first of those lines
 
 
 def is_data_file(name: str) -> bool:

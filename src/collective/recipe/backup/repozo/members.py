@@ -1,8 +1,7 @@
-"""Where the gzip member of each block begins in a data file that is there already.
+"""The offsets of the gzip members in an existing data file.
 
-What writes a data file notes it down.  For a data file whose digests are of version 1, or which
-a run that died left without any, the members are looked for: one pass over the file, in which
-nothing is inflated.
+The writer of a data file notes them.  For a data file with digests of version 1, or one that a run
+that died left without digests, they are found in one pass over the file, without inflating it.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ def _complete(chain: Chain, part: Part, blocks: Blocks, files: Files) -> None:
     try:
         members = find_members(chain.path(part), part.size, blocks.block_size)
     except OSError:
-        return  # a cache is no reason to end a backup: what reads the file says what is wrong
+        return  # a missing cache ends no backup: readers of the file report its damage
     write_blocks(chain.directory, part, replace(blocks, members=members), files)
 
 

@@ -1,13 +1,12 @@
-"""Several small incremental backups of a chain, one after the other, made into one.
+"""Merge: several successive small incremental backups of a chain become one.
 
-The new file has the stamp of the last of them, so that what can be restored by that stamp
-stays the same, and the suffix that the last one has not: no name ever stands for two
-contents.  So whoever takes small backups often takes them without gzip and gets them
-compressed by the merge.
+The new file has the stamp of the last of them, because that stamp restores the same moment, and the
+suffix that the last one does not have: no name ever stands for two contents.  So frequent small
+backups are written without gzip, and the merge compresses them.
 
-The order: a journal (see unfinished), the new file, the ledger that names it in place of
-the others, its digests, then the others go.  The chain is whole at each step for all who go
-by the ledger; repozo, which goes by the directory, must not run meanwhile.
+The order: a journal (see unfinished), the new file, the ledger that names it in place of the
+others, its digests, then the others are removed.  At each step the chain is whole for readers of
+the ledger; repozo, which goes by the directory, must not run meanwhile.
 """
 
 from __future__ import annotations
@@ -95,7 +94,7 @@ def _bytes(chain: Chain, parts: Sequence[Part], advance: Advance) -> Iterator[by
 
 
 def _write_blocks(chain: Chain, last: Part, merged: Part, written: Written, files: Files) -> None:
-    """Give *merged* its digests; what they say of the filestorage is what those of *last* say."""
+    """Write the digests of *merged*; the facts about the filestorage are those of *last*."""
     known = read_blocks(chain.directory, last)
     if known is None:
         files.clear(blocks_path(chain.directory, merged.name))

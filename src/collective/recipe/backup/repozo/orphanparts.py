@@ -31,10 +31,10 @@ from collective.recipe.backup.times import LAST_TID, is_stamp
 
 
 def adopt_or_set_aside(log: TransactionLog, path: Path, *, files: Files, progress: Progress) -> str:
-    """Give the data file *path* its ledger line if it holds what comes next in *log*.
+    """Give the data file *path* its ledger line if it holds the next bytes of *log*.
 
-    Else it is renamed, so that repozo does not take it for a backup.  Returns what was done, in
-    a sentence.
+    Otherwise rename it, so that repozo does not take it for a backup.  Returns a sentence about
+    what was done.
     """
     orphan = Part(path.name, 0, 0, "")
     base = _base_of(orphan, log, path.parent, progress)
@@ -68,9 +68,9 @@ def _base_of(
 
 
 def _equal_bytes(log: TransactionLog, path: Path, start: int) -> tuple[int, Written] | None:
-    """Return where the bytes of *path* end if those of *log* from *start* on are the same.
+    """Return where the bytes of *path* end if they equal those of *log* from *start* on.
 
-    None if they are not, or do not end where a transaction does, or cannot be read.
+    None if they differ, or do not end with a transaction, or cannot be read.
     """
     md5 = hashlib.md5(usedforsecurity=False)
     digests = bytearray()

@@ -1,6 +1,6 @@
-"""From a data file back to bytes of the filestorage, compared with what they must be on the way.
+"""From a data file back to bytes of the filestorage, which are compared with their checksum.
 
-One thread reads, two inflate, one hashes, the caller does with the bytes what it will.
+One thread reads, two inflate, one hashes, and the caller uses the bytes.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _AHEAD = 4
 
 
 def pieces(path: Path, opened: Digested | None = None) -> Iterator[bytes]:
-    """Yield the bytes of the filestorage that the data file *path* holds, none of them empty.
+    """Yield the bytes of the filestorage in the data file *path*; no piece is empty.
 
-    It is read from *opened*, if the caller has opened it and wants to see what is read.
-    Raises IntegrityError where it is missing or damaged gzip, BackupError if it cannot be read.
+    They are read from *opened*, if the caller has opened the file itself.  Raises IntegrityError if
+    it is missing or damaged gzip, BackupError if it cannot be read.
     """
     try:
         with _opened(path, opened) as file:
@@ -55,7 +55,7 @@ def _read(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def blocks_of(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """Yield the same bytes in blocks of *size*, but for the last."""
+    """Yield the bytes of *pieces* in blocks of *size*, but for the last."""
     block = bytearray()
     for piece in pieces:
         if not block and len(piece) == size:
@@ -80,13 +80,13 @@ def checked(chain: Chain, part: Part, opened: Digested | None = None) -> Iterato
 
 
 class _Proof(Protocol):
-    """What tells whether the bytes that it was given, in pieces, are those of a part."""
+    """Computes whether bytes, given in pieces, are those of a part."""
 
     def add(self, piece: bytes) -> None:
         """Take the next piece."""
 
     def flaw(self) -> str:
-        """Return what is wrong, "" if nothing is.  Raises IntegrityError if that varies."""
+        """Return the difference, "" if none.  Raises IntegrityError if repeated reads differ."""
 
 
 class _Ledger:

@@ -64,7 +64,7 @@ class Settled:
 
     @property
     def at(self) -> LogEnd:
-        """Where the bytes end that were yielded up to now."""
+        """The end of the log in the bytes that were yielded up to now."""
         last = self._last
         if last is None:
             end = max(self.start, MAGIC_SIZE)
@@ -91,10 +91,10 @@ def write_part(
 def write_unnamed(
     path: Path, blocks: Iterable[bytes], level: int | None, files: Files, like: int
 ) -> tuple[Path, Written]:
-    """Write what is to be the data file *path* and return its temporary name, beside that.
+    """Write the future data file *path* and return its temporary name, beside that.
 
-    *blocks* are of BLOCK_SIZE bytes, but for the last; *level* None: no gzip.  Nobody may read
-    it who may not read what they come from, a file of the mode *like*.
+    *blocks* are of BLOCK_SIZE bytes, but for the last; *level* None: no gzip.  The file is readable
+    for no more users than the filestorage, whose mode is *like*.
     """
     stored, members = blake3(), bytearray()
     with explained("cannot write the backup", path), hashing() as hashes:

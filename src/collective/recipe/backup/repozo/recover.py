@@ -1,8 +1,8 @@
 """A filestorage out of a chain: whole, or up to a moment.
 
-What the ledger names is put together, never what lies in the directory; each part is
-compared with the ledger while it passes by, and so is the framing of the log.  Whoever
-writes the bytes away may rely on them only once ``recover`` has returned.
+The parts are those of the ledger, never just the files of the directory; each part is compared with
+the ledger while it is read, and so is the framing of the log.  A caller may rely on the bytes only
+once ``recover`` has returned.
 """
 
 from __future__ import annotations
@@ -26,14 +26,11 @@ Write = Callable[[bytes], object]
 
 @dataclass(frozen=True)
 class Recovered:
-    """What was recovered: *end* bytes, the last transaction *tid* (None: there is none).
+    """The end of a recovered filestorage."""
 
-    *packed* is the last tid that a pack rewrote, ZERO_TID if there is none.
-    """
-
-    end: int
-    tid: Tid | None
-    packed: Tid
+    end: int  # bytes
+    tid: Tid | None  # of the last transaction; None: there is none
+    packed: Tid  # last tid that a pack rewrote; ZERO_TID: none
 
 
 def recover(
@@ -55,7 +52,7 @@ def recover(
     framing = Framing(until=until)
     with progress.phase("restoring the filestorage", parts[-1].end) as advance:
         for piece in flow(chain, parts, framing, advance):
-            # a view of bytes is as good as bytes for all who write
+            # callers accept views as well as bytes
             write(piece)  # type: ignore[arg-type]
     return Recovered(framing.end, framing.tid, framing.packed or ZERO_TID)
 

@@ -1,8 +1,8 @@
 """``STAMP.index``: a copy of Data.fs.index, so that a restored filestorage opens at once.
 
 repozo writes the index of the very end of each backup, which costs it a scan of the whole
-filestorage; we copy what lies beside the filestorage, and only for a full backup.  Whoever
-opens the filestorage scans what comes after the position of the index.
+filestorage; we copy what lies beside the filestorage, and only for a full backup.  FileStorage
+scans the transactions after the position of the index when it is opened.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The log of a filestorage as a chain holds it: read at any place, without a restore.
+"""The log of a filestorage in a chain, read at any place, without a restore.
 
-What is read comes out of single blocks of the data files, each compared with its digest (see
-seekablepart).  Nothing is written, and a damaged block is met only by what reads it.
+Bytes come from single blocks of the data files, each compared with its digest (see seekablepart).
+Nothing is written, and a damaged block fails only reads of that block.
 
 A merge may take data files away meanwhile; then the one that has their bytes now is read.
 """
@@ -27,7 +27,7 @@ from collective.recipe.backup.times import Tid
 T = TypeVar("T")
 
 _HELD = 8
-"""Blocks that are held, since what is read next is often near."""
+"""Blocks that stay in memory, since the next read is often near."""
 
 
 class SeekableLog(Log):

@@ -170,7 +170,7 @@ class _Members:
         return inflate_member(stored, size)
 
     def _begin(self, number: int, end: int) -> int:
-        """Return where the member of that number begins; *end* if there are not so many."""
+        """Return where the member of that number begins; *end* if there are fewer members."""
         if number * MEMBER.size >= len(self._members):
             return end
         (begin,) = MEMBER.unpack_from(self._members, number * MEMBER.size)

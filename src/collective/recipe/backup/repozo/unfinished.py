@@ -1,12 +1,12 @@
-"""Removals and merges that a run began: both are journals first, and so can be finished.
+"""Removals and merges that a run began: each has a journal, and so can be finished.
 
 ``STAMP.dat.pruned``   the ledger of a chain that is being removed
 ``STAMP.dat.merging``  lines of data files of a chain: some that one new file takes the place
                        of, and that one, last.  The ledger says whether it did
 
-repozo goes by the files alone, so of a chain the newest file goes first: what is left at any
-moment is a chain that repozo can recover.  A journal goes last, when all else is durable; so
-what else has to go with a chain, its blobs, goes before that.
+repozo goes by the files alone, so the newest file of a chain is removed first: the rest is a chain
+that repozo can recover at any moment.  The journal is removed last, when all else is durable; the
+blobs of a chain are removed before it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ REPOZO_TEMPORARY = "tmp.tmp"
 
 
 def sweep(directory: Path, files: Files) -> Iterator[str]:
-    """Remove temporary files of runs that died; yield what was removed, in sentences."""
+    """Remove temporary files of runs that died; yield sentences about it."""
     swept = files.sweep(directory)
     temporary = directory / REPOZO_TEMPORARY
     if temporary.is_file() and not temporary.is_symlink():
@@ -40,9 +40,9 @@ def about_swept(path: Path) -> str:
 def finish(
     directory: Path, files: Files, and_then: Callable[[], object] | None = None
 ) -> Iterator[str]:
-    """Finish what a run that died had begun; yield what was done, in sentences.
+    """Finish the removals and merges of a run that died; yield sentences about it.
 
-    *and_then* removes what else belongs to the chains that are being removed.
+    *and_then* removes the blobs of the chains that are being removed.
     """
     removals = []
     for name in read_directory(directory).unfinished:
@@ -68,7 +68,7 @@ def remove_data(journal: Path, files: Files) -> None:
 
 
 def finish_merge(journal: Path, files: Files) -> str:
-    """Remove what *journal* names and the ledger does not; return what was done."""
+    """Remove the files that *journal* names and the ledger does not; return a sentence about it."""
     directory, stamp = journal.parent, journal.name[:STAMP_SIZE]
     *merged, result = _entries(journal) or [Part("", 0, 0, "")]
     named = _entries(ledger_path(directory, stamp))
@@ -79,7 +79,7 @@ def finish_merge(journal: Path, files: Files) -> str:
     elif names.issuperset(part.name for part in merged):
         superfluous = {result.name}
     else:
-        # neither before nor after: what it names is looked at as any other data file
+        # neither before nor after the ledger changed: its files are treated as any other data files
         files.rename(journal, journal.with_name(journal.name + ASIDE))
         return f"renamed {journal.name}: it does not fit the ledger of its chain"
     _remove(directory, superfluous, {part.stamp for part in named}, files)
@@ -96,7 +96,7 @@ def _entries(ledger: Path) -> Sequence[Part]:
 def _remove(
     directory: Path, names: Collection[str], used_stamps: Collection[str], files: Files
 ) -> None:
-    """Remove data files, and what lies beside them if no other has the same stamp."""
+    """Remove data files, and the files beside them if no other data file has their stamp."""
     for name in sorted(filter(None, names), reverse=True):
         files.clear(directory / name)
         if name[:STAMP_SIZE] not in used_stamps:
@@ -105,7 +105,7 @@ def _remove(
 
 
 def forget(journal: Path, files: Files) -> None:
-    """Remove *journal*, and only it: what it was about is done."""
+    """Remove *journal* alone, when its work is done."""
     # else a power cut could bring back a file, and not the journal that knows of it
     files.sync_directory(journal.parent)
     files.remove(journal)

@@ -1,4 +1,4 @@
-"""Puts a State where a site looks for it; what is right there already stays.
+"""Puts a State at the live paths of a site; files that are right there already stay.
 
 It knows no destination: a State is all that it reads, and Files all that it writes with.  A
 restore goes through it from above to below::

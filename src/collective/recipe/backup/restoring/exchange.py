@@ -1,4 +1,4 @@
-"""What one move of a restore does to a disk: tried, saved, carried out, staged again.
+"""The steps of one move of a restore: try, save, carry out, stage again.
 
 A move changes one thing, in one of four ways:
 
@@ -28,9 +28,9 @@ from collective.recipe.backup.restoring.transplant import CARRIED_OUT, prepare, 
 
 
 def try_all(moves: Sequence[Move], files: Files, *, undo: bool = False) -> None:
-    """Raise an error now if something cannot give way; nothing is changed.
+    """Raise an error now if a live file or directory cannot give way; nothing is changed.
 
-    What comes is what is staged, with *undo* what was replaced.
+    The new data are the staged ones, with *undo* the replaced ones.
     """
     for move in moves:
         slot, *_companions = move.slots
@@ -48,7 +48,7 @@ def try_all(moves: Sequence[Move], files: Files, *, undo: bool = False) -> None:
 
 
 def _renamed(move: Move) -> Iterator[Path]:
-    """Yield what is there and is to be renamed, whole."""
+    """Yield the paths that are to be renamed, whole."""
     names = [move.companion]
     if not move.in_place and move.inside is None:
         names.append(move.live)
@@ -66,7 +66,7 @@ def save(moves: Sequence[Move], files: Files) -> None:
 
 
 def carry_out(move: Move, files: Files) -> None:
-    """Do what is left to do of *move*."""
+    """Do the remaining steps of *move*."""
     if move.exchanged_places:
         for place in move.exchanged_places:
             contents.exchange(place, files)
@@ -107,13 +107,13 @@ def _graft(slot: Slot, keep: int, files: Files) -> None:
 def _transplant(live: Path, slot: Slot, files: Files) -> None:
     difference, inverse = slot.staged, slot.replaced
     transplant(live, difference, inverse, files)
-    # what is left of it are hundreds of empty directories: they go when what was replaced goes
+    # its many empty directories are removed together with the replaced data
     files.clear(difference / CARRIED_OUT)  # with an undo it was an inverse before
     files.rename(difference, inverse / CARRIED_OUT)
 
 
 def _give_way(slot: Slot, files: Files, *, link: bool) -> None:
-    """Make what is live what was replaced; with *link* its first name stays, to be renamed over."""
+    """Rename the live data to the replaced name; with *link* the first name stays for now."""
     live, old = slot.live, slot.replaced
     if not exists(old):
         if not (link and not live.is_dir() and files.link(live, old)):
@@ -140,7 +140,7 @@ def stage_again(moves: Sequence[Move], files: Files) -> list[Move]:
 
 
 def can_be_undone(moves: Sequence[Move]) -> bool:
-    """Tell whether *moves* have replaced something, and all of what they need to put it back."""
+    """Tell whether *moves* have replaced data, all of which is still there to be put back."""
     is_whole = all(
         exists(move.slots[0].replaced) and exists(move.live) for move in moves if move.in_place
     )

@@ -1,7 +1,7 @@
-"""Give up a restore that was broken off and cannot be finished: say what is where.
+"""Give up a restore that was broken off and cannot be finished: list where its files are.
 
-Nothing is removed.  What the restore had staged, and what it had replaced, gets another name
-each, with the moment in it, so that no later restore takes it for its own::
+Nothing is removed.  The staged and the replaced files get other names, with the moment in them, so
+that no later restore takes them for its own::
 
     Data.fs.restoring.STAMP      what was to become live
     Data.fs.replaced.STAMP       what was live
@@ -26,7 +26,7 @@ _COMING, _LEFT = "what was to become live", "what was live before"
 
 
 def check(journal: Path) -> bool:
-    """Tell whether *journal* says what is where.
+    """Tell whether *journal* names the files of the restore.
 
     Raises NoRestorePoint if no restore was broken off.
     """
@@ -35,11 +35,11 @@ def check(journal: Path) -> bool:
 
 
 def give_up(journal: Path, lives: Sequence[Path], stamp: str, files: Files) -> list[str]:
-    """Set aside what the restore of *journal* has left; return in lines what is where.
+    """Set aside the files of the restore of *journal*; return, in lines, where they are.
 
     *lives* are the names to look at if the journal is damaged, or came with a copy of a site.
-    Raises NoRestorePoint if no restore was broken off, and OSError if not even the journal can
-    be renamed.
+    Raises NoRestorePoint if no restore was broken off, and OSError if not even the journal can be
+    renamed.
     """
     state, slots = _state(journal, lives)
     lines: list[str] = []
@@ -65,7 +65,7 @@ def _state(journal: Path, lives: Sequence[Path]) -> tuple[str, list[Slot]]:
             where=journal.parent,
             hint="--undo puts back what the last restore replaced",
         )
-    if found.copied_from is not None:  # what it names is elsewhere
+    if found.copied_from is not None:  # the files that it names are elsewhere
         return "", _slots_of(lives)
     return found.state, [slot for move in found.moves for slot in move.slots]
 
@@ -78,7 +78,7 @@ def _slots_of(lives: Sequence[Path]) -> list[Slot]:
 
 
 def _now(slot: Slot, state: str) -> str:
-    """Return in words what is live now."""
+    """Return in words which data are live now."""
     if not os.path.lexists(slot.live):
         return "nothing is here now"
     if state == UNDOING:
@@ -89,7 +89,7 @@ def _now(slot: Slot, state: str) -> str:
 
 
 def _set_aside(found: Iterable[tuple[Path, str]], stamp: str, files: Files) -> Iterator[str]:
-    """Rename what is there; yield where it is then, and what it is."""
+    """Rename the files that are there; yield where each is then, and its content."""
     for path, what in found:
         if not os.path.lexists(path):
             continue

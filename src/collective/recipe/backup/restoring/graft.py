@@ -1,11 +1,10 @@
-"""Another tail for a live file: what it begins with stays, the rest is written in place.
+"""Overwrite the end of a live file in place, so that a copy of yesterday costs one day's bytes.
 
-So a copy that is a day old becomes today's at the cost of a day.  The new tail lies whole
-beside the file, and so does the old one, before the first byte is written; whoever finds
-the work broken off does it again, or grafts the old tail back.
+The new tail lies whole beside the file, and so does the old one, before the first byte is written;
+a later run finishes work that was broken off, or grafts the old tail back.
 
-A crash leaves pages of the old tail, pages of the new one, and pages of zeros.  Anything
-else was written by somebody else since then, and is not written over.
+A crash leaves pages of the old tail, pages of the new one, and pages of zeros.  Any other page was
+written by another program since then, and is not overwritten.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The journal of a restore: which names change, and how far that has come.
+"""The journal of a restore: the names that change, and the step that was reached.
 
 ``Data.fs.restore.json`` lies beside the main filestorage and is replaced in one step, so a
 run that dies leaves it as it was before or after::
@@ -41,7 +41,7 @@ _PENDING_UNDO = (TAKING_BACK, UNDOING, REVERTING)
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """What a restore puts in the place of one filestorage, its blobs, or both."""
+    """The new content for the place of one filestorage, its blobs, or both."""
 
     directory: str  # where the backups lie
     point: str  # the stamp of the restore point
@@ -51,9 +51,9 @@ class Chosen:
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """By what a live filestorage is known again after a restore."""
+    """The fingerprint of a live filestorage after a restore."""
 
-    inode: int
+    inode: int  # number of the file in its file system
     size: int  # bytes that stay even if the restore is undone
     ends: str  # digest of both ends of these
     length: int | None  # bytes of all of it, None: written by an older release
@@ -62,10 +62,10 @@ class Known:
 
 @dataclass(frozen=True, kw_only=True)
 class Journal:
-    """What a journal says; without one there is no *state*, and there are no *moves*."""
+    """The content of a journal; without one there is no *state*, and there are no *moves*."""
 
     state: str | None = None  # see the docstring of the module; None: there is no journal
-    moves: tuple[Move, ...] = ()
+    moves: tuple[Move, ...] = ()  # in their order
     chosen: tuple[Chosen, ...] | None = None  # None: not known, or the restore came to its end
     copied_from: Path | None = None  # where it was written; None: where it lies
 
@@ -76,7 +76,7 @@ class Journal:
 
     @property
     def is_undo(self) -> bool:
-        """Tell whether what was broken off is an undo."""
+        """Tell whether an undo was broken off."""
         return self.state in _PENDING_UNDO
 
     @property
@@ -153,7 +153,7 @@ def read(journal: Path) -> Journal:
 
 
 def known(journal: Path) -> dict[Path, Known]:
-    """Return by what each live filestorage is known again, {} if no restore has come to its end."""
+    """Return the fingerprint of each live filestorage, {} if no restore has come to its end."""
     with _understood(journal):
         table = _load(journal)
         rows = Table({}) if table is None else table.table("known")
@@ -232,7 +232,7 @@ def _known(row: Table) -> Known:
 
 
 def _inside(move: Table) -> tuple[str, ...] | None:
-    """Return the paths of mounts below what is live, None if its name is exchanged."""
+    """Return the mount points below the live directory, None if its name is exchanged."""
     if move.value("inside") is None:
         return None
     paths = tuple(move.texts("inside"))
@@ -243,7 +243,7 @@ def _inside(move: Table) -> tuple[str, ...] | None:
 
 
 def _known_now(journal: Path, moves: Sequence[Move]) -> dict[str, Known]:
-    """Return by what the live files are known again: a pack makes another, cp writes over it."""
+    """Return the fingerprints of the live files, to tell a pack or a cp since then."""
     main = journal.with_name(journal.name.removesuffix(JOURNAL_SUFFIX))
     named = [main, *(move.filestorage for move in moves if move.filestorage)]
     keeps = {**dict.fromkeys(named), **{move.live: move.keep for move in moves}}

@@ -1,4 +1,4 @@
-"""Whether what the journal of a restore says still fits what is there: names, disks, live files."""
+"""Comparison of the journal of a restore with the disk: names, mounts, live files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a restore has replaced: what is left of it, and how it goes for good."""
+"""The data that a restore has replaced: what is left of it, and its removal."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ def left(journal: Path) -> list[Path]:
 
 
 def let_go(journal: Path, files: Files) -> None:
-    """Remove what an earlier restore replaced, and its journal.
+    """Remove the data that an earlier restore replaced, and its journal.
 
-    Of one that came with a copy of a site only the journal goes: it names what is elsewhere.
+    If they came with a copy of a site, only the journal is removed: it names files that are
+    elsewhere.
     """
     found = read(journal)
     if found.state is None:
@@ -49,7 +50,7 @@ def let_go(journal: Path, files: Files) -> None:
 
 
 def check_no_mounts(paths: Iterable[Path]) -> None:
-    """Raise BackupError if a disk is mounted in what is to be removed."""
+    """Raise BackupError if a disk is mounted in a directory that is to be removed."""
     for mount in (mount for path in paths for mount in mounts_in(path)):
         raise BackupError(
             "something is mounted in what is to be removed, and would be emptied with it",

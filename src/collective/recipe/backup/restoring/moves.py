@@ -1,4 +1,4 @@
-"""What a restore changes: which name or directory, in which way, and where both lie meanwhile."""
+"""The moves of a restore: the name or directory that changes, the way, and the paths meanwhile."""
 
 from __future__ import annotations
 
@@ -15,29 +15,28 @@ REPLACED_SUFFIX = ".replaced"
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """One name that changes: *live* gives way, and to what is *staged* if there is such.
+    """One name that changes: its live data give way to the staged ones, if there are any.
 
-    A *companion* describes the live data and must never stand beside other data, as an
-    index does: it goes before and comes after, and need not be there at all.
-
-    With *keep*, live data keeps its first bytes, so many, and what is staged is the rest:
-    it is grafted in place (see graft).  With *difference*, what is staged is only what
-    makes the new tree of the live one, which changes in place (see transplant).
-
-    *filestorage* is the one that a blobstorage belongs to, which need not change itself: a
-    pack of it changes the blobs.
+    With *keep*, the file is changed in place (see graft); with *difference*, the tree is (see
+    transplant).
     """
 
-    live: Path
-    staged: bool = True
+    live: Path  # the name
+    staged: bool = True  # whether there are new data for it
     companion: Path | None = None
+    """A file like an index, which must never stand beside other data: it goes before and comes
+    after; it may be missing."""
     keep: int | None = None
-    difference: bool = False
+    """Leading bytes of the live file that stay, the staged file follows them; None: the staged file
+    is all."""
+    difference: bool = False  # whether the staged directory has only the files that differ
     filestorage: Path | None = None
+    """Filestorage of a blobstorage, which need not change itself: a pack of it changes the blobs.
+    """
     inside: tuple[str, ...] | None = None
     """The paths of mounts below *live*, whose contents change; None: its name does."""
     mounts: tuple[str, ...] | None = None
-    """What is mounted in and around it; None: not asked yet, as before the first change."""
+    """Mount points in and above it; None: not read yet, as before the first change."""
 
     @property
     def in_place(self) -> bool:
@@ -56,7 +55,7 @@ class Move:
 
     @property
     def slots(self) -> list[Slot]:
-        """What gives way to what, companions included."""
+        """The files and directories that are exchanged, companions included."""
         if self.inside is None:
             names = filter(None, (self.live, self.companion))
             return [Slot(name, staged_path(name), replaced_path(name)) for name in names]
@@ -64,17 +63,17 @@ class Move:
 
     @property
     def now_mounted(self) -> tuple[str, ...]:
-        """What is mounted in and around it."""
+        """The mount points in and above it at present."""
         points = [mount_of(self.live.parent), *mounts_in(self.live)]
         return tuple(map(str, points))
 
 
 class Slot(NamedTuple):
-    """What is *live*, where that is *staged* which comes, and where it is when *replaced*."""
+    """The three paths of one exchange."""
 
-    live: Path
-    staged: Path
-    replaced: Path
+    live: Path  # final path
+    staged: Path  # path of the new data before
+    replaced: Path  # path of the former data afterwards
 
 
 def staged_path(live: Path, *, inside: bool = False) -> Path:
@@ -83,5 +82,5 @@ def staged_path(live: Path, *, inside: bool = False) -> Path:
 
 
 def replaced_path(live: Path) -> Path:
-    """Return the name of what was live, afterwards."""
+    """Return the path of the former data after a restore."""
     return live.with_name(live.name + REPLACED_SUFFIX)

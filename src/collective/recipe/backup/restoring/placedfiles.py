@@ -1,6 +1,6 @@
 """Further files of a restore point, written below a directory of their own.
 
-They are those of the administrator: they never take the place of what is live.
+They belong to the administrator: they never replace live files.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""One source put beside what is live of it, and what makes that live.
+"""One source staged beside its live data, and the moves that make it live.
 
-How what is live gives way is found out before anything is written, since it says where.  What
-writes it is imported only then: much else asks only about the last restore.
+The way in which live data give way is found out before anything is written, since it decides where
+to stage.  The rooms that write are imported only then: most callers ask only about the last
+restore.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ logger = logging.getLogger("backup")
 
 @dataclass(frozen=True, kw_only=True)
 class RestorePlace:
-    """Where one source is put, and how what is live there gives way."""
+    """The paths of one source, and the ways in which its live data give way."""
 
     filestorage: Path  # where it is live, whether it is restored or not
     ways: tuple[Way | None, Way | None]  # of filestorage and blobstorage; None: not restored
-    remembered: Remembered | None = None  # what is known of what is live; None: nothing
+    remembered: Remembered | None = None  # facts about the live data; None: there are none
 
     @property
     def _all(self) -> list[Way]:
@@ -55,7 +56,7 @@ class RestorePlace:
         return [way for way in (log, index, blobs) if way is not None]
 
     def stage(self, state: State, files: Files, progress: Progress) -> Staged:
-        """Write *state* beside what is live, verified and durable.
+        """Write *state* beside the live data, verified and durable.
 
         Raises IntegrityError, NoRestorePoint and BackupError.
         """
@@ -101,7 +102,7 @@ class RestorePlace:
         )
 
     def moves(self, staged: Staged, point: RestorePoint, files: Files) -> list[Move]:
-        """Return what makes live what is *staged* of *point*, with the permissions set for it."""
+        """Return the moves that make *staged* data of *point* live; set their permissions."""
         with explained("cannot set the permissions of what is restored", self.filestorage.parent):
             return list(self._moves(staged, point, files))
 
@@ -118,27 +119,28 @@ class RestorePlace:
             if keep is None and log.in_place:
                 keep = 0  # all of it is written over
             companion = index_of(self.filestorage) if staged.log.index else None
-            # the user that the site runs as is to open it, and nobody else who could not before
+            # the user that the site runs as must be able to open it, and no other user who could
+            # not before
             for path in (self.filestorage if keep is None else None, companion):
                 if path is not None and (made := staged_path(path)).is_file():
                     files.make_like(made, self._like(point, made, staged.log.mode))
             yield Move(live=self.filestorage, companion=companion, keep=keep)
 
     def _like(self, point: RestorePoint, made: Path, mode: int) -> os.stat_result:
-        """Return what a staged file is to be like: the live filestorage, or what that was.
+        """Return the status that a staged file gets: of the live filestorage, or of the former one.
 
-        *mode* is that of what it was stored in.
+        *mode* is that of the file that stored it.
         """
         if self.filestorage.is_file():
             return self.filestorage.stat()
         rights = point.rights.get(FILESTORAGE)
         if rights is None:
-            # what older releases made tells no more; its owner may always write it
+            # a restore point of an older release has no rights; the owner may always write it
             rights = replace(rights_of(made), mode=mode & 0o666 & ~umask() | PRIVATE)
         return rights.as_status()
 
     def discard(self, files: Files) -> None:
-        """Remove what was staged, as far as that can be done."""
+        """Remove the staged files, as far as possible."""
         for way in self._all:
             # an error under way is worth more than ours, and the next restore tries again
             with suppress(OSError):
@@ -153,7 +155,7 @@ def place_for(
     blobstorage: bool,
     remembered: Remembered | None = None,
 ) -> RestorePlace:
-    """Find out how what is live of *target* gives way.  Raises BackupError if it cannot."""
+    """Find out how the live data of *target* give way.  Raises BackupError if they cannot."""
     live, blobs = target.filestorage, target.blobstorage
     with explained("cannot find out how to replace what is there", live.parent):
         return RestorePlace(

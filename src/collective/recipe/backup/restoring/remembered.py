@@ -1,7 +1,7 @@
-"""What a process that stays knows of a copy that it restores again and again.
+"""Facts about a copy that a process restores again and again.
 
-A restore reads all of what is live to find out how much of it is right.  Who has just put it
-there knows that already, as long as no other process has written to it.
+A restore reads all live data to find out how much of them is right.  A process that has just put
+them there knows that already, as long as no other process has written to them.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ _Status = tuple[int, int, int, int]
 
 
 class Remembered:
-    """What is known of one live filestorage, and of the blobs beside it.
+    """The facts about one live filestorage, and about the blobs beside it.
 
     It holds some 200 bytes for each 4 MB of the filestorage.
     """
 
     def __init__(self, filestorage: Path) -> None:
         self.blocks: set[Block] = set()
-        """What the filestorage is known to have; only valid after ``look``."""
+        """Blocks that the filestorage is known to have; only valid after ``look``."""
         self.may_change = Changeable.COMING
-        """How much of the blobs may change: first what comes, so that no log lacks a blob."""
+        """How much of the blobs may change: new ones come first, so that no log lacks a blob."""
         self.surplus = 0
-        """How many blobs that are not stored have stayed, the last time."""
+        """Number of blobs that are not in the backup and have stayed, the last time."""
         self._filestorage = filestorage
         self._left: _Status | None = None  # None: it has never been left by us
 
     def look(self) -> None:
-        """Forget what is known if the filestorage is not as it was left."""
+        """Forget the facts if the filestorage has changed since."""
         if self._left is None or self._left != self._status():
             self.blocks.clear()
 

@@ -1,9 +1,9 @@
-"""The blobs of a restore: all of them, or only what differs from those that are there.
+"""The blobs of a restore: all of them, or only those that differ from the live ones.
 
-A hard link for each blob that is right would cost more than all the rest.  So what differs is
-staged as a difference (see transplant): the files that are missing or not the same, and the
-list of those with the files that are to go.  Where the live tree is more than blobs and plain
-files on one file system, or differs in much, all is staged as if it were not there.
+A hard link for each blob that is right would cost more than all other work.  So the changes are
+staged as a difference (see transplant): the files that are missing or differ, and the list of those
+with the files to remove.  If the live tree has more than blobs and plain files on one file system,
+or many files differ, all blobs are staged as if it were not there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from collective.recipe.backup.progress import Advance, Progress
 from collective.recipe.backup.restoring.transplant import FILES, Change, Status, write_changes
 
 FEW = 4
-"""One file in so many may differ."""
+"""At most one file of this number may differ."""
 MANY = 20_000
 """So many files may differ, which are held in memory."""
 
@@ -39,11 +39,11 @@ LONG = 4_000
 """So many files are worth another process, which looks at those that are live."""
 
 _TOLD = 100
-"""After so many files it is told how far the work is."""
+"""Files between two reports of progress."""
 
 
 class Changeable(Enum):
-    """How much of a live tree may be changed file by file; else all of it is staged."""
+    """How much of a live tree may be changed file by file; with more, all of it is staged."""
 
     LITTLE = "little of it"
     COMING = "all that comes; what is not stored stays"
@@ -51,31 +51,29 @@ class Changeable(Enum):
 
 
 class TooDifferent(Exception):  # noqa: N818  no error: all is to be staged
-    """What is live cannot be changed file by file, or too much would be."""
+    """The live tree cannot be changed file by file, or too much of it would be."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StagedBlobs:
-    """How what was written becomes the blobstorage."""
+    """The way in which staged blobs become the blobstorage."""
 
-    copied: Copied
+    copied: Copied  # result of the copy
     difference: bool = False  # it is only what differs from what is live
     surplus: int = 0  # files that stay though they are not stored
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlobStaging:
-    """Writes *blobs* to *target*, which is not there or holds only rooms (see contents).
+    """Writes *blobs* to *target*, which is missing or holds only rooms (see contents)."""
 
-    *live* is the blobstorage that is there now; None: there is none.
-    """
-
-    blobs: StoredBlobs
-    target: Path
-    live: Path | None
-    files: Files
-    progress: Progress
+    blobs: StoredBlobs  # of the backup
+    target: Path  # directory to write
+    live: Path | None  # present blobstorage; None: there is none
+    files: Files  # writes them
+    progress: Progress  # progress of long work
     may_change: Changeable = Changeable.LITTLE
+    """How much of the live tree may be changed file by file."""
 
     def stage(self) -> StagedBlobs:
         """Write them, verified.  Raises IntegrityError and BackupError."""
@@ -127,7 +125,7 @@ def _is_on_one_disk(live: Path, target: Path) -> bool:
 
 @dataclasses.dataclass(kw_only=True)
 class Difference:
-    """What makes one tree of another."""
+    """The changes that turn one tree into another."""
 
     changes: list[Change] = dataclasses.field(default_factory=list)  # in the order of the walk
     coming: list[StoredFile] = dataclasses.field(default_factory=list)  # to be copied
@@ -157,7 +155,7 @@ def compare(
 
 
 class _Comparison:
-    """A walk over what is live beside the list of what is to be there."""
+    """A walk over the live tree beside the list of wanted files."""
 
     def __init__(
         self, blobs: StoredBlobs, live: Path, advance: Advance, may_change: Changeable
@@ -172,7 +170,7 @@ class _Comparison:
         self._found = Difference()
 
     def run(self, seen: Iterator[Seen]) -> Difference:
-        """Return what is to be done, given what was *seen* there."""
+        """Return the changes to make, given the files *seen* there."""
         found, device, number = self._found, self._device, 0
         stored = ((file.path, file) for file in self._blobs.listed())
         for number, (file, here) in enumerate(side_by_side(stored, seen), 1):
@@ -195,7 +193,7 @@ class _Comparison:
         return found.check(self._may_change)
 
     def _compare(self, file: StoredFile | None, here: Seen | None) -> None:
-        """Note what is to be done at one path, of which one look was not enough."""
+        """Note the change at one path for which one look was not enough."""
         kinds = [each.kind for each in (file, here) if each]
         if any(kind in _UNLIKE_FILES for kind in kinds):
             raise TooDifferent
@@ -212,7 +210,7 @@ class _Comparison:
         # the marker says what the layout is, which is right, and need not be stored
 
     def _leave(self, here: Seen) -> None:
-        """Note that what is not stored is to go, or that it stays all the same."""
+        """Note that a file that is not in the backup is to be removed, or that it stays."""
         if self._may_change is Changeable.COMING:
             self._found.surplus += 1
             return

@@ -1,8 +1,8 @@
-"""The filestorage of a restore: all of it, or the rest of what is there already.
+"""The filestorage of a restore: all of it, or the bytes that follow the live ones.
 
-A copy that is a day old, or a file with a damaged tail, begins as what is wanted does.  The
-digests of the blocks tell how far, at the speed of reading; only what follows comes out of the
-backup.  Either way it is written beside the live filestorage, and verified on the way.
+A copy that is a day old, or a file with a damaged tail, begins like the wanted filestorage.  The
+digests of the blocks tell how far, at the speed of reading; only the bytes after that come out of
+the backup.  Either way it is written beside the live filestorage, and verified on the way.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ _THREADS = 2
 
 @dataclass(frozen=True, kw_only=True)
 class StagedLog:
-    """How what was written becomes the filestorage."""
+    """The way in which the staged file becomes the filestorage."""
 
-    keep: int | None = None  # it follows so many bytes of the live one; None: it is all
+    keep: int | None = None
+    """Leading bytes of the live file that it follows; None: it is the whole filestorage."""
     index: bool = True  # it is to have the staged index, or none; else the live one stays right
     tid: Tid | None  # the last transaction; None: it has none
     mode: int  # the permissions of what it was stored in
@@ -50,18 +51,15 @@ class StagedLog:
 
 @dataclass(frozen=True, kw_only=True)
 class LogStaging:
-    """Writes *log* to *target*, and an index of it, if it is to have another one, to *index*.
+    """Writes *log* to *target*, and an index of it, if it needs another one, to *index*."""
 
-    *live* is the filestorage that is there now; None: nothing, or it must not be built upon.
-    """
-
-    log: StoredLog
+    log: StoredLog  # of the backup
     size: int  # bytes to read at most, for one who wants to see the end come near
-    target: Path
-    index: Path
-    live: Path | None
-    files: Files
-    progress: Progress
+    target: Path  # file to write
+    index: Path  # index to write
+    live: Path | None  # present filestorage; None: there is none, or it must not be built upon
+    files: Files  # writes them
+    progress: Progress  # progress of long work
     known: set[Block] | None = None  # blocks that *live* has; those that are read are added
 
     def stage(self) -> StagedLog:
@@ -130,9 +128,10 @@ class LogStaging:
 def intact(
     live: TransactionLog, log: StoredLog, progress: Progress, known: set[Block] | None = None
 ) -> int:
-    """Return how many bytes at the begin of *live* are those of *log*, to a whole block.
+    """Return how many leading bytes of *live* are those of *log*, to a whole block.
 
-    Blocks that are *known* to be there are not read; *known* is then what was found.
+    Blocks that are *known* to be there are not read; afterwards *known* has the blocks that were
+    found.
     """
     size, end = live.size, 0
     is_there = frozenset(known or ())

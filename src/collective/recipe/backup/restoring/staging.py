@@ -1,4 +1,4 @@
-"""A whole State beside what is live: its filestorage and its blobs, both at once."""
+"""A whole State staged beside the live data: its filestorage and its blobs, both at once."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from collective.recipe.backup.states import State
 
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """Where to write a State: names beside what is live.  Only their owner may read them.
+    """The paths to which a State is written, beside the live data.  Only their owner may read them.
 
-    If what is live begins as it shall, only the rest of the filestorage is written; if the blobs
-    are mostly right, only what differs, and else those that are right are linked.
+    If the live filestorage begins like the wanted one, only the rest is written; if most blobs are
+    right, only those that differ, and else the right ones are hard linked.
     """
 
     filestorage: Path | None  # None: not that part
     index: Path  # of the filestorage
     blobstorage: Path | None  # None: not that part
     live_filestorage: Path | None = None  # None: nothing, or it must not be built upon
-    live_blobstorage: Path | None = None  # likewise
-    remembered: Remembered | None = None  # what is known of the live ones; None: nothing
+    live_blobstorage: Path | None = None
+    """Present blobstorage; None: there is none, or it must not be built upon."""
+    remembered: Remembered | None = None  # facts about the live data; None: there are none
 
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
-    """What was written, verified and durable."""
+    """The staged data, verified and durable."""
 
     log: StagedLog | None  # None: not restored
     blobs: StagedBlobs | None  # None: not restored, or there are none
@@ -42,17 +43,17 @@ class Staged:
 def stage(state: State, targets: Targets, *, files: Files, progress: Progress) -> Staged:
     """Write *state* to *targets* and verify it.
 
-    Raises IntegrityError, NoRestorePoint, or BackupError; what was written then is no good.
+    Raises IntegrityError, NoRestorePoint, or BackupError; then the written files are useless.
     """
     both = Together(progress)
     log = partial(_stage_log, state, targets, files, both)
     blobs = partial(_stage_blobs, state, targets, files, both)
     if state.tid is None:
-        # what an older release made: its log alone tells how far its blobs go
+        # a restore point of an older release: its log alone tells how far its blobs go
         return Staged(log=log(), blobs=blobs())
 
     def write_back() -> None:
-        """Keep the disk at work while blobs are staged: what is written must be synced at last.
+        """Start to write dirty pages to the disk while blobs are staged.
 
         A restore of 450 MB to a disk takes a tenth less time by it.
         """

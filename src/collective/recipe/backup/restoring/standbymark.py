@@ -32,17 +32,17 @@ FORM = Form(version=1)
 
 
 class AsLeft(NamedTuple):
-    """By what a filestorage is known again that nothing has written to."""
+    """The fingerprint of a filestorage that no program has written to since."""
 
     live: str  # its path
-    inode: int
+    inode: int  # number of the file in its file system
     length: int  # bytes
     time: int  # of its last change, in nanoseconds since 1970
 
 
 @dataclass(frozen=True, kw_only=True)
 class StandbyMark:
-    """What is known of a standby."""
+    """The facts about a standby."""
 
     source: str  # the name of the site, and where its backups lie, as errors call it
     left: tuple[AsLeft, ...] = ()  # the filestorages as its last round left them; none before one
@@ -56,7 +56,7 @@ class StandbyMark:
         return gone[0] if gone else ""
 
     def has_all_of(self, targets: Iterable[Source]) -> bool:
-        """Tell whether what is there of *targets* is what was left, and nothing has changed it."""
+        """Tell whether all files of *targets* are as they were left, unchanged."""
         left = {each.live: each for each in self.left}
         for target in targets:
             was = left.pop(str(target.filestorage), None)

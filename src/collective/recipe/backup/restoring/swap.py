@@ -1,9 +1,9 @@
 """Put restored data in the place of live data: all of it, or none.
 
-What was restored lies whole and verified beside what is live, as ``Data.fs.restoring``.
-Everything that is to give way is tried, which changes nothing.  The journal,
-``Data.fs.restore.json``, then says what is to change, and it changes, one thing after the
-other (see exchange).
+The restored data lie whole and verified beside the live ones, as ``Data.fs.restoring``.  Each live
+path is tested whether it can give way, which changes nothing.  The journal,
+``Data.fs.restore.json``, then lists the moves, and they are carried out one after the other (see
+exchange).
 
 ::
 
@@ -73,14 +73,14 @@ def swap(
     *,
     chosen: Sequence[Chosen] | None = None,
 ) -> None:
-    """Make what is staged live, in the order of *moves*; keep what it replaces.
+    """Make the staged data live, in the order of *moves*; keep the data that they replace.
 
-    What was *chosen* to be live stands in the journal until the run has come to its end; None:
-    that is now.
+    The *chosen* restore points stay in the journal until the run has come to its end; None: that is
+    now.
 
-    The caller has staged and verified everything and holds the filestorage's lock.  What
-    an earlier restore replaced is let go first.  Raises BackupError if something cannot
-    give way, and then nothing has changed.
+    The caller has staged and verified everything and holds the filestorage's lock.  Data that an
+    earlier restore replaced are removed first.  Raises BackupError if a live path cannot give way,
+    and then nothing has changed.
     """
     with explained("cannot put the restored data in place", journal.parent):
         try_all(moves, files)

@@ -19,7 +19,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 PAUSE = 0.25
-"""Seconds between two turns of what is done meanwhile."""
+"""Seconds between two turns of the background work."""
 
 
 class Stopped(Exception):  # noqa: N818  no error of its own: the other work has one

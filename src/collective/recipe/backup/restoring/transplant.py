@@ -39,7 +39,7 @@ from collective.recipe.backup.smallfile import open_regular
 FILES = "files"
 CHANGES = "changes"
 CARRIED_OUT = "carried-out"
-"""What is left of a difference, put into its inverse: nothing but directories and the list."""
+"""Name of an empty difference after its work, in its inverse: only directories and the list."""
 
 _ROOM = "made"
 
@@ -47,22 +47,22 @@ _LINE = re.compile(rb"(-|\d{1,19}:-?\d{1,19}) (-|\d{1,19}:-?\d{1,19}) (.+)\n", r
 
 
 class Status(NamedTuple):
-    """By what a file is known again: its size, and its time in nanoseconds since 1970."""
+    """The fingerprint of a file: its size and its modification time."""
 
-    size: int
-    time: int
+    size: int  # bytes
+    time: int  # nanoseconds since 1970
 
 
 class Change(NamedTuple):
-    """What happens at one path of the tree; None: there is nothing to leave, or to come."""
+    """The change at one path of the tree."""
 
-    path: str
-    leaves: Status | None
-    comes: Status | None
+    path: str  # below the tree
+    leaves: Status | None  # the file that is removed; None: there is none
+    comes: Status | None  # the file that is put there; None: there is none
 
 
 def status_of(path: Path) -> Status | None:
-    """Return what lies at *path*, None if nothing does.
+    """Return the fingerprint of the file at *path*, None if there is none.
 
     Raises IntegrityError for anything but a regular file.
     """
@@ -117,7 +117,7 @@ def _nearest(directory: Path) -> Path:
 
 
 def prepare(live: Path, difference: Path, inverse: Path, files: Files) -> None:
-    """Make the *inverse* of what the *difference* will do to *live*, as nothing has moved yet."""
+    """Make the *inverse* of the *difference* for *live*, before any file has moved."""
     files.make_directory(inverse)
     files.make_directory_like(inverse / FILES, live.stat())
     changes = (
@@ -133,17 +133,17 @@ def prepare(live: Path, difference: Path, inverse: Path, files: Files) -> None:
 
 
 def transplant(live: Path, difference: Path, inverse: Path, files: Files) -> None:
-    """Carry out the *difference* on *live*; *inverse* is what prepare has made of it.
+    """Carry out the *difference* on *live*; *inverse* was made by prepare.
 
-    It may have been begun before.  Raises IntegrityError if *live* has become something
-    else, and then changes nothing.
+    It may have been begun before.  Raises IntegrityError if *live* has become something else, and
+    then changes nothing.
     """
     coming, left = difference / FILES, inverse / FILES
     _check(live, coming, left, inverse)
     leave = _Mover(live, left, inverse / _ROOM, files)
     does_leave = False
     for change in read_changes(inverse):
-        # the list is that of the inverse: what comes with it is what leaves now
+        # the list is that of the inverse: the files that come with it are those that leave now
         does_leave = does_leave or change.comes is not None
         if change.comes and not os.path.lexists(left / change.path):
             leave.move(change.path)

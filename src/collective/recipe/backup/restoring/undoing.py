@@ -1,6 +1,6 @@
-"""Back to what was live before a restore, as long as what it replaced is there and fits.
+"""Undo: put back the data from before a restore, as long as they are there and fit.
 
-Undoing is a swap as well: what was replaced is staged again, so it can be undone in turn.
+Undoing is a swap as well: the replaced data are staged again, so it can be undone in turn.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def undo(journal: Path, files: Files) -> None:
     with explained("cannot put back what was replaced", journal.parent):
         try_all(moves, files, undo=True)
         for slot in slots_of(moves):
-            # what a restore that failed has staged is not what was replaced
+            # data that a failed restore has staged are not the replaced ones
             if exists(slot.staged):
                 files.clear(slot.staged)
                 files.sync_directory(slot.staged.parent)
@@ -58,10 +58,10 @@ def check_undo(journal: Path) -> None:
 
 
 def take_back(journal: Path, files: Files) -> None:
-    """Put back what was live before a restore that was broken_off, if that is there.
+    """Put back the data from before a restore that was broken off, if they are there.
 
-    What the restore has put in its place has never been used, so an undo could bring back
-    nothing worse: it gives way to what the next restore is to replace.
+    The data of that restore have never been live, so an undo could bring back nothing worse: they
+    give way to those that the next restore is to replace.
     """
     found = read(journal)
     if found.state == DONE:

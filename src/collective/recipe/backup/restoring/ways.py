@@ -1,8 +1,8 @@
-"""How what is live gives way to what is restored: by its name, by its contents, or in place.
+"""The ways in which live data give way to restored data: by name, by contents, or in place.
 
-A name is exchanged by two renames, whatever it is.  Where that cannot be, the contents are:
-those of a directory are renamed one by one (see contents), those of a file are written over
-(see graft).  Which it is turns out before anything is staged, since it says where.
+A name is exchanged by two renames.  If that is impossible, the contents are exchanged: entries of a
+directory are renamed one by one (see contents), bytes of a file are overwritten (see graft).  The
+way is found out before anything is staged, since it decides where to stage.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from collective.recipe.backup.restoring.moves import Move, staged_path
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """How what is at *live* gives way; *why* says in words why not by its name, if so."""
+    """The way in which the data at *live* give way."""
 
-    live: Path
+    live: Path  # the path
     inside: tuple[str, ...] | None = None  # the mount points below *live*; None: see Move
-    in_place: bool = False
-    why: str = ""
+    in_place: bool = False  # whether a file is overwritten
+    why: str = ""  # why the name is not exchanged, in words; "": it is
 
     @property
     def staged(self) -> Path:
-        """Where to stage what is to be live."""
+        """The path of the staged data."""
         return staged_path(self.live, inside=self.inside is not None)
 
     def make_ready(self, files: Files) -> None:
@@ -44,12 +44,12 @@ class Way:
             contents.lay_out(self._places(), files)
 
     def sync(self, files: Files) -> None:
-        """Make durable what was staged on other disks than that of the top."""
+        """Make staged data durable that lie on other disks than the top directory."""
         for place in self._places()[1:]:
             files.sync_tree(place.staged)
 
     def discard(self, files: Files) -> None:
-        """Remove what was staged."""
+        """Remove the staged data."""
         for place in self._places():
             files.clear(place.staged)
         files.clear(self.staged)
@@ -65,7 +65,7 @@ class Way:
 
 
 def way_of(live: Path, files: Files) -> Way:
-    """Return how what is at *live*, which is no link, gives way.
+    """Return how the data at *live*, which is no link, give way.
 
     Probes are made to find out, and removed.  Raises BackupError if there is no way, OSError if
     this user may not even look.

@@ -1,4 +1,4 @@
-"""A moment as a storage of ZODB: read where it is kept, and never written.
+"""A moment as a read-only storage of ZODB, read from the backups.
 
 ::
 

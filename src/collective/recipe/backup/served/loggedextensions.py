@@ -1,6 +1,6 @@
-"""What a transaction says of itself beside user and description, read without running it.
+"""The extension of a transaction, beside user and description, read without running it.
 
-It is a pickle that anybody may have written.  What is no plain value is left out.
+It is a pickle that anybody may have written.  Only plain values are read.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Each blob of a moment as a file that can be opened by its path.
 
-Where it is kept as a file, that file is it.  Otherwise it is copied into a private cache, which
-has a limit; what was asked for least recently goes first.  Either way all of it is compared with
-its digest before the path is given for the first time.
+A blob that the backup has as a file is that file.  Otherwise it is copied into a private cache,
+which has a limit; blobs that were asked for least recently are removed first.  Either way all of it
+is compared with its digest before the path is given for the first time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What is written to an opened moment: it is kept in a directory, for that moment alone.
+"""Changes to an opened moment: they are kept in a directory, for that moment alone.
 
-Whoever can write to it may be anybody on this machine.  So nothing that was written is unpickled
-here: the storage resolves no conflicts, and keeps no extensions of transactions.
+Any user of this machine may be able to write to it.  So no written record is unpickled here: the
+storage resolves no conflicts, and keeps no extensions of transactions.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class _Unresolving:
-    """Leaves conflicts to who wrote: to resolve one is to unpickle records, with any class."""
+    """Leaves conflicts to the client: to resolve one is to unpickle records, with any class."""
 
     def tryToResolveConflict(  # noqa: N802  ZODB calls it so
         self,
@@ -47,7 +47,7 @@ class _Unresolving:
 
 
 class _Changes(_Unresolving, FileStorage):  # type: ignore[misc]  # ZODB has no types
-    """What was written."""
+    """The changes to a moment."""
 
     def tpc_begin(
         self, transaction: TransactionMetaData, tid: Tid | None = None, status: str = " "
@@ -58,7 +58,7 @@ class _Changes(_Unresolving, FileStorage):  # type: ignore[misc]  # ZODB has no 
 
 
 class _ChangeableMoment(_Unresolving, DemoStorage):  # type: ignore[misc]  # likewise
-    """A moment, and over it what was written."""
+    """A moment, and changes over it."""
 
 
 def changeable(moments: Mapping[str, Any], directory: Path, files: Files) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _check_moment(moments: Mapping[str, Any], directory: Path, files: Files) -> 
     with explained("cannot keep changes there", directory):
         files.make_directories(directory.parent)
         if not directory.is_dir():
-            # what is in it is of the site, the hashes of passwords too
+            # the records are those of the site, the hashes of passwords too
             files.make_directory(directory, 0o700)
         is_new = not note.exists()
         if is_new and any(directory.iterdir()):

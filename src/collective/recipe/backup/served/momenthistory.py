@@ -1,4 +1,4 @@
-"""What a moment tells of the past: revisions of an object, and transactions, the last one first.
+"""The past of a moment: revisions of an object, and transactions, the last one first.
 
 The dictionaries are those of FileStorage.
 """
@@ -23,7 +23,7 @@ _UNDOABLE = b" "
 
 
 def history_of(records: MomentRecords, oid: bytes, size: int, wanted: Wanted) -> list[Entry]:
-    """Return what is known of the last *size* revisions of an object."""
+    """Return the last *size* revisions of an object, as far as they are known."""
     found: list[Entry] = []
     record: DataRecord | None = records.current(oid)
     while record is not None and len(found) < size:

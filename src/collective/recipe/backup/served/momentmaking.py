@@ -17,7 +17,7 @@ from collective.recipe.backup.states import State
 
 
 class MomentCache(NamedTuple):
-    """Where a storage may put aside what it cannot read in place."""
+    """The directories in which a storage may copy bytes that it cannot read in place."""
 
     room: Path  # a directory, in which each storage gets its own
     size: int  # bytes of the log, and as many of blobs
@@ -35,7 +35,7 @@ def moment_storage(state: State, name: str, files: Files, cache: MomentCache) ->
             raise ConfigurationError("only blobs are backed up here, and they tell of no objects")
         directory = stack.enter_context(private_cache(cache.room, files))
         aside = stack.enter_context(files.scratch(directory / "log"))
-        # whatever becomes of this process, it is gone with it
+        # the file vanishes with this process, however it ends
         files.remove(Path(aside.path))
         pages = ReadPages(state.log, aside, cache.size)
         stack.callback(pages.close)

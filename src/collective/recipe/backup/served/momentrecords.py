@@ -27,14 +27,14 @@ from collective.recipe.backup.times import Tid
 
 
 class WrittenTransaction(NamedTuple):
-    """A transaction, and what it says of itself."""
+    """A transaction with its texts."""
 
-    tid: Tid
+    tid: Tid  # its id
     begin: int  # its offset
     length: int  # without its last 8 bytes
-    status: bytes
-    user: bytes
-    description: bytes
+    status: bytes  # one byte
+    user: bytes  # as written
+    description: bytes  # as written
     extension: bytes  # a pickle, or empty
 
     @property

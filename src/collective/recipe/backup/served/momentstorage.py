@@ -44,7 +44,7 @@ T = TypeVar("T")
 def _reading(
     method: Callable[Concatenate[MomentStorage, P], T],
 ) -> Callable[Concatenate[MomentStorage, P], T]:
-    """Let one thread read at a time, and say what is wrong in an error that clients know."""
+    """Let one thread read at a time, and raise errors that clients know."""
 
     @wraps(method)
     def read(self: MomentStorage, /, *arguments: P.args, **named: P.kwargs) -> T:
@@ -85,10 +85,10 @@ class MomentStorage(UndoLogCompatible):  # type: ignore[misc]  # ZODB has no typ
         if blobs is not None:
             alsoProvides(self, IBlobStorage)
 
-    # what it is
+    # its identity
 
     def close(self) -> None:
-        """Leave the restore point; what was put aside is gone."""
+        """Close the restore point; its private files are removed."""
         with self._lock:
             if not self._is_closed:
                 self._is_closed = True
@@ -113,7 +113,7 @@ class MomentStorage(UndoLogCompatible):  # type: ignore[misc]  # ZODB has no typ
         return True
 
     def supportsUndo(self) -> bool:
-        """Say yes: what could be undone is told, though nothing can be."""
+        """Return True: the list of transactions can be read, though none can be undone."""
         return True
 
     def lastTransaction(self) -> bytes:
@@ -188,7 +188,7 @@ class MomentStorage(UndoLogCompatible):  # type: ignore[misc]  # ZODB has no typ
         size: int = 1,
         filter: Wanted = None,  # noqa: A002  as ZODB calls it
     ) -> list[Entry]:
-        """Return what is known of the last *size* revisions of an object."""
+        """Return the last *size* revisions of an object, as far as they are known."""
         return history_of(self._records, oid, size, filter)
 
     @_reading
@@ -198,9 +198,9 @@ class MomentStorage(UndoLogCompatible):  # type: ignore[misc]  # ZODB has no typ
         last: int = -20,
         filter: Wanted = None,  # noqa: A002  as ZODB calls it
     ) -> list[Entry]:
-        """Return what is known of transactions since the last pack, the last one first.
+        """Return descriptions of transactions since the last pack, the last one first.
 
-        A negative *last* says how many at most.
+        A negative *last* is the number of them at most.
         """
         return undo_log(self._records, first, first - last if last < 0 else last, filter)
 
@@ -277,7 +277,7 @@ class MomentStorage(UndoLogCompatible):  # type: ignore[misc]  # ZODB has no typ
         """Return a directory in which ZODB may put what a connection has not committed."""
         return str(self._directory)
 
-    # what writes
+    # methods that would write
 
     def _refuse(self, *_arguments: Any, **_named: Any) -> NoReturn:
         """Write nothing."""

@@ -1,4 +1,4 @@
-"""Where the current record of each object is: some 9 bytes for each object.
+"""The place of the current record of each object: some 9 bytes for each.
 
 It comes from the index that was stored with the log, if that is believed, and from the headers
 of the records behind it; else from those of all records.

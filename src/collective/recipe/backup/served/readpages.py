@@ -1,9 +1,8 @@
 """The bytes of a stored log, read at any place and quickly, again and again.
 
-What is asked for the first time is read and verified as a whole there.  Where that stands as
-it is in a file, it is read from there after this, by a descriptor that stays open: a prune that
-removes the file takes nothing away.  Any other range is put aside in a private file, which
-has a limit; what was put aside first goes first.
+The first read of a range reads and verifies all of it.  If a file has these bytes as they are,
+later reads go there, by a descriptor that stays open: a prune may remove the file meanwhile.  Any
+other range is copied into a private file, which has a limit; the oldest copies are removed first.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class _Page(NamedTuple):
     """A range that was verified."""
 
     begin: int  # bytes from the begin of the log
-    end: int  # likewise
+    end: int  # offset after it
     descriptor: int  # of the file that it is read from
     place: int  # where it begins in that file
 
@@ -46,13 +45,13 @@ class ReadPages:
         self._begins: list[int] = []  # of the pages, in order
         self._pages: list[_Page] = []
         self._put_aside: deque[_Page] = deque()  # the oldest first
-        self._next = 0  # where the next one is put
+        self._next = 0  # the place of the next one
         self._files: dict[Path, BinaryIO] = {}
 
     def read(self, offset: int, size: int) -> bytes:
         """Return the bytes from *offset* on, *size* at most, fewer only where the log ends.
 
-        Raises IntegrityError for what is missing or damaged, BackupError for what cannot be read.
+        Raises IntegrityError for missing or damaged data, BackupError for data that cannot be read.
         """
         number = bisect_right(self._begins, offset) - 1
         if number >= 0:
@@ -74,7 +73,7 @@ class ReadPages:
             else:
                 data = data[offset - page.begin : stop - page.begin]
             if len(data) != stop - offset:
-                # another program cut the file short: what it held is verified and read anew
+                # another program cut the file short: its bytes are verified and read anew
                 self._forget(page)
                 data = self._log.read(offset, stop - offset)
             found.append(data)

@@ -1,8 +1,7 @@
-"""The door without buildout: the command ``sitebackup``.
+"""The command ``sitebackup``, for sites without buildout.
 
-It has the verbs, the options and the destinations that the scripts of a buildout have, and
-the same rooms do the work (see cli).  What buildout finds out when it runs is found out
-here each time::
+It has the verbs, the options and the destinations of the scripts of a buildout, and shares their
+rooms (see cli).  Facts about the site that buildout finds when it runs are found here at each run::
 
     commands     the verbs with the arguments that a script does not need
     settings     what is set: files, variables, command line; toml, collective
@@ -88,7 +87,7 @@ def _prepare(config: Config) -> None:
 
 
 def _other(name: str, rest: Sequence[str], answers: Answers, summaries: dict[str, str]) -> int:
-    """Do what is no verb."""
+    """Carry out a command that is no verb."""
     if name in ("-h", "--help", "help"):
         answers.say(_help(summaries))
     elif name == "--version":

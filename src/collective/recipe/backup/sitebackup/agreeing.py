@@ -1,8 +1,8 @@
-"""Whether several configurations mean one site.
+"""Comparison of configurations: do several of them describe one site?
 
-A client of a ZEO server and the server itself do, and so do two that name the same
-filestorages.  One whose data is elsewhere does not go with another that has a filestorage:
-what lies here may be what the site was before it moved.
+A client of a ZEO server and the server itself do, and so do two that name the same filestorages.
+One whose data is elsewhere contradicts another that has a filestorage: the filestorage here may be
+that of the site before it moved.
 """
 
 from __future__ import annotations

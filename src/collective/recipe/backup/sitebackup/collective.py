@@ -1,4 +1,4 @@
-"""What sites have written down for the tool ``collective-backup``, understood as it stands.
+"""The settings of the tool ``collective-backup``, read as they stand.
 
 Its options have the names that ours have.  It reads ``[tool.collective-backup]`` of a
 pyproject.toml, then ``COLLECTIVE_BACKUP_*`` variables from a ``.env`` beside it, then those

@@ -1,7 +1,7 @@
-"""The commands of ``sitebackup``: the verbs, each with what a script knows by itself.
+"""The commands of ``sitebackup``: the verbs, each with options that a script has built in.
 
-A script that buildout makes has its configuration and its destination; here both are said
-on the command line, where they are not left as they are found.
+A script that buildout makes has its configuration and its destination; here options of the command
+line replace those that were found.
 """
 
 from __future__ import annotations

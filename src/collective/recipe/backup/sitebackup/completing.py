@@ -17,7 +17,7 @@ SUMMARY = "make a shell complete what you type"
 
 def script(shell: str, prog: str) -> str:
     """Return what makes *shell* complete the arguments of *prog*."""
-    import shtab  # nobody else pays for it
+    import shtab  # imported only by this command
 
     parser = argparse.ArgumentParser(prog=prog)
     parser.add_argument("--version", action="store_true", help="say which version this is")

@@ -1,4 +1,4 @@
-"""From what is set and what is found to the configuration that the verbs know."""
+"""From the settings and the facts about the site to the configuration that the verbs know."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def configured(settings: SiteSettings) -> Resolved:
     reading = read(ours)
     reading = reading._replace(problems=(*settings.problems, *reading.problems))
     if settings.problems:
-        # what was meant is not known, so neither is which site
+        # the settings are wrong, so the site is unknown as well
         raise _unusable(reading.problems, settings)
     base = absolute(settings.directory, _path(settings, "base_dir") or Path())
     part = settings.texts.get("name", "").strip() or PART

@@ -1,4 +1,4 @@
-"""Which databases a ``zope.conf`` or ``zeo.conf`` has, and where the data of each is.
+"""The databases of a ``zope.conf`` or ``zeo.conf``, and the place of the data of each.
 
 ::
 
@@ -54,7 +54,7 @@ class Database:
 
     @property
     def whereabouts(self) -> str:
-        """Where its data is, in words that follow "its data is"."""
+        """The place of its data, in words that follow "its data is"."""
         if self.servers:
             return f"on the ZEO server {printable(' or '.join(self.servers))}"
         unknown = f"in a storage of a kind that is not known here ({printable(self.kind)})"
@@ -63,10 +63,10 @@ class Database:
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """What one file says."""
+    """The databases in one file."""
 
-    path: Path
-    databases: tuple[Database, ...]
+    path: Path  # of the file
+    databases: tuple[Database, ...]  # in their order
     main: Database | None  # None: there is no database in it
     address: str | None = None  # where its ZEO server listens; None: it is not of a server
 

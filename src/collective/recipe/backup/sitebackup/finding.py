@@ -1,4 +1,4 @@
-"""Where the site is: what its own configuration says, else the places where sites lie.
+"""The search for the site: its own configuration, else the places where sites usually lie.
 
 ::
 
@@ -46,21 +46,21 @@ CONFIGURATIONS = (
 )
 VARS = ("instance/var", "var")
 BLOBSTORAGES = ("blobstorage", "blobs")
-"""What a blobstorage in a ``var`` directory is called, by buildout and by cookieplone."""
+"""Names of a blobstorage in a ``var`` directory, of buildout and of cookieplone."""
 DATA_FS = Path("filestorage", "Data.fs")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """What is known of a site: all its storages, the main one last, and its ``var``.
+    """The facts about a site.
 
     A source without a blobstorage may still have one that was not found.
     """
 
-    sources: tuple[Source, ...]
-    var: Path
+    sources: tuple[Source, ...]  # all storages, the main one last
+    var: Path  # its ``var`` directory
     prefix: Path | None = None  # where its backups belong; None: in var
-    warnings: tuple[str, ...] = ()  # what cannot be told for sure, a sentence each
+    warnings: tuple[str, ...] = ()  # uncertainties, a sentence each
     caches: tuple[Path, ...] = ()  # where its ZEO clients keep what they have read
 
     @property
@@ -71,15 +71,15 @@ class Site:
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Where to look.  *image* and *shelf* are what the official images mount."""
+    """The places to search."""
 
-    base: Path
-    part: str
-    zope_conf: Path | None = None
-    zeo_conf: Path | None = None
-    var: Path | None = None
-    image: Path = Path("/data")
-    shelf: Path = Path("/backups")
+    base: Path  # base directory
+    part: str  # name of the part
+    zope_conf: Path | None = None  # given by the user; None: not given
+    zeo_conf: Path | None = None  # given by the user; None: not given
+    var: Path | None = None  # given by the user; None: not given
+    image: Path = Path("/data")  # volume of the data in the official images
+    shelf: Path = Path("/backups")  # volume of the backups in the official images
 
     @property
     def given(self) -> list[Path]:
@@ -110,7 +110,7 @@ def find(places: Places, *, datafs: Path | None = None) -> Site:
     return site or _in_usual_vars(places, paths)
 
 
-# what configuration files say
+# facts from configuration files
 
 
 def _configured(
@@ -145,7 +145,7 @@ def _left_out(found: Configuration) -> Iterator[str]:
         )
 
 
-# where sites lie
+# the usual places of sites
 
 
 def _in_usual_vars(places: Places, read: Sequence[Path]) -> Site:

@@ -1,4 +1,4 @@
-"""Whether the ZEO server that a client names is one whose configuration lies here.
+"""The ZEO server that a client names: is it one whose configuration lies here?
 
 A client says ``server HOST:PORT`` and a server ``address HOST:PORT``; both may leave the host
 out, and both may name a socket of this machine by its path.  Two that mean the same have the
@@ -23,7 +23,7 @@ _HERE = {"", "localhost", "localhost.localdomain", "ip6-localhost"}
 
 
 class Address(NamedTuple):
-    """Where a server listens: *host* and *port*, or the *path* of a socket."""
+    """The address of a server: *host* and *port*, or the *path* of a socket."""
 
     host: str = ""  # "" stands for this machine
     port: str = ""  # "" if it is not said

@@ -1,4 +1,4 @@
-"""What the user has set, and where: files, then variables, then the command line.
+"""The settings of the user: from files, then variables, then the command line.
 
 ::
 
@@ -9,10 +9,10 @@
     SITEBACKUP_*                                 |
     --set NAME=VALUE, --keep and its like       /
 
-The files lie in the directory of the file that ``--config`` names, else in the working
-directory.  The names are those of the options (see options), and some that buildout knows
-by itself: where the site is.  A value is a text whatever it came from, and is read as the
-options of a buildout part are.
+The files lie in the directory of the file that ``--config`` names, else in the working directory.
+The names are those of the options (see options), and some for the place of the site, which buildout
+knows by itself.  A value from any source is a text, and is read like the options of a buildout
+part.
 """
 
 from __future__ import annotations
@@ -49,20 +49,16 @@ PATHS_OF_THE_SITE = ("base_dir", "var_dir", "zope_conf", "zeo_conf")
 
 @dataclass(frozen=True)
 class SiteSettings:
-    """All that is set: texts by name, and sentences about it.
+    """All settings: texts by name, and sentences about them."""
 
-    *directory* is where the configuration lies, *origins* are all places where something
-    was set.
-    """
-
-    directory: Path
-    texts: dict[str, str] = field(default_factory=dict)
-    origins: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    directory: Path  # of the configuration
+    texts: dict[str, str] = field(default_factory=dict)  # values by name of the option
+    origins: list[str] = field(default_factory=list)  # all sources of settings
+    problems: list[str] = field(default_factory=list)  # sentences about mistakes
+    notes: list[str] = field(default_factory=list)  # sentences for the user
 
     def add(self, texts: Mapping[str, str], origin: str) -> None:
-        """Let *texts*, which come from *origin*, win over what is there."""
+        """Add *texts*, which come from *origin*; they replace earlier ones."""
         if texts:
             self.origins.append(origin)
         for name in texts:
@@ -103,7 +99,7 @@ def known_names() -> frozenset[str]:
 
 
 def _add_files(settings: SiteSettings, config: Path | None) -> None:
-    """Add the files; *config* must be there, what lies in its usual place need not."""
+    """Add the files; *config* must be there, one in its usual place need not."""
     pyproject = settings.directory / PYPROJECT
     is_pyproject = config is not None and config.name == PYPROJECT
     document = _document(pyproject, required=is_pyproject)
@@ -178,7 +174,7 @@ def _nearest(name: str) -> str:
 
 
 def _is_homeless(name: str, text: str) -> bool:
-    """Tell whether a path begins with a home directory that nobody knows."""
+    """Tell whether a path begins with a home directory that is unknown."""
     declared = declarations().get(name)
     if name not in PATHS_OF_THE_SITE and (declared is None or declared.kind not in (PATH, PLACE)):
         return False

@@ -113,7 +113,7 @@ def render() -> str:
 
 
 def _flags() -> dict[str, str]:
-    """Return what a script does not take, with what it means."""
+    """Return options that a script does not have, with their meaning."""
     found = {"--config FILE": "the configuration"}
     for flag, (option, metavar, words) in FREQUENT.items():
         found[f"{flag} {metavar}"] = f"{words}; the option ``{option}``"

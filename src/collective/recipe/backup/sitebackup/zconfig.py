@@ -31,7 +31,7 @@ _REFERENCE = re.compile(rf"\$(?:(\$)|({_NAME})|\{{({_NAME})\}}|\(({_NAME})\))")
 _DEPTH = 20
 """Files that may include each other: more is a circle."""
 _FILES = 200
-"""Files that are read for one: a file may include others twice, and those do the same."""
+"""Files that are read for one: a file may include others twice, and those may do so as well."""
 _SIZE = 4 << 20
 """Bytes that all these files may have."""
 _NESTED = 50
@@ -41,17 +41,18 @@ _LONGEST = 1 << 16
 
 
 class _Unusable(Exception):  # noqa: N818  it is told once somebody wants to use the value
-    """A value that cannot be used; the text continues the name of what it is of."""
+    """A value that cannot be used; the text continues the name of its option."""
 
 
 @dataclass
 class Section:
-    """One section: its *kind* and *name*, in lower case, and what is in it."""
+    """One section of the configuration."""
 
-    kind: str = ""
-    name: str = ""
-    sections: list[Section] = field(default_factory=list)
+    kind: str = ""  # in lower case
+    name: str = ""  # in lower case; "": it has none
+    sections: list[Section] = field(default_factory=list)  # in it
     _values: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    """By key: values, each with its place."""
 
     def value(self, key: str) -> str | None:
         """Return the value of *key*, the last if it has several, None if it is not set.
@@ -162,13 +163,13 @@ class _Reader:
             try:
                 self._defined[key.lower()] = self._replaced(value)
             except _Unusable:
-                # who uses it is told
+                # the room that uses the value reports it
                 self._defined.pop(key.lower(), None)
         elif name == "include" and "://" not in rest:
             self.take(path.parent / self._included(rest, where), depth + 1)
 
     def _included(self, rest: str, where: str) -> str:
-        """Return the path of a file to include.  What it says is not known without it."""
+        """Return the path of a file to include.  Its content is not known without it."""
         try:
             return self._replaced(rest)
         except _Unusable as error:
@@ -180,7 +181,7 @@ class _Reader:
             ) from error
 
     def _replaced(self, text: str) -> str:
-        """Return *text* with what its references stand for.  Raises _Unusable."""
+        """Return *text* with its references replaced by their values.  Raises _Unusable."""
         parts, size, begin = [], 0, 0
         for found in _REFERENCE.finditer(text):
             parts += [text[begin : found.start()], _meant(found, self._defined, os.environ)]

@@ -1,7 +1,6 @@
 """The section ``<restorepoint>`` of a zope.conf or zeo.conf: a storage out of the backups.
 
-``component.xml`` of this distribution declares it, for those who write
-``%import collective.recipe.backup``.
+``component.xml`` of this distribution declares it; ``%import collective.recipe.backup`` loads it.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ _OF_BUILDOUT = ".json"
 
 
 class RestorePointSection:
-    """What ZConfig makes of the section; ZODB and ZEO call ``open``."""
+    """The section as ZConfig knows it; ZODB and ZEO call ``open``."""
 
     def __init__(self, config: Any) -> None:
         """Take the *config* that ZConfig has read.
 
-        Raises ConfigurationError of ZConfig, which programs show as a sentence: what is written
-        in the section is wrong, or in the file that it names.
+        Raises ConfigurationError of ZConfig, which programs show as a sentence: there is a mistake
+        in the section, or in the file that it names.
         """
         self.config = config
         self.name = config.getSectionName()
@@ -74,7 +73,7 @@ class RestorePointSection:
             raise ZConfig.ConfigurationError(f"<{which}>: {error}{where}{hint}") from None
 
     def _asked(self) -> tuple[Run, int, OpenOrder]:
-        """Return what is to be opened, and which of the storages of the site."""
+        """Return the run, the number of the requested storage, and the order."""
         asked = self.config
         if (asked.config is None) == (asked.location is None):
             raise ConfigurationError(

@@ -1,8 +1,8 @@
-"""Which restore point is read for which transactions.  Pure.
+"""The restore points to read for a span of transactions.  Pure.
 
 The newest restore point of a chain has all that the earlier ones have, so one of each chain is
-read.  The log of a newer chain tells everything from its *since* on, but for its holes.  What is
-left are *gaps*, and an older chain is read for those alone::
+read.  The log of a newer chain has everything from its *since* on, but for its holes.  The rest are
+*gaps*, and an older chain is read for those alone::
 
     older chain   |====================|           read up to the since of the newer one
     newer chain   |- - - - - - - -|===========|    packed up to its since
@@ -31,8 +31,8 @@ from collective.recipe.backup.times import (
 class Stretch(NamedTuple):
     """Transaction ids from *first* to *last*, both included."""
 
-    first: Tid
-    last: Tid
+    first: Tid  # included
+    last: Tid  # included
 
 
 EVERYTHING = Stretch(ZERO_TID, LAST_TID)
@@ -49,17 +49,17 @@ def stretch_of(since: When | None, until: When | None) -> Stretch:
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """What one restore point is read for."""
+    """The spans for which one restore point is read."""
 
-    point: RestorePoint
+    point: RestorePoint  # the restore point
     gaps: tuple[Stretch, ...]  # in order, none within another
-    lost: tuple[Hole, ...] = ()  # what only it has of these, a restore has cut off
+    lost: tuple[Hole, ...] = ()  # spans of these that only it has, since a restore has cut them off
 
 
 def shares(points: Iterable[RestorePoint], wanted: Stretch) -> list[Share]:
-    """Return what is to be read for the transactions *wanted*, the newest chain first.
+    """Return the restore points to read for the transactions *wanted*, the newest chain first.
 
-    Damaged restore points are read only where their chain has none that is sound.
+    Damaged restore points are read only if their chain has no sound one.
     """
     gaps, lost = [wanted], list[Hole]()
     found: list[Share] = []
@@ -90,7 +90,7 @@ def _end(point: RestorePoint) -> Tid:
 
 
 def _known(point: RestorePoint) -> list[Stretch] | None:
-    """Return what its log tells completely; None: an older tool made it, and nobody knows.
+    """Return the spans that its log has completely; None: unknown, an older tool made it.
 
     The transaction *since* itself may be one that a pack rewrote.
     """
@@ -101,7 +101,7 @@ def _known(point: RestorePoint) -> list[Stretch] | None:
 
 
 def _cut_out(stretches: Sequence[Stretch], known: Iterable[Stretch]) -> list[Stretch]:
-    """Return *stretches* without what is *known*."""
+    """Return *stretches* without the *known* ones."""
     left = list(stretches)
     for span in known:
         left = [rest for each in left for rest in _without(each, span)]
@@ -109,7 +109,7 @@ def _cut_out(stretches: Sequence[Stretch], known: Iterable[Stretch]) -> list[Str
 
 
 def _without(stretch: Stretch, known: Stretch) -> Iterator[Stretch]:
-    """Yield what of *stretch* lies before *known*, and what lies behind it."""
+    """Yield the parts of *stretch* before and after *known*."""
     if stretch.first < known.first:
         yield Stretch(stretch.first, min(stretch.last, tid_before(known.first)))
     if known.last < stretch.last:

@@ -1,4 +1,4 @@
-"""Which transactions are wanted, by who wrote them and what they say.  Pure."""
+"""Filters of transactions, by user and description.  Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def text_of(written: bytes) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """What a transaction must have to be wanted."""
+    """The conditions for a transaction to be shown."""
 
     user: str | None = None  # the whole user, or the id behind the path that Zope writes before it
     text: str | None = None  # a part of the description, in upper or lower case

@@ -1,4 +1,4 @@
-"""One transaction as the log has it: who wrote it, what they said, how much it is."""
+"""One transaction of a log: its user, its description, and the size of its data."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ GONE = "(object is gone)"
 
 
 class Amount(NamedTuple):
-    """How much was written of one kind of objects."""
+    """The amount of data of one kind of objects."""
 
-    objects: int
+    objects: int  # number
     size: int  # bytes of data
 
 
 class Logged(NamedTuple):
     """One transaction."""
 
-    tid: Tid
+    tid: Tid  # its id
     size: int  # bytes that it takes in the log; of some objects, the bytes of their data
     objects: int  # data records
-    undoing: int  # so many of them only point to older data, as an undo writes them
+    undoing: int  # number of records that only point to older data, as an undo writes them
     packed: bool  # a pack rewrote it, and may have dropped some of its objects
     undone: bool  # an undo of old took it back: its objects do not count
     user: bytes  # as written, without spaces around it
-    description: bytes  # likewise
+    description: bytes  # as written
     kinds: Mapping[str, Amount] = {}  # by class; empty if that was not asked for
     cut_off: bool = False  # a restore has taken it back
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """What is to be known of it, in words."""
+        """Remarks about it, in words."""
         words = {
             "an undo": self.undoing,
             "undone": self.undone,

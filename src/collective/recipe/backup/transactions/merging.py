@@ -12,11 +12,11 @@ from collective.recipe.backup.transactions.logged import Logged
 
 
 def merged(logs: Sequence[Iterable[Logged]], lost: Sequence[Sequence[Hole]]) -> Iterator[Logged]:
-    """Yield each transaction of *logs* once; the first of them is the newest.
+    """Yield each transaction of *logs* once; the newest log comes first.
 
-    Of a transaction that several have, it is one that no pack has rewritten, and then the
-    newest.  *lost* has the holes of all newer logs for each log: what only older ones have of
-    these, a restore has cut off.
+    If several logs have a transaction, one that no pack has rewritten goes before the others, and
+    then the newest.  *lost* has, for each log, the holes of all newer logs: a restore has cut off
+    the transactions there that only older logs have.
     """
     numbered = [_numbered(entries, number) for number, entries in enumerate(logs)]
     for tid, same in groupby(merge(*numbered), itemgetter(0)):

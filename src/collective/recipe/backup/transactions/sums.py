@@ -9,17 +9,17 @@ from collective.recipe.backup.times import moment_of
 from collective.recipe.backup.transactions.logged import Logged
 
 MOST = 10_000
-"""Names of each kind that are told apart: memory must not grow with what strangers write."""
+"""Names of each kind that are told apart: memory must not grow with names of strangers."""
 
 OTHERS = "(others)"
 
 
 @dataclass
 class Sum:
-    """What was added up."""
+    """The sums of some transactions."""
 
-    transactions: int = 0
-    objects: int = 0
+    transactions: int = 0  # number
+    objects: int = 0  # number
     size: int = 0  # bytes: in the log, or of the data for a kind of objects
 
     def add(self, objects: int, size: int) -> None:

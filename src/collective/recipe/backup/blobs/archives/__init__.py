@@ -17,10 +17,9 @@ What we write, as it is stored (or inflated)::
     seal               BLAKE3 of all bytes of the file before it; after the end, so that tar
                        does not read it (compressed: in the comment of an empty gzip member)
 
-A damaged byte anywhere is found by the seal; that there must be one is what the comment at
-the other end of the file says.  ``after`` names the archive that must be unpacked before.
+The seal shows damage of any byte; the comment at the other end of the file says that there must be
+a seal.  ``after`` names the archive that must be unpacked before.
 
-What GNU tar wrote has no digests.  Checksums of headers, CRCs of gzip, the end that must
-be there, and the files that an incremental one takes for granted are all that can be
-compared.
+Archives of GNU tar have no digests.  Only the checksums of headers, the CRCs of gzip, the end, and
+the files that an incremental one takes for granted can be compared.
 """

@@ -33,12 +33,12 @@ _END = bytes(2 * BLOCK_SIZE)
 
 
 class ArchiveBytes:
-    """Packs what lies in *sources*, of which the first that has a file counts.
+    """Packs the files in *sources*; if several have a file, the first one counts.
 
-    *files* were packed, *size* bytes in all; of these *foreign* are no blobs, and with
-    *marked* one is ZODB's note of the layout.  By *others* the foreign ones are known again.
-    *gone* ones were not to be found, and *unread* blobs could not be read; *lacking* names
-    some blobs of both.  *left* has what else could not be read or is nothing to be packed.
+    Its counts are *files* and their *size* in bytes.  *foreign* ones of these are no blobs, and
+    with *marked* one is ZODB's note of the layout.  *others* is the fingerprint of the foreign
+    ones.  *gone* files vanished, and *unread* blobs could not be read; *lacking* names some blobs
+    of both.  *left* has all others that could not be read, or are of a kind that is not packed.
     """
 
     def __init__(self, sources: Sources, advance: Advance) -> None:
@@ -87,7 +87,7 @@ class ArchiveBytes:
             path = "/".join(names[: depth + 1])
             try:
                 where, status = self._sources.found(path)
-            except FileNotFoundError:  # what was in it will be found to be gone as well
+            except FileNotFoundError:  # the files in it are found to be gone as well
                 return
             if stat.S_ISLNK(status.st_mode):
                 self._made = names[:depth]
@@ -128,7 +128,7 @@ class ArchiveBytes:
 
 
 def _check(entry: Entry, where: Path) -> None:
-    """Raise LeftOut for what is nothing to be packed."""
+    """Raise LeftOut for an entry of a kind that is not packed."""
     if refused := refusal(entry, where):
         raise LeftOut(refused)
 

@@ -1,8 +1,8 @@
-"""Look whether archives are what they should be; change nothing.
+"""Verify archives; nothing is changed.
 
-``verify_names`` looks whether each builds on what is there; ``verify_contents`` reads every
-byte as well.  What GNU tar wrote has no digests: of that, damage to the bytes of a file in
-an archive that is not compressed cannot be seen.
+``verify_names`` checks whether the archives on which each builds are there; ``verify_contents``
+reads every byte as well.  Archives of GNU tar have no digests: if they are not compressed, damage
+to the bytes of a file in them cannot be seen.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def is_ours(archive: Archive) -> bool:
 
 
 def verify_names(archives: Sequence[Archive]) -> Iterator[Problem]:
-    """Yield what is wrong between *archives*, which come oldest first."""
+    """Yield problems between *archives*, which come oldest first."""
     for chain in find_chains(archives):
         for error in broken(chain):
             yield _problem(error)

@@ -1,8 +1,7 @@
-"""What a chain of archives comes to, without unpacking it: listed, one blob of it, some of it.
+"""The contents of a chain of archives, without unpacking it: a list, one blob, or some files.
 
-A later archive deletes, renames and replaces what earlier ones brought.  So what unpacking
-would make is worked out in memory first (see memoryground); that tells as well in which
-archive the bytes of each file lie.
+A later archive deletes, renames and replaces files of earlier ones.  So the result of unpacking is
+computed in memory first (see memoryground), together with the archive of the bytes of each file.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from collective.recipe.backup.times import Tid
 
 
 class Contents:
-    """What *archives*, a chain, hold, but for the blobs later than *until*.
+    """The contents of *archives*, a chain, without blobs later than *until*.
 
     Their files have *size* bytes in all (None: unknown).  All raise IntegrityError that names
     the archive that is missing or damaged.
@@ -74,9 +73,9 @@ class Contents:
         raise KeyError(blob)
 
     def each(self, wanted: Callable[[str], bool]) -> Iterator[StoredContents]:
-        """Yield what is wanted, archive by archive; see StoredBlobs.
+        """Yield the wanted files, archive by archive; see StoredBlobs.
 
-        The headers are read first, which tells what of each archive counts.
+        The headers of all archives are read first, to know which files of each count.
         """
         files, directories = self._by_origin(wanted)
         for directory in directories:
@@ -155,7 +154,7 @@ def _listed(ground: MemoryGround, entry: Entry) -> StoredFile:
 
 
 class _Selection:
-    """Some of what *ground* holds, by where it comes from; *newest* is the last archive."""
+    """Some of the files of *ground*, by their archive; *newest* is the last archive."""
 
     def __init__(self, ground: MemoryGround, newest: Archive) -> None:
         self.foreign = 0

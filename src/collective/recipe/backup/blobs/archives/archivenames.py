@@ -1,4 +1,4 @@
-"""Which archives there are, and which of them belong together."""
+"""The archives in a directory, and which of them form a chain."""
 
 from __future__ import annotations
 
@@ -19,19 +19,15 @@ _SNAR = re.compile(rf"({STAMP})\.snar")
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """One archive of the storage *storage*; it has a *stamp* or else a *number*.
+    """One archive of blobs; it has a *stamp* or else a *number*."""
 
-    *snar* is the file by which GNU tar knows what is new: beside a full archive its own,
-    and for an incremental one the newest that is not later.
-    """
-
-    path: Path
-    storage: str
-    stamp: str | None = None
-    number: int | None = None
-    delta: bool = False
-    compressed: bool = False
-    snar: Path | None = None
+    path: Path  # of the archive
+    storage: str  # name of the blobstorage
+    stamp: str | None = None  # None: it has a number
+    number: int | None = None  # 0 is the newest; None: it has a stamp
+    delta: bool = False  # whether it is incremental
+    compressed: bool = False  # whether it is gzip
+    snar: Path | None = None  # the file from which GNU tar knows what is new; None: there is none
 
     @property
     def name(self) -> str:
@@ -40,12 +36,12 @@ class Archive:
 
     @property
     def key(self) -> str:
-        """What names it among the archives of its storage."""
+        """The name by which it is told from other archives of its storage."""
         return f"{self.stamp or self.number}{'.delta' if self.delta else ''}"
 
     @property
     def age(self) -> tuple[str, int, bool]:
-        """What archives are sorted by: numbers, 0 the last, then stamps."""
+        """The key to sort archives by age: numbers, 0 the last, then stamps."""
         return self.stamp or "", -(self.number or 0), self.delta
 
 
@@ -108,10 +104,10 @@ def _snar_stamp(ending: str) -> str | None:
 
 
 def find_chains(archives: Sequence[Archive]) -> list[list[Archive]]:
-    """Return *archives*, which come oldest first, each full one with what builds on it.
+    """Return *archives*, which come oldest first, as chains that each begin with a full one.
 
-    What comes before the first full archive, if anything, is a chain that begins with an
-    incremental one and cannot be restored.
+    Archives before the first full one are a chain that begins with an incremental one and cannot be
+    restored.
     """
     chains: list[list[Archive]] = []
     for archive in archives:
@@ -140,10 +136,10 @@ def chain_of(archives: Sequence[Archive], newest: Archive) -> list[Archive]:
 
 
 def remove(archive: Archive, files: Files) -> None:
-    """Remove an archive, durably, and what GNU tar keeps beside a full one.
+    """Remove an archive, durably, and the file of GNU tar beside a full one.
 
-    Whoever removes a chain begins with its newest archive, so that what is left can be
-    restored at any time.
+    A caller that removes a chain begins with its newest archive, so that the others can be restored
+    at any time.
     """
     with explained("cannot remove an archive", archive.path):
         if archive.snar and not archive.delta:

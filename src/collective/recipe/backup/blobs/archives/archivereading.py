@@ -1,4 +1,4 @@
-"""What an archive holds, member by member, in one pass over a file of any size.
+"""The members of an archive, one by one, in one pass over a file of any size.
 
 Nothing is believed: a name that leads out of the tree, a device, a number out of its
 range, an end that is missing are errors that name the archive, and the member if it has
@@ -45,7 +45,7 @@ _DUMPDIR = b"GNU.dumpdir"
 
 
 class What(Enum):
-    """What a member is; anything else is refused."""
+    """The kinds of members; a member of any other kind is refused."""
 
     FILE = stat.S_IFREG
     DIRECTORY = stat.S_IFDIR
@@ -77,7 +77,7 @@ class Content:
         while self._left:
             piece = self._stream.some(min(self._left, PIECE_SIZE))
             if not piece:
-                # whoever takes the pieces is no part of us, and would not know what to say
+                # the caller that takes the pieces would not know which archive to name
                 raise self._cut_short()
             self._left -= len(piece)
             yield piece
@@ -89,7 +89,7 @@ class Content:
         return b"".join(self)
 
     def skip(self) -> None:
-        """Pass over what was not taken and what fills the last block."""
+        """Pass over the bytes that were not taken, and the padding of the last block."""
         if not self._stream.skip(self._left):
             raise self._cut_short()
         self._left = 0
@@ -102,18 +102,14 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One thing in an archive, at *path* below the root, which itself is "".
+    """One entry of an archive."""
 
-    *status* has its mode, owner, size and time; *link* is the text of a symbolic link or
-    the path below the root of what a hard link is the same as.
-    """
-
-    path: str
-    what: What
-    status: os.stat_result
-    content: Content
-    link: str = ""
-    dumpdir: Dumpdir | None = None
+    path: str  # below the root; "": the root
+    what: What  # its kind
+    status: os.stat_result  # mode, owner, size and time
+    content: Content  # its bytes
+    link: str = ""  # text of a symbolic link, or path of the target of a hard link
+    dumpdir: Dumpdir | None = None  # of a directory in an archive of GNU tar; None: there is none
 
 
 def members(archive: Archive, advance: Advance) -> Generator[Member, None, None]:
@@ -174,11 +170,11 @@ def _reading(archive: Archive, advance: Advance) -> Iterator[tuple[Stored, Reade
 
 @dataclass
 class Extras:
-    """What comes before the header of a member and says more of it."""
+    """Extended headers before the header of a member."""
 
-    name: bytes | None = None
-    link: bytes | None = None
-    records: dict[bytes, bytes] = field(default_factory=dict)
+    name: bytes | None = None  # long name; None: not given
+    link: bytes | None = None  # long target of a link; None: not given
+    records: dict[bytes, bytes] = field(default_factory=dict)  # of pax, by keyword
 
 
 class Reader:
@@ -192,10 +188,11 @@ class Reader:
         self._content = Content(stream, b"", 0)
 
     def next(self) -> Member | None:
-        """Return the next member, None after the last; what is left of the one before is lost.
+        """Return the next member, None after the last; unread bytes of the one before are lost.
 
-        Each archive holds the directory of the blobstorage at least.  One without a member is
-        what a bad disk or a power cut leaves: zeros, which tar takes for an end.
+        Each archive holds the directory of the blobstorage at least.  After a bad disk or a power
+        cut an archive may consist of zeros, which tar takes for an end: one without a member is
+        damaged.
         """
         extras = Extras()
         while True:
@@ -221,10 +218,10 @@ class Reader:
         return None
 
     def check_rest(self) -> None:
-        """Read what follows the end of the archive.  Raises ValueError if it was no end.
+        """Read the bytes after the end of the archive.  Raises ValueError if that was no end.
 
-        Nothing but the seal, which is not in the stream, follows what we write.  Another tar
-        fills its last record with zeros.
+        In our archives only the seal, which is not in the stream, follows.  Other tars fill the
+        last record with zeros.
         """
         allowed = 0 if self.mark else RECORD_SIZE - 1
         size = 0

@@ -1,4 +1,4 @@
-"""Restore blobs from a chain of archives, to a place beside what is live."""
+"""Restore blobs from a chain of archives, to a place beside the live ones."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def stage(  # noqa: PLR0913  files and progress come from outside, as everywhere
     progress: Progress,
     size: int | None = None,
 ) -> Copied:
-    """Unpack *archives*, a chain, to *target*, durably, but for the blobs later than *until*.
+    """Unpack *archives*, a chain, to *target*, durably, without blobs later than *until*.
 
-    *target* must hold nothing but what ``contents.lay_out`` has made, or not be there; whoever
-    publishes it does so afterwards.  Blobs of *live* with the same size, time and bytes are
-    linked.  The files in *archives* have *size* bytes in all (None: unknown).  Raises
-    IntegrityError that names the archive if one is damaged or missing, or holds what does not
-    belong into the tree, or if all together do not hold *size* bytes.
+    *target* must be missing, or hold only the directories of ``contents.lay_out``; the caller
+    publishes it afterwards.  Blobs of *live* with the same size, time and bytes are linked.  The
+    files in *archives* have *size* bytes in all (None: unknown).  Raises IntegrityError that names
+    the archive if one is damaged or missing, or has an entry that does not fit the tree, or if all
+    together do not have *size* bytes.
     """
     with explained("cannot restore the blobs", target):
         if laid_out_in(target) is None:

@@ -35,17 +35,12 @@ _BLOCK_SIZE = 1 << 20
 
 
 class Supply(NamedTuple):
-    """What an archive of all takes that is not at the source.
+    """Files that a full archive takes from other places than the source."""
 
-    Blobs in the directory *first* take the place of those at the source; those in *others* are
-    taken where the source has none.  *also* are blobs of both that the source may not even name.
-    With *marker* the directory *first* has the marker of the layout, which the source lacks.
-    """
-
-    also: Sequence[BlobId] = ()
-    others: Sequence[Path] = ()
-    first: Path | None = None
-    marker: bool = False
+    also: Sequence[BlobId] = ()  # blobs that the source may not even name
+    others: Sequence[Path] = ()  # directories with blobs for those that the source lacks
+    first: Path | None = None  # directory whose blobs replace those of the source
+    marker: bool = False  # whether *first* has the marker of the layout, which the source lacks
 
 
 def write_full(  # noqa: PLR0913  files and progress come from outside, as everywhere
@@ -164,7 +159,7 @@ def _packed(
 
 
 def _sum(packing: ArchiveBytes) -> Copied:
-    """Return what was packed, and what was not."""
+    """Return the numbers of files that were packed and left out."""
     return Copied(
         files=packing.files,
         size=packing.size,
@@ -196,7 +191,7 @@ def _entries(source: Path, ids: Iterable[BlobId]) -> Iterator[Entry]:
 
 
 def _write(archive: Archive, pieces: Iterator[bytes], files: Files, source: Path) -> None:
-    """Write *archive*, which nobody may read who may not look into *source*."""
+    """Write *archive*, readable for no more users than *source* is."""
     with explained("cannot look at the blobs", source):
         mode = source.stat().st_mode & 0o666
     digest = blake3()

@@ -1,7 +1,7 @@
-"""Whether the archives of a chain really build on each other.
+"""The links between the archives of a chain: does each build on the one before?
 
-Ours say so themselves.  Of GNU tar's, the ``.snar`` is what tells: without it, or with an
-empty one that a failed run left, nobody knows what an incremental archive leaves out.
+Our archives name the one before.  Those of GNU tar have a ``.snar`` beside them: without it, or
+with an empty one that a failed run left, it is unknown what an incremental archive leaves out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _HINT = "restore an earlier backup; one made after the next full one is whole ag
 
 
 def broken(chain: Sequence[Archive]) -> Iterator[IntegrityError]:
-    """Yield what is wrong between the archives of *chain*; only their begins are read."""
+    """Yield the errors between the archives of *chain*; only their begins are read."""
     if chain[0].delta:
         yield IntegrityError(
             "the full archive that this one builds on is missing", where=chain[0].path, hint=_HINT

@@ -1,10 +1,10 @@
-"""The tree on a disk that archives are unpacked to, in which nobody else writes.
+"""The tree on a disk to which archives are unpacked; no other process writes there.
 
 A link to the room of another disk (see ``contents``), which was there before, counts as the
 directory that it leads to.
 
-A file is always a new one, never bytes written into what is there, since that may be
-linked to what is live.
+A file is always a new one; bytes are never written into an existing file, since that may be linked
+to a live one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class DiskGround(Ground):
         self._written = self._linked = self._size = 0
 
     def sum(self) -> Copied:
-        """Return what was written and linked."""
+        """Return the numbers of written and linked files."""
         return Copied(files=self._written, linked=self._linked, size=self._size)
 
     def enter(self, path: str, like: os.stat_result | None = None) -> bool:
@@ -81,7 +81,7 @@ class DiskGround(Ground):
         return there is None
 
     def _changed(self) -> None:
-        """Believe nothing of what was there before: something was removed or renamed."""
+        """Forget which directories are known: something was removed or renamed."""
         self._made = []
 
     def holds(self, path: str) -> bool:
@@ -130,7 +130,7 @@ class DiskGround(Ground):
         return marked(self._root)
 
     def laid_out(self) -> Layout:
-        """Return the layout of what is there."""
+        """Return the layout of the tree."""
         return laid_out(self._root)
 
     # changes
@@ -149,7 +149,7 @@ class DiskGround(Ground):
         self._size += writer.size
 
     def _take_live(self, place: Path, path: str, member: Member) -> bool:
-        """Link to the live file if it is the same; False if that looks different at once.
+        """Link to the live file if it is the same; False if it clearly differs.
 
         If only its bytes turn out to differ, the file is written all the same.
         """
@@ -187,11 +187,11 @@ class DiskGround(Ground):
         self._written += 1
 
     def remove(self, path: str) -> None:
-        """Remove a file or link; those who are elsewhere on the way need not know."""
+        """Remove a file or link; links to it elsewhere stay valid."""
         self._files.remove(self._root / path)
 
     def clear(self, path: str) -> None:
-        """Remove what lies at *path*, with all that is in it."""
+        """Remove *path*, with all below it."""
         self._files.clear(self._root / path)
         self._changed()
 
@@ -212,14 +212,14 @@ class DiskGround(Ground):
         self._changed()
 
     def take_back(self, path: str) -> None:
-        """Rename what was set aside to *path*."""
+        """Rename the entry that was set aside to *path*."""
         if self._aside is not None:
             self._files.rename(self._aside, self._root / path)
         self._aside = None
         self._changed()
 
     def drop_aside(self) -> None:
-        """Remove what was set aside, if there is something."""
+        """Remove the entry that was set aside, if there is one."""
         if self._aside is not None:
             self._files.clear(self._aside)
         self._aside = None
@@ -233,7 +233,7 @@ def _unlike(
     same = 0
     for piece in pieces:
         found = b""
-        with suppress(OSError):  # what cannot be read is not the same
+        with suppress(OSError):  # a file that cannot be read is not the same
             found = os.pread(descriptor, len(piece), same)
         if found != piece:
             return chain(_begin(place, descriptor, same), [piece], pieces)

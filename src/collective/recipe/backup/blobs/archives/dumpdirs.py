@@ -1,4 +1,4 @@
-"""What the dumpdirs of one incremental archive of GNU tar change in the tree."""
+"""The changes to the tree that the dumpdirs of one incremental archive of GNU tar ask for."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class DumpdirFollower:
             raise Refused("a directory was renamed half")
 
     def _rename(self, source: str, path: str) -> None:
-        """Rename what was renamed at the source, instead of unpacking it again.
+        """Rename a path as the source did, instead of unpacking it again.
 
         GNU tar knows directories by their inodes, which are used again.  So it calls it a
         rename if a pack has removed one and ZODB then made another, and some of these make
@@ -58,7 +58,7 @@ class DumpdirFollower:
         self.moved = True
 
     def _take_back(self, path: str) -> None:
-        """Rename what was set aside; see _rename."""
+        """Rename the entry that was set aside; see _rename."""
         if not self._is_free(path) or not self._ground.has_aside:
             self._doubtful.add(path)
             self._ground.drop_aside()
@@ -78,7 +78,7 @@ class DumpdirFollower:
             self._ground.set_aside(source)
 
     def _purge(self, path: str, dumpdir: Dumpdir) -> None:
-        """Remove what was deleted at the source."""
+        """Remove paths that the source has deleted."""
         names = dumpdir.names()
         gone = [
             name

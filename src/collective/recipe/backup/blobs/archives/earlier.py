@@ -1,9 +1,8 @@
-"""What archives made earlier hold of blobs that the source has lost or changed since.
+"""Blobs in earlier archives, for those that the source has lost or changed since.
 
-A blob never changes, so the copy that was made of it first is the right one.  An archive has
-no list of digests: what it holds is compared by size and time, as its headers have them, and
-by its bytes where these differ.  Bytes that are to take the place of others come from an
-archive that was read to its seal.
+A blob never changes, so its first copy is the right one.  An archive has no list of digests: files
+are compared by size and time, as its headers have them, and by their bytes if these differ.  Bytes
+that replace others come from an archive that was read to its seal.
 """
 
 from __future__ import annotations
@@ -86,7 +85,7 @@ def unpack(
 ) -> list[BlobId]:
     """Write those of *wanted* that *chain* holds to *target*, each at its path in *source*.
 
-    Returns which these are.  What an archive holds that is damaged does not count.
+    Returns their ids.  Damaged blobs of an archive are left out.
     """
     layout, got = laid_out(source), set[BlobId]()
     for archive in chain:

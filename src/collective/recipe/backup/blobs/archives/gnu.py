@@ -1,4 +1,4 @@
-r"""What GNU tar's incremental archives say about a directory: its *dumpdir*.
+r"""The dumpdirs of GNU tar: the state of a directory in an incremental archive.
 
 It is the content of the header of each directory, a list of names, each with a letter
 before and a NUL after it, and a NUL at the end::
@@ -26,7 +26,7 @@ Y, N, D, R, T, X = b"YNDRTX"
 
 
 class Dumpdir:
-    """The state of a directory: its names with their letters, and what to rename before.
+    """The state of a directory: its names with their letters, and the renames before.
 
     A rename has None for the temporary name.  What is kept is the list itself: the names
     of 400,000 blobs in one directory would take five times the memory.

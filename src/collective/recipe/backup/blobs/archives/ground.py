@@ -1,7 +1,6 @@
-"""What archives are unpacked to: a tree on a disk, or one in memory that is only looked at.
+"""The target of unpacking: a tree on a disk, or one in memory that is only examined.
 
-Nothing is followed: each directory on the way to a name is one that was made here, or it
-is an error.
+No link is followed: each directory on the way to a name was made here, or there is an error.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from collective.recipe.backup.blobs.layout import Layout
 
 
 class Refused(Exception):
-    """A member does not fit what is there, or would reach out of the tree."""
+    """A member does not fit the tree, or would reach out of it."""
 
 
 class Ground(ABC):
@@ -56,7 +55,7 @@ class Ground(ABC):
 
     @abstractmethod
     def laid_out(self) -> Layout:
-        """Return the layout of what is there, whatever its marker is."""
+        """Return the layout of the tree, whatever its marker is."""
 
     # changes
 
@@ -74,11 +73,11 @@ class Ground(ABC):
 
     @abstractmethod
     def remove(self, path: str) -> None:
-        """Remove what lies at *path*: no directory."""
+        """Remove *path*, which is no directory."""
 
     @abstractmethod
     def clear(self, path: str) -> None:
-        """Remove what lies at *path*, with all that is in it."""
+        """Remove *path*, with all below it."""
 
     @abstractmethod
     def move(self, source: str, path: str) -> None:
@@ -97,11 +96,11 @@ class Ground(ABC):
 
     @abstractmethod
     def take_back(self, path: str) -> None:
-        """Put what was set aside to *path*, which is free."""
+        """Move the entry that was set aside to *path*, which is free."""
 
     @abstractmethod
     def drop_aside(self) -> None:
-        """Remove what was set aside, if there is something."""
+        """Remove the entry that was set aside, if there is one."""
 
 
 def shown(path: str) -> str:

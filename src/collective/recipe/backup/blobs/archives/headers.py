@@ -41,7 +41,7 @@ _SECOND = 10**9
 
 
 class Type(Enum):
-    """What a header is the header of."""
+    """The type of a header."""
 
     FILE = b"0"
     OLD_FILE = b"\0"
@@ -63,18 +63,18 @@ class Type(Enum):
 
 
 class TarHeader(NamedTuple):
-    """One header; *mtime* is in seconds."""
+    """One header of a tar file."""
 
-    type: Type
-    name: bytes
-    size: int = 0
-    mode: int = 0o644
-    uid: int = 0
-    gid: int = 0
-    mtime: int = 0
-    link: bytes = b""
-    user: bytes = b""
-    group: bytes = b""
+    type: Type  # kind of the entry
+    name: bytes  # path
+    size: int = 0  # bytes of the content
+    mode: int = 0o644  # permissions
+    uid: int = 0  # number of the owner
+    gid: int = 0  # number of the group
+    mtime: int = 0  # seconds since 1970
+    link: bytes = b""  # target of a link
+    user: bytes = b""  # name of the owner
+    group: bytes = b""  # name of the group
 
     def encode(self) -> bytes:
         """Return the block, or for long names the blocks, that say so."""
@@ -115,7 +115,7 @@ def decode(block: bytes) -> TarHeader:
     if _value(checksum) != sum(block) - sum(block[_CHECKSUM]) + 8 * 32:
         raise ValueError("the checksum of a header is wrong")
     name = _text(name)
-    # where others go on with a prefix, GNU has times
+    # in place of the prefix of POSIX, GNU tar has times
     if magic[:6] == _USTAR[:6] and (prefix := _text(fields[13])):
         name = prefix + b"/" + name
     try:

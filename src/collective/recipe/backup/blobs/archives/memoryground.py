@@ -1,4 +1,4 @@
-"""The tree that archives would be unpacked to, in memory: what it holds, and where that is.
+"""The tree that unpacking would make, in memory, with the archive of each file.
 
 It takes some 400 bytes for each file; see MemoryGround.
 """
@@ -32,19 +32,19 @@ _PACKED = Struct(">QqII32s")
 
 
 class Origin(NamedTuple):
-    """Where the bytes of a file are."""
+    """The place of the bytes of a file."""
 
     archive: int  # which archive of the chain, from 0
     member: int  # which member of that, from 0
 
 
 class Traits(NamedTuple):
-    """What is known of a file; packed into bytes, of which a million may be held."""
+    """The facts about a file; packed into bytes, since a million may be in memory."""
 
     size: int  # bytes
     time: int  # of its last change, nanoseconds since 1970
-    origin: Origin
-    digest: bytes  # BLAKE3; zeros if nobody has read it
+    origin: Origin  # archive that has its bytes
+    digest: bytes  # BLAKE3; zeros: not computed yet
 
     def pack(self) -> bytes:
         """Return all of it as bytes."""
@@ -60,9 +60,9 @@ class Traits(NamedTuple):
 class Link(NamedTuple):
     """A symbolic link."""
 
-    text: str
+    text: str  # its target
     time: int  # of its last change, nanoseconds since 1970
-    origin: Origin
+    origin: Origin  # archive that has it
 
 
 _File = bytes  # Traits, packed
@@ -96,7 +96,7 @@ class MemoryGround(Ground):
 
         return noted
 
-    # what there is
+    # the entries of the tree
 
     def entries(self) -> Iterator[Entry]:
         """Yield what ``layout.walk`` would find."""
@@ -180,7 +180,7 @@ class MemoryGround(Ground):
         return spelled(self._marker)
 
     def laid_out(self) -> Layout:
-        """Return the layout of what is there."""
+        """Return the layout of the tree."""
         blobs = (entry.path for entry in self.entries() if entry.kind is Kind.BLOB)
         return self.marked() or layout_at(next(blobs, "")) or Layout.BUSHY
 
@@ -214,11 +214,11 @@ class MemoryGround(Ground):
         self._put(path, Link(member.link, member.status.st_mtime_ns, self._origin))
 
     def remove(self, path: str) -> None:
-        """Forget what lies at *path*."""
+        """Remove *path*."""
         self.clear(path)
 
     def clear(self, path: str) -> None:
-        """Forget what lies at *path*, with all that is in it."""
+        """Remove *path*, with all below it."""
         self._take(path)
         if path == MARKER:
             self._marker = b""
@@ -238,13 +238,13 @@ class MemoryGround(Ground):
         self._take(source)
 
     def take_back(self, path: str) -> None:
-        """Put what was set aside to *path*."""
+        """Move the entry that was set aside to *path*."""
         if self._aside is not None:
             self._put(path, self._aside)
         self._aside = None
 
     def drop_aside(self) -> None:
-        """Forget what was set aside."""
+        """Remove the entry that was set aside."""
         self._aside = None
 
     def _put(self, path: str, node: _Node) -> None:

@@ -1,6 +1,6 @@
 """The seal at the end of an archive of ours, and the mark at its begin that says it has one.
 
-Both are compared to the byte with what we would write, so that nothing in them can change
+Both are compared, byte by byte, with those that we would write, so that no change in them goes
 unseen.
 """
 
@@ -21,13 +21,11 @@ _GZIP = b"\x1f\x8b\x08\x10\0\0\0\0\0\xff", b"\0\x03\0" + bytes(8)
 
 
 class ArchiveMark(NamedTuple):
-    """What the begin of an archive of ours says: *after* which one it is to be unpacked.
+    """The mark at the begin of an archive of ours."""
 
-    *stamp* is that of a full archive whose name may become a number.
-    """
-
-    after: str | None
+    after: str | None  # archive that must be unpacked before; None: it is full
     stamp: str | None = None
+    """Of a full archive whose name may become a number; None: the name has it."""
 
     def encode(self) -> bytes:
         """Return the comment that says so."""

@@ -29,7 +29,7 @@ _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class LeftOut(Exception):  # noqa: N818  it is told, and no error of the backup
-    """What cannot be packed, and *why*."""
+    """A file that cannot be packed, and *why*."""
 
     def __init__(self, why: BackupError) -> None:
         super().__init__(str(why))
@@ -45,17 +45,17 @@ class NotAtOnce(Exception):  # noqa: N818  likewise
 
 
 class OpenFile(NamedTuple):
-    """An open file: its *descriptor*, its *status*, and its bytes in *pieces*, once."""
+    """An open file."""
 
-    descriptor: int
-    status: os.stat_result
-    pieces: Iterable[bytes]
+    descriptor: int  # of the file
+    status: os.stat_result  # at the opening
+    pieces: Iterable[bytes]  # its bytes, once
 
 
 class Sources:
-    """Files below several *roots*, of which the first that has one counts.
+    """Files below several *roots*; if several have a file, the first one counts.
 
-    Where *first* has a file, it comes from there all the same.
+    A file of *first* goes before all of them.
     """
 
     def __init__(self, roots: Sequence[Path], *, first: Path | None = None, care: bool) -> None:
@@ -64,7 +64,7 @@ class Sources:
         self._care = care
 
     def found(self, path: str) -> tuple[Path, os.stat_result]:
-        """Return the root that has *path*, and what is there.
+        """Return the root that has *path*, and the status of the file.
 
         Raises FileNotFoundError if none has it, LeftOut if it cannot be looked at.
         """
@@ -74,11 +74,11 @@ class Sources:
         return self.roots[-1], _looked_at(self.roots[-1], path)
 
     def opened(self, entry: Entry) -> OpenFile:
-        """Open the file of *entry*; who gets it closes it.  Links are not followed.
+        """Open the file of *entry*; the caller closes it.  Links are not followed.
 
-        Its bytes are all there as far as can be known now.  What ends early is looked at once
-        more, for a network may have stumbled.  A blob never changes, so it must have the size
-        that it had at first.  Raises FileNotFoundError, or LeftOut; the pieces raise NotAtOnce.
+        As far as can be known now, it has all its bytes.  A file that ends early is looked at once
+        more, for a network may have stumbled.  A blob never changes, so it must have its first
+        size.  Raises FileNotFoundError, or LeftOut; the pieces raise NotAtOnce.
         """
         try:
             try:
@@ -128,12 +128,12 @@ class Sources:
 
 @dataclass(frozen=True)
 class _Reading:
-    """All *size* bytes of a file; CutShortError if it has not so many, or of a blob more."""
+    """All bytes of a file; raises CutShortError if fewer than *size*, or more of a blob."""
 
-    descriptor: int
-    place: str
-    size: int
-    is_blob: bool
+    descriptor: int  # of the open file
+    place: str  # path, for messages
+    size: int  # bytes
+    is_blob: bool  # blobs may not be longer either
 
     def __iter__(self) -> Iterator[bytes]:
         left = self.size
@@ -146,7 +146,7 @@ class _Reading:
                 raise CutShortError.of(self.place, self.size, self.size - left)
             left -= len(data)
             yield data
-        # what is added to something else meanwhile is for the next backup
+        # bytes added to another file meanwhile are left to the next backup
         if self.is_blob and os.fstat(self.descriptor).st_size != self.size:
             raise CutShortError.of(self.place, self.size, self.size)
 

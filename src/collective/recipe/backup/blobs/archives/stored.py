@@ -1,6 +1,6 @@
 """The bytes of an archive: read once, hashed and inflated on the way.
 
-One thread reads, hashes and inflates a little ahead of whoever takes the bytes.
+One thread reads, hashes and inflates a little ahead of the caller.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Stored(io.RawIOBase):
             yield data
 
     def check_seal(self) -> None:
-        """Compare what was read, which must be all, with the seal, if there is one."""
+        """Compare all bytes, which must have been read, with the seal, if there is one."""
         while self.read(PIECE_SIZE):
             pass
         if self.seal and self.seal != self._digest.hexdigest():
@@ -108,14 +108,14 @@ class Stream:
         return b"".join(parts)
 
     def skip(self, size: int) -> bool:
-        """Pass over *size* bytes; False if there are not so many."""
+        """Pass over *size* bytes; False if there are fewer."""
         while size and (piece := self.some(min(size, PIECE_SIZE))):
             size -= len(piece)
         return not size
 
 
 class Seeking(Stream):
-    """The bytes of an archive that is not compressed; what nobody asks for is not read."""
+    """The bytes of an archive that is not compressed; bytes that are skipped are not read."""
 
     def __init__(self, archive: Archive) -> None:
         """Open *archive*.  Raises OSError."""
@@ -133,7 +133,7 @@ class Seeking(Stream):
             return memoryview(self._file.read(min(limit, PIECE_SIZE)))
 
     def skip(self, size: int) -> bool:
-        """Pass over *size* bytes; False if there are not so many."""
+        """Pass over *size* bytes; False if there are fewer."""
         return self._file.seek(size, os.SEEK_CUR) <= self._size
 
 

@@ -25,7 +25,7 @@ from collective.recipe.backup.times import Tid
 
 
 class ArchivedBlobs:
-    """What *archives*, a chain, hold up to a transaction; see StoredBlobs."""
+    """The blobs of *archives*, a chain, up to a transaction; see StoredBlobs."""
 
     def __init__(
         self, archives: Sequence[Archive], *, until: Callable[[], Tid], size: int | None = None
@@ -72,7 +72,7 @@ class ArchivedBlobs:
         return None
 
     def contents(self, wanted: Callable[[str], bool]) -> Iterator[StoredContents]:
-        """Yield what is wanted, in the order of the archives; see StoredBlobs."""
+        """Yield the wanted files, in the order of the archives; see StoredBlobs."""
         return self._contents.each(wanted)
 
     def copy_into(
@@ -84,7 +84,7 @@ class ArchivedBlobs:
         files: Files,
         progress: Progress,
     ) -> Copied:
-        """Unpack the chain, or what is wanted of it; see StoredBlobs."""
+        """Unpack the chain, or the wanted files of it; see StoredBlobs."""
         if wanted is not None:
             return self._contents.copy_some(wanted, directory, files, progress)
         return archivestaging.stage(

@@ -17,7 +17,7 @@ from collective.recipe.backup.blobs.refusing import leads_out
 from collective.recipe.backup.times import Tid
 
 Read = Callable[[Archive], Generator[Member, None, None]]
-"""What gives the members of an archive."""
+"""Yields the members of an archive."""
 
 
 class Unpacking:
@@ -92,7 +92,7 @@ class Unpacking:
             path = self._layout.path(blob)
         self._ground.enter(os.path.dirname(path))
         if path != member.path:
-            # ZODB did not find it where it lay; what it did find comes first
+            # ZODB did not find it at its place; a blob that it did find counts before this one
             if self._placed is None and self._ground.holds(path):
                 return
             self._elsewhere.add(hash(path))
@@ -115,7 +115,7 @@ class Unpacking:
             self._placed.add(key)
 
     def _put(self, path: str, member: Member, *, is_blob: bool) -> None:
-        """Put what is no directory to *path*, which is free."""
+        """Put an entry other than a directory to *path*, which is free."""
         if member.what is What.HARD_LINK:
             if not self._ground.has_file(member.link):
                 what = f"{shown(path)} is a link to {shown(member.link)}, which is no file here"

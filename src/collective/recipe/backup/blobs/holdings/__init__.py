@@ -1,4 +1,4 @@
-"""What holds blobs in a directory of backups: trees and archives, ours and of older releases.
+"""Holdings of blobs in a directory of backups: trees and archives, ours and of older releases.
 
 ::
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collective.recipe.backup.blobs.storedblobs import StoredBlobs
 
 _HOLDING = re.compile(rf"(.+)\.(?:[0-9]+|{STAMP})(?:(?:\.delta)?\.tar(?:\.gz)?)?", re.DOTALL)
-"""What the name of a holding looks like: the storage's name and an ending."""
+"""Pattern of the name of a holding: the name of the storage and an ending."""
 
 
 class Holding(Protocol):
@@ -45,11 +45,11 @@ class Holding(Protocol):
 
     @property
     def name(self) -> str:
-        """What restore points call it."""
+        """The name that restore points have for it."""
 
     @property
     def stamp(self) -> str:
-        """When it was made, or begun."""
+        """The time at which it was made, or begun."""
 
     @property
     def certain(self) -> bool:
@@ -65,15 +65,15 @@ class Holding(Protocol):
 
     @property
     def paths(self) -> list[Path]:
-        """What lies on the disk that a restore of it needs, itself last."""
+        """The paths on the disk that a restore of it needs, its own last."""
 
     @property
     def begins(self) -> str:
-        """The stamp of the first of what it needs: its own, if it builds on nothing."""
+        """The stamp of the first holding that it needs: its own, if it builds on none."""
 
     @property
     def stored(self) -> int:
-        """The bytes that it takes itself; 0 for a tree, whose files nobody has counted.
+        """Its own bytes; 0 for a tree, whose files were not counted.
 
         Raises OSError.
         """

@@ -1,6 +1,6 @@
-"""An archive of blobs as a holding, with what it builds on.
+"""An archive of blobs as a holding, with the archives on which it builds.
 
-Most runs only look whether it is there.  So a method imports what only it needs.
+Most runs only look whether it is there.  So each method imports the rooms that it alone needs.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Archived:
-    """An archive, and what must be unpacked for its state: *chain*, which ends with it."""
+    """An archive, and the chain of archives that must be unpacked for its state."""
 
-    archive: Archive
-    chain: tuple[Archive, ...]
-    name: str
-    stamp: str
-    certain: bool = True
+    archive: Archive  # the last one of the chain
+    chain: tuple[Archive, ...]  # full archive first, this one last
+    name: str  # in restore points
+    stamp: str  # of the restore point
+    certain: bool = True  # whether its time is certain
 
     @property
     def number(self) -> int | None:
@@ -72,9 +72,9 @@ class Archived:
         return archivecheck.missing(self.chain, ids)
 
     def foreign(self) -> str:
-        """Return by what the files that are no blobs are known again; see the room foreign.
+        """Return the fingerprint of the non-blob files; see the room foreign.
 
-        Deltas hold blobs alone, so the headers of the first archive tell, and all are read.
+        Deltas hold blobs alone, so only the headers of the first archive are read, all of them.
         Raises IntegrityError.
         """
         from collective.recipe.backup.blobs.archives.archivereading import What, glances
@@ -92,7 +92,7 @@ class Archived:
         return str(found)
 
     def still_lacks(self, source: Path) -> Copied | None:
-        """Look for each blob in the chain, and compare digests of what is no blob; see Holding."""
+        """Look for each blob in the chain, and compare the foreign files; see Holding."""
         from collective.recipe.backup.blobs.copied import Copied
         from collective.recipe.backup.blobs.digesting import is_legible
         from collective.recipe.backup.blobs.foreign import foreign_of
@@ -136,10 +136,10 @@ def verify(
     reads: Callable[[str], bool] | None,
     progress: Progress,
 ) -> Iterator[Problem]:
-    """Yield what is wrong with *archived* and with what they build on, each read once.
+    """Yield problems of *archived* and of the archives on which they build, each read once.
 
-    *sizes* says how many bytes of files some of them hold.  *reads* is asked for each archive
-    whether to read it, by its name; None: none of them.
+    *sizes* has the bytes of files of some of them.  *reads* is asked for each archive, by its name,
+    whether to read it; None: none of them.
     """
     from collective.recipe.backup.blobs.archives.archivecheck import verify_contents, verify_names
 

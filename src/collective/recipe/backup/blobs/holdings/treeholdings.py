@@ -35,10 +35,10 @@ logger = logging.getLogger("backup")
 class Tree:
     """A directory of blobs; see Holding."""
 
-    blob_set: BlobSet
-    name: str
-    stamp: str
-    certain: bool = True
+    blob_set: BlobSet  # its directory
+    name: str  # in restore points
+    stamp: str  # of the restore point
+    certain: bool = True  # whether its time is certain
 
     @property
     def number(self) -> int | None:
@@ -81,7 +81,7 @@ class Tree:
         return still_lacks(self.blob_set, source, blobs=True)
 
     def has_foreign_of(self, source: Path, others: str, left_out: int) -> bool:  # noqa: ARG002  of archives
-        """Compare it with what the tree has; see Holding."""
+        """Compare the foreign files of the source with those of the tree; see Holding."""
         if not left_out and not self._foreign:
             return True
         from collective.recipe.backup.blobs.snapshots import still_lacks
@@ -91,7 +91,7 @@ class Tree:
 
     @property
     def _foreign(self) -> int:
-        """How much is there besides blobs, 0 if it is too damaged to tell."""
+        """The number of foreign files, 0 if the tree is too damaged to tell."""
         with suppress(IntegrityError):
             return self.blob_set.foreign
         return 0
@@ -105,11 +105,11 @@ class Tree:
     def verify(
         self, *, until: Tid, reads: Callable[[str], bool] | None, progress: Progress
     ) -> Iterator[Problem]:
-        """Yield what is wrong with it, as far as the transaction *until* needs it.
+        """Yield problems, as far as the transaction *until* needs the tree.
 
-        ZERO_TID: no restore point needs it, so that nobody looks for blobs in it either.
-        *reads* is asked for each file, by the name of the tree and its path there, whether to
-        read it; None: none of them.
+        ZERO_TID: no restore point needs it, so no blob in it is missed either.  *reads* is asked
+        for each file, by the name of the tree and its path there, whether to read it; None: none of
+        them.
         """
         from collective.recipe.backup.blobs import setcheck
 

@@ -174,7 +174,7 @@ def written(text: bytes) -> str:
 
 
 def as_document(entry: Logged) -> dict[str, object]:
-    """Return what is said of a transaction in all JSON."""
+    """Return a transaction as an object of JSON."""
     from collective.recipe.backup.transactions.filters import text_of
 
     try:

@@ -1,4 +1,4 @@
-"""``bin/backup-list --content``: what a restore point holds, line by line."""
+"""``bin/backup-list --content``: the contents of a restore point, line by line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def list_contents(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
-    """Write what is in the restore point that *namespace* asks for."""
+    """Write the contents of the restore point that *namespace* asks for."""
     from collective.recipe.backup.operations.inventory import inventory
 
     order = moments.order_of(run, namespace, filled=False)

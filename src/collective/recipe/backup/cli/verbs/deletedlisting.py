@@ -1,4 +1,4 @@
-"""What ``bin/backup-objects --deleted`` tells."""
+"""The answer of ``bin/backup-objects --deleted``."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _named(when: When | None, default: str) -> str:
 def tell_deleted(
     run: Run, namespace: argparse.Namespace, path: str, when: When | None, answers: Answers
 ) -> None:
-    """Say what was at *path* or below at *when* and is gone later."""
+    """List objects that were at *path* or below at *when* and are gone later."""
     from collective.recipe.backup.operations.deleted import TwoMoments, compared, deleted
 
     if namespace.live:

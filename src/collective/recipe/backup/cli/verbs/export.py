@@ -41,7 +41,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
             answers.write(data)
             advance(len(data))
 
-        # a reader who has enough is no error
+        # a reader that has read enough is no error
         with suppress(BrokenPipeError):
             stream = TarStream(write)
             for item in found.items:

@@ -113,7 +113,7 @@ def _refuse_flaws(flaws: list[IntegrityError]) -> None:
 
 
 def _cuts(done: Extracted) -> list[tuple[tuple[str, str, str], int]]:
-    """Return what was cut, that which was cut most often first."""
+    """Return the cut references, the most frequent first."""
     return sorted(done.cuts.items(), key=lambda it: (-it[1], it[0]))
 
 
@@ -131,7 +131,7 @@ def export_as_json(done: Extracted, target: Path) -> dict[str, object]:
 
 
 def tell_export(done: Extracted, target: Path, answers: Answers) -> None:
-    """Say what was written to *target*, and which references were cut."""
+    """Say how much was written to *target*, and which references were cut."""
     if answers.json:
         answers.document(export_as_json(done, target))
         return

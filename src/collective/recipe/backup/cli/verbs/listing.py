@@ -110,7 +110,7 @@ def source_as_json(source: Source) -> dict[str, object]:
 
 
 def point_as_json(point: RestorePoint, now: datetime) -> dict[str, object]:
-    """Return what is said of a restore point in all JSON."""
+    """Return a restore point as an object of JSON."""
     return {
         "stamp": point.stamp,
         "moment": point.moment.isoformat(),
@@ -177,7 +177,7 @@ def _row(point: RestorePoint, now: datetime, *, long: bool) -> list[str]:
 
 
 def _age(point: RestorePoint, now: datetime) -> float:
-    """Return the age in seconds, by the clock unless that was ahead of what it says now."""
+    """Return the age in seconds, by the clock, or by its stamp if the clock was ahead."""
     made = point.taken if point.taken is not None and point.taken <= now else point.moment
     return (now - made).total_seconds()
 

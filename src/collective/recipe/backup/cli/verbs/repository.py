@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("backup")
 
 _NAMED = 20
-"""Lines about what is lost."""
+"""Lines about losses that are printed at most."""
 
 
 def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
@@ -212,7 +212,7 @@ def _copy(
 
 
 _Action = Callable[["Run", "DestinationConfig", argparse.Namespace, Answers], "BackupError | None"]
-"""Does it, and returns what was found wrong, once that is said."""
+"""Carries out an action; returns the problem that it found, after it was reported."""
 
 ACTIONS_BY_NAME: dict[str, _Action] = {
     "init": _init,

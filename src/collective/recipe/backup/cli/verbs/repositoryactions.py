@@ -1,4 +1,4 @@
-"""The actions of ``bin/backup-repository``: what each does, and which options it has."""
+"""The actions of ``bin/backup-repository``: the help and the options of each."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _MAX_REQUESTS = "--max-requests"
 class RepositoryAction:
     """One action, in words."""
 
-    does: str  # what follows its name in a sentence, without a full stop
+    does: str  # words after its name in a sentence, without a full stop
     options: tuple[str, ...] = ()  # those that mean something to it, besides --json
-    examples: tuple[tuple[str, str], ...] = ()  # what follows its name, each with what that does
+    examples: tuple[tuple[str, str], ...] = ()  # arguments after its name, each with its effect
 
 
 ACTIONS = {
@@ -125,7 +125,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--key": {"metavar": "NAME", "help": "its name or its label, as keys lists them"},
 }
-"""What argparse needs to know of each option but --max-requests, which other verbs have too."""
+"""Arguments of argparse for each option but --max-requests, which other verbs have too."""
 
 EXAMPLES = tuple(
     (f"{name} {arguments}".rstrip(), meaning)

@@ -158,7 +158,7 @@ def _performance(run: Run, found: SiteStatus, at: str) -> Iterator[str]:
 
 
 def _document(found: Sequence[SiteStatus], worst: StatusSeverity) -> dict[str, object]:
-    """Return what is said of the first place, and of each if there are several."""
+    """Return the first place as an object of JSON, with all places in it if there are several."""
     document = {**_as_json(found[0]), "severity": worst.name.lower()}
     if len(found) > 1:
         document["places"] = {each.name: _as_json(each) for each in found}

@@ -47,7 +47,7 @@ def _must_be_no_secret(url: str) -> None:
 
 
 def _told(found: Report, answers: Answers) -> int:
-    """Say what was *found*; return the exit code."""
+    """Print the results; return the exit code."""
     from collective.recipe.backup.findings import DoctorSeverity
 
     problems = [each for each in found if each.severity is DoctorSeverity.PROBLEM]

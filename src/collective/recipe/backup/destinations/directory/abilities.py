@@ -1,6 +1,7 @@
-"""What a file system cannot do: it ends no backup, and here is said what is lost by it.
+"""Abilities that a file system may lack, and the sentence about what is lost without each.
 
-FAT, SMB and FUSE refuse some of it, others accept it and do nothing.
+A backup goes on without them.  FAT, SMB and FUSE refuse some of the calls; other file systems
+accept them and do nothing.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from collective.recipe.backup.files import Files
 
 
 class Ability(NamedTuple):
-    """Something to try with a probe: *has* tells whether it works; otherwise what is *lost*."""
+    """An ability of a file system, which a probe shows."""
 
-    what: str
-    has: Callable[[Path, Files], bool]
-    lost: str
+    what: str  # the ability, in words
+    has: Callable[[Path, Files], bool]  # tries it with a probe; returns whether it works
+    lost: str  # what is lost without it, in words
 
 
 def lacking(probe: Path, files: Files) -> Iterator[Ability]:

@@ -1,4 +1,4 @@
-"""What a backup to a directory has to say: what was done, and what it met."""
+"""The sentences of a backup to a directory: its result, and remarks on the way."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ def summary(taken: Taken, copied: Copied | None) -> str:
 
 
 def replaced(log: TransactionLog, taken: Taken, contents: DirectoryContents) -> tuple[str, ...]:
-    """Say that nothing is left of what was backed up before; a pack leaves some."""
+    """Say that the filestorage was replaced: no transaction is left of the earlier backup.
+
+    After a pack some are left.
+    """
     if taken.stamp != taken.chain:
         return ()
     points = contents.restore_points()

@@ -1,9 +1,10 @@
-"""The blob part of a directory destination: what is there, what a backup adds, what can go.
+"""The blob part of a directory destination: finding, adding and removing blobs.
 
-Everything that lies in the directory can be restored, whichever release or option made it.
-How a backup keeps its blobs is a matter of style; see the rooms of ``blobstyles``.
+All blobs in the directory can be restored, whichever release or option stored them.  A style
+decides how a backup keeps its blobs; see the rooms of ``blobstyles``.
 
-Most runs have no blobs to add, and are over in a moment.  So a method imports what only it needs.
+Most runs have no blobs to add, and are over in a moment.  So each method imports the rooms that it
+alone needs.
 """
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ class BlobPart:
     def can_complete(self, log: TransactionLog, taken: Taken) -> bool:
         """Tell whether the restore point *taken* can get its blobs without a new chain.
 
-        It cannot if an older release left something of its stamp that may lack blobs: that
-        release may have died, and nothing can be added to what has no digests.
+        It cannot if an older release left blobs under its stamp: that release may have died, so
+        they may be incomplete, and nothing can be added to blobs without digests.
         """
         found = self.found()
         for each in found.values():
@@ -90,7 +91,7 @@ class BlobPart:
         return True
 
     def is_current(self, known: Manifest) -> bool:
-        """Tell whether the blobs of *known* are there, and what no log tells of is the same."""
+        """Tell whether the blobs of *known* are there, and the foreign files are unchanged."""
         holding = self.found().get(known.blobs or "")
         if holding is None:
             return False
@@ -113,8 +114,8 @@ class BlobPart:
     ) -> tuple[str, Copied]:
         """Store the blobs that records of *log* up to the end of *taken* name.
 
-        *before* is the newest restore point of the chain, which may be that of *taken*
-        itself, if that lacks something.  Returns the name of what holds them.
+        *before* is the newest restore point of the chain, which may be that of *taken* itself, if
+        that lacks something.  Returns the name of their holding.
         """
         there = self.found().get(before.blobs or "") if before else None
         demand = replace(wanted_of(log, taken, before, there), trust=trust)
@@ -129,7 +130,7 @@ class BlobPart:
     ) -> tuple[str, Copied]:
         """Store all blobs that the source has: no log says which of them are new.
 
-        If *before* is given, an archive may build on it.  Returns the name of what holds them.
+        If *before* is given, an archive may build on it.  Returns the name of their holding.
         """
         return self.store(replace(wanted_of_all(self.source, stamp, before), trust=trust))
 
@@ -187,11 +188,11 @@ class BlobPart:
         reads: Reads | None,
         sizes: Mapping[str, int] | None = None,
     ) -> Iterator[Problem]:
-        """Yield what is wrong.
+        """Yield problems of the blobs.
 
-        *needed* says up to which transaction each must be whole, *sizes* how many bytes of
-        files some of them hold; with *only* nothing else is looked at.  *reads* tells which
-        files to read, None: none of them.
+        *needed* has, for each holding, the transaction up to which it must be whole, and *sizes*
+        the bytes of files that some of them have.  With *only*, only that holding is examined.
+        *reads* tells which files to read; None: none of them.
         """
         found, progress = self.found(), self._shop.progress
         for name, tree in found.trees.items():
@@ -206,10 +207,10 @@ class BlobPart:
             yield from _untold(found)
 
     def remove_unneeded(self, needed: Iterable[str | None], oldest: str) -> Iterator[str]:
-        """Remove what is not *needed* and older than *oldest*; yield the names.
+        """Remove holdings that are not *needed* and older than *oldest*; yield the names.
 
-        An archive stays as long as one stays that builds on it.  What has no certain time
-        stays too: nobody knows what needs it.
+        An archive stays as long as another one builds on it.  A holding without a certain time
+        stays too, because its restore points are unknown.
         """
         found, names_needed = self.found(), set(needed)
         untold = disordered(found)
@@ -220,7 +221,7 @@ class BlobPart:
         ]
         built_on = {path for each in kept for path in each.paths}
         going = [each for each in found.values() if each.paths[-1] not in built_on]
-        # the last of a chain of archives first: what is left can be restored at any time
+        # the last of a chain of archives first: the others can be restored at any time
         for each in sorted(going, key=_age, reverse=True):
             if each.remove(self._shop.files):
                 yield each.name

@@ -1,8 +1,8 @@
 """The destination of ``only_blobs``: blobs alone, as somebody else backs up the filestorage.
 
-No log says what is new, so each backup looks at the whole blobstorage.  A restore point is
-what one backup left: a tree, or an archive with what it builds on.  It exists as soon as
-that has its name, which it gets when it is whole.
+No log says which blobs are new, so each backup looks at the whole blobstorage.  A restore point is
+a tree, or an archive with those that it builds on.  It exists as soon as the tree or archive has
+its final name, which it gets when it is whole.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ class BlobsOnly:
     def verify(
         self, depth: Depth, *, only: RestorePoint | None = None, reads: Reads | None = None
     ) -> Iterator[Problem]:
-        """Yield what is wrong; see Destination."""
+        """Yield problems; see Destination."""
         return concerning(self._problems(depth, only, reads), self._needs)
 
     def problem_of(self, error: IntegrityError) -> Problem:

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from collective.recipe.backup.destinations.room import Need
 
 _LEFT_BY_OLDER = "nothing can be added to the blobs that an older release left"
-"""Why a new chain begins where nothing can be added to the newest restore point."""
+"""Reason for a new chain if nothing can be added to the newest restore point."""
 
 
 class DirectoryBackup:
-    """Adds restore points of *source* to what a directory holds."""
+    """Adds restore points of *source* to a directory."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class DirectoryBackup:
         )
 
     def _why_full(self, past: Past) -> str:
-        """Return why nothing can be added to what is there, "" if it can."""
+        """Return why nothing can be added to the newest restore point, "" if it can."""
         newest = self._contents.newest()
         return past.why_full(point_of(newest) if newest else None)
 
@@ -133,9 +133,9 @@ class DirectoryBackup:
     def _prepare_filestorage(
         self, stack: ExitStack, clock: Clock, why_full: str
     ) -> tuple[TransactionLog, Pending]:
-        """Return the log, open for as long as *stack*, and what is to be published of it.
+        """Return the log, open for as long as *stack*, and the part that is to be published.
 
-        What a program of the user's makes of it is published at once.
+        A part that a program of the user wrote is published at once.
         """
         settings, directory = self._settings, self._directory
         if settings.repozo is not None:
@@ -209,9 +209,10 @@ class DirectoryBackup:
 
 @contextmanager
 def _published_if_it_fails(pending: Pending) -> Iterator[None]:
-    """Keep a filestorage part whose blobs could not be stored: that is told, and better than none.
+    """If the blobs fail, publish the filestorage part all the same: it is better than none.
 
-    A run that is interrupted, or dies, leaves nothing that repozo takes for a backup.
+    The error goes on.  A run that is interrupted, or dies, leaves nothing that repozo takes for a
+    backup.
     """
     try:
         yield

@@ -1,7 +1,7 @@
-"""What a directory holds of one source: chains, manifests, restore points, and their blobs.
+"""The contents of a directory for one source: chains, manifests, restore points, and blobs.
 
-All of it is found by looking, each time that it is asked for.  While a run has the destination
-open, ``listings`` gives an answer again until something changes there.
+Each call reads the directory.  While a run has the destination open, ``listings`` repeats an
+earlier answer until something changes there.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 class DirectoryContents:
-    """What lies in *directory*, and the *blobs* beside it (None: they are not backed up).
+    """The contents of *directory*, and the *blobs* beside it (None: they are not backed up).
 
-    In the directory *state* it is remembered what was found damaged.
+    The directory *state* has the findings of damage.
     """
 
     def __init__(self, directory: Path, state: Path, blobs: BlobPart | None) -> None:
@@ -37,7 +37,7 @@ class DirectoryContents:
         self.blobs = blobs
 
     def restore_points(self) -> Sequence[RestorePoint]:
-        """Return the restore points, oldest first, with what was found of them earlier."""
+        """Return the restore points, oldest first, with earlier findings of damage."""
         return damage.marked(self.as_seen(), self.state)
 
     def as_seen(self) -> list[RestorePoint]:

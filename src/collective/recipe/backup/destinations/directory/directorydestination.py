@@ -1,4 +1,4 @@
-"""The restore points of one source in directories: what the protocol asks, and the room for it."""
+"""The destination in directories: the methods of the protocol, and the check for room."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ class Directory:
     def verify(
         self, depth: Depth, *, only: RestorePoint | None = None, reads: Reads | None = None
     ) -> Iterator[Problem]:
-        """Yield what is wrong."""
+        """Yield problems; see Destination."""
         from collective.recipe.backup.destinations.directory.lostpoints import concerning
         from collective.recipe.backup.destinations.directory.verification import Verification
 

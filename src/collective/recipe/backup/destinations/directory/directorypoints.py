@@ -1,11 +1,11 @@
-"""Which restore points a directory holds: ledger, manifests and blobs, put together.
+"""The restore points of a directory: ledger, manifests and blobs, put together.
 
-A part that the ledger names is a restore point if its manifest says so and its blobs are
-there.  Without a manifest an older release made it, and then its blobs are known by their
-stamp; or a run of ours died, and then it is none.
+A part that the ledger names is a restore point if its manifest says so and its blobs are there.  A
+part without a manifest is the work of an older release, whose blobs have its stamp in their name;
+or a run of ours died, and then it is no restore point.
 
-What was a restore point once is never passed over in silence: a manifest whose part no
-ledger names any more, and a part behind the damage of a ledger, are listed as damaged.
+A former restore point is never passed over in silence: a manifest whose part no ledger names any
+more, and a part behind the damage of a ledger, are listed as damaged.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from collective.recipe.backup.repozo.ledger import Part
 from collective.recipe.backup.times import STAMP
 
 _STAMPED = re.compile(rf"\.{STAMP}")
-"""What follows the name of the blobstorage in the name of its backups."""
+"""Pattern of the text after the name of the blobstorage, in the names of its backups."""
 
 
 def restore_points(directory: Path, blobs: BlobPart | None) -> list[RestorePoint]:
@@ -86,7 +86,7 @@ def _with_manifest(
 
 
 def _where_else(missing: str, storage: str, blobs: Mapping[str, Holding]) -> str:
-    """Return in brackets where the blobs may be that are *missing*, "" if nobody can tell."""
+    """Return in brackets where the *missing* blobs may be, "" if that is unknown."""
     if not missing.startswith(f"{storage}."):
         old = _STAMPED.split(missing)[0]
         # a directory of that name there would not help

@@ -1,4 +1,4 @@
-"""How a directory is written to."""
+"""The settings with which a directory is written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DirectorySettings:
-    """What the options of a site come to for one directory destination."""
+    """The values of the options that matter for one directory destination."""
 
     level: int | None = DEFAULT_LEVEL  # of gzip; None: do not compress
     strict: bool = False  # compare the whole of what was backed up, not its end alone

@@ -52,9 +52,9 @@ def _blobs(
 
 
 def _last_tid(log: ChainLog) -> Tid:
-    """Return the last transaction of what an older release made.
+    """Return the last transaction of a backup by an older release.
 
-    Where its filestorage is damaged all of its blobs count, for one who wants these alone.
+    If its filestorage is damaged, all of its blobs count, for users who restore only blobs.
     """
     try:
         return log.end().tid or LAST_TID

@@ -1,7 +1,7 @@
-"""Names in the directories of backups that are not ours: never removed, so somebody should know.
+"""Foreign names in the directories of backups: they are never removed, so the doctor names them.
 
-A name is ours if a release of ours, ``repozo`` or an older release may have given it; what is
-in it does not matter here.
+A name is ours if this or an older release, or ``repozo``, may have given it; the content does not
+matter here.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _FILESTORAGE = re.compile(
 )
 
 _NAMED = 5
-"""How many names are mentioned; there may be any number."""
+"""Number of names that are mentioned, of any number."""
 
 
 class ForeignNames(NamedTuple):
-    """What lies in a *directory* of backups and stays there for ever."""
+    """Names in a *directory* of backups that no run ever removes."""
 
-    directory: Path
+    directory: Path  # in which they lie
     names: Sequence[str]  # those that are not ours, sorted
     former: Mapping[str, int]  # by a name that blob_storage once had: how many backups of it
 
 
 def mention(filled: Filled, *, beside: Filled) -> Iterator[DoctorFinding]:
-    """Mention what lies in *filled* and is never removed.
+    """Mention names in *filled* that are never removed.
 
     *beside* is the directory of the filestorage backups, which may be the same.
     """
@@ -51,7 +51,7 @@ def mention(filled: Filled, *, beside: Filled) -> Iterator[DoctorFinding]:
 
 
 def _mention(report: Report, found: ForeignNames) -> None:
-    """Mention what is not ours, and what is ours from when the blobstorage had another name."""
+    """Mention names that are not ours, and ours that have a former name of the blobstorage."""
     for name, count in found.former.items():
         backups = number_of(count, "backup of blobs is", "backups of blobs are")
         report.warning(
@@ -69,7 +69,7 @@ def _mention(report: Report, found: ForeignNames) -> None:
 
 
 def _foreign_in(filled: Filled, backups: Filled) -> ForeignNames:
-    """Return what nobody removes in *filled*; *backups* are of the filestorage.  Raises OSError."""
+    """Return the foreign names in *filled*; *backups* are of the filestorage.  Raises OSError."""
     directory = filled.directory
     if filled == backups:
         return ForeignNames(directory, list(_others(directory, _FILESTORAGE)), {})

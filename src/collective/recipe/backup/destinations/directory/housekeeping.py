@@ -1,6 +1,6 @@
-"""What goes from a directory: what dead runs left, what is not kept, small pieces that are merged.
+"""Removal and repair in a directory: remains of dead runs, unneeded data, small pieces to merge.
 
-Of what goes, that which makes it a restore point goes first, then the data, then the blobs.
+A restore point is removed in this order: first its manifest, then its data, then its blobs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger("backup")
 
 
 def sweep(contents: DirectoryContents, files: Files) -> Iterator[str]:
-    """Finish what runs that died left half done; yield what was done, in sentences."""
+    """Finish the work of runs that died; yield, in sentences, what was done."""
     with explained("cannot remove what a run that died has left", contents.directory):
         yield from unfinished.sweep(contents.directory, files)
         if contents.blobs is not None:
@@ -47,7 +47,8 @@ def remove(contents: DirectoryContents, points: Iterable[RestorePoint], files: F
             for point in reversed(going):
                 files.clear(manifest.path_of(contents.directory, point.stamp))
             files.sync_directory(contents.directory)
-            # of what is cut off from its data there may be nothing else
+            # of a restore point that is cut off from its data, the manifest may be all that there
+            # is
             if begin in there:
                 journals.append(begin_removal(there[begin], files))
         _remove_unneeded_blobs(contents)

@@ -1,6 +1,6 @@
-"""What was a restore point, but is cut off from its data by damage to a ledger.
+"""Restore points that are cut off from their data by damage to a ledger.
 
-It cannot be restored as long as nobody mends the ledger.  Without it in the list an older
+They cannot be restored unless the ledger is mended.  They are listed, because otherwise an older
 restore point would pass for the newest.
 """
 
@@ -23,7 +23,7 @@ _GONE = "the data of this restore point are gone: no ledger names them"
 
 
 def cut_off(directory: Path, listing: Listing) -> Iterator[RestorePoint]:
-    """Yield those in *directory*, of which *listing* has what is legible in the ledgers."""
+    """Yield those in *directory*; *listing* has the legible parts of the ledgers."""
     ledgers = _Ledgers(listing)
     seen = set()
     parts = {part.stamp for chain in listing.chains for part in chain.parts}
@@ -41,7 +41,7 @@ def cut_off(directory: Path, listing: Listing) -> Iterator[RestorePoint]:
 
 
 class _Ledgers:
-    """The ledgers of a directory: what each names, and what is wrong with it."""
+    """The ledgers of a directory: the parts that each names, and its damage."""
 
     def __init__(self, listing: Listing) -> None:
         self._ends = {chain.stamp: chain.last.stamp for chain in listing.chains}
@@ -61,7 +61,7 @@ class _Ledgers:
         return max((each for each in self._stamps if each <= stamp), default=stamp)
 
     def flaw(self, chain: str) -> str:
-        """Return what is wrong with the ledger of *chain*, "" if nothing is, or it is gone."""
+        """Return the damage of the ledger of *chain*, "" if there is none, or no ledger."""
         return self._flaws.get(chain, "")
 
     def behind_damage(self, orphans: tuple[str, ...]) -> Iterator[str]:
@@ -84,9 +84,9 @@ def _manifests(directory: Path) -> Iterator[str]:
 
 
 def _with_manifest(directory: Path, stamp: str, ledgers: _Ledgers) -> RestorePoint | None:
-    """Return what the manifest of *stamp* says; None if a merge left it over.
+    """Return the restore point of the manifest of *stamp*; None if a merge left the manifest over.
 
-    That is what it is in the middle of its chain: what it names is in the next part now.
+    A merge did if the manifest is in the middle of its chain: its part is within the next one now.
     """
     try:
         written = manifest.read(directory, stamp)

@@ -1,4 +1,4 @@
-"""Which restore points need what lies at a path: what is lost when that is damaged.
+"""The restore points that need a path, and that are lost when it is damaged.
 
 An incremental part is needed by its own restore point and all later ones of its chain, a
 blob by those whose filestorage can name it, an archive by all that are built on it.
@@ -19,7 +19,7 @@ from collective.recipe.backup.repozo.ledger import Part
 
 
 class Needs:
-    """What *points* need of *chains* and *holdings*."""
+    """The parts of *chains* and the *holdings* that *points* need."""
 
     def __init__(
         self,
@@ -39,9 +39,9 @@ class Needs:
                 self._holders[path].append(holding)
 
     def of(self, where: str) -> Iterator[str]:
-        """Yield the stamps of the restore points that need what lies at *where*.
+        """Yield the stamps of the restore points that need *where*.
 
-        That may be a path, the name of what holds blobs, or the stamp of a restore point.
+        *where* is a path, the name of a holding, or the stamp of a restore point.
         """
         if where in self._stamps:
             yield where

@@ -1,4 +1,4 @@
-"""What a manifest says of blobs: what a backup has added, and what the one before knew."""
+"""The fields of a manifest about blobs: those that a backup added, and those known before."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def blobs_of(
 ) -> dict[str, Any]:
     """Return the fields of a manifest that are about its blobs, which are in *name*.
 
-    *copied* is what this backup has done with them (None for both: they are not backed up),
-    *before* the newest restore point of the chain; *known* is that if it is completed now.
+    *copied* is the result of this backup for them (None for both: they are not backed up), *before*
+    the newest restore point of the chain; *known* is that if it is completed now.
     """
     return {
         "blobs": name,
@@ -30,7 +30,7 @@ def blobs_of(
 
 
 def _blob_bytes(before: Manifest | None, copied: Copied | None) -> int | None:
-    """Return the bytes of all blobs of a restore point, None if nobody counted."""
+    """Return the bytes of all blobs of a restore point, None if they were not counted."""
     if copied is None:
         return None
     if copied.whole is not None:
@@ -41,14 +41,14 @@ def _blob_bytes(before: Manifest | None, copied: Copied | None) -> int | None:
 
 
 def _others(known: Manifest | None, name: str | None, copied: Copied | None) -> str:
-    """Return by what foreign files in an archive are known again; see Manifest."""
+    """Return the fingerprint of the foreign files in an archive; see Manifest."""
     if known and known.blobs == name and not (copied and copied.others):
         return known.others
     return copied.others if copied else ""
 
 
 def _left(before: Manifest | None, name: str | None, copied: Copied | None) -> dict[str, Any]:
-    """Return what could not be copied besides blobs: what a look at all showed, or the last one."""
+    """Return the fields about files besides blobs that could not be copied, now or last time."""
     if copied and copied.whole is not None:
         return {"left_out": copied.left_out, "left": copied.left}
     if before is not None and before.blobs == name:

@@ -1,7 +1,7 @@
-"""Which blobs a backup adds: all that the log names, or those that an incremental one has new.
+"""The blobs that a backup adds: all that the log names, or only the new ones.
 
-New are the blobs of the records since the restore point before, and those that it lacked.  How
-what is wanted comes to be stored is a matter of style; see the rooms of ``blobstyles``.
+New are the blobs of the records since the restore point before, and those that it lacked.  A style
+decides how they are stored; see the rooms of ``blobstyles``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who may read the backups: users who may not read the site should not."""
+"""Readers of the backups: users who may not read the site should not read them either."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def probe(directory: Path, files: Files) -> Iterator[DoctorFinding]:
         try:
             _try_out(report, directory, there, files)
         except OSError as error:
-            # the probe and its name are nobody's concern
+            # messages about the probe and its name are not passed on
             nameless = OSError(error.errno, error.strerror or str(error))
             said = from_os_error(nameless, "a backup cannot write here", there)
             said.hint = said.hint or _TRY_BY_HAND

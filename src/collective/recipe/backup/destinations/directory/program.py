@@ -1,8 +1,8 @@
-"""The filestorage part by a program of the user's, with repozo's arguments.
+"""The filestorage part by a program of the user that has the arguments of repozo.
 
-``repozo = PATH`` asks for it.  Whatever that program is, it decides between full and
-incremental and writes the repozo directory; we read in the ledger what came of it.  For a
-restore it is given a name beside the live one, since repozo deletes what it writes to.
+``repozo = PATH`` asks for it.  The program decides between full and incremental and writes the
+repozo directory; we read the result in the ledger.  For a restore it writes to a name beside the
+live one, since repozo deletes an existing file first.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _TO_OTHERS = 0o077
 
 @dataclass(frozen=True, kw_only=True)
 class Repozo:
-    """A program that is called like ZODB's repozo."""
+    """A program with the arguments of ZODB's repozo."""
 
-    program: Path
-    verbose: bool = False
+    program: Path  # absolute
+    verbose: bool = False  # whether it gets ``--verbose``
     quick: bool = True  # look at no more of the filestorage than its end
-    gzip: bool = True
+    gzip: bool = True  # whether it gets ``--gzip``
 
     def back_up(self, filestorage: Path, directory: Path, *, full: bool, denied: int) -> None:
         """Let it back up *filestorage*.  Raises CommandFailed if it fails.
@@ -102,7 +102,7 @@ class Repozo:
 
 
 class ProgramLog(ChainLog):
-    """What *choice* has of *chain*, recovered as a whole by a program of the user's."""
+    """The log of *choice* in *chain*, recovered as a whole by a program of the user."""
 
     def __init__(self, chain: Chain, choice: Choice, repozo: Repozo) -> None:
         """See ChainLog."""

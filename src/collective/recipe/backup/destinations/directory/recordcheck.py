@@ -1,10 +1,9 @@
-"""Verify to the depth of records: each can be loaded, each blob of one is in the backup.
+"""Verify to the depth of records: each record can be loaded, and each blob of one is there.
 
-The log of each chain passes by as it would in a restore, and each data file is compared with
-its checksum on the way, so that nobody else need read it.  What comes out of a data file
-that is damaged is not looked into: that file is a problem, and what follows it begins at
-the next.  Nothing is kept but the places of blob records, eight bytes each, because an undo
-copies a blob by pointing back to its record.
+The log of each chain is read as in a restore, and each data file is compared with its checksum on
+the way, so that each is read only once.  The records of a damaged data file are not examined: the
+file is a problem, and the check goes on with the next file.  Memory holds only the places of blob
+records, eight bytes each, because an undo copies a blob by pointing back to its record.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ from collective.recipe.backup.repozo.partreading import checked
 from collective.recipe.backup.times import ZERO_TID
 
 NAMED = 100
-"""How many problems of one data file are named; more are only counted."""
+"""Problems of one data file that are named; further ones are only counted."""
 
 Lacking = Callable[[str, Iterable[BlobId]], Iterator[BlobId]]
-"""Yields the blobs that what has this name does not hold."""
+"""Yields those of the blobs that the holding of this name does not have."""
 
 _HEAD = 512
 _LARGEST = 1 << 28
@@ -50,10 +49,10 @@ def verify_records(
     lacking: Lacking | None,
     progress: Progress,
 ) -> Iterator[Problem]:
-    """Yield what is wrong with the records of *chains*, up to the last of *points* in each.
+    """Yield problems of the records of *chains*, up to the last of *points* in each.
 
-    *lacking* looks for blobs in what *points* name.  What the source had lost already when
-    it was backed up is a problem of its restore point, and not told here again.
+    *lacking* looks for blobs in the holdings of *points*.  Blobs that the source had lost already
+    when it was backed up are problems of their restore point, and not yielded here again.
     """
     wanted = [(chain, _parts(chain, points)) for chain in chains]
     size = sum(part.size for _chain, parts in wanted for part in parts)
@@ -97,7 +96,7 @@ def _first(problems: Iterable[Problem], part: Part) -> Iterator[Problem]:
 def _chain(
     walk: _Walk, parts: Sequence[Part], points: Sequence[RestorePoint], lacking: Lacking | None
 ) -> Iterator[Problem]:
-    """Yield what is wrong with *parts*; where a merge replaces them meanwhile, go on there."""
+    """Yield problems of *parts*; where a merge replaces them meanwhile, go on with the new ones."""
     rest = deque(parts)
     while rest:
         part = rest.popleft()
@@ -116,7 +115,7 @@ def _chain(
 class _Walk:
     """The records of one *chain*, part by part, in order.
 
-    *flaws* is what is wrong with the last part as a whole, besides its records.
+    *flaws* are problems of the last part as a whole, besides its records.
     """
 
     flaws: Sequence[Problem] = ()
@@ -143,7 +142,7 @@ class _Walk:
     def problems(
         self, part: Part, names: Collection[str], lacking: Lacking | None
     ) -> Iterator[Problem]:
-        """Yield what is wrong with the records of *part*, and with their blobs in *names*."""
+        """Yield problems of the records of *part*, and of their blobs in the holdings *names*."""
         blobs: list[BlobId] = []
         path = os.fspath(self.chain.path(part))
         try:
@@ -199,7 +198,7 @@ class _Walk:
     def _lost(
         self, blobs: Sequence[BlobId], part: Part, names: Collection[str], lacking: Lacking | None
     ) -> Iterator[Problem]:
-        """Yield each of *blobs* that one of *names* lacks; once, if nobody can tell of a name."""
+        """Yield each of *blobs* that one of *names* lacks; once, if a holding cannot be read."""
         if lacking is None:
             return
         for name in names:

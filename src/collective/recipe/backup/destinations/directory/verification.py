@@ -1,6 +1,6 @@
-"""Whether a directory is worth having: names, contents, records, and the blobs of each.
+"""Verify a directory: names, contents, records, and the blobs of each.
 
-Nothing is changed, and nothing found ends the search.
+Nothing is changed.  The search goes on after each problem.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ class Verification:
     def problems(
         self, depth: Depth, *, only: RestorePoint | None = None, reads: Reads | None = None
     ) -> Iterator[Problem]:
-        """Yield what is wrong; see Destination.verify."""
+        """Yield problems; see Destination.verify."""
         directory = self._directory
         with explained("cannot verify the backups", directory):
-            # as they are found now: what an earlier look found is no problem of this one
+            # restore points without the findings of earlier looks: those are no problems of this
+            # one
             points = [each for each in self._points if only is None or each.stamp == only.stamp]
             wants = all_parts if only is None else partial(_belongs_to, only)
             yield from verify_names(directory, wants)

@@ -1,1 +1,1 @@
-"""Where a repository and what knows of ZODB come together: see each room."""
+"""Repositories as destinations: these rooms know both ZODB and repositories."""

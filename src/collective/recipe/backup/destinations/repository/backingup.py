@@ -1,9 +1,9 @@
 """One backup of a source to a repository.
 
-Nothing is stored, and no passphrase is tried for long, where the filestorage looks as it did
-when the newest restore point was made: such a run, of which there are many, imports no more
-than it takes to look.  Otherwise the log is stored as far as it is new; if it turns out to be
-what that restore point has, no other one is made.
+If the filestorage looks as it did when the newest restore point was made, nothing is stored, and no
+key is derived from a passphrase.  Most runs are of this kind, so the imports of the others come
+later.  Otherwise the new part of the log is stored; if the log equals that of the newest restore
+point, no other one is made.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class RepositoryBackup:
     """A backup of *source* to its *place* in the repository."""
 
     what = "filestorage"
-    """What is said to be backed up."""
+    """Name of the source, for messages."""
 
     def __init__(self, repository: Repository, source: Source, place: RepositoryPlace) -> None:
         self._repository = repository
@@ -91,17 +91,17 @@ class RepositoryBackup:
         return self._made(point, new.notes)
 
     def _look(self) -> FileLook | None:
-        """Return how the filestorage looks; None: only reading tells what has changed."""
+        """Return how the filestorage looks; None: it must be read to know of changes."""
         return look_at(self._source.filestorage)
 
     def _new_point(self, seen: SitePoints) -> NewPoint:
-        """Return what makes the next restore point, given what was *seen* of the site."""
+        """Return the maker of the next restore point, given the points *seen* of the site."""
         from collective.recipe.backup.destinations.repository.newpoint import NewPoint
 
         return NewPoint(self._repository, self._source, self._place, seen, self._watch)
 
     def _rights(self) -> Mapping[str, Rights]:
-        """Return the rights of what is backed up."""
+        """Return the rights of the sources."""
         return rights_in(self._source.filestorage, self._source.blobstorage)
 
     def _newest_of_these_rights(self, listed: Sequence[ListedPoint]) -> ListedPoint | None:
@@ -141,7 +141,7 @@ class RepositoryBackup:
 
 
 def _has_damage(repository: Repository, control: Control) -> bool:
-    """Tell whether bundles are marked as damaged, so that what they had may be lost."""
+    """Tell whether bundles are marked as damaged, so that their chunks may be lost."""
     for entry in control.marks:
         with suppress(NoSuchObject):
             if repository.controls.mark(entry).reason == DAMAGED:

@@ -44,13 +44,13 @@ class BlobFile(NamedTuple):
 class PagedBlob(NamedTuple):
     """A blob of a page."""
 
-    tid: Tid
-    oid: Oid
+    tid: Tid  # of the transaction that wrote the blob
+    oid: Oid  # of its object
     file: BlobFile | None  # None: the site had none, or it could not be read
 
     @property
     def blob(self) -> BlobId:
-        """Which blob it is."""
+        """The id of the blob."""
         return BlobId(self.oid, self.tid)
 
     @property
@@ -61,11 +61,11 @@ class PagedBlob(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class BlobPage:
-    """A page, and what of it belongs to a restore point."""
+    """A page, and which of its blobs belong to a restore point."""
 
     name: bytes  # of its chunk
-    first: Tid
-    last: Tid
+    first: Tid  # tid of its first blob
+    last: Tid  # tid of its last blob
     blobs: int  # in it
     size: int  # bytes of these
     bits: bytes = b""  # which of them belong to the restore point; empty: all
@@ -95,11 +95,11 @@ class BlobList:
     """The blobs of a restore point."""
 
     layout: Layout  # of the blobstorage that they are from
-    pages: tuple[BlobPage, ...] = ()
+    pages: tuple[BlobPage, ...] = ()  # in the order of tids
 
     @property
     def there(self) -> int:
-        """How many have a file."""
+        """Number of blobs with a file."""
         return sum(page.there for page in self.pages)
 
     @property
@@ -109,7 +109,7 @@ class BlobList:
 
     @property
     def lost(self) -> int:
-        """How many have none."""
+        """Number of blobs without a file."""
         return sum(page.lost for page in self.pages)
 
     def root(self) -> Linked:

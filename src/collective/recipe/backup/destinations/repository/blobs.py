@@ -1,8 +1,8 @@
 """The blobs of a restore point: pages that are shared, and the files of those that are new.
 
-The log says which blobs there are.  What belongs to the part of it that an earlier restore
-point has is in the pages of that one, and is neither read nor looked at.  From there on, those
-that the pages have and the log still names stay; new ones are read.
+The log names the blobs.  Blobs in the part of the log that an earlier restore point has are in the
+pages of that one, and their files are not touched.  After that part, blobs of the pages that the
+log still names stay; new ones are read.
 
 A page of which a pack has left more than nine tenths, by bytes, stays as it is, with bits that
 say which blobs are left: so a pack costs few bytes.  Otherwise it is written anew, so that the
@@ -63,12 +63,12 @@ from collective.recipe.backup.repository.writing import ChunkWriter, UnstoredErr
 from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
 
 _LEAST_OF_A_PAGE = BLOBS_OF_A_PAGE // 2
-"""Blobs of a page that is not put together with what follows."""
+"""A page with at least this number of blobs is not put together with the pages after it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewBlobs:
-    """What was stored of the blobs of a site."""
+    """The blobs of a site that were stored by a backup."""
 
     root: ChunkId  # of the list of them
     size: int  # bytes of all that have a file
@@ -89,7 +89,7 @@ def earlier_blobs(
         return None
     try:
         found = stored_blobs(repository, point, None)
-    except IntegrityError:  # what is damaged is taken over from nowhere
+    except IntegrityError:  # damaged blobs are taken over from nowhere
         return None
     return None if found is None else EarlierBlobs(found, ChunkReader(repository), writer)
 
@@ -156,7 +156,7 @@ def store_named(
 def _usable(earlier: EarlierLog | None, source: BlobSource, writer: ChunkWriter) -> BlobList | None:
     """Return the list to build on; None: there is none.  Raises UnusableError.
 
-    Another site may have other blobs under the same names: no log tells what is in them.
+    Another site may have other blobs under equal names: no log tells their content.
     """
     if earlier is None or earlier.oldest is None:
         return None
@@ -228,7 +228,7 @@ def _named(log: Log, new: NewLog) -> Iterator[BlobId]:
 
 
 class _Storing:
-    """What ``store_blobs`` does, step by step."""
+    """The steps of ``store_blobs``."""
 
     def __init__(self, source: BlobSource, writer: ChunkSink) -> None:
         self._source = source
@@ -317,7 +317,7 @@ class _Storing:
             yield found
 
     def _copy(self, found: PagedBlob) -> BlobFile | None:
-        """Return what is to be taken over in place of what was *found*, if anything is."""
+        """Return the file to take over in place of *found*, if any."""
         copies = self._source.copies
         copy = copies.file(found.blob) if copies is not None else None
         if copies is None or copy is None:

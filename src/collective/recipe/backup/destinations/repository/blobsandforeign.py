@@ -1,4 +1,4 @@
-"""The blobs of a restore point with what lies among them: see StoredBlobs."""
+"""The blobs of a restore point with the foreign files among them: see StoredBlobs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from collective.recipe.backup.times import Tid
 
 
 class BlobsAndForeign(PagedBlobs):
-    """What *found* has up to the transaction *until*, and all of *foreign*."""
+    """The blobs of *found* up to the transaction *until*, and all of *foreign*."""
 
     def __init__(
         self, found: BlobList, until: Tid, reader: ChunkReader, foreign: ForeignList
@@ -41,7 +41,7 @@ class BlobsAndForeign(PagedBlobs):
         return merge(super().listed(), foreign, key=lambda file: order(file.path))
 
     def contents(self, wanted: Callable[[str], bool]) -> Iterator[StoredContents]:
-        """Yield what is wanted, the blobs first; see StoredBlobs."""
+        """Yield the wanted files, the blobs first; see StoredBlobs."""
         yield from super().contents(wanted)
         for each in self._entries():
             if wanted(each.path):

@@ -1,7 +1,7 @@
-"""A backup with ``only_blobs``: the blobs of a site, and what lies among them.
+"""A backup with ``only_blobs``: the blobs of a site, and the foreign files among them.
 
-Somebody else backs up the filestorage, and no log says what is new, so each backup looks at the
-whole blobstorage.  Blobs that the last restore point has are not read again.
+Another program backs up the filestorage, and no log says which blobs are new, so each backup looks
+at the whole blobstorage.  Blobs that the last restore point has are not read again.
 """
 
 from __future__ import annotations
@@ -83,12 +83,12 @@ def _rights_at(blobstorage: Path) -> dict[str, Rights]:
 
 
 class _Found(NamedTuple):
-    """What was stored of a blobstorage."""
+    """The contents of a blobstorage, stored."""
 
-    blobs: NewBlobs
+    blobs: NewBlobs  # the blobs
     foreign: ChunkId | None  # the root of what lies among them; None: nothing does
     size: int  # bytes of the files of that
-    left_out: int  # what of it could not be copied
+    left_out: int  # number of files that could not be copied
     left: str  # the path of the first of these
 
     @property
@@ -98,7 +98,7 @@ class _Found(NamedTuple):
 
 
 class _BlobsOnlyPoint(NewPoint):
-    """What is to be a restore point of blobs alone; see NewPoint."""
+    """The maker of a restore point of blobs alone; see NewPoint."""
 
     def stored(self, clock: Clock, *, anew: bool, accept_changed: bool) -> Point | None:
         """Return the restore point; see NewPoint."""
@@ -162,7 +162,7 @@ class _BlobsOnlyPoint(NewPoint):
             is_named=False,
         )
         earlier: EarlierForeign | None = None
-        # where bundles are damaged, each file is read, and what is lost of it stored again
+        # where bundles are damaged, each file is read, and its lost chunks are stored again
         if before is not None and not writer.must_look_again:
             earlier = earlier_foreign(ChunkReader(self._repository), before)
         blobs: list[bytes] = []

@@ -1,6 +1,6 @@
 """The destination of ``only_blobs`` in a repository: blobs alone, and what lies among them.
 
-See BlobsOnlyBackup for what a backup stores.  All else is as with a filestorage.
+BlobsOnlyBackup stores them.  The other methods are those of a site with a filestorage.
 """
 
 from __future__ import annotations

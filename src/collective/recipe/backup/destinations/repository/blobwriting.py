@@ -108,7 +108,7 @@ class BlobWriting:
         return True
 
     def _like(self, mode: int, size: int, time: int) -> os.stat_result:
-        """Return what is to be made, of type and permissions *mode* and *time* in nanoseconds.
+        """Return the status of a file with *mode* (with its type) and *time* (ns since 1970).
 
         Its owner is that of the directory.
         """
@@ -128,7 +128,7 @@ class BlobWriting:
         self._marker = How.COPIED
 
     def sum(self) -> Copied:
-        """Return what was done."""
+        """Return the counts."""
         return Copied(
             files=self._written,
             linked=self._linked,

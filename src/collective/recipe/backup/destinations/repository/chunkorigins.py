@@ -1,6 +1,6 @@
-"""Where the chunks of restore points came from: which bytes of a filestorage, or of which blob.
+"""The origins of chunks: the bytes of a filestorage, or of a blob, that each was made of.
 
-Whoever has these bytes can give them again: the live site, or any copy of it.
+The live site, or any copy of it, has these bytes, and can make a lost chunk again.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ from collective.recipe.backup.repository.reading import ChunkReader
 from collective.recipe.backup.times import show_tid
 
 _STEP = 1 << 20
-"""Bytes that are read at once of what is passed over."""
+"""Bytes that are read at once when a stretch is passed over."""
 
 
 class SiteCopy(Protocol):
@@ -81,18 +81,18 @@ class SiteCopy(Protocol):
 
 
 class _Filed(NamedTuple):
-    """A file of a blobstorage that was backed up."""
+    """A file of a blobstorage in a restore point."""
 
-    file: BlobFile
+    file: BlobFile  # its size and its chunks
     what: str  # for the user
     opened: Callable[[SiteCopy], BinaryIO]  # returns that of a copy of the site
 
 
 @dataclass(frozen=True)
 class ChunkOrigin:
-    """What a chunk is."""
+    """The origin of a chunk."""
 
-    chunk: ChunkId
+    chunk: ChunkId  # id of the chunk
     point: Point  # the first that needs it, of those that were looked at
     what: str  # for the user: which bytes of what
     read: Callable[[SiteCopy], tuple[int, bytes]] | None = None  # returns its kind and its bytes;

@@ -1,7 +1,7 @@
-"""What an earlier restore point has of blobs that are read anew.
+"""The copies of blobs in an earlier restore point, for blobs that are missing or changed now.
 
-A blob never changes.  One that the site lacks now, or has otherwise, is taken over as it was
-backed up once, where all of it is stored still.
+A blob never changes.  If the site lacks one now, or has other bytes, its earlier copy is taken
+over, provided that all of it is still stored.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class EarlierBlobs:
         self._writer = writer
 
     def file(self, blob: BlobId) -> BlobFile | None:
-        """Return the file of *blob*; None: there is none, or what is stored of it is damaged."""
+        """Return the file of *blob*; None: there is none, or its chunks are damaged."""
         try:
             return self._found.file(blob)
         except IntegrityError:

@@ -1,14 +1,14 @@
-"""Where the contents of a file are cut, so that what moved within it is stored once.
+"""The places where files are cut, chosen by content, so that moved data are stored once.
 
-A cut is at least LEAST and at most MOST bytes behind the last one.  Of the places in between
-where two bytes stand as ``_PLACE`` has them, it is the one with the least checksum of the 48
-bytes before it.  So whatever stands before, two files that are equal over a long way are cut in
-the same places there.  Places are some hundred bytes from each other in text and in any other
-data, and no two are in a run of equal bytes.
+A cut is at least LEAST and at most MOST bytes behind the last one.  Of the places in between where
+two bytes stand as ``_PLACE`` has them, it is the one with the least checksum of the 48 bytes before
+it.  So two files with a long stretch in common are cut in the same places there, whatever comes
+before it.  Places are some hundred bytes from each other in text and in any other data, and no two
+are in a run of equal bytes.
 
 A rolling checksum over each byte, as FastCDC has it, is work for a compiled library; the one on
-PyPI has wheels for no Python after 3.12.  Finding the places is work that ``re`` does in C.
-Who only reads a repository need not know any of this.
+PyPI has wheels for no Python after 3.12. Finding the places is work that ``re`` does in C. Readers
+of a repository need not know any of this.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PLACE = re.compile(b"[%b][%b]" % (bytes(range(0x00, 0x100, 16)), bytes(range(0x
 
 
 def cut_pieces(read: Callable[[int], bytes]) -> Iterator[bytes]:
-    """Yield in pieces what *read* gives: no more than so many bytes at a time, none at the end."""
+    """Yield the pieces of a file; *read* takes the most bytes to return, none at the end."""
     held = b""
     while True:
         while len(held) < MOST and (more := read(MOST - len(held))):

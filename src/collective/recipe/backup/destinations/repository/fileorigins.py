@@ -1,6 +1,6 @@
-"""Where the chunks of further files came from: which piece of which file.
+"""The origins of chunks of further files: the file and the piece that each was made of.
 
-A file that has not changed is cut in the places where it was cut before.
+An unchanged file is cut in the same places again.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class PiecesOfFiles(Protocol):
 
 
 class LostOfFile(NamedTuple):
-    """A chunk that is lost."""
+    """The origin of a lost chunk."""
 
-    name: bytes
+    name: bytes  # path of the file
     what: str  # for the user
     read: Callable[[PiecesOfFiles], tuple[int, bytes]] | None  # None: it is a list of ours
 
 
 class FileOrigins:
-    """Finds what is lost of a tree.
+    """Finds the origins of lost chunks of a tree.
 
     *opened* returns a node that was not seen yet, None if it cannot be read; *lacks* tells of
     each chunk once whether it is lost.
@@ -53,7 +53,7 @@ class FileOrigins:
         self._lacks = lacks
 
     def found(self, root: bytes) -> Iterator[LostOfFile]:
-        """Yield what is lost of the tree with this root, as far as its nodes can be read."""
+        """Yield the lost chunks of the tree with this root, as far as its nodes can be read."""
         if self._lacks(root):
             yield LostOfFile(root, "the list of further files", None)
             return
@@ -117,7 +117,7 @@ class PiecesInOrder:
         self._next = 0
 
     def piece(self, path: bytes, number: int) -> bytes:
-        """Return a piece; what *cut* raises goes on.  Raises LookupError if there is none."""
+        """Return a piece.  Errors of *cut* pass.  Raises LookupError if there is no such piece."""
         if path != self._path or number < self._next:
             self._path, self._pieces, self._next = path, self._cut(path), 0
         for data in self._pieces:

@@ -1,7 +1,7 @@
-"""What lies in a blobstorage and is no blob, stored as far as an earlier restore point has it not.
+"""Storing the foreign files in a blobstorage: only those that changed since the last backup.
 
-A file that has the size and the time that it had is not read again, unless it was changed so
-shortly before the earlier backup that it may have been changed once more within that time.
+A file with its former size and modification time is not read again, unless that time is so close to
+the earlier backup that another change could have the same time.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from collective.recipe.backup.unreadable import CannotReadError, unreadable
 
 
 class EarlierForeign:
-    """What an earlier restore point has; it is asked for one path after the other, in order."""
+    """The foreign files of an earlier restore point; paths must be asked for in order."""
 
     def __init__(self, entries: Iterator[ForeignEntry], taken: int) -> None:
-        """Take *entries* for what was there when a backup was *taken*, ns since 1970."""
+        """Take *entries* from a backup that was *taken* then, in ns since 1970."""
         self._entries = entries
         self._settled = taken - SETTLED
         self._next: ForeignEntry | None = None
@@ -58,7 +58,7 @@ class EarlierForeign:
 
 
 class NewForeign:
-    """Stores what is no blob by *files* and *sink*; what cannot be copied is counted."""
+    """Stores foreign files by *files* and *sink*; counts those that cannot be copied."""
 
     def __init__(
         self, root: Path, files: NewFiles, sink: ChunkSink, earlier: EarlierForeign | None
@@ -73,10 +73,10 @@ class NewForeign:
         self.left = ""  # the path of the first of these
 
     def add(self, entry: Entry) -> None:
-        """Store what lies at *entry*.
+        """Store the file at *entry*.
 
-        Raises IntegrityError if the list of the earlier ones is damaged, and OSError for what
-        says nothing of the file.
+        Raises IntegrityError if the list of the earlier ones is damaged, and OSError for an error
+        that is not about this file.
         """
         try:
             found = None if refusal(entry, self._root) else self._stored(entry)

@@ -1,8 +1,8 @@
-"""What lies in a blobstorage and is no blob, in pages that restore points share.
+"""Lists of the foreign files in a blobstorage, in pages that restore points share.
 
-With ``only_blobs`` no log says which blobs there are, so all of the blobstorage is looked at
-anyway, and what else lies there is backed up as well.  Paths are below the blobstorage, in the
-order of a walk (see ``blobs.layout``), wherever they lie: among ZODB's own directories as well.
+With ``only_blobs`` no log says which blobs there are, so the whole blobstorage is walked anyway,
+and the other files in it are backed up as well.  Paths are below the blobstorage, in the order of a
+walk (see ``blobs.layout``), wherever they lie: among ZODB's own directories as well.
 
 docs/design/repository.rst has both formats byte for byte.
 """
@@ -32,7 +32,7 @@ MAGIC, PAGE_MAGIC, VERSION = b"CRBOTHER", b"CRBOPAGE", 1
 _LEAST_OF_A_PAGE, _MOST_OF_A_PAGE = 32, 512
 """Entries of a page, but for the last one."""
 _ENDS_A_PAGE = 128
-"""One path in so many ends a page."""
+"""A page ends at one path of this number, on average."""
 _KINDS = (Kind.DIRECTORY, Kind.FILE, Kind.LINK)
 _TIME, _VERSION = 8, 2
 _SMALLEST_ENTRY, _SMALLEST_PAGE = 3, 3
@@ -65,9 +65,9 @@ class ForeignPage(NamedTuple):
 
 @dataclass(frozen=True)
 class ForeignList:
-    """All that lies in a blobstorage besides blobs."""
+    """All files in a blobstorage that are not blobs."""
 
-    pages: tuple[ForeignPage, ...]
+    pages: tuple[ForeignPage, ...]  # in the order of paths
 
     @property
     def count(self) -> int:

@@ -28,22 +28,22 @@ BLOB_PAGE = 131
 """A page of it; see there."""
 
 BLOB_PIECES = 132
-"""Which pieces a large blob has; see there."""
+"""A list of the pieces of a large blob; see blobpages."""
 
 FILE = 4
 """A piece of a file of a tree; see treepages."""
 
 FILE_PIECES = 133
-"""Which pieces a large one has; see there."""
+"""A list of the pieces of a large file; see treepages."""
 
 TREE_PAGE = 134
-"""A page of what lies in a directory; see there."""
+"""A page of the entries of a directory; see treepages."""
 
 TREE = 135
 """The root of the further files of a restore point; see there."""
 
 FOREIGN_LIST = 136
-"""The list of what lies in a blobstorage besides blobs; see foreignpages."""
+"""The list of the foreign files in a blobstorage; see foreignpages."""
 
 FOREIGN_PAGE = 137
 """A page of it; see there."""

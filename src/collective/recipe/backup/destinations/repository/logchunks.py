@@ -29,7 +29,7 @@ class StoredChunks(Chunks):
 
 
 class UnusableError(Exception):
-    """What an earlier restore point has cannot be read, or must not be built upon."""
+    """The log or list of an earlier restore point cannot be read, or must not be built upon."""
 
 
 class NewChunks(StoredChunks, ChunkStore):

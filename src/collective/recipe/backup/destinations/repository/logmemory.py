@@ -1,7 +1,7 @@
-"""What is remembered on this machine of the filestorage that was backed up last.
+"""Notes on this machine about the filestorage that was backed up last.
 
-It only saves work.  A filestorage that looks as it did when the newest restore point was made
-has nothing new; one that is still the same file, and longer, has only grown.
+They only save work.  A filestorage that looks as it did when the newest restore point was made has
+nothing new; one that is still the same file, and longer, has only grown.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _FORM = Form(version=1)
 
 @dataclass(frozen=True, kw_only=True)
 class FileLook:
-    """What a look at a file tells, and no reading of it."""
+    """Facts about a file that are known without reading it."""
 
-    device: int
-    inode: int
+    device: int  # number of its file system
+    inode: int  # its number there
     size: int  # bytes
     changed: int  # when its bytes were last changed, nanoseconds since 1970
 
@@ -43,7 +43,7 @@ def look_at(path: Path) -> FileLook:
 
 
 class LogMemory:
-    """What *cache* knows of the filestorage of one *site*."""
+    """The notes in *cache* about the filestorage of one *site*."""
 
     def __init__(self, cache: Cache, site: str) -> None:
         self._cache = cache

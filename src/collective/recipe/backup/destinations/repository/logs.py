@@ -1,13 +1,13 @@
 """The filestorage of a restore point: a state of its log, which shares what is stored already.
 
 A backup builds on the log of an earlier restore point: the newest of its site, or else one of
-another site whose log begins with the same transaction, as that of a staging copy does.  If
-that cannot be built upon, since something of it is damaged or about to go, the log is cut
-anew, and each segment that is stored all the same is not stored again.
+another site whose log begins with the same transaction, as that of a staging copy does.  If parts
+of that log are damaged or about to go, the new log is cut from its beginning; segments that are
+stored already are not stored again.
 
-A segment is needed as a whole as long as a restore point uses a part of it.  When even the
-oldest restore point of a site uses less than half of what it needs, the next backup after a
-pack stores anew what uses less than half of its segment.
+A segment is needed as a whole as long as a restore point uses a part of it.  When even the oldest
+restore point of a site uses less than half of the segments that it needs, the next backup after a
+pack stores those spans anew that use less than half of their segment.
 """
 
 from __future__ import annotations
@@ -67,20 +67,20 @@ _LEAST_SHARE = 0.5
 class EarlierLog:
     """The log of an earlier restore point."""
 
-    point: Point
-    state: LogState
+    point: Point  # that it belongs to
+    state: LogState  # its spans
     look: FileLook | None = None  # at the file that it was made of; None: that is not known
     oldest: StoredObject | None = None  # the first of the site; None: *point* is of another one
 
 
 @dataclass(frozen=True)
 class NewLog:
-    """What was stored of a filestorage."""
+    """The log of a filestorage, stored by a backup."""
 
     root: ChunkId  # of its state
-    state: LogState
+    state: LogState  # its spans
     end: LogEnd  # of what was stored, in the filestorage
-    kept: int  # so many of its first bytes are those of the earlier log, as they were there
+    kept: int  # number of leading bytes that are those of the earlier log, at their old place
     kept_tid: Tid  # the greatest in those; zeros: none
     is_odd: bool  # tids after those are not all later, each than all before; see tids
     blobs: NamedBlobs | None = None  # that are named after those; None: they are to be looked for
@@ -140,9 +140,9 @@ def _stored(
 def captured_log(
     log: Log, end: LogEnd, captured: Captured, stored: tuple[NewChunks, LogState | None]
 ) -> NewLog:
-    """Return what was *stored* of *log* up to *end*: where, and the state that it has grown from.
+    """Return the stored log of *log* up to *end*.
 
-    None for that state: it is that of another file, or there is none.
+    None for *captured*: the former state belongs to another file, or there is none.
     """
     chunks, grown_from = stored
     root = chunks.put_root(captured.state.root())
@@ -158,7 +158,7 @@ def captured_log(
 
 
 def _least_share(repository: Repository, chunks: Chunks, earlier: EarlierLog) -> float:
-    """Return which share of its segment a span must use, lest it be stored anew.
+    """Return the least share of its segment that a span must use not to be stored anew.
 
     As long as the oldest restore point uses most of what it needs, all of that stays anyway.
     """

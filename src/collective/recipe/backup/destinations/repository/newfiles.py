@@ -38,8 +38,8 @@ class BlobSource:
     """The blobs of a site, and the repository that they go to."""
 
     root: Path  # the blobstorage
-    layout: Layout
-    repository: Repository
+    layout: Layout  # paths of blobs in the blobstorage
+    repository: Repository  # to which they are backed up
     copies: EarlierBlobs | None = None  # of blobs that the site lacks or has otherwise; None: none
     is_named: bool = True  # whether a log says which blobs there are, and not the walk
 

@@ -1,6 +1,6 @@
-"""A new restore point of a source: what it has beyond an earlier one is stored, then named.
+"""A new restore point of a source: the data that it adds to an earlier one, then its name.
 
-All that this needs is imported by a backup that has found something new, and by no other run.
+Only a backup that has found something new imports this room.
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ from collective.recipe.backup.times import ZERO_TID, Tid, free_stamp
 
 
 class SitePoints(NamedTuple):
-    """What the repository had of the site when it was looked at."""
+    """The restore points of the site when the backup looked at the repository."""
 
-    control: Control
+    control: Control  # the listing
     listed: Sequence[ListedPoint]  # all restore points of the site
     last: ListedPoint | None  # the newest, if it need not be made again where nothing changed
 
 
 class NewPoint:
-    """What is to be a restore point of *source*, at its *place* in the repository."""
+    """The maker of a restore point of *source*, at its *place* in the repository."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class NewPoint:
         self._settle(writer, roots)
         lacks_as_much = files is None or files.lacking == self._lacking_files()
         if last == roots and lacks_as_much:
-            return None  # what was lacking then is lacking still, or was stored again
+            return None  # blobs that were lacking then are lacking still, or were stored again
         manifest = self._manifest(log, new, blobs, clock)
         if files is not None:
             manifest = replace(manifest, left_out=files.lacking, left=files.lacks)

@@ -48,7 +48,7 @@ _OF_DIRECTORIES = 0o700
 
 
 class PagedBlobs:
-    """What *found* has up to the transaction *until*; see StoredBlobs.  It is for one thread."""
+    """The blobs of *found* up to the transaction *until*, for one thread; see StoredBlobs."""
 
     has_digests = True
 
@@ -107,7 +107,7 @@ class PagedBlobs:
         return None
 
     def contents(self, wanted: Callable[[str], bool]) -> Iterator[StoredContents]:
-        """Yield what is wanted, in the order of the pages; see StoredBlobs."""
+        """Yield the wanted blobs, in the order of the pages; see StoredBlobs."""
         layout = self._list.layout
         for page in self._pages():
             small: list[tuple[StoredFile, BlobFile]] = []
@@ -133,7 +133,7 @@ class PagedBlobs:
         files: Files,
         progress: Progress,
     ) -> Copied:
-        """Write what is wanted; see StoredBlobs."""
+        """Write the wanted files; see StoredBlobs."""
         paths = None if wanted is None else [file.path for file in wanted]
         named = None if paths is None else map(blob_of, paths)
         some = None if named is None else {blob for blob in named if blob is not None}
@@ -174,7 +174,7 @@ class PagedBlobs:
             writing.write(path, file, [piece])
 
     def _copy_foreign(self, paths: Collection[str] | None, writing: BlobWriting) -> None:
-        """Write what is no blob, at *paths*; None: all of it.  There is nothing here."""
+        """Write the foreign files at *paths*; None: all of them.  Here there are none."""
 
     def _pages(self) -> Iterator[BlobPage]:
         return (page for page in self._list.pages if page.first <= self._until)

@@ -1,4 +1,4 @@
-"""Where the passphrase of a repository comes from; never from a command line or a script.
+"""Sources of the passphrase of a repository; a command line or a script is never one.
 
 The first of these that is there: ``SITEBACKUP_PASSPHRASE_NAME`` and ``SITEBACKUP_PASSPHRASE``
 in the environment, the file that ``repository_passphrase_file`` names, the first line that
@@ -20,7 +20,7 @@ from collective.recipe.backup.smallfile import read_small
 
 VARIABLE = "SITEBACKUP_PASSPHRASE"
 EXPOSED = "other users may read the passphrase of the repositories"
-"""What to say of an exposed file."""
+"""Message about a file with a passphrase that other users may read."""
 
 _one_at_a_time = threading.Lock()
 """Held while a program is asked, which may show a window to the user."""

@@ -1,4 +1,4 @@
-"""Where a repository keeps the restore points of one source."""
+"""The place of one source in a repository."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from collective.recipe.backup.storeurls import shown_url
 
 @dataclass(frozen=True, kw_only=True)
 class RepositoryPlace:
-    """The restore points of one source in a repository, and what is needed to open that."""
+    """The restore points of one source in a repository, and the means to open it."""
 
     url: str  # of the store: a path, or what stores.opening takes; it may be a secret
-    site: str  # whose restore points they are in the repository
+    site: str  # name of the site in the repository
     state: Path  # local directory of what is remembered
     ask: Callable[[], str] | None  # returns the passphrase; None: there is none
     files: WantedFiles | None = None  # further files of the site; None: there are none
@@ -25,7 +25,7 @@ class RepositoryPlace:
 
     @property
     def cache(self) -> Path | None:
-        """The file of what is known of the repository; None: of an earlier state nothing is."""
+        """The file of the cache of the repository; None: there is none."""
         return self.state / ".repository-cache" if self.as_of is None else None
 
     @property
@@ -35,5 +35,5 @@ class RepositoryPlace:
 
     @property
     def home(self) -> Home:
-        """Where they are at home: nothing is locked there."""
+        """The home of the restore points, which has no lock."""
         return Home(label=self.shown, state=self.state, lock=None)

@@ -1,4 +1,4 @@
-"""What a restore point of a site holds: JSON in the restore point, and the roots that it names.
+"""The contents of a restore point of a site: JSON in the restore point, and its roots.
 
 ::
 
@@ -58,7 +58,7 @@ class FilesPart:
 
 @dataclass(frozen=True, kw_only=True)
 class PointContents:
-    """What a restore point holds."""
+    """The contents of a restore point."""
 
     log: LogPart | None = None  # None: the filestorage is not backed up
     blobs: BlobsPart | None = None  # None: no blobs are backed up
@@ -82,7 +82,8 @@ class PointContents:
             "blobs": blobs and {"root": roots.index(blobs.root)},
             "manifest": self.manifest and as_table(self.manifest),
         }
-        # what not all have is there only if they have it, so that older releases read the others
+        # optional fields are written only if they have a value, so that older releases read the
+        # others
         if blobs is not None and blobs.foreign is not None:
             at = roots.index(blobs.foreign)
             parts["blobs"] = {"root": roots.index(blobs.root), "foreign": at}

@@ -1,10 +1,9 @@
-"""The restore points of one site in a repository, as all who list them see them.
+"""The restore points of one site in a repository, as lists and retention see them.
 
-Each stands for itself: nothing that another one has is needed to restore it.  So each is a
-chain of its own, and each can go alone.
+Each can be restored without the others.  So each is a chain of its own, and can be removed alone.
 
-One that does not follow the one before it begins a line of its own (see ``repository.standing``),
-so that it takes no other's place, whoever wrote it.
+A restore point that does not follow the one before it begins a line of its own (see
+``repository.standing``), so that it never replaces another one, whoever wrote it.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from collective.recipe.backup.repository.points import Point
 from collective.recipe.backup.repository.standing import lines, standing
 
 BLOBS = "blobs"
-"""What is said to hold the blobs of a restore point."""
+"""Name of the holding of the blobs of a restore point."""
 
 LEFT_BEHIND = timedelta(days=14)
 """For so long after the first backup that follows a restore nothing goes that it came from."""
@@ -73,10 +72,10 @@ def mention_other_sites(repository: Repository, control: Control, site: str) -> 
 
 
 def _with_left_behind(listed: Iterable[ListedPoint]) -> Iterator[ListedPoint]:
-    """Yield what is listed, in the order of the store, each with what must stay as long as it.
+    """Yield *listed*, in the order of the store, each with the restore points that stay with it.
 
-    Each restore point is a chain of its own, so one that follows a restore would let go at once
-    of what the restore had left behind: the next ones hold it as well, for LEFT_BEHIND.
+    Each restore point is a chain of its own, so the first one after a restore would let go at once
+    of those from before the restore.  The next ones hold them as well, for LEFT_BEHIND.
     """
     since: dict[str, datetime] = {}
     for each in listed:
@@ -92,10 +91,10 @@ def _with_left_behind(listed: Iterable[ListedPoint]) -> Iterator[ListedPoint]:
 
 
 def _with_begins(listed: Iterable[ListedPoint]) -> Iterator[ListedPoint]:
-    """Yield what is listed, in the order of the store, each with the begin of its log.
+    """Yield *listed*, in the order of the store, each with the begin of its log.
 
-    A pack, or a restore, changes what a log can tell; while that stays, it is one log.  Without
-    a log nothing tells of a moment between two restore points.
+    A pack, or a restore, changes which moments a log has; between two of them it is one log.
+    Without a log no moment between two restore points can be restored.
     """
     begins: dict[object, str] = {}
     for each in listed:
@@ -108,7 +107,7 @@ def _with_begins(listed: Iterable[ListedPoint]) -> Iterator[ListedPoint]:
 
 
 def _each_once(listed: list[ListedPoint]) -> Iterator[ListedPoint]:
-    """Yield what is listed, but of those with one stamp only the first that can be restored."""
+    """Yield *listed*, but of those with one stamp only the first that can be restored."""
     stamps: dict[str, ListedPoint] = {}
     for each in listed:
         before = stamps.get(each.shown.stamp)

@@ -1,9 +1,9 @@
-"""A backup that was made once is repeated in thought, to know again how it wrote its lists.
+"""An earlier backup is computed again from the live log, to make its lost lists anew.
 
-What a restore point consists of stands in nodes: the spans of its log, the pages of its blobs.
-No copy of the site has those.  But where a log still has what it had then, the same steps give
-the same nodes: from the restore point before it, as in those days, or from nothing, as the
-first one.  Nothing is stored here, and what comes out is compared with the ids by ``heal``.
+The lists of a restore point are nodes: the spans of its log, the pages of its blobs.  No copy of
+the site has those.  But if a log still has the transactions of that time, equal steps give equal
+nodes: from the restore point before it, as at that time, or from nothing, as for the first one.
+Nothing is stored here, and ``heal`` compares the results with the ids.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from collective.recipe.backup.times import ZERO_TID, Tid
 
 @dataclass(frozen=True)
 class _Basis:
-    """What a backup may have begun with."""
+    """An earlier restore point on which a backup may have built."""
 
     state: LogState | None  # of the log of the restore point before it; None: of none
     blobs: BlobList | None  # of that; None: of none

@@ -1,8 +1,8 @@
-"""The destination in a repository: restore points that share what is equal, sealed, elsewhere.
+"""The destination in a repository: restore points that share equal data, sealed, elsewhere.
 
-A backup stores what the log has beyond that of an earlier restore point, then the blobs that
-are new, and puts the restore point last.  Nothing here is locked: runs of several hosts do not
-disturb each other (see ``repository.writing``).
+A backup stores the part of the log that an earlier restore point does not have, then the new blobs,
+and puts the restore point last.  Nothing here is locked: runs of several hosts do not disturb each
+other (see ``repository.writing``).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class RepositoryDestination:
 
     whole_only = False
     what = "filestorage"
-    """What tells one site from another, in words."""
+    """Name of the kind of source, in words."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class RepositoryDestination:
             )
 
     def _check_source(self) -> None:
-        """Raise BackupError if what is backed up is not there."""
+        """Raise BackupError if a source is not there."""
         check_source(self.source)
 
     def _is_known(self) -> bool:
@@ -162,7 +162,7 @@ class RepositoryDestination:
         self.check_owner()
 
     def sweep(self) -> Iterator[str]:
-        """Finish nothing: what runs that died have left is used by the next one."""
+        """Do nothing: later runs use the chunks that dead runs have stored."""
         return iter(())
 
     def backup(
@@ -187,7 +187,7 @@ class RepositoryDestination:
             return outcome
 
     def room_for_full(self) -> Iterable[Need]:
-        """Return nothing: how much room a store has, and what is equal there, nobody knows."""
+        """Return nothing: the room of a store, and the share of equal data there, are unknown."""
         return ()
 
     # restore
@@ -242,7 +242,7 @@ class RepositoryDestination:
     # housekeeping
 
     def remove(self, points: Iterable[RestorePoint], *, certain: bool = False) -> str:
-        """Remove *points*; see Destination.  What only they need goes in a run of collect."""
+        """Remove *points*; see Destination.  Their chunks go in a later run of collect."""
         stamps = {point.stamp for point in points}
         with self._repository() as repository:
             going = [
@@ -272,7 +272,7 @@ class RepositoryDestination:
     def verify(
         self, depth: Depth, *, only: RestorePoint | None = None, reads: Reads | None = None
     ) -> Iterator[Problem]:
-        """Yield what is wrong; see Destination."""
+        """Yield problems; see Destination."""
         from collective.recipe.backup.destinations.repository.verifying import problems_of
 
         with self._repository() as repository:

@@ -1,4 +1,4 @@
-"""Where the chunks of a restore point go to, as far as those who make them need to know."""
+"""The sink for chunks of a restore point: the protocol that makers of chunks write to."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""A site and the copies of it, which may have what is lost in a repository.
+"""A site and its copies, which may have chunks that are lost in a repository.
 
-They are the live site, and the restore points of it that other destinations hold, whatever
-these are: a State of each is opened as a restore would.  A record index can be made of its
-segment, wherever that is.
+They are the live site, and its restore points in other destinations of any kind: a State of each is
+opened as for a restore.  A record index can be made from any copy of its segment.
 """
 
 from __future__ import annotations
@@ -48,10 +47,10 @@ _OWN = "the repository itself"
 
 
 class SiteCopies:
-    """What a site and the copies of it have; see ``healing.ChunkHolder``.
+    """The bytes of a site and its copies; see ``healing.ChunkHolder``.
 
-    The live *sources* are asked first, then the restore points of *destinations*, for what
-    restore points in *repository* need.
+    The live *sources* are asked first, then the restore points of *destinations*, for lost chunks
+    of *repository*.
     """
 
     def __init__(
@@ -146,7 +145,7 @@ class _Own:
         return None
 
     def blob(self, blob: BlobId) -> BinaryIO:
-        """Raise KeyError: what is stored of blobs can be read as it is."""
+        """Raise KeyError: lists of blobs in a copy can be read as they are."""
         raise KeyError(blob)
 
     def among_blobs(self, path: str) -> BinaryIO:
@@ -221,7 +220,7 @@ class _Restorable:
         return log
 
     def blob_source(self, repository: Repository) -> BlobSource | None:  # noqa: ARG002  SiteCopy
-        """Return None: what a restore point says of blobs depends on its kind."""
+        """Return None: the lists of blobs depend on the kind of restore point."""
         return None
 
     def blob(self, blob: BlobId) -> BinaryIO:
@@ -248,9 +247,9 @@ class _Restorable:
 
 
 def _restorable_copies(destination: Destination) -> Iterator[OpenCopy]:
-    """Yield what opens the restore points of *destination*, the newest first.
+    """Yield openers of the restore points of *destination*, the newest first.
 
-    Of those whose logs continue one another the last one has what all of them have.
+    If the log of one continues that of another, the later one has all transactions of both.
     """
     with destination.opened():
         newest: dict[str, Choice] = {}

@@ -32,7 +32,7 @@ def tree_root(reader: ChunkReader, root: ChunkId) -> TreeRoot:
 
 
 def tree_entries(reader: ChunkReader, pages: Iterable[bytes]) -> Iterator[TreeEntry]:
-    """Yield what lies in a directory with these *pages*, one of which is held at a time.
+    """Yield the entries of a directory with these *pages*; one page is in memory at a time.
 
     Raises IntegrityError, also if a name is not after the one before it.
     """
@@ -54,10 +54,10 @@ _TOGETHER = 256
 
 
 class _Opened(NamedTuple):
-    """A directory while what lies in it is listed."""
+    """A directory during a listing."""
 
-    path: bytes
-    entries: Iterator[TreeEntry]
+    path: bytes  # of the directory
+    entries: Iterator[TreeEntry]  # that are not yielded yet
 
 
 class PagedFiles:
@@ -78,7 +78,7 @@ class PagedFiles:
         return self._part.size
 
     def listed(self, below: bytes = b"/") -> Iterator[FurtherFile]:
-        """Yield what is there; see FurtherFiles."""
+        """Yield the files; see FurtherFiles."""
         wanted = below.rstrip(b"/")
         stack = [_Opened(b"", iter(tree_root(self._reader, self._part.root).entries))]
         while stack:
@@ -98,7 +98,7 @@ class PagedFiles:
                 stack.append(_Opened(path, tree_entries(self._reader, file.pieces)))
 
     def contents(self, below: bytes = b"/") -> Iterator[tuple[FurtherFile, Iterator[bytes]]]:
-        """Yield what is there with its bytes; those of small files are read together."""
+        """Yield files with their bytes; those of small files are read together."""
         listed = self.listed(below)
         while some := list(islice(listed, _TOGETHER)):
             small = [file for file in some if file.sort is FileSort.FILE and not file.is_large]
@@ -110,7 +110,7 @@ class PagedFiles:
                     pieces = self.data(file) if file.is_large else near
                 yield file, pieces
                 if not file.is_large:
-                    deque(pieces, maxlen=0)  # what nobody has taken
+                    deque(pieces, maxlen=0)  # pieces that the caller did not take
 
     def data(self, file: FurtherFile) -> Iterator[bytes]:
         """Yield the bytes of *file*; see FurtherFiles."""

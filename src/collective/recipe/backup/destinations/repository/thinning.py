@@ -1,7 +1,7 @@
-"""Which restore points another one serves as well, where one is made every few seconds.
+"""Restore points that a later one replaces, at sites that are backed up every few seconds.
 
-A log that has only grown tells every moment of the logs that it was.  So of the restore points
-of an hour that have one log, and the same further files, the last one serves the others.
+A log that has only grown has every moment of its earlier states.  So of the restore points of an
+hour with one log and equal further files, the last one replaces the others.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from collective.recipe.backup.times import beginning_of_hour
 
 
 def served_by_others(listed: Iterable[ListedPoint], now: datetime) -> list[Point]:
-    """Return those of *listed*, oldest first, that later ones of their hour serve.
+    """Return those of *listed*, oldest first, that later ones of their hour replace.
 
-    The hour of *now* goes on, and keeps all.  What is damaged, or lacks something, stays, and
-    serves no other.
+    The present hour, of *now*, keeps all.  A restore point that is damaged, or lacks something,
+    stays, and replaces no other.
     """
     last: dict[object, Point] = {}
     served = []

@@ -51,7 +51,7 @@ def store_files(
     Raises StartOver if what *point* has is found damaged, and what the repository raises.
     """
     try:
-        # where bundles are damaged, each file is read, and what is lost of it stored again
+        # where bundles are damaged, each file is read, and its lost chunks are stored again
         usable = point is not None and not writer.must_look_again and writer.build_on(point)
         earlier = _earlier_tree(repository, point) if point is not None and usable else None
         if earlier is not None:
@@ -78,7 +78,7 @@ def has_same_files(wanted: WantedFiles, repository: Repository, point: Point) ->
                 wanted, comparing, earlier, repository.progress, only_same=True
             ).stored()
             tell_reasons(repository, found)
-            # what is lacking now may not have been asked for then
+            # files that are lacking now may not have been asked for then
             lacking = found.lacking == contents.manifest.left_out
             return lacking and found.root == contents.files.root
     return False

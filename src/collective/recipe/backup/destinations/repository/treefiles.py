@@ -30,7 +30,7 @@ class ChangedError(Exception):
     """A file changed while it was read."""
 
     def __init__(self, file: FurtherFile, status: os.stat_result) -> None:
-        """Say what was read of it, and what it was before."""
+        """Say how many bytes were read of *file*, and its *status* before."""
         super().__init__()
         self.file = file
         self.status = status

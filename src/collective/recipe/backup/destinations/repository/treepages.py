@@ -1,8 +1,8 @@
 """Trees of files, in pages that restore points share.
 
-What lies in a directory is one list in the order of the names, cut into pages where the names
-say: a file that is new or gone changes one page.  A directory is an entry that names the pages
-of what lies in it; one in which nothing has changed has the pages that it had.
+The entries of a directory are one list in the order of the names.  The names themselves decide
+where it is cut into pages, so a file that is new or gone changes one page.  The entry of a
+directory names its pages; an unchanged directory keeps its pages.
 
 docs/design/repository.rst has all of it byte for byte.
 """
@@ -26,7 +26,7 @@ PIECES_OF_A_LIST = 4096
 _LEAST_OF_A_PAGE, _MOST_OF_A_PAGE, _LARGEST_PAGE = 32, 512, 1 << 20
 """Entries of a page but for the last one, and bytes after which no other entry follows."""
 _ENDS_A_PAGE = 128
-"""One name in so many ends a page."""
+"""A page ends at one name of this number, on average."""
 _SORTS = (FileSort.DIRECTORY, FileSort.FILE, FileSort.LINK)
 _TIME, _VERSION, _SMALLEST = 8, 2, 15
 _LARGEST_FILE, _NO_OWNER = 1 << 63, (1 << 32) - 1
@@ -34,19 +34,19 @@ _LARGEST_FILE, _NO_OWNER = 1 << 63, (1 << 32) - 1
 
 
 class FileTimes(NamedTuple):
-    """What, besides size and time, tells whether a file is what it was."""
+    """Facts that, besides size and time, show whether a file is unchanged."""
 
     changed: int  # when the kernel last noted a change, nanoseconds since 1970
-    inode: int
+    inode: int  # number in its file system
     device: int  # number of the file system among those of the tree, from 0
     has_others: bool  # whether it had several names
 
 
 class TreeEntry(NamedTuple):
-    """What lies in a directory, under its name there."""
+    """An entry of a directory."""
 
     name: bytes  # in the root of a tree: the whole path
-    file: FurtherFile  # whose path says nothing
+    file: FurtherFile  # the file; its path is empty
     times: FileTimes | None = None  # of a file
 
 
@@ -54,7 +54,7 @@ class TreeEntry(NamedTuple):
 class TreeRoot:
     """The further files of a restore point: the paths that were asked for."""
 
-    entries: tuple[TreeEntry, ...]
+    entries: tuple[TreeEntry, ...]  # one for each requested path
 
     def linked(self) -> Linked:
         """Return what this can be read from again."""

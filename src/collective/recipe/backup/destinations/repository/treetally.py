@@ -1,4 +1,4 @@
-"""What a backup of further files comes to: in numbers, and in words where something is wrong."""
+"""The result of a backup of further files: numbers, and sentences about problems."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collective.recipe.backup.unreadable import CannotReadError, unreadable
 
 @dataclass(frozen=True, kw_only=True)
 class NewTree:
-    """What was stored of the further files of a site."""
+    """The further files of a site, stored by a backup."""
 
     root: ChunkId  # of the tree
     files: int  # how many there are
@@ -23,7 +23,7 @@ class NewTree:
     lacking: int  # paths that are there, or are asked for, and could not be read
     lacks: str  # the first of them; "": there is none
     mentioned: int  # paths that are left out or not stored as they are, for a reason that is told
-    reasons: tuple[str, ...]  # what was wrong with the first of both
+    reasons: tuple[str, ...]  # reason for the first path of each of the two lists
 
 
 class TreeTally:
@@ -42,26 +42,26 @@ class TreeTally:
         self._size += file.size - sum(size for _offset, size in file.holes)
 
     def leaves_out(self, path: str) -> None:
-        """Count what is no file, no directory and no link."""
+        """Count something that is no file, no directory and no link."""
         self._left_out += 1
         if len(self._left) < REASONS:
             self._left.append(path)
 
     def mentions(self, path: str, why: str) -> None:
-        """Count what is left out, or changed or went while it was read, and say why."""
+        """Count a path that is left out, or changed or went while it was read, with the reason."""
         self._mentioned += 1
         self._tell(path, why)
 
     def lacks(self, path: str, why: str) -> None:
-        """Count what is not stored though it should be, and say why."""
+        """Count a path that should be stored and is not, with the reason."""
         self._lacking += 1
         self._lacks = self._lacks or path
         self._tell(path, why)
 
     def unreadable(self, path: str, error: OSError, *, is_wanted: bool) -> None:
-        """Count what cannot be read; *is_wanted* where the options name it.
+        """Count a path that cannot be read; *is_wanted*: the options name it.
 
-        Raises what is no fault of the file.
+        Raises errors that are not about the file.
         """
         count = self.lacks if is_wanted else self.mentions
         if isinstance(error, FileNotFoundError):

@@ -49,8 +49,8 @@ SETTLED = 2 * 10**9
 class EarlierTree:
     """A tree of an earlier restore point."""
 
-    root: TreeRoot
-    reader: ChunkReader
+    root: TreeRoot  # of that tree
+    reader: ChunkReader  # of the repository
     taken: datetime  # when that was begun, as the clock said
 
 
@@ -63,7 +63,7 @@ class OtherwiseError(Exception):
 
 
 class _Directory:
-    """A directory while what lies in it is stored."""
+    """A directory while its entries are stored."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class NewTrees:
         return top.open[0] if top.open else None
 
     def _entered(self, here: _Directory, name: bytes) -> _Directory | None:
-        """Store what is called *name*; a directory is returned in its place."""
+        """Store the entry *name*; for a directory, return it to be walked."""
         path = os.path.join(here.path, os.fsdecode(name))
         real = os.path.join(here.real, os.fsdecode(name)) if here.path else os.path.realpath(path)
         try:

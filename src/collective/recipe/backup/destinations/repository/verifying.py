@@ -1,4 +1,4 @@
-"""Whether the restore points of a site in a repository are worth having.
+"""Verify the restore points of a site in a repository.
 
 Names: each chunk that one needs lies in a bundle that is there, as far as the nodes say.
 Checksums: each of those bundles has the bytes that its name was made of.
@@ -30,7 +30,7 @@ LARGEST = 1 << 20
 """Bytes of a record that is loaded; of a larger one only its bytes are compared."""
 
 NAMED = 100
-"""How many records are named that cannot be loaded."""
+"""Records that cannot be loaded, of which each is named; further ones are counted."""
 
 _CHUNK = re.compile(r"[0-9a-f]{64}")
 _HINT = "heal stores again what can be read, and what the site or its other backups have"
@@ -39,7 +39,7 @@ _HINT = "heal stores again what can be read, and what the site or its other back
 def problems_of(
     repository: Repository, listed: Sequence[ListedPoint], depth: Depth, reads: Reads | None
 ) -> Iterator[Problem]:
-    """Yield what is wrong with restore points, each with the stamps of those that it concerns."""
+    """Yield problems of restore points, each with the stamps of those that it concerns."""
     for each in listed:
         stamp = each.shown.stamp
         for what in each.shown.problems:

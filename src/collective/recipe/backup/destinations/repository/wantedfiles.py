@@ -1,4 +1,4 @@
-"""Which further files of a site are backed up: the options ``files`` and ``files_exclude``."""
+"""The further files of a site to back up: the options ``files`` and ``files_exclude``."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from collective.recipe.backup.frozen import dataclass
 _WILD = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
 
 _MEMBERS = re.compile(r"(.)(?:-(.))?", re.DOTALL)
-"""What stands in brackets: characters, and ranges of them."""
+"""Pattern of one member in brackets: a character, or a range of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WantedFiles:
-    """What is to be backed up besides the storages."""
+    """The paths to back up besides the storages."""
 
     paths: tuple[Path, ...]  # absolute; with all that lies below
     patterns: tuple[str, ...] = ()  # of what is left out, see ``Exclusions``
@@ -57,7 +57,7 @@ class Exclusions:
         return bool({path, os.path.realpath(path)} & self._paths)
 
     def leave_out(self, path: str, *, is_directory: bool) -> bool:
-        """Tell whether *path*, absolute, is left out, with what lies in it."""
+        """Tell whether *path*, absolute, is left out, together with all below it."""
         name = os.path.basename(path)
         if name in self._names and self.is_kept_out(path):
             return True

@@ -1,10 +1,9 @@
 """A filestorage as segments of its log, stored once, and states that select from them.
 
-A *segment* is a range of the log as it is, some MiB long.  A *state* is what the filestorage is
-at one moment: a list of *spans*, each a range of a segment with the rule by which the bytes of
-the file come from it.  A pack keeps some records of the log and rewrites their headers by
-rules, so the state after a pack needs no new segments, only spans that say which records were
-kept.
+A *segment* is a range of the log as it is, some MiB long.  A *state* describes the filestorage at
+one moment: a list of *spans*, each a range of a segment with the rule by which the bytes of the
+file come from it.  A pack keeps some records of the log and rewrites their headers by rules, so the
+state after a pack needs no new segments, only spans that say which records were kept.
 
 ``capture`` makes a state of a live log, ``StateLog`` is the log that a state holds, up to a
 moment.

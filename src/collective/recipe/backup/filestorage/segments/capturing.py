@@ -1,17 +1,17 @@
-"""Capture: what a filestorage is now, as a state, with little more stored than what changed.
+"""Capture: make a state of a filestorage as it is now, storing little more than the changes.
 
-The spans of the last state that still stand are kept: as long as the file has only grown, that
-is all of them.  From the first one that differs on, the log is read and each transaction is
-looked for in the stored segments; see selecting.  That is what happens after a pack, after a
-restore to an earlier moment, and to a copy of a site.
+The spans of the last state that still stand are kept: as long as the file has only grown, that is
+all of them.  From the first one that differs on, the log is read and each transaction is looked for
+in the stored segments; see selecting.  So it is after a pack, after a restore to an earlier moment,
+and with a copy of a site.
 
-What is newer than the last cut lies in short segments that the next capture may supersede.
-Each new one is merged with those before it that are not larger than twice its size.  So there
-are few of them, and a capture each minute stores no byte more often than a few times.
+Transactions after the last cut lie in short segments that the next capture may supersede.  Each new
+one is merged with those before it that are not larger than twice its size.  So there are few of
+them, and a capture each minute stores no byte more often than a few times.
 
-A segment is needed as a whole as long as a span uses a part of it.  Once no state needs the
-rest, that is a waste: *least_share* of a Target makes a capture store anew what would use less
-than that share of its segment.
+A segment is kept as a whole as long as a span uses a part of it.  Once no state needs the rest,
+that is a waste: with *least_share* of a Target, a capture stores spans anew that would use less
+than that share of their segment.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ _NOTHING = LogState(
     last=ZERO_TID,
     packed=ZERO_TID,
 )
-"""That of a filestorage without transactions."""
+"""The state of a filestorage without transactions."""
 
 
 class Captured(NamedTuple):
-    """The state of a filestorage, and where its bytes come from."""
+    """The state of a filestorage, and the origin of its bytes."""
 
-    state: LogState
+    state: LogState  # the new state
     kept: int  # bytes of the filestorage in spans of the last state
     selected: int  # bytes in other spans of stored segments
     added: int  # bytes in new segments
@@ -68,7 +68,7 @@ def capture(
 
 
 class _Capture:
-    """What ``capture`` does, step by step."""
+    """The steps of ``capture``."""
 
     def __init__(self, log: Log, end: LogEnd, target: Target) -> None:
         self._log = log

@@ -1,11 +1,11 @@
-"""The seam to whatever stores the pieces of segments, record indexes and pages of spans.
+"""The interface to a store of chunks: pieces of segments, record indexes and pages of spans.
 
 A *chunk* is a byte string that is named by its content: equal chunks of one kind have one name
 and are stored once.  This package puts chunks and gets them again.  It does not know where
 they lie, nor how they are compressed or encrypted.
 
-A chunk that names others lists their names, and speaks of them by their numbers.  So whoever
-stores chunks knows what is needed with one, and may give them other names in a copy.
+A chunk that names others lists their names, and refers to them by their numbers.  So a store of
+chunks knows which others a chunk needs, and may give them other names in a copy.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ GREATEST = 1 << 22
 
 
 class ChunkKind(Enum):
-    """What a chunk is; the value is the word for it in messages."""
+    """The kinds of chunks; the value is the word for messages."""
 
     SEGMENT = "segment"  # bytes of a log, a whole segment or a piece of one
     INDEX = "record index"  # a record index, or a piece of one
@@ -39,10 +39,10 @@ class Chunks(Protocol):
     """
 
     def get(self, kind: ChunkKind, name: bytes) -> bytes:
-        """Return exactly what was put under *name*."""
+        """Return exactly the bytes that were put under *name*."""
 
     def get_linked(self, kind: ChunkKind, name: bytes) -> Linked:
-        """Return exactly what was put under *name*, a chunk that names others."""
+        """Return exactly the chunk that was put under *name*, together with the names in it."""
 
 
 class ChunkStore(Chunks, Protocol):

@@ -44,7 +44,7 @@ class Names:
         self._numbers: dict[bytes, int] = {}
 
     def name(self, name: bytes) -> bytes:
-        """Return what is written for *name*."""
+        """Return the bytes that stand for *name*."""
         return number(self._numbers.setdefault(name, len(self._numbers)))
 
     def linked(self, data: bytes) -> Linked:
@@ -116,7 +116,7 @@ class Fields:
         return self._names[place]
 
     def count(self, least: int) -> int:
-        """Return the next number, which counts items of at least so many bytes that follow."""
+        """Return the next number, a count of items of at least *least* bytes each that follow."""
         count = self.number()
         if count * least > self.left:
             raise self.damaged(f"it has no room for {count} items")
@@ -130,5 +130,5 @@ class Fields:
             raise self.damaged("it lists a name twice, or one that it does not have")
 
     def damaged(self, flaw: str) -> IntegrityError:
-        """Return the error that says what is damaged, and its *flaw*."""
+        """Return the error that names the damaged chunk, and its *flaw*."""
         return IntegrityError(f"{self._what} is damaged: {flaw}", hint=DAMAGE_HINT)

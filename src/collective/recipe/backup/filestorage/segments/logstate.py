@@ -1,9 +1,9 @@
-"""A state: what a filestorage is at one moment, as a list of spans.
+"""A state: the filestorage at one moment, as a list of spans.
 
 The spans of a state, one after the other behind the 4 bytes that begin the file, give the
-filestorage.  Most of them do not change from one state to the next, so they are put aside in
-*pages* of 64 spans at most, which are chunks and shared by states.  What is left, with the names of
-the pages, is the *root*; numbers and names are those of ``fields``::
+filestorage.  Most of them do not change from one state to the next, so they are stored in *pages*
+of 64 spans at most, which are chunks and shared by states.  The other spans, with the names of the
+pages, are the *root*; numbers and names are those of ``fields``::
 
     0    8   magic "CRBSTATE"
     8    2   version of this format, 1
@@ -50,13 +50,13 @@ _SMALLEST_SPAN, _SMALLEST_PAGE = 69, 13
 
 
 class SpanPage(NamedTuple):
-    """Spans that were put aside as a chunk."""
+    """A chunk of 64 spans at most, which states share."""
 
-    name: bytes
+    name: bytes  # of the chunk
     spans: int  # how many
     size: int  # bytes of the filestorage that they stand for
-    transactions: int
-    records: int
+    transactions: int  # number of transactions in its spans
+    records: int  # number of data records in its spans
     last: Tid  # the greatest in the filestorage up to their end
 
 
@@ -70,7 +70,7 @@ class LogState:
     first: Tid  # of its first transaction; zeros: it has none
     last: Tid  # the greatest, which is that of the last one but for odd logs (see tids)
     packed: Tid  # the greatest of those that a pack rewrote; zeros: none
-    pages: tuple[SpanPage, ...] = ()
+    pages: tuple[SpanPage, ...] = ()  # that come before *spans*
     spans: tuple[Span, ...] = ()  # those that follow the pages
 
     @property

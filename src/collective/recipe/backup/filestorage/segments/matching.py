@@ -1,8 +1,8 @@
-"""Whether a live transaction is one that is stored, and what the rules give wrong of it.
+"""Comparison of a live transaction with a stored one, and corrections where the rules fail.
 
 A pack rewrites transactions and records by rules (``fspack.py`` and ``format.py`` of ZODB's
-FileStorage).  Here these are applied to what the record index says of a stored transaction, and
-every field of the live one is compared with what they give.  The data are compared by digests.
+FileStorage).  Here these rules are applied to the record index of a stored transaction, and every
+field of the live one is compared with the result.  The data are compared by digests.
 
 ``rebuilding`` applies the same rules to the bytes of segments.  A field with another value is a
 correction; a transaction with other records or data than the rules can give does not match.
@@ -27,7 +27,7 @@ from collective.recipe.backup.filestorage.segments.storedsegments import (
 from collective.recipe.backup.model import Oid
 
 _STATUS, _PREVIOUS = 16, 16
-"""Where these stand in a transaction and in a record."""
+"""Offsets of these fields in a transaction and in a record."""
 _ID, _DIGEST = 8, 16
 
 Correction = tuple[int, bytes]
@@ -35,30 +35,30 @@ Correction = tuple[int, bytes]
 
 
 def most_corrections(size: int) -> int:
-    """Return how many corrections so many bytes may have: more are no smaller than new segments.
+    """Return how many corrections *size* bytes may have: with more, new segments are no larger.
 
-    One takes a dozen bytes, so that is a kilobyte, or a sixteenth of what they are for.
+    One takes a dozen bytes, so that is a kilobyte, or a sixteenth of *size*.
     """
     return max(85, size // 192)
 
 
 class Match(NamedTuple):
-    """How a live transaction comes from a stored one."""
+    """The way from a stored transaction to a live one."""
 
-    found: StoredTransaction
-    rule: Rule
+    found: StoredTransaction  # the stored transaction
+    rule: Rule  # by which the live bytes come from it
     rows: Sequence[int]  # of the records that it has, in the record index
     loans: Sequence[StoredData | None] = ()  # for each row without data; None: the object is gone
-    pointers: Sequence[int] = ()
-    floor: int = 0
-    corrections: Sequence[Correction] = ()
+    pointers: Sequence[int] = ()  # offsets for pointers that lead below the floor, in their order
+    floor: int = 0  # offset of the first moved transaction in the filestorage
+    corrections: Sequence[Correction] = ()  # bytes that the rule gives wrongly
 
 
 class Matcher:
     """Compares live transactions, which come in order, with stored ones."""
 
     def __init__(self, known: StoredSegments) -> None:
-        """Compare with what is in *known*."""
+        """Compare with the transactions in *known*."""
         self._known = known
         self._floor = 0  # offset of the first transaction that no pack rewrote; 0: none so far
 
@@ -159,7 +159,7 @@ def _chosen_among_alike(live: Rows, found: StoredTransaction) -> Sequence[int] |
 
 
 def _packed_corrections(live: Rows) -> Iterator[Correction]:
-    """Yield what is not 0 of the pointers of a transaction that a pack rewrote."""
+    """Yield the nonzero pointers of a transaction that a pack rewrote."""
     for number, offset in enumerate(_offsets(live)):
         if live.distances[number]:
             yield offset + _PREVIOUS, _as_pointer(offset, live.distances[number])

@@ -23,13 +23,13 @@ from collective.recipe.backup.times import ZERO_TID
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Where a capture stores what is new, and how."""
+    """The place of new segments, and the keys for them."""
 
-    chunks: ChunkStore
-    keys: Keys
+    chunks: ChunkStore  # to which they are put
+    keys: Keys  # for cuts and digests
     least_share: float = 0.0  # of a segment that a span must use to be kept; see capturing
     blobs: NamedBlobs | None = None  # which notes those that the capture passes; None: none does
-    progress: Progress = field(default_factory=Silent)
+    progress: Progress = field(default_factory=Silent)  # progress of long work
 
 
 def record_index_of(log: Log, keys: Keys, begin: int, end: int) -> bytes:
@@ -65,7 +65,7 @@ class SegmentWriter:
         return self._cutter.begin
 
     def add(self, rows: Rows) -> Iterator[Span]:
-        """Add the next transaction; yield what was cut."""
+        """Add the next transaction; yield spans of finished segments."""
         transaction = rows.transaction
         if self._cutter.ends_before(transaction):
             yield self._stored()
@@ -76,7 +76,7 @@ class SegmentWriter:
             yield self._stored()
 
     def finish(self) -> Iterator[Span]:
-        """Yield what is left, if there is something."""
+        """Yield the span of the last segment, if there is one."""
         if len(self._index):
             yield self._stored()
 

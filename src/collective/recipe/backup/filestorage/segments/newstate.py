@@ -42,7 +42,7 @@ class LogStateWriter:
         self.last = page.last
 
     def add(self, span: Span) -> None:
-        """Add a span that no later state supersedes.  It may not know what was before it."""
+        """Add a span that no later state supersedes.  It may not refer to spans before it."""
         self.add_last(span)
         self._weight += span.weight
         if len(self._spans) == SPANS_OF_A_PAGE or self._weight >= HEAVIEST:
@@ -58,7 +58,7 @@ class LogStateWriter:
         self.size += span.size
 
     def state(self, *, magic: bytes, settled: int, first: Tid, packed: Tid) -> LogState:
-        """Return the state of what was added; the arguments are as LogState has them."""
+        """Return the state of the added spans; the arguments are those of LogState."""
         return LogState(
             magic=magic,
             size=self.size,

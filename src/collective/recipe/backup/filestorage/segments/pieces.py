@@ -56,5 +56,5 @@ class SegmentLog(Log):
         return b"".join(map(self._pieces.extent, extents))
 
     def _tail(self, begin: int, after: Tid) -> str | None:
-        """Judge what is no transaction: in a segment there is nothing like that."""
+        """Judge bytes that are no transaction: in a segment they are damage."""
         raise IntegrityError(f"no transaction stands at byte {begin}", where=self.path)

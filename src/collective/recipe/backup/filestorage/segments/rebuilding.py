@@ -2,16 +2,16 @@
 
 Verbatim: they are those bytes.
 
-Packed: what FileStorage's pack writes up to the pack time.  Of the records of the range, those
-that were not chosen are left out, and so are transactions of which no record is left.
-Everything else is as in the segment, but
+Packed: as FileStorage's pack writes transactions up to the pack time.  Records of the range that
+were not chosen are left out, and so are transactions without any chosen record.  Everything else is
+as in the segment, but
 
 * the status of a transaction is "p"; its two lengths are what it has now;
 * a record says where its transaction begins now; its previous record is 0;
 * a record with a backpointer carries the data of the next loan.  If those are of size 0, its
   backpointer is 0.
 
-Moved: what a pack writes of later transactions.  All is as in the segment, but
+Moved: as a pack writes later transactions.  All is as in the segment, but
 
 * a record says where its transaction begins now;
 * the pointer to its previous record, and then its backpointer if it has one, lead as far back
@@ -59,8 +59,8 @@ Part: TypeAlias = bytes | Extent
 def rebuilt(span: Span, offset: int, pieces: SegmentPieces, skip: int = 0) -> Iterator[bytes]:
     """Yield the bytes of *span*, which stands at *offset* of the filestorage, block by block.
 
-    A block has 4 MiB, the last one what is left.  The first *skip* blocks are left out.  No block
-    is yielded unless its digest is right.  Raises IntegrityError for what is missing or damaged.
+    A block has 4 MiB, the last one maybe less.  The first *skip* blocks are left out.  A block is
+    yielded only if its digest is right.  Raises IntegrityError for missing or damaged chunks.
     """
     skipped = skip if span.rule is Rule.VERBATIM else 0
     parts = _parts(span, offset, pieces, skipped * BLOCK)

@@ -25,22 +25,22 @@ from collective.recipe.backup.filestorage.segments.spans import BLOCK, Span
 from collective.recipe.backup.times import ZERO_TID, Tid
 
 _HELD = 3
-"""Blocks that are held: those who walk a log read at two places that are near."""
+"""Blocks in memory: a walk through a log reads at two places that are near."""
 
 
 class _Place(NamedTuple):
-    """Where a span lies in the log."""
+    """The place of a span in the log."""
 
     begin: int  # offset
-    end: int
+    end: int  # offset after it
     greatest: Tid  # before it; zeros: there is none
 
 
 class RebuiltLog(Log):
     """The log of a state: every byte that it returns has been compared with a digest.
 
-    It holds a few segments in memory, and gets no more of them than what is read needs.  All
-    methods raise IntegrityError if what they need is missing or damaged.
+    It holds a few segments in memory, and gets only those that a read needs.  All methods raise
+    IntegrityError if a chunk that they need is missing or damaged.
     """
 
     damage_hint = DAMAGE_HINT
@@ -53,7 +53,7 @@ class RebuiltLog(Log):
         self._group = lru_cache(2)(self._read_group)
         sizes = [page.size for page in state.pages]
         self._chunks = chunks
-        # where each page begins, and then the spans that are in no page
+        # the offset of each page, and then of each span that is in no page
         self._offsets = list(accumulate(sizes, initial=MAGIC_SIZE))
         self._block = lru_cache(_HELD)(self._read_block)
         self._open: tuple[int, int] = (-1, -1)  # offset of the span that is being rebuilt, and
@@ -110,7 +110,7 @@ class RebuiltLog(Log):
         return self._completed(log.cut(tid, place.begin, place.end), place)
 
     def _completed(self, end: LogEnd, place: _Place) -> LogEnd:
-        """Return *end*, which was found from *place* on, with what is known of all before."""
+        """Return *end*, found from *place* on, completed by the facts about all before."""
         if end.tid is None:
             return end
         tid = max(end.tid, place.greatest) if end.offset >= place.begin else end.tid
@@ -120,7 +120,7 @@ class RebuiltLog(Log):
         return end._replace(tid=tid)
 
     def _tail(self, begin: int, after: Tid) -> str | None:
-        """Judge what follows the last complete transaction: nothing does."""
+        """Judge the bytes after the last complete transaction: there are none."""
         if begin != self.size:
             raise IntegrityError(
                 f"no transaction stands at byte {begin}", where=self.path, hint=self.damage_hint

@@ -92,7 +92,7 @@ class IndexWriter:
         self._digests += rows.digests
 
     def encoded(self) -> bytes:
-        """Return the record index of what was added."""
+        """Return the record index of the added transactions."""
         return b"".join(
             (
                 _HEADER.pack(MAGIC, VERSION, 0, len(self), self.records),
@@ -127,7 +127,8 @@ class RecordIndex:
         self.sizes = columns.integers(records)
         self.distances = columns.integers(records)
         self.digests = columns.take(DIGEST_SIZE * records)
-        # where the records and the bytes of each transaction begin, and where the last one ends
+        # for each transaction, the offsets of its records and bytes; at last the end of the last
+        # one
         _refuse(sum(counts) != records, "its records are not as many as it says")
         _refuse(sum(self._lengths) >= _GREATEST, "a length is too large")
         self.starts = array("Q", accumulate(counts, initial=0))
@@ -211,7 +212,7 @@ class _Columns:
 
 
 def _counts(data: bytes) -> tuple[int, int]:
-    """Return how many transactions and records *data* have, if that is what they have."""
+    """Return the numbers of transactions and records in *data*, if the sizes agree."""
     _refuse(len(data) < _HEADER.size, "it is cut short")
     magic, version, zero, transactions, records = _HEADER.unpack_from(data)
     _refuse(magic != MAGIC, "it begins as no record index does")

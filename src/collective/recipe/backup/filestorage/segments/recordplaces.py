@@ -1,6 +1,6 @@
-"""Where the records of a span are, told by the record index of its segment.
+"""The places of the records of a span, from the record index of its segment.
 
-That is a hundredth of what the span is made of, and nothing has to be put together for it.  The
+The record index has a hundredth of the size of the segment, and no bytes have to be rebuilt.  The
 rules by which a filestorage comes from segments are those of ``rebuilding``.
 """
 
@@ -35,7 +35,7 @@ class _Placing:
     """Goes from record to record, and adds up what each takes."""
 
     def __init__(self, span: Span, offset: int, index: RecordIndex) -> None:
-        self.end = offset  # of what was passed
+        self.end = offset  # offset after the span that was passed
         self.found: list[tuple[Oid, int]] = []
         self._span = span
         self._index = index

@@ -1,4 +1,4 @@
-"""What a live log says of its transactions and records, in the form in which it is compared.
+"""Rows: the transactions and records of a live log, in the form in which they are compared.
 
 The records of a transaction are *rows* of four columns, for which docs/design/selection.rst has
 the reasons::
@@ -105,10 +105,9 @@ class RowReader:
     def rows(self, transaction: Transaction, *, odd: bool = False) -> Rows:
         """Return the rows of *transaction*.  Raises IntegrityError if it is damaged.
 
-        It is opaque if it is *odd*, which means that its tid is not later than all before; if an
-        undo of old took it back; or if a record carries another tid, or says that the previous
-        record of its object follows.  ZODB opens such a log, but no rule tells what a pack makes
-        of it.
+        It is opaque if it is *odd*, which means that its tid is not greater than all before; if an
+        old undo took it back; or if a record carries another tid, or says that the previous record
+        of its object follows.  ZODB opens such a log, but no rule gives the result of a pack.
         """
         rows = Rows(transaction)
         if odd or transaction.undone:

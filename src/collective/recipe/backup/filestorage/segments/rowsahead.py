@@ -1,9 +1,8 @@
 """The rows of a range of a log, read ahead by a process of its own.
 
-To look at each record takes Python about as long as all else that a backup does with what it
-reads.  So where there is another processor, a process of its own reads and digests, and changes
-nothing; this one compares, and stores what is new.  What that process does not come to is read
-here.
+The pass over all records takes Python about as long as all other work of a backup on the bytes.  So
+where there is another processor, a process of its own reads and digests, and changes nothing; this
+one compares, and stores new segments.  Rows that the other process does not deliver are made here.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ class RowsWanted(NamedTuple):
 
 
 class _Task(NamedTuple):
-    """What the other process is asked for."""
+    """The work of the other process."""
 
-    path: Path
+    path: Path  # of the log
     identity: tuple[int, int]  # device and inode of the file that is meant
     secret: bytes  # of the keys of the digests
     blobs: bool  # whether the records of blobs are to be found
-    wanted: RowsWanted
+    wanted: RowsWanted  # the transactions to read
 
 
 def rows_of(log: Log, wanted: RowsWanted, keys: Keys, *, blobs: bool) -> Iterator[Rows]:

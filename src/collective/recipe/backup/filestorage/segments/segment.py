@@ -1,6 +1,6 @@
 """A segment: a range of a log as it was stored, and where its bytes and its record index are.
 
-``written`` and ``read`` turn what is known of it into bytes and back::
+``written`` and ``read`` turn a segment into bytes and back::
 
     base           number: its offset in the log that it was cut from
     first, last    8 bytes each: tids of the first and the last transaction that is not opaque
@@ -24,16 +24,16 @@ _TID = 8
 class SegmentPiece(NamedTuple):
     """A chunk that holds a segment or a part of it."""
 
-    name: bytes
-    size: int
+    name: bytes  # of the chunk
+    size: int  # bytes
 
 
 class Extent(NamedTuple):
     """Some bytes of a piece."""
 
-    name: bytes
+    name: bytes  # of the piece
     offset: int  # in the piece
-    size: int
+    size: int  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Segment:
 
     base: int  # its offset in the log that it was cut from
     first: Tid  # of its transactions that are not opaque, see rows; zeros: all are opaque
-    last: Tid  # likewise
+    last: Tid  # of its transactions that are not opaque; zeros: all are opaque
     pieces: tuple[SegmentPiece, ...]  # one, but for a transaction that is larger than a piece
     index: tuple[bytes, ...]  # names of the chunks whose bytes together are its record index
 
@@ -64,7 +64,7 @@ class Segment:
 
 
 def written(segment: Segment, names: Names) -> bytes:
-    """Return what is known of *segment* as bytes."""
+    """Return the fields of *segment* as bytes."""
     return b"".join(
         (
             number(segment.base),

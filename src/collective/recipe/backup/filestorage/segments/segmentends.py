@@ -1,4 +1,4 @@
-"""Where a log is cut into segments.
+"""The places where a log is cut into segments.
 
 A segment ends where a transaction ends.  It has 1 MiB at least and 4 MiB at most, but for three
 cases: the last one of a log or of a stretch has what is left; the segment before a transaction

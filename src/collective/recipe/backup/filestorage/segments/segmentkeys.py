@@ -1,4 +1,4 @@
-"""What the cuts of a log and the digests of its records are keyed with.
+"""The keys for the cuts of a log and for the digests of its records.
 
 All keys come from one secret of the repository.  Without it, a record index confirms no guess of
 a record, and the sizes of segments do not tell which transactions they have.  A user of the site

@@ -40,7 +40,7 @@ class Selector:
         self._target = target
         self._writer = writer
         self._rows = RowReader(log, target.keys)
-        self._segments: SegmentWriter | None = None  # what goes into new segments, up to the strip
+        self._segments: SegmentWriter | None = None  # new segments, up to the strip
         self._island: list[Strip] = []  # strips that follow the run
         self._strip: Strip | None = None  # the one that is growing
 
@@ -49,7 +49,7 @@ class Selector:
         self._segments = SegmentWriter(self._log, begin, cutter, self._target.chunks)
 
     def select(self, all_rows: Iterable[Rows], known: StoredSegments, advance: Advance) -> None:
-        """Add the spans of the last transactions of the log, given what is *known*."""
+        """Add the spans of the last transactions of the log, given the *known* segments."""
         matcher = Matcher(known)
         for rows in all_rows:
             transaction = rows.transaction
@@ -116,7 +116,7 @@ class Selector:
         self._segments = None
 
     def _finish(self) -> None:
-        """Add what is left; the next state may supersede it."""
+        """Add the remaining transactions; the next state may supersede their spans."""
         self._store_island()
         self.settled = self._writer.size
         if self._segments:

@@ -1,4 +1,4 @@
-"""Spans: what a filestorage consists of, as ranges of segments and a rule for each.
+"""Spans: the parts of a filestorage, as ranges of segments with a rule for each.
 
 A *span* stands for consecutive bytes of a filestorage, always whole transactions.  It names a
 segment and a range of it, and the rule by which the bytes of the filestorage come from those::
@@ -7,8 +7,8 @@ segment and a range of it, and the rule by which the bytes of the filestorage co
     packed     a pack has kept some records of them: see rebuilding
     moved      a pack has moved them: see rebuilding
 
-What a rule does not give right is corrected, byte by byte.  ``written`` and ``read`` turn a
-span into bytes and back::
+Bytes that a rule gives wrongly are corrected one by one.  ``written`` and ``read`` turn a span into
+bytes and back::
 
     rule           1 byte: 0 verbatim, 1 packed, 2 moved
     segment        as ``segment`` writes it
@@ -56,7 +56,7 @@ _SMALLEST_LENDER = 20
 
 
 class Rule(IntEnum):
-    """How the bytes of a span come from those of its segment."""
+    """The rule by which the bytes of a span come from those of its segment."""
 
     VERBATIM = 0
     PACKED = 1
@@ -64,7 +64,7 @@ class Rule(IntEnum):
 
 
 class Loan(NamedTuple):
-    """Where the data are that a record carries in place of a backpointer."""
+    """The place of data that a record carries instead of a backpointer."""
 
     lender: int  # its number among the lenders of the span
     offset: int  # in the segment
@@ -75,14 +75,14 @@ class Loan(NamedTuple):
 class Span:
     """Consecutive bytes of a filestorage: see the module."""
 
-    rule: Rule
-    segment: Segment
+    rule: Rule  # by which its bytes come from the segment
+    segment: Segment  # that has them
     begin: int  # of the range of the segment, in bytes
-    end: int
+    end: int  # offset after its range of the segment
     size: int  # bytes in the filestorage
     last: Tid  # the greatest in the filestorage up to the end of the span
     transactions: int  # how many the filestorage has
-    records: int  # likewise
+    records: int  # number of data records in the filestorage
     digests: tuple[bytes, ...]  # BLAKE3 of each 4 MiB of the bytes in the filestorage
     chosen: bytes = b""  # packed: a bit for each record of the range; empty: all
     lenders: tuple[Segment, ...] = ()  # packed: whose data records carry
@@ -100,7 +100,7 @@ class Span:
 
     @property
     def share(self) -> float:
-        """How much of its segment it uses, as a fraction; a pack may make it greater than 1."""
+        """The fraction of its segment that it uses; a pack may make it greater than 1."""
         return self.size / self.segment.size
 
 

@@ -1,6 +1,6 @@
-"""One moment of a filestorage as a state holds it: see StoredLog.
+"""The log of a filestorage at one moment, read from a state: see StoredLog.
 
-Where a moment lies in the state is known from its spans, so only the span that has it is read.
+The spans have their greatest tids, so only the span with the moment is read.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ from collective.recipe.backup.times import LAST_TID, Tid, When
 
 @dataclass(frozen=True, kw_only=True)
 class StateMoment:
-    """Which moment of a state, and what a state does not say."""
+    """A moment of a state, and facts that a state does not have."""
 
-    state: LogState
-    path: Path  # what errors call it
+    state: LogState  # the state
+    path: Path  # its name in errors
     mode: int  # permissions of the filestorage that was captured
     until: Tid | None = None  # the last transaction that may be in it; None: all are
 
 
 class StateLog(StoredLog):
-    """What a state has of a moment.  It is for one thread."""
+    """The log of a state at a moment.  It is for one thread."""
 
     damage_hint = DAMAGE_HINT
 
     def __init__(self, moment: StateMoment, chunks: Chunks) -> None:
-        """Read from *chunks*.  Raises NoRestorePoint if a pack rewrote what was there then."""
+        """Read from *chunks*.  Raises NoRestorePoint if a pack rewrote the moment."""
         super().__init__(moment.path)
         self._state = moment.state
         self._chunks = chunks

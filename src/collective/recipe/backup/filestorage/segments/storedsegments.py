@@ -28,7 +28,7 @@ _HELD = 4
 class StoredTransaction:
     """A transaction of a stored segment."""
 
-    segment: Segment
+    segment: Segment  # that has it
     index: RecordIndex  # of the segment
     number: int  # of the transaction in it
 
@@ -39,15 +39,15 @@ class StoredTransaction:
 
 
 class StoredData(NamedTuple):
-    """Where the data of a record are stored."""
+    """The place of the stored data of a record."""
 
-    segment: Segment
+    segment: Segment  # that has them
     offset: int  # in the segment
     size: int  # in bytes
 
 
 class StoredSegments:
-    """Stored segments, and what is in them."""
+    """Stored segments, with their record indexes."""
 
     def __init__(self, chunks: Chunks, segments: Iterable[Segment] = ()) -> None:
         """Know *segments*, whose record indexes are in *chunks*; one may come twice."""

@@ -47,7 +47,7 @@ class Strip:
 
     @property
     def share(self) -> float:
-        """How much of its segment it uses, as a fraction; a pack may make it greater than 1."""
+        """The fraction of its segment that it uses; a pack may make it greater than 1."""
         return self.size / self._found.segment.size
 
     @property
@@ -71,7 +71,7 @@ class Strip:
         """Tell whether that transaction of the segment is the next one, by the rule."""
         left_out = self._found.index.statuses[self._last + 1 : number]
         if self._rule is Rule.PACKED:
-            # of what is opaque, the record index does not know the records
+            # the record index does not have the records of opaque transactions
             return number > self._last and OPAQUE not in left_out
         return number == self._last + 1
 

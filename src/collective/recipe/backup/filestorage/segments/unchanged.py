@@ -1,4 +1,4 @@
-"""How much of a state a log still has: a comparison by digests, without any segment."""
+"""The part of a state that a log still has: a comparison by digests, without any segment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collective.recipe.backup.filestorage.segments.logstate import LogState, rea
 from collective.recipe.backup.filestorage.segments.spans import Span, block_digests
 
 _LAST_BYTES = 1 << 20
-"""How much of the end of a file is compared where that has to do."""
+"""Bytes at the end of a file that are compared where that must suffice."""
 
 
 def unchanged_spans(state: LogState, chunks: Chunks, log: Log, stop: int) -> Iterator[Span]:

@@ -1,4 +1,4 @@
-"""Where the backups lie: what each home says of itself, is its disk there, is there room?"""
+"""The places of the backups: findings of each home, its disk, and its room."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collective.recipe.backup.operations.run import Run
 
 
 def homes(run: Run) -> Iterator[DoctorFinding]:
-    """Ask each home of the backups what is wrong with it."""
+    """Yield the findings of each home of the backups."""
     report = Report("places")
     unmounted = {
         each.directory for each in missingdisk.gone(run) if _is_unmounted(each, run, report)
@@ -40,11 +40,11 @@ def _is_unmounted(lost: missingdisk.Gone, run: Run, report: Report) -> bool:
 
 
 def room(destinations: Iterable[Destination]) -> Iterator[DoctorFinding]:
-    """Compare the room that is left with what a full backup takes."""
+    """Compare the free room with the size of a full backup."""
     report = Report("room")
     needs: list[Need] = []
     for destination in destinations:
-        # what cannot be looked at is said elsewhere
+        # another check names files that cannot be looked at
         with suppress(BackupError, OSError):
             needs.extend(destination.room_for_full())
     for there in rooms(needs):

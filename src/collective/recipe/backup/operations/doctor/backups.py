@@ -1,4 +1,4 @@
-"""The backups that are there already: who holds them, and whether they are all there."""
+"""Existing backups: locks that are held, and restore points that lack something."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HINT = "a full backup begins anew without it: backup --full makes one now"
 
 
 def locks(run: Run) -> Iterator[DoctorFinding]:
-    """Look who is at work."""
+    """Find locks that are held, and their holders."""
     report = Report("locks")
     part = run.config_path.parent
     holders = {str(part): locking.holder_of(part)}
@@ -54,7 +54,7 @@ def owners(destinations: Iterable[Destination]) -> Iterator[DoctorFinding]:
 
 
 def restore_points(run: Run, destinations: Iterable[Destination]) -> Iterator[DoctorFinding]:
-    """Look at the names and sizes of what is stored, and at its stamps."""
+    """Check the names, sizes and stamps of restore points."""
     for destination in destinations:
         report = Report("backups")
         home = destination.home

@@ -1,4 +1,4 @@
-"""The repositories of the site: whether each opens, who may read its passphrase, further files."""
+"""The repositories of the site: do they open, who may read the passphrase, further files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the chosen options need: programs, variables, directories."""
+"""The requirements of the chosen options: programs, variables, directories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an earlier restore has left beside the live data, and whether the next one can work."""
+"""The remains of an earlier restore beside the live data, and obstacles for the next one."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def left_over(run: Run, source: Source) -> Iterator[DoctorFinding]:
 
 
 def way_back(run: Run, source: Source) -> Iterator[DoctorFinding]:
-    """Find out whether a restore could put something in the place of what is live, and how."""
+    """Find out whether a restore could replace the live data, and how."""
     report = Report("restores")
     if _only_read(source.filestorage):
         report.warning(

@@ -1,7 +1,7 @@
-"""Who runs the doctor, whose the site and its backups are, and what the one may not.
+"""The user of the doctor, the owners of the site and its backups, and missing permissions.
 
-Backups and restores are made by the user who runs them.  What a restore puts in place belongs
-to that user then, unless it is root.
+Backups and restores are made by the user who runs them.  Restored files belong to that user, unless
+it is root.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def user(number: int) -> str:
 
 
 def whose(run: Run) -> Iterator[DoctorFinding]:
-    """Say who runs this, and whose the site and its backups are."""
+    """Name the user who runs this, and the owners of the site and its backups."""
     report = Report("users")
     me, owners = os.geteuid(), dict(_owners(run))
     names = " and ".join(f"{user(owner)} owns {', '.join(of)}" for owner, of in owners.items())
@@ -45,7 +45,7 @@ def whose(run: Run) -> Iterator[DoctorFinding]:
 
 
 def _owners(run: Run) -> Iterator[tuple[int, list[str]]]:
-    """Yield each owner with what belongs to it, in words, as far as that can be seen."""
+    """Yield each owner with a list of the things owned, in words, as far as they can be seen."""
     things = [(it.filestorage, "the filestorage") for it in run.config.sources]
     things += [(it.blobstorage, "the blobs") for it in run.config.sources if it.blobstorage]
     things += [(path, "the backups") for home in run.homes for path in home.directories]
@@ -59,9 +59,9 @@ def _owners(run: Run) -> Iterator[tuple[int, list[str]]]:
 
 
 def once(findings: Iterator[DoctorFinding]) -> Iterator[DoctorFinding]:
-    """Yield *findings*, but each thing once: what several looks have met in common.
+    """Yield *findings*, but each only once, if several checks have found it.
 
-    Where this user may not look, all that lies behind that is one thing.
+    A directory that this user may not enter is one finding, whatever lies in it.
     """
     seen: set[tuple[object, ...]] = set()
     for finding in findings:
@@ -81,7 +81,7 @@ def _barrier(path: Path) -> Path:
 
 
 def _with_owner(finding: DoctorFinding, place: Path) -> DoctorFinding:
-    """Return *finding* with a hint that names who runs, and who owns *place*."""
+    """Return *finding* with a hint that names the user and the owner of *place*."""
     me = user(os.geteuid())
     try:
         status = place.stat()

@@ -1,9 +1,9 @@
-"""Who writes to a filestorage that is not the one that is there.
+"""Processes that write to a former filestorage, instead of the one that is there now.
 
-A server that had ``Data.fs`` open when somebody put another file in its place goes on writing
-to the old one.  If that has no name any more, all that is committed is lost when the server
-stops; if it has another name, the backups never see what is committed.  The same lock may be
-lost: whoever starts a second server then is not kept from it.
+A server that had ``Data.fs`` open when another file was put in its place goes on writing to the old
+one.  If the old file has no name any more, all commits are lost when the server stops; if it has
+another name, the backups never see the commits.  The lock may be lost as well: then nothing keeps a
+second server from starting.
 
 Linux tells which files a process has open, to root and to its own user, see proc_pid_fd(5)::
 
@@ -57,7 +57,7 @@ def at_work(source: Source, proc: Path = PROC) -> Iterator[DoctorFinding]:
 
 
 class _Place:
-    """Where a filestorage is, and which file that is at present."""
+    """The path of a filestorage, and the file that is there at present."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -80,7 +80,7 @@ class _Open:
 
     @property
     def path(self) -> Path:
-        """Where it was opened, or is now."""
+        """The path under which it was opened, or its present one."""
         return Path(self.target.removesuffix(_DELETED))
 
     @cached_property
@@ -108,7 +108,7 @@ class _Open:
 
 
 class _Process:
-    """A process: who it is, and what it has open.  Raises PermissionError where that is hidden."""
+    """A process, and the files that it has open.  Raises PermissionError where those are hidden."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -123,7 +123,7 @@ class _Process:
 
     @cached_property
     def files(self) -> Sequence[_Open]:
-        """What it has open."""
+        """The files that it has open."""
         found = []
         with suppress(FileNotFoundError, ProcessLookupError, NotADirectoryError):  # it has ended
             for name in os.listdir(self._directory / "fd"):
@@ -140,7 +140,7 @@ def _stray(process: _Process, place: _Place) -> bool:
 
 
 def _judge(report: Report, process: _Process, place: _Place) -> None:
-    """Find what *process* has open that is not what is there."""
+    """Report files that *process* has open and that are not the ones that are there."""
     lost = [it for it in process.files if it.is_lost and it.path.parent == place.path.parent]
     old = next((it for it in lost if it.is_filestorage(place)), None)
     if old is not None:
@@ -176,7 +176,7 @@ def _judge_lock(report: Report, process: _Process, place: _Place) -> None:
         if each.path.with_name(each.path.name + LOCK_SUFFIX) not in locks
         and each.is_filestorage(place)
     )
-    # what lies beside it is rather what was here than a filestorage of another site
+    # a file beside it is more probably a former one than the filestorage of another site
     nearest = min(strange, key=lambda each: each.path.parent != place.path.parent, default=None)
     if nearest is not None:
         report.problem(

@@ -2,7 +2,7 @@
 
 A put is two requests: a PUT with ``If-None-Match: *``, and one that asks for the time at which the
 object was made. obstore repeats requests that fail for a moment (5xx, a connection that breaks,
-throttling), with growing pauses, until ``Patience.retry`` is over. It does not repeat a put whose
+throttling), with growing pauses, until ``Patience.retry`` is over.  It does not repeat a put whose
 outcome is unknown; the caller reads the object to learn the outcome.
 
 There are two clients. The one that reads gives up a server that is silent for a while. The one that

@@ -1,7 +1,7 @@
 """The versions of the objects in a bucket, listed with botocore: obstore cannot list them.
 
 A name has the version that was the newest at the moment asked for; a name that had a delete marker
-then is left out. Moments of S3 have whole seconds. Of two versions of one second the later one
+then is left out.  Moments of S3 have whole seconds.  Of two versions of one second the later one
 counts. A version counts more than a delete marker of its second, because a user who reads the past
 looks for data.
 """

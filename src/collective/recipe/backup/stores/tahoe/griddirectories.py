@@ -146,7 +146,7 @@ class GridDirectories:
     def unchanging(self, what: str, children: Mapping[str, tuple[str, str]]) -> str:
         """Return the capability of a directory that never changes.
 
-        *children* are by name the kind, as the node calls it, and the capability. Two directories
+        *children* are by name the kind, as the node calls it, and the capability.  Two directories
         with equal children are one.
         """
         described = {name: (kind, {"ro_uri": each}) for name, (kind, each) in children.items()}

@@ -1,7 +1,7 @@
 """The views ``Archives/TITLE`` and ``Latest``, for people who browse the grid with its capability.
 
 Both lie in the directory of the writer. A view is a directory that never changes, and so are the
-directories in it, one for each part of the names of objects. Directories with equal children are
+directories in it, one for each part of the names of objects.  Directories with equal children are
 one directory, so views share all that is equal in them.
 """
 

@@ -1,6 +1,6 @@
 """A store in a grid of Tahoe-LAFS: an object is an immutable file, linked in a directory.
 
-``gridnames`` has the layout. After a put, the store looks for an object of that name that another
+``gridnames`` has the layout.  After a put, the store looks for an object of that name that another
 node has put at the same moment; if each finds the other, both puts have failed.
 
 Store time is the time of the link, by the clock of the node that made it.

@@ -1,7 +1,7 @@
-"""How the blobs of a restore point are kept: one style for each way that options can ask for.
+"""The styles in which blobs are kept: one for each way that options can ask for.
 
-Whatever the style, everything that lies in the directory can be found and restored; a style
-only decides what a backup adds.
+Whatever the style, all blobs in the directory can be found and restored; a style only decides what
+a backup adds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Trust(NamedTuple):
-    """What a backup may build upon.
+    """The earlier copies on which a backup may build.
 
     Of what is called as one of *doubted* damage was found: nothing is linked to a file of theirs
     that has not been read.  With *accept* blobs that are not as they were backed up once are
@@ -30,46 +30,44 @@ class Trust(NamedTuple):
     """
 
     doubted: Collection[str] = ()
-    accept: bool = False
+    """Names of holdings with damage: a file of theirs is linked only after it was read."""
+    accept: bool = False  # whether changed blobs are stored as they are now
 
 
 @dataclass(frozen=True, kw_only=True)
 class WantedBlobs:
-    """The blobs that a restore point is to have.
+    """The blobs that a restore point is to have: all up to the transaction *until*."""
 
-    They are those up to the transaction *until*; *stamp* names what is made for them.
-    *before* is what holds those of the restore point before it in its chain (None: it
-    begins one).  *named* gives the blobs that the records name, *new* those of them that
-    *before* may lack; without a log there is nobody to name any.  *scan* says that no log tells
-    all: something besides blobs could not be copied last time.  *differing* are blobs that the
-    source lacked then, or had otherwise than they had been backed up.  *others* is by what the
-    files that are no blobs are known again, if *before* is an archive ("": there were none; None:
-    only the archive itself can tell).
-    """
-
-    stamp: str
-    until: Tid
+    stamp: str  # that names the new tree or archive
+    until: Tid  # tid of the last transaction
     before: str | None = None
+    """Holding of the restore point before it in its chain; None: it begins a chain."""
     named: Callable[[], Iterable[BlobId]] = tuple
+    """Yields all blobs that the records name; nothing if there is no log."""
     new: Callable[[], Iterable[BlobId]] = tuple
+    """Yields those that *before* may lack; nothing if there is no log."""
     scan: bool = False
-    differing: tuple[BlobId, ...] = ()
+    """Whether to walk through the whole blobstorage: the last backup could not copy all files."""
+    differing: tuple[BlobId, ...] = ()  # blobs that the source lacked last time, or had changed
     others: str | None = ""
-    trust: Trust = Trust()
+    """Fingerprint of the non-blob files, if *before* is an archive; "": there were none; None: only
+    the archive can tell."""
+    trust: Trust = Trust()  # the earlier copies on which to build
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlobPlace:
-    """What each style works with.
+    """The directories and tools with which each style works.
 
     *named* is what the names in *directory* begin with (None: as the blobstorage is called).
     """
 
-    source: Path
-    directory: Path
-    files: Files
-    progress: Progress
+    source: Path  # the live blobstorage
+    directory: Path  # of the backups of blobs
+    files: Files  # writes them
+    progress: Progress  # progress of long work
     named: str | None = None
+    """First part of the names in *directory*; None: the name of the blobstorage."""
 
     @property
     def storage(self) -> str:
@@ -85,9 +83,9 @@ class Style(Protocol):
     """
 
     def back_up(self, demand: WantedBlobs, found: Holdings) -> tuple[str, Copied]:
-        """Store what is wanted; return the name of what holds it now.
+        """Store the wanted blobs; return the name of the holding that has them now.
 
-        Blobs that the source does not have are counted and named, no error.
+        Blobs that the source does not have are counted and named; they are no error.
         """
 
     def share(self, found: Holdings) -> tuple[float, float]:

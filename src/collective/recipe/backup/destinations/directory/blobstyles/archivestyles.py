@@ -146,7 +146,7 @@ class FullArchives:
         kept: Sequence[BlobId],
         earlier: Sequence[Archive],
     ) -> Copied:
-        """Return *copied* with what was taken from *earlier* archives."""
+        """Return *copied* with the blobs added that were taken from *earlier* archives."""
         layout, left = laid_out(self._shop.source), Left()
         for blob in upheld:
             left.give(changed(self._shop.source / layout.path(blob), earlier[-1].path))
@@ -209,7 +209,7 @@ class IncrementalArchives(FullArchives):
     """A full archive for each chain, and one with the new blobs of each backup after it."""
 
     def back_up(self, demand: WantedBlobs, found: Holdings) -> tuple[str, Copied]:
-        """Write what is new, if anything is, or all; see Style."""
+        """Write the new blobs, if there are any, or all; see Style."""
         before = found.archives.get(demand.before or "")
         if before is None:
             return super().back_up(demand, found)

@@ -19,7 +19,7 @@ from collective.recipe.backup.model import BlobId
 
 
 class EachBackup:
-    """A tree for each backup; what did not change is hard linked to the newest one before."""
+    """A tree for each backup; unchanged blobs are hard links to the newest tree before."""
 
     def __init__(self, workshop: BlobPlace, by: Callable[..., Transfer] = Transfer) -> None:
         """Take *by*, which makes the Transfer that copies."""
@@ -59,7 +59,7 @@ class EachBackup:
     def _rescued(
         self, copied: Copied, blob_set: BlobSet, demand: WantedBlobs, found: Holdings
     ) -> Copied:
-        """Take from earlier trees, the newest first, what is lost; return the sum of all."""
+        """Take lost blobs from earlier trees, the newest first; return the sum of all."""
         named = demand.new if demand.before == blob_set.name else demand.named
         for each in reversed(list(found.trees.values())):
             if each.name != blob_set.name:
