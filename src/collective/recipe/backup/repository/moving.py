@@ -12,7 +12,8 @@ from collective.recipe.backup.repository.chunks import ChunkId
 from collective.recipe.backup.repository.names import bundle_name
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.places import ChunkPlace
-from collective.recipe.backup.repository.reading import Wanted, opened_chunk
+from collective.recipe.backup.repository.ranges import Wanted
+from collective.recipe.backup.repository.reading import opened_chunk
 from collective.recipe.backup.repository.sealing import BrokenSealError, Sort
 from collective.recipe.backup.repository.writing import ChunkWriter
 from collective.recipe.backup.stores import NoSuchObject

@@ -8,49 +8,30 @@ read again, because a bundle may have been written anew meanwhile.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 
 from collective.recipe.backup.errors import IntegrityError
-from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.repository.chunks import ChunkId, Node, decoded
 from collective.recipe.backup.repository.compressing import decompressed
 from collective.recipe.backup.repository.keyring import Keyring
 from collective.recipe.backup.repository.names import bundle_name
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.places import ChunkPlace
+from collective.recipe.backup.repository.ranges import (
+    NOWHERE,
+    PLAIN,
+    ChunkRange,
+    Wanted,
+    range_of,
+    ranges_of,
+)
 from collective.recipe.backup.repository.sealing import BrokenSealError, Role, Seal, Sort
 from collective.recipe.backup.stores import NoSuchObject
 
 _THREADS = 2
-_AHEAD = 12 << 20
-"""Bytes of chunks that are read ahead of the caller."""
-
-_RANGE = 4 << 20
-"""Bytes of one get, if that is enough for one chunk."""
-
-_LOOKED_UP = 256
-"""Chunks whose places are looked up at a time."""
-
-Wanted = tuple[ChunkId, ChunkPlace]
-
-
-@dataclass(frozen=True)
-class _Range:
-    """Neighbours in a bundle, read by one get."""
-
-    wanted: tuple[Wanted, ...]  # in the order in which they lie there
-    size: int  # bytes of the chunks, as they are
-
-    @property
-    def begin(self) -> int:
-        return self.wanted[0][1].offset
-
-    @property
-    def end(self) -> int:
-        last = self.wanted[-1][1]
-        return last.offset + last.stored
+"""Threads that get and decode, if a store wishes for no more."""
 
 
 def opened_chunk(keyring: Keyring, seal: Seal, wanted: Wanted, sealed: bytes | memoryview) -> bytes:
@@ -74,7 +55,9 @@ class ChunkReader:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self._gap = repository.store.promises.gap
+        promises = repository.store.promises
+        self._gap = promises.gap
+        self._threads = max(_THREADS, promises.parallel)
 
     def get(self, chunk: ChunkId) -> bytes:
         """Return the bytes of one chunk.
@@ -86,10 +69,16 @@ class ChunkReader:
 
     def node(self, chunk: ChunkId) -> Node:
         """Return a node.  Raises IntegrityError."""
-        try:
-            return decoded(self.get(chunk))
-        except ValueError as error:
-            raise self._lost(chunk, str(error)) from error
+        [node] = self.nodes([chunk])
+        return node
+
+    def nodes(self, chunks: Iterable[ChunkId]) -> Iterator[Node]:
+        """Yield nodes in the order of *chunks*, read ahead.  Raises IntegrityError."""
+        for chunk, data in self.each(chunks):
+            try:
+                yield decoded(data)
+            except ValueError as error:
+                raise self._lost(chunk, str(error)) from error
 
     def each(self, chunks: Iterable[ChunkId]) -> Iterator[tuple[ChunkId, bytes]]:
         """Yield *chunks* in their order with their bytes, read ahead.
@@ -105,7 +94,7 @@ class ChunkReader:
         self, chunks: Iterable[ChunkId]
     ) -> Iterator[tuple[ChunkId, bytes | IntegrityError]]:
         """Yield *chunks* in their order, each with its bytes or the error of reading it."""
-        ranges = self._ranges(chunks)
+        ranges = ranges_of(chunks, self._repository.index, self._gap)
         some = list(islice(ranges, 2))
         if len(some) < 2:
             # for one there is nothing to do ahead
@@ -114,16 +103,18 @@ class ChunkReader:
             return
         yield from self._ahead(chain(some, ranges))
 
-    def _ahead(self, ranges: Iterable[_Range]) -> Iterator[tuple[ChunkId, bytes | IntegrityError]]:
-        """Yield the chunks of *ranges*, which threads read ahead."""
-        with ThreadPoolExecutor(_THREADS, "read") as pool:
-            waiting: deque[tuple[_Range, Future[list[bytes | BrokenSealError]]]] = deque()
+    def _ahead(
+        self, ranges: Iterable[ChunkRange]
+    ) -> Iterator[tuple[ChunkId, bytes | IntegrityError]]:
+        """Yield the chunks of *ranges*, which threads read ahead: each holds one at most."""
+        with ThreadPoolExecutor(self._threads, "read") as pool:
+            waiting: deque[tuple[ChunkRange, Future[list[bytes | BrokenSealError]]]] = deque()
             ahead = 0
             try:
                 for each in ranges:
                     waiting.append((each, pool.submit(self._read, each)))
                     ahead += each.size
-                    while ahead > _AHEAD and len(waiting) > 1:
+                    while ahead > self._threads * PLAIN:
                         oldest, work = waiting.popleft()
                         ahead -= oldest.size
                         yield from self._proved(oldest, work.result())
@@ -135,7 +126,7 @@ class ChunkReader:
                     work.cancel()
 
     def _proved(
-        self, wanted: _Range, found: Iterable[bytes | BrokenSealError]
+        self, wanted: ChunkRange, found: Iterable[bytes | BrokenSealError]
     ) -> Iterator[tuple[ChunkId, bytes | IntegrityError]]:
         for (chunk, place), data in zip(wanted.wanted, found, strict=True):
             yield (
@@ -143,35 +134,10 @@ class ChunkReader:
                 self._elsewhere(chunk, place) if isinstance(data, BrokenSealError) else data,
             )
 
-    def _ranges(self, chunks: Iterable[ChunkId]) -> Iterator[_Range]:
-        """Yield ranges that have *chunks* in their order.
-
-        A chunk without a place is in none: its place is one that cannot be read.
-        """
-        rest = iter(chunks)
-        group: list[Wanted] = []
-        while some := list(islice(rest, _LOOKED_UP)):
-            places = dict(self._repository.index.of(set(some)))
-            for chunk in some:
-                wanted = chunk, places.get(chunk, [_NOWHERE])[0]
-                if group and not self._fits(group, wanted[1]):
-                    yield _range(group)
-                    group = []
-                group.append(wanted)
-            # the caller is not to wait for chunks that it has not asked for yet
-        if group:
-            yield _range(group)
-
-    def _fits(self, group: Sequence[Wanted], place: ChunkPlace) -> bool:
-        last = group[-1][1]
-        gap = place.offset - last.offset - last.stored
-        size = place.offset + place.stored - group[0][1].offset
-        return place.bundle == last.bundle and 0 <= gap <= self._gap and size <= _RANGE
-
-    def _read(self, wanted: _Range) -> list[bytes | BrokenSealError]:
+    def _read(self, wanted: ChunkRange) -> list[bytes | BrokenSealError]:
         """Read a range; return, for each chunk, its bytes or the error of opening it."""
         first = wanted.wanted[0][1]
-        if first is _NOWHERE:
+        if first is NOWHERE:
             return [BrokenSealError("no catalog has it") for _each in wanted.wanted]
         try:
             name = bundle_name(first.bundle)
@@ -180,10 +146,10 @@ class ChunkReader:
             if len(wanted.wanted) == 1:
                 return [BrokenSealError("its bundle is gone, cut short or cannot be read")]
             # of a bundle that was cut short, the bytes before its end can be read
-            return [data for each in wanted.wanted for data in self._read(_range([each]))]
+            return [data for each in wanted.wanted for data in self._read(range_of([each]))]
         return self._opened(wanted, data)
 
-    def _opened(self, wanted: _Range, data: bytes) -> list[bytes | BrokenSealError]:
+    def _opened(self, wanted: ChunkRange, data: bytes) -> list[bytes | BrokenSealError]:
         keyring = self._repository.keyring
         seal = keyring.seal(Sort.BUNDLE, wanted.wanted[0][1].salt)
         found: list[bytes | BrokenSealError] = []
@@ -207,19 +173,19 @@ class ChunkReader:
             for place in dict(self._repository.index.of([chunk])).get(chunk, []):
                 if place in problems:
                     continue
-                [data] = self._read(_range([(chunk, place)]))
+                [data] = self._read(range_of([(chunk, place)]))
                 if not isinstance(data, BrokenSealError):
                     return data
                 problems[place] = str(data)
                 self._doubt(place)
-        bundles = [bundle_name(place.bundle) for place in problems if place is not _NOWHERE]
+        bundles = [bundle_name(place.bundle) for place in problems if place is not NOWHERE]
         why = (
             f"it is damaged or gone in {' and '.join(bundles)}" if bundles else "no catalog has it"
         )
         return self._lost(chunk, why)
 
     def _doubt(self, place: ChunkPlace) -> None:
-        if place is not _NOWHERE:
+        if place is not NOWHERE:
             self._repository.index.doubt([place.bundle])
 
     def _lost(self, chunk: ChunkId, why: str) -> IntegrityError:
@@ -228,10 +194,3 @@ class ChunkReader:
             where=f"{self._repository.store.location}: {chunk.hex()}",
             hint="heal stores again what can be read, and what the site or its other backups have",
         )
-
-
-def _range(group: Sequence[Wanted]) -> _Range:
-    return _Range(tuple(group), sum(place.size for _chunk, place in group))
-
-
-_NOWHERE = ChunkPlace(b"", b"", 0, 0, 0, 0, 0)

@@ -32,7 +32,7 @@ slots._ARGON2 = {"passes": 1, "memory": 64, "lanes": 1}
 PASSPHRASE = "correct horse battery"
 START = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 PAGE = 4
-_BLOB = LEAF + 1
+BLOB = LEAF + 1
 _PAGE = NODE + 1
 
 State = Mapping[str, bytes]
@@ -84,7 +84,7 @@ def store_state(writer: ChunkWriter, state: State) -> Draft:
     pages = []
     for begin in range(0, len(names), PAGE):
         some = names[begin : begin + PAGE]
-        leaves = [writer.add(_BLOB, state[name]) for name in some]
+        leaves = [writer.add(BLOB, state[name]) for name in some]
         pages.append(writer.add_node(json.dumps(some).encode(), leaves, _PAGE))
     root = writer.add_node(b"", pages)
     return Draft(stamp="", claimed=START, roots=(root,))

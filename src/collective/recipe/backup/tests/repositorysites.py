@@ -9,7 +9,13 @@ from unittest.mock import patch
 
 from collective.recipe.backup import times
 from collective.recipe.backup.blobs.layout import Layout, walk
-from collective.recipe.backup.destinations.repository import blobpages, blobs, newfiles, pagedblobs
+from collective.recipe.backup.destinations.repository import (
+    blobpages,
+    blobs,
+    filesahead,
+    newfiles,
+    pagedblobs,
+)
 from collective.recipe.backup.destinations.repository.blobs import (
     NewBlobs,
     store_blobs,
@@ -154,12 +160,15 @@ def spoil_bundles(world: World, names: Iterable[str] | None = None) -> None:
         heal(repository, [bytes.fromhex(name.rpartition("/")[2]) for name in spoilt])
 
 
+_WITH_PIECES = blobpages, blobs, filesahead, newfiles, pagedblobs
+
+
 @contextmanager
 def small_pages(piece: int = 4096, page: int = 8) -> Iterator[None]:
     """Make pieces of blobs, and pages, small during the body."""
     with ExitStack() as stack:
         for module, name, value in (
-            *((module, "PIECE", piece) for module in (blobpages, blobs, newfiles, pagedblobs)),
+            *((module, "PIECE", piece) for module in _WITH_PIECES),
             (blobpages, "PIECES_OF_A_NODE", 3),
             (blobs, "BLOBS_OF_A_PAGE", page),
             (blobs, "_LEAST_OF_A_PAGE", page // 2),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -71,6 +71,15 @@ class MemoryChunks:
         if name not in self.held:
             raise IntegrityError(f"the {kind.value} {name.hex()} is missing")
         return self.held[name]
+
+    def ahead(
+        self, kind: ChunkKind, names: Iterable[bytes]
+    ) -> Generator[tuple[bytes, bytes | IntegrityError], None, None]:
+        for name in names:
+            try:
+                yield name, self.get(kind, name)
+            except IntegrityError as error:
+                yield name, error
 
 
 def encoded(linked: Linked) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator
 from heapq import merge
+from itertools import islice
 
 from blake3 import blake3
 
@@ -12,6 +13,7 @@ from collective.recipe.backup.blobs.layout import Kind, order
 from collective.recipe.backup.blobs.storedblobs import StoredContents, StoredFile
 from collective.recipe.backup.destinations.repository.blobpages import BlobList
 from collective.recipe.backup.destinations.repository.blobwriting import BlobWriting
+from collective.recipe.backup.destinations.repository.filesahead import FileAt
 from collective.recipe.backup.destinations.repository.foreignfiles import foreign_entries
 from collective.recipe.backup.destinations.repository.foreignpages import (
     ForeignEntry,
@@ -20,6 +22,9 @@ from collective.recipe.backup.destinations.repository.foreignpages import (
 from collective.recipe.backup.destinations.repository.pagedblobs import PagedBlobs
 from collective.recipe.backup.repository.reading import ChunkReader
 from collective.recipe.backup.times import Tid
+
+_TOGETHER = 256
+"""Entries that are looked at together."""
 
 
 class BlobsAndForeign(PagedBlobs):
@@ -52,17 +57,21 @@ class BlobsAndForeign(PagedBlobs):
             return self.pieces_of(each.file)
         return iter([each.text] if each.text else [])
 
-    def _copy_foreign(self, paths: Collection[str] | None, writing: BlobWriting) -> None:
+    def _coming_foreign(
+        self, paths: Collection[str] | None, writing: BlobWriting
+    ) -> Iterator[list[FileAt]]:
         some = None if paths is None else frozenset(paths)
-        for each in self._entries():
-            if some is not None and each.path not in some:
-                continue
-            if each.kind is Kind.DIRECTORY:
-                writing.make_directory(each.path, each.mode)
-            elif each.file is None:
-                writing.write_link(each.path, os.fsdecode(each.text), each.time)
-            elif not writing.takes_live(each.path, each.file):
-                writing.write(each.path, each.file, self.pieces_of(each.file))
+        entries = (each for each in self._entries() if some is None or each.path in some)
+        while group := list(islice(entries, _TOGETHER)):
+            coming = []
+            for each in group:
+                if each.kind is Kind.DIRECTORY:
+                    writing.make_directory(each.path, each.mode)
+                elif each.file is None:
+                    writing.write_link(each.path, os.fsdecode(each.text), each.time)
+                elif not writing.needs_no_bytes(each.path, each.file):
+                    coming.append(FileAt(each.path, each.file))
+            yield coming
 
     def _entries(self) -> Iterator[ForeignEntry]:
         return foreign_entries(self._reader, self._foreign)

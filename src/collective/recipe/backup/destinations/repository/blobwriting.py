@@ -93,7 +93,18 @@ class BlobWriting:
         """Make one directory, unless it is there."""
         self._files.make_directory(self._trail.place(f"{self._top}/{place}"), _OF_DIRECTORIES)
 
-    def takes_live(self, path: str, file: BlobFile) -> bool:
+    def needs_no_bytes(self, path: str, file: BlobFile) -> bool:
+        """Link to the live file, or make an empty one, if that is enough; return whether it was.
+
+        That may be done while the pieces of another file are written.
+        """
+        if self._takes_live(path, file):
+            return True
+        if not file.size:
+            self.write(path, file, ())
+        return not file.size
+
+    def _takes_live(self, path: str, file: BlobFile) -> bool:
         """Link to the live file, if that is the same; return whether that was done."""
         there = regular(self._live / path) if self._live is not None else None
         if self._live is None or there is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterable
+
 from collective.recipe.backup.destinations.repository.kinds import LOG, RECORD_INDEX, SEGMENT, SPANS
 from collective.recipe.backup.destinations.repository.sinks import ChunkSink
 from collective.recipe.backup.errors import IntegrityError
@@ -26,6 +28,14 @@ class StoredChunks(Chunks):
         """Return a chunk that names others."""
         node = self._reader.node(ChunkId(name))
         return Linked(node.refs, node.payload)
+
+    def ahead(
+        self,
+        kind: ChunkKind,  # noqa: ARG002  likewise
+        names: Iterable[bytes],
+    ) -> Generator[tuple[bytes, bytes | IntegrityError], None, None]:
+        """Yield chunks in their order, each with its bytes or the error of reading it."""
+        yield from self._reader.whichever(map(ChunkId, names))
 
 
 class UnusableError(Exception):

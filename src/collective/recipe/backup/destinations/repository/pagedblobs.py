@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import struct
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,12 +29,17 @@ from collective.recipe.backup.destinations.repository.blobpages import (
     read_pieces,
 )
 from collective.recipe.backup.destinations.repository.blobwriting import BlobWriting
+from collective.recipe.backup.destinations.repository.filesahead import (
+    FileAt,
+    files_ahead,
+    pages_ahead,
+)
 from collective.recipe.backup.destinations.repository.piecefile import file_of_pieces
 from collective.recipe.backup.errors import BackupError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.segments import Linked
 from collective.recipe.backup.model import BlobId
-from collective.recipe.backup.progress import Progress
+from collective.recipe.backup.progress import Advance, Progress
 from collective.recipe.backup.repository.chunks import ChunkId
 from collective.recipe.backup.repository.reading import ChunkReader
 from collective.recipe.backup.times import Tid
@@ -145,36 +151,47 @@ class PagedBlobs:
             files.make_directory(directory)
             writing = BlobWriting(directory, live if some is None else None, files)
             total = self.count() if some is None else len(some)
-            pages = self._pages() if some is None else self._pages_of(some)
+            pages = list(self._pages() if some is None else self._pages_of(some))
             with writing, progress.phase("restoring the blobs", total, "files") as advance:
-                for page in pages:
-                    found = self._files_of(page)
-                    coming = [each for each in found if some is None or each[0].blob in some]
-                    self._copy(coming, writing)
-                    advance(len(coming))
-                self._copy_foreign(paths, writing)
+                groups = chain(
+                    self._coming(pages, some, writing, advance),
+                    self._coming_foreign(paths, writing),
+                )
+                for (path, file), pieces in files_ahead(groups, self._reader):
+                    writing.write(path, file, pieces)
+                    advance(1)
             if some is None:
                 writing.mark(self._list.layout)
             (files.sync_tree if some is None else files.sync_little_tree)(directory)
         return writing.sum()
 
-    def _copy(self, coming: Iterable[tuple[PagedBlob, BlobFile]], writing: BlobWriting) -> None:
-        """Write or link the files *coming*, of one page; small ones are read together."""
-        small = []
-        for each, file in coming:
-            path = self._list.layout.path(each.blob)
-            if writing.takes_live(path, file):
-                continue
-            if 0 < file.size <= PIECE:
-                small.append((path, file))
-            else:
-                writing.write(path, file, self.pieces_of(file))
-        data = self._reader.each(ChunkId(file.chunks[0]) for _path, file in small)
-        for (path, file), (_chunk, piece) in zip(small, data, strict=True):
-            writing.write(path, file, [piece])
+    def _coming(
+        self,
+        pages: Sequence[BlobPage],
+        some: Collection[BlobId] | None,
+        writing: BlobWriting,
+        advance: Advance,
+    ) -> Iterator[list[FileAt]]:
+        """Yield, page by page, the files that are to be read; link or make the others."""
+        for page, blobs in pages_ahead(pages, self._reader):
+            coming = []
+            for each, file in self._there(page, blobs):
+                if some is not None and each.blob not in some:
+                    continue
+                path = self._list.layout.path(each.blob)
+                if not writing.needs_no_bytes(path, file):
+                    coming.append(FileAt(path, file))
+                    continue
+                advance(1)
+            yield coming
 
-    def _copy_foreign(self, paths: Collection[str] | None, writing: BlobWriting) -> None:
-        """Write the foreign files at *paths*; None: all of them.  Here there are none."""
+    def _coming_foreign(
+        self,
+        paths: Collection[str] | None,  # noqa: ARG002  there is nothing here
+        writing: BlobWriting,  # noqa: ARG002
+    ) -> Iterator[list[FileAt]]:
+        """Yield the foreign files at *paths*; None: all of them.  Here there are none."""
+        return iter(())
 
     def _pages(self) -> Iterator[BlobPage]:
         return (page for page in self._list.pages if page.first <= self._until)
@@ -193,7 +210,13 @@ class PagedBlobs:
             yield from self._files_of(page)
 
     def _files_of(self, page: BlobPage) -> Iterator[tuple[PagedBlob, BlobFile]]:
-        for place, each in enumerate(self._page(page)):
+        return self._there(page, self._page(page))
+
+    def _there(
+        self, page: BlobPage, blobs: Sequence[PagedBlob]
+    ) -> Iterator[tuple[PagedBlob, BlobFile]]:
+        """Yield those *blobs* of a page that are there."""
+        for place, each in enumerate(blobs):
             if each.file is not None and each.tid <= self._until and page.belongs(place):
                 yield each, each.file
 

@@ -10,8 +10,11 @@ chunks knows which others a chunk needs, and may give them other names in a copy
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterable
 from enum import Enum
 from typing import NamedTuple, Protocol
+
+from collective.recipe.backup.errors import IntegrityError
 
 GREATEST = 1 << 22
 """Bytes of the largest chunk that this package puts: 4 MiB."""
@@ -35,7 +38,7 @@ class Linked(NamedTuple):
 class Chunks(Protocol):
     """Gets chunks.  Names have 32 bytes.
 
-    Both raise IntegrityError for one that is missing or damaged.
+    Those that get one raise IntegrityError if it is missing or damaged.
     """
 
     def get(self, kind: ChunkKind, name: bytes) -> bytes:
@@ -43,6 +46,14 @@ class Chunks(Protocol):
 
     def get_linked(self, kind: ChunkKind, name: bytes) -> Linked:
         """Return exactly the chunk that was put under *name*, together with the names in it."""
+
+    def ahead(
+        self, kind: ChunkKind, names: Iterable[bytes]
+    ) -> Generator[tuple[bytes, bytes | IntegrityError], None, None]:
+        """Yield each of *names* with its bytes, or the error of getting them.
+
+        They come in their order.  Some are got before they are asked for.
+        """
 
 
 class ChunkStore(Chunks, Protocol):

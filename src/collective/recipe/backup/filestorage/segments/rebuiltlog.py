@@ -21,11 +21,13 @@ from collective.recipe.backup.filestorage.segments.chunkstore import Chunks
 from collective.recipe.backup.filestorage.segments.logstate import LogState, read_page
 from collective.recipe.backup.filestorage.segments.pieces import SegmentPieces
 from collective.recipe.backup.filestorage.segments.rebuilding import rebuilt
-from collective.recipe.backup.filestorage.segments.spans import BLOCK, Span
+from collective.recipe.backup.filestorage.segments.spans import BLOCK, Rule, Span
 from collective.recipe.backup.times import ZERO_TID, Tid
 
 _HELD = 3
 """Blocks in memory: a walk through a log reads at two places that are near."""
+_GROUPS = 3
+"""Pages of spans in memory: that of the reader, and those of what is read ahead."""
 
 
 class _Place(NamedTuple):
@@ -50,7 +52,7 @@ class RebuiltLog(Log):
         super().__init__(path)
         self._state = state
         self._pieces = SegmentPieces(chunks)
-        self._group = lru_cache(2)(self._read_group)
+        self._group = lru_cache(_GROUPS)(self._read_group)
         sizes = [page.size for page in state.pages]
         self._chunks = chunks
         # the offset of each page, and then of each span that is in no page
@@ -81,6 +83,24 @@ class RebuiltLog(Log):
             part = self._block(offset, number)[start - begin : stop - begin]
             yield part
             start += len(part)
+
+    def flow(self, start: int, stop: int) -> Iterator[bytes]:
+        """Yield the same as ``stream``, of which pieces are read ahead: for one who takes all."""
+        with self._pieces.coming(self._names(start, stop)):
+            yield from self.stream(start, stop)
+
+    def _names(self, start: int, stop: int) -> Iterator[bytes]:
+        """Yield the names of the pieces from *start* to *stop*, but for those that are borrowed."""
+        last, start = b"", max(start, MAGIC_SIZE)
+        while start < stop:
+            span, offset = self._span_at(start)
+            skip = (start - offset) // BLOCK * BLOCK if span.rule is Rule.VERBATIM else 0
+            begin = span.begin + skip
+            for extent in span.segment.extents(begin, span.end - begin):
+                if extent.name != last:
+                    yield extent.name
+                last = extent.name
+            start = offset + span.size
 
     def block_at(self, offset: int) -> tuple[int, int]:
         """Return where the block begins and ends that has the byte at *offset*."""

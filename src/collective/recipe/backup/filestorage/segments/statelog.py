@@ -99,7 +99,7 @@ class StateLog(StoredLog):
 
     def pieces(self, begin: int, advance: Advance) -> Iterator[memoryview]:
         """Yield its bytes from *begin* on; see StoredLog."""
-        for data in self._whole.stream(begin, self.size):
+        for data in self._whole.flow(begin, self.size):
             advance(len(data))
             yield memoryview(data)
 

@@ -12,6 +12,7 @@ import pytest
 from collective.recipe.backup.errors import BackupError, ConfigurationError, IntegrityError
 from collective.recipe.backup.repository.newrepository import init
 from collective.recipe.backup.repository.pruning import prune
+from collective.recipe.backup.repository.ranges import PLAIN, ranges_of
 from collective.recipe.backup.repository.reading import ChunkReader
 from collective.recipe.backup.repository.rollback import check_rollback, note_seen
 from collective.recipe.backup.repository.standing import lines
@@ -19,6 +20,7 @@ from collective.recipe.backup.repository.totals import numbers
 from collective.recipe.backup.repository.writing import ChunkWriter, UnstoredError, write
 from collective.recipe.backup.tests.faults.stores import FaultyStore
 from collective.recipe.backup.tests.repositories import (
+    BLOB,
     START,
     World,
     back_up,
@@ -127,6 +129,20 @@ def test_what_nobody_vouches_for_cannot_be_named(world):
                 writer.add_node(b"", [repository.keyring.chunk_id(1, b"nowhere")])
             assert writer.build_on(points_of(repository)[0])
             writer.add_node(b"", [root])
+
+
+def test_what_one_get_reads_is_bounded_by_what_becomes_of_it_in_memory(world):
+    """Zeros are stored in next to no bytes: a range of them would fill any memory."""
+    piece = 1 << 20
+    zeros = [bytes([each]) * piece for each in range(40)]  # of each something else, to be stored
+
+    with world.open() as repository:
+        back_up(repository, {f"{each[0]:02}": each for each in zeros})
+        chunks = [repository.keyring.chunk_id(BLOB, each) for each in zeros]
+        found = list(ranges_of(chunks, repository.index, 1 << 16))
+    assert [chunk for each in found for chunk, _place in each.wanted] == chunks
+    assert all(each.size <= PLAIN for each in found)
+    assert len(found) <= -(-len(zeros) * piece // (PLAIN - piece))
 
 
 def test_a_chunk_that_is_nowhere_is_told(world):

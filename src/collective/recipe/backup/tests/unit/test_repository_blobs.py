@@ -40,6 +40,7 @@ from collective.recipe.backup.model import BlobId, Oid
 from collective.recipe.backup.progress import Silent
 from collective.recipe.backup.repository.points import Point
 from collective.recipe.backup.tests.faults.harness import Hasty
+from collective.recipe.backup.tests.faults.stores import FaultyStore
 from collective.recipe.backup.tests.repositories import World
 from collective.recipe.backup.tests.repositorysites import (
     SiteBackups,
@@ -358,6 +359,34 @@ def commit_blob_again(site: Site, directory: Path, *moments: datetime) -> None:
 def in_order_of_the_log(site: Site) -> list[BlobId]:
     with TransactionLog(site.filestorage) as log:
         return list(blobrecords.blobs(log, 4, log.end().offset))
+
+
+def test_a_restore_asks_for_ranges_of_bytes_and_not_page_by_page(backups, site, tmp_path):
+    with site.opened():
+        for number in range(1, 31):
+            blobs = {f"{number}-{each}": os.urandom(300) for each in range(4)}
+            site.commit({"day": number}, blobs, at=day(number))
+    point = back_up(backups)
+    assert len(list_of(backups.world, point).pages) == 15
+    store = FaultyStore(backups.world.store)
+    with backups.world.open(backups.cache, store) as repository:
+        found = stored_blobs(repository, point, None)
+        assert found is not None
+        store.asked.clear()
+        found.copy_into(tmp_path / "r", files=Hasty(), progress=Silent())
+    assert files_of(tmp_path / "r") == wanted_of(site)
+    # the pages, and what they name
+    assert store.counted()["get"] == 2
+
+
+def test_a_file_without_bytes_between_those_of_a_large_one_is_written(backups, site, tmp_path):
+    """Whoever writes a file asks for the next ones between two of its pieces."""
+    with site.opened():
+        for number in range(1, 31):
+            size = 700 * SMALL if number == 1 else 0
+            site.commit({"day": number}, {f"{number}": os.urandom(size)}, at=day(number))
+    point = back_up(backups)
+    assert restored(backups, point, tmp_path / "r") == wanted_of(site)
 
 
 class TestReading:

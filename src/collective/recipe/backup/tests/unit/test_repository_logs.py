@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -29,12 +31,14 @@ from collective.recipe.backup.errors import (
 )
 from collective.recipe.backup.filestorage.segments.segmentends import LEAST
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
+from collective.recipe.backup.repository import ranges, reading
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.points import Point
 from collective.recipe.backup.repository.pruning import prune
 from collective.recipe.backup.repository.reading import ChunkReader
 from collective.recipe.backup.stores.local import LocalStore
 from collective.recipe.backup.tests.faults.harness import Hasty
+from collective.recipe.backup.tests.faults.stores import FaultyStore
 from collective.recipe.backup.tests.repositories import World
 from collective.recipe.backup.tests.repositorysites import (
     SiteBackups,
@@ -323,3 +327,31 @@ class TestContents:
         point = replace(backups.back_up(), payload=payload)
         with pytest.raises(IntegrityError, match="does not say what it holds"):
             contents_of(point)
+
+
+def test_a_log_is_read_by_ranges_of_bytes_and_not_segment_by_segment(world, site):
+    with site.opened():
+        for number in range(1, 41):
+            site.commit({"day": os.urandom(900).hex()}, at=FOUNDED + number * DAY)
+    backups = SiteBackups(world, site.filestorage)
+    with ExitStack() as stack:
+        stack.enter_context(small_sizes())
+        # four segments are a range, which is less than a page of spans
+        for module, name, value in (
+            (ranges, "LOOKED_UP", 4),
+            (ranges, "PLAIN", 9000),
+            (reading, "PLAIN", 9000),
+        ):
+            stack.enter_context(patch.object(module, name, value))
+        point = backups.back_up()
+        assert point is not None
+        store = FaultyStore(world.store)
+        with world.open(backups.cache, store) as repository:
+            state, log = log_state(repository, point), stored_log(repository, point, None)
+            assert state is not None
+            assert log is not None
+            assert state.span_count > 30
+            store.asked.clear()
+            assert all_of(log) == site.filestorage.read_bytes()
+    # each page once
+    assert store.counted()["get"] <= len(state.pages) + state.span_count // 2

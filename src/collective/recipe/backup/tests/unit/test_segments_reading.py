@@ -256,3 +256,30 @@ def test_a_span_that_is_not_right_is_refused(captures):
             count += 1
         offset += span.size
     assert count > 60
+
+
+def test_pieces_that_are_read_ahead_are_those_that_were_asked_for():
+    """Those of lenders come between, and some of those that were expected are not wanted."""
+    chunks = MemoryChunks()
+    names = [chunks.put(ChunkKind.SEGMENT, b"%d" % each) for each in range(20)]
+    pieces = SegmentPieces(chunks)
+    lost = names[5]
+    del chunks.held[lost]
+    with pieces.coming([*names[3:12], names[4], *names[13:]]):
+        for number in (3, 4, 0, 6, 2, 6, 7, 4, 14, 13, 19, 12):
+            assert pieces.get(names[number]) == b"%d" % number
+        with pytest.raises(IntegrityError):
+            pieces.get(lost)
+    assert pieces.get(names[1]) == b"1"
+
+
+def test_a_piece_that_is_expected_and_cannot_be_read_is_told_when_it_is_asked_for():
+    chunks = MemoryChunks()
+    names = [chunks.put(ChunkKind.SEGMENT, b"%d" % each) for each in range(4)]
+    del chunks.held[names[2]]
+    pieces = SegmentPieces(chunks)
+    with pieces.coming(names):
+        assert pieces.get(names[1]) == b"1"
+        with pytest.raises(IntegrityError):
+            pieces.get(names[2])
+        assert pieces.get(names[3]) == b"3"
