@@ -301,8 +301,8 @@ class Options:
         Group.REPOSITORIES,
         0,
         "How much may be sent to repositories and read from them each second, all of them "
-        "together.  It holds for the mean: a bundle of 24 MB goes at the speed of the line, and "
-        "the next one waits.  A restore takes the whole line.",
+        "together.  To a bucket that is the mean: a bundle of 24 MB goes at the speed of the "
+        "line, and what comes next waits.  A restore takes the whole line.",
         unset="the whole line",
     )
     # How the filestorage is backed up

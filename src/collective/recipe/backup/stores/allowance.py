@@ -1,21 +1,29 @@
 """Limits of one run on all its stores together: the number of requests, and bytes a second.
 
-A store asks here before each request, before it sends an object, and after it has got one.
-So a bundle goes at the speed of the line, and the next one waits until the mean is the limit.
+A store asks here before each request, and before it moves bytes, which it does in pieces.  One
+that can send an object only as a whole asks once for all of it: that goes at the speed of the
+line, and what comes next waits until the mean is the limit.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 from collective.recipe.backup import times
 from collective.recipe.backup.errors import RequestsSpent
+from collective.recipe.backup.stores import Buffer
 
 LEAST = 20
 """Requests that a run needs before it can store anything, and to end in order."""
 
 _AT_THE_END = 6
 """Requests that are kept back: for a catalog of what was stored, and to remove the ticket."""
+
+_A_SECOND = 4
+"""Pieces, of these sizes: smaller ones cost too many turns, larger ones are a rush."""
+_LEAST_PIECE = 1 << 14
+_MOST_PIECE = 1 << 20
 
 
 class Allowance:
@@ -60,16 +68,45 @@ class Allowance:
     def _allow_end(self) -> None:
         self._kept_back = 0
 
+    @property
+    def piece(self) -> int | None:
+        """Bytes that should be moved at a time, so that the pace is even; None: all of them."""
+        if not self._bandwidth:
+            return None
+        return min(max(self._bandwidth // _A_SECOND, _LEAST_PIECE), _MOST_PIECE)
+
+    def extents(self, start: int, size: int) -> Iterator[tuple[int, int]]:
+        """Yield where pieces of *size* bytes begin, and how many bytes each has.
+
+        *start* is where the first one begins.  Each comes once it may be moved; see ``move``.
+        """
+        piece = self.piece or size
+        for begin in range(start, start + size, piece or 1):
+            moved = min(piece, start + size - begin)
+            self.move(moved)
+            yield begin, moved
+
+    def pieces(self, data: Buffer) -> Iterator[memoryview]:
+        """Yield *data* in pieces, each once it may be moved; see ``move``."""
+        view = memoryview(data)
+        for begin, size in self.extents(0, len(view)):
+            yield view[begin : begin + size]
+
     def move(self, size: int) -> None:
         """Wait until *size* bytes may be moved.
 
         Raises Interrupted if this process is asked to end meanwhile.
         """
+        due = self.due(size)
+        if due > 0:
+            times.pause_or_end(due)
+
+    def due(self, size: int) -> float:
+        """Return in how many seconds *size* bytes may be moved, which they will be then."""
         if not self._bandwidth or not size:
-            return
+            return 0.0
         with self._lock:
             now = times.monotonic()
             turn = max(now, self._free)
             self._free = turn + size / self._bandwidth
-        if turn > now:
-            times.pause_or_end(turn - now)
+        return turn - now

@@ -85,12 +85,12 @@ class LocalStore:
         """Write a file."""
         path = self._path(name)
         self._allowance.ask()
-        self._allowance.move(len(data))
         with self._told("cannot write to the repository"):
             self._make_way(path.parent)
             try:
                 with self._files.creating(path) as writer:
-                    writer.write(data)
+                    for piece in self._allowance.pieces(data):
+                        writer.write(piece)
                 return _stored(path.stat())
             except FileExistsError as error:
                 raise ObjectExists(name) from error
@@ -106,8 +106,8 @@ class LocalStore:
                     wanted = there - start if size is None else size
                     if start + wanted > there or wanted < 0:
                         raise NoSuchObject(f"{name} has {there} bytes")
-                    self._allowance.move(wanted)
-                    return self._read(name, file.fileno(), (start, wanted))
+                    extents = self._allowance.extents(start, wanted)
+                    return b"".join(self._read(name, file.fileno(), each) for each in extents)
             except FileNotFoundError as error:
                 self._must_be_there()
                 raise NoSuchObject(name) from error

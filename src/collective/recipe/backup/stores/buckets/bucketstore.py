@@ -41,7 +41,7 @@ from collective.recipe.backup.stores.buckets.bucketplace import BucketPlace
 from collective.recipe.backup.stores.buckets.httpdate import date_of
 
 if TYPE_CHECKING:
-    from obstore import GetOptions, ObjectMeta
+    from obstore import GetOptions, GetResult, ObjectMeta
     from obstore.store import ObjectStore
 
     Page = Sequence[ObjectMeta]
@@ -117,7 +117,6 @@ class BucketStore:
                 if is_without_bucket(error):
                     raise no_bucket(_READ, self.location) from error
                 raise NoSuchObject(name) from error
-        self._allowance.move(len(data))
         return data
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
@@ -229,7 +228,7 @@ class BucketStore:
             found = get(self._reading, name, options=options)
             if found.attributes.get("Content-Type", "").partition(";")[0] in _PAGES:
                 raise no_store(_READ, self.location)
-            data = bytes(found.bytes())
+            data = self._moved(found)
         except BaseError as error:
             if status_of(error) != 416:
                 raise
@@ -244,6 +243,17 @@ class BucketStore:
                 "the answer of the store is not as long as it says", where=self.location
             )
         return data
+
+    def _moved(self, found: GetResult) -> bytes:
+        """Read what is to be got, as quickly as is allowed."""
+        piece = self._allowance.piece
+        if piece is None:
+            return bytes(found.bytes())
+        pieces = []
+        for each in found.stream(min_chunk_size=piece):
+            self._allowance.move(len(each))
+            pieces.append(bytes(each))
+        return b"".join(pieces)
 
     def _must_be_a_store(self) -> None:
         """Raise StoreUnreachable where what is asked for an object that cannot be there has it.

@@ -15,11 +15,12 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
+from collective.recipe.backup import times
 from collective.recipe.backup.stores import (
     Buffer,
     NoSuchObject,
@@ -79,7 +80,6 @@ class SftpStore:
         """Write a file."""
         path = self._path(name)
         self._allowance.ask()
-        self._allowance.move(len(data))
 
         async def work(client: SFTPClient) -> datetime:
             partial = f"{path}.{os.urandom(8).hex()}{_PARTIAL}"
@@ -105,14 +105,15 @@ class SftpStore:
             if wanted < 0 or start + wanted > there:
                 raise NoSuchObject(f"{name} has {there} bytes")
             async with client.open(path, "rb") as file:
-                data: bytes = await file.read(wanted, start) if wanted else b""
+                pieces: list[bytes] = [
+                    await file.read(size, begin) async for begin, size in self._turns(start, wanted)
+                ]
+                data: bytes = b"".join(pieces)
             if len(data) < wanted:
                 raise NoSuchObject(f"{name} got shorter while it was read")
             return data
 
-        found = self._session.do("cannot read the repository", work, again=True)
-        self._allowance.move(len(found))
-        return found
+        return self._session.do("cannot read the repository", work, again=True)
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """List the directories in which such names can lie."""
@@ -172,12 +173,32 @@ class SftpStore:
         from asyncssh import SFTPNoSuchFile
 
         try:
-            made = await _write(client, partial, data)
+            made = await self._write(client, partial, data)
         except SFTPNoSuchFile:
             await self._make_way(client, os.path.dirname(path))
-            made = await _write(client, partial, data)
+            made = await self._write(client, partial, data)
         await _name(client, partial, path)
         return made
+
+    async def _write(self, client: SFTPClient, path: str, data: bytes) -> datetime:
+        """Make a file that is on the disk of the server; return its time."""
+        from asyncssh import SFTPAttrs, SFTPOpUnsupported
+
+        async with client.open(path, "xb", SFTPAttrs(permissions=0o400)) as file:
+            async for begin, size in self._turns(0, len(data)):
+                await file.write(data[begin : begin + size], begin)
+            with suppress(SFTPOpUnsupported):
+                await file.fsync()
+            return _stored(await file.stat())
+
+    async def _turns(self, start: int, size: int) -> AsyncIterator[tuple[int, int]]:
+        """Yield extents as those of the allowance; what waits is this coroutine alone."""
+        piece = self._allowance.piece or size
+        for begin in range(start, start + size, piece or 1):
+            moved = min(piece, start + size - begin)
+            await asyncio.sleep(self._allowance.due(moved))
+            times.end_if_asked()
+            yield begin, moved
 
     async def _make_way(self, client: SFTPClient, directory: str) -> None:
         """Make the directory of an object; that of the store must be there."""
@@ -204,7 +225,7 @@ class SftpStore:
         await self._must_be_there(client)
         partial = f"{self._root}/clock.{os.urandom(8).hex()}{_PARTIAL}"
         try:
-            return await _write(client, partial, b"")
+            return await self._write(client, partial, b"")
         finally:
             await _remove_if_allowed(client, partial)
 
@@ -246,18 +267,6 @@ class SftpStore:
                 await self._sweep(client, path, before)
             elif path.endswith(_PARTIAL) and _stored(entry.attrs) < before:
                 await client.remove(path)
-
-
-async def _write(client: SFTPClient, path: str, data: bytes) -> datetime:
-    """Make a file that is on the disk of the server; return its time."""
-    from asyncssh import SFTPAttrs, SFTPOpUnsupported
-
-    async with client.open(path, "xb", SFTPAttrs(permissions=0o400)) as file:
-        if data:
-            await file.write(data)
-        with suppress(SFTPOpUnsupported):
-            await file.fsync()
-        return _stored(await file.stat())
 
 
 async def _name(client: SFTPClient, partial: str, path: str) -> None:

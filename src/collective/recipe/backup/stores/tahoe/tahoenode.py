@@ -151,10 +151,24 @@ class TahoeNode:
 
     def _answer(self, request: NodeRequest) -> NodeAnswer:
         with closing(self._connection(request)) as connection:
-            body = request.body if request.method in {"PUT", "POST"} else None
-            connection.request(request.method, request.target, body, request.headers)
+            body, headers = None, request.headers
+            if request.method in {"PUT", "POST"}:
+                body = self._allowance.pieces(request.body)
+                headers["Content-Length"] = str(len(request.body))
+            connection.request(request.method, request.target, body, headers)
             found = connection.getresponse()
-            return NodeAnswer(found.status, found.getheader("Date") or "", found.read())
+            return NodeAnswer(found.status, found.getheader("Date") or "", self._read(found))
+
+    def _read(self, found: http.client.HTTPResponse) -> bytes:
+        """Read an answer, as quickly as is allowed."""
+        piece = self._allowance.piece
+        if piece is None:
+            return found.read()
+        pieces = []
+        while each := found.read(piece):
+            self._allowance.move(len(each))
+            pieces.append(each)
+        return b"".join(pieces)
 
     def _connection(self, request: NodeRequest) -> http.client.HTTPConnection:
         """Return a connection that is made, and waits as long as the answer may take."""

@@ -69,7 +69,6 @@ class TahoeStore:
     def put(self, name: str, data: Buffer, *, bulk: bool = False) -> datetime:  # noqa: ARG002  protocol
         """Upload a file, and link it."""
         directory = self._directories.own(_WRITE, shelf_of(checked(name)))
-        self._allowance.move(len(data))
         if not self._link(directory, name, data):
             if any(each.name == name for each in self._living(name)):
                 raise ObjectExists(name)
@@ -101,7 +100,6 @@ class TahoeStore:
                 "the answer of the node is not as long as what was asked for",
                 where=f"{self.location}/{name}",
             )
-        self._allowance.move(wanted)
         return answer.data
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -22,9 +27,12 @@ from collective.recipe.backup.repository.writing import ChunkWriter
 from collective.recipe.backup.sitebackup import main
 from collective.recipe.backup.stores.allowance import LEAST, Allowance
 from collective.recipe.backup.stores.local import LocalStore
+from collective.recipe.backup.stores.opening import store_at
 from collective.recipe.backup.tests.faults.harness import Hasty
 from collective.recipe.backup.tests.repositories import World, back_up, points_of, states_of
 from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.tests.servers import BUCKET
+from collective.recipe.backup.tests.wires import wire_to
 
 BUNDLE = 1 << 16
 VALUE = 1 << 14
@@ -233,3 +241,134 @@ def test_a_backup_waits_for_the_limit_and_a_restore_does_not(project, monkeypatc
     seen.clear()
     assert main(["restore", "-q", "--no-prompt"]) == DONE
     assert {limit for limit, _size in seen} == {0}
+
+
+LIMIT = 200_000
+"""Bytes a second; a piece is a quarter of that."""
+
+SLACK = 20_000
+"""Bytes of names, questions and answers around an object."""
+
+
+class Watched:
+    """A wire that is looked at a few times a second: when how many bytes had gone and come."""
+
+    def __init__(self, *wires):
+        self._wires = wires
+        self.seen = []
+
+    @contextmanager
+    def watching(self):
+        over, began, before = threading.Event(), time.monotonic(), self.total
+        found = []
+
+        def look():
+            while not over.wait(0.02):
+                found.append((self.total - before, time.monotonic() - began))
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+        self.seen = [*found, (self.total - before, time.monotonic() - began)]
+
+    @property
+    def total(self):
+        return sum(wire.sent + wire.got for wire in self._wires)
+
+    def fits(self, limit, burst):
+        """Tell whether never more had gone than *limit* allows, but for a *burst*."""
+        return all(moved <= limit * seconds + burst for moved, seconds in self.seen)
+
+
+@pytest.fixture
+def by_wires(sshd, in_a_home_for_sshd, tmp_path):
+    """Two directories of a server, each behind a wire, and the wires."""
+    with wire_to(sshd.port) as one, wire_to(sshd.port) as two:
+        key = (Path(sshd.directory) / "host.pub").read_text()
+        hosts = "".join(f"[127.0.0.1]:{each.port} {key}" for each in (one, two))
+        (in_a_home_for_sshd / ".ssh" / "known_hosts").write_text(hosts)
+        urls = []
+        for name, wire in (("one", one), ("two", two)):
+            (tmp_path / name).mkdir()
+            urls.append(f"sftp://127.0.0.1:{wire.port}{tmp_path}/{name}")
+        yield urls, (one, two)
+
+
+@pytest.mark.needs("sshd")
+def test_the_pace_is_even_within_an_object_and_all_stores_share_it(by_wires):
+    urls, wires = by_wires
+    allowance = Allowance(bandwidth=LIMIT)
+    stores = [store_at(url, Hasty(), allowance) for url in urls]
+    data = random.Random(1).randbytes(150_000)
+    for store in stores:
+        store.clock()  # it is connected
+    watched = Watched(*wires)
+    with watched.watching(), ThreadPoolExecutor(2) as threads:
+        for each in [threads.submit(store.put, "a", data) for store in stores]:
+            each.result()
+    assert watched.total > 300_000
+    assert watched.fits(LIMIT, 2 * LIMIT // 4 + SLACK)
+    with watched.watching():
+        assert stores[0].get("a") == data
+    assert watched.fits(LIMIT, LIMIT // 4 + SLACK)
+    for store in stores:
+        store.close()
+
+
+@pytest.mark.needs("sshd")
+def test_an_object_on_its_slow_way_is_given_up_when_the_process_is_asked_to_end(by_wires):
+    urls, (wire, _other) = by_wires
+    store = store_at(urls[0], Hasty(), Allowance(bandwidth=20_000))
+    with times.endable_pauses(), ThreadPoolExecutor(1) as threads:
+        putting = threads.submit(store.put, "a", bytes(2_000_000))
+        while wire.sent < 30_000:
+            time.sleep(0.01)
+        times.end_pauses()
+        with pytest.raises(Interrupted):
+            putting.result(20)
+    assert not list(store.list())
+    store.close()
+
+
+@pytest.mark.needs("weed")
+def test_a_bucket_keeps_to_the_mean(weed, s3_credentials, tmp_path):
+    with wire_to(weed) as wire:
+        url = f"s3://{BUCKET}/pace/{tmp_path.name}?endpoint=http://127.0.0.1:{wire.port}"
+        store = store_at(url, Hasty(), Allowance(bandwidth=LIMIT))
+        watched = Watched(wire)
+        with watched.watching():
+            for name in "abc":
+                store.put(name, random.Random(1).randbytes(100_000))
+        assert watched.fits(LIMIT, 100_000 + SLACK)
+        assert store.get("a") == random.Random(1).randbytes(100_000)
+        for name in "abc":
+            store.delete(name)
+
+
+def test_a_disk_is_written_and_read_in_pieces(tmp_path, clock):
+    store = LocalStore(tmp_path / "store", Hasty(), Allowance(bandwidth=LIMIT))
+    store.prepare()
+    data = random.Random(1).randbytes(125_000)
+    store.put("a", data)
+    assert clock == [0.25, 0.25]  # the first one goes at once
+    assert store.get("a") == data
+    assert clock[2:] == [0.125, 0.25, 0.25]
+    assert store.get("a", 125_000) == b""
+    assert store.get("a", 1000, 10) == data[1000:1010]
+
+
+@pytest.mark.parametrize("bandwidth", [0, 1, 70_000, 10**9])
+def test_pieces_are_all_of_it_in_order(clock, bandwidth):
+    allowance = Allowance(bandwidth=bandwidth)
+    for size in (0, 1, 1 << 14, 1 << 16, (3 << 20) + 5):
+        data = bytes(random.Random(size).randbytes(size))
+        pieces = list(allowance.pieces(data))
+        assert b"".join(pieces) == data
+        assert all(len(each) <= (allowance.piece or size) for each in pieces)
+        assert [at for at, _size in allowance.extents(7, size)] == [
+            7 + sum(map(len, pieces[:number])) for number in range(len(pieces))
+        ]
