@@ -173,6 +173,8 @@ class _Standby:
         except (InUse, StoreUnreachable, NoRestorePoint) as error:
             if str(error) != self._waits_for:
                 logger.warning("waiting: %s", error)
+                if error.hint:
+                    logger.warning("hint: %s", error.hint)
             self._waits_for = str(error)
             return []
         self._waits_for = ""

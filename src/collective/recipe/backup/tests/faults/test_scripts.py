@@ -12,7 +12,7 @@ import pytest
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import DONE, Interrupted
 from collective.recipe.backup.tests.runs import Operated
-from collective.recipe.backup.tests.samples import Site
+from collective.recipe.backup.tests.samples import Site, contents_of
 from collective.recipe.backup.tests.scripts import Mark, Script, running, wait_until
 
 SOON = 1.0
@@ -162,6 +162,31 @@ def test_a_restore_that_is_interrupted_before_them_has_nothing_to_say(operated: 
         assert script.wait() == Interrupted.exit_code
     assert "WARNING" not in script.output
     assert operated.site.contents() == before
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, DONE), (signal.SIGHUP, DONE), (signal.SIGINT, Interrupted.exit_code)],
+)
+def test_a_standby_that_is_asked_to_end_in_the_middle_of_a_round(
+    operated: Operated, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    to, live = tmp_path / "copy", operated.site.contents()
+    assert run(operated, "backup") == DONE
+    mark = Mark("rename", "Data.fs")
+    arguments = ("--to", to, "--every", 0.2)
+    with running(Script(operated.config_path, "standby", *arguments, mark=mark)) as script:
+        script.wait_for_mark()
+        assert not (to / "Data.fs").exists()
+        script.process.send_signal(number)
+        script.go_on()
+        assert script.wait() == code
+    assert "Traceback" not in script.output
+    if code == DONE:
+        assert "ended, as asked for" in script.output
+        assert contents_of(to / "Data.fs", to / "blobstorage") == live
+    assert run(operated, "standby", "--to", to, "--promote") == DONE
+    assert contents_of(to / "Data.fs", to / "blobstorage") == live
 
 
 def test_following_that_waits_ends_at_once(operated: Operated, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from dataclasses import replace
 from datetime import timedelta
@@ -9,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from collective.recipe.backup.errors import UsageError
 from collective.recipe.backup.operations.standby import promote, standby
 from collective.recipe.backup.restoring import standbymark, swap
 from collective.recipe.backup.restoring.journal import DONE, journal_path, read, write
 from collective.recipe.backup.restoring.standbymark import left_now
 from collective.recipe.backup.tests.faults.harness import (
+    Crash,
     Fault,
     FaultyFiles,
     Hasty,
@@ -36,8 +39,8 @@ class Copy:
         run = replace(self.operated.run("standby", files=files or Hasty()), now=NOON)
         standby(run, self.directory, Script(), tell=lambda _what: None)
 
-    def promote(self) -> None:
-        run = self.operated.run("standby", files=Hasty())
+    def promote(self, files: FaultyFiles | None = None) -> None:
+        run = self.operated.run("standby", files=files or Hasty())
         promote(replace(run, now=NOON + timedelta(days=1)), self.directory)
 
     def contents(self):
@@ -101,3 +104,95 @@ def test_a_round_that_dies_leaves_a_whole_state_and_is_finished(
         disk=lambda copy: copy.directory,
     )
     assert count > 30
+
+
+@pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.POWER_CUT, Fault.NO_SPACE])
+def test_a_first_round_that_dies_is_begun_again_or_has_nothing_to_promote(
+    site: Site, tmp_path: Path, fault: Fault
+) -> None:
+    operated = Operated(site)
+    site.commit({"a": 1}, {"b": b"first", "c": b"second"})
+    operated.backup()
+    state, numbers = site.contents(), itertools.count()
+    promoted = []
+
+    def check(copy: Copy, _outcome: BaseException | None) -> None:
+        try:
+            copy.promote()
+        except UsageError as error:
+            assert "there is no standby here" in str(error) or "nothing to promote" in str(error)
+            copy.stand()
+        else:
+            promoted.append(copy)
+        assert copy.contents() == state
+        assert not swap.is_pending(copy.journal)
+
+    count = survive_every_fault(
+        lambda: Copy(operated, tmp_path / str(next(numbers))),
+        lambda copy, files: copy.stand(files),
+        check,
+        faults=[fault],
+    )
+    assert count > 15
+    assert promoted, "one that has died late enough"
+
+
+def test_a_promotion_that_dies_has_ended_the_standby_or_not(site: Site, tmp_path: Path) -> None:
+    operated, kept = Operated(site), tmp_path / "kept"
+    copy = Copy(operated, tmp_path / "copy")
+    site.commit({"a": 1}, {"b": b"first"})
+    operated.backup()
+    copy.stand()
+    copy.directory.rename(kept)
+    state = site.contents()
+
+    def check(copy: Copy, _outcome: BaseException | None) -> None:
+        mark = standbymark.read(copy.directory / "Data.fs")
+        assert mark is not None
+        if mark.promoted is None:
+            copy.stand()
+        else:
+            with pytest.raises(UsageError, match="was promoted"):
+                copy.stand()
+        copy.promote()
+        assert copy.contents() == state
+
+    count = survive_every_fault(
+        lambda: copy.put_back(kept),
+        lambda copy, files: copy.promote(files),
+        check,
+    )
+    assert count > 5
+
+
+def test_a_promotion_that_finishes_a_round_may_die_as_well(site: Site, tmp_path: Path) -> None:
+    operated, kept = Operated(site), tmp_path / "kept"
+    copy = Copy(operated, tmp_path / "copy")
+    site.commit({"a": 1}, {"b": b"first"})
+    operated.backup()
+    copy.stand()
+    copy.directory.rename(kept)
+    grows(site)
+    operated.backup()
+    after, total = site.contents(), FaultyFiles()
+    copy.put_back(kept).stand(total)
+    swaps = [n for n, (_what, path) in enumerate(total.changes) if path.name.endswith(".blob")]
+
+    def died() -> Copy:
+        world = copy.put_back(kept)
+        with pytest.raises(Crash):
+            world.stand(FaultyFiles(Fault.BEFORE, swaps[-1] + 1))
+        assert swap.is_pending(world.journal)
+        return world
+
+    def check(copy: Copy, _outcome: BaseException | None) -> None:
+        copy.promote()
+        assert copy.contents() == after
+        assert not swap.is_pending(copy.journal)
+
+    survive_every_fault(
+        died,
+        lambda copy, files: copy.promote(files),
+        check,
+        faults=[Fault.BEFORE, Fault.POWER_CUT],
+    )

@@ -22,7 +22,10 @@ from collective.recipe.backup.findings import DoctorSeverity
 from collective.recipe.backup.model import Source
 from collective.recipe.backup.operations import standby as room
 from collective.recipe.backup.operations.backup import back_up
+from collective.recipe.backup.operations.carryingout import carry_out
 from collective.recipe.backup.operations.doctor import examine
+from collective.recipe.backup.operations.prune import sweep
+from collective.recipe.backup.operations.repositorycare import collect_unneeded
 from collective.recipe.backup.operations.restore import restore
 from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.operations.run import Run
@@ -416,6 +419,54 @@ def test_a_copy_that_a_server_has_open_is_waited_for(
 def test_the_backups_are_waited_for(site: Site, tmp_path: Path) -> None:
     standing = Standing(site, tmp_path, "directory")
     assert len(standing.stand(standing.store)) == 2
+    assert standing.contents() == site.contents()
+
+
+def test_a_place_that_is_not_there_is_told_with_what_to_do(
+    site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    standing = Standing(site, tmp_path, "far")
+    standing.followed.go_away()
+
+    told = standing.stand(lambda: None, lambda: None)
+
+    assert told == ["standing by"]
+    waits, hints = (
+        [each for each in caplog.messages if each.startswith(word)] for word in ("waiting", "hint")
+    )
+    assert len(waits) == len(hints) == 1, "they are told once"
+    assert "the directory of the repository is not there" in waits[0]
+    assert "is the disk mounted" in hints[0]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_what_is_removed_at_the_source_while_it_is_read_is_not_waited_for(
+    standing: Standing, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, times: int
+) -> None:
+    site, left, source = standing.site, [times], tmp_path / "another machine"
+    source.mkdir()
+
+    def carry_out_late(*arguments) -> None:
+        """Read what was chosen only after that was pruned and collected."""
+        if left[0]:
+            left[0] -= 1
+            site.commit({"a": f"after {left[0]}"}, {f"late {left[0]}": b"stays"})
+            site.pack()
+            standing.now += timedelta(hours=1)
+            run = replace(standing.run(), config_path=source / "buildout.cfg", verb="backup")
+            back_up(run)
+            with run.opened() as [destination]:
+                destination.remove(destination.restore_points()[:-1])
+                sweep(destination)
+            if run.name == "far":
+                collect_unneeded(run, run.configured, certain=True)
+        carry_out(*arguments)
+
+    monkeypatch.setattr(room, "carry_out", carry_out_late)
+
+    standing.stand(*(times + 2) * [lambda: None])
+
+    assert left == [0]
     assert standing.contents() == site.contents()
 
 
