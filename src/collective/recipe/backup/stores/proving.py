@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 from collective.recipe.backup.amounts import duration, number_of, size
-from collective.recipe.backup.errors import StoreRefused
+from collective.recipe.backup.errors import StoreRefused, StoreUnreachable
 from collective.recipe.backup.findings import Report
 from collective.recipe.backup.stores import (
     CHECK,
@@ -48,8 +48,13 @@ def prove(store: Store, now: datetime) -> Report:
         _racing(store, f"{place}/race", report)
         _time(store, f"{place}/time", now, report)
         _pace(store, f"{place}/large", report)
-    finally:
+    except StoreUnreachable:
+        # who waited for it once need not do so again: what it has by now stays below the place
+        raise
+    except BaseException:
         _removing(store, place, report)
+        raise
+    _removing(store, place, report)
     report.ok(f"it was asked {counting}")
     return report
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from collective.recipe.backup import times
-from collective.recipe.backup.errors import StoreRefused, StoreUnreachable
+from collective.recipe.backup.errors import IntegrityError, StoreRefused, StoreUnreachable
 from collective.recipe.backup.findings import DoctorSeverity
 from collective.recipe.backup.stores.memory import MemoryStore
 from collective.recipe.backup.stores.proving import prove
@@ -76,10 +76,31 @@ def test_a_clock_that_is_wrong_is_told():
 
 
 class Away(MemoryStore):
-    def put(self, name, data, *, bulk=False):
+    """One that is waited for in vain, each time."""
+
+    waits = 0
+
+    def _wait(self, *_arguments, **_options):
+        self.waits += 1
         raise StoreUnreachable("gone")
 
+    put = get = list = delete = clock = _wait
 
-def test_a_store_that_is_away_is_an_error_and_no_finding():
+
+def test_a_store_that_is_away_is_an_error_and_no_finding_and_is_waited_for_once():
+    store = Away()
     with pytest.raises(StoreUnreachable):
-        prove(Away(), times.utcnow())
+        prove(store, times.utcnow())
+    assert store.waits == 1
+
+
+class Breaking(MemoryStore):
+    def get(self, name, start=0, size=None):
+        raise IntegrityError("its disk cannot read that")
+
+
+def test_a_store_that_fails_is_left_as_it_was():
+    store = Breaking()
+    with pytest.raises(IntegrityError):
+        prove(store, times.utcnow())
+    assert not store.objects
