@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from collective.recipe.backup import listings
 from collective.recipe.backup.chronology import Clock
@@ -41,6 +41,7 @@ from collective.recipe.backup.repository.opened import Client, Repository, open_
 from collective.recipe.backup.repository.points import Point
 from collective.recipe.backup.repository.pruning import floor, prune
 from collective.recipe.backup.stores import Store
+from collective.recipe.backup.times import monotonic
 
 if TYPE_CHECKING:
     from collective.recipe.backup.destinations.room import Need
@@ -48,6 +49,17 @@ if TYPE_CHECKING:
     from collective.recipe.backup.states import State
 
 logger = logging.getLogger("backup")
+
+
+_FRESH = 10.0
+"""Seconds for which a look at the restore points counts: listings of a store lag longer."""
+
+
+class _Seen(NamedTuple):
+    """The restore points as they were at a moment."""
+
+    points: Sequence[RestorePoint]
+    moment: float  # seconds, see times.monotonic
 
 
 class RepositoryDestination:
@@ -76,6 +88,7 @@ class RepositoryDestination:
         self._is_to_add = False  # if so, the keys are not needed until there is something to add
         self._opened: Repository | None = None
         self._run: ExitStack | None = None  # None: no run works with it
+        self._seen: _Seen | None = None  # what this run saw last; None: to be looked at
 
     # the repository
 
@@ -87,7 +100,7 @@ class RepositoryDestination:
             try:
                 yield
             finally:
-                self._run = self._opened = None
+                self._run = self._opened = self._seen = None
 
     @contextmanager
     def _repository(self) -> Iterator[Repository]:
@@ -179,10 +192,15 @@ class RepositoryDestination:
             making.doubt(damage.read(self.home.state).objects)
             with explained("cannot change what is remembered", self.home.state):
                 damage.settle(self.home.state, self._files)
-            outcome = making.outcome(
-                clock or Clock(now=now), anew=bool(why_full), accept_changed=accept_changed
-            )
+            try:
+                outcome = making.outcome(
+                    clock or Clock(now=now), anew=bool(why_full), accept_changed=accept_changed
+                )
+            except BaseException:
+                self._seen = None
+                raise
             if outcome.changed:
+                self._seen = None
                 _show(repository)
             return outcome
 
@@ -201,9 +219,17 @@ class RepositoryDestination:
         return found
 
     def _as_seen(self) -> list[RestorePoint]:
-        """Return the restore points as a quick look shows them."""
-        with self._repository() as repository:
-            return [each.shown for each in self._listed(repository)]
+        """Return the restore points as a quick look shows them.
+
+        A look of this run counts again for a moment, until the run itself changes something:
+        with each backup all is looked at four times, and each look is a request.
+        """
+        seen = self._seen
+        if seen is None or monotonic() - seen.moment > _FRESH:
+            with self._repository() as repository:
+                seen = _Seen([each.shown for each in self._listed(repository)], monotonic())
+            self._seen = seen if self._run is not None else None
+        return list(seen.points)
 
     def open(self, choice: Choice) -> State:
         """Return the state of *choice*; see Destination."""
@@ -244,6 +270,7 @@ class RepositoryDestination:
     def remove(self, points: Iterable[RestorePoint], *, certain: bool = False) -> str:
         """Remove *points*; see Destination.  Their chunks go in a later run of collect."""
         stamps = {point.stamp for point in points}
+        self._seen = None
         with self._repository() as repository:
             going = [
                 each.point
@@ -260,6 +287,7 @@ class RepositoryDestination:
 
         The pieces of the log need no tidying: each backup puts together what the last ones stored.
         """
+        self._seen = None
         with self._repository() as repository:
             listed = self._listed(repository)
             shown = damage.marked([each.shown for each in listed], self.home.state)

@@ -85,6 +85,11 @@ class GridDirectories:
             each.reading for writer, each in _writers(self.root(what)).items() if writer != ours
         ]
 
+    def only(self, what: str) -> str | None:
+        """Return the capability of the directory of the only writer; None: there are others."""
+        found = list(_writers(self.root(what)).values())
+        return found[0].best if len(found) == 1 else None
+
     def own(self, what: str, shelf: str = "") -> str:
         """Return the capability of a directory that only this node writes; make what is missing.
 

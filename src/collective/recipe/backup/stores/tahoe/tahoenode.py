@@ -24,7 +24,7 @@ from collective.recipe.backup.stores.tahoe.tahoeanswers import (
 )
 from collective.recipe.backup.stores.tahoe.tahoeplace import TahoePlace
 
-_ANSWERS = {200, 201, 204, 206, 404, 409}
+_ANSWERS = {200, 201, 204, 206, 404, 409, 416}
 """HTTP statuses that are answers; any other one is raised as an error.
 
 GONE is an answer for files. A directory may be GONE for a moment, while another node changes it.
@@ -58,7 +58,8 @@ class NodeRequest:
     method: str = "GET"  # HTTP method
     query: tuple[tuple[str, str], ...] = ()  # names and values after the question mark
     body: Buffer = b""  # bytes to send
-    extent: tuple[int, int] | None = None  # first byte and number of bytes; None: all bytes
+    # first byte, and number of bytes (None: all that follow); None: all bytes
+    extent: tuple[int, int | None] | None = None
     again: bool = True  # whether it may be repeated: twice has the effect of once
 
     @property
@@ -74,7 +75,7 @@ class NodeRequest:
         found = {"Accept": "text/plain"}  # of what fails: no page in HTML
         if self.extent is not None:
             start, size = self.extent
-            found["Range"] = f"bytes={start}-{start + size - 1}"
+            found["Range"] = f"bytes={start}-{'' if size is None else start + size - 1}"
         return found
 
 

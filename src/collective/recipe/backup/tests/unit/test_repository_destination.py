@@ -24,6 +24,7 @@ from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.stores.memory import MemoryStore
 from collective.recipe.backup.tests.contracts.destination import DestinationContract, staged
 from collective.recipe.backup.tests.faults.harness import Hasty
+from collective.recipe.backup.tests.faults.stores import FaultyStore
 from collective.recipe.backup.tests.repositories import PASSPHRASE, back_up
 from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
 from collective.recipe.backup.tests.repositorysites import files_of
@@ -85,6 +86,32 @@ def test_a_backup_without_a_cache_stores_nothing_again(operated):
     assert not outcome.changed
     assert outcome.point == before
     assert len(operated.points()) == 1
+
+
+def test_a_backup_that_finds_nothing_new_asks_the_store_three_times(tmp_path):
+    store = FaultyStore(MemoryStore())
+    init(store, PASSPHRASE, NOON)
+    operated = OperatedInRepository(Site(tmp_path / "site"), store=store)
+    operated.site.commit({"a": 1}, {"b": b"blob"})
+    operated.backup()
+    store.asked.clear()
+    assert not operated.backup().changed
+    # before the backup, and when it looks for something new
+    assert store.asked == [("get", "format"), ("list", "m/"), ("list", "m/")]
+
+
+def test_what_a_run_has_stored_and_what_others_store_meanwhile_is_seen(operated):
+    operated.site.commit({"a": 1})
+    operated.backup()
+    destination = operated.destination()
+    with destination.opened():
+        [before] = destination.restore_points()
+        operated.site.commit({"a": 2})
+        made = destination.backup(operated.now + timedelta(hours=1)).point
+        assert [each.stamp for each in destination.restore_points()] == [before.stamp, made.stamp]
+        destination.remove([before], certain=True)
+        assert [each.stamp for each in destination.restore_points()] == [made.stamp]
+    assert [each.stamp for each in destination.restore_points()] == [made.stamp]
 
 
 def test_another_filestorage_under_the_name_of_a_site_is_refused(operated, tmp_path):

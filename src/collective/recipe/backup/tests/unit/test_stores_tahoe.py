@@ -57,6 +57,19 @@ def two(grid, grid_directory):
     return at(grid.port, grid_directory), at(grid.port, grid_directory, "&writer=other")
 
 
+def test_the_first_get_takes_two_requests_where_one_node_alone_writes(grid, grid_directory, store):
+    store.put("format", b"x" * 1000)
+    store.put("m/empty", b"")
+    store.put(NAME, b"bundle")
+    with proxied(grid.port) as proxy:
+        for name, data in (("format", b"x" * 1000), ("m/empty", b""), (NAME, b"bundle")):
+            proxy.asked.clear()
+            assert at(proxy.port, grid_directory).get(name) == data
+            assert len(proxy.asked) == 2
+        with pytest.raises(NoSuchObject):
+            at(proxy.port, grid_directory).get("m/none")
+
+
 class TestTwoWriters:
     def test_each_sees_what_the_other_has_put_and_replaces_nothing_of_it(self, two):
         here, there = two
