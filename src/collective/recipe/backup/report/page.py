@@ -129,26 +129,11 @@ def _of_storage(tale: Tale, facts: PageFacts) -> Iterator[Markup]:
         yield _card(f"What can be restored{of}", path, element("p", "There is no restore point."))
         return
     restores = [it for it in facts.restores if tale.source.name in it.points]
-    legend = element(
-        "p",
-        *(
-            element("span", element("i", class_=f"key {key}"), meaning)
-            for key, meaning in (
-                ("range", "any moment can be restored"),
-                ("full", "full"),
-                ("incremental", "incremental"),
-                ("bad", "not whole"),
-                ("restored", "the site was restored"),
-            )
-            if key != "restored" or restores
-        ),
-        class_="legend",
-    )
     spans = [f"{stamp(found.first)} to {stamp(found.last)}" for found in tale.ranges]
     yield _card(
         f"What can be restored{of}",
         path,
-        legend,
+        plots.time_line_legend(tale.points, tale.ranges, restores),
         plots.time_line(tale.points, tale.ranges, facts.now, restores),
         _folded(spans, "range", "ranges"),
         _folded([words.restored(it) for it in reversed(restores)], "restore", "restores"),
@@ -177,7 +162,7 @@ def _runs(records: Sequence[RunRecord]) -> Iterator[Markup]:
     yield _card("Verify and rehearse", table if proofs else none)
     talked = [record for record in records if record.hooks][-MOST_HOOKS:]
     if talked:
-        yield _card("Your commands", *(_hooks(record) for record in reversed(talked)))
+        yield _card("Your commands", *_commands(talked[::-1]))
 
 
 def _proof(record: RunRecord) -> list[_Cell]:
@@ -188,6 +173,19 @@ def _proof(record: RunRecord) -> list[_Cell]:
         "" if record.seconds is None else duration(record.seconds),
         record.error or words.numbers(record.numbers),
     ]
+
+
+def _commands(newest_first: Sequence[RunRecord]) -> Iterator[Markup]:
+    """Yield the newest run and those that failed; the others are folded into one line."""
+    dull = [each for each in newest_first[1:] if _went_well(each)]
+    yield from (_hooks(each) for each in newest_first if each not in dull)
+    if dull:
+        summary = element("summary", f"{len(dull)} earlier, in which all went well")
+        yield element("details", summary, *(_hooks(each) for each in dull))
+
+
+def _went_well(record: RunRecord) -> bool:
+    return record.outcome == DONE and all(hook.exit_code == 0 for hook in record.hooks)
 
 
 def _hooks(record: RunRecord) -> Markup:
@@ -219,7 +217,8 @@ def _retention(tale: Tale) -> Markup:
     shown, folded = newest_first[:FEW_ROWS], newest_first[FEW_ROWS:]
     older = []
     if folded:
-        heading = element("summary", f"{len(folded):,} older ones", class_="small")
+        most = f", the newest {MOST_ROWS} of them here" if len(folded) > MOST_ROWS else ""
+        heading = element("summary", f"{len(folded):,} older ones{most}", class_="small")
         older = [element("details", heading, _decisions(folded[:MOST_ROWS], tale))]
     return _card(f"Retention{of}", _decisions(shown, tale), *older)
 

@@ -53,6 +53,20 @@ def time_line(
     return _plot(drawn, height, words, axis)
 
 
+def time_line_legend(
+    points: Sequence[RestorePoint], ranges: Sequence[Range], restores: Sequence[RunRecord]
+) -> Markup:
+    """Return what the marks on that line mean: those that are there."""
+    names = [
+        *[("range", "any moment can be restored")] * bool(ranges),
+        *[("full", "full")] * any(point.full for point in points),
+        *[("incremental", "incremental")] * any(not point.full for point in points),
+        *[("bad", "not whole")] * any(not point.whole for point in points),
+        *[("restored", "the site was restored")] * bool(restores),
+    ]
+    return _legend(names)
+
+
 def growth(points: Sequence[RestorePoint], now: datetime) -> Markup:
     """Return how filestorage and blobs grew, as far as the restore points know."""
     axis = _axis(points, now)
@@ -71,6 +85,9 @@ def growth(points: Sequence[RestorePoint], now: datetime) -> Markup:
         for name, line in (("filestorage", filestorage), ("blobs", blobs))
         if line
     )
+    if len(points) == 1:
+        # one amount is no line
+        return element("p", f"{words[:1].upper()}{words[1:]}.  The next one shows how they grow.")
     return join(_legend(names), _plot(drawn, 160, words, axis, list(amounts.byte_names())))
 
 
@@ -90,7 +107,13 @@ def durations(records: Sequence[RunRecord]) -> Markup:
     labels = _some_dates([each.started for each in shown], width / WIDTH)
     heights = [(share, _seconds(share * amounts.top)) for share in (0.0, 0.5, 1.0)]
     words = f"{number_of(len(shown), 'backup')}, the longest {_seconds(amounts.highest)}"
-    return join(_legend([*names, ("failed", "failed")]), _frame(drawn, 160, words, labels, heights))
+    if any(map(_failed, shown)):
+        names.append(("failed", "failed"))
+    frame = _frame(drawn, 160, words, labels, heights)
+    if len(records) == len(shown):
+        return join(_legend(names), frame)
+    newest = f"the newest {len(shown)} of {len(records):,}"
+    return join(element("p", newest, class_="small soft"), _legend(names), frame)
 
 
 # parts of the line of time
@@ -239,7 +262,7 @@ def _column(
                 height=part,
             )
         )
-    if record.outcome not in (DONE, INCOMPLETE):
+    if _failed(record):
         parts.append(
             element(
                 "rect", class_="failed", x=left + width * 0.15, width=width * 0.7, y=4, height=156
@@ -248,6 +271,10 @@ def _column(
     took = ", ".join(f"{phase_in_words(it)} {_seconds(took)}" for it, took in record.phases.items())
     title = f"{moment(record.started)}: {'; '.join(filter(None, (outcome(record), took)))}"
     return element("g", element("title", title), *parts)
+
+
+def _failed(record: RunRecord) -> bool:
+    return record.outcome not in (DONE, INCOMPLETE)
 
 
 def _seconds(seconds: float) -> str:

@@ -80,7 +80,8 @@ dl { margin: 0; }
 .key.full { width: .25rem; }
 .key.incremental { background: var(--accent); width: .15rem; height: .5rem; }
 .key.blobs { background: var(--second); }
-.key.bad, .key.failed { background: var(--bad); }
+.key.bad { background: var(--bad); width: .25rem; }
+.key.failed { background: var(--bad-band); border: 1px solid var(--bad); }
 .key.restored { background: var(--second); width: .25rem; }
 .key.phase0 { background: var(--phase0); } .key.phase1 { background: var(--phase1); }
 .key.phase2 { background: var(--phase2); } .key.phase3 { background: var(--phase3); }
@@ -129,10 +130,10 @@ pre {
   tr { padding: .55rem 0; border-bottom: 1px solid var(--rule); }
   tr:last-child { border-bottom: 0; }
   td { border: 0; padding: .1rem 0; }
-  td.number { text-align: left; }
-  td.word { white-space: normal; }
+  td.number, td.word { display: inline-block; width: auto; text-align: left; white-space: normal; }
+  td.number, td.word { margin-right: .8rem; }
   td.words { width: 100%; }
-  td:first-child { font-weight: 600; }
+  td:first-child { display: block; font-weight: 600; }
   td:first-child::before { content: none !important; }
   td[data-name]::before { content: attr(data-name) " "; color: var(--soft); font-size: .8125rem; }
   td:empty { display: none; }

@@ -90,12 +90,12 @@ def browsing(profile: Path) -> Iterator[Browser]:
             made = post(f"{root}/session", {"capabilities": {"alwaysMatch": options}})
             session = f"{root}/session/{made['sessionId']}"
             yield Browser(session)
-            OPEN.open(Request(session, method="DELETE"), timeout=60).close()
+            OPEN.open(Request(session, method="DELETE"), timeout=300).close()
         finally:
             driver.terminate()
 
 
 def post(url: str, content: dict[str, Any]) -> Any:
     request = Request(url, json.dumps(content).encode(), {"Content-Type": "application/json"})
-    with OPEN.open(request, timeout=60) as answer:
+    with OPEN.open(request, timeout=300) as answer:
         return json.load(answer)["value"]

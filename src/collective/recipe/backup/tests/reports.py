@@ -142,6 +142,51 @@ def young() -> PageFacts:
     return _facts(found, runs, keep=retention.Policy())
 
 
+def single() -> PageFacts:
+    """Return the facts of a site that was backed up once, without any trouble."""
+    found = _facts(points(1), records(1), keep=retention.Policy())
+    return replace(found, restores=[], findings=[])
+
+
+def thousand() -> PageFacts:
+    """Return the facts of a site that was backed up each half hour for three weeks."""
+    moments = [NOW - timedelta(minutes=30 * number) for number in range(1000, 0, -1)]
+    found, chain = [], ""
+    for number, (point, moment) in enumerate(zip(points(1000), moments, strict=True)):
+        if number % 48 == 0:
+            chain = stamp(moment)
+        changed = replace(
+            point,
+            stamp=stamp(moment),
+            chain=chain,
+            end=8_000_000_000 + 900_000 * number,
+            tid=tid_at(moment - timedelta(minutes=5)),
+            since=tid_at(moment - timedelta(minutes=30 * (number % 48) + 10)),
+            taken=moment,
+            blobs=f"blobstorage.{chain}",
+            blob_bytes=21_000_000_000 + 3_000_000 * number,
+        )
+        found.append(changed)
+    backups = [run for run in records(1000) if run.verb == "backup"]
+    runs = [replace(run, started=moment) for run, moment in zip(backups, moments, strict=True)]
+    return _facts(found, runs, keep=retention.Policy(keep=3))
+
+
+def failing() -> PageFacts:
+    """Return the facts of a site whose backups have failed for the last week."""
+    found = eventful()
+    error = "cannot read /srv/plone/site/var/filestorage/Data.fs: Input/output error"
+    since = NOW - timedelta(days=7)
+    runs = [
+        replace(run, outcome=history.FAILED, exit_code=4, error=error, phases={})
+        if run.started > since
+        else run
+        for run in found.records
+    ]
+    old = ("critical", "the newest restore point is 7 d old, older than max_age = 26h")
+    return replace(found, records=runs, findings=[old, ("critical", error), *found.findings])
+
+
 def hostile() -> PageFacts:
     """Return facts with names and texts that want to be markup."""
     found = eventful()

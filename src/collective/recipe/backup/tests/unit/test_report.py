@@ -128,6 +128,44 @@ def test_a_site_without_backups_has_a_page_too():
     assert "Neither verify nor rehearse has been run yet." in said
 
 
+def test_a_legend_names_only_what_is_drawn():
+    def legends(facts):
+        found = re.findall(r'<p class="legend">(.*?)</p>', page(facts), re.S)
+        return [re.findall("</i>(.*?)</span>", legend) for legend in found]
+
+    assert legends(reports.single()) == [
+        ["any moment can be restored", "full"],
+        ["Filestorage", "Blobs"],
+    ]
+    assert legends(reports.eventful()) == [
+        ["any moment can be restored", "full", "incremental", "not whole", "the site was restored"],
+        ["Filestorage", "Blobs"],
+        ["Filestorage", "Blobs", "failed"],
+    ]
+
+
+def test_one_restore_point_is_no_line_of_growth():
+    said = Balanced(page(reports.single())).text
+    grows = "Growth Filestorage 8.0 GB, blobs 21.0 GB. The next one shows how they grow."
+    assert grows in said
+
+
+def test_what_is_left_out_of_a_long_page_is_said():
+    said = Balanced(page(reports.thousand())).text
+    assert "the newest 40 of 1,000" in said
+    assert "986 older ones, the newest 400 of them here" in said
+
+
+def test_commands_that_went_well_are_folded_and_those_that_failed_are_not():
+    read = Balanced(page(reports.eventful()))
+    assert "8 earlier, in which all went well" in read.text
+    before, _folded = read.text.split("8 earlier")
+    assert "failure_command failed (32)" in before
+    assert before.count("pre_command ok") == 2
+    failing = Balanced(page(reports.failing())).text
+    assert failing.split(" earlier, in which")[0].count("failed, exit code 4") >= 6
+
+
 def test_a_page_stays_small_however_many_restore_points_there_are():
     facts = reports.eventful()
     [tale] = facts.tales

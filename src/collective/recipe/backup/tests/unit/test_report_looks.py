@@ -13,6 +13,9 @@ pytestmark = [pytest.mark.needs("chromium"), pytest.mark.needs("chromedriver")]
 PAGES = {
     "eventful": [reports.eventful],
     "young": [reports.young],
+    "a single restore point": [reports.single],
+    "a thousand restore points": [reports.thousand],
+    "failing": [reports.failing],
     "empty": [reports.empty],
     "hostile": [reports.hostile],
     "two places": [reports.young, reports.beside],
@@ -68,6 +71,26 @@ return found;
 """
 
 
+WIDE_BARS = """
+const bars = [...document.querySelectorAll('.column, rect.failed')];
+return bars.map(each => each.getBoundingClientRect().width).filter(wide => wide > 90);
+"""
+
+REPEATED_DATES = """
+return [...document.querySelectorAll('.dates')].map(dates => {
+    const names = [...dates.children].map(each => each.textContent);
+    return names.filter((name, number) => names.indexOf(name) < number);
+}).flat();
+"""
+
+UNUSED_KEYS = """
+return [...document.querySelectorAll('.card')].map(card => {
+    const keys = [...card.querySelectorAll('.key')].map(key => key.classList[1]);
+    return keys.filter(key => key !== 'range' && !card.querySelector('svg .' + key));
+}).flat();
+"""
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     with browsing(tmp_path_factory.mktemp("profile")) as browser:
@@ -91,6 +114,9 @@ def test_the_report_can_be_read_everywhere(browser, path, width, dark):
     assert browser.run("return document.documentElement.scrollWidth <= innerWidth") is True
     assert browser.run(OVERFLOWING) == []
     assert browser.run(UNDER_EACH_OTHER) == []
+    assert browser.run(WIDE_BARS) == []
+    assert browser.run(REPEATED_DATES) == []
+    assert browser.run(UNUSED_KEYS) == []
     contrasts = browser.run(CONTRASTS)
     assert [(ratio, text) for ratio, text in contrasts if ratio < 4.5] == []
     assert len(contrasts) > 5
@@ -106,6 +132,11 @@ def test_letters_are_not_too_small_on_a_phone(browser, path):
         ".map(each => parseFloat(getComputedStyle(each).fontSize))"
     )
     assert min(sizes) >= 12
+
+
+def test_a_phone_scrolls_over_no_more_than_ten_screens(browser, path):
+    browser.show(path, width=360, dark=False, height=740)
+    assert browser.run("return document.documentElement.scrollHeight") < 10 * 740
 
 
 def test_the_page_needs_no_network_and_no_script(browser, path):
