@@ -234,9 +234,9 @@ class RepositoryDestination:
     def open(self, choice: Choice) -> State:
         """Return the state of *choice*; see Destination."""
         from collective.recipe.backup.destinations.repository.blobs import stored_blobs
+        from collective.recipe.backup.destinations.repository.coldstorage import cold_objects
         from collective.recipe.backup.destinations.repository.logs import stored_log
         from collective.recipe.backup.destinations.repository.storedtrees import stored_files
-        from collective.recipe.backup.repository.coldness import cold_objects
         from collective.recipe.backup.states import State
 
         with ExitStack() as stack:
@@ -247,7 +247,7 @@ class RepositoryDestination:
                 log=partial(stored_log, repository, point, choice.until),
                 blobs=partial(stored_blobs, repository, point, choice.until),
                 files=partial(stored_files, repository, point),
-                cold=partial(cold_objects, repository, point),
+                cold=partial(cold_objects, repository, point, choice.until),
                 held=stack.pop_all(),
             )
 

@@ -30,18 +30,21 @@ from collective.recipe.backup.destinations.repository.blobpages import (
     written_page,
 )
 from collective.recipe.backup.destinations.repository.blobs import blob_list, stored_blobs
+from collective.recipe.backup.destinations.repository.coldstorage import cold_objects
+from collective.recipe.backup.destinations.repository.logs import stored_log
 from collective.recipe.backup.destinations.repository.newfiles import BlobSource
 from collective.recipe.backup.destinations.repository.pagedblobs import PagedBlobs
-from collective.recipe.backup.errors import BackupError, IntegrityError
+from collective.recipe.backup.errors import BackupError, IntegrityError, ObjectArchived
 from collective.recipe.backup.filestorage import blobrecords
 from collective.recipe.backup.filestorage.segments import Linked
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import BlobId, Oid
-from collective.recipe.backup.progress import Silent
+from collective.recipe.backup.progress import Silent, ignore
 from collective.recipe.backup.repository.points import Point
+from collective.recipe.backup.stores.memory import MemoryStore
 from collective.recipe.backup.tests.faults.harness import Hasty
 from collective.recipe.backup.tests.faults.stores import FaultyStore
-from collective.recipe.backup.tests.repositories import World
+from collective.recipe.backup.tests.repositories import Clock, World
 from collective.recipe.backup.tests.repositorysites import (
     SiteBackups,
     bundles_of,
@@ -387,6 +390,71 @@ def test_a_file_without_bytes_between_those_of_a_large_one_is_written(backups, s
             site.commit({"day": number}, {f"{number}": os.urandom(size)}, at=day(number))
     point = back_up(backups)
     assert restored(backups, point, tmp_path / "r") == wanted_of(site)
+
+
+class Cold(MemoryStore):
+    """Cold storage of what is put as bulk."""
+
+    promises = replace(MemoryStore.promises, cold=True)
+
+    def __init__(self, clock) -> None:
+        super().__init__(clock)
+        self.cold: set[str] = set()
+        self.read: set[str] = set()  # of those
+
+    def put(self, name, data, *, bulk=False):
+        stored = super().put(name, data)
+        if bulk:
+            self.cold.add(name)
+        return stored
+
+    def get(self, name, start=0, size=None):
+        if name in self.cold:
+            self.read.add(name)
+            if size == 1:
+                raise ObjectArchived("it has to be asked for")
+        return super().get(name, start, size)
+
+
+def test_what_is_to_be_asked_for_is_what_a_restore_of_the_moment_reads(tmp_path, site):
+    """A whole restore point, and moments before it, through a pack, undo and large blobs."""
+    world = World(tmp_path, Cold(Clock()))
+    backups, store = SiteBackups(world, site.filestorage, blobs=site.blobstorage), world.store
+    for number in range(5):
+        grow(site, 8 * number + 1, 8 * number + 6)
+        with site.opened():
+            # a log is read a quarter of a megabyte at a time
+            site.commit({"large": os.urandom(1 << 20)}, at=day(8 * number + 6))
+        if number == 2:
+            site.undo(site.commit({}, {"0": b"wrong"}, at=day(23)), at=day(24))
+        if number == 3:
+            site.pack(day(12))
+        point = back_up(backups)
+    assert len(store.cold) == 5
+    counts = []
+    for number in (14, 25, 30, 36, None):
+        until = None if number is None else tid_at(day(number))
+        with world.open(backups.cache) as repository:
+            store.read.clear()
+            named = cold_objects(repository, point, until)
+            assert store.read == {each.name for each in named}
+            store.read.clear()
+            log = stored_log(repository, point, until)
+            blobs = stored_blobs(repository, point, until)
+            assert log is not None
+            assert blobs is not None
+            log.copy_to(tmp_path / f"{number}.fs", Hasty(), ignore)
+            log.end()
+            blobs.copy_into(tmp_path / f"{number}", files=Hasty(), progress=Silent())
+            names = [each.name for each in named]
+            assert names == sorted(names)
+            assert all(each.size == len(store.objects[each.name][0]) for each in named)
+            # how far the log is read to find its end is known within a quarter of a megabyte
+            assert store.read <= set(names)
+            assert len(set(names) - store.read) <= 1
+        counts.append(len(named))
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-1] == 5
 
 
 class TestReading:
