@@ -31,7 +31,7 @@ help:
 	@echo "make house      draw the picture of docs/design/architecture.rst anew, from the code"
 	@echo "make pictures   make those of docs/_static anew, from a real run; needs chromium"
 	@echo "make linkcheck  try the links of the documentation that lead elsewhere"
-	@echo "make bench      measure against others, for an hour and with 45 GB of disk; see SCRATCH"
+	@echo "make bench      measure against others, for an hour and with 60 GB of disk; see SCRATCH"
 	@echo "make format     let ruff format the code"
 	@echo "make dist       build the sdist and the wheel, check both, install both and use them"
 	@echo "make clean      remove everything that make made"

@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmarks import contestants
+from benchmarks import buckets, contestants
 from benchmarks.keepers import keepers
 from benchmarks.measuring import Trash
 from benchmarks.repositories import RepositoryWorks
@@ -27,7 +27,7 @@ def main() -> int:
         type=Path,
         required=True,
         metavar="DIRECTORY",
-        help="where to work: about fifteen times the size of the site",
+        help="where to work: about twenty times the size of the site",
     )
     parser.add_argument("--size", type=int, default=1000, help="MB of Data.fs (%(default)s)")
     parser.add_argument("--blobs", type=int, default=40_000, help="number of blobs (%(default)s)")
@@ -71,6 +71,10 @@ def main() -> int:
         if rows:
             print(table(title, rows, calls=namespace.calls), flush=True)
         reached = reached and all(map(is_reached, rows))
+    rows = buckets.measured(scratch, states, plan)
+    if rows:
+        print(table(buckets.TITLE, rows, calls=namespace.calls), flush=True)
+    reached = reached and all(map(is_reached, rows))
     print("\n".join(told))
     for each in (states.trash, trash):
         each.empty()

@@ -12,146 +12,23 @@ import argparse
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
-from benchmarks.keepers import PASSPHRASE, Command, configuration, paths_of
+from benchmarks.bucketkeepers import BucketKeeper, of_restic, ours
+from benchmarks.bucketserver import Server, running
+from benchmarks.keepers import Command
 from benchmarks.measuring import Trash, take
 from benchmarks.states import DAY, YESTERDAY, States, made
 from benchmarks.tables import is_reached, table
-from benchmarks.works import Counting, Entry, Goal, Plan, Work
-from collective.recipe.backup.tests.servers import (
-    KEEPER,
-    SECRET,
-    Proxy,
-    end,
-    keeper,
-    proxied,
-    start_weed,
-)
+from benchmarks.works import Counting, Entry, Goal, Plan, Row, Work
+
+TITLE = "Encrypted repositories in a bucket"
 
 MEMORY = 200
 """MB that any work may take."""
 
-_VOLUMES = 400
-"""Files in which the server keeps what it has: a bucket takes seven, and one for 64 MB."""
-
 Prepare = Callable[[], AbstractContextManager[object]]
-
-
-class Server:
-    """The server at *port*, with a *proxy* before it that counts."""
-
-    def __init__(self, port: int, proxy: Proxy) -> None:
-        self.direct = f"http://127.0.0.1:{port}"
-        self.counted = f"http://127.0.0.1:{proxy.port}"
-        self._proxy = proxy
-        self._client = keeper(port)
-
-    def number(self) -> int:
-        """Return how many requests went through the proxy since this was asked last."""
-        number = len(self._proxy.asked)
-        self._proxy.asked.clear()
-        return number
-
-    def make(self, bucket: str) -> None:
-        """Make an empty *bucket*, in the place of one of that name."""
-        with suppress(self._client.exceptions.NoSuchBucket):
-            for key in self._keys(bucket):
-                self._client.delete_object(Bucket=bucket, Key=key)
-            self._client.delete_bucket(Bucket=bucket)
-        self._client.create_bucket(Bucket=bucket)
-
-    def copy(self, source: str, target: str) -> None:
-        """Make the bucket *target* with all that *source* has."""
-        self.make(target)
-        for key in self._keys(source):
-            there: dict[str, Any] = {"Bucket": source, "Key": key}
-            self._client.copy_object(CopySource=there, Bucket=target, Key=key)
-
-    def size(self, bucket: str) -> int:
-        """Return the bytes of all that a bucket has."""
-        return sum(each["Size"] for each in self._listed(bucket))
-
-    def _keys(self, bucket: str) -> list[str]:
-        return [each["Key"] for each in self._listed(bucket)]
-
-    def _listed(self, bucket: str) -> list[dict[str, Any]]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-        return [each for page in pages for each in page.get("Contents", ())]
-
-
-@contextmanager
-def running(directory: Path) -> Iterator[Server]:
-    """Run a server with its data in *directory*, which is made, during the body."""
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    started = start_weed(directory, volumes=_VOLUMES)
-    try:
-        with proxied(started.port) as proxy:
-            yield Server(started.port, proxy)
-    finally:
-        end(started)
-        shutil.rmtree(directory)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BucketKeeper:
-    """A program that backs a site up to the bucket that has its *name*."""
-
-    name: str
-    directory: Path  # what it has on this machine
-    call: Callable[[str], Command]  # its first words; given the endpoint
-    make: Command
-    back_up: Command
-    restore: Command  # the last restore point, over what is live
-
-    @property
-    def cache(self) -> Path:
-        """Where the host remembers what it knows of the repository."""
-        return self.directory / "cache"
-
-
-def _ours(directory: Path, states: States) -> BucketKeeper:
-    made = configuration(directory, states, "s3://ours/benchmark")
-    configured = ("--quiet", "--config", made)
-    program = Path(sys.executable).with_name("sitebackup")
-    return BucketKeeper(
-        name="ours",
-        directory=directory,
-        call=lambda endpoint: ("env", *_credentials(), f"AWS_ENDPOINT_URL={endpoint}", program),
-        make=("repository", "init", *configured),
-        back_up=("backup", *configured),
-        restore=("restore", "--no-prompt", "--from", "repository", *configured),
-    )
-
-
-def _of_restic(program: str, directory: Path, states: States) -> BucketKeeper:
-    def call(endpoint: str) -> Command:
-        return (
-            *("env", "-C", str(states.var), *_credentials(), f"RESTIC_PASSWORD={PASSPHRASE}"),
-            f"RESTIC_REPOSITORY=s3:{endpoint}/restic/benchmark",
-            *(program, "--quiet", "--cache-dir", directory / "cache"),
-        )
-
-    return BucketKeeper(
-        name="restic",
-        directory=directory,
-        call=call,
-        make=("init",),
-        back_up=("backup", *paths_of(states)),
-        restore=("restore", "latest", "--target", "."),
-    )
-
-
-def _credentials() -> Sequence[str]:
-    return (
-        f"AWS_ACCESS_KEY_ID={KEEPER}",
-        f"AWS_SECRET_ACCESS_KEY={SECRET}",
-        "AWS_DEFAULT_REGION=us-east-1",
-    )
 
 
 class BucketMoments:
@@ -269,6 +146,24 @@ def _live(states: States, state: str) -> Prepare:
     return switch
 
 
+def measured(scratch: Path, states: States, plan: Plan) -> list[Row]:
+    """Return what was measured of the works of *plan*; restic must be there."""
+    planned = [f"bucket-{name}" for name in ("first", "nothing", "day", "restore")]
+    restic = shutil.which("restic")
+    if restic is None or not any(map(plan.names, planned)):
+        return []
+    directory = scratch / "buckets"
+    shutil.rmtree(directory, ignore_errors=True)
+    found = [ours(directory / "ours", states), of_restic(restic, directory / "restic", states)]
+    (directory / "restic").mkdir()
+    trash = Trash(directory / "trash")
+    with running(directory / "server") as server:
+        every = [BucketMoments(each, server, states, trash) for each in found]
+        rows = list(plan.carry_out(works(every, states)))
+    trash.empty()
+    return rows
+
+
 def main() -> int:
     """Measure, print the table, and return 0 if all goals were reached."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.buckets")
@@ -278,29 +173,16 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="turns of each (%(default)s)")
     parser.add_argument("--only", nargs="*", default=[], metavar="WORK", help="patterns")
     given = parser.parse_args()
-    restic = shutil.which("restic")
-    if restic is None:
+    if shutil.which("restic") is None:
         parser.error("restic is not here")
     scratch = given.scratch.resolve()
     states = made(scratch, given.size, given.blobs, _tell)
-    directory = scratch / "buckets"
-    shutil.rmtree(directory, ignore_errors=True)
-    found = [
-        _ours(directory / "ours", states),
-        _of_restic(restic, directory / "restic", states),
-    ]
-    (directory / "restic").mkdir()
-    (directory / "logs").mkdir()
-    plan = Plan(
-        only=given.only, rounds=given.rounds, calls=False, logs=directory / "logs", tell=_tell
-    )
-    trash = Trash(directory / "trash")
-    with running(directory / "server") as server:
-        every = [BucketMoments(each, server, states, trash) for each in found]
-        rows = list(plan.carry_out(works(every, states)))
-    print(table("Encrypted repositories in a bucket", rows, calls=False), flush=True)
-    for each in (states.trash, trash):
-        each.empty()
+    logs = scratch / "logs"
+    logs.mkdir(exist_ok=True)
+    plan = Plan(only=given.only, rounds=given.rounds, calls=False, logs=logs, tell=_tell)
+    rows = measured(scratch, states, plan)
+    print(table(TITLE, rows, calls=False), flush=True)
+    states.trash.empty()
     return 0 if all(map(is_reached, rows)) else 1
 
 

@@ -1,9 +1,10 @@
 """The memory that each verb of a repository takes, with many blobs and with one large one.
 
-``python -m benchmarks.memory --scratch DIRECTORY [--blobs N] [--large GB]`` makes a site of N
-blobs of 100 bytes and one of so many GB, a hole on the disk, and lets ours alone do with an
-encrypted repository what can be done with it: each verb once.  With 400,000 blobs it takes
-3 GB of disk, and with a large one once as many GB as that has.
+``python -m benchmarks.memory --scratch DIRECTORY [--blobs N] [--large GB] [--bucket]`` makes a
+site of N blobs of 100 bytes and one of so many GB, a hole on the disk, and lets ours alone do with
+an encrypted repository what can be done with it: each verb once.  With 400,000 blobs it takes
+3 GB of disk, and with a large one once as many GB as that has.  With ``--bucket`` the repository
+lies in a bucket of SeaweedFS on this machine.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import random
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import ZODB
 from ZODB.FileStorage import FileStorage
 from ZODB.utils import p64, u64
 
+from benchmarks.bucketkeepers import credentials
+from benchmarks.bucketserver import Server, running
 from benchmarks.measuring import take
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.model import BlobId, Oid
@@ -42,13 +45,15 @@ _PROGRAM = Path(sys.executable).with_name("sitebackup")
 
 
 class Memory:
-    """A site in *scratch* with its repository, and a second one to copy to."""
+    """A site in *scratch* with its repository, and a second one to copy to.
 
-    def __init__(self, scratch: Path) -> None:
+    They are directories there, or buckets of a *server*.
+    """
+
+    def __init__(self, scratch: Path, server: Server | None) -> None:
         self._scratch = scratch
+        self._server = server
         self._site = scratch / "site"
-        self._repository = scratch / "repository"
-        self._second = scratch / "second"
         self._configuration = scratch / "sitebackup.toml"
         self._oids = 1_000
         self._last = ZERO_TID
@@ -65,13 +70,21 @@ class Memory:
             "blob_storage": str(self._site / "blobstorage"),
             "locationprefix": str(self._scratch / "cache"),
             "location": "none",
-            "repository": str(self._repository),
+            "repository": self._url("repository"),
             "repository_passphrase_file": str(self._scratch / "passphrase"),
             "site_name": "benchmark",
         }
         lines = (f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
         self._configuration.write_text("".join(lines))
+        if self._server is not None:
+            os.environ.update(each.split("=", 1) for each in credentials())
+            os.environ["AWS_ENDPOINT_URL"] = self._server.direct
+            for bucket in ("repository", "second"):
+                self._server.make(bucket)
         self.grow(blobs, large)
+
+    def _url(self, name: str) -> str:
+        return str(self._scratch / name) if self._server is None else f"s3://{name}/benchmark"
 
     def grow(self, blobs: int, large: int = 0) -> None:
         """Add so many *blobs* to the site, and one of *large* GB.
@@ -106,7 +119,8 @@ class Memory:
     def steps(self) -> Iterator[tuple[str, list[str | Path]]]:
         """Yield a title and a command for each, and prepare for it."""
         main = ("--from", "repository")
-        both = ("--set", f"repository=repository {self._repository}\nsecond {self._second}")
+        repositories = [f"{name} {self._url(name)}" for name in ("repository", "second")]
+        both = ("--set", "repository=" + "\n".join(repositories))
         yield "init", ["repository", "init"]
         yield "first backup", ["backup"]
         yield "nothing changed", ["backup"]
@@ -121,7 +135,7 @@ class Memory:
         yield "heal", ["repository", "heal"]
         yield "init the second", ["repository", "init", "second", *both]
         yield "copy", ["repository", "copy", "repository", "--to", "second", *both]
-        shutil.rmtree(self._second)
+        shutil.rmtree(self._scratch / "second", ignore_errors=True)
         shutil.rmtree(self._site)
         yield "rehearse", ["rehearse", *main]
         yield "restore into the empty", ["restore", "--no-prompt", *main]
@@ -132,7 +146,10 @@ class Memory:
 
     def _damage(self) -> None:
         """Turn a bit of the largest object of the store."""
-        objects = (path for path in self._repository.rglob("*") if path.is_file())
+        if self._server is not None:
+            self._server.spoil("repository")
+            return
+        objects = (path for path in (self._scratch / "repository").rglob("*") if path.is_file())
         largest = max(objects, key=lambda path: path.stat().st_size)
         with largest.open("r+b") as file:
             file.seek(largest.stat().st_size // 2)
@@ -161,11 +178,15 @@ def main() -> int:
     parser.add_argument("--scratch", type=Path, required=True, metavar="DIRECTORY")
     parser.add_argument("--blobs", type=int, default=40_000, help="small ones (%(default)s)")
     parser.add_argument("--large", type=int, default=0, help="GB of one more (%(default)s: none)")
+    parser.add_argument("--bucket", action="store_true", help="in a bucket, not a directory")
     namespace = parser.parse_args()
-    memory = Memory(namespace.scratch.resolve() / "memory")
-    memory.fill(namespace.blobs, namespace.large)
-    # a step is prepared when the one before it is done
-    fits = [memory.measure(title, arguments) for title, arguments in memory.steps()]
+    scratch = namespace.scratch.resolve()
+    with ExitStack() as stack:
+        server = stack.enter_context(running(scratch / "server")) if namespace.bucket else None
+        memory = Memory(scratch / "memory", server)
+        memory.fill(namespace.blobs, namespace.large)
+        # a step is prepared when the one before it is done
+        fits = [memory.measure(title, arguments) for title, arguments in memory.steps()]
     return 0 if all(fits) else 1
 
 

@@ -103,7 +103,11 @@ class Plan:
 
     def wants(self, work: Work) -> bool:
         """Tell whether a work was asked for."""
-        return not self.only or any(fnmatch.fnmatch(work.name, each) for each in self.only)
+        return self.names(work.name)
+
+    def names(self, work: str) -> bool:
+        """Tell whether the work of that name was asked for."""
+        return not self.only or any(fnmatch.fnmatch(work, each) for each in self.only)
 
     def carry_out(self, works: Iterable[Work]) -> Iterator[Row]:
         """Do the works; yield a row for each that was asked for."""
