@@ -32,7 +32,7 @@ class DoctorFinding:
     denied: bool = False  # whether it is that this user may not look or write there
 
     def with_hint(self, hint: str) -> DoctorFinding:
-        """Return the same with another *hint*."""
+        """Return this finding with another *hint*."""
         return replace(self, hint=hint)
 
 

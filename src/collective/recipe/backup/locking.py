@@ -1,4 +1,4 @@
-"""Who may write: one run for each destination, nobody while a filestorage is open.
+"""Locks of writers: one run for each destination, none while a filestorage is open.
 
 And one restore for each filestorage, which keeps away those who remove what it replaced;
 one standby for each, which keeps away others for as long as it runs.
@@ -22,7 +22,7 @@ from collective.recipe.backup.times import pause
 
 LOCK_NAME = ".backup.lock"
 STANDBY_LOCK = ".standby.lock"
-"""What follows the name of a filestorage that a standby keeps, as long as it runs."""
+"""Suffix of the lock beside the filestorage of a standby, held as long as that runs."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _LOCKS = Path("/proc/locks")

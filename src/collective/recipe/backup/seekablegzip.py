@@ -38,7 +38,7 @@ class _Place:
     inflater: Any  # a zlib decompressor; None between two members
 
     def copy(self) -> _Place:
-        """Return the same, to go on from twice."""
+        """Return a copy of this place, so that two readers can go on from it."""
         inflater = self.inflater.copy() if self.inflater else None
         return _Place(self.inflated, self.read, inflater)
 

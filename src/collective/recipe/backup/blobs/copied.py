@@ -75,7 +75,7 @@ class Copied:
         )
 
     def lacking(self, blobs: Iterable[BlobId]) -> Copied:
-        """Return the same, where of all blobs asked for just *blobs* are not to be had."""
+        """Return this result with just *blobs* as those that the source does not have."""
         rest = iter(blobs)
         missing = tuple(islice(rest, NAMED))
         lost = len(missing) + sum(1 for _more in rest)

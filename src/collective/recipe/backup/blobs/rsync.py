@@ -135,7 +135,7 @@ class ByRsync(Transfer):
         return self.judged(Done(entry, How.COPIED, checksum_of(self.target, entry.path)), known)
 
     def _judged_by_time(self, done: Done) -> Done:
-        """Return the same, unless the blob is not what rsync, which sees seconds, took it for."""
+        """Return *done*, unless rsync, which sees seconds, took a blob for an unchanged one."""
         path, known = done.entry.path, done.checksum
         if not done.entry.blob or not self._must_be_copied(path):
             return done

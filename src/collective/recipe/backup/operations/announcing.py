@@ -29,7 +29,7 @@ def announced(jobs: Iterable[Job], order: RestoreOrder) -> str:
 
 
 def announced_early(targets: Iterable[Source], order: RestoreOrder) -> str:
-    """Return the same as far as it is known before pre_command has run."""
+    """Return what a restore will do, as far as it is known before pre_command has run."""
     lines = [line for target in targets for line in _replaced(target, order)]
     return "\n".join([*lines, "with what the backups hold once pre_command has run."])
 

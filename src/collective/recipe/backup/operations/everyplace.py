@@ -36,20 +36,20 @@ BackUpOne = Callable[[Run], list[Outcome]]
 
 
 class _Ended(NamedTuple):
-    """How it went at one place."""
+    """The result at one place."""
 
-    run: Run
-    outcomes: list[Outcome]
+    run: Run  # for this place
+    outcomes: list[Outcome]  # one for each source
     failure: BackupError | None  # None: it did not fail, though the site may lack something
-    seconds: float
+    seconds: float  # that it took
 
 
 def back_up_everywhere(
     run: Run, back_up_one: BackUpOne, account: Account
 ) -> tuple[list[Outcome], list[BackupError]]:
-    """Back up to each place of *run*; return what was made, and what failed, in their order.
+    """Back up to each place of *run*; return the outcomes and the errors, in their order.
 
-    The *account* gets what the first place that did not fail came to, and says how each went.
+    The *account* gets the result of the first place that did not fail, and one for each place.
     """
     outcomes: list[Outcome] = []
     failures: list[BackupError] = []

@@ -1,7 +1,7 @@
-"""What works say that go on at the same time: the lines of each, those of one after the other.
+"""The log lines of works that go on at the same time: those of one work after the other.
 
 Each work has a number, its turn.  The one whose turn it is, and those before it, are heard at
-once.  What a later one says is kept until all before it have ended.  So whoever reads a log finds
+once.  What a later one says is kept until all before it have ended.  So the reader of a log finds
 what belongs together in one piece, in the order of the configuration, and loses no line.
 """
 

@@ -34,17 +34,9 @@ logger = logging.getLogger("backup")
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a verb needs from outside.  A run acts on one destination, which has a *name*.
+    """The environment of a verb.  A run acts on one destination.
 
-    One that goes *everywhere* consists of such runs, for each destination of its purpose.
-
-    *ask* shows a question and returns what the user answers; None means that nobody is
-    there to ask, and that the answer is yes.  *restore_command* is what the user types to
-    restore.  *following*: its backups are small, and will be merged.  *allowance* is what it may
-    ask of the stores of all repositories together.  *abreast* is how many such runs go on at
-    the same time, itself included, which share the memory that one may take.  *as_of* is the
-    moment whose state of the store it reads, None the present.  *seen* is what the clock said
-    earlier in this process, *told* what it need not be told again.
+    One that goes *everywhere* consists of such runs, one for each destination of its purpose.
     """
 
     config: Config  # of the part
@@ -62,7 +54,7 @@ class Run:
     following: bool = False  # whether small backups are made, to be merged later
     allowance: Allowance = field(default_factory=Allowance)
     """Limits on the stores of all repositories together."""
-    abreast: int = 1
+    abreast: int = 1  # runs at the same time, itself included, that share the memory of one
     as_of: datetime | None = None  # moment whose state of the store is read; None: the present
     seen: tuple[datetime, ...] = ()  # earlier readings of the clock in this process
     told: set[str] = field(default_factory=set)

@@ -100,7 +100,7 @@ class SiteStatus:
         return max((finding.severity for finding in self.findings), default=StatusSeverity.OK)
 
     def after(self, record: RunRecord) -> SiteStatus:
-        """Return the same with one more run, which has ended, if it was here."""
+        """Return the status with one more run, which has ended, if it was at this place."""
         here = record.at(self.destination)
         if here is None:
             return replace(self, under_way="")

@@ -1,4 +1,4 @@
-"""What the value of an option may look like: from the text of a user to a value and back.
+"""The kinds of options: from the text of a user to a value, and back.
 
 A kind knows three forms of a value: the *text* that a user writes, the *value* that the
 code works with, and the *stored* form, which JSON can hold.  ``parse`` raises ValueError
@@ -32,17 +32,14 @@ def _same(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class OptionKind:
-    """One way of writing values.
+    """One way of writing values."""
 
-    *says* tells a user what to write; *stored_as* is the type that JSON gives back.
-    """
-
-    says: str
-    parse: Callable[[str], Any]
-    show: Callable[[Any], str]
-    stored_as: type
-    store: Callable[[Any], Any] = _same
-    fetch: Callable[[Any], Any] = _same
+    says: str  # tells a user what to write
+    parse: Callable[[str], Any]  # from text to value; raises ValueError
+    show: Callable[[Any], str]  # from value to text
+    stored_as: type  # that JSON gives back
+    store: Callable[[Any], Any] = _same  # from value to that type
+    fetch: Callable[[Any], Any] = _same  # from that type to value
 
     def from_stored(self, stored: object) -> Any:
         """Return the value that was stored.  Raises ValueError if it cannot be one."""

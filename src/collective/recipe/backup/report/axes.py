@@ -101,7 +101,7 @@ def day(moment: datetime) -> str:
 
 
 def hour(moment: datetime) -> str:
-    """Return the same, with the time of the day."""
+    """Return the day and the time of *moment* as they are written at an axis."""
     return _date(moment, timedelta(0))
 
 

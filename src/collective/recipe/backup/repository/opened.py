@@ -36,7 +36,7 @@ def _silent(_line: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Client:
-    """What a run brings along to open a repository."""
+    """The means of a run to open a repository."""
 
     files: Files  # with which the cache and temporary files are written
     cache: Path | None = None  # file of what is known here; None: there is no place for one

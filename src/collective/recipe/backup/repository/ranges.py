@@ -1,4 +1,4 @@
-"""What one get reads: chunks that lie beside each other in a bundle, in the order asked for.
+"""The range of one get: chunks that lie beside each other in a bundle, in the order asked for.
 
 A range is bounded twice: by the bytes that come over the line, and by what becomes of them
 in memory.  Zeros of many megabytes are stored in a few bytes.
@@ -38,12 +38,12 @@ class ChunkRange:
 
     @property
     def begin(self) -> int:
-        """Where it begins in the bundle."""
+        """Its first byte in the bundle."""
         return self.wanted[0][1].offset
 
     @property
     def end(self) -> int:
-        """Where it ends there."""
+        """The byte after its last one in the bundle."""
         last = self.wanted[-1][1]
         return last.offset + last.stored
 

@@ -136,7 +136,7 @@ class Digested(io.RawIOBase):
         self._size, self._digest = 0, blake3()
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True: the file can be read."""
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:

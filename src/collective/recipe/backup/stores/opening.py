@@ -1,4 +1,4 @@
-"""From what a user writes as the place of a repository to its store."""
+"""From the URL or path that a user writes for a repository to its store."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class BlobPage:
         return not self.bits or bool(self.bits[place >> 3] >> (place & 7) & 1)
 
     def chosen(self, blobs: Sequence[PagedBlob], places: Sequence[int]) -> BlobPage:
-        """Return the same page with just those *places* of its *blobs*."""
+        """Return this page with just those *places* of its *blobs*."""
         bits = bytearray((len(blobs) + 7) // 8)
         for place in places:
             bits[place >> 3] |= 1 << (place & 7)

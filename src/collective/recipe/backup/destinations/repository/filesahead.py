@@ -30,7 +30,7 @@ class FileAt(NamedTuple):
     """A file that is not empty, and its place."""
 
     path: str  # relative to where it is written
-    file: BlobFile
+    file: BlobFile  # its size and its chunks
 
 
 def pages_ahead(

@@ -233,7 +233,7 @@ class StateContract:
                     if end <= len(data):
                         assert log.digest_of(data[block.offset : end]) == block.digest
 
-    def test_its_ranges_say_in_which_files_they_stand(self, kept: Kept) -> None:
+    def test_a_log_says_in_which_files_its_ranges_stand(self, kept: Kept) -> None:
         for moment in kept.moments[::2]:
             with kept.opened(moment.when) as state:
                 if (log := state.log) is None:
@@ -248,7 +248,7 @@ class StateContract:
                         assert log.digest_of(stored) == found.digest
                         assert data[found.begin : end] == stored[: len(data) - found.begin]
 
-    def test_it_tells_the_place_of_each_record(self, kept: Kept, tmp_path: Path) -> None:
+    def test_a_log_tells_the_place_of_each_record(self, kept: Kept, tmp_path: Path) -> None:
         for number, moment in enumerate(kept.moments[::2]):
             with kept.opened(moment.when) as state:
                 if (log := state.log) is None:
@@ -272,7 +272,9 @@ class StateContract:
                         file = state.blobs.file_of(blob)
                         assert file is None or sha(file.read_bytes()) == digest
 
-    def test_its_end_is_found_in_a_file_that_goes_on(self, kept: Kept, tmp_path: Path) -> None:
+    def test_the_end_of_a_log_is_found_in_a_file_that_goes_on(
+        self, kept: Kept, tmp_path: Path
+    ) -> None:
         for number, moment in enumerate(kept.moments):
             choice = kept.choice(moment.when)
             with kept.operated.destination().open(Choice(point=choice.point)) as state:

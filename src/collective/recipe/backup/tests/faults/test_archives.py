@@ -60,7 +60,7 @@ def test_a_full_archive_appears_whole_or_not_at_all(make, compressed):
 
 
 @each_form
-def test_so_does_a_delta(make, compressed):
+def test_an_incremental_archive_appears_whole_or_not_at_all(make, compressed):
     def act(archived, files):
         for blob in NEW:
             archived.put(int.from_bytes(blob.oid, "big"), 11)

@@ -155,7 +155,7 @@ def test_a_disk_with_something_else_on_it_is_another(make, change):
     assert list(picture(one)) != list(picture(other))
 
 
-def test_who_writes_in_place_is_caught(make):
+def test_a_write_in_place_is_caught(make):
     def careless(directory, files):
         (directory / "a").unlink()
         files.append(directory / "a", NEW)
@@ -164,7 +164,7 @@ def test_who_writes_in_place_is_caught(make):
         survive_every_fault(make, careless, whole)
 
 
-def test_who_forgets_to_sync_the_directory_is_caught_by_a_power_cut(make):
+def test_a_missing_sync_of_a_directory_is_caught_by_a_power_cut(make):
     def forgetful(directory, files):
         files._change("rename", directory / "b", os.rename, directory / "a", directory / "b")
         files.append(directory / "log", b"renamed")  # fsynced, so it tells what is lost

@@ -270,7 +270,7 @@ def world_of(operated: Operated, pristine: Path) -> None:
     given_away(operated.site.directory)
 
 
-def test_nor_does_a_process_of_that_user_that_tries_all_the_time(ground: Path) -> None:
+def test_a_process_that_exchanges_paths_all_the_time_gains_nothing(ground: Path) -> None:
     """Where a name was given its owner by its path, it took four tries at most."""
     make, act = VERBS["restore"]
     operated = make(ground / "site")

@@ -210,7 +210,7 @@ def operations(make, act):
 
 @pytest.mark.parametrize("act", [write_new, bring_back_first, collect_ripe])
 @pytest.mark.parametrize("deed", DEEDS)
-def test_others_do_one_thing_at_any_place(make, act, deed):
+def test_a_run_survives_one_change_by_others_at_any_place(make, act, deed):
     for at in range(1, operations(make, act) + 1):
         world = make()
         store = MeddledStore(world.store, {at: getattr(Others(world), deed)})
@@ -236,7 +236,7 @@ PAIRS = [
 
 @pytest.mark.parametrize("act", [write_new, bring_back_first])
 @pytest.mark.parametrize("deeds", PAIRS, ids="-".join)
-def test_others_do_two_things_at_any_places(make, act, deeds):
+def test_a_run_survives_two_changes_by_others_at_any_places(make, act, deeds):
     count = operations(make, act)
     for first, second in itertools.combinations(range(1, count + 1, 2), 2):
         world = make()
@@ -253,7 +253,7 @@ def test_others_do_two_things_at_any_places(make, act, deeds):
 
 
 @pytest.mark.parametrize("deed", ["back_up", "sleep_and_collect"])
-def test_others_do_something_while_one_heals(make, deed):
+def test_healing_survives_changes_by_others_at_any_place(make, deed):
     def prepared():
         world = make()
         damage_one(world)

@@ -361,7 +361,7 @@ def test_a_clock_that_is_set_back_gives_no_state_that_never_was(world):
 
 @law
 @given(worlds([*clock_kept, *clock_lost], behind=3))
-def test_neither_does_a_clock_that_is_behind_that_of_the_database(world):
+def test_a_clock_behind_that_of_the_database_gives_no_state_that_never_was(world):
     check_every_moment(world)
 
 

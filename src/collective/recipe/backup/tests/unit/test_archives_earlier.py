@@ -73,7 +73,7 @@ def test_of_several_copies_the_last_counts(archived):
     assert found(archived) == [C]
 
 
-def test_they_come_back(archived, tmp_path):
+def test_blobs_of_earlier_archives_come_back(archived, tmp_path):
     before = content(archived.source)
     got = unpack(archived.found(), [A, C, blob_id(9, 9)], archived.source, tmp_path / "to", Hasty())
     assert got == [A, C]

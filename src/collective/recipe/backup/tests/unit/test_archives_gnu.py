@@ -91,7 +91,7 @@ class TestPlain:
         target, _copied = archived.restored(until=tid(2))
         assert len(list(target.rglob("*.blob"))) == 2
 
-    def test_one_that_is_cut_short_is_found(self, archived):
+    def test_a_dumpdir_that_is_cut_short_is_found(self, archived):
         archive = archived.tar(FIRST)
         whole = archive.path.read_bytes()
         end = len(whole.rstrip(b"\0")) // 512 * 512 + 512
@@ -306,7 +306,7 @@ class TestIncremental:
 
 
 class TestDumpdir:
-    def test_it_has_names_and_renames(self):
+    def test_a_dumpdir_has_names_and_renames(self):
         found = Dumpdir(b"Ya\0Nb\0Dc\0X./\0R./d\0T\0R./e\0T./d\0R\0T./e\0\0")
         assert found.names() == {b"a": ord("Y"), b"b": ord("N"), b"c": ord("D")}
         assert found.renames == ((b"./d", None), (b"./e", b"./d"), (None, b"./e"))
@@ -378,7 +378,7 @@ class TestRenames:
         handmade.first.append((Type.DIRECTORY, b"./b/", b""))
         handmade.refused(b"R./a\0T\0R./b\0T\0R\0T./c\0\0", "renamed half")
 
-    def test_one_that_makes_a_link_lead_out(self, handmade):
+    def test_a_rename_that_makes_a_link_lead_out_is_refused(self, handmade):
         handmade.first = [
             (Type.DIRECTORY, b"./a/b/c/", b""),
             (Type.SYMBOLIC_LINK, b"./a/b/c/link", b"../../.."),
@@ -403,7 +403,7 @@ class TestRenames:
             b"R./gone\0T\0R\0T./a\0",
         ],
     )
-    def test_one_that_cannot_be_is_no_matter_where_all_is_new(self, handmade, renames):
+    def test_an_impossible_rename_does_no_harm_if_all_is_new(self, handmade, renames):
         handmade.first.append((Type.DIRECTORY, b"./b/", b""))
         handmade.add(
             (Type.GNU_DUMPDIR, b"./", b"Da\0" + renames + b"\0"),
@@ -413,7 +413,7 @@ class TestRenames:
         )
         assert tree(handmade.restored()[0]) == {"a": None, "a/x": b"newer", "a/y": b"new"}
 
-    def test_but_what_is_not_new_could_be_either(self, handmade):
+    def test_an_impossible_rename_is_refused_if_not_all_is_new(self, handmade):
         handmade.first += [(Type.DIRECTORY, b"./b/", b""), (Type.FILE, b"./b/x", b"other")]
         handmade.add(
             (Type.GNU_DUMPDIR, b"./", b"Da\0R./b\0T./a\0\0"),

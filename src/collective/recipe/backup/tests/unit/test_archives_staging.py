@@ -96,7 +96,7 @@ class TestChain:
         target, _copied = archived.restored()
         assert content(target) == {**bushy, Layout.BUSHY.path(blob_id(5, 11)): b"new"}
 
-    def test_one_that_is_missing_is_named(self, archived):
+    def test_an_archive_that_is_missing_is_named(self, archived):
         archived.full(FIRST)
         archived.delta(SECOND, archived.put(5, 11))
         between, _copied = archived.delta(THIRD, archived.put(5, 12))
@@ -162,7 +162,7 @@ class TestLive:
         assert (target / Layout.BUSHY.path(blob)).read_bytes() == data
         assert (archived.source / Layout.BUSHY.path(blob)).read_bytes() == damaged
 
-    def test_neither_is_one_with_another_time_or_size_nor_what_is_foreign(self, archived):
+    def test_a_live_file_with_another_time_or_size_or_no_blob_is_not_linked(self, archived):
         (archived.source / "note").write_bytes(b"note")
         archived.full()
         os.utime(archived.source / Layout.BUSHY.path(blob_id(0, 1)), (5, 5))
@@ -185,7 +185,7 @@ class TestLive:
         assert (target / Layout.BUSHY.path(blob)).read_bytes() == b"changed"
 
     @pytest.mark.parametrize("good", [0, 2_500_000])
-    def test_neither_is_one_that_cannot_be_read(self, archived, monkeypatch, good):
+    def test_a_live_blob_that_cannot_be_read_is_not_linked(self, archived, monkeypatch, good):
         """Its disk may be the reason for the restore."""
         blob = archived.put(77, 7, os.urandom(3_000_000))
         archived.full()
@@ -218,7 +218,7 @@ class TestLive:
 
 
 class TestMissing:
-    def test_it_names_what_no_archive_holds(self, archived):
+    def test_missing_blobs_of_a_chain_are_named(self, archived):
         archived.full(FIRST)
         archived.delta(SECOND, archived.put(5, 11), compressed=True)
         asked = [blob_id(0, 1), blob_id(5, 11), blob_id(5, 12), blob_id(300, 3)]
@@ -262,7 +262,7 @@ class TestDamage:
                 assert caught.value.where == str(archive.path), offset
 
     @each_form
-    def test_one_that_is_cut_short_is_found_anywhere(self, small, compressed):
+    def test_an_archive_that_is_cut_short_anywhere_is_found(self, small, compressed):
         archive, _copied = small.full(compressed=compressed)
         whole = archive.path.read_bytes()
         for size in range(0, len(whole), 1 if compressed else 61):

@@ -66,10 +66,10 @@ class TestOwners:
         assert owners.user_id(user.pw_name.encode(), 4_000_000) == user.pw_uid
         assert owners.group_id(group.gr_name.encode(), 4_000_000) == group.gr_gid
 
-    def test_otherwise_the_number_does(self):
+    def test_an_unknown_name_of_an_owner_gives_way_to_the_number(self):
         assert owners.user_id(b"nobody has this name", 4_000_000) == 4_000_000
         assert owners.group_id(b"nobody has this name", 4_000_000) == 4_000_000
         assert owners.user_id(b"", 0) == owners.group_id(b"", 0) == 0
 
-    def test_who_has_no_name_has_a_number(self):
+    def test_an_owner_without_a_name_has_a_number(self):
         assert owners.user_name(4_000_000) == owners.group_name(4_000_000) == b""

@@ -358,7 +358,7 @@ class TestRefused:
 
 class TestSeal:
     @each_form
-    def test_it_is_read_as_it_was_written(self, compressed):
+    def test_a_seal_is_read_as_it_was_written(self, compressed):
         digest = "0123456789abcdef" * 4
         assert sealed(seal(digest, compressed=compressed), compressed=compressed) == digest
 

@@ -49,11 +49,11 @@ def grown(site: Site) -> Site:
     return site
 
 
-def test_that_of_a_site_is_believed_by_both(grown: Site, caplog) -> None:
+def test_both_believe_the_index_of_a_site(grown: Site, caplog) -> None:
     assert ours(grown) is theirs(grown, caplog) is True
 
 
-def test_that_of_a_young_site_is_believed_by_none(site: Site, caplog) -> None:
+def test_neither_believes_the_index_of_a_young_site(site: Site, caplog) -> None:
     fsIndex().save(4, str(index_of(site)))
     assert position(index_of(site)) == 4
     assert index_of(site).stat().st_size == 9
@@ -97,7 +97,7 @@ def test_an_older_place_is_as_good(grown: Site, caplog) -> None:
 
 
 @pytest.mark.parametrize("size", range(0, 60, 3))
-def test_one_that_is_cut_short_is_not_believed(grown: Site, size: int) -> None:
+def test_an_index_that_is_cut_short_is_not_believed(grown: Site, size: int) -> None:
     path = index_of(grown)
     path.write_bytes(path.read_bytes()[:size])
     assert not ours(grown)

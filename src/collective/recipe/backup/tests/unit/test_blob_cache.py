@@ -59,7 +59,9 @@ def test_a_real_client_says_that_it_is_a_cache(site: Site, cache: Path) -> None:
     assert not is_cache(site.directory / "nothing")
 
 
-def test_it_is_refused_by_its_live_path_before_anything_is_written(site: Site, cache: Path) -> None:
+def test_a_blob_cache_is_refused_by_its_live_path_before_anything_is_written(
+    site: Site, cache: Path
+) -> None:
     operated = with_blobs_in(Operated(site), cache)
     with pytest.raises(ConfigurationError, match="the blob cache of a ZEO client") as caught:
         operated.backup()

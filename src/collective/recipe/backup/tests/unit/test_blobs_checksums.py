@@ -49,12 +49,12 @@ class TestLines:
 
 
 class TestFiles:
-    def test_none_are_none(self, tmp_path):
+    def test_a_set_without_checksums_has_none(self, tmp_path):
         assert not Checksums(tmp_path).exist()
         assert list(Checksums(tmp_path)) == []
         assert Checksums(tmp_path).count() == 0
 
-    def test_they_come_in_the_order_of_the_walk(self, kept):
+    def test_checksums_come_in_the_order_of_the_walk(self, kept):
         kept.add([LINK, B], Files())
         assert kept.exist()
         assert list(kept) == [A, B, C, LINK]
@@ -72,7 +72,7 @@ class TestFiles:
             file.write(LINK.line()[:-1])
         assert list(kept) == [A, B, C]
 
-    def test_nor_does_it_spoil_the_next_one(self, kept):
+    def test_a_line_that_was_being_written_does_not_spoil_the_next_one(self, kept):
         kept.added.write_bytes(LINK.line()[:20])
         kept.add([B], Files())
         assert list(kept) == [A, B, C]
@@ -154,14 +154,14 @@ class TestOne:
         long.add([Checksum("a/15x", 3, "c" * 64), new], Files())
         assert long.of("a/15x") == new
 
-    def test_it_is_found_without_reading_all(self, long):
+    def test_a_checksum_is_found_without_reading_all(self, long):
         damaged = long.path.read_bytes().replace(b"a/00x", b"a/\nx", 1)
         long.path.write_bytes(damaged)
         with pytest.raises(IntegrityError):
             list(long)
         assert long.of("c/29z") == Checksum("c/29z", 1, "a" * 64)
 
-    def test_they_are_long_from_some_size_on(self, long, tmp_path, monkeypatch):
+    def test_checksums_are_long_from_some_size_on(self, long, tmp_path, monkeypatch):
         assert not long.are_long()
         monkeypatch.setattr(checksums, "LONG", 1000)
         assert long.are_long()

@@ -121,7 +121,7 @@ class TestInOrder:
             list(in_order(str, items()))
         assert threading.active_count() == 1
 
-    def test_who_stops_to_listen_stops_the_work(self):
+    def test_a_caller_that_takes_no_more_results_stops_the_work(self):
         done = []
         results = in_order(done.append, range(100_000))
         next(results)
@@ -391,17 +391,17 @@ class TestLeadsOut:
         ("path", "text"),
         [("a", "b"), ("a", "b/c"), ("a", "."), ("a/b", "../c"), ("a/b/c", "../../d"), ("a", "b/.")],
     )
-    def test_not_within_the_tree(self, path, text):
+    def test_a_link_within_the_tree_does_not_lead_out(self, path, text):
         assert not leads_out(path, text)
 
     @pytest.mark.parametrize(
         ("path", "text"),
         [("a", "/b"), ("a", ".."), ("a", "../a"), ("a/b", "../../c"), ("a", "b/../../c")],
     )
-    def test_but_out_of_it(self, path, text):
+    def test_a_link_out_of_the_tree_leads_out(self, path, text):
         assert leads_out(path, text)
 
-    def test_nor_back_through_what_may_be_a_link_itself(self):
+    def test_a_link_back_through_a_directory_that_may_be_a_link_leads_out(self):
         assert leads_out("a/b", "c/../d")
 
 

@@ -117,7 +117,7 @@ class TestWalk:
         assert found == sorted(names)
 
     @layouts
-    def test_it_comes_sorted_by_order(self, tmp_path, layout):
+    def test_a_walk_comes_sorted_by_order(self, tmp_path, layout):
         numbers = random.Random(1)
         for _ in range(60):
             blob = blob_id(numbers.randrange(70_000), numbers.randrange(1, 300))
@@ -166,7 +166,7 @@ class TestWalk:
         assert list(walk(root)) == before
 
     @pytest.mark.parametrize("name", ["0x00/tmp", "x.tmp", "tmpx", "a/.removed", "0x00/x/y.tmp"])
-    def test_the_same_names_elsewhere_do(self, root, name):
+    def test_names_of_temporary_files_count_elsewhere(self, root, name):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

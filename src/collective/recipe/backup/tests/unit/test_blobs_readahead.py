@@ -68,7 +68,7 @@ def test_what_cannot_be_read_is_left_to_who_copies(task: Task) -> None:
     assert read(task, 10**9) == COUNT + 1
 
 
-def test_it_waits_for_the_copy(task: Task, live: Path) -> None:
+def test_the_reading_ahead_waits_for_the_copy(task: Task, live: Path) -> None:
     asked = []
     thread = threading.Thread(target=lambda: asked.append(read(task, 20_000)))
     thread.start()
@@ -79,13 +79,15 @@ def test_it_waits_for_the_copy(task: Task, live: Path) -> None:
     assert asked == [COUNT + 1]
 
 
-def test_and_ends_when_who_copies_has_died(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reading_ahead_ends_when_the_copier_has_died(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
     parents = iter([1234, 1234, 1])
     monkeypatch.setattr(os, "getppid", lambda: next(parents))
     assert 20 < read(task._replace(copier=1234), 20_000) < COUNT
 
 
-def test_even_if_it_had_died_before_we_began(task: Task) -> None:
+def test_the_reading_ahead_ends_if_the_copier_had_died_before(task: Task) -> None:
     assert read(task._replace(copier=os.getpid()), 20_000) < COUNT
 
 

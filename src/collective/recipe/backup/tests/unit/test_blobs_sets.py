@@ -76,7 +76,7 @@ class TestFindSets:
     def test_a_directory_that_is_not_there_holds_none(self, tmp_path):
         assert find_sets(tmp_path / "none", "blobstorage") == []
 
-    def test_they_come_oldest_first(self, tmp_path):
+    def test_sets_come_oldest_first(self, tmp_path):
         for stamp in (SECOND, FIRST, THIRD):
             (tmp_path / f"b.{stamp}" / "b").mkdir(parents=True)
         assert [each.stamp for each in find_sets(tmp_path, "b")] == [FIRST, SECOND, THIRD]
@@ -336,20 +336,20 @@ class TestBegin:
 
 
 class TestLatest:
-    def test_it_leads_to_the_newest_set(self, shelf):
+    def test_latest_leads_to_the_newest_set(self, shelf):
         first, _copied = shelf.begin()
         assert os.readlink(shelf.directory / "latest") == first.name
         second, _copied = shelf.begin(SECOND, previous=first)
         assert os.readlink(shelf.directory / "latest") == second.name
 
-    def test_it_is_mended_by_the_next_backup(self, shelf):
+    def test_latest_is_mended_by_the_next_backup(self, shelf):
         first, _copied = shelf.begin()
         (shelf.directory / "latest").unlink()
         (shelf.directory / "latest").symlink_to("elsewhere")
         shelf.extend(first)
         assert os.readlink(shelf.directory / "latest") == first.name
 
-    def test_something_else_of_that_name_is_not_touched_and_ends_no_backup(self, shelf, caplog):
+    def test_a_file_called_latest_is_not_touched_and_ends_no_backup(self, shelf, caplog):
         (shelf.directory / "latest").write_text("mine")
         blob_set, _copied = shelf.begin()
         shelf.extend(blob_set)
@@ -386,7 +386,7 @@ class TestExtend:
         ours, theirs = (blob_set.root / path).stat(), (shelf.source / path).stat()
         assert (ours.st_mode, ours.st_mtime_ns) == (theirs.st_mode, theirs.st_mtime_ns)
 
-    def test_those_that_the_source_lacks_are_named(self, shelf):
+    def test_blobs_that_the_source_lacks_are_named(self, shelf):
         blob_set, _copied = shelf.begin()
         before = tree(blob_set.path)
         lost = [blob_id(5, number) for number in range(1500)]
@@ -518,7 +518,7 @@ class TestExtend:
 
 
 class TestMissing:
-    def test_those_not_in_the_set_are_yielded(self, shelf):
+    def test_blobs_that_are_not_in_the_set_are_yielded(self, shelf):
         blob_set, _copied = shelf.begin()
         new = shelf.put(7, 8)
         ids = [blob_id(0, 1), new, blob_id(1200, 5), blob_id(1200, 6)]

@@ -111,14 +111,16 @@ class TestIntoTheEmpty:
             restore(blob_set, target)
         assert os.listdir(target) == ["mine"]
 
-    def test_nor_is_what_a_link_in_its_place_leads_to(self, blob_set, target, tmp_path):
+    def test_the_target_of_a_link_in_the_place_of_a_restore_is_not_touched(
+        self, blob_set, target, tmp_path
+    ):
         (tmp_path / "elsewhere").mkdir()
         target.symlink_to(tmp_path / "elsewhere")
         with pytest.raises(BackupError, match="not empty"):
             restore(blob_set, target)
         assert os.listdir(tmp_path / "elsewhere") == []
 
-    def test_it_is_durable(self, blob_set, target):
+    def test_a_staged_tree_is_durable(self, blob_set, target):
         class Recording(Files):
             operations: list = []
 
@@ -160,7 +162,7 @@ class TestDamage:
         assert caught.value.where == str(path)
         assert caught.value.hint
 
-    def test_one_that_is_not_needed_does_no_harm(self, blob_set, target):
+    def test_damage_of_blobs_later_than_the_cut_does_no_harm(self, blob_set, target):
         a_blob(blob_set.root, 4).unlink()
         rewrite(a_blob(blob_set.root, 3), b"damaged")
         restore(blob_set, target, until=tid(3))
@@ -171,7 +173,7 @@ class TestDamage:
         assert restore(blob_set, target).unverified == 2
         assert tree(target) == tree(live)
 
-    def test_one_that_is_cut_off_from_a_known_number_of_bytes_is_restored_too(
+    def test_a_blob_without_its_line_among_a_known_number_of_bytes_is_restored(
         self, blob_set, live, target
     ):
         size = sum(path.stat().st_size for path in blob_set.root.rglob("*") if path.is_file())
@@ -209,7 +211,7 @@ class TestDamage:
             restore(blob_set, target, size=size)
         assert caught.value.where == str(blob)
 
-    def test_nor_does_a_list_hide_what_it_lost_behind_more_than_is_known_of(
+    def test_a_list_that_lost_a_line_hides_no_file_whatever_size_is_known(
         self, blob_set, live, target
     ):
         [*lines, _last] = blob_set.checksums.path.read_bytes().splitlines(keepends=True)
@@ -350,7 +352,7 @@ class TestSetsOfOlderReleases:
         (blob_set.root / "tmp").mkdir()
         return blob_set
 
-    def test_they_are_restored_as_they_are(self, theirs, live, target):
+    def test_sets_of_older_releases_are_restored_as_they_are(self, theirs, live, target):
         assert restore(theirs, target).unverified == 6
         assert tree(target) == tree(live)
 

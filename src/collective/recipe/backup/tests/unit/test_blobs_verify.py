@@ -63,7 +63,7 @@ def test_a_sound_set_has_no_problems(blob_set):
     assert both(blob_set) == []
 
 
-def test_it_is_not_changed(blob_set):
+def test_verify_changes_nothing(blob_set):
     before = tree(blob_set.path)
     both(blob_set)
     assert tree(blob_set.path) == before
@@ -98,7 +98,7 @@ def test_a_flipped_byte_is_found_by_reading(blob_set, at):
     assert by_content(blob_set) == [(str(a_file(blob_set)), "damaged: its digest is another one")]
 
 
-def test_its_hint_leads_to_a_sound_set(blob_set, source, tmp_path):
+def test_the_hint_of_a_problem_leads_to_a_sound_set(blob_set, source, tmp_path):
     keep = a_file(blob_set).stat()
     a_file(blob_set).chmod(0o600)
     a_file(blob_set).write_bytes(b"X" * keep.st_size)
@@ -240,6 +240,6 @@ class TestSetsOfOlderReleases:
         a_file(theirs).unlink()
         assert both(theirs) == []
 
-    def test_but_what_could_not_be_restored_is_told(self, theirs):
+    def test_a_file_of_an_older_set_that_cannot_be_restored_is_a_problem(self, theirs):
         (theirs.root / "out").symlink_to("/etc")
         assert [where for where, _what in both(theirs)] == [str(theirs.root / "out")]

@@ -183,7 +183,7 @@ def test_a_restore_is_refused_while_the_filestorage_is_open(operated) -> None:
         operated.restore()
 
 
-def test_it_works_where_there_is_no_filestorage(operated) -> None:
+def test_blobs_are_backed_up_where_there_is_no_filestorage(operated) -> None:
     state = commit(operated, 1)
     shutil.rmtree(operated.site.filestorage.parent)
     operated.backup()

@@ -210,7 +210,7 @@ def test_a_hostile_name_is_no_code_in_the_script(name: str, tmp_path: Path) -> N
     found["NOTE"].encode()
 
 
-def test_it_can_be_run_at_once(
+def test_a_script_can_be_run_at_once(
     site: Site, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     added(site)

@@ -183,7 +183,7 @@ def test_where_nobody_answers_the_error_begins_a_line(operated):
     ]
 
 
-def test_who_never_says_yes_or_no_is_not_asked_for_ever(operated):
+def test_a_program_that_never_says_yes_or_no_is_not_asked_for_ever(operated):
     assert called(operated, "backup", "-q") == DONE
     done = subprocess.run(
         command(operated, "restore"),

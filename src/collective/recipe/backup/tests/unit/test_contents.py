@@ -201,7 +201,7 @@ def test_finishing_dies_or_fails_anywhere_as_well(make) -> None:
 
 
 @pytest.mark.slow
-def test_one_that_died_is_taken_back_whatever_dies_meanwhile(make) -> None:
+def test_an_exchange_that_died_is_taken_back_whatever_dies_meanwhile(make) -> None:
     total = FaultyFiles()
     make().swap(total)
 

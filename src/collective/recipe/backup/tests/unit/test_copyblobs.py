@@ -143,7 +143,7 @@ def test_without_rsync_our_own_copier_does_it(no_rsync) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("keep", [0, 1, 2, "0", "2"])
 @pytest.mark.parametrize("gzip", [False, True])
-def test_so_many_are_kept(no_rsync, keep, gzip) -> None:
+def test_the_last_n_are_kept(no_rsync, keep, gzip) -> None:
     for number in range(4):
         change(number)
         if gzip:

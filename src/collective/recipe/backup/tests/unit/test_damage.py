@@ -181,7 +181,7 @@ def test_a_rehearsal_finds_and_clears_as_well(operated: Operated) -> None:
     assert not memory(operated).exists()
 
 
-def test_one_that_is_found_whole_says_nothing_of_later_ones(operated: Operated) -> None:
+def test_a_restore_point_that_is_found_whole_says_nothing_of_later_ones(operated: Operated) -> None:
     flip(part(operated, 3))
     looked_at(operated)
     rehearsed(operated, when=operated.points()[2].moment)
@@ -406,7 +406,7 @@ def test_a_merge_in_the_middle_of_a_rehearsal_is_no_damage(site: Site) -> None:
         (Depth.RECORDS, "verifying the records"),
     ],
 )
-def test_nor_is_one_in_the_middle_of_a_look(site: Site, depth: Depth, title: str) -> None:
+def test_a_merge_in_the_middle_of_a_look_is_no_damage(site: Site, depth: Depth, title: str) -> None:
     operated = of_one_hour(site)
     progress = Meanwhile(title, lambda: merged(operated))
     found: list[Problem] = []

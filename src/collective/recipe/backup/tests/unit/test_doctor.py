@@ -321,7 +321,7 @@ def test_a_server_of_several_filestorages_has_each_of_them_open(operated: Operat
             storage.close()
 
 
-def test_who_only_reads_an_older_file_loses_nothing(operated: Operated) -> None:
+def test_a_process_that_only_reads_a_former_filestorage_is_no_problem(operated: Operated) -> None:
     """As a backup does that was overtaken by a pack."""
     path = operated.site.filestorage
     with path.open("rb"):
@@ -583,7 +583,7 @@ def test_a_disk_without_locks(operated: Operated, monkeypatch) -> None:
     assert findings == [("places", DoctorSeverity.PROBLEM, "the file system has no locks")]
 
 
-def test_something_in_the_way(operated: Operated) -> None:
+def test_a_file_in_the_way_of_the_backups_is_a_problem(operated: Operated) -> None:
     operated.place().filestorage.write_text("a file")
     assert ("places", DoctorSeverity.PROBLEM) in [it[:2] for it in bad(operated)]
 

@@ -86,7 +86,9 @@ class TestWriting:
         assert os.listdir(tmp_path) == ["final"]
         assert final.read_bytes() == b"one two"
 
-    def test_it_is_fsynced_renamed_and_its_directory_fsynced_in_this_order(self, tmp_path, files):
+    def test_a_file_is_fsynced_renamed_and_its_directory_fsynced_in_this_order(
+        self, tmp_path, files
+    ):
         files.write(tmp_path / "final", b"data")
         assert files.operations() == ["create", "write", "fsync", "rename", "fsync"]
         assert files.done[2][1].endswith(".partial")
@@ -409,7 +411,7 @@ class TestPublishCopy:
         assert below(tmp_path) == ["final", "source"]
         assert files.operations()[-3:] == ["fsync", "rename", "fsync"]
 
-    def test_it_may_grow_in_another_room(self, tmp_path, files):
+    def test_a_copy_may_grow_in_another_directory(self, tmp_path, files):
         (tmp_path / "source").write_bytes(b"data")
         (tmp_path / "room").mkdir()
         (tmp_path / "place").mkdir()
@@ -736,7 +738,7 @@ class TestDebris:
         assert (tmp_path / "metrics").read_bytes() == b"whole"
         assert below(tmp_path) == ["metrics"]
 
-    def test_who_has_no_lock_sweeps_only_files_that_can_be_locked(self, tmp_path, files):
+    def test_a_sweep_without_a_lock_removes_only_files_that_can_be_locked(self, tmp_path, files):
         dead, tree, link = (tmp_path / f"{name}.0123abcd.partial" for name in ("a", "b", "c"))
         dead.touch()
         tree.mkdir()
@@ -821,7 +823,9 @@ class TestCreating:
         assert final.read_bytes() == b"first"
         assert below(tmp_path) == ["final"]
 
-    def test_it_is_fsynced_named_and_its_directory_fsynced_in_this_order(self, tmp_path, files):
+    def test_a_created_file_is_fsynced_named_and_its_directory_fsynced_in_this_order(
+        self, tmp_path, files
+    ):
         with files.creating(tmp_path / "final") as writer:
             writer.write(b"bytes")
         operations = [each for each in files.operations() if each != "unlink"]
@@ -829,7 +833,7 @@ class TestCreating:
         assert operations[4] in {"rename", "link"}
         assert files.done[-1] == ("fsync", tmp_path.name)
 
-    def test_its_time_is_that_at_which_it_came_to_be(self, tmp_path, files):
+    def test_the_time_of_a_created_file_is_that_of_its_making(self, tmp_path, files):
         final = tmp_path / "final"
         with files.creating(final) as writer:
             writer.write(b"bytes")
@@ -841,7 +845,7 @@ class TestCreating:
             1 / 0  # noqa: B018  the error is the point
         assert below(tmp_path) == []
 
-    def test_it_is_private(self, tmp_path, files):
+    def test_a_created_file_is_private(self, tmp_path, files):
         with files.creating(tmp_path / "final"):
             pass
         assert stat.S_IMODE((tmp_path / "final").stat().st_mode) == 0o600
@@ -927,7 +931,7 @@ def test_a_mount_point_and_another_disk_refuse_a_rename(tmp_path, room):
         assert refusal(tmp_path / "disk" / "file").filename == str(tmp_path / "disk" / "file")
 
 
-def test_who_may_not_rename_is_told_so():
+def test_a_missing_permission_to_rename_is_reported():
     with nobody() as directory:
         (directory / "parent" / "it").mkdir(parents=True)
         (directory / "room").mkdir()

@@ -100,7 +100,7 @@ def test_what_a_pack_rewrote_is_known():
     assert framing.packed == logs.tid(2)
 
 
-def test_that_a_pack_rewrote_what_follows_the_cut_is_known():
+def test_a_pack_that_rewrote_transactions_after_the_cut_is_known():
     """Then the state at the cut is not what it was."""
     data = logs.log([b"one"], [b"two"], [b"three"], status=b"p")
     framing = Framing(until=logs.tid(1))

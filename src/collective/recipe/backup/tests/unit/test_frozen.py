@@ -191,7 +191,7 @@ class Sent:
     first: int
 
 
-def test_they_go_to_another_process_and_back() -> None:
+def test_frozen_objects_go_to_another_process_and_back() -> None:
     assert pickle.loads(pickle.dumps(Sent(1))) == Sent(1)
 
 

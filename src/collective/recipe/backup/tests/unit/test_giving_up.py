@@ -107,7 +107,7 @@ def test_wherever_it_was_broken_off_nothing_is_lost_and_a_restore_works(tmp_path
         assert all(os.path.lexists(path) for path in asides)
 
 
-def test_it_says_of_each_thing_what_it_is(tmp_path: Path) -> None:
+def test_giving_up_says_what_each_file_is(tmp_path: Path) -> None:
     world = died_with(tmp_path, "trees.replaced")
 
     assert [line.replace(str(world.root), "") for line in world.give_up(Files())] == [
@@ -140,7 +140,7 @@ def test_what_cannot_be_renamed_is_said_and_the_rest_goes_on(tmp_path: Path) -> 
     assert not world.journal.exists()
 
 
-def test_it_dies_anywhere_and_can_be_done_again(tmp_path: Path) -> None:
+def test_giving_up_dies_anywhere_and_can_be_done_again(tmp_path: Path) -> None:
     numbers = itertools.count()
     changes = changes_until(tmp_path / "first", "trees.replaced")
     before = contents_of(died(tmp_path / "it", changes))

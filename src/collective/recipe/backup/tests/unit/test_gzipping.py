@@ -46,7 +46,7 @@ def test_what_was_compressed_comes_back(path: Path, level: int) -> None:
     assert read(path) == b"".join(BLOCKS * 4) == gzip.decompress(path.read_bytes())
 
 
-def test_it_is_inflated_by_several_threads(path: Path, monkeypatch) -> None:
+def test_a_file_of_ours_is_inflated_by_several_threads(path: Path, monkeypatch) -> None:
     path.write_bytes(b"".join(compressed(BLOCKS * 4, 2)))
     threads = set()
     real = gzipping._member_inflated

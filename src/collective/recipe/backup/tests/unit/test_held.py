@@ -73,13 +73,13 @@ def without_atime(path: Path) -> tuple[int, ...]:
 @as_root
 class TestLinksOnTheWay:
     @pytest.mark.parametrize("mode", [0o755, 0o1777])
-    def test_one_of_root_is_followed_wherever_it_leads(self, land, mode):
+    def test_a_link_of_root_is_followed_wherever_it_leads(self, land, mode):
         land.root.chmod(mode)
         for number, directory in enumerate((land.root, land.user, land.other)):
             link = land.link(land.root, f"link{number}", directory, 0)
             assert reached(link / "new") == directory / "new"
 
-    def test_but_not_where_a_user_could_have_moved_it(self, land):
+    def test_a_link_that_a_user_could_have_moved_is_not_followed(self, land):
         """As one that a backup of root has copied."""
         link = land.link(land.user, "link", land.user / "sub", 0)
         assert reached(link / "new") == land.user / "sub" / "new"
@@ -91,7 +91,7 @@ class TestLinksOnTheWay:
         ("mode", "leads"),
         [(0o755, False), (0o775, True), (0o777, True), (0o757, True)],
     )
-    def test_nor_a_group(self, land, mode, leads):
+    def test_a_link_that_a_group_could_have_moved_is_not_followed(self, land, mode, leads):
         shared, sub = land.root / "shared", land.root / "sub"
         shared.mkdir()
         shared.chmod(0o2775)
@@ -109,7 +109,7 @@ class TestLinksOnTheWay:
             with pytest.raises(links.StrangeLinkError):
                 reached(link / "new")
 
-    def test_one_of_a_user_is_followed_to_what_is_that_users(self, land):
+    def test_a_link_of_a_user_is_followed_to_files_of_that_user(self, land):
         link = land.link(land.root, "link", land.user, USER)
         assert reached(link / "sub" / "new") == land.user / "sub" / "new"
         relative = land.link(land.user, "relative", "sub/../../user/./sub", USER)
@@ -117,7 +117,7 @@ class TestLinksOnTheWay:
         assert reached(land.user / "sub" / ".." / "new") == land.user / "new"
 
     @pytest.mark.parametrize("whose", ["root", "other"])
-    def test_one_of_a_user_is_not_followed_to_what_is_anybody_elses(self, land, whose):
+    def test_a_link_of_a_user_is_not_followed_to_files_of_others(self, land, whose):
         link = land.link(land.user, "link", getattr(land, whose), USER)
         with pytest.raises(links.StrangeLinkError) as caught:
             reached(link / "new")
@@ -127,7 +127,7 @@ class TestLinksOnTheWay:
         assert "of user 1234" in error.what
         assert "into the configuration" in error.hint
 
-    def test_nor_by_way_of_another_link(self, land):
+    def test_a_link_is_not_followed_by_way_of_another_link(self, land):
         land.link(land.user, "far", land.root, USER)
         near = land.link(land.user, "near", "far/sub", USER)
         with pytest.raises(links.StrangeLinkError):
@@ -252,7 +252,7 @@ def where(at: held.HeldName) -> Path:
 
 @as_root
 class TestReal:
-    def test_it_is_what_realpath_says(self, land):
+    def test_a_held_path_is_what_realpath_says(self, land):
         land.link(land.user, "file link", "sub/../file", USER)
         land.link(land.user, "link", "sub", USER)
         land.link(land.user, "dangling", "nowhere/at/all", USER)
@@ -269,7 +269,7 @@ class TestReal:
                 links.real(link)
 
 
-def test_who_is_not_root_follows_every_link():
+def test_a_user_other_than_root_follows_every_link():
     with nobody() as directory:
         (directory / "there").mkdir()
         (directory / "link").symlink_to(directory / "there")
@@ -310,7 +310,7 @@ class TestWhatIsThere:
                 change()
         Files().touch(link, (0, 0))
 
-    def test_those_of_a_directory_stay_too(self, land):
+    def test_the_rights_of_a_directory_stay_too(self, land):
         before = without_atime(land.root / "sub")
         link = land.link(land.user, "link", land.root / "sub", USER)
         Files().make_directory_like(link, (land.user / "sub").stat())

@@ -153,7 +153,7 @@ def test_a_flipped_bit_costs_one_line(tmp_path_factory, data):
     assert len(kept) >= len(runs) - 2
 
 
-def test_it_does_not_grow_for_ever_and_forgets_no_verb(tmp_path, monkeypatch):
+def test_a_history_does_not_grow_for_ever_and_forgets_no_verb(tmp_path, monkeypatch):
     monkeypatch.setattr(history, "LIMIT", 20_000)
     proof = ended(0, verb="rehearse")
     append(tmp_path, proof, Files())

@@ -329,7 +329,7 @@ def test_times_that_say_nothing_are_told_and_nothing_of_them_is_removed(source, 
     assert list(kept.remove_unneeded([], THIRD)) == []
 
 
-def test_those_with_times_that_make_sense_go_when_nobody_needs_them(source, directory) -> None:
+def test_holdings_with_times_in_order_go_when_nothing_needs_them(source, directory) -> None:
     rsynced(directory, "blobs.1", FIRST)
     rsynced(directory, "blobs.0", SECOND)
     tarred(source, directory, "blobs.0.tar", FIRST)

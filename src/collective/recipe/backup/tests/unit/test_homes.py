@@ -33,13 +33,13 @@ def test_the_home_of_blobs_alone_is_where_the_blob_backups_lie() -> None:
     )
 
 
-def test_it_says_which_part_of_the_site_each_of_its_directories_is_filled_with() -> None:
+def test_a_home_says_which_part_of_the_site_fills_each_of_its_directories() -> None:
     home = home_in(SOURCE, PLACE)
     assert home.directories == [PLACE.filestorage, PLACE.blobstorage]
     assert [each.live for each in home.fills] == [SOURCE.filestorage, SOURCE.blobstorage]
 
 
-def test_it_holds_what_lies_in_its_directories_and_nothing_else() -> None:
+def test_a_home_holds_the_files_in_its_directories_and_nothing_else() -> None:
     home = home_in(SOURCE, PLACE)
     assert home.holds(Path("/backups/2026-03-01-12-00-00.fsz"))
     assert home.holds(Path("/blobbackups/blobs.0/blobs/0x01.blob"))

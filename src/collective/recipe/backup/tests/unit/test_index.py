@@ -81,7 +81,9 @@ def delete(site: Site) -> None:
 @pytest.mark.parametrize("objects", [1, 7, 1000])
 @pytest.mark.parametrize("then", ["", "delete", "pack", "pack and change"])
 @pytest.mark.parametrize("elsewhere", [False, True])
-def test_it_is_to_the_byte_what_filestorage_writes(site, monkeypatch, objects, then, elsewhere):
+def test_an_index_is_to_the_byte_what_filestorage_writes(
+    site, monkeypatch, objects, then, elsewhere
+):
     monkeypatch.setattr(indexing, "OBJECTS", objects)
     monkeypatch.setattr(indexing, "LARGE", 0)
     monkeypatch.setattr(process, "can_compute", lambda: elsewhere)

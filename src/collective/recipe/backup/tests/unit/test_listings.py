@@ -64,7 +64,7 @@ def test_a_backup_with_nothing_changed_reads_each_directory_once(
 
 @pytest.mark.parametrize("options", STYLES)
 @pytest.mark.parametrize(("verb", "act"), [("list", list_points), ("status", status)])
-def test_who_only_looks_reads_each_directory_once(
+def test_a_verb_that_only_looks_reads_each_directory_once(
     site: Site, options: dict[str, Any], verb: str, act: Any
 ) -> None:
     operated = backed_up(site, **options)

@@ -74,7 +74,7 @@ def test_a_second_writer_in_the_same_process_stops_as_well(tmp_path):
         one_writer(tmp_path, "the second").__enter__()
 
 
-def test_who_removes_the_lock_file_lets_no_second_writer_in(tmp_path):
+def test_a_removed_lock_file_lets_no_second_writer_in(tmp_path):
     """The directory is locked as well; the kernel knows by which process."""
     with another_process(HOLD, "writer", tmp_path) as process:
         (tmp_path / LOCK_NAME).unlink()

@@ -144,7 +144,7 @@ def test_a_transaction_that_is_being_written_does_not_count(site, voted):
         assert [each.tid for each in log.transactions()] == site.tids()
 
 
-def test_it_counts_once_it_is_finished(site, voted):
+def test_a_transaction_counts_once_it_is_finished(site, voted):
     storage, change = voted
     with TransactionLog(site.filestorage) as log:
         before = log.end()
@@ -152,7 +152,7 @@ def test_it_counts_once_it_is_finished(site, voted):
         assert log.end(before.offset) == LogEnd(log.size, Tid(tid), before.offset, "")
 
 
-def test_it_is_gone_when_it_was_aborted(site, voted):
+def test_a_transaction_is_gone_when_it_was_aborted(site, voted):
     storage, change = voted
     with TransactionLog(site.filestorage) as log:
         before = log.end()
@@ -160,7 +160,7 @@ def test_it_is_gone_when_it_was_aborted(site, voted):
         assert log.end(before.offset) == before._replace(tail="")
 
 
-def test_it_may_have_been_written_up_to_any_byte(site, voted, written):
+def test_a_transaction_may_have_been_written_up_to_any_byte(site, voted, written):
     data = site.filestorage.read_bytes()
     with TransactionLog(site.filestorage) as log:
         end = log.end().offset

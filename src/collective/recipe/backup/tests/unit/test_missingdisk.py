@@ -111,7 +111,7 @@ def test_the_script_says_it_and_the_hint_works(shelved, disk, capsys):
 @pytest.mark.parametrize(
     ("verb", "code"), [("list", 0), ("prune", 0), ("restore", 4), ("verify", 4), ("rehearse", 4)]
 )
-def test_who_looks_for_backups_is_told(shelved, disk, capsys, verb, code):
+def test_a_list_warns_of_a_disk_that_is_not_mounted(shelved, disk, capsys, verb, code):
     shelved.mount(disk)
     shelved.backup()
     shelved.unmount(empty=True)

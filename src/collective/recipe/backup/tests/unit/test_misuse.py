@@ -86,7 +86,7 @@ def test_a_restore_to_a_place_of_its_own_goes_on(operated: Operated, tmp_path: P
     assert (tmp_path / "copy" / "Data.fs").stat().st_size == operated.points()[-1].end
 
 
-def test_whoever_opens_a_linked_filestorage_by_its_own_name_keeps_us_out(
+def test_a_server_that_opens_a_linked_filestorage_by_its_own_name_keeps_us_out(
     operated: Operated, tmp_path: Path
 ) -> None:
     path, real = operated.site.filestorage, tmp_path / "disk" / "Data.fs"

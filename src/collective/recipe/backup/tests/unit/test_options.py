@@ -395,7 +395,7 @@ def test_compressed_archives_need_archives(reason):
     assert read({"compress_blob": "true", reason: "true"}).warnings == ()
 
 
-def test_who_chooses_arguments_of_rsync_means_rsync():
+def test_arguments_of_rsync_choose_rsync():
     assert read({"rsync_options": "--bwlimit=5"}).options.use_rsync is True
     assert read({"rsync_options": "--x", "use_rsync": "no"}).options.use_rsync is False
 

@@ -120,7 +120,9 @@ def test_the_doctor_finds_it_before_the_first_night(first: Operated, tmp_path: P
 
 
 @pytest.mark.parametrize("options", [{}, {"only_blobs": True}])
-def test_and_two_sites_in_one_directory(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_the_doctor_finds_two_sites_in_one_directory(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
     first = site_at(tmp_path, "first", **options)
     first.backup()
     place = first.place()
@@ -139,7 +141,7 @@ def test_and_two_sites_in_one_directory(tmp_path: Path, options: dict[str, Any])
     assert (finding.what, finding.where, finding.hint) == (error.what, error.where, error.hint)
 
 
-def test_nor_by_a_prune_alone(first: Operated, tmp_path: Path) -> None:
+def test_a_prune_alone_does_not_mix_two_sites(first: Operated, tmp_path: Path) -> None:
     second = site_at(tmp_path, "second", keep=1)
     for _time in range(2):
         second.now = first.now
@@ -179,7 +181,9 @@ def test_two_sites_with_one_location_do_not_mix(first: Operated, tmp_path: Path)
     assert first.points() == before
 
 
-def test_who_removes_the_mark_takes_over(first: Operated, tmp_path: Path) -> None:
+def test_a_site_takes_over_a_directory_whose_mark_was_removed(
+    first: Operated, tmp_path: Path
+) -> None:
     second = configured(site_at(tmp_path, "second"), filestorage=first.place().filestorage)
     second.now = first.now
     mark_of(first).unlink()
@@ -234,7 +238,7 @@ def test_a_site_may_move(first: Operated, tmp_path: Path) -> None:
     assert len(moved.points()) == 2
 
 
-def test_so_may_filestorage_and_blobs_at_once(first: Operated) -> None:
+def test_a_site_may_move_filestorage_and_blobs_at_once(first: Operated) -> None:
     var = first.site.filestorage.parent.parent
     first.site.filestorage.parent.rename(var / "other")
     with_source(first, filestorage=var / "other" / "Data.fs")
@@ -274,7 +278,9 @@ def test_the_copy_of_a_site_owns_its_copies_of_the_backups(first: Operated, tmp_
         assert operated.backup().changed
 
 
-def test_but_not_the_blob_backups_of_the_original(first: Operated, tmp_path: Path) -> None:
+def test_the_copy_of_a_site_does_not_own_the_blob_backups_of_the_original(
+    first: Operated, tmp_path: Path
+) -> None:
     copy = configured(copied(first, tmp_path / "copy"), blobstorage=first.place().blobstorage)
     copy.site.commit({"a": 1})
 
@@ -389,7 +395,7 @@ def test_a_damaged_mark_does_not_stop_who_knows_what_is_there(
 @pytest.mark.parametrize(
     ("mark", "option"), [(mark_of, "filestorage"), (blob_mark_of, "blobstorage")]
 )
-def test_it_stops_everybody_else_and_is_named(
+def test_a_damaged_mark_stops_other_sites_and_is_named(
     first: Operated, tmp_path: Path, mark: Callable[[Operated], Path], option: str
 ) -> None:
     mark(first).write_bytes(b"{}")
@@ -469,7 +475,7 @@ def test_a_mark_that_is_left_in_an_empty_directory_keeps_nobody_out(
         first.backup()
 
 
-def test_who_begins_anew_on_another_machine_keeps_the_blobs(first: Operated) -> None:
+def test_a_site_that_begins_anew_on_another_machine_keeps_the_blobs(first: Operated) -> None:
     """As in a container: the blobs are still its own."""
     marks = [mark_of(first), blob_mark_of(first)]
     on_another_machine(*marks)
@@ -480,7 +486,7 @@ def test_who_begins_anew_on_another_machine_keeps_the_blobs(first: Operated) -> 
     assert first.backup().changed
 
 
-def test_nor_where_there_are_blobs_alone(tmp_path: Path) -> None:
+def test_a_site_of_blobs_alone_that_begins_anew_keeps_the_blobs(tmp_path: Path) -> None:
     first = site_at(tmp_path, "first", only_blobs=True)
     first.backup()
     emptied(first.place().blobstorage)
@@ -488,7 +494,7 @@ def test_nor_where_there_are_blobs_alone(tmp_path: Path) -> None:
     assert second.backup().changed
 
 
-def test_who_has_no_blobs_there_yet_is_not_overtaken(first: Operated, tmp_path: Path) -> None:
+def test_an_owner_without_blobs_there_yet_is_not_overtaken(first: Operated, tmp_path: Path) -> None:
     """Their first backup may be under way; it has its lock elsewhere."""
     emptied(first.place().blobstorage)
     for options in {}, {"only_blobs": True}:

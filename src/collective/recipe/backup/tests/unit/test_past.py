@@ -181,7 +181,7 @@ def test_no_run_removes_the_chain_of_the_last_restore_before_another_full_backup
     assert lived.chains() == [newest]
 
 
-def test_neither_does_a_run_before_the_first_backup_after_it(site: Site) -> None:
+def test_no_run_before_the_first_backup_after_a_restore_removes_its_chain(site: Site) -> None:
     lived = Lived(site, keep=0)
     for hour in (1, 2, 3):
         lived.live(hour)

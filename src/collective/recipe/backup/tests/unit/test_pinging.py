@@ -184,7 +184,7 @@ def test_a_redirect_leads_to_nothing_but_the_web(target):
     assert "passwd" not in problem
 
 
-def test_who_does_not_ping_does_not_pay():
+def test_a_run_without_pings_does_not_import_them():
     code = (
         "import sys, collective.recipe.backup.operations.backup\n"
         "print([name for name in ('urllib.request', 'http.client', 'email', "

@@ -309,7 +309,7 @@ def test_the_functions_of_older_releases_make_nothing_open(site: Site, tmp_path:
 
 
 class TestDoctor:
-    def test_it_says_which_backups_are_open_to_more_users(self, site: Site) -> None:
+    def test_the_doctor_says_which_backups_are_open_to_more_users(self, site: Site) -> None:
         operated = Operated(site)
         close(site, file=0o644, directory=0o755)
         backed_up(operated)
@@ -355,7 +355,7 @@ class TestAudience:
             (0o644, 0o700, False, False),
         ],
     )
-    def test_it_needs_the_file_and_the_way(
+    def test_a_reader_needs_the_file_and_the_directories_above_it(
         self, tmp_path: Path, file: int, directory: int, *, others: bool, group: bool
     ) -> None:
         (tmp_path / "d").mkdir()
@@ -390,7 +390,7 @@ class TestAudience:
 
 
 class TestRights:
-    def test_they_are_understood_as_they_were_written(self, tmp_path: Path) -> None:
+    def test_rights_are_understood_as_they_were_written(self, tmp_path: Path) -> None:
         tmp_path.chmod(0o2750)
         rights = rights_of(tmp_path)
         assert understood(written(rights)) == rights

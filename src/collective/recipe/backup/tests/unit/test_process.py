@@ -126,7 +126,7 @@ def test_a_program_that_a_hook_leaves_running_holds_nobody_up(caplog):
     }
 
 
-def test_who_is_running():
+def test_a_process_is_running_until_it_has_ended():
     assert is_running(os.getpid())
     assert is_running(1)
     gone = run_hook("post_command", "echo $$", {})
@@ -160,21 +160,21 @@ class TestComputing:
         with process.computing(echo, b"say") as answer:
             assert answer.read() == b"heard"
 
-    def test_one_that_fails_has_no_answer(self, echo):
+    def test_a_process_that_fails_has_no_answer(self, echo):
         with process.computing(echo, b"die") as answer:
             assert answer.read() == b""
 
-    def test_nor_has_what_is_not_there(self, echo, capfd):
+    def test_a_module_that_is_not_there_has_no_answer(self, echo, capfd):
         with process.computing("nowhere", b"x" * 10**7) as answer:
             assert answer.read() == b""
         assert capfd.readouterr() == ("", "")
 
-    def test_nor_what_cannot_be_started(self, echo, monkeypatch):
+    def test_a_process_that_cannot_be_started_has_no_answer(self, echo, monkeypatch):
         monkeypatch.setattr(sys, "executable", "/nonexistent")
         with process.computing(echo, b"say") as answer:
             assert answer is None
 
-    def test_who_does_not_wait_leaves_nothing_running(self, tmp_path, monkeypatch):
+    def test_a_caller_that_does_not_wait_leaves_no_process_running(self, tmp_path, monkeypatch):
         (tmp_path / "endless.py").write_text("import time\ndef main():\n    time.sleep(1000)\n")
         monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
         before = monotonic()
@@ -210,7 +210,7 @@ def filling(tmp_path, monkeypatch):
 
 
 class TestHelping:
-    def test_it_fills_a_directory_and_says_so(self, filling, tmp_path):
+    def test_a_helper_fills_a_directory_and_says_so(self, filling, tmp_path):
         with none_left(), process.helping(filling, tmp_path / "where") as helper:
             for name in (b"one\n", b"two\n"):
                 helper.asked.write(name)

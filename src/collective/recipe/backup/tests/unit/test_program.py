@@ -35,7 +35,7 @@ def calls(program: Path) -> list[list[str]]:
     return [eval(line) for line in lines]
 
 
-def test_it_backs_up_and_restores(site: Site, program: Path) -> None:
+def test_a_program_of_the_user_backs_up_and_restores(site: Site, program: Path) -> None:
     operated = Operated(site, repozo=program)
     place, source = str(operated.place().filestorage), str(site.filestorage)
     site.commit({"a": 1}, {"b": b"blob"})
@@ -62,7 +62,7 @@ def test_it_backs_up_and_restores(site: Site, program: Path) -> None:
     ]
 
 
-def test_its_options_are_those_of_the_part(site: Site, program: Path) -> None:
+def test_a_program_of_the_user_gets_the_options_of_the_part(site: Site, program: Path) -> None:
     operated = Operated(site, repozo=program, gzip=False, quick=False, debug=True, blobs=False)
     operated.backup()
 
@@ -78,7 +78,7 @@ def test_a_backup_that_fails_is_a_failure(site: Site, program: Path) -> None:
         Operated(site, repozo=program).backup()
 
 
-def test_one_that_does_nothing_is_a_failure(site: Site, program: Path) -> None:
+def test_a_program_that_does_nothing_is_a_failure(site: Site, program: Path) -> None:
     program.write_text("#!/bin/sh\nexit 0\n")
 
     with pytest.raises(IntegrityError, match="no backup"):

@@ -203,7 +203,7 @@ def test_what_a_prune_that_died_had_begun_the_next_one_finishes(
     )
 
 
-def test_it_says_so(site: Site, caplog) -> None:
+def test_a_prune_says_that_it_finished_one_that_died(site: Site, caplog) -> None:
     operated = grown(site, 3, keep=1)
     [before, *_others] = stamps(operated)
     for changes in itertools.count():

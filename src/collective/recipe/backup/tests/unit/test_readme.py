@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from configparser import ConfigParser
 
 import pytest
 
@@ -39,6 +40,24 @@ def test_the_readme_has_three_figures():
 def test_the_readme_names_only_pages_that_there_are():
     for path in re.findall(r"``((?:docs/[\w/.-]*)|(?:[A-Z]+\.rst))``", README):
         assert (PROJECT / path).exists(), path
+
+
+def test_a_link_of_the_readme_leads_to_a_page_of_the_project():
+    root = "https://github.com/collective/collective.recipe.backup/blob/main/"
+    links = re.findall(r"<(https://\S+)>`__", README)
+    assert len(links) == 9
+    for url in links:
+        assert url.startswith(root)
+        assert (PROJECT / url.removeprefix(root)).exists(), url
+
+
+def test_the_readme_has_each_extra_that_users_install():
+    parser = ConfigParser()
+    parser.read(PROJECT / "setup.cfg")
+    extras = set(parser["options.extras_require"]) - {"dist", "docs", "test"}
+    [_before, table] = README.split(".. list-table:: Extras")
+    [table, _after] = table.split("In a buildout")
+    assert set(re.findall(r"``([\w-]+)``", table)) - {"backup-browse", "backup-open"} == extras
 
 
 def test_a_picture_of_the_readme_is_in_the_project():

@@ -154,7 +154,7 @@ def test_what_is_damaged_fails_with_its_name_and_leaves_nothing(
     assert (record.verb, record.exit_code) == ("rehearse", 3)
 
 
-def test_one_that_fails_does_not_keep_the_others_from_it(operated: Operated) -> None:
+def test_a_rehearsal_that_fails_stops_no_other(operated: Operated) -> None:
     damage_the_filestorage(operated)
     done = rehearsed(operated, which=Which.EACH)
     assert [each.opened is not None for each in done] == [False, True, True]
@@ -288,7 +288,7 @@ def test_backups_that_nobody_may_change_can_be_rehearsed(
 # time
 
 
-def test_it_stops_when_its_time_is_over_and_says_how_far_it_came(
+def test_a_rehearsal_stops_when_its_time_is_over_and_says_how_far_it_came(
     operated: Operated, capsys, monkeypatch
 ) -> None:
     before = everything(operated)

@@ -412,7 +412,7 @@ def test_a_terminal_gets_the_page_that_it_asks_for(site: Site, monkeypatch):
 
 
 @pytest.mark.parametrize("arguments", [[], ["-"]])
-def test_whoever_reads_a_pipe_gets_the_page_in_any_encoding(site: Site, capsys, arguments):
+def test_a_reader_of_a_pipe_gets_the_page_in_any_encoding(site: Site, capsys, arguments):
     operated = Operated(site)
     operated.config = replace(operated.config, part="größe")
     operated.config_path.write_bytes(dump(operated.config))

@@ -294,7 +294,7 @@ class TestWhatCannotBeRead:
         assert restored(backups, point, tmp_path / "1") == wanted_of(site)
 
     @pytest.mark.parametrize("size", [900, 5 * SMALL])
-    def test_so_it_is_where_only_what_a_page_names_is_damaged(
+    def test_damaged_blobs_of_a_sound_page_are_stored_anew(
         self, world, backups, site, tmp_path, size
     ):
         chance = random.Random(1)

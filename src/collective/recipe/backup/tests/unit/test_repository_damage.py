@@ -154,7 +154,7 @@ def test_what_a_backup_finds_damaged_is_stored_again_by_it(spoilt, tmp_path, kin
 
 
 @pytest.mark.parametrize(("how", "which"), [("changed", NODES), ("gone", set(KINDS))])
-def test_so_it_is_where_chunks_of_many_kinds_are_damaged(spoilt, tmp_path, how, which):
+def test_damaged_chunks_of_many_kinds_are_stored_again_by_a_backup(spoilt, tmp_path, how, which):
     for kind in sorted(which):
         spoilt.spoil(kind, how)
     spoilt.change()

@@ -263,7 +263,7 @@ class TestCapabilities:
 
     @pytest.mark.slow
     @pytest.mark.needs("tahoe")
-    def test_it_stands_in_nothing_that_a_site_says_or_writes(
+    def test_a_capability_stands_in_nothing_that_a_site_says_or_writes(
         self, project, grid, grid_directory, capfd, caplog
     ):
         url = f"tahoe:{grid_directory}?node=http://127.0.0.1:{grid.port}"
@@ -300,7 +300,7 @@ class TestCapabilities:
         secrets = grid_directory.split(":")[2:]
         assert [each for each in secrets if each in told] == []
 
-    def test_it_is_refused_in_a_command_line(self, project, capfd):
+    def test_a_capability_is_refused_in_a_command_line(self, project, capfd):
         configured(project, "/nowhere")
         url = f"tahoe:URI:DIR2:{self.SECRET}:{'s' * 52}"
         for command in (["check-store", url], ["repository", "check-store", url]):
@@ -309,7 +309,7 @@ class TestCapabilities:
             assert "can be read by all users of this machine" in said
             assert self.SECRET not in said
 
-    def test_it_is_not_shown_where_its_line_is_wrong(self, project, capfd):
+    def test_a_capability_is_not_shown_where_its_line_is_wrong(self, project, capfd):
         url = f"tahoe:URI:DIR2:{self.SECRET}:{'s' * 52}"
         for line in (f"a b {url}", f"A {url}", f"{url}/../a"):
             configured(project, line)

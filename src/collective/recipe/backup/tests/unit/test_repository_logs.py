@@ -323,7 +323,7 @@ class TestContents:
             b'{"format": 1, "blobs": {}}',
         ],
     )
-    def test_one_that_does_not_say_what_it_holds_is_refused(self, backups, payload):
+    def test_a_restore_point_that_does_not_say_what_it_holds_is_refused(self, backups, payload):
         point = replace(backups.back_up(), payload=payload)
         with pytest.raises(IntegrityError, match="does not say what it holds"):
             contents_of(point)

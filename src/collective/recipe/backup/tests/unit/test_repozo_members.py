@@ -66,17 +66,17 @@ def vault(tmp_path: Path) -> Vault:
     return vault
 
 
-def test_they_are_noted_when_a_data_file_is_written(vault: Vault) -> None:
+def test_members_are_noted_when_a_data_file_is_written(vault: Vault) -> None:
     check_members(vault)
 
 
-def test_they_are_noted_when_backups_are_merged(vault: Vault) -> None:
+def test_members_are_noted_when_backups_are_merged(vault: Vault) -> None:
     merge(vault.chain, vault.chain.parts[1:], files=Files(), progress=Silent())
     assert [part.compressed for part in vault.chain.parts] == [True, True]
     check_members(vault)
 
 
-def test_they_are_found_when_an_orphan_is_adopted(vault: Vault) -> None:
+def test_members_are_found_when_an_orphan_is_adopted(vault: Vault) -> None:
     last = vault.chain.parts[-2]
     for name in (last.name, vault.chain.last.name):
         blocks_path(vault.directory, name).unlink()
@@ -90,7 +90,7 @@ def test_they_are_found_when_an_orphan_is_adopted(vault: Vault) -> None:
     check_members(vault)
 
 
-def test_they_are_found_in_what_we_wrote_and_in_nothing_else(tmp_path: Path) -> None:
+def test_members_are_found_in_files_of_ours_and_in_no_others(tmp_path: Path) -> None:
     blocks = [os.urandom(1000), bytes(1000), b"1" * 999]
     ours = b"".join(compressed(blocks, 2))
     looks_like_two = (1000).to_bytes(4, "little") + ours[:8]

@@ -146,7 +146,9 @@ def test_each_moment_is_cut_where_a_restore_cuts_it(vault: Vault) -> None:
         assert last.tid == tid
 
 
-def test_its_transactions_and_records_are_those_of_the_filestorage(empty: Vault) -> None:
+def test_the_log_of_a_chain_has_the_transactions_and_records_of_the_filestorage(
+    empty: Vault,
+) -> None:
     empty.site.commit({"a": 1}, {"blob": b"blob", "other": b"other"})
     empty.take()
     empty.site.undo(empty.site.commit({"a": 2}, {"blob": b"new"}))

@@ -94,7 +94,9 @@ def recovered(directory: Path) -> bytes:
 
 
 @pytest.mark.parametrize("level", [2, None], ids=["gzip", "plain"])
-def test_they_continue_each_other(site: Site, directory: Path, theirs: Theirs, level) -> None:
+def test_our_repozo_and_that_of_zodb_continue_each_other(
+    site: Site, directory: Path, theirs: Theirs, level
+) -> None:
     gzip = ["-z"] if level else []
     for number in range(4):
         site.commit({"a": number}, {"b": b"%d" % number})

@@ -438,7 +438,7 @@ def test_a_private_filestorage_is_so_while_it_is_restored(
     assert operated.site.filestorage.stat().st_mode & 0o777 == 0o600
 
 
-def test_one_that_replaces_nothing_gets_the_permissions_that_it_had(operated: Operated) -> None:
+def test_a_restore_that_replaces_nothing_gives_back_the_permissions(operated: Operated) -> None:
     operated.site.filestorage.chmod(0o640)
     operated.backup()
     operated.site.filestorage.unlink()

@@ -405,7 +405,9 @@ def test_a_link_in_the_backup_is_left_to_the_whole(bushy: Place) -> None:
     assert bushy.stage(blob_set) is None
 
 
-def test_so_is_more_than_memory_should_hold(bushy: Place, monkeypatch) -> None:
+def test_a_difference_larger_than_memory_should_hold_is_left_to_the_whole(
+    bushy: Place, monkeypatch
+) -> None:
     monkeypatch.setattr(restoring, "MANY", 1)
     blob_set = bushy.back_up()
     bushy.blob(1).unlink()
@@ -416,7 +418,9 @@ def test_so_is_more_than_memory_should_hold(bushy: Place, monkeypatch) -> None:
 
 @mounted
 @pytest.mark.parametrize("below", ["", "0x00"])
-def test_so_is_a_place_where_something_is_mounted(bushy: Place, tmp_path: Path, below: str) -> None:
+def test_a_tree_with_a_mount_in_it_is_left_to_the_whole(
+    bushy: Place, tmp_path: Path, below: str
+) -> None:
     blob_set = bushy.back_up()
     place = bushy.live / below
     shutil.copytree(place, tmp_path / "disk", copy_function=shutil.copy2)

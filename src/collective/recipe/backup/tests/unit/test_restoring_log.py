@@ -77,7 +77,7 @@ def test_a_damaged_tail_is_not_kept(whole, tmp_path):
 
 
 @pytest.mark.parametrize("there", [1, 2])
-def test_that_a_pack_rewrote_what_follows_the_cut_is_known(tmp_path, there):
+def test_a_pack_that_rewrote_transactions_after_the_cut_is_known(tmp_path, there):
     """Then the state at the cut is not what it was."""
     vault = Vault(tmp_path)
     vault.source = packed = logs.log([b"one"], [b"two"], status=b"p")

@@ -56,7 +56,7 @@ def test_there_may_be_nothing():
     assert planned([], Policy()).removed == ()
 
 
-def test_so_many_full_backups_stay():
+def test_the_last_n_full_backups_stay():
     assert removed(days(1, 2, 3, 4), Policy(keep=2)) == ["2026-03-01", "2026-03-02"]
 
 
@@ -221,14 +221,14 @@ def test_each_rule_gives_its_reason():
     ]
 
 
-def test_who_stays_for_another_says_so():
+def test_a_point_that_stays_for_another_has_that_reason():
     points = [point("2026-03-01"), point("2026-03-02", "2026-03-01")]
     assert reasons(points, Policy(keep=1))[0] == (
         "its chain stays: the newest that can be restored",
     )
 
 
-def test_who_goes_without_counting_is_told_so():
+def test_a_point_that_goes_without_a_count_has_that_reason():
     assert reasons(days(1, 2), NO_RULE)[0] == ("no rule wants it",)
 
 

@@ -101,7 +101,7 @@ def test_each_moment_is_what_the_filestorage_was(captures, cases, tmp_path):
                 assert log.end(each.end)[:2] == live.end(each.end)[:2]
 
 
-def test_it_is_read_from_any_place_on_and_at_any_place(captures, cases):
+def test_the_log_of_a_state_is_read_from_any_place_on_and_at_any_place(captures, cases):
     for case in cases[::7]:
         log, right = opened(captures, case), case.right
         for begin in (0, 1, 4, 5, len(right) // 2, len(right) - 1, len(right), len(right) + 7):
@@ -132,7 +132,7 @@ def test_blocks_say_what_a_live_file_must_be(captures, cases, tmp_path):
         assert captures.chunks.got[ChunkKind.SEGMENT] == 0
 
 
-def test_its_end_is_found_in_a_file_that_goes_on_and_nothing_stored_is_read(
+def test_the_end_of_a_state_is_found_in_a_file_that_goes_on_and_nothing_stored_is_read(
     captures, cases, tmp_path
 ):
     path = tmp_path / "live.fs"
@@ -157,7 +157,7 @@ def test_a_moment_that_a_pack_rewrote_is_refused(captures):
     assert opened(captures, Case(0, before, b"")).size > 4
 
 
-def test_it_has_the_permissions_of_what_was_captured_and_no_index(captures, cases):
+def test_the_log_of_a_state_has_the_permissions_of_the_file_and_no_index(captures, cases):
     log = opened(captures, cases[0])
     assert log.mode == 0o640
     assert log.saved_index() is None

@@ -156,7 +156,7 @@ def test_what_is_said_of_each_store_is_in_one_piece_and_in_order(site, elsewhere
     assert [end < begin for end, begin in zip(ends, begins[1:], strict=False)] == [True] * 2
 
 
-def test_one_that_fails_stops_no_other_and_each_is_told(site, tmp_path, capfd):
+def test_a_store_that_fails_stops_no_other_and_each_is_reported(site, tmp_path, capfd):
     hooks = tmp_path / "hooks"
     made(
         site,

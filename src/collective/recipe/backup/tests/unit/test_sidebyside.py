@@ -101,7 +101,7 @@ def test_lines_come_in_the_order_of_the_works_each_in_one_piece(caplog) -> None:
     ]
 
 
-def test_whose_turn_comes_while_it_works_is_heard_at_once_from_then_on(caplog) -> None:
+def test_a_work_whose_turn_comes_is_heard_at_once_from_then_on(caplog) -> None:
     caplog.set_level(logging.INFO, "backup")
     said = threading.Event()
 

@@ -335,7 +335,7 @@ def test_backups_where_the_lock_lies_are_refused(project: Site, capfd) -> None:
 # the process
 
 
-def test_it_imports_neither_buildout_nor_zodb(project: Site) -> None:
+def test_sitebackup_imports_neither_buildout_nor_zodb(project: Site) -> None:
     script = (
         "import sys; from collective.recipe.backup.sitebackup import main; main(['backup'])\n"
         "print(*sys.modules)"

@@ -212,7 +212,7 @@ def test_a_lost_site_is_found_by_its_backups(places: Places) -> None:
 
 
 @pytest.mark.parametrize("name", ["blobs", "blobstorage"])
-def test_so_is_a_lost_blobstorage(places: Places, name: str) -> None:
+def test_a_lost_blobstorage_is_found_by_its_backups(places: Places, name: str) -> None:
     var = put_data(places.base / "var", "")
     (var / "blobstoragebackups" / f"{name}.2026-03-01-12-00-00").mkdir(parents=True)
     assert find(places).main.blobstorage == var / name
@@ -317,7 +317,7 @@ def test_a_filestorage_that_lies_there_is_not_that_of_a_site_whose_data_is_elsew
     assert "--datafs" in caught.value.hint
 
 
-def test_it_is_taken_all_the_same_if_the_user_says_so(places: Places) -> None:
+def test_a_filestorage_that_the_user_names_is_taken_all_the_same(places: Places) -> None:
     var = put_data(places.base / "var")
     put(places, "etc/zope.conf", main_on(RELSTORAGE))
     assert find(places, datafs=var / "filestorage/Data.fs").main.blobstorage == var / "blobstorage"

@@ -32,7 +32,7 @@ def test_addresses_are_read_as_zconfig_reads_them(text: str, address: Address) -
 @pytest.mark.parametrize(
     "host", ["", "localhost", "127.0.0.1", "127.1.2.3", "::1", "0.0.0.0", os.uname().nodename]
 )
-def test_this_machine_is_known_by_many_names(host: str) -> None:
+def test_a_host_of_many_names_is_this_machine(host: str) -> None:
     assert is_here(host) is True
 
 

@@ -156,7 +156,9 @@ def test_an_unreadable_file_is_named(project: Path) -> None:
 # of collective-backup
 
 
-def test_its_table_and_its_variables_are_understood(project: Path, monkeypatch) -> None:
+def test_the_table_and_the_variables_of_collective_backup_are_understood(
+    project: Path, monkeypatch
+) -> None:
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     (project / "pyproject.toml").write_text(
         "[tool.collective-backup]\n"
@@ -185,13 +187,13 @@ def test_its_table_and_its_variables_are_understood(project: Path, monkeypatch) 
     ]
 
 
-def test_its_lenient_booleans_are_refused(project: Path) -> None:
+def test_the_lenient_booleans_of_collective_backup_are_refused(project: Path) -> None:
     [problem] = set_by(COLLECTIVE_BACKUP_BACKUP_BLOBS="ture").problems
     assert "backup_blobs must be one of true, yes, on, 1" in problem
     assert "collective-backup takes any other word for false" in problem
 
 
-def test_its_unknown_options_are_errors(project: Path) -> None:
+def test_unknown_options_of_collective_backup_are_errors(project: Path) -> None:
     (project / "pyproject.toml").write_text("[tool.collective-backup]\nkeeep = 7\n")
     [problem] = set_by().problems
     assert problem.endswith("there is no option keeep; do you mean keep?")

@@ -122,7 +122,7 @@ def test_only_what_is_whole_counts(site: Site):
     assert "more than 1 d 12 h" in got.findings[0].what
 
 
-def test_there_may_be_too_few(site: Site):
+def test_too_few_restore_points_are_a_finding(site: Site):
     operated = Operated(site, minimum_restore_points=2)
     operated.backup()
     assert complaints(operated) == [("CRITICAL", "there is 1 whole restore point, fewer than 2")]
@@ -132,7 +132,7 @@ def test_there_may_be_too_few(site: Site):
 
 
 @pytest.mark.parametrize("room", [SizeOrPercent(percent=100), SizeOrPercent(size=10**18)])
-def test_there_may_be_too_little_room(site: Site, room):
+def test_too_little_room_is_a_finding(site: Site, room):
     operated = Operated(site, minimum_free=room)
     operated.backup()
     [(severity, what)] = complaints(operated)
@@ -188,7 +188,7 @@ def test_a_run_that_is_under_way_is_told(site: Site):
         assert found(operated).under_way == "backup: the other"
 
 
-def test_who_may_only_read_sees_who_is_at_work(site: Site):
+def test_a_user_who_may_only_read_sees_which_run_is_at_work(site: Site):
     operated = Operated(site)
     operated.backup()
     directory = operated.place().filestorage

@@ -267,7 +267,7 @@ class TestCare:
         assert len(found) == 3
         return found
 
-    def test_it_renews_what_keeps_an_object_on_its_servers(self, store, shares):
+    def test_care_renews_the_leases_of_an_object(self, store, shares):
         for share in shares:  # the end of a file is when its lease ends
             share.write_bytes(share.read_bytes()[:-4] + struct.pack(">L", 1_000_000))
         assert list(store.care()) == []

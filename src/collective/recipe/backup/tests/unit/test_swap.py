@@ -174,7 +174,7 @@ def test_let_go_removes_what_was_replaced(live: Live) -> None:
 
 
 @pytest.mark.slow
-def test_it_dies_or_fails_anywhere_and_is_finished(tmp_path: Path, kind: type[Live]) -> None:
+def test_a_let_go_dies_or_fails_anywhere_and_is_finished(tmp_path: Path, kind: type[Live]) -> None:
     numbers = itertools.count()
 
     def make() -> Live:
@@ -219,7 +219,7 @@ def test_an_undo_dies_or_fails_anywhere_and_is_finished(tmp_path: Path, kind: ty
 
 
 @pytest.mark.slow
-def test_one_that_died_is_taken_back_whatever_dies_meanwhile(
+def test_a_swap_that_died_is_taken_back_whatever_dies_meanwhile(
     tmp_path: Path, kind: type[Live]
 ) -> None:
     total = FaultyFiles()
@@ -246,7 +246,7 @@ def test_one_that_died_is_taken_back_whatever_dies_meanwhile(
     survive_every_fault(died, act, check)
 
 
-def test_one_that_died_where_nothing_was_is_finished_in_the_place_of_being_taken_back(
+def test_a_swap_that_died_where_nothing_was_is_finished_instead_of_taken_back(
     tmp_path: Path,
 ) -> None:
     """Nothing would be left of a site that is lost."""

@@ -129,13 +129,13 @@ def test_damage_within_the_log_hides_nothing(end_of, begin, at, new):
 
 
 @pytest.mark.parametrize("cut", [1, 5, 100, 170])
-def test_nor_does_it_if_the_log_is_cut_short_as_well(end_of, cut):
+def test_damage_within_a_log_that_is_cut_short_hides_nothing(end_of, cut):
     data = logs.log(*CONTENTS, *CONTENTS)
     offset = logs.ends(data)[2] + 8
     refusal(end_of, changed(offset, b"\xff" * 8, data)[:-cut])
 
 
-def test_nor_does_it_while_a_transaction_is_being_written(end_of):
+def test_damage_within_a_log_hides_nothing_while_a_transaction_is_being_written(end_of):
     data = changed(ENDS[0] + 8, b"\xff" * 8)
     data += logs.transaction(len(data), logs.tid(99), [b"more"], status=b"c")
     for size in range(len(LOG), len(data) + 1):

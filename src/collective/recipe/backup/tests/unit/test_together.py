@@ -44,7 +44,7 @@ def failing(error):
     return work
 
 
-def test_both_run_at_the_same_time(together):
+def test_both_works_run_at_the_same_time(together):
     meeting = threading.Barrier(2)
 
     def work():
@@ -101,7 +101,7 @@ def test_an_interrupt_while_only_the_other_is_left_stops_it(together):
     assert ended == ["stopped"]
 
 
-def test_who_is_done_first_does_something_meanwhile(together, monkeypatch):
+def test_the_work_that_is_done_first_does_something_meanwhile(together, monkeypatch):
     monkeypatch.setattr(together_room, "PAUSE", 0.001)
     enough = threading.Event()
     turns = []

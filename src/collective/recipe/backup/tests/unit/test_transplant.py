@@ -208,7 +208,7 @@ def test_finishing_dies_or_fails_anywhere_as_well(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_one_that_died_is_taken_back_whatever_dies_meanwhile(tmp_path: Path) -> None:
+def test_a_transplant_that_died_is_taken_back_whatever_dies_meanwhile(tmp_path: Path) -> None:
     make = maker(tmp_path)
     old, _new = states_of(make())
     total = FaultyFiles()

@@ -176,7 +176,7 @@ def test_a_damaged_note_of_the_layout_is_a_problem_and_ends_nothing(
 
 
 @pytest.mark.parametrize("archive", ["full", "incremental"])
-def test_nor_does_a_damaged_archive(site: Site, archive: str) -> None:
+def test_a_damaged_archive_is_a_problem_and_ends_nothing(site: Site, archive: str) -> None:
     operated = Operated(site, archive_blob=True, incremental_blobs=archive == "incremental")
     site.commit({}, {"b": b"first" * 1000})
     operated.backup()
