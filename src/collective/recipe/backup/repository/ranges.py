@@ -18,7 +18,10 @@ STORED = 4 << 20
 """Bytes of one get, if that is enough for one chunk."""
 
 PLAIN = 6 << 20
-"""Bytes of its chunks, as they are, if that is enough for one."""
+"""Bytes that its chunks take in memory, if that is enough for one."""
+
+EACH = 1 << 10
+"""Bytes in memory of what is known of a chunk and of its file, besides its own bytes."""
 
 LOOKED_UP = 64
 """Chunks whose places are looked up at a time; so many more are asked for than are read."""
@@ -34,7 +37,7 @@ class ChunkRange:
     """Neighbours in a bundle, read by one get."""
 
     wanted: tuple[Wanted, ...]  # in the order in which they lie there
-    size: int  # bytes of the chunks, as they are
+    size: int  # bytes of memory that the chunks take
 
     @property
     def begin(self) -> int:
@@ -50,7 +53,7 @@ class ChunkRange:
 
 def range_of(group: Sequence[Wanted]) -> ChunkRange:
     """Return the range of some neighbours."""
-    return ChunkRange(tuple(group), sum(place.size for _chunk, place in group))
+    return ChunkRange(tuple(group), sum(place.size + EACH for _chunk, place in group))
 
 
 def ranges_of(chunks: Iterable[ChunkId], index: Index, gap: int) -> Iterator[ChunkRange]:
@@ -65,11 +68,12 @@ def ranges_of(chunks: Iterable[ChunkId], index: Index, gap: int) -> Iterator[Chu
         places = dict(index.of(set(some)))
         for chunk in some:
             place = places.get(chunk, [NOWHERE])[0]
-            if group and not (_follows(group, place, gap) and size + place.size <= PLAIN):
+            taken = place.size + EACH
+            if group and not (_follows(group, place, gap) and size + taken <= PLAIN):
                 yield ChunkRange(tuple(group), size)
                 group, size = [], 0
             group.append((chunk, place))
-            size += place.size
+            size += taken
     if group:
         yield ChunkRange(tuple(group), size)
 

@@ -6,13 +6,15 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from unittest.mock import patch
 
 import pytest
 
 from collective.recipe.backup.errors import BackupError, ConfigurationError, IntegrityError
+from collective.recipe.backup.repository import ranges
 from collective.recipe.backup.repository.newrepository import init
 from collective.recipe.backup.repository.pruning import prune
-from collective.recipe.backup.repository.ranges import PLAIN, ranges_of
+from collective.recipe.backup.repository.ranges import EACH, PLAIN, ranges_of
 from collective.recipe.backup.repository.reading import ChunkReader
 from collective.recipe.backup.repository.rollback import check_rollback, note_seen
 from collective.recipe.backup.repository.standing import lines
@@ -143,6 +145,19 @@ def test_what_one_get_reads_is_bounded_by_what_becomes_of_it_in_memory(world):
     assert [chunk for each in found for chunk, _place in each.wanted] == chunks
     assert all(each.size <= PLAIN for each in found)
     assert len(found) <= -(-len(zeros) * piece // (PLAIN - piece))
+
+
+def test_many_chunks_of_a_few_bytes_are_not_read_ahead_all_at_once(world):
+    """What is known of each takes more memory than the chunk itself."""
+    with world.open() as repository:
+        point = back_up(repository, {f"{each:03}": b"%d" % each for each in range(200)})
+        [root] = point.roots
+        reader = ChunkReader(repository)
+        leaves = [leaf for page in reader.nodes(reader.node(root).refs) for leaf in page.refs]
+        with patch.object(ranges, "PLAIN", 50 * EACH):
+            found = list(ranges_of(leaves, repository.index, 1 << 16))
+        assert [chunk for each in found for chunk, _place in each.wanted] == leaves
+        assert max(len(each.wanted) for each in found) < 50
 
 
 def test_a_chunk_that_is_nowhere_is_told(world):

@@ -339,8 +339,8 @@ def test_a_log_is_read_by_ranges_of_bytes_and_not_segment_by_segment(world, site
         # four segments are a range, which is less than a page of spans
         for module, name, value in (
             (ranges, "LOOKED_UP", 4),
-            (ranges, "PLAIN", 9000),
-            (reading, "PLAIN", 9000),
+            (ranges, "PLAIN", 13_000),
+            (reading, "PLAIN", 13_000),
         ):
             stack.enter_context(patch.object(module, name, value))
         point = backups.back_up()
