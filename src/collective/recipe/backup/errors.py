@@ -197,6 +197,8 @@ def from_os_error(
 
 def printable(text: str) -> str:
     """Return *text* fit for a terminal: one line, control and undecodable bytes escaped."""
+    if text.isprintable():
+        return text
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
         for char in text

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, cast
 
-from isal import igzip, isal_zlib
+from isal import igzip, igzip_lib, isal_zlib
 
 from collective.recipe.backup.smallfile import open_regular
 
@@ -140,7 +140,8 @@ def member_begins(file: IO[bytes], size: int) -> Iterator[int]:
 
 def inflate_member(member: bytes, size: int) -> bytes:
     """Return the *size* bytes that the gzip member holds.  Raises one of BAD_GZIP."""
-    inflater = isal_zlib.decompressobj(wbits=_WITH_GZIP_HEADER)
+    # this one makes room for all at once, and so lets others take a turn only once
+    inflater = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
     # one more, so that it comes to its end and compares its checksum
     data = inflater.decompress(member, size + 1)
     if len(data) != size or not inflater.eof or inflater.unused_data:

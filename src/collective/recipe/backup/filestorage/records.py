@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import TypeAlias
 
@@ -22,6 +23,12 @@ Place: TypeAlias = tuple[Oid, Tid, int, int, int, int]
 
 At last the offset of the previous record of the object, or 0.
 """
+
+
+_FRAME = struct.Struct(">24xQHQ")
+"""Of a RECORD its transaction, the length of its version's name, and its size."""
+# no check of input, but of the line above
+assert _FRAME.size == RECORD.size  # noqa: S101
 
 
 def records_of(log: Log, transaction: Transaction) -> Iterator[DataRecord]:
@@ -75,6 +82,31 @@ class RecordReader:
             if version or whose != begin or offset > end:
                 raise self._damaged(data - RECORD.size)
             yield oid, tid, size, data, index + RECORD.size, previous
+
+    def counted(self, transaction: Transaction) -> tuple[int, int]:
+        """Return how many data records there are, and how many of them only have a pointer."""
+        offset, end, begin = transaction.records, _end(transaction), transaction.begin
+        window, unpack = self.window, _FRAME.unpack_from
+        data, first, last = window.data, window.begin, len(window.data) - RECORD.size
+        records = pointers = 0
+        if transaction.undone:
+            return 0, 0
+        # this is done for each record of a site
+        while offset < end:
+            index = offset - first
+            if not 0 <= index <= last:
+                index = window.at(offset, RECORD.size)
+                if index < 0:
+                    raise self._damaged(offset)
+                data, first, last = window.data, window.begin, len(window.data) - RECORD.size
+            whose, version, size = unpack(data, index)
+            pointers += not size
+            records += 1
+            at, offset = offset, offset + RECORD.size + (size or LENGTH.size)
+            # as DataRecord.fits says
+            if version or whose != begin or offset > end:
+                raise self._damaged(at)
+        return records, pointers
 
     def at(self, transaction: Transaction, data: int) -> tuple[DataRecord, bytes]:
         """Return the data record whose data are at *data*, and their begin, as records() does."""

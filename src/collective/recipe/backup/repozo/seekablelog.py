@@ -18,6 +18,8 @@ from collective.recipe.backup.filestorage import tail
 from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
 from collective.recipe.backup.filestorage.log import Log
 from collective.recipe.backup.filestorage.storedlog import LogRange
+from collective.recipe.backup.process import can_compute
+from collective.recipe.backup.repozo.blocksahead import AHEAD, BlocksAhead
 from collective.recipe.backup.repozo.chains import Chain, again, was_replaced
 from collective.recipe.backup.repozo.ledger import Part
 from collective.recipe.backup.repozo.recover import wanted
@@ -26,6 +28,8 @@ from collective.recipe.backup.times import Tid
 
 T = TypeVar("T")
 
+_ROW = 3
+"""Blocks in a row after which more are expected."""
 _HELD = 8
 """Blocks that stay in memory, since the next read is often near."""
 
@@ -52,6 +56,10 @@ class SeekableLog(Log):
         self._parts = parts
         self._begins = [part.start for part in parts]
         self._stored: dict[str, SeekablePart] = {}
+        self._ahead: BlocksAhead | None = None  # of the data file that is read block by block
+        self._ahead_in: SeekablePart | None = None  # that data file
+        self._passed = 0  # where the last block that was got ends
+        self._row = 0  # how many blocks were got one after the other
 
     @property
     def size(self) -> int:
@@ -98,10 +106,23 @@ class SeekableLog(Log):
         if begin in self._held:
             self._held.move_to_end(begin)
             return self._held[begin]
-        block = self._held[begin] = stored.block(begin)
+        self._row = self._row + 1 if begin == self._passed else 0
+        block = self._held[begin] = self._got(stored, begin)
+        self._passed = begin + len(block)
         if len(self._held) > _HELD:
             self._held.popitem(last=False)
         return block
+
+    def _got(self, stored: SeekablePart, begin: int) -> bytes:
+        """Return a block, and let those behind it be got ahead once some were read in a row."""
+        block = None if self._ahead is None else self._ahead.take(begin)
+        if self._row >= _ROW and stored is not self._ahead_in and stored.may_be_shared:
+            self._ahead = BlocksAhead(stored.block) if can_compute() else None
+            self._ahead_in = stored
+        if self._ahead is not None:
+            in_row = self._row >= _ROW and stored is self._ahead_in
+            self._ahead.want(stored.begins_after(begin)[:AHEAD] if in_row else ())
+        return stored.block(begin) if block is None else block
 
     def _follow_merge(self, part: Part) -> bool:
         """Go by the ledger as it is now if *part* went into another; return whether that is so."""

@@ -14,7 +14,7 @@ are made then and held.  Where digests are of version 1, members are looked for.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -77,6 +77,15 @@ class SeekablePart:
     def begin_of_block(self, offset: int) -> int:
         """Return where the block begins that holds the byte at *offset* of the filestorage."""
         return offset - (offset - self._part.start) % self._block_size
+
+    def begins_after(self, begin: int) -> Sequence[int]:
+        """Return where the blocks behind the one at *begin* begin."""
+        return range(begin + self._block_size, self._part.end, self._block_size)
+
+    @property
+    def may_be_shared(self) -> bool:
+        """Tell whether several threads may ask for blocks at the same time."""
+        return not isinstance(self._content, SeekableGzip)
 
     def range_at(self, offset: int) -> LogRange:
         """Return the block that holds the byte at *offset* of the filestorage."""

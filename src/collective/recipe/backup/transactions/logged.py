@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from collective.recipe.backup.filestorage.classes import HEAD, class_of
+from collective.recipe.backup.filestorage.classes import HEAD, KnownClasses, class_of
 from collective.recipe.backup.filestorage.format import TRANSACTION, Transaction
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, Log
 from collective.recipe.backup.filestorage.records import RecordReader
@@ -84,24 +84,21 @@ class _Reading:
         self._oids = oids
         self._with_kinds = with_kinds
         self._reader = RecordReader(log, HEAD) if with_kinds else RecordReader(log)
+        self._classes = KnownClasses()
 
     def entry(self, transaction: Transaction) -> Logged:
         user, description = self._texts(transaction)
         kinds: dict[str, Amount] = {}
-        objects = undoing = data_size = 0
-        for oid, _tid, size, data, _index, _previous in self._reader.places(transaction):
-            if self._oids is not None and oid not in self._oids:
-                continue
-            objects += 1
-            data_size += size
-            undoing += not size
-            if self._with_kinds:
-                kind = self._kind(transaction, data)
-                before = kinds.get(kind, Amount(0, 0))
-                kinds[kind] = Amount(before.objects + 1, before.size + size)
+        size = transaction.end - transaction.begin
+        if self._oids is not None:
+            objects, undoing, size, kinds = self._some(transaction, self._oids)
+        elif self._with_kinds:
+            objects, undoing, _data_size, kinds = self._some(transaction, None)
+        else:
+            objects, undoing = self._reader.counted(transaction)
         return Logged(
             tid=transaction.tid,
-            size=transaction.end - transaction.begin if self._oids is None else data_size,
+            size=size,
             objects=objects,
             undoing=undoing,
             packed=transaction.packed,
@@ -110,6 +107,31 @@ class _Reading:
             description=description,
             kinds=kinds,
         )
+
+    def _some(
+        self, transaction: Transaction, oids: Container[Oid] | None
+    ) -> tuple[int, int, int, dict[str, Amount]]:
+        """Return of the records of *oids* (None: of all) how many, and how many only point.
+
+        Then the bytes of their data, and these by class where that was asked for.
+        """
+        numbers: dict[str, int] = {}
+        sizes: dict[str, int] = {}
+        objects = undoing = data_size = 0
+        class_at, window = self._classes.at, self._reader.window
+        # this is done for each record of a site
+        for oid, _tid, size, data, index, _previous in self._reader.places(transaction):
+            if oids is not None and oid not in oids:
+                continue
+            objects += 1
+            data_size += size
+            undoing += not size
+            if self._with_kinds:
+                kind = class_at(window.data, index) if size else self._origin(transaction, data)
+                numbers[kind] = numbers.get(kind, 0) + 1
+                sizes[kind] = sizes.get(kind, 0) + size
+        kinds = {kind: Amount(number, sizes[kind]) for kind, number in numbers.items()}
+        return objects, undoing, data_size, kinds
 
     def _texts(self, transaction: Transaction) -> tuple[bytes, bytes]:
         window, size = self._reader.window, transaction.records - transaction.begin
@@ -121,9 +143,8 @@ class _Reading:
         end = begin + user
         return window.data[begin:end].strip(), window.data[end : end + description].strip()
 
-    def _kind(self, transaction: Transaction, data: int) -> str:
-        record, head = self._reader.at(transaction, data)
-        if record.size:
-            return class_of(head)
+    def _origin(self, transaction: Transaction, data: int) -> str:
+        """Return the class of a record that only points to older data."""
+        record, _head = self._reader.at(transaction, data)
         origin = self._reader.follow(record) if record.backpointer else b""
         return class_of(origin) if origin else GONE

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import nlargest
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup import times
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 LARGEST = 20
 """Transactions that --large shows unless a number is given."""
+
+_AT_ONCE = 100
+"""Lines that are written at once."""
 
 KINDS = 3
 """Kinds of objects that --large shows of each transaction."""
@@ -143,17 +147,21 @@ def _tell(found: Iterable[Chronicle], namespace: argparse.Namespace, answers: An
     for each in found:
         if each.source.name != MAIN:
             answers.say(f"\nStorage {each.source.name}:")
-        count = 0
-        for count, entry in enumerate(_chosen(each.entries, namespace), 1):  # noqa: B007
-            if count == 1:
-                answers.say(TITLES)
-            answers.say(as_line(entry))
-            for kind in sorted(entry.kinds, key=lambda it: -entry.kinds[it].size)[:KINDS]:
-                amount = entry.kinds[kind]
-                row = f"{amount.objects:>7,}  {size(amount.size):>8}  {printable(kind)}"
-                answers.say(_BLANK + row)
-        if not count:
+        lines = chain.from_iterable(map(_lines, _chosen(each.entries, namespace)))
+        is_first = True
+        while some := list(islice(lines, _AT_ONCE)):
+            answers.say("\n".join([TITLES, *some] if is_first else some))
+            is_first = False
+        if is_first:
             answers.say("no such transaction")
+
+
+def _lines(entry: Logged) -> Iterator[str]:
+    """Yield what is said of a transaction."""
+    yield as_line(entry)
+    for kind in sorted(entry.kinds, key=lambda it: -entry.kinds[it].size)[:KINDS]:
+        amount = entry.kinds[kind]
+        yield f"{_BLANK}{amount.objects:>7,}  {size(amount.size):>8}  {printable(kind)}"
 
 
 def as_line(entry: Logged) -> str:

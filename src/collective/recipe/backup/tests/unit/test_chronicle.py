@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from collective.recipe.backup.cli import main
-from collective.recipe.backup.filestorage.classes import UNKNOWN, class_of
+from collective.recipe.backup.filestorage import classes
+from collective.recipe.backup.filestorage.classes import UNKNOWN, KnownClasses, class_of
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import Hole
 from collective.recipe.backup.operations.chronicle import ChronicleOrder, chronicles
@@ -239,6 +240,21 @@ def test_a_log_that_serves_only_a_part_is_read_for_that() -> None:
 )
 def test_a_class_is_read_off_the_bytes(head: bytes, name: str) -> None:
     assert class_of(head) == name
+    known = KnownClasses()
+    for more in (b"", b"}q\x02.", bytes(1000), b"}q\x02."):
+        assert known.at(b"before" + head + more, 6) == class_of(head + more)
+
+
+def test_classes_with_the_same_begin_are_told_apart_and_are_not_held_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(classes, "_KNOWN", 3)
+    known = KnownClasses()
+    names = [f"a.package.with.a.long.name.C{number}" for number in range(10)]
+    for name in [*names, *reversed(names)]:
+        module, _dot, last = name.rpartition(".")
+        assert known.at(b"\x80\x03c%b\n%b\nq\x01." % (module.encode(), last.encode()), 0) == name
+        assert sum(map(len, known._known.values())) <= 3
 
 
 def test_a_filter_takes_the_whole_user_or_the_id() -> None:

@@ -48,6 +48,18 @@ def test_an_undone_transaction_has_no_records_that_count(tmp_path):
         [undone] = log.transactions()
         assert undone.undone
         assert list(records_of(log, undone)) == []
+        assert RecordReader(log).counted(undone) == (0, 0)
+
+
+def test_records_are_counted_across_all_windows(tmp_path):
+    path = tmp_path / "Data.fs"
+    many = b"".join(logs.record(4, logs.tid(1), data=bytes(size)) for size in range(1, 2000))
+    path.write_bytes(b"FS30" + logs.framed(logs.tid(1), many, texts=(b"", b"", b"")))
+    with TransactionLog(path) as log:
+        [transaction] = log.transactions()
+        reader = RecordReader(log)
+        assert reader.counted(transaction) == (1999, 0)
+        assert len(list(reader.places(transaction))) == 1999
 
 
 @pytest.mark.parametrize(
@@ -69,6 +81,8 @@ def test_a_record_that_does_not_fit_is_named_by_its_offset(tmp_path: Path, recor
         [transaction] = log.transactions()
         with pytest.raises(IntegrityError, match=f"at byte {offset} ") as caught:
             list(records_of(log, transaction))
+        with pytest.raises(IntegrityError, match=f"at byte {offset} "):
+            RecordReader(log).counted(transaction)
         with pytest.raises(IntegrityError, match=f"at byte {offset} "):
             list(blobs(log, 4, len(data)))
     assert caught.value.where == str(path)
@@ -94,4 +108,5 @@ def test_a_backpointer_leads_to_the_record_that_has_the_data(tmp_path):
         assert origin is not None
         assert (origin.tid, origin.offset, origin.size) == (logs.tid(1), 4 + 23 + 7, 4)
         assert reader.follow(record) == b"data"
+        assert reader.counted(last) == (2, 2)
         assert reader.origin(removed) is None

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import os
+import sys
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,6 +20,7 @@ from collective.recipe.backup.filestorage.log import MAGIC_SIZE
 from collective.recipe.backup.filestorage.records import records_of
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.progress import Silent
+from collective.recipe.backup.repozo import seekablelog
 from collective.recipe.backup.repozo.blocks import (
     BLOCK_SIZE,
     DIGEST_SIZE,
@@ -24,6 +29,7 @@ from collective.recipe.backup.repozo.blocks import (
     pack,
     read_blocks,
 )
+from collective.recipe.backup.repozo.blocksahead import BlocksAhead
 from collective.recipe.backup.repozo.chainremoval import remove_chain
 from collective.recipe.backup.repozo.merge import merge
 from collective.recipe.backup.repozo.seekablelog import SeekableLog
@@ -325,6 +331,75 @@ def test_a_chain_that_was_removed_meanwhile_is_damage(empty: Vault) -> None:
     with pytest.raises(IntegrityError, match="missing") as caught:
         log.read(0, 1)
     assert caught.value.where == str(path)
+
+
+LONG = 12 * BLOCK_SIZE
+
+
+def long(vault: Vault, *, compressed: bool) -> SeekableLog:
+    """Return a log of more blocks than are got ahead."""
+    vault.commit(size=LONG)
+    vault.take(level=0 if compressed else None)
+    return SeekableLog(vault.chain)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_who_reads_block_by_block_gets_the_same_whatever_is_read_between(
+    empty: Vault, monkeypatch: pytest.MonkeyPatch, compressed: bool
+) -> None:
+    monkeypatch.setattr(seekablelog, "can_compute", lambda: True)
+    log, source, usual = long(empty, compressed=compressed), empty.source, sys.getswitchinterval()
+    wanted: list[int] = []
+    take = BlocksAhead.take
+
+    def seen(self: BlocksAhead, begin: int) -> bytes | None:
+        found = take(self, begin)
+        wanted.extend([begin] if found is not None else [])
+        return found
+
+    monkeypatch.setattr(BlocksAhead, "take", seen)
+    for begin in range(0, len(source), 100_000):
+        assert log.read_at(begin, 100_000) == source[begin : begin + 100_000]
+        if begin == 3_000_000:
+            assert log.read_at(len(source) - 1000, 1000) == source[-1000:]
+    assert len(wanted) > LONG // BLOCK_SIZE // 2, "they were got ahead"
+    until = time.monotonic() + 10
+    while sys.getswitchinterval() != usual and time.monotonic() < until:
+        time.sleep(0.01)  # the other thread has given its last block, and is about to end its turn
+    assert sys.getswitchinterval() == usual
+
+
+def test_damage_that_is_met_ahead_is_told_only_where_it_is_read(
+    empty: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seekablelog, "can_compute", lambda: True)
+    log, source = long(empty, compressed=False), empty.source
+    ruin(empty, 0, 6 * BLOCK_SIZE, 7 * BLOCK_SIZE)
+    for number in range(6):
+        begin = number * BLOCK_SIZE
+        assert log.read_at(begin, BLOCK_SIZE) == source[begin : begin + BLOCK_SIZE]
+    for _each in range(2):
+        with pytest.raises(IntegrityError, match=f"bytes {6 * BLOCK_SIZE} to"):
+            log.read_at(6 * BLOCK_SIZE, BLOCK_SIZE)
+    for number in range(7, 12):
+        begin = number * BLOCK_SIZE
+        assert log.read_at(begin, BLOCK_SIZE) == source[begin : begin + BLOCK_SIZE]
+
+
+def test_a_log_that_nobody_holds_leaves_no_thread(
+    empty: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seekablelog, "can_compute", lambda: True)
+    before = set(threading.enumerate())
+    log = long(empty, compressed=True)
+    assert log.read(0, len(empty.source)) == empty.source
+    started = set(threading.enumerate()) - before
+    assert started
+    del log
+    gc.collect()
+    for each in started:
+        each.join(10)
+        assert not each.is_alive()
 
 
 def test_few_blocks_are_held(empty: Vault) -> None:
