@@ -113,6 +113,24 @@ def _stepped(data: bytes, at: int, steps: dict[bytes, Step]) -> int:
     return end
 
 
+def over_text(plain: bytes, at: int) -> int | None:
+    """Return the offset after the text or the number of any length at *at*; None: it is none.
+
+    Raises ValueError if it is cut short.
+    """
+    code = plain[at : at + 1]
+    return _stepped(plain, at, _table(to_be_run=False)[1]) if code in _counted_codes() else None
+
+
+@functools.cache
+def _counted_codes() -> frozenset[bytes]:
+    """Return the instructions with an argument behind its length."""
+    import pickletools  # see _table
+
+    counted = (each for each in pickletools.opcodes if each.arg and each.arg.n in _WIDTHS)
+    return frozenset(each.code.encode("latin-1") for each in counted)
+
+
 def _cut(at: int) -> str:
     return f"its pickle is cut short at byte {at}"
 
@@ -159,7 +177,7 @@ def one_of(leaving_out: bytes = b"", *, to_be_run: bool = True) -> bytes:
             width = _WIDTHS[size][0]
             counted[width] = counted.get(width, b"") + re.escape(code)
     patterns += [b"[%b].{%d}" % (codes, size) for size, codes in sorted(fixed.items())]
-    patterns += [b"[%b](?:%b)" % (codes, _texts(width)) for width, codes in counted.items()]
+    patterns += [b"[%b](?:%b)" % (codes, texts(width)) for width, codes in counted.items()]
     return b"|".join(patterns)
 
 
@@ -170,7 +188,7 @@ _SMALL_MEMO = rb"r..\0\0"
 """A number below 65,536: no unpickler makes much room for that."""
 
 
-def _texts(width: int) -> bytes:
+def texts(width: int) -> bytes:
     """Return a pattern for short texts, each behind its length, a number of *width* bytes."""
     lengths = ((size, size.to_bytes(width, "little")) for size in range(_SHORT))
     return b"|".join(b"%b.{%d}" % (re.escape(length), size) for size, length in lengths)

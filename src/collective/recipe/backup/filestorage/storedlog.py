@@ -19,6 +19,9 @@ from collective.recipe.backup.filestorage.records import RecordReader
 from collective.recipe.backup.model import Oid
 from collective.recipe.backup.progress import Advance
 
+_COMPARED = 16 << 20
+"""Bytes that are compared where no digest tells: a few blocks of the largest kind."""
+
 PRIVATE = 0o600
 """Permissions of a new filestorage, before it gets those of the one that it replaces."""
 
@@ -116,3 +119,30 @@ def places_between(log: Log, start: int, stop: int) -> Iterator[tuple[Oid, int]]
     for transaction in log.transactions(start, stop):
         for oid, _tid, _size, data, _index, _previous in reader.places(transaction):
             yield oid, data - RECORD.size
+
+
+def begins_with(log: Log, other: Log) -> bool:
+    """Tell whether *log* is known to begin with all that *other* has, by digests of that.
+
+    Where two are stored, little is read; a live one is read block by block, which takes a tenth
+    of the time of a walk.  False: it does not, or nothing tells.
+    """
+    if not isinstance(other, StoredLog) or other.size > log.size:
+        return False
+    mine = log.blocks() if isinstance(log, StoredLog) else None
+    known = 0
+    for block in other.blocks():
+        end = block.offset + block.size
+        if mine is not None:
+            is_same = next(mine, None) == block
+        else:
+            is_same = end <= log.size and _digest(log, block, other) == block.digest
+        if not is_same or known >= other.size:
+            break
+        known = end
+    left = other.size - known
+    return left <= 0 or (left <= _COMPARED and log.read(known, left) == other.read(known, left))
+
+
+def _digest(log: Log, block: Block, other: StoredLog) -> bytes:
+    return other.digest_of(log.read(block.offset, block.size))

@@ -12,7 +12,7 @@ from collective.recipe.backup.objects.current import Held, Objects
 from collective.recipe.backup.objects.departure import Departure, Departures, HolderLink
 from collective.recipe.backup.objects.graph import HELD, KNOWN, Graph, Numbering
 from collective.recipe.backup.objects.graphpaths import GraphPaths, Step
-from collective.recipe.backup.objects.paths import Child, children
+from collective.recipe.backup.objects.paths import Child, children, steps_from
 
 _CONTAINERS = 8
 """Containers whose names at the later moment are held in memory at once."""
@@ -87,13 +87,54 @@ class Comparison:
 
     def moves(self, below: str = "/") -> Iterator[GoneObject]:
         """Yield objects that were *below* a path, and now have another one."""
+        for holder in self._renaming():
+            for number in self._still_there(holder):
+                yield from self._moved(number, below)
+
+    def _renaming(self) -> Iterator[int]:
+        """Yield each object that had another one under a name, or in a place, and has it not now.
+
+        Most of what has changed has not changed any name.  So the names of each are compared by
+        a hash: the states of the later moment are read in the order of its log, and then those of
+        the earlier one, and none of them twice.
+        """
+        changed = array("I")
         for holder in self.before.held():
-            is_there = self.after.reach(holder) == HELD
-            if is_there and self.before.tid(holder) == self.after.tid(holder):
-                continue
-            for number in self.before.targets(holder):
-                if self.before.parent(number) == holder and self.after.reach(number) == HELD:
-                    yield from self._moved(number, below)
+            if self._has_changed(holder) and any(self._still_there(holder)):
+                if all(map(self._is_in_place, self._still_there(holder))):
+                    changed.append(holder)
+                else:
+                    yield holder
+        names = array("q", bytes(8 * len(self.numbering)))
+        for holder in self.after.in_order(changed):
+            names[holder] = self._hash_of_names(self.after, holder)
+        for holder in self.before.in_order(changed):
+            if names[holder] != self._hash_of_names(self.before, holder):
+                yield holder
+
+    def _has_changed(self, holder: int) -> bool:
+        is_there = self.after.reach(holder) == HELD
+        return not is_there or self.before.tid(holder) != self.after.tid(holder)
+
+    def _still_there(self, holder: int) -> Iterator[int]:
+        """Yield each object that was reached from *holder* and that anything holds now."""
+        for number in self.before.targets(holder):
+            if self.before.parent(number) == holder and self.after.reach(number) == HELD:
+                yield number
+
+    def _is_in_place(self, number: int) -> bool:
+        """Tell whether an object is reached through the same ones as before."""
+        while parent := self.before.parent(number):
+            if self.after.parent(number) != parent:
+                return False
+            number = parent
+        return self.after.parent(number) == 0
+
+    def _hash_of_names(self, graph: Graph, holder: int) -> int:
+        held = graph.load(holder)
+        steps = {} if held is None else steps_from(held)
+        found = map(steps.get, map(self.numbering.oid, self._still_there(holder)))
+        return hash(tuple(child and child.name for child in found))
 
     def _moved(self, number: int, below: str) -> Iterator[GoneObject]:
         before, after = self._paths_before.step(number), self._paths_after.step(number)

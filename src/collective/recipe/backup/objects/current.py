@@ -10,10 +10,11 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from collective.recipe.backup.filestorage.classes import HEAD, class_of
+from collective.recipe.backup.filestorage.classes import KnownClasses
 from collective.recipe.backup.filestorage.format import LENGTH, RECORD, TRANSACTION, DataRecord
-from collective.recipe.backup.filestorage.log import Log
+from collective.recipe.backup.filestorage.log import MAGIC_SIZE, Log
 from collective.recipe.backup.filestorage.records import RecordReader, records_of
+from collective.recipe.backup.filestorage.storedlog import begins_with
 from collective.recipe.backup.model import Oid
 from collective.recipe.backup.objects.inert import ObjectState, state_of
 from collective.recipe.backup.times import ZERO_TID, Tid
@@ -46,9 +47,23 @@ class OidNumbers:
     def __contains__(self, oid: object) -> bool:
         return isinstance(oid, bytes) and self[Oid(oid)] > 0
 
-    def sorted(self) -> array[int]:
-        """Return all numbers, the smallest first."""
-        return array("Q", sorted(each for page in self._pages.values() for each in page if each))
+    def sorted(self, least: int = 0) -> array[int]:
+        """Return all numbers from *least* on, the smallest first."""
+        found = (each for page in self._pages.values() for each in page if each and each >= least)
+        return array("Q", sorted(found))
+
+    def below(self, limit: int) -> Iterator[Oid]:
+        """Yield each oid with a number below *limit*."""
+        for key, page in self._pages.items():
+            for at, number in enumerate(page, key << _BITS):
+                if 0 < number < limit:
+                    yield Oid(at.to_bytes(8, "big"))
+
+    def copy(self) -> OidNumbers:
+        """Return another one with the same numbers."""
+        copy = OidNumbers()
+        copy._pages = {key: page[:] for key, page in self._pages.items()}
+        return copy
 
 
 class Held(NamedTuple):
@@ -73,15 +88,28 @@ class Held(NamedTuple):
 class Objects:
     """The objects of *log*, each as its last record has it.  It is for one thread."""
 
-    def __init__(self, log: Log) -> None:
-        """Read the headers of all records once.  Raises IntegrityError if the log is damaged."""
+    def __init__(self, log: Log, earlier: Objects | None = None) -> None:
+        """Read the headers of all records once.  Raises IntegrityError if the log is damaged.
+
+        What *log* begins with is not read again if it is known to be all that the log of the
+        *earlier* objects has.
+        """
         self._log = log
         self._window = log.window(_WINDOW)
-        self._places = OidNumbers()
+        self._classes = KnownClasses()
+        start = MAGIC_SIZE
+        if earlier is None or not begins_with(log, earlier._log):
+            self._places = OidNumbers()
+            self._common = 0
+        else:
+            self._places = earlier._places.copy()
+            self._common = start = earlier._log.size
+        places = self._places
         reader = RecordReader(log)
-        for transaction in log.transactions():
+        # this is done for each record of a site
+        for transaction in log.transactions(start):
             for oid, _tid, _size, data, _index, _previous in reader.places(transaction):
-                self._places[oid] = data - RECORD.size
+                places[oid] = data - RECORD.size
 
     def __contains__(self, oid: object) -> bool:
         return oid in self._places
@@ -95,9 +123,13 @@ class Objects:
         place = self._places[oid]
         return self.held(self._record(place)) if place else None
 
+    def unchanged(self) -> Iterator[Oid]:
+        """Yield each object that is known to be what it was among the earlier objects."""
+        return self._places.below(self._common)
+
     def records(self) -> Iterator[DataRecord]:
-        """Yield the current record of each object, in the order of the log."""
-        return map(self._record, self._places.sorted())
+        """Yield the current record of each other object, in the order of the log."""
+        return map(self._record, self._places.sorted(self._common))
 
     def written_with(self, held: Held) -> Iterator[Held]:
         """Yield all that the transaction of *held* wrote, as it wrote it."""
@@ -115,7 +147,8 @@ class Objects:
                 return None
             record = self._record(back)
         data = self._read(record.data, record.size)
-        return Held(first.oid, first.tid, class_of(data[:HEAD]), data, first.transaction)
+        kind = self._classes.at(data, 0)
+        return Held(first.oid, first.tid, kind, data, first.transaction)
 
     def revisions(self, oid: Oid) -> Iterator[Held]:
         """Yield what the log has of an object, the newest first.

@@ -11,7 +11,7 @@ catalogue that still knows a page does not bring it back, and nodes of its BTree
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from collective.recipe.backup.model import Oid
 from collective.recipe.backup.objects.current import Held, Objects, OidNumbers
@@ -71,6 +71,11 @@ class Graph:
         """Objects whose state cannot be read; their references are taken from *known*."""
         self._tids, self._first, self._count = array("Q"), array("Q"), array("I")
         self._tools = bytearray()
+        if known is not None:
+            for oid in objects.unchanged():
+                number = numbering.number(oid)
+                self._make_room(number)
+                self._take(number, known)
         for record in objects.records():
             number = numbering.number(record.oid)
             self._make_room(number)
@@ -105,6 +110,12 @@ class Graph:
         """Yield the objects that the root holds, each parent before the objects reached from it."""
         return iter(self._order)
 
+    def in_order(self, numbers: Iterable[int]) -> array[int]:
+        """Return *numbers* in the order of the log, in which their objects are read quickest."""
+        found = array("I", numbers)
+        oids = self.objects.in_order(map(self.numbering.oid, found))
+        return array("I", map(self.numbering.number, oids))
+
     def load(self, number: int) -> Held | None:
         """Return an object."""
         return self.objects.load(self.numbering.oid(number))
@@ -138,7 +149,7 @@ class Graph:
             if not targets:
                 targets.append(0)  # so that no place is 0
             self._first[number], self._count[number] = len(targets), len(found)
-            targets.extend(self.numbering.number(each.oid) for each in found)
+            targets.extend(map(self.numbering.number, found))
         self._tids[number] = int.from_bytes(held.tid, "big")
         self._tools[number] = held.kind.startswith(_TOOLS)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from collective.recipe.backup.model import Oid
 from collective.recipe.backup.objects.inert import (
     Inert,
     ObjectState,
@@ -21,6 +22,7 @@ from collective.recipe.backup.objects.inert import (
     may_refer,
     state_and_references,
 )
+from collective.recipe.backup.objects.quickreferences import oids_in
 
 UPWARD = ("__parent__", "aq_parent", "aq_base", "_parent")
 """Attributes that lead to the container of an object."""
@@ -55,13 +57,17 @@ def references(state: ObjectState) -> Iterator[NamedReference]:
             yield from (NamedReference(found) for found in _within(each))
 
 
-def leading_down(data: bytes) -> list[Reference]:
+def leading_down(data: bytes) -> list[Oid]:
     """Return what the *data* of a record refer to, but for what leads out of it, wherever that is.
 
-    That is cheaper than ``references``, and has no names.  Raises UnreadableStateError.
+    That is cheaper than ``references``, and has no names.  Raises UnreadableStateError, but where
+    the bytes tell, a flaw elsewhere in them is not looked for.
     """
     if not may_refer(data):
         return []
+    quick = oids_in(data)
+    if quick is not None:
+        return quick
     state, found = state_and_references(data)
     parts = state.value if isinstance(state.value, tuple) else (state.value,)
     upward = {
@@ -73,7 +79,7 @@ def leading_down(data: bytes) -> list[Reference]:
         for each in _within(part[name])
     }
     return [
-        each
+        each.oid
         for each in found
         if isinstance(each, Reference) and not each.is_weak and id(each) not in upward
     ]

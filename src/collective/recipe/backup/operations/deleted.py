@@ -55,7 +55,9 @@ def compared(run: Run, moments: TwoMoments) -> Iterator[Comparison]:
         raise UsageError("the later moment is earlier than the other", hint="exchange them")
     with (
         opened_objects(run, before, moments.storage) as first,
-        opened_objects(run, after, moments.storage, live=moments.live) as second,
+        opened_objects(
+            run, after, moments.storage, live=moments.live, earlier=first.objects
+        ) as second,
     ):
         comparison = Comparison(first.objects, second.objects)
         unreadable = comparison.before.unreadable + comparison.after.unreadable

@@ -48,9 +48,16 @@ class Item(NamedTuple):
 
 @contextmanager
 def opened_objects(
-    run: Run, when: When | None, storage: str = MAIN, *, live: bool = False
+    run: Run,
+    when: When | None,
+    storage: str = MAIN,
+    *,
+    live: bool = False,
+    earlier: Objects | None = None,
 ) -> Iterator[OpenedObjects]:
     """Yield the objects of *storage* at *when* (None: the newest), or of the *live* site.
+
+    What they have in common with *earlier* ones is not read again.
 
     Raises UsageError if there is no such storage, NoRestorePoint if no backup has that moment, and
     IntegrityError for damage.
@@ -59,11 +66,11 @@ def opened_objects(
     with ExitStack() as stack:
         if live:
             path = run.config.sources[number].filestorage
-            yield OpenedObjects(Objects(stack.enter_context(TransactionLog(path))), None)
+            yield OpenedObjects(Objects(stack.enter_context(TransactionLog(path)), earlier), None)
             return
         destination = stack.enter_context(run.opened())[number]
         state = stack.enter_context(_state(run, destination, when))
-        yield OpenedObjects(Objects(log_of(state)), state)
+        yield OpenedObjects(Objects(log_of(state), earlier), state)
 
 
 def storage_number(run: Run, storage: str) -> int:

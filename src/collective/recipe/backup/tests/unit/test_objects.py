@@ -8,7 +8,8 @@ import os
 import pickle
 import random
 import struct
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,16 +28,18 @@ from collective.recipe.backup.filestorage.pickles import instructions
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import Oid
 from collective.recipe.backup.objects import expansion
-from collective.recipe.backup.objects.current import Objects, OidNumbers
+from collective.recipe.backup.objects.current import Held, Objects, OidNumbers
 from collective.recipe.backup.objects.inert import (
     Inert,
     ObjectState,
     OtherDatabase,
     Reference,
     UnreadableStateError,
+    all_references,
     state_of,
 )
 from collective.recipe.backup.objects.paths import children, place_of
+from collective.recipe.backup.objects.quickreferences import oids_in
 from collective.recipe.backup.objects.references import references
 from collective.recipe.backup.objects.subtree import Subtrees
 from collective.recipe.backup.operations.objects import items, opened_objects
@@ -455,3 +458,103 @@ def test_the_moment_and_the_path_may_stand_together(
     assert "/values/later" in text
     assert main("objects", "standard", operated.config_path, ["--live", "--path", "/nope"]) == 2
     assert "there is no 'nope' in /" in capsys.readouterr().err
+
+
+def pickles(*parts: bytes) -> bytes:
+    """Return the data of a record whose state has *parts* in a list."""
+    return b"\x80\x03cof.a\nsite\nq\x00.\x80\x03](" + b"".join(parts) + b"e."
+
+
+OID = b"C\x08" + bytes(6) + b"C\x08"
+
+
+@pytest.mark.parametrize(
+    ("parts", "count"),
+    [
+        ([OID, b"q\x01cBTrees.OOBTree\nOOBucket\nq\x02\x86q\x03Q"], 1),
+        ([OID, b"ca\nb\nq\x02\x86Q", OID, b"q\x05h\x02\x86r\0\1\0\0Q"], 2),
+        ([b"U" + OID[1:], b"ca\nb\n\x86Q"], 1),
+        # no references: an oid alone, one within a text, a number that looks like one
+        ([OID, b"K\x51J\x51\x51\x51\x51"], 0),
+        ([b"T\x20\0\0\0", (OID + b"cQ\nQ\n\x86QC\x08").ljust(32)], 0),
+        ([b"B\xff\0\0\0", (OID + b"ca\nb\n\x86QC\x08").ljust(255, b"Q")], 0),
+        # other forms, which are left to who reads the whole
+        ([OID, b"Q"], None),
+        ([b"](X\x01\0\0\0w", OID, b"\x85eQ"], None),
+        ([b"h\x00ca\nb\n\x86Q"], None),
+        ([b"}X\x0a\0\0\0__parent__", OID, b"ca\nb\n\x86Qs"], None),
+        ([b"V\\u005fparent\n", OID, b"ca\nb\n\x86Q"], None),
+        ([b"P12345678\n"], None),
+        ([OID, b"ca\nb\n\x86Q\xff"], None),
+        ([OID[:5]], None),
+    ],
+)
+def test_references_are_read_off_the_bytes_only_where_that_is_sure(
+    parts: list[bytes], count: int | None
+) -> None:
+    data = pickles(*parts)
+    found = oids_in(data)
+    assert found == (None if count is None else [Oid(OID[2:])] * count)
+    compressed = b".z" + zlib.compress(data)
+    assert oids_in(compressed) == found
+    if found is not None:
+        assert [each for each in all_references(data) if isinstance(each, Reference)] == [
+            Reference(oid, each.kind) for oid, each in zip(found, all_references(data), strict=True)
+        ]
+
+
+def test_what_zodb_writes_is_read_off_the_bytes_as_by_reading_it(site: Site) -> None:
+    filled(site)
+    quick = 0
+    with TransactionLog(site.filestorage) as log:
+        objects = Objects(log)
+        for record in objects.records():
+            held = objects.held(record)
+            assert held is not None
+            found = oids_in(held.data)
+            if found is not None:
+                quick += bool(found)
+                assert found == [each.oid for each in all_references(held.data)]
+    assert quick
+
+
+@pytest.mark.parametrize("made", [Operated, OperatedInRepository])
+def test_what_two_moments_have_in_common_is_read_once(site: Site, made: type[Operated]) -> None:
+    filled(site)
+    operated = made(site)
+    operated.backup()
+    first = operated.points()[-1].moment
+    site.commit({"later": 1})
+    operated.backup()
+    run = operated.run("objects")
+    with opened_objects(run, first) as before:
+        for live in (False, True):
+            with opened_objects(run, None, live=live) as alone:
+                everything = {held.oid: held.tid for held in all_of(alone.objects)}
+            with opened_objects(run, None, live=live, earlier=before.objects) as after:
+                assert {held.oid: held.tid for held in all_of(after.objects)} == everything
+                unchanged = set(after.objects.unchanged())
+                changed = {record.oid for record in after.objects.records()}
+                assert unchanged and changed
+                assert unchanged | changed == set(everything)
+                assert not unchanged & changed
+
+
+def test_a_log_that_was_packed_has_nothing_in_common_with_the_one_before(site: Site) -> None:
+    filled(site)
+    operated = Operated(site)
+    operated.backup()
+    run = operated.run("objects")
+    site.commit({"filled": 2})
+    site.pack()
+    with (
+        opened_objects(run, None) as before,
+        opened_objects(run, None, live=True, earlier=before.objects) as after,
+    ):
+        assert list(after.objects.unchanged()) == []
+
+
+def all_of(objects: Objects) -> Iterator[Held]:
+    """Yield all objects, also those that are unchanged."""
+    oids = {*objects.unchanged(), *(record.oid for record in objects.records())}
+    return filter(None, map(objects.load, oids))
