@@ -20,7 +20,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from collective.recipe.backup.blobs.layout import MARKER, blobs_in
+from collective.recipe.backup.blobs.layout import Kind, Layout, walk
 from collective.recipe.backup.blobs.marker import refuse_cache
 from collective.recipe.backup.destinations import Destination, Outcome, damage
 from collective.recipe.backup.destinations.configured import DIRECTORY
@@ -51,6 +51,12 @@ from collective.recipe.backup.restoring.journal import journal_path, read
 from collective.recipe.backup.times import monotonic
 
 logger = logging.getLogger("backup")
+
+_NO_BLOBS = max(len(layout.value) for layout in Layout)
+"""Bytes of a blobstorage that has nothing but ZODB's note of its layout."""
+
+_OF_ZODB = Kind.MARKER, Kind.DIRECTORY
+"""Entries that ZODB makes in a new blobstorage."""
 
 
 def back_up(run: Run, *, why_full: str = "", accept_changed: bool = False) -> list[Outcome]:
@@ -218,14 +224,15 @@ def _with_emptied(outcome: Outcome, blobstorage: Path | None) -> Outcome:
     """Return *outcome* with a doubt if it has something of a blobstorage that is empty now.
 
     A backup that adds little looks at no old blob, and so it does not see that a disk is gone.
-    Where a site has no blob yet, there is ZODB's note of the layout.
+    Zope may have begun a blobstorage there, in the directory to which the disk was mounted.
     """
     point = outcome.point
-    if blobstorage is None or not point.blob_bytes or point.problems or point.doubts:
+    if blobstorage is None or point.problems or point.doubts:
+        return outcome
+    if point.blob_bytes is None or point.blob_bytes <= _NO_BLOBS:
         return outcome
     with explained("cannot read the blobstorage", blobstorage):
-        is_there = os.path.lexists(blobstorage / MARKER)
-        if is_there or (blobstorage.is_dir() and next(blobs_in(blobstorage), None) is not None):
+        if blobstorage.is_dir() and any(it.kind not in _OF_ZODB for it in walk(blobstorage)):
             return outcome
     doubt = f"there is no blob any more in {printable(str(blobstorage))}: is its disk mounted?"
     return replace(outcome, point=replace(point, doubts=(doubt,)))

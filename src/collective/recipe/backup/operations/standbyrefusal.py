@@ -5,6 +5,7 @@ Each backup asks, so this imports little.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from collective.recipe.backup.errors import ConfigurationError, UsageError
@@ -17,7 +18,7 @@ def refuse_standby(source: Source) -> None:
 
     Its restore points would be taken for those of the site that it follows.
     """
-    mark = standbymark.read(source.filestorage)
+    mark = standbymark.read(Path(os.path.realpath(source.filestorage)))
     if mark is not None and mark.promoted is None:
         raise ConfigurationError(
             f"this is a standby of {mark.source}: it is no site that has a past of its own",
@@ -29,7 +30,7 @@ def refuse_standby(source: Source) -> None:
 
 def refuse_restore_over(filestorage: Path) -> None:
     """Raise UsageError if *filestorage* is a standby: it follows its backups by itself."""
-    mark = standbymark.read(filestorage)
+    mark = standbymark.read(Path(os.path.realpath(filestorage)))
     if mark is not None and mark.promoted is None:
         raise UsageError(
             f"this is a standby of {mark.source}: a restore would take it to another moment",

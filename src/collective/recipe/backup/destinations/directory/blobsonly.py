@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from collective.recipe.backup import listings
 from collective.recipe.backup.blobs.copied import Copied
 from collective.recipe.backup.blobs.holdings import Holding, Holdings
-from collective.recipe.backup.blobs.layout import blobs_in
+from collective.recipe.backup.blobs.layout import Kind, blobs_in
 from collective.recipe.backup.blobs.older import disordered
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations import (
@@ -34,6 +34,7 @@ from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.destinations.manifestpoint import what_differs, what_is_lacking
 from collective.recipe.backup.destinations.room import Need, check_room
 from collective.recipe.backup.destinations.stopwatch import Stopwatch
+from collective.recipe.backup.destinations.strangeblobs import strange_blobs
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.model import Problem, RestorePoint, Source
 from collective.recipe.backup.repozo.unfinished import about_swept
@@ -104,6 +105,18 @@ class BlobsOnly:
             return True
         return len(list(newest.lacking(first))) < len(first)
 
+    def _has_none_of(self, newest: Holding | None) -> bool:
+        """Tell whether *newest* has blobs of which the source has none."""
+        if newest is None:
+            return False
+        with explained("cannot read the blobstorage", self._shop.source):
+            live = blobs_in(self._shop.source)
+            while some := list(islice(live, _A_FEW)):
+                if len(list(newest.lacking(some))) < len(some):
+                    return False
+        stored = self._part.open(newest.name, lambda: LAST_TID, None)
+        return any(file.kind is Kind.BLOB for file in stored.listed())
+
     def sweep(self) -> Iterator[str]:
         """Remove what runs that died left half made, or half removed; see Destination."""
         with explained("cannot remove what a run that died has left", self._shop.directory):
@@ -117,11 +130,17 @@ class BlobsOnly:
         why_full: str = "",
         accept_changed: bool = False,
     ) -> Outcome:
-        """Add a restore point if there is something new; see Destination."""
+        """Add a restore point if there is something new; see Destination.
+
+        Raises ConfigurationError if the site has no blob of the newest one and *accept_changed*
+        is not set.
+        """
         watch = Stopwatch()
         named = now if clock is None else clock.name_for(None)
         with watch.phase("blobs"):
             found = self._part.found()
+            if not accept_changed and self._has_none_of(_newest(found)):
+                raise strange_blobs(self._shop.source)
             newest, lacking = None if why_full else _newest(found), None
             if newest is not None and not self._always:
                 lacking = newest.still_lacks(self._shop.source)

@@ -5,18 +5,19 @@ BlobsOnlyBackup stores them.  The other methods are those of a site with a files
 
 from __future__ import annotations
 
-from itertools import islice
+from contextlib import suppress
+from datetime import datetime
 
 from collective.recipe.backup.blobs.layout import blobs_in
+from collective.recipe.backup.chronology import Clock
+from collective.recipe.backup.destinations import Outcome
 from collective.recipe.backup.destinations.repository.backingup import RepositoryBackup
 from collective.recipe.backup.destinations.repository.repositorydestination import (
     RepositoryDestination,
 )
+from collective.recipe.backup.destinations.strangeblobs import strange_blobs
 from collective.recipe.backup.errors import BackupError, IntegrityError, explained
 from collective.recipe.backup.repository.opened import Repository
-
-_A_FEW = 100
-"""Blobs of which one must be known; where there are fewer, all may have been replaced."""
 
 
 class BlobsOnlyRepository(RepositoryDestination):
@@ -32,31 +33,41 @@ class BlobsOnlyRepository(RepositoryDestination):
                 hint="correct blob_storage; is its disk mounted?",
             )
 
+    def claim(self) -> None:
+        """Do nothing: each backup compares the blobs, unless it is to accept others."""
+
     def _is_known(self) -> bool:
-        """Tell whether the newest restore point holds one of the first blobs of the source."""
+        """Tell whether the site has a blob of the newest restore point, if that has any."""
         from collective.recipe.backup.destinations.repository.blobs import stored_blobs
 
         root = self.source.blobstorage
         assert root is not None  # noqa: S101  else it is none of blobs alone
         with explained("cannot read the blobstorage", root), self._repository() as repository:
-            first = list(islice(blobs_in(root), _A_FEW))
             sound = [each.point for each in self._listed(repository) if each.shown.sound]
             newest = next((point for point in reversed(sound) if point is not None), None)
-            if newest is None or not first:
-                return True
-            try:
-                stored = stored_blobs(repository, newest, None)
-                if stored is None or any(map(stored.has, first)):
-                    return True
-            except IntegrityError:  # a damaged one tells nothing; the backup mends it
-                return True
-            if len(first) == _A_FEW:
-                return False
-            repository.tell(
-                "the blobs here are all others than those of the newest restore point: if this is "
-                "another site, give it a site_name of its own"
-            )
-            return True
+            # a damaged one tells nothing; the backup mends it
+            with suppress(IntegrityError):
+                stored = None if newest is None else stored_blobs(repository, newest, None)
+                if stored is not None and not any(map(stored.has, blobs_in(root))):
+                    return next(stored.files(), None) is None
+        return True
+
+    def backup(
+        self,
+        now: datetime,
+        *,
+        clock: Clock | None = None,
+        why_full: str = "",
+        accept_changed: bool = False,
+    ) -> Outcome:
+        """Add a restore point if there is something new; see Destination.
+
+        Raises ConfigurationError if the site has no blob of the newest one and *accept_changed*
+        is not set.
+        """
+        if not accept_changed and not self._is_known():
+            raise strange_blobs(self.source.blobstorage)
+        return super().backup(now, clock=clock, why_full=why_full, accept_changed=accept_changed)
 
     def _backup(self, repository: Repository) -> RepositoryBackup:
         with repository.unlocking():

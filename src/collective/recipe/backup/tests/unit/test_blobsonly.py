@@ -11,6 +11,7 @@ import pytest
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import (
     BackupError,
+    ConfigurationError,
     IntegrityError,
     InUse,
     NoRestorePoint,
@@ -347,3 +348,24 @@ def test_each_backup_has_a_directory_of_its_own_where_that_is_wanted(site: Site)
     operated.site.lose()
     operated.restore()
     assert blobs(site.blobstorage) == state
+
+
+@each_style
+def test_a_site_that_goes_on_without_its_disk_costs_no_old_blob(operated, tmp_path):
+    commit(operated, 1)
+    operated.backup()
+    root = operated.site.blobstorage
+    whole = content(root)
+    root.rename(tmp_path / "disk")
+    root.mkdir()
+    for number in range(2, 5):
+        for full in (False, True):
+            with pytest.raises(ConfigurationError, match="no blob of the last restore point"):
+                operated.backup(full=full)
+        operated.site.commit({"a": number}, {f"n{number}": b"new"})
+        operated.now += timedelta(days=9)
+    assert len(operated.points()) == 1
+    assert operated.backup(full=True, accept=True).changed
+    shutil.rmtree(root)
+    (tmp_path / "disk").rename(root)
+    assert content(root) == whole

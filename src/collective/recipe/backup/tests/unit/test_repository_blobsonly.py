@@ -18,7 +18,6 @@ from collective.recipe.backup.blobs.layout import Kind
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.destinations.repository import (
     blobsonlybackup,
-    blobsonlyrepository,
     foreignpages,
 )
 from collective.recipe.backup.destinations.repository.blobpages import PIECE, BlobFile
@@ -139,17 +138,19 @@ def test_what_cannot_be_copied_is_named_and_the_rest_is_backed_up(operated, tmp_
     assert staged(operated, None, tmp_path / "to") == tree(root)
 
 
-def test_a_few_blobs_that_were_all_replaced_are_backed_up_with_a_warning(
-    operated, tmp_path, caplog
-):
+def test_blobs_that_were_all_replaced_are_backed_up_once_that_is_accepted(operated, tmp_path):
     operated.backup()
     root = operated.site.blobstorage
     for number, path in enumerate(sorted(root.rglob("*.blob"))):
         path.rename(path.with_name(f"0x03f00000000000{number:02x}.blob"))
     operated.now += timedelta(hours=1)
-    assert operated.backup().changed
-    assert "give it a site_name of its own" in caplog.text
+    for full in (False, True):
+        with pytest.raises(ConfigurationError, match="no blob of the last restore point"):
+            operated.backup(full=full)
+    assert len(operated.points()) == 1
+    assert operated.backup(full=True, accept=True).changed
     assert staged(operated, None, tmp_path / "to") == tree(root)
+    assert not operated.backup().changed
 
 
 def test_a_blob_that_was_changed_in_the_site_is_named_until_it_is_as_it_was(operated, tmp_path):
@@ -199,10 +200,7 @@ def test_a_change_of_permissions_alone_is_backed_up(operated, tmp_path):
     assert (tmp_path / "to" / "notes").stat().st_mode & 0o777 == 0o755
 
 
-def test_a_blobstorage_that_is_not_there_or_is_another_one_is_refused(
-    operated, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(blobsonlyrepository, "_A_FEW", 1)
+def test_a_blobstorage_that_is_not_there_or_is_another_one_is_refused(operated, tmp_path):
     operated.backup()
     other = OperatedInRepository(
         Site(tmp_path / "other"), store=operated.store, only_blobs=True, keep=0
@@ -214,12 +212,27 @@ def test_a_blobstorage_that_is_not_there_or_is_another_one_is_refused(
     place = "0x00/" * 7 + "0x77"
     (other.site.blobstorage / place).mkdir(parents=True)
     (other.site.blobstorage / place / "0x03f0000000000077.blob").write_bytes(b"x")
-    with pytest.raises(ConfigurationError, match="another blobstorage") as caught:
+    with pytest.raises(ConfigurationError, match="no blob of the last restore point") as caught:
         other.backup()
+    with pytest.raises(ConfigurationError, match="another blobstorage"):
+        other.destination().check_owner()
     assert "site_name" in caught.value.hint
     shutil.rmtree(operated.site.blobstorage)
     with pytest.raises(BackupError, match="no blobstorage"):
         operated.backup()
+
+
+def test_a_site_that_goes_on_without_its_disk_costs_no_old_blob(operated, tmp_path):
+    operated.backup()
+    whole, root = tree(operated.site.blobstorage), operated.site.blobstorage
+    root.rename(tmp_path / "disk")
+    root.mkdir()
+    for number in range(3):
+        with pytest.raises(ConfigurationError, match="no blob of the last restore point"):
+            operated.backup()
+        operated.site.commit({"a": number}, {f"n{number}": b"new"})
+        operated.now += timedelta(days=9)
+    assert staged(operated, None, tmp_path / "to") == whole
 
 
 def bundles_with_leaves(operated: OperatedInRepository) -> list[str]:

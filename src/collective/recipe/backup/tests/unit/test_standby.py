@@ -234,6 +234,13 @@ def test_a_standby_is_backed_up_only_once_it_was_promoted(standing: Standing) ->
     run = replace(run, config=replace(run.config, sources=(source,)))
     with pytest.raises(ConfigurationError, match="this is a standby of"):
         back_up(run)
+    # by any name
+    link = standing.to / "link"
+    link.symlink_to(standing.filestorage.parent)
+    named = replace(source, filestorage=link / standing.filestorage.name)
+    with pytest.raises(ConfigurationError, match="this is a standby of"):
+        back_up(replace(run, config=replace(run.config, sources=(named,))))
+    link.unlink()
     assert copied.points() == []
     found = [each for each in examine(run) if "this is a standby of" in each.what]
     assert [each.severity for each in found] == [DoctorSeverity.PROBLEM]
