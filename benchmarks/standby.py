@@ -6,6 +6,7 @@ or the other every few seconds, and started again at once.  The source is packed
 
     behind    from the moment at which a restore point is told to be stored until the copy has it
     lost      a restore point that the copy had and has no more, or a blob that it lacks
+    fsync     of 4 KB each quarter of a second, beside it: how long the disk lets anybody wait
 
 While the standby is down, ZODB opens the copy read-only and each blob of it is looked up.
 """
@@ -13,11 +14,13 @@ While the standby is down, ZODB opens the copy read-only and each blob of it is 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -32,6 +35,10 @@ _COMMITS = 20
 """Commits of the source in a second."""
 _PACKS = 60
 """Seconds between two packs of the source."""
+_PATIENCE = 180
+"""Seconds after which the copy should have all that there is, however busy the disk is."""
+_QUIET = 20
+"""Seconds without a new restore point, after which there is none to come."""
 _KEPT = 1000
 """Each fifth commit has a blob, which takes the place of one that is so many commits old."""
 
@@ -88,6 +95,25 @@ class Service:
             raise RuntimeError(f"{self.name} has ended by itself: see its log in {self._place}")
 
 
+class Probe(threading.Thread):
+    """Waits for the disk again and again, and knows how long that took at most."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__(daemon=True)
+        self.slowest = 0.0
+        self._path = place / "probe"
+
+    def run(self) -> None:
+        """Do it until the process ends."""
+        with self._path.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 4096)
+                began = time.monotonic()
+                os.fsync(file.fileno())
+                self.slowest = max(self.slowest, time.monotonic() - began)
+                time.sleep(0.25)
+
+
 def commit(filestorage: str, blobs: str, seconds: str) -> None:
     """Be the source: commit for so many *seconds*."""
     end = time.monotonic() + float(seconds)
@@ -107,7 +133,7 @@ def commit(filestorage: str, blobs: str, seconds: str) -> None:
                 db.pack()
                 packed = time.monotonic()
             time.sleep(max(0.0, 1 / _COMMITS - (time.monotonic() - began)))
-    print(number)
+    print(f"commits: {number}, {number / float(seconds):.1f} a second")
 
 
 def looked_through(copy: Path) -> tuple[bytes, int]:
@@ -157,6 +183,8 @@ def run(scratch: Path, seconds: float, every: float, seed: int) -> bool:
     stand = ["standby", "--from", "far", "--to", str(copy), "--every", str(every)]
     standby = Service("standby", place, stand)
     services = follow, standby
+    probe = Probe(scratch)
+    probe.start()
     kills, lost, last, opened = 0, 0, b"", 0
     next_kill = time.monotonic() + 15
     while site.poll() is None:
@@ -173,12 +201,14 @@ def run(scratch: Path, seconds: float, every: float, seed: int) -> bool:
             each.again()
             next_kill = time.monotonic() + chance.uniform(2, 12)
         time.sleep(0.02)
-    _settle(services, every)
+    slowest = probe.slowest
+    _settle(services)
     same = (copy / "Data.fs").read_bytes() == (source / "Data.fs").read_bytes()
     lost += looked_through(copy)[1]
     behind, undisturbed = _behind(follow, standby)
     print(f"restore points stored: {len(follow.told)}, killed: {kills}, opened then: {opened}")
     print(f"behind, at most: {max(undisturbed):.2f} s, with a kill between: {max(behind):.2f} s")
+    print(f"slowest fsync of 4 KB beside it: {slowest:.2f} s")
     print(f"half of them: {sorted(undisturbed)[len(undisturbed) // 2]:.2f} s or less")
     print(f"lost: {lost}; the copy is the source in the end: {same}")
     promotion = [_PROGRAM, "standby", "--to", str(copy), "--promote"]
@@ -186,12 +216,20 @@ def run(scratch: Path, seconds: float, every: float, seed: int) -> bool:
     return same and not lost and max(undisturbed) <= every + 2
 
 
-def _settle(services: tuple[Service, Service], every: float) -> None:
+def _settle(services: tuple[Service, Service]) -> None:
     """Let what was committed last come to the copy, and end both."""
-    end = time.monotonic() + 3 * every + 10
+    follow, standby = services
+    quiet = time.monotonic()
+    stored = len(follow.told)
+    end = quiet + _PATIENCE
     while time.monotonic() < end:
         for each in services:
             each.listen()
+        if len(follow.told) != stored:
+            stored, quiet = len(follow.told), time.monotonic()
+        has_all = max(standby.told, default="") >= max(follow.told, default="")
+        if has_all and time.monotonic() > quiet + _QUIET:
+            break
         time.sleep(0.02)
     for each in services:
         each.end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import timedelta
@@ -31,6 +32,7 @@ from collective.recipe.backup.operations.restoreorder import RestoreOrder
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.operations.standby import promote, standby
 from collective.recipe.backup.restoring.standbymark import left_so, mark_path
+from collective.recipe.backup.stores.local import LocalStore
 from collective.recipe.backup.tests.faults.harness import WAITING, Hasty
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site, contents_of
@@ -164,6 +166,48 @@ def test_a_round_waits_for_the_disk_some_times_and_for_nothing_else_on_it(
     # blobs; index; what comes and what it was, of both; notes: letting go, swapping, done, left
     assert files.waits["a file"] <= 5 + 1 + 4 + 4
     assert files.waits["a file system"] == 0
+
+
+def test_of_the_store_a_round_reads_what_is_new_and_after_a_pack_no_blob(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes, rounds = [], []
+
+    get = LocalStore.get
+
+    def counted(store: LocalStore, name: str, start: int = 0, size: int | None = None) -> bytes:
+        data = get(store, name, start, size)
+        sizes.append(len(data))
+        return data
+
+    monkeypatch.setattr(LocalStore, "get", counted)
+    site.commit({"a": 1}, {f"old{number}": os.urandom(50_000) for number in range(8)})
+    standing = Standing(site, tmp_path, "far")
+    standing.store()
+
+    def before(change: Callable[[], object]) -> Callable[[], None]:
+        def action() -> None:
+            rounds.append(sum(sizes))
+            change()
+            standing.store()
+            sizes.clear()  # what the backup has read
+
+        return action
+
+    def pack() -> None:
+        with site.opened() as db, db.transaction() as connection:
+            del connection.root()["blobs"]["old0"]
+        site.pack()
+
+    grow = before(lambda: site.commit({"a": 2}, {"new": os.urandom(50_000)}))
+    standing.stand(grow, before(pack))
+    rounds.append(sum(sizes))
+
+    first, grown, packed = rounds
+    assert standing.contents() == site.contents()
+    assert first > 400_000
+    assert 50_000 < grown < 100_000
+    assert packed < 40_000, "the filestorage and what lists it"
 
 
 def test_a_pack_at_the_source_removes_what_it_removed(standing: Standing) -> None:
