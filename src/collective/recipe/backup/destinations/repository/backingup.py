@@ -62,8 +62,8 @@ class RepositoryBackup:
     def outcome(self, clock: Clock, *, anew: bool, accept_changed: bool) -> Outcome:
         """Make a restore point, if something changed; *anew*: in any case, and built on none.
 
-        Then a blob that the site lacks or has otherwise than an earlier restore point is taken
-        over from there; with *accept_changed* it is as the site has it.
+        A blob that is read, and that the site lacks or has otherwise than an earlier restore
+        point, is taken over from there; with *accept_changed* it is as the site has it.
         """
         repository, site = self._repository, self._place.site
         with self._watch.phase("looking"):

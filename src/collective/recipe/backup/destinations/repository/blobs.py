@@ -11,9 +11,10 @@ bytes of the others can go once no restore point needs them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 
@@ -47,7 +48,7 @@ from collective.recipe.backup.destinations.repository.newfiles import (
 from collective.recipe.backup.destinations.repository.pagedblobs import PagedBlobs
 from collective.recipe.backup.destinations.repository.pointcontents import contents_of
 from collective.recipe.backup.destinations.repository.sinks import ChunkSink
-from collective.recipe.backup.errors import IntegrityError
+from collective.recipe.backup.errors import ConfigurationError, IntegrityError
 from collective.recipe.backup.filestorage.blobrecords import blobs
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, Log
 from collective.recipe.backup.filestorage.segments import Linked
@@ -82,16 +83,26 @@ class NewBlobs:
 
 
 def earlier_blobs(
-    repository: Repository, point: Point | None, writer: ChunkWriter
+    repository: Repository, points: Sequence[Point], writer: ChunkWriter
 ) -> EarlierBlobs | None:
-    """Return the blobs of *point* to be taken over; None: it has none that can be."""
-    if point is None or not writer.build_on(point):
+    """Return the blobs of *points*, the newest first, to be taken over; None: there is none."""
+    if not points:
         return None
+    pages_of = partial(_pages_to_build_on, repository, writer)
+    return EarlierBlobs(points, pages_of, ChunkReader(repository), writer)
+
+
+def _pages_to_build_on(
+    repository: Repository, writer: ChunkWriter, point: Point
+) -> Sequence[BlobPage]:
+    """Return the pages of *point*; none if it is gone, or its list cannot be read."""
+    if not writer.build_on(point):
+        return ()
     try:
-        found = stored_blobs(repository, point, None)
-    except IntegrityError:  # damaged blobs are taken over from nowhere
-        return None
-    return None if found is None else EarlierBlobs(found, ChunkReader(repository), writer)
+        found = blob_list(repository, point)
+    except (IntegrityError, ConfigurationError):  # damaged, or of a later release
+        return ()
+    return found.pages if found else ()
 
 
 def blob_list(repository: Repository, point: Point) -> BlobList | None:

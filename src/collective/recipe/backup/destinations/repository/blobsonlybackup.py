@@ -105,7 +105,7 @@ class _BlobsOnlyPoint(NewPoint):
         newest = self._newest()
         settle_doubts(self._repository, newest)
         self._before = None if anew else newest
-        self._copied = newest if anew and not accept_changed else None
+        self._copied = () if accept_changed else self._newest_first()
         return storing(
             self._repository, self._site, lambda writer: self._store_alone(writer, clock)
         )
@@ -158,7 +158,7 @@ class _BlobsOnlyPoint(NewPoint):
         root = _blobstorage_of(self._source.blobstorage)
         source = replace(
             BlobSource.at(root, self._repository),
-            copies=earlier_blobs(self._repository, before or self._copied, writer),
+            copies=earlier_blobs(self._repository, self._copied, writer),
             is_named=False,
         )
         earlier: EarlierForeign | None = None

@@ -83,27 +83,28 @@ class NewPoint:
         self._last = seen.last
         self._control = seen.control
         self._earlier: EarlierLog | None = None
-        self._copied: Point | None = None  # of which blobs may be taken over; None: of none
+        self._copied: Sequence[Point] = ()  # of which blobs may be taken over, the newest first
         self._watch = watch
         self.notes: list[str] = []
 
     def stored(self, clock: Clock, *, anew: bool, accept_changed: bool) -> Point | None:
         """Return the restore point, once it is durable; None: the last one has all of it.
 
-        *anew*: it is built on no earlier one, though blobs may be taken over from there unless
-        *accept_changed*.
+        *anew*: it is built on no earlier one.  A blob that is read now, and that the site lacks or
+        has otherwise than an earlier one, is taken over from there, unless *accept_changed*.
         """
         repository, site = self._repository, self._site
         with self._watch.phase("filestorage"), TransactionLog(self._source.filestorage) as log:
             self._earlier = None if anew else earlier_log(repository, self._control, site, log)
-            newest = self._newest()
-            self._copied = newest if anew and not accept_changed else None
-            settle_doubts(repository, newest)
+            self._copied = () if accept_changed else self._newest_first()
+            settle_doubts(repository, self._newest())
             return storing(repository, site, lambda writer: self._store(writer, log, clock))
 
     def _newest(self) -> Point | None:
-        points = [each.point for each in self._listed if each.point is not None]
-        return points[-1] if points else None
+        return next(iter(self._newest_first()), None)
+
+    def _newest_first(self) -> list[Point]:
+        return [each.point for each in reversed(self._listed) if each.point is not None]
 
     def _store(self, writer: ChunkWriter, log: TransactionLog, clock: Clock) -> Point | None:
         """Store what *log* has; return the restore point of it, None if the last one has it."""
