@@ -74,7 +74,8 @@ class RepositoryBackup:
         look, memory = self._look(), LogMemory(repository.cache, site)
         is_whole = last is not None and last.shown.whole and not _has_damage(repository, control)
         is_as_before = last is not None and look is not None and memory.recall(last.name) == look
-        if last is not None and is_whole and is_as_before and self._files_are(last):
+        is_settled = is_whole and is_as_before and last is not None and not last.shown.doubts
+        if last is not None and is_settled and self._files_are(last):
             return self._unchanged(last)
         with repository.unlocking():
             from collective.recipe.backup.destinations.repository.newpoint import SitePoints

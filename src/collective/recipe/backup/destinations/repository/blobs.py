@@ -259,11 +259,13 @@ class _Storing:
         """
         named = _Named(found)
         progress = self._source.repository.progress
+        if before.pages:
+            self._differ = self._source.changed.further
         with self._files, progress.phase("storing the blobs", 0, "files") as advance:
             self._files.advance = advance
             for page in before.pages:
                 if page.last <= kept and not page.lost and page.blobs >= _LEAST_OF_A_PAGE:
-                    self._keep(page)
+                    self._keep_unread(page)
                 else:
                     self._take(page, kept, named)
             for stored in self._stored(named.rest()):
@@ -300,6 +302,7 @@ class _Storing:
             if stays:
                 places.append(place)
                 blobs += [each] if each.file is not None else self._stored([each.blob])
+                self._look_again([each])
         last = there[-1]
         blobs += self._stored(named.up_to((last.tid, last.oid)))
         if blobs == [there[place] for place in places] and blobs:
@@ -316,9 +319,7 @@ class _Storing:
             found = self._files.stored(blob)
             copy = self._copy(found)
             if copy is not None:
-                self._differ += 1
-                if len(self._differing) < NAMED:
-                    self._differing.append(blob)
+                self._name(blob)
                 self._forget(blob)
                 found = found._replace(file=copy)
             elif found.file is None and not self._source.is_named and self._files.is_gone(blob):
@@ -336,6 +337,18 @@ class _Storing:
         is_same = found.file is not None and found.file.digest == copy.digest
         return copy if not is_same and copies.is_stored(copy) else None
 
+    def _name(self, blob: BlobId) -> None:
+        """Name a blob of which an earlier copy is kept, and not what the site has."""
+        self._differ += 1
+        if len(self._differing) < NAMED:
+            self._differing.append(blob)
+
+    def _look_again(self, blobs: Sequence[PagedBlob]) -> None:
+        """Name those of *blobs*, which are kept, that still are not in the site as they were."""
+        source = self._source
+        for blob in source.changed.still(blobs, source.root, source.layout):
+            self._name(blob)
+
     def _forget(self, blob: BlobId) -> None:
         """Let a blob that is not lost after all be named no more."""
         with suppress(ValueError):
@@ -346,6 +359,12 @@ class _Storing:
             return _blobs_of(page, self._reader)
         except IntegrityError as error:
             raise UnusableError from error
+
+    def _keep_unread(self, page: BlobPage) -> None:
+        if self._source.changed.may_be_in(page):
+            blobs = self._blobs_of(page)
+            self._look_again([each for at, each in enumerate(blobs) if page.belongs(at)])
+        self._keep(page)
 
     def _keep(self, page: BlobPage) -> None:
         self._end_page()

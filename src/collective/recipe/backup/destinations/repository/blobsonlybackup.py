@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from collective.recipe.backup.destinations.repository.blobs import (
     store_named,
     stored_blobs,
 )
+from collective.recipe.backup.destinations.repository.changedblobs import changed_in
 from collective.recipe.backup.destinations.repository.foreignfiles import (
     EarlierForeign,
     NewForeign,
@@ -159,6 +160,8 @@ class _BlobsOnlyPoint(NewPoint):
         source = replace(
             BlobSource.at(root, self._repository),
             copies=earlier_blobs(self._repository, self._copied, writer),
+            # of any number of them the size is looked at, see _with_changed
+            changed=replace(changed_in(before), further=0),
             is_named=False,
         )
         earlier: EarlierForeign | None = None
@@ -180,30 +183,30 @@ class _BlobsOnlyPoint(NewPoint):
         blobs.sort()
         new = store_named(_ids(blobs), before, source, writer)
         if before is not None:
-            new = self._with_changed(new, blobs, before)
+            new = self._with_changed(new, blobs, before, source.changed.named)
         return _Found(new, *foreign.root(), foreign.left_out, foreign.left)
 
-    def _with_changed(self, new: NewBlobs, blobs: list[bytes], before: Point) -> NewBlobs:
-        """Return *new* with those of *blobs* that have another size than *before* has."""
+    def _with_changed(
+        self, new: NewBlobs, blobs: list[bytes], before: Point, looked_at: Collection[BlobId]
+    ) -> NewBlobs:
+        """Return *new* with those of *blobs* that have another size than *before* has.
+
+        Those that were *looked_at* are in *new* already.
+        """
         stored = stored_blobs(self._repository, before, None)
         changed = []
         for each, file in stored.files() if stored is not None else ():
             key = each.tid + each.oid
             place = bisect_left(blobs, key)
             here = blobs[place] if place < len(blobs) else b""
-            if here[: len(key)] == key and here[len(key) :] != file.size.to_bytes(_ID, "big"):
+            is_other = here[: len(key)] == key and here[len(key) :] != file.size.to_bytes(_ID, "big")
+            if is_other and each.blob not in looked_at:
                 changed.append(each.blob)
         return replace(
             new,
             differ=new.differ + len(changed),
             differing=(*new.differing, *changed)[:NAMED],
         )
-
-    def _lacking(self) -> tuple[int, int]:
-        """Return how many further files the last restore point lacks, and how many blobs differ."""
-        point = None if self._last is None else self._last.point
-        manifest = None if point is None else contents_of(point).manifest
-        return (0, 0) if manifest is None else (manifest.left_out, manifest.differ)
 
     def _told(self, found: _Found, clock: Clock) -> Manifest:
         blobs, stamp = found.blobs, self._stamp(clock, None)

@@ -17,6 +17,7 @@ from collective.recipe.backup.destinations.repository.blobpages import (
     PagedBlob,
     grouped,
 )
+from collective.recipe.backup.destinations.repository.changedblobs import NONE, ChangedBlobs
 from collective.recipe.backup.destinations.repository.earlierblobs import EarlierBlobs
 from collective.recipe.backup.destinations.repository.kinds import BLOB, BLOB_PIECES
 from collective.recipe.backup.destinations.repository.sinks import ChunkSink
@@ -41,6 +42,7 @@ class BlobSource:
     layout: Layout  # paths of blobs in the blobstorage
     repository: Repository  # to which they are backed up
     copies: EarlierBlobs | None = None  # of blobs that the site lacks or has otherwise; None: none
+    changed: ChangedBlobs = NONE  # that the restore point built on names as lost or changed
     is_named: bool = True  # whether a log says which blobs there are, and not the walk
 
     @classmethod

@@ -19,6 +19,7 @@ from collective.recipe.backup.destinations.repository.blobs import (
     earlier_blobs,
     store_blobs,
 )
+from collective.recipe.backup.destinations.repository.changedblobs import changed_in
 from collective.recipe.backup.destinations.repository.logs import (
     EarlierLog,
     NewLog,
@@ -110,15 +111,16 @@ class NewPoint:
         """Store what *log* has; return the restore point of it, None if the last one has it."""
         new = store_log(log, self._repository, writer, self._earlier)
         last = None if self._last is None or self._last.point is None else self._last.point.roots
+        left_out, differ = self._lacking()
         is_whole = self._last is not None and self._last.shown.whole and not writer.must_look_again
-        if last and is_whole and last[0] == new.root and self._wanted is None:
+        if last and is_whole and last[0] == new.root and self._wanted is None and not differ:
             return None  # and so all blobs that it names
         blobs = self._store_blobs(writer, log, new)
         files = self._store_files(writer)
         roots = (new.root, *(part.root for part in (blobs, files) if part))
         self._settle(writer, roots)
-        lacks_as_much = files is None or files.lacking == self._lacking_files()
-        if last == roots and lacks_as_much:
+        lacks_as_much = files is None or files.lacking == left_out
+        if last == roots and lacks_as_much and differ == (blobs.differ if blobs else 0):
             return None  # blobs that were lacking then are lacking still, or were stored again
         manifest = self._manifest(log, new, blobs, clock)
         if files is not None:
@@ -156,7 +158,9 @@ class NewPoint:
         with self._watch.phase("blobs"):
             copies = earlier_blobs(self._repository, self._copied, writer)
             source = replace(
-                BlobSource.at(self._source.blobstorage, self._repository), copies=copies
+                BlobSource.at(self._source.blobstorage, self._repository),
+                copies=copies,
+                changed=changed_in(self._mine()),
             )
             return store_blobs(log, new, self._earlier, source, writer)
 
@@ -183,11 +187,11 @@ class NewPoint:
             )
         return found
 
-    def _lacking_files(self) -> int:
-        """Return how many further files the last restore point lacks."""
+    def _lacking(self) -> tuple[int, int]:
+        """Return how many further files the last restore point lacks, and how many blobs differ."""
         point = None if self._last is None else self._last.point
         manifest = None if point is None else contents_of(point).manifest
-        return 0 if manifest is None else manifest.left_out
+        return (0, 0) if manifest is None else (manifest.left_out, manifest.differ)
 
     def _stamp(self, clock: Clock, last: Tid | None) -> str:
         """Return the stamp of a restore point whose last transaction is *last*."""

@@ -15,6 +15,7 @@ from collective.recipe.backup.restorepoints import choose
 from collective.recipe.backup.restoring.staging import Targets
 from collective.recipe.backup.tests.blobtrees import content
 from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
+from collective.recipe.backup.tests.repositorysites import small_pages
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.tests.staged import stage_choice
 
@@ -112,3 +113,52 @@ def test_a_blob_that_is_read_again_is_taken_as_it_was_backed_up_once(
         operated.backup(full=operated.config.options.only_blobs and is_read_by_no_other)
 
     assert staged(operated, tmp_path / "to") == new | whole
+
+
+def test_a_changed_blob_is_named_by_each_backup_until_the_site_has_it_as_it_was(
+    operated: OperatedInRepository,
+) -> None:
+    file = file_of(operated, 1)
+    right = file.read_bytes()
+    rot(file)
+    named = r"1 blob of the site .*backed up once"
+    for number, full in enumerate([True, False, True, False]):
+        with pytest.raises(IntegrityError, match=named):
+            operated.backup(full=full)
+        operated.site.commit({}, {f"more{number}": b"more"})
+        with pytest.raises(IntegrityError, match=named):
+            operated.backup()
+    made = len(operated.points())
+    with pytest.raises(IntegrityError, match=named):
+        operated.backup()
+    assert len(operated.points()) == made, "there is nothing new to tell"
+
+    file.write_bytes(right)
+    assert operated.backup().point.doubts == ()
+    assert not operated.backup().changed
+
+
+def test_a_changed_blob_is_named_no_more_once_it_is_accepted(
+    operated: OperatedInRepository,
+) -> None:
+    rot(file_of(operated, 1))
+    with pytest.raises(IntegrityError, match="1 blob of the site"):
+        operated.backup(full=True)
+    assert operated.backup(accept=True).point.doubts == ()
+    operated.site.commit({}, {"more": b"more"})
+    assert operated.backup().point.doubts == ()
+    assert operated.backup(full=True).point.doubts == ()
+
+
+def test_a_changed_blob_in_a_full_page_is_named_as_well(
+    operated: OperatedInRepository,
+) -> None:
+    with small_pages(page=2):
+        rot(file_of(operated, 0))
+        with pytest.raises(IntegrityError, match="1 blob of the site"):
+            operated.backup(full=True)
+        operated.site.commit({}, {"more": b"more"})
+        with pytest.raises(IntegrityError, match="1 blob of the site"):
+            operated.backup()
+        file_of(operated, 0).write_bytes(data_of(0))
+        assert operated.backup().point.doubts == ()
