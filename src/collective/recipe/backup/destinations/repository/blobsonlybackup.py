@@ -41,7 +41,6 @@ from collective.recipe.backup.destinations.repository.newpoint import (
 from collective.recipe.backup.destinations.repository.pointcontents import (
     BlobsPart,
     PointContents,
-    contents_of,
 )
 from collective.recipe.backup.destinations.repository.pointlist import BLOBS
 from collective.recipe.backup.errors import IntegrityError, explained
@@ -199,7 +198,8 @@ class _BlobsOnlyPoint(NewPoint):
             key = each.tid + each.oid
             place = bisect_left(blobs, key)
             here = blobs[place] if place < len(blobs) else b""
-            is_other = here[: len(key)] == key and here[len(key) :] != file.size.to_bytes(_ID, "big")
+            is_there, size = here[: len(key)] == key, here[len(key) :]
+            is_other = is_there and size != file.size.to_bytes(_ID, "big")
             if is_other and each.blob not in looked_at:
                 changed.append(each.blob)
         return replace(

@@ -11,6 +11,7 @@ from blake3 import blake3
 from collective.recipe.backup.blobs.copied import NAMED, REASONS
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.blobs.marker import laid_out, place_of
+from collective.recipe.backup.blobs.packduringbackup import packed_away
 from collective.recipe.backup.destinations.repository.blobpages import (
     PIECE,
     BlobFile,
@@ -59,6 +60,7 @@ class NewFiles:
         self._source = source
         self._writer = writer
         self._trail = Trail(os.fspath(source.root))
+        self._old = Trail(os.fspath(packed_away(source.root)))  # what a pack took away
         self.advance: Advance = ignore  # called with 1 for each
         self.count = self.size = 0  # files that were stored, and their bytes
         self.missing: list[BlobId] = []  # blobs without one, NAMED of them at most
@@ -66,34 +68,60 @@ class NewFiles:
 
     def __enter__(self) -> NewFiles:
         self._trail.__enter__()
+        self._old.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._trail.__exit__(*exception)
+        self._old.__exit__(*exception)
 
     def stored(self, blob: BlobId) -> PagedBlob:
         """Store a blob that is new; if that cannot be, say why."""
-        root, layout = self._source.root, self._source.layout
-        path = f"{root}/{layout.path(blob)}"
         self.advance(1)
-        try:
-            try:
-                file = self.file_at(path)
-            except (FileNotFoundError, NotADirectoryError):
-                path = f"{root}/{place_of(root, layout, blob)}"
-                file = self.file_at(path)
-        except FileNotFoundError:
-            return self._lost(blob)
-        except OSError as error:
-            why = unreadable(error, path)
-            if not isinstance(why, CannotReadError):
-                raise why from error
-            if len(self.reasons) < REASONS:
-                self.reasons.append(str(from_os_error(why, "cannot read a blob", path)))
-            return self._lost(blob)
-        self.count += 1
-        self.size += file.size
+        file = self._file(blob)
+        if file is None:
+            if len(self.missing) < NAMED:
+                self.missing.append(blob)
+        else:
+            self.count += 1
+            self.size += file.size
         return PagedBlob(blob.tid, blob.oid, file)
+
+    def _file(self, blob: BlobId) -> BlobFile | None:
+        """Store the file of *blob*, wherever it lies; None: there is none that can be read."""
+        why = None
+        for path, trail in self._places(blob):
+            try:
+                return self._file_at(path, trail)
+            except FileNotFoundError:
+                continue
+            except NotADirectoryError as error:
+                why = why or self._reason(error, path)
+            except OSError as error:
+                why = self._reason(error, path)
+                break
+        if why is not None and len(self.reasons) < REASONS:
+            self.reasons.append(why)
+        return None
+
+    def _places(self, blob: BlobId) -> Iterator[tuple[str, Trail]]:
+        """Yield where the file of *blob* may lie; a place is looked for when it is asked for.
+
+        What a log names may have been packed away since it was opened.
+        """
+        root, layout = self._source.root, self._source.layout
+        yield f"{root}/{layout.path(blob)}", self._trail
+        yield f"{root}/{place_of(root, layout, blob)}", self._trail
+        if self._source.is_named:
+            yield f"{packed_away(root)}/{layout.path(blob)}", self._old
+
+    @staticmethod
+    def _reason(error: OSError, path: str) -> str:
+        """Return why the file at *path* cannot be read.  Raises OSError if that is no reason."""
+        why = unreadable(error, path)
+        if not isinstance(why, CannotReadError):
+            raise why from error
+        return str(from_os_error(why, "cannot read a blob", path))
 
     def is_gone(self, blob: BlobId) -> bool:
         """Tell whether there is no file of *blob* at all."""
@@ -101,15 +129,13 @@ class NewFiles:
         places = (layout.path(blob), place_of(root, layout, blob))
         return not any(os.path.lexists(f"{root}/{place}") for place in places)
 
-    def _lost(self, blob: BlobId) -> PagedBlob:
-        if len(self.missing) < NAMED:
-            self.missing.append(blob)
-        return PagedBlob(blob.tid, blob.oid, None)
-
     def file_at(self, path: str) -> BlobFile:
         """Store the file at *path*, absolute.  Raises OSError if it cannot be read to its end."""
+        return self._file_at(path, self._trail)
+
+    def _file_at(self, path: str, trail: Trail) -> BlobFile:
         flags = os.O_RDONLY | os.O_NOFOLLOW
-        descriptor, status = regular_status(self._trail.place(path), flags)
+        descriptor, status = regular_status(trail.place(path), flags)
         try:
             digest = blake3()
             pieces = self._added(_pieces(descriptor, path, status.st_size), digest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from collective.recipe.backup.blobs.layout import MARKER
 from collective.recipe.backup.destinations import Depth
+from collective.recipe.backup.destinations.stopwatch import Stopwatch
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.history import NAME
 from collective.recipe.backup.restorepoints import choose
@@ -160,6 +162,41 @@ class DestinationContract:
         point = operated.points()[-1]
         assert point.whole
         assert staged(operated, None, tmp_path / "to") == operated.site.contents()
+
+    def test_a_changed_blob_is_named_until_the_site_has_it_as_it_was(
+        self, operated: Operated
+    ) -> None:
+        operated.site.commit({"a": 1}, {"b": b"blob"})
+        operated.backup()
+        [blob] = operated.site.blobstorage.rglob("*.blob")
+        blob.unlink()  # a backup may be a link to it
+        blob.write_bytes(b"")
+        for number, full in enumerate([True, False, False]):
+            with pytest.raises(IntegrityError, match="1 blob of the site"):
+                operated.backup(full=full)
+            operated.site.commit({"a": 2 + number}, {"c": b"%d" % number})
+        blob.unlink()
+        blob.write_bytes(b"blob")
+        assert operated.backup().point.doubts == ()
+
+    def test_a_pack_between_the_log_and_the_blobs_loses_none(
+        self, operated: Operated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for number in range(3):
+            at = NOON + timedelta(minutes=number)
+            operated.site.commit({"a": number}, {"b": b"%d" % number}, at=at)
+        contents = operated.site.contents()
+        phase = Stopwatch.phase
+
+        def packing(watch: Stopwatch, name: str) -> AbstractContextManager[None]:
+            if name == "blobs":
+                operated.site.pack()
+            return phase(watch, name)
+
+        monkeypatch.setattr(Stopwatch, "phase", packing)
+        assert operated.backup().point.whole
+        assert len(list(operated.site.blobstorage.rglob("*.blob"))) == 1
+        assert staged(operated, None, tmp_path / "to") == contents
 
     def test_a_blobstorage_without_any_blob_is_told_by_each_backup(
         self, operated: Operated, tmp_path: Path
