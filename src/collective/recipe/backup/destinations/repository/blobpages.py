@@ -113,7 +113,12 @@ class BlobList:
         return sum(page.lost for page in self.pages)
 
     def root(self) -> Linked:
-        """Return what this list can be read from again."""
+        """Return what this list can be read from again.
+
+        Raises ValueError for one that ``read_list`` would refuse.
+        """
+        if not _are_sorted(self.pages):
+            raise ValueError("the pages of a list of blobs are not in order")
         names = Names()
         head = MAGIC + VERSION.to_bytes(_VERSION, "big") + bytes([_LAYOUTS.index(self.layout)])
         pages = b"".join(_written(page, names) for page in self.pages)
@@ -147,10 +152,14 @@ def read_list(root: Linked) -> BlobList:
         raise fields.damaged(f"its layout {layout} is not known here")
     pages = tuple(_page(fields) for _page_number in range(fields.count(_SMALLEST_PAGE)))
     fields.finish()
-    lasts = [page.last for page in pages]
-    if lasts != sorted(lasts):
+    if not _are_sorted(pages):
         raise fields.damaged("its pages are not in order")
     return BlobList(layout=_LAYOUTS[layout], pages=pages)
+
+
+def _are_sorted(pages: Sequence[BlobPage]) -> bool:
+    lasts = [page.last for page in pages]
+    return lasts == sorted(lasts)
 
 
 def _page(fields: Fields) -> BlobPage:
@@ -187,7 +196,12 @@ def _written(page: BlobPage, names: Names) -> bytes:
 
 
 def written_page(blobs: Sequence[PagedBlob]) -> Linked:
-    """Return the chunk of a page with these blobs."""
+    """Return the chunk of a page with these blobs.
+
+    Raises ValueError for what ``read_page`` would refuse, so that it is never stored.
+    """
+    if not _are_in_order(blobs):
+        raise ValueError("the blobs of a page are not in order, or one of them comes twice")
     names = Names()
     head = PAGE_MAGIC + VERSION.to_bytes(_VERSION, "big") + number(len(blobs))
     return names.linked(head + b"".join(_blob_written(each, names) for each in blobs))
@@ -224,12 +238,17 @@ def read_page(page: BlobPage, linked: Linked) -> list[PagedBlob]:
     fields.finish()
     if len(found) != page.blobs:
         raise fields.damaged("it is not the one that the list names")
-    if not found or any(a[:2] >= b[:2] for a, b in zip(found, found[1:], strict=False)):
+    if not _are_in_order(found):
         raise fields.damaged("its blobs are not in order")
     belonging = [each for place, each in enumerate(found) if page.belongs(place)]
     if page_of(page.name, found, belonging, page.bits) != page:
         raise fields.damaged("it is not the one that the list names")
     return found
+
+
+def _are_in_order(blobs: Sequence[PagedBlob]) -> bool:
+    """Tell whether there is any blob, and each has its place by tid and oid, and comes once."""
+    return bool(blobs) and all(a[:2] < b[:2] for a, b in zip(blobs, blobs[1:], strict=False))
 
 
 def _blob(fields: Fields) -> PagedBlob:

@@ -206,6 +206,15 @@ def _blobs_of(page: BlobPage, reader: ChunkReader) -> list[PagedBlob]:
     return read_page(page, Linked(node.refs, node.payload))
 
 
+def flaw_of_page(page: BlobPage, reader: ChunkReader) -> IntegrityError | None:
+    """Return why no restore can read *page*, None if it can be read."""
+    try:
+        _blobs_of(page, reader)
+    except IntegrityError as error:
+        return error
+    return None
+
+
 class _Named:
     """The blobs that a log names from some place on, in the order of tid and oid."""
 
@@ -235,7 +244,7 @@ def _named(log: Log, new: NewLog) -> Iterator[BlobId]:
         return
     found = blobs(log, new.kept, new.end.offset) if new.blobs is None else new.blobs
     for _tid, group in groupby(found, key=attrgetter("tid")):
-        yield from sorted(group)
+        yield from sorted(set(group))
 
 
 class _Storing:

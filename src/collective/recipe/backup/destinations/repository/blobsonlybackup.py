@@ -11,11 +11,13 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
 from collective.recipe.backup.blobs.copied import NAMED
-from collective.recipe.backup.blobs.layout import Kind, walk
+from collective.recipe.backup.blobs.layout import Kind, layout_at, walk
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.destinations.repository.backingup import RepositoryBackup
@@ -175,11 +177,12 @@ class _BlobsOnlyPoint(NewPoint):
                 if blob is not None:
                     with suppress(FileNotFoundError):  # it has just gone
                         size = os.lstat(f"{root}/{entry.path}").st_size
+                        is_read_last = layout_at(entry.path) is not source.layout
                         # some 70 bytes of memory each
-                        blobs.append(blob.tid + blob.oid + size.to_bytes(_ID, "big"))
+                        blobs.append(_packed(blob, size, is_read_last=is_read_last))
                 elif entry.kind is not Kind.MARKER:
                     foreign.add(entry)
-        blobs.sort()
+        blobs = _each_once(blobs)
         new = store_named(_ids(blobs), before, source, writer)
         if before is not None:
             new = self._with_changed(new, blobs, before, source.changed.named)
@@ -198,7 +201,7 @@ class _BlobsOnlyPoint(NewPoint):
             key = each.tid + each.oid
             place = bisect_left(blobs, key)
             here = blobs[place] if place < len(blobs) else b""
-            is_there, size = here[: len(key)] == key, here[len(key) :]
+            is_there, size = here[: len(key)] == key, here[-_ID:]
             is_other = is_there and size != file.size.to_bytes(_ID, "big")
             if is_other and each.blob not in looked_at:
                 changed.append(each.blob)
@@ -226,6 +229,17 @@ class _BlobsOnlyPoint(NewPoint):
             blob_bytes=blobs.size + found.size,
             rights=_rights_at(_blobstorage_of(self._source.blobstorage)),
         )
+
+
+def _packed(blob: BlobId, size: int, *, is_read_last: bool) -> bytes:
+    """Return a *blob* that lies in the site, in what sorts by tid and oid."""
+    return blob.tid + blob.oid + bytes([is_read_last]) + size.to_bytes(_ID, "big")
+
+
+def _each_once(packed: list[bytes]) -> list[bytes]:
+    """Return *packed* in order; of a blob that lies at the places of both layouts the one read."""
+    packed.sort()
+    return [next(same) for _id, same in groupby(packed, key=itemgetter(slice(2 * _ID)))]
 
 
 def _ids(packed: list[bytes]) -> Iterator[BlobId]:

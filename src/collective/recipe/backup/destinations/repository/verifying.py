@@ -1,7 +1,8 @@
 """Verify the restore points of a site in a repository.
 
 Names: each chunk that one needs lies in a bundle that is there, as far as the nodes say.
-Checksums: each of those bundles has the bytes that its name was made of.
+Checksums: each of those bundles has the bytes that its name was made of, and the lists of the
+blobs can be read.
 Records: those of the newest restore point can be loaded, but for very large ones.
 """
 
@@ -12,6 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.destinations import Depth, Reads
+from collective.recipe.backup.destinations.repository.blobpages import BlobPage
+from collective.recipe.backup.destinations.repository.blobs import blob_list, flaw_of_page
 from collective.recipe.backup.destinations.repository.logs import stored_log
 from collective.recipe.backup.destinations.repository.pointlist import ListedPoint
 from collective.recipe.backup.errors import IntegrityError
@@ -24,6 +27,7 @@ from collective.recipe.backup.repository.needs import Bundles, concerned, needed
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.points import Point
 from collective.recipe.backup.repository.reaching import Reached
+from collective.recipe.backup.repository.reading import ChunkReader
 from collective.recipe.backup.repository.scrubbing import is_sound
 
 LARGEST = 1 << 20
@@ -53,6 +57,7 @@ def problems_of(
         yield from _missing(repository, points, bundles)
         if depth is not Depth.NAMES:
             yield from _damaged(repository, points, (bundles, reached), reads)
+            yield from _illegible(repository, listed, bundles)
     finally:
         reached.close()
     if depth is Depth.RECORDS:
@@ -113,6 +118,35 @@ def _damaged(
                 what = "the bytes of a bundle have changed since they were stored"
                 stamps = _stamps(repository, points, reached.chosen_in(bundle))
                 yield _problem(f"{repository.store.location}/{name}", what, stamps, (name,))
+
+
+def _illegible(
+    repository: Repository, listed: Sequence[ListedPoint], bundles: Bundles
+) -> Iterator[Problem]:
+    """Yield lists of blobs that no restore can read, though their bytes are as they were stored."""
+    told = {*bundles.gaps.missing, *bundles.gaps.damaged, *bundles.homeless}
+    reader, flaws = ChunkReader(repository), dict[BlobPage, IntegrityError | None]()
+    for each in listed:
+        if each.point is None or not each.shown.restorable or told.intersection(each.point.roots):
+            continue
+        found: IntegrityError | None = None
+        try:
+            pages = blob_list(repository, each.point)
+        except IntegrityError as error:
+            pages, found = None, error
+        for page in pages.pages if pages else ():
+            if ChunkId(page.name) in told:
+                continue
+            if page not in flaws:
+                flaws[page] = flaw_of_page(page, reader)
+            found = found or flaws[page]
+        if found is not None:
+            yield Problem(
+                where=each.name,
+                what=f"its blobs cannot be restored: {found.what}",
+                hint="the next backup lists the blobs anew",
+                points=(each.shown.stamp,),
+            )
 
 
 def _unloadable(repository: Repository, each: ListedPoint) -> Iterator[Problem]:

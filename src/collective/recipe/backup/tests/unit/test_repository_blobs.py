@@ -577,6 +577,13 @@ def test_a_list_of_another_kind_is_refused(at, new, flaw):
         read_list(Linked(names, data[:at] + new + data[at + 1 :]))
 
 
+@pytest.mark.parametrize("tids", [(1, 1), (2, 1), ()], ids=str)
+def test_a_page_that_could_not_be_read_is_never_written(tids):
+    page = [PagedBlob(Tid(tid.to_bytes(8, "big")), Oid(bytes(8)), None) for tid in tids]
+    with pytest.raises(ValueError, match="not in order"):
+        written_page(page)
+
+
 def test_a_page_that_is_not_the_one_that_the_list_names_is_refused():
     blob = PagedBlob(Tid(b"\1" * 8), Oid(b"\2" * 8), None)
     right = page_of(b"n" * 32, [blob], [blob])

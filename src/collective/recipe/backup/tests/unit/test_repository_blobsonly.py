@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup import times
-from collective.recipe.backup.blobs.layout import Kind
+from collective.recipe.backup.blobs.layout import Kind, Layout, blob_of
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.destinations.repository import (
+    blobpages,
+    blobs,
     blobsonlybackup,
     foreignpages,
 )
@@ -401,3 +403,34 @@ def test_every_verb_works_and_the_format_is_what_the_page_says(project, tmp_path
     assert list(found) == ["0x00/among", "notes", "notes/empty", "notes/link", "notes/why"]
     assert found["0x00/among"].data == AMONG
     assert found["notes/link"].data == b"why"
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_blob_that_lies_at_the_places_of_both_layouts_is_backed_up_once(operated, tmp_path, full):
+    root = operated.site.blobstorage
+    if full:
+        operated.backup()
+    [blob] = root.rglob("*.blob")
+    second = root / Layout.LAWN.path(blob_of(blob.relative_to(root).as_posix()))
+    second.parent.mkdir()
+    second.write_bytes(b"cut")
+    point = operated.backup(full=full).point
+    assert point.doubts == ()
+    assert list(operated.destination().verify(Depth.CHECKSUMS)) == []
+    second.unlink()
+    second.parent.rmdir()
+    assert staged(operated, None, tmp_path / "to") == tree(root)
+    assert not operated.backup().changed
+
+
+def test_verify_names_a_list_of_blobs_that_no_restore_can_read(operated, tmp_path, monkeypatch):
+    operated.site.commit({"a": 2}, {"c": b"second"})
+    monkeypatch.setattr(blobpages, "_are_in_order", bool)
+    monkeypatch.setattr(blobs, "written_page", lambda page: blobpages.written_page(page[::-1]))
+    bad = operated.backup().point
+    monkeypatch.undo()
+    [problem] = operated.destination().verify(Depth.CHECKSUMS)
+    assert "not in order" in problem.what
+    assert problem.points == (bad.stamp,)
+    assert operated.backup().changed, "the next backup lists them anew"
+    assert staged(operated, None, tmp_path / "to") == tree(operated.site.blobstorage)
