@@ -16,9 +16,11 @@ BENCH ?=
 FUZZ ?=
 # what make faults is told: make faults FAULTS='prune merge'
 FAULTS ?=
+# what make installations tries: make installations PYTHONS="python3.10 python3.14"
+PYTHONS ?= $(PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs linkcheck house pictures quick fuzz faults bench dist clean
+.PHONY: help demo test lint format docs linkcheck house pictures quick fuzz faults bench dist installations clean
 
 help:
 	@echo "make demo       back up a sample site, lose it, restore it, compare; and again from a repository"
@@ -34,6 +36,7 @@ help:
 	@echo "make bench      measure against others, for an hour and with 60 GB of disk; see SCRATCH"
 	@echo "make format     let ruff format the code"
 	@echo "make dist       build the sdist and the wheel, check both, install both and use them"
+	@echo "make installations  install the wheel for other Pythons and use it; see PYTHONS"
 	@echo "make clean      remove everything that make made"
 
 demo: $(VENV)/.runtime
@@ -93,10 +96,18 @@ dist: $(VENV)/.tests
 	dist/wheel/bin/python -m pip --disable-pip-version-check install --quiet \
 	    "$$(ls dist/*.whl)[repository]"
 	dist/wheel/bin/python demo/demo.py
+	$(BIN)/python -m collective.recipe.backup.tests.installations try dist/*.whl $(PYTHON)
 	mkdir dist/sdist
 	tar --extract --gzip --strip-components=1 --directory=dist/sdist --file="$$(ls dist/*.tar.gz)"
 	$(MAKE) --directory=dist/sdist quick PYTHON=$(PYTHON)
 	rm -rf dist/wheel dist/sdist
+
+# An interpreter that is tried needs no more than its standard library; nothing is compiled.
+installations: $(VENV)/.tests
+	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist/tried .
+	$(BIN)/python -m collective.recipe.backup.tests.installations try dist/tried/*.whl $(PYTHONS)
+	$(BIN)/python -m collective.recipe.backup.tests.installations wheels
+	rm -rf dist/tried
 
 clean:
 	rm -rf $(VENV) .bench demo/site docs/_build build dist src/*.egg-info .hypothesis .coverage htmlcov
