@@ -34,6 +34,7 @@ class Wire:
         self._listening.bind(("127.0.0.1", 0))
         self._listening.listen(50)
         self.port = self._listening.getsockname()[1]
+        self.connections = 0  # that were made
         self.sent = 0  # bytes to the server
         self.got = 0  # bytes from it
         self.dead = threading.Event()
@@ -50,6 +51,7 @@ class Wire:
                 client, _address = self._listening.accept()
             except OSError:
                 return
+            self.connections += 1
             server = socket.create_connection(("127.0.0.1", self._server))
             server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
             self._open += [client, server]

@@ -43,7 +43,7 @@ class Patience:
     """Seconds to wait for a store."""
 
     connect: float = 20  # until a connection is made
-    silent: float = 60  # without a byte of an answer, once all is sent that was asked for
+    silent: float = 55  # without a byte of an answer, once all is sent that was asked for
     whole: float = 3600  # for a whole request: the largest object over a slow line
     retry: float = 180  # from the first failure on, as long as it fails for a moment
     pauses: tuple[float, float] = (0.2, 15)  # the first one, and the longest one

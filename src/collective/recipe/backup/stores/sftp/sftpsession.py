@@ -31,7 +31,7 @@ class SftpPatience:
     """Seconds to wait for a server."""
 
     connect: float = 30  # seconds until we are let in
-    silent: float = 15  # seconds without a byte until it is asked whether it is there, thrice
+    silent: float = 13  # seconds without a byte until it is asked whether it is there, thrice
     pauses: tuple[float, ...] = (1, 3, 10, 30)  # seconds before another connection is tried
 
 
@@ -92,6 +92,7 @@ class SftpSession:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
+                self._loop.set_exception_handler(_tell_what_is_not_ours)
                 self._connecting = asyncio.Lock()
                 self._thread = threading.Thread(
                     target=self._loop.run_forever, name="sftp", daemon=True
@@ -138,6 +139,16 @@ class SftpSession:
             # it is gone either way
             with suppress(asyncssh.Error, OSError, asyncio.TimeoutError):
                 await asyncio.wait_for(connection.wait_closed(), 5)
+
+
+def _tell_what_is_not_ours(loop: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:
+    """Tell of an error that nobody waits for, but for those of a connection that is gone.
+
+    Of an object that is written in many pieces each has that error, and one is raised.
+    """
+    error = about.get("exception")
+    if not isinstance(error, Exception) or not _is_ours(error):
+        loop.default_exception_handler(about)
 
 
 def _is_ours(error: Exception) -> bool:

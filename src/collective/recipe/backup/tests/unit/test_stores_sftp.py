@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import socket
 import stat
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from collective.recipe.backup.stores import ObjectExists
 from collective.recipe.backup.stores.opening import store_at
 from collective.recipe.backup.stores.sftp import sftpplace
 from collective.recipe.backup.tests.contracts.store import NAME, StoreContract, names
+from collective.recipe.backup.tests.wires import wire_to
 
 
 def at(port: int, directory: Path):
@@ -391,3 +394,22 @@ def test_without_the_library_it_says_what_to_install(monkeypatch):
         store.get(NAME)
     assert "asyncssh" in caught.value.what
     assert "[sftp]" in caught.value.hint
+
+
+@pytest.mark.needs("sshd")
+def test_a_connection_that_breaks_in_an_object_is_one_error_and_no_traceback(
+    sshd, in_a_home_for_sshd, tmp_path, caplog
+):
+    (tmp_path / "far").mkdir()
+    key = (Path(sshd.directory) / "host.pub").read_text()
+    with wire_to(sshd.port, 2_000_000) as wire:
+        (in_a_home_for_sshd / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{wire.port} {key}")
+        with closing(at(wire.port, tmp_path / "far")) as store, ThreadPoolExecutor(1) as threads:
+            putting = threads.submit(store.put, NAME, bytes(20_000_000))
+            while wire.sent < 2_000_000 and not putting.done():
+                time.sleep(0.01)
+            wire.end()
+            assert isinstance(putting.exception(), StoreUnreachable)
+            del putting
+            gc.collect()
+    assert [each.getMessage() for each in caplog.records if each.name == "asyncio"] == []
