@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup.amounts import number_of
+from collective.recipe.backup.blobs.layout import Entry, Kind
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.errors import printable
 from collective.recipe.backup.model import RestorePoint
@@ -42,7 +43,9 @@ def what_is_lacking(found: Manifest | Copied) -> Iterator[str]:
         yield f"{lost} missing at the source or could not be read there{first}"
     if found.left_out:
         others = number_of(found.left_out, "file or directory", "files or directories")
-        yield f"{others}, not blobs, could not be copied, the first: {printable(found.left)}"
+        is_foreign = Entry(found.left, Kind.UNREADABLE).foreign  # else a directory of ZODB
+        what = "not blobs" if is_foreign else "with the blobs below"
+        yield f"{others}, {what}, could not be copied, the first: {printable(found.left)}"
 
 
 def what_differs(found: Manifest | Copied) -> Iterator[str]:

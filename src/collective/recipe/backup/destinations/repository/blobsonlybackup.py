@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from collective.recipe.backup.blobs.copied import NAMED
-from collective.recipe.backup.blobs.layout import Kind, layout_at, walk
+from collective.recipe.backup.blobs.layout import Kind, Layout, layout_at, walk
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations.manifest import Manifest
 from collective.recipe.backup.destinations.repository.backingup import RepositoryBackup
@@ -27,7 +27,7 @@ from collective.recipe.backup.destinations.repository.blobs import (
     store_named,
     stored_blobs,
 )
-from collective.recipe.backup.destinations.repository.changedblobs import changed_in
+from collective.recipe.backup.destinations.repository.changedblobs import ChangedBlobs, changed_in
 from collective.recipe.backup.destinations.repository.foreignfiles import (
     EarlierForeign,
     NewForeign,
@@ -170,6 +170,7 @@ class _BlobsOnlyPoint(NewPoint):
         if before is not None and not writer.must_look_again:
             earlier = earlier_foreign(ChunkReader(self._repository), before)
         blobs: list[bytes] = []
+        unread: list[str] = []  # directories of ZODB
         with explained("cannot read the blobstorage", root), NewFiles(source, writer) as files:
             foreign = NewForeign(root, files, writer, earlier)
             for entry in walk(root):
@@ -182,11 +183,34 @@ class _BlobsOnlyPoint(NewPoint):
                         blobs.append(_packed(blob, size, is_read_last=is_read_last))
                 elif entry.kind is not Kind.MARKER:
                     foreign.add(entry)
+                    if not entry.foreign:
+                        unread.append(entry.path)
+        if unread:
+            below = self._stored_below(unread, before)
+            blobs += (_packed(blob, size, is_read_last=True) for blob, size in below.items())
+            named = {*source.changed.named, *below}  # what can be read after all is left out
+            source = replace(source, changed=ChangedBlobs(named=named))
         blobs = _each_once(blobs)
         new = store_named(_ids(blobs), before, source, writer)
         if before is not None:
             new = self._with_changed(new, blobs, before, source.changed.named)
         return _Found(new, *foreign.root(), foreign.left_out, foreign.left)
+
+    def _stored_below(self, places: Sequence[str], before: Point | None) -> dict[BlobId, int]:
+        """Return the blobs that lie below *places*, by what is stored, and their sizes.
+
+        Nobody can look into these directories, so the blobs in them are as they were.
+        """
+        found: dict[BlobId, int] = {}
+        for point in [before] if before is not None else self._copied:
+            with suppress(IntegrityError) if before is None else nullcontext():
+                stored = stored_blobs(self._repository, point, None)
+                for each, file in stored.files() if stored is not None else ():
+                    paths = [layout.path(each.blob) for layout in Layout]
+                    if any(path.startswith(f"{place}/") for path in paths for place in places):
+                        found[each.blob] = file.size
+                return found
+        return found
 
     def _with_changed(
         self, new: NewBlobs, blobs: list[bytes], before: Point, looked_at: Collection[BlobId]

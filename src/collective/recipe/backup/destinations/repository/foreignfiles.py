@@ -70,7 +70,8 @@ class NewForeign:
         self._pages: list[ForeignPage] = []
         self._open: list[ForeignEntry] = []  # of the page that comes next
         self.left_out = 0
-        self.left = ""  # the path of the first of these
+        self.left = ""  # the path of the first of these, of a directory of ZODB if there is one
+        self._has_unread = False  # whether there is
 
     def add(self, entry: Entry) -> None:
         """Store the file at *entry*.
@@ -88,7 +89,9 @@ class NewForeign:
                 raise
             found = None
         if found is None:
-            self.left = self.left or entry.path
+            if not self.left or (not entry.foreign and not self._has_unread):
+                self.left = entry.path
+            self._has_unread = self._has_unread or not entry.foreign
             self.left_out += 1
             return
         self._open.append(found)

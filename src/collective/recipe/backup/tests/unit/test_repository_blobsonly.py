@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
+import re
 import shutil
 import tarfile
 from datetime import timedelta
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup import times
+from collective.recipe.backup.blobs import layout
 from collective.recipe.backup.blobs.layout import Kind, Layout, blob_of
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.destinations.repository import (
@@ -434,3 +437,35 @@ def test_verify_names_a_list_of_blobs_that_no_restore_can_read(operated, tmp_pat
     assert problem.points == (bad.stamp,)
     assert operated.backup().changed, "the next backup lists them anew"
     assert staged(operated, None, tmp_path / "to") == tree(operated.site.blobstorage)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_blobs_in_a_directory_that_cannot_be_read_stay_and_are_named(
+    operated, tmp_path, monkeypatch, full
+):
+    operated.site.commit({"a": 2}, {"c": b"second", "d": b"third"})
+    operated.backup()
+    root = operated.site.blobstorage
+    whole = tree(root)
+    [gone] = [path for path in root.rglob("*.blob") if path.read_bytes() == b"third"]
+    [there] = [path for path in root.rglob("*.blob") if path.read_bytes() == b"second"]
+    gone.unlink()
+    broken = [path.parent.relative_to(root).as_posix() for path in (gone, there)]
+    listed = layout._listed
+
+    def failing(top, path):
+        if path in broken:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), f"{top}/{path}")
+        return listed(top, path)
+
+    monkeypatch.setattr(layout, "_listed", failing)
+    for _again in range(2):
+        with pytest.raises(IntegrityError, match="1 blob of the site is gone") as caught:
+            operated.backup(full=full)
+        said = f"2 files or directories, with the blobs below, .* first: {min(broken)}"
+        assert re.search(said, str(caught.value))
+        assert staged(operated, None, tmp_path / f"to{operated.now:%H}") == whole
+    monkeypatch.undo()
+    gone.write_bytes(b"third")
+    assert operated.backup().point.whole
+    assert operated.points()[-1].doubts == ()
