@@ -1,9 +1,9 @@
 """Locks of writers: one run for each destination, none while a filestorage is open.
 
-And one restore for each filestorage, which keeps away those who remove what it replaced;
-one standby for each, which keeps away others for as long as it runs.
+And one restore for each filestorage, during which no other run removes the replaced files;
+one standby for each, for as long as it runs.
 All are ``flock`` locks, which end with their process however it dies; the file that
-carries one stays, and what it says of its holder counts only while it is locked.  A writer
+carries one stays, and the holder named in it counts only while it is locked.  A writer
 locks the directory itself as well, where the file system can: a file is soon removed.
 """
 

@@ -46,7 +46,7 @@ def progress_on(screen: Screen) -> Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseState:
-    """How far a phase has come, or several together that go on at the same time."""
+    """The progress of a phase, or of several that go on at the same time."""
 
     title: str  # name of the phase
     done: int  # units

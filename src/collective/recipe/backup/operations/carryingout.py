@@ -42,10 +42,10 @@ def carry_out(
     account: Account,
     remembered: Mapping[str, Remembered] | None = None,
 ) -> None:
-    """Stage all, then put all of it in place.
+    """Stage all sources, then put all of them in place.
 
-    *remembered* is what is known of what is live, by the name of the storage; None: nothing.
-    Who has that runs nothing else around the restore, which has come to its end with this.
+    *remembered* has the facts about the live data, by the name of the storage; None: there are
+    none.  A caller that has them runs nothing else around the restore, which ends with this.
     """
     known = remembered or {}
     began = monotonic()

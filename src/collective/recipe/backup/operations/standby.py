@@ -70,9 +70,9 @@ _PAUSE = 0.2
 def standby(run: Run, to: Path | None, pace: FollowClock, *, tell: Callable[[str], None]) -> None:
     """Let the copy below *to* (None: where the site is configured) follow, until *pace* ends.
 
-    *tell* is told when that has begun, and each restore point that the copy has come to.  Raises
-    UsageError for what is no standby, or no longer, IntegrityError for one that was written to,
-    and InUse for one that another process keeps.
+    *tell* is called when that has begun, and with each restore point that the copy reaches.
+    Raises UsageError for a copy that is no standby, or no longer, IntegrityError for one that
+    was written to, and InUse for one that another process keeps.
     """
     if run.config.options.only_blobs:
         raise UsageError(
@@ -162,7 +162,7 @@ class _Standby:
                 self._is_kept = True
 
     def look(self, now: datetime) -> list[str]:
-        """Do one round at *now*; return the stamps of what the copy has come to, none if none.
+        """Do one round at *now*; return the stamps that the copy has reached, none if none.
 
         Raises InUse if another standby has begun here meanwhile.
         """
@@ -199,7 +199,7 @@ class _Standby:
         return [job.choice.point.stamp for job in jobs if job.target.name == MAIN]
 
     def _followed(self, run: Run, targets: Sequence[Source]) -> Sequence[Job]:
-        """Let the copy become what is newest, and return that; nothing if it is that already."""
+        """Let the copy become the newest state, and return its jobs; none if it is that already."""
         with run.opened() as destinations:
             jobs = jobs_of(run, self._order, destinations, targets, None)
             chosen = chosen_of(jobs, self._order)

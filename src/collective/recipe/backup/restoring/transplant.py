@@ -1,7 +1,7 @@
-"""Other files for a live tree: what is right in it stays, the rest changes places.
+"""Exchange of single files in a live tree: files that are right in it stay.
 
-So a tree that is a day old becomes today's at the cost of a day.  A *difference* is what
-makes one tree of another, a directory::
+So a tree of yesterday costs one day's files.  A *difference* turns one tree into another.  It
+is a directory::
 
     files/     the files that come, each at its path below the tree
     changes    a line for each path that changes: what leaves, what comes, the path
@@ -16,8 +16,8 @@ first file moves, and whoever finds the work broken off goes by it::
     3. what comes is renamed into the tree; a path that is gone from ``files`` has come
     4. directories that have nothing left in them go, and another sync
 
-A file whose size or time is neither that of what leaves nor of what comes was made by
-somebody else since then; it is not moved, nor written over.
+A file whose size or time is neither that of the leaving nor of the coming file was made by
+another program since then; it is neither moved nor overwritten.
 """
 
 from __future__ import annotations

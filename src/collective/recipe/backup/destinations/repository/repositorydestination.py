@@ -58,7 +58,7 @@ _FRESH = 10.0
 class _Seen(NamedTuple):
     """The restore points as they were at a moment."""
 
-    points: Sequence[RestorePoint]
+    points: Sequence[RestorePoint]  # oldest first
     moment: float  # seconds, see times.monotonic
 
 

@@ -396,3 +396,114 @@ def test_each_promise_names_a_test():
     blocks = re.findall(r"^(?:[^ \n-]|\d+\. ).*\n(?: +.*\n|\n(?= ))+", entries, re.M)
     assert len(titles) == len(blocks) > 80
     assert [block.splitlines()[0] for block in blocks if "*Shown by* ``" not in block] == []
+
+
+FREE_RELATIVE = re.compile(
+    r"((by|for|to|with|from|of|in|on|at) )?(who|whoever|what|whatever|that which|where|wherever) ",
+    re.IGNORECASE,
+)
+ANAPHORA = re.compile(r"(\w+ the same\b(?! \w)|It (is|does|has)\b|Likewise\b)")
+"""Of a first line that says nothing without the one before."""
+
+MAY_BEGIN_FREELY = {"operations/zopescript.py": "what it holds is run by Zope, not here"}
+
+
+def docstrings(tree: ast.AST) -> Iterator[str]:
+    """Yield each text that stands alone: of a module, a class, a function, a name."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        for each in body if isinstance(body, list) else []:
+            value = each.value if isinstance(each, ast.Expr) else None
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                yield value.value
+
+
+def riddles(tree: ast.AST) -> list[str]:
+    """Return first lines of docstrings that a stranger has to solve."""
+    lines = [text.strip().split("\n")[0] for text in docstrings(tree)]
+    return [line for line in lines if FREE_RELATIVE.match(line) or ANAPHORA.match(line)]
+
+
+@each_room
+def test_a_docstring_names_what_it_is_about(path):
+    """It begins with a noun or a verb, not with "What ..." or "Return the same."."""
+    assert is_among(path, MAY_BEGIN_FREELY) or riddles(parsed(path)) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What a run has done.",
+        "Who may read a file.",
+        "By what files are known again.",
+        "Where the objects lie.",
+        "Yield the same.",
+        "It is.",
+        "Likewise.",
+    ],
+)
+def test_a_riddle_is_seen(text):
+    assert riddles(ast.parse(f"def f():\n    {text!r}\n"))
+
+
+@pytest.mark.parametrize("text", ["The result of a run.", "Whether it is full.", "Yield blobs."])
+def test_a_plain_sentence_is_no_riddle(text):
+    assert riddles(ast.parse(f"def f():\n    {text!r}\n")) == []
+
+
+def is_of_data(node: ast.ClassDef) -> bool:
+    made = " ".join(ast.unparse(each) for each in (*node.decorator_list, *node.bases))
+    return "dataclass" in made or "NamedTuple" in made
+
+
+def bare_fields(text: str) -> list[str]:
+    """Return the fields of classes of data without a line that says what they are.
+
+    The line is a comment behind the field or above it, or a string below; an option has its own.
+    """
+    lines = text.split("\n")
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.ClassDef) or not is_of_data(node):
+            continue
+        for field, following in zip(node.body, [*node.body[1:], None], strict=True):
+            if not isinstance(field, ast.AnnAssign) or field.end_lineno is None:
+                continue
+            is_option = ast.unparse(field.value or field.target).startswith("_option(")
+            has_string = isinstance(getattr(following, "value", None), ast.Constant) and isinstance(
+                following, ast.Expr
+            )
+            has_comment = "#" in lines[field.end_lineno - 1] + lines[field.lineno - 2].strip()[:1]
+            if not (is_option or has_string or has_comment):
+                found.append(f"{node.name}: {ast.unparse(field)}")
+    return found
+
+
+@each_room
+def test_each_field_of_data_has_a_line(path):
+    """It says the unit, and what None means."""
+    assert bare_fields(path.read_text(encoding="utf-8")) == []
+
+
+def test_a_bare_field_is_seen():
+    head = "class A(NamedTuple):\n    "
+    assert bare_fields(f"{head}size: int\n") == ["A: size: int"]
+    assert bare_fields(f"{head}size: int  # bytes\n") == []
+    assert bare_fields(f"{head}size: int\n    'Bytes.'\n") == []
+
+
+NO_SENTENCE = re.compile(
+    r"test_(also|and|but|it|its|likewise|neither_does|nor|not|one_that|otherwise|so|that|they|those|"
+    r"who|whoever|whose)_"
+)
+"""Of a name that refers to the test before it, which a list of failures does not show."""
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted((PACKAGE / "tests").rglob("*.py")),
+    ids=lambda path: str(path.relative_to(PACKAGE)),
+)
+def test_a_name_of_a_test_can_be_read_alone(path):
+    names = re.findall(r"def (test_\w+)\(", path.read_text(encoding="utf-8"))
+    assert [name for name in names if NO_SENTENCE.match(name)] == []
