@@ -344,7 +344,7 @@ def long(vault: Vault, *, compressed: bool) -> SeekableLog:
 
 
 @pytest.mark.parametrize("compressed", [True, False])
-def test_who_reads_block_by_block_gets_the_same_whatever_is_read_between(
+def test_a_reader_of_blocks_gets_the_same_whatever_is_read_between(
     empty: Vault, monkeypatch: pytest.MonkeyPatch, compressed: bool
 ) -> None:
     monkeypatch.setattr(seekablelog, "can_compute", lambda: True)
