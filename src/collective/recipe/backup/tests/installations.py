@@ -28,8 +28,8 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.15")
 MACHINES = ("x86_64", "aarch64")
 EXTRAS = ("browse", "open", "repository", "s3", "s3-versions", "sftp")
 """Those for users; the others are for those who work on the project."""
-LIBRARIES = ("manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_34")
-"""Names of C libraries in wheels; the newest is that of Debian 12."""
+LIBRARIES = ("manylinux2014", *(f"manylinux_2_{minor}" for minor in range(17, 37)))
+"""Names of C libraries in wheels; the newest is that of Debian 12, 2.36."""
 
 STORY = """
 import importlib.util, json, pathlib, sys
