@@ -10,12 +10,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from collective.recipe.backup import process
-from collective.recipe.backup.errors import printable
+from collective.recipe.backup.errors import UsageError, printable
 from collective.recipe.backup.files import Files
+from collective.recipe.backup.model import MAIN
 from collective.recipe.backup.objects.inert import UnreadableStateError
 from collective.recipe.backup.objects.paths import Location
+from collective.recipe.backup.objects.whereabouts import held_now
 from collective.recipe.backup.operations.extract import Extracted, extract
-from collective.recipe.backup.operations.objects import OpenedObjects
+from collective.recipe.backup.operations.objects import (
+    OpenedObjects,
+    opened_objects,
+    storage_number,
+)
+from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.smallfile import open_regular
 
 _FUNCTIONS = Path(__file__).with_name("zopescript.py")
@@ -67,6 +74,23 @@ def write(opened: OpenedObjects, place: Location, export: Path, files: Files) ->
     return WrittenScript(export, script, extracted)
 
 
+def refuse_if_elsewhere(run: Run, place: Location, storage: str = MAIN) -> None:
+    """Raise UsageError if the object at *place* was moved: it would come back as a copy.
+
+    Where the live filestorage is not on this machine, nobody knows.  Raises IntegrityError if it
+    is damaged.
+    """
+    if not run.config.sources[storage_number(run, storage)].filestorage.exists():
+        return
+    with opened_objects(run, None, storage, live=True) as live:
+        found = held_now(live.objects, [place.held.oid])
+    if found and found[0].path != place.path:
+        raise UsageError(
+            f"it is not gone, but at {found[0].path!r} in the live site",
+            hint="move it back there; backup-extract takes out what it was",
+        )
+
+
 def script_of(export: Path) -> Path:
     """Return the path of the script that brings back the objects in *export*."""
     return export.with_name(f"{export.name}.py")
@@ -95,7 +119,15 @@ def script_for(export: Path, path: str, uid: str) -> str:
         return file.read().decode() + end
 
 
-def run_script(program: Path, script: Path, *, is_dry: bool) -> None:
-    """Let *program*, the script of an instance of Zope, run *script*.  Raises CommandFailed."""
+def run_script(program: Path, written: WrittenScript, files: Files, *, is_dry: bool) -> None:
+    """Let *program*, the script of an instance of Zope, run what was written.
+
+    If it *is_dry*, what was written is removed then.  Raises CommandFailed.
+    """
     more = ["--dry-run"] if is_dry else []
-    process.run([program, "run", script, *more], what="the script for Zope")
+    try:
+        process.run([program, "run", written.script, *more], what="the script for Zope")
+    finally:
+        if is_dry:
+            for each in (written.script, written.export):
+                files.discard(each)

@@ -42,7 +42,8 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="with --run: the script looks for conflicts and says what it would write, no more",
+        help="with --run: the script looks for conflicts and says what it would write, no more; "
+        "both files are removed again",
     )
     json_flag(parser)
     destination_flag(parser)
@@ -74,13 +75,16 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     refuse_existing(export)
     refuse_existing(bringback.script_of(export))
     with opened_objects(run, when) as opened:
-        written = bringback.write(opened, place_of(opened.objects, path), export, run.files)
+        place = place_of(opened.objects, path)
+        bringback.refuse_if_elsewhere(run, place)
+        written = bringback.write(opened, place, export, run.files)
     if not answers.json:
         tell_export(written.extracted, written.export, answers)
-        answers.say(f"{printable(str(written.script))}: run it with bin/instance run")
+        last = "removed after the dry run" if namespace.dry_run else "run it with bin/instance run"
+        answers.say(f"{printable(str(written.script))}: {last}")
     if namespace.program is not None:
         program = namespace.program.absolute()
-        bringback.run_script(program, written.script, is_dry=namespace.dry_run)
+        bringback.run_script(program, written, run.files, is_dry=namespace.dry_run)
     if answers.json:
         is_back = namespace.program is not None and not namespace.dry_run
         about = {"script": str(written.script), "brought_back": is_back}

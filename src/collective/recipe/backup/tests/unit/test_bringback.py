@@ -225,6 +225,7 @@ def test_a_script_can_be_run_at_once(
     told = capfd.readouterr().err
     assert f"run {export}.py --dry-run" in told
     assert "exit status 1" in told
+    assert not export.exists() and not export.with_name("news.zexp.py").exists()
     assert undelete(operated, "/Plone/news", tmp_path / "other.zexp", "--dry-run") != 0
     assert not (tmp_path / "other.zexp").exists()
 
@@ -274,6 +275,26 @@ def test_what_lives_elsewhere_now_is_a_conflict(site: Site, tmp_path: Path) -> N
         app._tree["Plone"].portal_catalog = Catalog({"0123abcd": "/Plone/news"})
         run(app, tmp_path / "news.zexp.py")
         assert "news" in app._tree["Plone"]._tree
+
+
+def test_what_was_moved_is_a_conflict_also_where_no_catalogue_knows_it(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    added(site)
+    operated = Operated(site)
+    operated.backup()
+    with live(site) as app:
+        plone = app._tree["Plone"]
+        plone._tree["archive"] = OfsFolder("archive", plone)
+        moved = plone._tree["news"]
+        del plone._tree["news"]
+        plone._tree["archive"]._tree["old"] = moved
+        transaction.commit()
+    assert undelete(operated, "/Plone/news", tmp_path / "news.zexp") == 2
+    assert "it is not gone, but at '/Plone/archive/old'" in capsys.readouterr().err
+    assert not list(tmp_path.glob("news.zexp*"))
+    deleted(site, "archive", "old")
+    assert undelete(operated, "/Plone/news", tmp_path / "news.zexp") == 0
 
 
 def test_the_dates_of_what_comes_back_are_as_they_were(site: Site, tmp_path: Path) -> None:
