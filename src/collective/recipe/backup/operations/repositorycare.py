@@ -126,7 +126,11 @@ def copy_points(
         opened_repository(run, configured) as source,
         opened_repository(run, target) as copies,
     ):
-        points = standing(source, source.look()).points
+        found = standing(source, source.look())
+        points = found.points
+        if found.void:
+            lacking = number_of(len(found.void), "restore point lacks", "restore points lack")
+            source.tell(f"{lacking} data, and cannot be copied until it is healed")
         if dry_run:
             return to_copy(source, copies, points)
         for home in target.homes:

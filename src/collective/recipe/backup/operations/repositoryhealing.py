@@ -115,7 +115,7 @@ def _lost(repository: Repository, lost: Sequence[ChunkId]) -> Iterator[LostPiece
 
     if not lost:
         return
-    points = standing(repository, repository.look()).points
+    points = standing(repository, repository.look()).readable
     needing: dict[ChunkId, list[str]] = {}
     names = concerned(repository, points, lost)
     for point in points:

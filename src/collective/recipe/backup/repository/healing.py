@@ -147,7 +147,7 @@ class _Healing:
 def _missing(repository: Repository) -> list[ChunkId]:
     """Return what restore points need, as far as nodes can be read, and no bundle has."""
     repository.index.refresh()
-    points = standing(repository, repository.look()).points
+    points = standing(repository, repository.look()).readable
     reached = Reached()
     try:
         needed = needed_bundles(repository, points, reached)

@@ -85,7 +85,7 @@ class Surroundings:
 class CollectPlan:
     """The steps of a run of collect."""
 
-    points: int  # restore points that count, of which all is kept
+    points: int  # restore points, of which all is kept that is there
     bundles: Bundles  # all bundles of the store, and how much of each is needed
     trash: tuple[StoredObject, ...]  # that goes
     sweep: frozenset[bytes]  # IDs of bundles that go now
@@ -159,7 +159,7 @@ def make_plan(
     ripe = [entry for entry in around.control.trash if around.is_ripe(entry.stored, rules.grace)]
     kept = [point for entry, point in trashed(repository, around.control) if entry not in ripe]
     marked = frozenset().union(*(mark.bundles for mark in around.marks))
-    bundles = needed_bundles(repository, [*found.points, *kept], reached, marked)
+    bundles = needed_bundles(repository, [*found.readable, *kept], reached, marked)
     if bundles.gaps.damaged:
         node = next(iter(bundles.gaps.damaged))
         raise _unknown(f"{len(bundles.gaps.damaged)} nodes cannot be read", node.hex())
@@ -167,7 +167,7 @@ def make_plan(
     going = frozenset().union(*(mark.bundles for mark in ended)) & bundles.entries.keys()
     condemn = _condemned(around, rules, bundles) - marked
     return CollectPlan(
-        points=len(found.points),
+        points=len(found.readable),
         bundles=bundles,
         trash=tuple(ripe),
         sweep=going - bundles.needed.keys(),

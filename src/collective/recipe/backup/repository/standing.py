@@ -2,7 +2,9 @@
 
 A restore point that was put after its ticket was over counts only if all its chunks are there;
 otherwise it is *void*.  In a copy of the store, whose times are those of the copying, all restore
-points are late; each is checked once.
+points are late; each is checked once.  Nothing tells whether a run took too long there or whether
+the store has lost something.  So what a void one still has stays, as long as nobody removes it: it
+may be healed, or what was lost may come back.
 
 A client that has the keys may write what it wants, with whatever claims.  It cannot choose when
 the store got it.  So the restore points of a site are taken in the order in which the store got
@@ -44,6 +46,11 @@ class Standing:
     points: tuple[Point, ...]  # that count, in the order in which the store got them
     void: tuple[Point, ...]  # that came to be too late, and lack something
     damaged: tuple[StoredObject, ...]  # that cannot be read
+
+    @property
+    def readable(self) -> tuple[Point, ...]:
+        """All but those that cannot be read: what these need is needed."""
+        return self.points + self.void
 
 
 def standing(repository: Repository, control: Control) -> Standing:

@@ -48,7 +48,7 @@ def numbers(repository: Repository) -> Numbers:
     repository.index.refresh()
     reached = Reached()
     try:
-        bundles = needed_bundles(repository, found.points, reached, marked)
+        bundles = needed_bundles(repository, found.readable, reached, marked)
     finally:
         reached.close()
     return Numbers(kinds, found, bundles, len(marked))

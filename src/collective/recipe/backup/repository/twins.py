@@ -44,7 +44,7 @@ class Twins:
 
 def _points(repository: Repository) -> Iterable[Point]:
     repository.index.refresh()
-    return standing(repository, repository.look()).points
+    return standing(repository, repository.look()).readable
 
 
 def _key(point: Point) -> tuple[str, str, str]:

@@ -145,7 +145,7 @@ def _stat(
 
     numbers = look_through(run, found)
     sites: dict[str, int] = {}
-    for point in numbers.standing.points:
+    for point in numbers.standing.readable:
         sites[point.site] = sites.get(point.site, 0) + 1
     bundles = numbers.bundles
     if namespace.json:

@@ -106,9 +106,9 @@ class RepositoryBackup:
         return rights_in(self._source.filestorage, self._source.blobstorage)
 
     def _newest_of_these_rights(self, listed: Sequence[ListedPoint]) -> ListedPoint | None:
-        """Return the newest restore point; None if there is none, or rights have changed since."""
+        """Return the newest restore point; None if it lacks data, or rights have changed since."""
         newest = max(listed, key=lambda each: each.shown.age, default=None)
-        if newest is None or newest.point is None:
+        if newest is None or newest.point is None or newest.lacks:
             return None
         return newest if newest.shown.rights == self._rights() else None
 

@@ -105,6 +105,7 @@ class _BlobsOnlyPoint(NewPoint):
     def stored(self, clock: Clock, *, anew: bool, accept_changed: bool) -> Point | None:
         """Return the restore point; see NewPoint."""
         newest = self._newest()
+        self._doubt_lost()
         settle_doubts(self._repository, newest)
         self._before = None if anew else newest
         self._copied = () if accept_changed else self._newest_first()

@@ -47,6 +47,7 @@ from collective.recipe.backup.repository.chunks import ChunkId
 from collective.recipe.backup.repository.controls import Control
 from collective.recipe.backup.repository.doubts import (
     doubt_below,
+    doubt_gone,
     settle_doubts,
     start_over_if_damaged,
 )
@@ -96,8 +97,10 @@ class NewPoint:
         """
         repository, site = self._repository, self._site
         with self._watch.phase("filestorage"), TransactionLog(self._source.filestorage) as log:
-            self._earlier = None if anew else earlier_log(repository, self._control, site, log)
+            earlier = None if anew else earlier_log(repository, self._control, site, log)
+            self._earlier = None if earlier and self._lacks(earlier.point) else earlier
             self._copied = () if accept_changed else self._newest_first()
+            self._doubt_lost()
             settle_doubts(repository, self._newest())
             return storing(repository, site, lambda writer: self._store(writer, log, clock))
 
@@ -105,7 +108,17 @@ class NewPoint:
         return next(iter(self._newest_first()), None)
 
     def _newest_first(self) -> list[Point]:
-        return [each.point for each in reversed(self._listed) if each.point is not None]
+        return [each.point for each in reversed(self._listed) if each.point and not each.lacks]
+
+    def _lacks(self, point: Point) -> bool:
+        """Tell whether *point* is known to lack data, so that nothing can be built on it."""
+        return any(each.lacks and each.name == point.name for each in self._listed)
+
+    def _doubt_lost(self) -> None:
+        """Doubt the bundles that are gone, if a restore point is known to lack data."""
+        if any(each.lacks for each in self._listed):
+            self._repository.index.refresh()
+            doubt_gone(self._repository)
 
     def _store(self, writer: ChunkWriter, log: TransactionLog, clock: Clock) -> Point | None:
         """Store what *log* has; return the restore point of it, None if the last one has it."""

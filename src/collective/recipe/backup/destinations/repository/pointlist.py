@@ -36,6 +36,7 @@ class ListedPoint(NamedTuple):
     shown: RestorePoint  # as it is listed
     point: Point | None  # as the repository has it; None: it cannot be read
     name: str  # of its object
+    lacks: bool = False  # whether it is known to lack data that it had
 
 
 def listed_points(repository: Repository, control: Control, site: str) -> list[ListedPoint]:
@@ -47,23 +48,21 @@ def listed_points(repository: Repository, control: Control, site: str) -> list[L
         for entry in found.damaged
         if place_of(entry.name)[1] == tag
     ]
-    line = lines(found.points)
-    mine = [point for point in found.points if point.site == site]
-    for point in mine:
-        shown = replace(shown_point(point), line=line[point.name])
-        listed.append(ListedPoint(shown, point, point.name))
+    line = lines(found.readable)
+    lacking = {point.name for point in found.void}
+    for point in sorted(found.readable, key=lambda point: (point.stored, point.name)):
+        if point.site == site:
+            shown = replace(shown_point(point), line=line[point.name])
+            lacks = point.name in lacking
+            shown = _lacking(shown) if lacks else shown
+            listed.append(ListedPoint(shown, point, point.name, lacks))
     listed = list(_with_begins(_with_left_behind(listed)))
-    listed += [
-        ListedPoint(_unusable(point.stamp, "its run took too long, and it lacks data"), None, "")
-        for point in found.void
-        if point.site == site
-    ]
     return list(_each_once(sorted(listed, key=lambda each: each.shown.age)))
 
 
 def mention_other_sites(repository: Repository, control: Control, site: str) -> None:
     """Warn of *site*, which has no restore points, that others have: it may be called otherwise."""
-    others = sorted({printable(point.site) for point in standing(repository, control).points})
+    others = sorted({printable(point.site) for point in standing(repository, control).readable})
     if others:
         repository.tell(
             f"the repository has no restore points of a site {printable(site)}, but of "
@@ -127,6 +126,11 @@ def shown_point(point: Point) -> RestorePoint:
     shown = point_of(replace(manifest, stamp=point.stamp, chain=point.stamp))
     # no client is believed that says later than the store
     return replace(shown, taken=point.moment)
+
+
+def _lacking(shown: RestorePoint) -> RestorePoint:
+    """Return *shown* as one that can be restored in part, and that prune may remove."""
+    return replace(shown, problems=(*shown.problems, "it lacks data"), damaged=True)
 
 
 def _unusable(stamp: str, problem: str) -> RestorePoint:

@@ -65,7 +65,7 @@ class SiteCopies:
 
     def offers(self, lost: Collection[ChunkId]) -> Iterator[tuple[int, bytes]]:
         """Yield what may be chunks of *lost*; see ``healing.ChunkHolder``."""
-        points = standing(self._repository, self._repository.look()).points
+        points = standing(self._repository, self._repository.look()).readable
         origins = list(ChunkOrigins(self._repository, points, frozenset(lost)).found())
         before = {point.id: point for point in points}
         for name, opening in self._copies():

@@ -47,7 +47,7 @@ def problems_of(
     for each in listed:
         stamp = each.shown.stamp
         for what in each.shown.problems:
-            yield Problem(where=stamp, what=what, points=(stamp,), told=each.shown.restorable)
+            yield Problem(where=stamp, what=what, points=(stamp,), told=each.shown.sound)
     points = [each.point for each in listed if each.point is not None]
     repository.index.refresh()
     reached = Reached()
