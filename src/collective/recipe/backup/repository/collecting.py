@@ -33,12 +33,11 @@ from collective.recipe.backup.repository.plans import (
     CollectPlan,
     Rules,
     make_plan,
-    must_be_alone,
     surroundings,
 )
 from collective.recipe.backup.repository.puts import put
 from collective.recipe.backup.repository.reaching import Reached
-from collective.recipe.backup.repository.tickets import StartOver
+from collective.recipe.backup.repository.tickets import StartOver, must_be_alone
 from collective.recipe.backup.repository.writing import ChunkWriter
 from collective.recipe.backup.stores import NoSuchObject
 
@@ -120,7 +119,8 @@ class _Run:
 
     def run(self, rules: Rules) -> Collected:
         around = surroundings(self._repository, self._writer.tickets)
-        must_be_alone(around, self._writer.begun, self._writer.tickets[0])
+        begun, own = self._writer.begun, self._writer.tickets[0]
+        must_be_alone(around.tickets, "collect", begun, own)
         self._writer.adopt()
         for entry in around.control.trash:
             if around.is_ripe(entry.stored, rules.grace):

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from collective.recipe.backup.amounts import number_of
-from collective.recipe.backup.errors import IntegrityError, InUse
+from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.repository.controls import (
     UNNEEDED,
@@ -32,7 +32,7 @@ from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.pruning import GRACE, trashed
 from collective.recipe.backup.repository.reaching import Reached
 from collective.recipe.backup.repository.standing import standing
-from collective.recipe.backup.repository.tickets import LIFETIME
+from collective.recipe.backup.repository.tickets import tickets_of_others
 from collective.recipe.backup.stores import NoSuchObject, StoredObject
 
 SLACK = timedelta(hours=1)
@@ -108,20 +108,7 @@ class CollectPlan:
 def surroundings(repository: Repository, own: Sequence[str] = ()) -> Surroundings:
     """Return what there is; *own* are the names of the tickets of this run."""
     now = repository.store.clock()
-    running: list[Ticket] = []
-    over: list[Ticket] = []
-    for entry in repository.look().tickets:
-        if entry.name in own:
-            continue
-        try:
-            ticket = repository.controls.ticket(entry)
-        except NoSuchObject:
-            continue
-        except IntegrityError:
-            # it may be of a run that is under way, for as long as a ticket can say
-            until = entry.stored + LIFETIME
-            ticket = Ticket(entry.name, "cannot be read", "", entry.stored, until)
-        (over if ticket.until <= now else running).append(ticket)
+    running, over = tickets_of_others(repository, repository.look(), now, own)
     control = repository.look()
     marks = []
     for entry in control.marks:
@@ -130,17 +117,6 @@ def surroundings(repository: Repository, own: Sequence[str] = ()) -> Surrounding
         except NoSuchObject:
             continue
     return Surroundings(now, tuple(running), tuple(over), control, tuple(marks))
-
-
-def must_be_alone(around: Surroundings, begun: datetime, name: str) -> None:
-    """Raise InUse if another run of collect is under way that began before this one."""
-    for ticket in around.tickets:
-        if ticket.purpose == "collect" and (ticket.begun, ticket.name) < (begun, name):
-            raise InUse(
-                "another run of collect is under way, or has died",
-                where=ticket.name,
-                hint=f"if it has died, its ticket is over at {ticket.until:%Y-%m-%d %H:%M} UTC",
-            )
 
 
 def make_plan(

@@ -22,7 +22,12 @@ from collective.recipe.backup.repository.names import id_in, place_of
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.points import Point, read_point
 from collective.recipe.backup.repository.puts import put
-from collective.recipe.backup.repository.tickets import Pass, StartOver
+from collective.recipe.backup.repository.tickets import (
+    Pass,
+    StartOver,
+    must_be_alone,
+    tickets_of_others,
+)
 from collective.recipe.backup.stores import NoSuchObject, StoredObject
 
 GRACE = timedelta(hours=48)
@@ -30,6 +35,12 @@ GRACE = timedelta(hours=48)
 
 MOST_AT_ONCE = 0.5
 """The share of the restore points of a site that goes without a yes, if there are several."""
+
+UNDELETE = "bring back"
+"""The purpose in the ticket of a run that brings a restore point back."""
+
+LIFETIME = timedelta(hours=1)
+"""Of that ticket; a run that dies keeps others away for so long."""
 
 FEW = 4
 """Of so few restore points any share may go, but for the last one."""
@@ -82,14 +93,19 @@ def _remove(
         sealed = repository.controls.sealed(entry)
     except NoSuchObject:
         return
-    stamp, tag = place_of(entry.name)
+    _away(repository, sealed, before, ask=first or before is not None)
+
+
+def _away(repository: Repository, sealed: Sealed, before: str | None, *, ask: bool) -> None:
+    """Put the trash of a restore point, then remove it; see ``_remove``."""
+    stamp, tag = place_of(sealed.name)
     trash = seal_trash(repository.keyring, sealed, f"{stamp}-{tag}-")
-    if first or before is not None:
+    if ask:
         # a store that lets us remove nothing says so now, of *before* or of what is not there;
         # trash from before may be about to go, and until the new one is put, the point is there
         repository.store.delete(before or trash.name)
     put(repository.store, trash.name, trash.data)
-    repository.store.delete(entry.name)
+    repository.store.delete(sealed.name)
 
 
 def floor(control: Control, going: Sequence[Point]) -> str:
@@ -132,20 +148,29 @@ def _point_in(repository: Repository, entry: StoredObject) -> Point:
 def bring_back(repository: Repository, trash: StoredObject) -> Point:
     """Put the restore point in *trash* where it was; return it.
 
-    Raises NoRestorePoint if it is too late: collect removes trash before what it needs.
+    Raises NoRestorePoint if it is too late: collect removes trash before what it needs. Then the
+    restore point is trash again.  Raises InUse while another run does the same: if the other one
+    ended in between, its success would look like the work of collect.
     """
     from collective.recipe.backup.repository.reaching import is_whole
 
-    way = Pass(repository, "bring back")
+    way = Pass(repository, UNDELETE, lifetime=LIFETIME)
     try:
+        control = repository.look()
+        running, _over = tickets_of_others(repository, control, way.begun, way.names)
+        must_be_alone(running, UNDELETE, way.begun, way.names[0])
         sealed = repository.controls.trashed(trash)
+        was_there = any(entry.name == sealed.name for entry in control.points)
+        if not _has(control, trash):
+            raise _back_already(trash) if was_there else _too_late(trash)
         point = _back(repository, way, sealed, trash)
-        if not any(entry.name == trash.name for entry in repository.look().trash):
-            # a run of collect that goes on does not know of it
-            repository.store.delete(sealed.name)
-            raise _too_late(trash)
-        if not is_whole(repository, point, again=True):
-            repository.store.delete(sealed.name)
+        # a run of collect that took the trash meanwhile knows of it only if it was there before
+        is_known = was_there or _has(repository.look(), trash)
+        if not (is_known and is_whole(repository, point, again=True)):
+            if not was_there:
+                way.check()  # else another run may have brought it back
+                # collect may have taken the trash, and perhaps before this one was there again
+                _away(repository, sealed, trash.name, ask=True)
             raise _too_late(trash)
         repository.store.delete(trash.name)
         return point
@@ -153,6 +178,10 @@ def bring_back(repository: Repository, trash: StoredObject) -> Point:
         raise _too_late(trash) from error
     finally:
         way.end()
+
+
+def _has(control: Control, trash: StoredObject) -> bool:
+    return any(entry.name == trash.name for entry in control.trash)
 
 
 def _back(repository: Repository, way: Pass, sealed: Sealed, trash: StoredObject) -> Point:
@@ -165,5 +194,13 @@ def _too_late(trash: StoredObject) -> NoRestorePoint:
     return NoRestorePoint(
         "this restore point cannot be brought back any more",
         where=trash.name,
-        hint="collect has begun to remove what it needs",
+        hint="collect has begun to remove what it needs, or a part of it is lost",
+    )
+
+
+def _back_already(trash: StoredObject) -> NoRestorePoint:
+    return NoRestorePoint(
+        "this restore point is there again",
+        where=trash.name,
+        hint="another run of undelete has brought it back",
     )

@@ -8,15 +8,17 @@ how long ago the last one was.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
 from collective.recipe.backup import times
-from collective.recipe.backup.errors import BackupError
-from collective.recipe.backup.repository.controls import seal_ticket
+from collective.recipe.backup.errors import BackupError, IntegrityError, InUse
+from collective.recipe.backup.repository.controls import Control, Ticket, seal_ticket
 from collective.recipe.backup.repository.names import id_in
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.puts import put
+from collective.recipe.backup.stores import NoSuchObject
 
 LIFETIME = timedelta(hours=24)
 """Of a ticket; a run that takes longer takes another one in time."""
@@ -88,3 +90,41 @@ class Pass:
         with suppress(BackupError):
             for name in self.names:
                 self._repository.store.delete(name)
+
+
+def tickets_of_others(
+    repository: Repository, control: Control, now: datetime, own: Collection[str] = ()
+) -> tuple[list[Ticket], list[Ticket]]:
+    """Return the tickets in a listing that count at *now*, and those that are over.
+
+    *own* are the names of the tickets of this run, which are left out.
+    """
+    running: list[Ticket] = []
+    over: list[Ticket] = []
+    for entry in control.tickets:
+        if entry.name in own:
+            continue
+        try:
+            ticket = repository.controls.ticket(entry)
+        except NoSuchObject:
+            continue
+        except IntegrityError:
+            # it may be of a run that is under way, for as long as a ticket can say
+            until = entry.stored + LIFETIME
+            ticket = Ticket(entry.name, "cannot be read", "", entry.stored, until)
+        (over if ticket.until <= now else running).append(ticket)
+    return running, over
+
+
+def must_be_alone(running: Iterable[Ticket], purpose: str, begun: datetime, name: str) -> None:
+    """Raise InUse if another run with this *purpose* is under way that began before this one.
+
+    This one has the ticket *name*, which it took at the moment *begun*.
+    """
+    for ticket in running:
+        if ticket.purpose == purpose and (ticket.begun, ticket.name) < (begun, name):
+            raise InUse(
+                f"another run of {purpose} is under way, or has died",
+                where=ticket.name,
+                hint=f"if it has died, its ticket is over at {ticket.until:%Y-%m-%d %H:%M} UTC",
+            )

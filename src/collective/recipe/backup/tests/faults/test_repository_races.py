@@ -105,7 +105,7 @@ class Others:
             for entry, _point in trashed(repository, repository.look()):
                 try:
                     bring_back(repository, entry)
-                except NoRestorePoint:
+                except (NoRestorePoint, InUse):
                     continue
 
     def back_up(self):
