@@ -3,7 +3,8 @@
 Without its disk, a directory of backups is missing or empty, and a backup would make it again
 on the disk below, silently: full, and where nobody looks for it.  So each backup notes, beside
 the configuration, on which mount point its directories lie, and the next one that finds
-nothing in one of them looks where it lies now::
+nothing in one of them looks where it lies now.  Without buildout and with ``locationprefix`` the
+configuration may be on the disk of the backups itself; then the note is beside the filestorage::
 
     {"format": 1, "mounts": {"/mnt/shelf/backups": "/mnt/shelf", ...}, "check": "..."}
 
@@ -54,14 +55,20 @@ class Gone(NamedTuple):
 
 
 def note_path(run: Run) -> Path:
-    """Return where the note lies."""
+    """Return where the note lies: on no disk of the backups alone."""
+    around = run.config_path.parent.parent
+    main = run.config.sources[-1]
+    site = main.blobstorage if run.config.options.only_blobs else main.filestorage
+    is_among_backups = any(it.is_relative_to(around) for it in _directories(run))
+    if is_among_backups and site is not None and not site.is_relative_to(around):
+        return site.with_name(f"{site.name}.{NAME}")
     return run.config_path.with_name(NAME)
 
 
 def gone(run: Run) -> Iterator[Gone]:
     """Yield the directories of the destination that held backups and hold none now."""
     noted = _noted(note_path(run))
-    here = Path(os.path.realpath(run.config_path.parent))
+    here = Path(os.path.realpath(note_path(run).parent))
     own = mount_of(here)
     for directory in _directories(run):
         mount = noted.get(str(directory))

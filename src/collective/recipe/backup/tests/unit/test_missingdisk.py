@@ -94,6 +94,26 @@ def test_a_disk_that_is_not_mounted_is_not_replaced_by_the_one_below(shelved, di
     assert shelved.backup().point.chain == first.stamp
 
 
+def test_a_configuration_on_the_disk_itself_takes_no_note_away_with_it(shelved, disk):
+    shelved.mount(disk)
+    shelved.config_path = shelved.shelf / ".sitebackup-backup" / "config.json"
+    shelved.config_path.parent.mkdir()
+    first = shelved.backup().point
+    note = shelved.site.filestorage.with_name("Data.fs.whereabouts.json")
+    assert missingdisk.note_path(shelved.run("backup")) == note
+    assert note.exists()
+    shelved.unmount(empty=False)
+    shelved.config_path.parent.mkdir()
+    shelved.site.commit({"page": 2})
+
+    with pytest.raises(BackupError, match="is not mounted"):
+        shelved.backup()
+
+    shutil.rmtree(shelved.shelf)
+    shelved.mount(disk)
+    assert shelved.backup().point.chain == first.stamp
+
+
 def test_the_script_says_it_and_the_hint_works(shelved, disk, capsys):
     shelved.mount(disk)
     assert main("backup", STANDARD, shelved.config_path, ["-q"]) == 0
