@@ -49,7 +49,7 @@ def where_all_are(world):
         return len(points_of(repository)), len(removed(repository))
 
 
-def test_two_at_a_time_bring_the_restore_point_back(world):
+def test_two_undeletes_at_a_time_bring_the_restore_point_back(world):
     before = dict(world.store.objects)
     counting = FaultyStore(world.store)
     assert bring_first_back(world, counting)
@@ -65,7 +65,7 @@ def test_two_at_a_time_bring_the_restore_point_back(world):
         assert where_all_are(world) == (3, 0), f"the other one before operation {at}"
 
 
-def test_one_that_looked_before_another_one_ended_removes_nothing(world):
+def test_an_undelete_that_looked_before_another_one_ended_removes_nothing(world):
     with world.open("cache") as repository:
         [entry] = removed(repository)
         bring_first_back(world)
@@ -74,7 +74,7 @@ def test_one_that_looked_before_another_one_ended_removes_nothing(world):
     assert where_all_are(world) == (3, 0)
 
 
-def test_one_that_died_keeps_others_away_for_an_hour(world):
+def test_an_undelete_that_died_keeps_others_away_for_an_hour(world):
     with pytest.raises(Crash):
         bring_first_back(world, FaultyStore(world.store, StoreFault.AFTER, 1))
     with pytest.raises(InUse, match="another run of bring back"):
@@ -105,7 +105,7 @@ def test_where_collect_took_the_trash_the_restore_point_is_trash_again(world):
     assert where_all_are(world) == (3, 0)
 
 
-def test_one_that_lacks_data_stays_trash(world):
+def test_a_restore_point_that_lacks_data_stays_trash(world):
     objects = world.store.objects
     gone = {name: objects.pop(name) for name in list(objects) if name.startswith("bundles/")}
     with pytest.raises(NoRestorePoint):
