@@ -36,7 +36,7 @@ GRACE = timedelta(hours=48)
 MOST_AT_ONCE = 0.5
 """The share of the restore points of a site that goes without a yes, if there are several."""
 
-UNDELETE = "bring back"
+UNDELETE = "undelete"
 """The purpose in the ticket of a run that brings a restore point back."""
 
 LIFETIME = timedelta(hours=1)

@@ -19,7 +19,6 @@ from collective.recipe.backup.destinations.repository import (
 from collective.recipe.backup.destinations.repository.blobs import (
     NewBlobs,
     store_blobs,
-    stored_blobs,
 )
 from collective.recipe.backup.destinations.repository.logmemory import LogMemory, look_at
 from collective.recipe.backup.destinations.repository.logs import (
@@ -29,6 +28,7 @@ from collective.recipe.backup.destinations.repository.logs import (
     stored_log,
 )
 from collective.recipe.backup.destinations.repository.newfiles import BlobSource
+from collective.recipe.backup.destinations.repository.pointblobs import stored_blobs
 from collective.recipe.backup.destinations.repository.pointcontents import (
     BlobsPart,
     LogPart,

@@ -27,13 +27,9 @@ from collective.recipe.backup.destinations.repository.blobpages import (
     BlobPage,
     PagedBlob,
     page_of,
-    read_list,
-    read_page,
     written_page,
 )
-from collective.recipe.backup.destinations.repository.blobsandforeign import BlobsAndForeign
 from collective.recipe.backup.destinations.repository.earlierblobs import EarlierBlobs
-from collective.recipe.backup.destinations.repository.foreignfiles import foreign_list
 from collective.recipe.backup.destinations.repository.kinds import (
     BLOB_LIST,
     BLOB_PAGE,
@@ -45,8 +41,7 @@ from collective.recipe.backup.destinations.repository.newfiles import (
     NewFiles,
     put_node,
 )
-from collective.recipe.backup.destinations.repository.pagedblobs import PagedBlobs
-from collective.recipe.backup.destinations.repository.pointcontents import contents_of
+from collective.recipe.backup.destinations.repository.pointblobs import blob_list, blobs_of
 from collective.recipe.backup.destinations.repository.sinks import ChunkSink
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError
 from collective.recipe.backup.filestorage.blobrecords import blobs
@@ -103,15 +98,6 @@ def _pages_to_build_on(
     except (IntegrityError, ConfigurationError):  # damaged, or of a later release
         return ()
     return found.pages if found else ()
-
-
-def blob_list(repository: Repository, point: Point) -> BlobList | None:
-    """Return the list of the blobs of *point*; None: it has none.  Raises IntegrityError."""
-    part = contents_of(point).blobs
-    if part is None:
-        return None
-    node = ChunkReader(repository).node(part.root)
-    return read_list(Linked(node.refs, node.payload))
 
 
 def store_blobs(
@@ -192,27 +178,13 @@ def _check(found: BlobList, source: BlobSource, writer: ChunkWriter) -> None:
     reader = ChunkReader(source.repository)
     for page in found.pages:
         needed = {ChunkId(page.name)}
-        for each in _blobs_of(page, reader):
+        for each in blobs_of(page, reader):
             if each.file is not None:
                 needed.update(map(ChunkId, each.file.chunks))
                 if each.size > PIECE:
                     needed.update(*(reader.node(ChunkId(name)).refs for name in each.file.chunks))
         if writer.known(needed) != needed:
             raise UnusableError
-
-
-def _blobs_of(page: BlobPage, reader: ChunkReader) -> list[PagedBlob]:
-    node = reader.node(ChunkId(page.name))
-    return read_page(page, Linked(node.refs, node.payload))
-
-
-def flaw_of_page(page: BlobPage, reader: ChunkReader) -> IntegrityError | None:
-    """Return why no restore can read *page*, None if it can be read."""
-    try:
-        _blobs_of(page, reader)
-    except IntegrityError as error:
-        return error
-    return None
 
 
 class _Named:
@@ -365,7 +337,7 @@ class _Storing:
 
     def _blobs_of(self, page: BlobPage) -> list[PagedBlob]:
         try:
-            return _blobs_of(page, self._reader)
+            return blobs_of(page, self._reader)
         except IntegrityError as error:
             raise UnusableError from error
 
@@ -392,17 +364,3 @@ class _Storing:
 
     def _put(self, kind: int, linked: Linked) -> ChunkId:
         return put_node(self._writer, kind, linked)
-
-
-def stored_blobs(repository: Repository, point: Point, until: Tid | None) -> PagedBlobs | None:
-    """Return the blobs of *point* up to the transaction *until*; None: it has none.
-
-    What lies among them comes with them, if it was backed up.  Raises IntegrityError.
-    """
-    part, found = contents_of(point).blobs, blob_list(repository, point)
-    if part is None or found is None:
-        return None
-    until, reader = LAST_TID if until is None else until, ChunkReader(repository)
-    if part.foreign is None:
-        return PagedBlobs(found, until, reader)
-    return BlobsAndForeign(found, until, reader, foreign_list(reader, part.foreign))

@@ -25,7 +25,6 @@ from collective.recipe.backup.destinations.repository.blobs import (
     NewBlobs,
     earlier_blobs,
     store_named,
-    stored_blobs,
 )
 from collective.recipe.backup.destinations.repository.changedblobs import ChangedBlobs, changed_in
 from collective.recipe.backup.destinations.repository.foreignfiles import (
@@ -40,6 +39,7 @@ from collective.recipe.backup.destinations.repository.newpoint import (
     SitePoints,
     files_part,
 )
+from collective.recipe.backup.destinations.repository.pointblobs import stored_blobs
 from collective.recipe.backup.destinations.repository.pointcontents import (
     BlobsPart,
     PointContents,

@@ -38,7 +38,7 @@ class BlobsOnlyRepository(RepositoryDestination):
 
     def _is_known(self) -> bool:
         """Tell whether the site has a blob of the newest restore point, if that has any."""
-        from collective.recipe.backup.destinations.repository.blobs import stored_blobs
+        from collective.recipe.backup.destinations.repository.pointblobs import stored_blobs
 
         root = self.source.blobstorage
         assert root is not None  # noqa: S101  else it is none of blobs alone

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from collective.recipe.backup.destinations.repository.blobpages import PIECE, read_pieces
-from collective.recipe.backup.destinations.repository.blobs import stored_blobs
 from collective.recipe.backup.destinations.repository.logchunks import StoredChunks
 from collective.recipe.backup.destinations.repository.logs import log_state
+from collective.recipe.backup.destinations.repository.pointblobs import stored_blobs
 from collective.recipe.backup.destinations.repository.pointcontents import contents_of
 from collective.recipe.backup.filestorage import window
 from collective.recipe.backup.filestorage.segments import Chunks, Linked, LogState

@@ -12,10 +12,11 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 
 from collective.recipe.backup.destinations.repository.blobpages import BlobList
-from collective.recipe.backup.destinations.repository.blobs import blob_list, listed_blobs
+from collective.recipe.backup.destinations.repository.blobs import listed_blobs
 from collective.recipe.backup.destinations.repository.logchunks import NewChunks, UnusableError
 from collective.recipe.backup.destinations.repository.logs import captured_log, log_state
 from collective.recipe.backup.destinations.repository.newfiles import BlobSource
+from collective.recipe.backup.destinations.repository.pointblobs import blob_list
 from collective.recipe.backup.destinations.repository.sinks import LostNodes
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.log import Log

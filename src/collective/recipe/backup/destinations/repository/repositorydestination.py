@@ -233,9 +233,9 @@ class RepositoryDestination:
 
     def open(self, choice: Choice) -> State:
         """Return the state of *choice*; see Destination."""
-        from collective.recipe.backup.destinations.repository.blobs import stored_blobs
         from collective.recipe.backup.destinations.repository.coldstorage import cold_objects
         from collective.recipe.backup.destinations.repository.logs import stored_log
+        from collective.recipe.backup.destinations.repository.pointblobs import stored_blobs
         from collective.recipe.backup.destinations.repository.storedtrees import stored_files
         from collective.recipe.backup.states import State
 

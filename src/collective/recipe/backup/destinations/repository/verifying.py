@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from collective.recipe.backup.amounts import number_of
 from collective.recipe.backup.destinations import Depth, Reads
 from collective.recipe.backup.destinations.repository.blobpages import BlobPage
-from collective.recipe.backup.destinations.repository.blobs import blob_list, flaw_of_page
 from collective.recipe.backup.destinations.repository.logs import stored_log
+from collective.recipe.backup.destinations.repository.pointblobs import blob_list, flaw_of_page
 from collective.recipe.backup.destinations.repository.pointlist import ListedPoint
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.pickles import flaw_of

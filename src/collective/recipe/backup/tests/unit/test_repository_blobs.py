@@ -29,11 +29,11 @@ from collective.recipe.backup.destinations.repository.blobpages import (
     read_page,
     written_page,
 )
-from collective.recipe.backup.destinations.repository.blobs import blob_list, stored_blobs
 from collective.recipe.backup.destinations.repository.coldstorage import cold_objects
 from collective.recipe.backup.destinations.repository.logs import stored_log
 from collective.recipe.backup.destinations.repository.newfiles import BlobSource
 from collective.recipe.backup.destinations.repository.pagedblobs import PagedBlobs
+from collective.recipe.backup.destinations.repository.pointblobs import blob_list, stored_blobs
 from collective.recipe.backup.errors import BackupError, IntegrityError, ObjectArchived
 from collective.recipe.backup.filestorage import blobrecords
 from collective.recipe.backup.filestorage.segments import Linked

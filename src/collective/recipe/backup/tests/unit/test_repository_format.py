@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup.destinations.repository.blobs import stored_blobs
 from collective.recipe.backup.destinations.repository.logs import stored_log
+from collective.recipe.backup.destinations.repository.pointblobs import stored_blobs
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.progress import ignore
 from collective.recipe.backup.repository.opened import Client, open_repository

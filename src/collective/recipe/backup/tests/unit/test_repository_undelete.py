@@ -77,7 +77,7 @@ def test_an_undelete_that_looked_before_another_one_ended_removes_nothing(world)
 def test_an_undelete_that_died_keeps_others_away_for_an_hour(world):
     with pytest.raises(Crash):
         bring_first_back(world, FaultyStore(world.store, StoreFault.AFTER, 1))
-    with pytest.raises(InUse, match="another run of bring back"):
+    with pytest.raises(InUse, match="another run of undelete"):
         bring_first_back(world)
     world.clock.go_on(seconds=LIFETIME.total_seconds())
     assert bring_first_back(world)
