@@ -1,8 +1,8 @@
 """Works that go on at the same time, each in a thread, and that end in order.
 
-What ends one ends all: Ctrl-C or another polite request, or an error that nobody foresaw.  A
-signal wakes the first thread alone, which waits here.  So each work is to look now and then
-whether it should end (``times.end_if_asked``): stores do so before each request, what a
+What ends one ends all: Ctrl-C or another polite request, or an error that nobody foresaw.  The
+first thread, which waits here, is the one that acts on a signal.  So each work is to look now and
+then whether it should end (``times.end_if_asked``): stores do so before each request, what a
 repository stores does so about every megabyte, and what has ``Endable`` as its Progress does so
 whenever it tells how far it is.  Then it takes back what is half done, as it would after Ctrl-C.
 """
@@ -27,6 +27,10 @@ T = TypeVar("T")
 
 ABREAST = 2
 """Works that go on at the same time: each takes memory, of which there is no more than for one."""
+
+_LOOK = 0.1
+"""Seconds after which the first thread looks for a signal; one that another thread has caught does
+not wake it."""
 
 
 def side_by_side(works: Sequence[Callable[[], T]]) -> list[T]:
@@ -58,7 +62,8 @@ def side_by_side(works: Sequence[Callable[[], T]]) -> list[T]:
             for turn in range(len(works)):
                 under_way.append(threads.submit(done, turn))
             all_are_there.set()
-            wait(under_way)
+            while wait(under_way, _LOOK).not_done:
+                pass
         except BaseException:  # Ctrl-C
             times.end_pauses()
             raise

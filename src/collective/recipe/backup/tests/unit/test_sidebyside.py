@@ -34,11 +34,12 @@ def _nothing_is_left():
 
 
 def at_work_until_asked(ended: list[str], begun: threading.Barrier) -> None:
-    """Work for ever, as a backup does that tells how far it is."""
+    """Work, as a backup does that tells how far it is, and end by oneself after LONG."""
     with Endable(Silent()).phase("working", 0) as advance:
         begun.wait(LONG)
         try:
-            while True:
+            until = times.monotonic() + LONG
+            while times.monotonic() < until:
                 advance(1)
         except Interrupted as error:
             ended.append(str(error))
@@ -139,13 +140,19 @@ def test_an_error_that_nobody_foresaw_ends_all_and_is_what_is_raised(bad, caplog
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_all_in_order(number) -> None:
+@pytest.mark.parametrize("is_caught_elsewhere", [False, True])
+def test_a_signal_ends_all_in_order(number, is_caught_elsewhere) -> None:
     ended: list[str] = []
     begun = threading.Barrier(3)
 
     def ask() -> None:
         begun.wait(LONG)
-        os.kill(os.getpid(), number)
+        if is_caught_elsewhere:
+            # the first thread is waiting by now, and does not wake for this one
+            threading.Event().wait(0.2)
+            signal.pthread_kill(threading.get_ident(), number)
+        else:
+            os.kill(os.getpid(), number)
 
     asking = threading.Thread(target=ask)
     asking.start()
