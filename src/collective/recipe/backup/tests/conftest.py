@@ -193,7 +193,7 @@ def impatient(monkeypatch):
         sftpsession, "PATIENCE", sftpsession.SftpPatience(connect=3, pauses=(0.05, 0.1))
     )
 
-    patience = bucketplace.Patience(connect=2, silent=1, whole=20, retry=0.5, pauses=(0.02, 0.1))
+    patience = bucketplace.Patience(connect=2, silent=5, whole=20, retry=0.5, pauses=(0.02, 0.1))
     monkeypatch.setattr(bucketplace, "PATIENCE", patience)
 
 

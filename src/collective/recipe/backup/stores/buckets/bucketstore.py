@@ -5,8 +5,10 @@ object was made. obstore repeats requests that fail for a moment (5xx, a connect
 throttling), with growing pauses, until ``Patience.retry`` is over.  It does not repeat a put whose
 outcome is unknown; the caller reads the object to learn the outcome.
 
-There are two clients. The one that reads gives up a server that is silent for a while. The one that
-puts cannot be as strict, because no answer comes while the object is on its way.
+There are two clients. The one that reads, and puts what is small, gives up a server that is silent
+for a while. The one that puts bundles cannot be as strict, because no answer comes while the object
+is on its way. Both give up a connection over which no byte gets through for half a minute: the
+library asks the system for that.
 """
 
 from __future__ import annotations
@@ -60,6 +62,9 @@ Networks that want a login answer each request with a page of their own.
 _ARCHIVES = {"GLACIER", "DEEP_ARCHIVE"}
 """Classes of storage of S3 whose objects have to be asked for before they can be read."""
 
+_SMALL = 1 << 18
+"""Bytes that are sent within the patience for an answer, even over a line of 64 kbit/s."""
+
 _OF_A_PAGE = 1000
 """Entries of a listing that obstore hands over at once."""
 
@@ -89,7 +94,7 @@ class BucketStore:
         with self._told(_WRITE):
             try:
                 put(
-                    self._writing,
+                    self._writing if len(data) > _SMALL else self._reading,
                     name,
                     data,
                     mode="create",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
+import threading
 import traceback
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -90,6 +93,25 @@ def test_a_page_that_answers_in_the_place_of_the_store_is_no_store(more, kind):
                 ask()
             assert "answer" in caught.value.what
             assert "endpoint right" in caught.value.hint
+
+
+def test_a_server_that_says_nothing_when_it_has_all_is_given_up(impatient, monkeypatch):
+    patience = replace(bucketplace.PATIENCE, whole=600)
+    monkeypatch.setattr(bucketplace, "PATIENCE", patience)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            server.accept()[0].close()
+
+        # who waits for as long as a request may last meets this
+        hanging_up = threading.Timer(30, hang_up)
+        hanging_up.daemon = True
+        hanging_up.start()
+        store = bucket(server.getsockname()[1], "a")  # the system takes what is sent
+        with pytest.raises(StoreUnreachable) as caught:
+            store.put("m/a", bytes(10_000))
+        hanging_up.cancel()
+    assert "does not answer in time" in caught.value.what
 
 
 @pytest.mark.needs("weed")
