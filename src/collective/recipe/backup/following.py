@@ -53,15 +53,22 @@ class Pace:
 
     @contextmanager
     def ended_by_signals(self) -> Iterator[Pace]:
-        """Let SIGTERM and SIGHUP ask for the end while the body runs: no work is cut short."""
+        """Let SIGTERM and SIGHUP ask for the end while the body runs: no work is cut short.
+
+        Once they did, later ones are ignored, after the body too: the process is ending.  Signals
+        that our parent had ignored, as ``nohup`` does, stay ignored.
+        """
         before = {
-            number: signal.signal(number, lambda _number, _frame: self.end()) for number in _SIGNALS
+            number: signal.signal(number, lambda _number, _frame: self.end())
+            for number in _SIGNALS
+            if signal.getsignal(number) is not signal.SIG_IGN
         }
         try:
             yield self
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            if not self._ended.is_set():
+                for number, handler in before.items():
+                    signal.signal(number, handler)
 
 
 def tell_service_manager(*lines: str) -> None:

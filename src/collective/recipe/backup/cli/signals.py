@@ -16,8 +16,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def as_interrupts() -> Iterator[None]:
     """Let Ctrl-C, SIGTERM and SIGHUP raise KeyboardInterrupt in the body, once.
 
-    It is no BackupError: rooms that collect errors would go on.  Later requests are ignored,
-    because we are cleaning up already.  Signals that our parent had ignored, as ``nohup`` does,
+    It is no BackupError: rooms that collect errors would go on.  Later requests are ignored, in
+    the body and after it, because the process is ending: ``timeout`` sends SIGTERM twice, and an
+    impatient user presses Ctrl-C twice.  Signals that our parent had ignored, as ``nohup`` does,
     stay ignored.
     """
     try:
@@ -35,7 +36,8 @@ def as_interrupts() -> Iterator[None]:
             yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is _end:  # else the end was asked for
+                signal.signal(number, handler)
 
 
 def _end(number: int, _frame: object) -> NoReturn:

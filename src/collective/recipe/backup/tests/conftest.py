@@ -126,6 +126,19 @@ def pytest_terminal_summary(terminalreporter):
         )
 
 
+@pytest.fixture(autouse=True)
+def handlers_of_signals():
+    """Give back what a test leaves: a run that was asked to end ignores later signals."""
+    before = [
+        (number, signal.getsignal(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    ]
+    yield
+    for number, handler in before:
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
+
+
 @pytest.fixture
 def site(tmp_path):
     """A site with its first transaction and nothing else."""

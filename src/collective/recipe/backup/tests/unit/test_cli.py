@@ -403,11 +403,19 @@ def test_a_second_signal_does_not_disturb_the_cleaning():
     assert cleaned
 
 
-def test_handlers_are_as_before_afterwards():
+def test_handlers_are_as_before_where_nobody_asked_for_the_end():
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with pytest.raises(KeyboardInterrupt), signals.as_interrupts():
-        os.kill(os.getpid(), signal.SIGINT)
+    with signals.as_interrupts():
+        pass
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_second_signal_does_not_kill_the_process_while_it_ends(first: int, second: int):
+    with pytest.raises(KeyboardInterrupt), signals.as_interrupts():
+        os.kill(os.getpid(), first)
+    os.kill(os.getpid(), second)
 
 
 def test_what_nohup_ignores_stays_ignored():

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup import locking
+from collective.recipe.backup.cli import signals
 from collective.recipe.backup.destinations import Depth
 from collective.recipe.backup.errors import BackupError, CommandFailed
 from collective.recipe.backup.following import Pace, tell_service_manager
@@ -180,6 +181,30 @@ def test_a_signal_ends_the_wait_at_once() -> None:
     with pace.ended_by_signals():
         threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
         assert pace.wait() is False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_second_signal_is_ignored_once_the_first_asked_for_the_end(number: int) -> None:
+    with signals.as_interrupts():
+        with Pace(600).ended_by_signals():
+            os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)  # the last words are being said
+    os.kill(os.getpid(), number)  # the interpreter is ending
+
+
+def test_handlers_are_as_before_where_the_following_ended_by_itself() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with Pace(600).ended_by_signals():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_hangup_that_nohup_ignores_does_not_end_the_following() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    pace = Pace(0.01)
+    with pace.ended_by_signals():
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert pace.wait()
 
 
 @pytest.mark.parametrize("abstract", [False, True])
