@@ -8,7 +8,8 @@ A restore point that does not follow the one before it begins a line of its own 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from collective.recipe.backup.repository.names import place_of
 from collective.recipe.backup.repository.opened import Repository
 from collective.recipe.backup.repository.points import Point
 from collective.recipe.backup.repository.standing import lines, standing
+from collective.recipe.backup.times import stamp_after
 
 BLOBS = "blobs"
 """Name of the holding of the blobs of a restore point."""
@@ -56,8 +58,8 @@ def listed_points(repository: Repository, control: Control, site: str) -> list[L
             lacks = point.name in lacking
             shown = _lacking(shown) if lacks else shown
             listed.append(ListedPoint(shown, point, point.name, lacks))
-    listed = list(_with_begins(_with_left_behind(listed)))
-    return list(_each_once(sorted(listed, key=lambda each: each.shown.age)))
+    listed = list(_with_begins(_with_left_behind(_each_once(listed))))
+    return sorted(listed, key=lambda each: each.shown.age)
 
 
 def mention_other_sites(repository: Repository, control: Control, site: str) -> None:
@@ -105,14 +107,36 @@ def _with_begins(listed: Iterable[ListedPoint]) -> Iterator[ListedPoint]:
         yield each._replace(shown=replace(shown, begins=stamp))
 
 
-def _each_once(listed: list[ListedPoint]) -> Iterator[ListedPoint]:
-    """Yield *listed*, but of those with one stamp only the first that can be restored."""
+def _each_once(listed: Sequence[ListedPoint]) -> Iterator[ListedPoint]:
+    """Yield *listed*, each under a stamp of its own.
+
+    Where two runs in one second did not see each other, both restore points have one stamp: the
+    later one is shown under the next that is free.  One that cannot be restored, or that has the
+    contents of the other one, is left out.
+    """
     stamps: dict[str, ListedPoint] = {}
     for each in listed:
-        before = stamps.get(each.shown.stamp)
-        if before is None or (each.shown.sound and not before.shown.sound):
+        first = stamps.get(each.shown.stamp)
+        if first is None or (each.shown.sound and not first.shown.sound):
             stamps[each.shown.stamp] = each
-    yield from stamps.values()
+    for each in listed:
+        stamp = each.shown.stamp
+        first = stamps[stamp]
+        if each is first:
+            yield each
+        elif each.shown.sound and not _is_copy(each, first):
+            with suppress(OverflowError):
+                while stamp in stamps:
+                    stamp = stamp_after(stamp)
+                stamps[stamp] = each
+                yield each._replace(shown=replace(each.shown, stamp=stamp, chain=stamp))
+
+
+def _is_copy(one: ListedPoint, other: ListedPoint) -> bool:
+    """Tell whether two restore points have all in common, as if ``copy`` ran twice at once."""
+    return (
+        one.point is not None and other.point is not None and one.point.roots == other.point.roots
+    )
 
 
 def shown_point(point: Point) -> RestorePoint:

@@ -48,15 +48,14 @@ def problems_of(
         stamp = each.shown.stamp
         for what in each.shown.problems:
             yield Problem(where=stamp, what=what, points=(stamp,), told=each.shown.sound)
-    points = [each.point for each in listed if each.point is not None]
     repository.index.refresh()
     reached = Reached()
     try:
-        bundles = needed_bundles(repository, points, reached)
+        bundles = needed_bundles(repository, _readable(listed), reached)
         yield from _weak(repository, bundles)
-        yield from _missing(repository, points, bundles)
+        yield from _missing(repository, listed, bundles)
         if depth is not Depth.NAMES:
-            yield from _damaged(repository, points, (bundles, reached), reads)
+            yield from _damaged(repository, listed, (bundles, reached), reads)
             yield from _illegible(repository, listed, bundles)
     finally:
         reached.close()
@@ -86,7 +85,7 @@ def _weak(repository: Repository, bundles: Bundles) -> Iterator[Problem]:
 
 
 def _missing(
-    repository: Repository, points: Sequence[Point], bundles: Bundles
+    repository: Repository, listed: Sequence[ListedPoint], bundles: Bundles
 ) -> Iterator[Problem]:
     """Yield chunks that are in no bundle, and nodes that cannot be read."""
     lacking = [*bundles.gaps.missing, *bundles.homeless]
@@ -94,15 +93,15 @@ def _missing(
         pieces = number_of(len(lacking), "piece of what it holds is", "pieces of what it holds are")
         what = f"{pieces} in no bundle that is there"
         objects = _objects(repository, lacking)
-        yield _problem(lacking[0].hex(), what, _stamps(repository, points, lacking), objects)
+        yield _problem(lacking[0].hex(), what, _stamps(repository, listed, lacking), objects)
     for chunk, error in bundles.gaps.damaged.items():
-        where, stamps = error.where or chunk.hex(), _stamps(repository, points, [chunk])
+        where, stamps = error.where or chunk.hex(), _stamps(repository, listed, [chunk])
         yield _problem(where, error.what, stamps, _objects(repository, [chunk]))
 
 
 def _damaged(
     repository: Repository,
-    points: Sequence[Point],
+    listed: Sequence[ListedPoint],
     needed: tuple[Bundles, Reached],
     reads: Reads | None,
 ) -> Iterator[Problem]:
@@ -116,7 +115,7 @@ def _damaged(
                 advance(bundles.entries[bundle].size)
             elif not is_sound(repository.store, name, advance):
                 what = "the bytes of a bundle have changed since they were stored"
-                stamps = _stamps(repository, points, reached.chosen_in(bundle))
+                stamps = _stamps(repository, listed, reached.chosen_in(bundle))
                 yield _problem(f"{repository.store.location}/{name}", what, stamps, (name,))
 
 
@@ -178,10 +177,14 @@ def _unloadable(repository: Repository, each: ListedPoint) -> Iterator[Problem]:
 
 
 def _stamps(
-    repository: Repository, points: Sequence[Point], chunks: Iterable[ChunkId]
+    repository: Repository, listed: Sequence[ListedPoint], chunks: Iterable[ChunkId]
 ) -> tuple[str, ...]:
-    names = concerned(repository, points, chunks)
-    return tuple(sorted(point.stamp for point in points if point.name in names))
+    names = concerned(repository, _readable(listed), chunks)
+    return tuple(sorted(each.shown.stamp for each in listed if each.name in names))
+
+
+def _readable(listed: Sequence[ListedPoint]) -> list[Point]:
+    return [each.point for each in listed if each.point is not None]
 
 
 def _objects(repository: Repository, chunks: Iterable[ChunkId]) -> tuple[str, ...]:
@@ -202,8 +205,7 @@ def problem_of(
     objects: tuple[str, ...] = ()
     if not named and chunk:
         chunks = [ChunkId(bytes.fromhex(chunk[0]))]
-        points = [each.point for each in listed if each.point is not None]
-        named = [*_stamps(repository, points, chunks)]
+        named = [*_stamps(repository, listed, chunks)]
         objects = _objects(repository, chunks)
     return Problem(
         where=error.where, what=error.what, hint=error.hint, points=tuple(named), objects=objects

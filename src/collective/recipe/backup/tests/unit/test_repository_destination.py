@@ -316,6 +316,63 @@ def test_four_hundred_restore_points_of_a_hostile_client_displace_none(operated)
     assert [removed(policy) for policy in policies] == before
 
 
+class Overtaken(MemoryStore):
+    """A store in which another run ends just before the next object is put."""
+
+    meanwhile = None
+
+    def put(self, name, data, *, bulk=False):
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return super().put(name, data, bulk=bulk)
+
+
+def both_of_one_second(tmp_path):
+    """Return two copies of a site, and what runs of one second made that did not see each other."""
+    store = Overtaken(lambda: NOON + timedelta(days=1))
+    init(store, PASSPHRASE, NOON)
+    one = OperatedInRepository(Site(tmp_path / "one"), store=store, keep=0)
+    one.site.commit({"a": 0}, at=NOON)
+    one.backup()
+    shutil.copytree(one.site.directory, tmp_path / "other")
+    other = OperatedInRepository(Site(tmp_path / "other"), store=store, keep=0)
+    one.site.commit({"a": 1}, at=NOON + timedelta(hours=1))
+    other.site.commit({"a": 2}, at=NOON + timedelta(hours=1, seconds=1))
+    one.now = other.now = NOON + timedelta(hours=2)
+    stamps, before = [], set()
+
+    def meanwhile():
+        stamps.append(other.backup().point.stamp)
+        before.update(store.objects)
+
+    store.meanwhile = meanwhile
+    stamps.append(one.backup().point.stamp)
+    assert stamps == [stamps[0]] * 2
+    return one, other, store.objects.keys() - before
+
+
+def test_two_runs_of_one_second_make_two_restore_points(tmp_path):
+    one, other, _last = both_of_one_second(tmp_path)
+    points = one.points()
+    assert len({point.stamp for point in points}) == 3
+    new = sorted(points[1:], key=lambda point: point.tid)
+    for site, point in zip((one.site, other.site), new, strict=True):
+        assert staged(one, point.moment, tmp_path / point.stamp) == site.contents()
+    one.site.commit({"a": 3}, at=one.now + timedelta(hours=1))
+    assert one.backup().point.stamp > points[-1].stamp
+
+
+def test_damage_of_one_of_two_with_one_stamp_is_said_of_that_one_alone(tmp_path):
+    one, _other, last = both_of_one_second(tmp_path)
+    for name in last:
+        if name.startswith("bundles/"):
+            del one.store.objects[name]
+    found = {problem.points for problem in one.destination().verify(Depth.NAMES)}
+    [stamp] = [point.stamp for point in one.points() if point.tid == one.site.tids()[-1]]
+    assert found == {(stamp,)}
+
+
 def test_a_store_that_went_back_in_time_is_told_by_the_next_backup(operated):
     operated.site.commit({"a": 1})
     operated.backup()
