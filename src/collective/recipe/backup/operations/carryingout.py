@@ -56,6 +56,7 @@ def carry_out(
             run.files,
             filestorage=order.filestorage,
             blobstorage=order.blobstorage,
+            all_blobs=order.all_blobs,
             remembered=known.get(job.target.name),
         )
         for job in jobs

@@ -20,6 +20,7 @@ class RestoreOrder:
     filestorage: bool = True  # whether to restore the filestorages
     blobstorage: bool = True  # whether to restore the blobs
     to: Path | None = None  # a directory; None: the live site
+    all_blobs: bool = False  # whether no blob is taken from the live site
     keep_caches: bool = False  # whether caches of ZEO clients stay, whatever these know
     further: bool = True  # whether further files are written, if it goes to a directory
 

@@ -47,6 +47,7 @@ class RestorePlace:
 
     filestorage: Path  # where it is live, whether it is restored or not
     ways: tuple[Way | None, Way | None]  # of filestorage and blobstorage; None: not restored
+    all_blobs: bool = False  # whether no blob is taken from the live site
     remembered: Remembered | None = None  # facts about the live data; None: there are none
 
     @property
@@ -92,12 +93,13 @@ class RestorePlace:
         from collective.recipe.backup.restoring.staging import Targets
 
         log, blobs = self.ways
+        live = blobs.live if blobs and not self.all_blobs else None
         return Targets(
             filestorage=log.staged if log else None,
             index=staged_path(index_of(self.filestorage)),
             blobstorage=blobs.staged if blobs else None,
             live_filestorage=buildable(self.filestorage),
-            live_blobstorage=blobs.live if blobs and blobs.live.is_dir() else None,
+            live_blobstorage=live if live and live.is_dir() else None,
             remembered=self.remembered,
         )
 
@@ -147,15 +149,19 @@ class RestorePlace:
                 way.discard(files)
 
 
-def place_for(
+def place_for(  # noqa: PLR0913  the parts of an order
     target: Source,
     files: Files,
     *,
     filestorage: bool,
     blobstorage: bool,
+    all_blobs: bool = False,
     remembered: Remembered | None = None,
 ) -> RestorePlace:
-    """Find out how the live data of *target* give way.  Raises BackupError if they cannot."""
+    """Find out how the live data of *target* give way; no blob of it is taken with *all_blobs*.
+
+    Raises BackupError if they cannot.
+    """
     live, blobs = target.filestorage, target.blobstorage
     with explained("cannot find out how to replace what is there", live.parent):
         return RestorePlace(
@@ -164,6 +170,7 @@ def place_for(
                 way_of(live, files) if filestorage else None,
                 way_of(blobs, files) if blobstorage and blobs else None,
             ),
+            all_blobs=all_blobs,
             remembered=remembered,
         )
 

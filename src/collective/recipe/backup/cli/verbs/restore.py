@@ -38,6 +38,12 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     part.add_argument("--only-filestorage", action="store_true", help="leave the blobs as they are")
     part.add_argument("--only-blobs", action="store_true", help="leave the filestorage as it is")
     parser.add_argument(
+        "--all-blobs",
+        action="store_true",
+        help="write every blob, also where the live file has the size and the time of the backup: "
+        "for a disk whose files may have rotted",
+    )
+    parser.add_argument(
         "--keep-caches",
         action="store_true",
         help="if the site goes back in time, do not remove the caches (*.zec) that ZEO clients "
@@ -72,6 +78,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
         filestorage=not namespace.only_blobs,
         blobstorage=not namespace.only_filestorage,
         to=namespace.to and namespace.to.absolute(),
+        all_blobs=namespace.all_blobs,
         keep_caches=namespace.keep_caches,
     )
     if after:

@@ -41,6 +41,7 @@ from collective.recipe.backup.restoring.journal import (
 from collective.recipe.backup.restoring.moves import Move
 from collective.recipe.backup.tests.blobtrees import content
 from collective.recipe.backup.tests.faults.harness import Dying
+from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
 from collective.recipe.backup.tests.runs import NOON, Operated, copied
 from collective.recipe.backup.tests.samples import Site, contents_of
 from collective.recipe.backup.tests.smallfiles import rewrite
@@ -107,6 +108,28 @@ def test_a_later_state_loses_only_its_tail(operated: Operated) -> None:
     assert operated.site.contents() == contents
     undo(operated.run("restore"))
     assert operated.site.contents() != contents
+
+
+@pytest.mark.parametrize("kind", [Operated, OperatedInRepository])
+@pytest.mark.parametrize("all_blobs", [False, True])
+def test_a_rotten_blob_with_its_old_size_and_time_is_put_right_by_all_blobs(
+    site: Site, kind: type[Operated], all_blobs: bool
+) -> None:
+    operated = kind(site)
+    site.commit({"a": 1}, {"b": b"blob 1", "c": b"blob 2"}, at=NOON)
+    operated.backup()
+    contents = site.contents()
+    rotten = min(site.blobstorage.rglob("*.blob"))
+    time = rotten.stat().st_mtime_ns
+    rotten.chmod(0o600)
+    rotten.write_bytes(b"Blob 1")
+    os.utime(rotten, ns=(time, time))
+
+    assert restore(operated.run("restore"), RestoreOrder(all_blobs=all_blobs))
+
+    assert (site.contents() == contents) is all_blobs
+    undo(operated.run("restore"))
+    assert rotten.read_bytes() == b"Blob 1"
 
 
 def test_blobs_that_are_right_stay_the_files_that_they_are(site: Site) -> None:
