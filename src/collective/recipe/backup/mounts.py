@@ -13,6 +13,8 @@ A later mount can cover an earlier one, whose line stays.  So a line counts only
 leads to that very mount, whose number ``/proc/self/fdinfo`` has.
 
 Where there is no such file, as outside of Linux, the device numbers decide.
+
+What should be mounted is known as far as the administrator has written it into ``/etc/fstab``.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from pathlib import Path
 
 TABLE = Path("/proc/self/mountinfo")
 DESCRIPTORS = Path("/proc/self/fdinfo")
+EXPECTED = Path("/etc/fstab")
 
 _PATH_ONLY = getattr(os, "O_PATH", 0)
 _MOUNT_NUMBER = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
@@ -73,6 +76,41 @@ def type_of(path: Path) -> str:
     return found
 
 
+def absent_mount(path: Path) -> Path | None:
+    """Return the mount point on which *path* would lie if all of fstab(5) were mounted.
+
+    None: it lies there already, or on no disk that fstab has but the root.
+    """
+    place = Path(os.path.realpath(path))
+    expected = [point for point in _expected() if place.is_relative_to(point)]
+    deepest = max(expected, key=lambda point: len(point.parts), default=None)
+    if deepest is None or mount_of(place).is_relative_to(deepest):
+        return None
+    return deepest
+
+
+def is_read_only(path: Path) -> bool:
+    """Tell whether *path* lies on a mount to which nobody can write; no if it is not there."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def _expected() -> Iterator[Path]:
+    """Yield the mount points that the administrator has written into fstab, but the root."""
+    try:
+        lines = EXPECTED.read_bytes().splitlines()
+    except OSError:
+        return
+    for fields in map(bytes.split, lines):
+        # others than paths, as "none" for swap, are no mount points
+        if len(fields) > 2 and not fields[0].startswith(b"#") and fields[1].startswith(b"/"):
+            point = Path(os.path.realpath(_unescaped(fields[1])))
+            if point != Path("/"):
+                yield point
+
+
 def _is_mount(place: str, numbers: dict[str, set[bytes]] | None) -> bool:
     if numbers is None:
         return os.path.ismount(place)
@@ -99,7 +137,11 @@ def _lines() -> list[list[bytes]] | None:
 
 
 def _mount_point(fields: Sequence[bytes]) -> str:
-    return os.fsdecode(re.sub(rb"\\([0-7]{3})", _octal, fields[4]))
+    return _unescaped(fields[4])
+
+
+def _unescaped(field: bytes) -> str:
+    return os.fsdecode(re.sub(rb"\\([0-7]{3})", _octal, field))
 
 
 def _octal(escape: re.Match[bytes]) -> bytes:

@@ -6,9 +6,16 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from collective.recipe.backup.amounts import number_of
+from collective.recipe.backup.config.repositories import local_path
 from collective.recipe.backup.destinations import damage
 from collective.recipe.backup.destinations.configured import DestinationConfig
-from collective.recipe.backup.errors import ConfigurationError, IntegrityError, UsageError
+from collective.recipe.backup.errors import (
+    ConfigurationError,
+    IntegrityError,
+    StoreUnreachable,
+    UsageError,
+)
+from collective.recipe.backup.mounts import EXPECTED, absent_mount
 from collective.recipe.backup.operations.damagememory import remember_objects
 from collective.recipe.backup.operations.repositoryaccess import (
     opened_place,
@@ -31,11 +38,13 @@ def make(run: Run, configured: DestinationConfig, *, encrypted: bool) -> str:
     """Make a repository; return its id.
 
     Raises ConfigurationError where there is one already, and if there is no passphrase although
-    it is to be *encrypted*, or one although it is not.
+    it is to be *encrypted*, or one although it is not; StoreUnreachable if its disk should be
+    mounted and is not.
     """
     from collective.recipe.backup.repository.newrepository import init
 
     place = place_of(configured)
+    _refuse_absent_disk(place.url)
     passphrase = passphrase_of(configured) if encrypted else None
     if not encrypted and place.ask is not None:
         raise ConfigurationError(
@@ -50,6 +59,19 @@ def make(run: Run, configured: DestinationConfig, *, encrypted: bool) -> str:
         with opened_place(run, each, accept_another=True):
             pass
     return about.repository.hex()
+
+
+def _refuse_absent_disk(url: str) -> None:
+    """Raise StoreUnreachable if a repository would be hidden as soon as its disk is mounted."""
+    path = local_path(url)
+    absent = None if path is None else absent_mount(path)
+    if absent is not None:
+        raise StoreUnreachable(
+            f"the disk at {absent} is not mounted, although {EXPECTED} has it",
+            where=path or "",
+            hint="mount it, then run init again; if the repository is to lie beside that disk, "
+            f"take the line out of {EXPECTED}",
+        )
 
 
 def scrub_store(run: Run, configured: DestinationConfig) -> Scrubbed:

@@ -12,6 +12,8 @@ from pathlib import Path
 from collective.recipe.backup import history
 from collective.recipe.backup.amounts import duration, number_of, size
 from collective.recipe.backup.chronology import reading_of
+from collective.recipe.backup.config import ALTERNATIVE
+from collective.recipe.backup.config.repositories import local_path
 from collective.recipe.backup.errors import (
     IntegrityError,
     Interrupted,
@@ -20,6 +22,7 @@ from collective.recipe.backup.errors import (
 )
 from collective.recipe.backup.history import FOLLOW, RunRecord
 from collective.recipe.backup.model import MAIN
+from collective.recipe.backup.mounts import is_read_only, mount_of
 from collective.recipe.backup.operations import missingdisk
 from collective.recipe.backup.operations.damagememory import FORGOTTEN
 from collective.recipe.backup.operations.made_good import is_made_good, kind_of
@@ -48,6 +51,7 @@ def findings_of(run: Run, found: SiteStatus) -> Iterator[StatusFinding]:
     for storage in found.storages:
         yield from _of_storage(run, storage)
     yield from _of_rooms(run, found.rooms)
+    yield from _of_read_only_disks(run)
     yield from _of_history(history_directory(run))
     for record in found.newest.values():
         yield from _of_run(record, found)
@@ -124,6 +128,20 @@ def _of_rooms(run: Run, rooms: Iterable[DiskRoom]) -> Iterator[StatusFinding]:
         wanted = run.config.options.minimum_free.of(room.size)
         if room.free < wanted:
             yield _critical(f"{size(room.free)} are free at {room.path}, less than {size(wanted)}")
+
+
+def _of_read_only_disks(run: Run) -> Iterator[StatusFinding]:
+    """Complain of disks that the next backup cannot write to; a failing one may become so."""
+    if run.destination == ALTERNATIVE:
+        return  # nothing is ever backed up there
+    places = [directory for home in run.homes for directory in home.directories]
+    places += filter(None, (local_path(each.url) for each in run.configured.repositories))
+    read_only = {mount_of(each): each for each in reversed(places) if is_read_only(each)}
+    for mount, place in read_only.items():
+        yield _critical(
+            f"the disk at {mount} is mounted read-only, so nothing can be backed up to {place}: "
+            "look into the system log, and mount it writable again"
+        )
 
 
 def _of_run(record: RunRecord, found: SiteStatus) -> Iterator[StatusFinding]:

@@ -8,9 +8,15 @@ from pathlib import Path
 import pytest
 
 from collective.recipe.backup import mounts
-from collective.recipe.backup.mounts import mount_of, mounts_in, type_of
+from collective.recipe.backup.mounts import absent_mount, is_read_only, mount_of, mounts_in, type_of
 from collective.recipe.backup.tests.blobtrees import ODD_NAMES
-from collective.recipe.backup.tests.namespaces import bind, mounted, tmpfs, unmount
+from collective.recipe.backup.tests.namespaces import (
+    bind,
+    make_read_only,
+    mounted,
+    tmpfs,
+    unmount,
+)
 
 
 @pytest.fixture
@@ -52,6 +58,39 @@ def test_a_bind_mount_has_the_device_of_what_is_around_it_and_is_one(top: Path) 
     assert mounts_in(top / "file") == [top / "file"]
     assert mount_of(top / "a" / "deep" / "x") == top / "a" / "deep"
     assert mounts_in(top / "b") == []
+
+
+@mounted
+def test_a_disk_that_fstab_has_and_that_is_not_mounted_is_named(top: Path, monkeypatch) -> None:
+    shelf = top / "a disk"
+    shelf.mkdir()
+    fstab = top / "fstab"
+    escaped = str(shelf).replace(" ", "\\040")
+    fstab.write_text(
+        "# a comment /mnt\n\nUUID=1 / ext4 defaults 0 1\nUUID=2 none swap sw 0 0\n"
+        f"UUID=3\t{escaped} ext4 noauto\nodd\n"
+    )
+    monkeypatch.setattr(mounts, "EXPECTED", fstab)
+
+    assert absent_mount(shelf) == absent_mount(shelf / "not there" / "it") == shelf
+    assert absent_mount(top) is None
+    assert absent_mount(top / "a disk as well") is None
+    tmpfs(shelf)
+    assert absent_mount(shelf / "not there") is None
+    (shelf / "another").mkdir()
+    tmpfs(shelf / "another")
+    assert absent_mount(shelf / "another" / "it") is None
+    monkeypatch.setattr(mounts, "EXPECTED", top / "no fstab")
+    assert absent_mount(top / "b") is None
+
+
+@mounted
+def test_a_mount_may_be_read_only(top: Path) -> None:
+    tmpfs(top)
+    assert not is_read_only(top)
+    make_read_only(top)
+    assert is_read_only(top)
+    assert not is_read_only(top / "not there")
 
 
 @mounted

@@ -32,6 +32,7 @@ from collective.recipe.backup.restoring.journal import FORM, SWAPPING
 from collective.recipe.backup.sitebackup import main as sitebackup
 from collective.recipe.backup.tests.counting import increments
 from collective.recipe.backup.tests.many import add_restore_points
+from collective.recipe.backup.tests.namespaces import make_read_only, mounted, tmpfs
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.tests.scripts import Script, running, wait_until
@@ -138,6 +139,21 @@ def test_too_little_room_is_a_finding(site: Site, room):
     [(severity, what)] = complaints(operated)
     assert severity == "CRITICAL"
     assert re.fullmatch(r"[\d.]+ .B are free at .*/backups, less than [\d.]+ .B", what)
+
+
+@mounted
+def test_a_disk_of_the_backups_that_became_read_only_is_a_finding(site: Site):
+    operated = Operated(site)
+    disk = operated.place().filestorage
+    disk.mkdir()
+    tmpfs(disk)
+    operated.backup()
+    assert complaints(operated) == []
+
+    make_read_only(disk)
+    [(severity, what)] = complaints(operated)
+    assert severity == "CRITICAL"
+    assert f"the disk at {disk} is mounted read-only, so nothing can be backed up to" in what
 
 
 def test_a_backup_that_failed_is_complained_of_until_one_goes_well(site: Site):
