@@ -200,7 +200,7 @@ def _requests(text: str) -> int:
 
     number = int(text) if text.isdecimal() else 0
     if number < LEAST:
-        raise argparse.ArgumentTypeError(f"a number of {LEAST} or more")
+        raise argparse.ArgumentTypeError(f"a whole number, {LEAST} or more, not {text!r}")
     return number
 
 

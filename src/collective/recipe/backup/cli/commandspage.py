@@ -25,6 +25,7 @@ in the second column.
 _TAIL = """\
 Messages go to standard error as ``INFO: text``, ``WARNING: text`` or ``ERROR: text``; answers go to
 standard output.
+A message names another command by its verb: ``log`` is ``bin/backup-log``, or ``sitebackup log``.
 :doc:`exit-codes` says how a command can end, :doc:`json` what is in an answer in JSON.
 
 A moment is ``YYYY-MM-DD[-HH[-MM[-SS]]]`` in UTC, ISO 8601 with a time zone, or a transaction id of

@@ -42,7 +42,7 @@ def declare(parser: argparse.ArgumentParser, what: str, *, with_path: bool = Fal
     parser.add_argument(
         "--before",
         metavar="TID",
-        help="in the place of a moment: before this transaction (backup-log lists them)",
+        help="in the place of a moment: before this transaction (log lists them)",
     )
     _declare_local(parser, "the moment is")
 

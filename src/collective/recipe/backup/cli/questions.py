@@ -22,7 +22,7 @@ def lines_typed(question: str) -> str:
 
 
 def ask(question: str) -> bool:
-    """Show *question* on the terminal; only a literal yes is one."""
+    """Show *question* on the terminal; only the whole word yes is a yes."""
     print(question, file=sys.stderr)
     for _try in range(_TRIES):
         print("Are you sure? (yes/no) [no]: ", end="", file=sys.stderr, flush=True)
@@ -30,16 +30,16 @@ def ask(question: str) -> bool:
         if not line:
             print(file=sys.stderr)  # the next text begins a line
             raise BackupError(
-                "there was no answer",
+                "there was no answer, so nothing was done",
                 hint="run it in a terminal, or with --no-prompt if you are sure",
             )
         answer = line.strip().lower()
-        if answer in ("", "no"):
+        if answer in ("", "n", "no"):
             return False
         if answer == "yes":
             return True
-        print("Please answer yes or no.", file=sys.stderr)
+        print("Type yes, the whole word, to go on, or no to change nothing.", file=sys.stderr)
     raise BackupError(
-        "no answer was yes or no",
-        hint="write yes in full, or use --no-prompt if you are sure; nothing was done",
+        f"{_TRIES} answers were neither yes nor no, so nothing was done",
+        hint="run it again and type the whole word yes, or use --no-prompt if you are sure",
     )

@@ -78,7 +78,7 @@ def named(config: Config, purpose: str, name: str) -> DestinationConfig:
     if name not in found:
         raise ConfigurationError(
             f"there is no place of backups called {name!r}",
-            hint=f"there are {', '.join(found)}; the option repository lists repositories",
+            hint=f"this site has: {', '.join(found)}; each line of the option repository adds one",
         )
     return found[name]
 
@@ -103,7 +103,7 @@ def chosen(config: Config, purpose: str, name: str | None, *, everywhere: bool) 
         return found[0].name
     raise UsageError(
         "there are several places of backups: which of them?",
-        hint=f"--from says so; there are {', '.join(each.name for each in found)}",
+        hint=f"add --from and one of these names: {', '.join(each.name for each in found)}",
     )
 
 
@@ -118,7 +118,7 @@ def chosen_repository(config: Config, purpose: str, name: str | None) -> str:
     if name is None and found:
         raise UsageError(
             "there are several repositories: which of them?",
-            hint=f"--from says so; there are {', '.join(found)}",
+            hint=f"add --from and one of these names: {', '.join(found)}",
         )
     raise ConfigurationError(
         f"{name!r} is no repository" if name else f"{purpose} backups have no repository",

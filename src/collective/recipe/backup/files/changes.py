@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 
 from collective.recipe.backup.audience import audience_of
 from collective.recipe.backup.errors import names_a_path
-from collective.recipe.backup.files.partials import PROBE
+from collective.recipe.backup.files.partials import PROBE, final_path
 from collective.recipe.backup.links import StrPath
 
 P = ParamSpec("P")
@@ -86,13 +86,17 @@ class Changes:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Return what *function* returns, which changes *path*; its errors name that."""
+        """Return what *function* returns, which changes *path*; its errors name that.
+
+        They name the final file in the place of a temporary one, which is gone when they are read.
+        """
         try:
             return function(*args, **kwargs)
         except OSError as error:
             if operation in _NAMES_ANOTHER or not names_a_path(error):
                 error.filename = os.fspath(path)
                 del error.filename2
+            error.filename = final_path(os.fsdecode(error.filename))
             raise
 
     def _try(

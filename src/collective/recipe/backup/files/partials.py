@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from collective.recipe.backup.errors import names_a_path
 from collective.recipe.backup.smallfile import regular
 
 PROBE = ".backup"
 """Begin of temporary names of probes."""
 
 _PARTIAL = re.compile(r"(.+)\.[0-9a-f]{8}\.partial", re.DOTALL)
+_ENDING = re.compile(r"\.[0-9a-f]{8}\.partial(?=/|$)")
 
 
 def is_partial(name: str, *, of: str = "") -> bool:
@@ -24,6 +26,25 @@ def is_partial(name: str, *, of: str = "") -> bool:
     """
     match = _PARTIAL.fullmatch(name)
     return match is not None and of in {"", match[1]}
+
+
+def final_path(path: str) -> str:
+    """Return *path* with the final names in the place of temporary ones of ours: what a user knows.
+
+    A tree comes to be under a temporary name as well, so any part of *path* may be one.
+    """
+    return _ENDING.sub("", path)
+
+
+@contextmanager
+def naming_final() -> Iterator[None]:
+    """Let an OSError of the body name the final path."""
+    try:
+        yield
+    except OSError as error:
+        if names_a_path(error):
+            error.filename = final_path(os.fsdecode(error.filename))
+        raise
 
 
 def hold(descriptor: int, partial: Path) -> bool:

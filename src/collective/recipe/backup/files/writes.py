@@ -17,7 +17,7 @@ from pathlib import Path
 from collective.recipe.backup import held, links
 from collective.recipe.backup.files.changes import Changes
 from collective.recipe.backup.files.entries import Entries
-from collective.recipe.backup.files.partials import hold
+from collective.recipe.backup.files.partials import hold, naming_final
 from collective.recipe.backup.links import StrPath
 from collective.recipe.backup.smallfile import NotRegularError, regular
 
@@ -152,7 +152,7 @@ class Writes(Entries):
         self, path: StrPath, mode: int, flags: int = os.O_WRONLY
     ) -> tuple[int, os.stat_result]:
         """Make a file that must not be there; return a descriptor, and what its directory is."""
-        with held.place(path) as at:
+        with naming_final(), held.place(path) as at:
             directory = at.directory_status()
             flags |= os.O_CREAT | os.O_EXCL
             return self._change("create", path, at.open, flags, mode), directory

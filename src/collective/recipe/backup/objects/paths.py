@@ -51,7 +51,7 @@ def place_of(objects: Objects, path: str) -> Location:
         if held is None:
             raise UsageError(
                 f"there is no object {named[1]} at that moment",
-                hint="backup-log --path, without --live, finds what is gone",
+                hint="log --path PATH, without --live, finds objects that are gone",
             )
         return Location(named[1], held, ())
     place = _begin(objects)
@@ -61,8 +61,8 @@ def place_of(objects: Objects, path: str) -> Location:
         if found is None or held is None:
             raise UsageError(
                 f"there is no {step!r} in {place.path or '/'} at that moment",
-                hint="backup-objects with a shorter path shows what there is; backup-log --path, "
-                "without --live, finds what is gone",
+                hint="objects with a shorter path lists what there is; log --path PATH, without "
+                "--live, finds objects that are gone",
             )
         above = (*place.above, place.held.oid, *found.through)
         place = Location(f"{place.path}/{step}", held, above)

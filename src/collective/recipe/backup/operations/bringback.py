@@ -87,7 +87,7 @@ def refuse_if_elsewhere(run: Run, place: Location, storage: str = MAIN) -> None:
     if found and found[0].path != place.path:
         raise UsageError(
             f"it is not gone, but at {found[0].path!r} in the live site",
-            hint="move it back there; backup-extract takes out what it was",
+            hint="move it back there; extract writes what it was to a file",
         )
 
 

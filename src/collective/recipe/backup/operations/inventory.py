@@ -125,7 +125,7 @@ def _not_none(
             count += 1
             yield item
     if order.below and not count:
-        hint = "backup-list --content shows what there is"
+        hint = "list --content shows what there is"
         if order.below.startswith(f"{FILES}/"):
             hint += "; only repositories have further files, and --from NAME names one"
         raise UsageError(f"there is no {order.below} in this restore point", hint=hint)

@@ -56,7 +56,7 @@ def last_place(
     raise UsageError(
         f"{refused}, nor in any restore point before",
         hint="of what was made and deleted between two restore points, --until takes a moment at "
-        "which it was there; backup-log --grep finds the transactions that name it",
+        "which it was there; log --grep finds the transactions that name it",
     )
 
 

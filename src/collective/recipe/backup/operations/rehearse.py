@@ -21,6 +21,7 @@ from collective.recipe.backup.errors import (
     ConfigurationError,
     IntegrityError,
     NoRestorePoint,
+    UsageError,
     explained,
 )
 from collective.recipe.backup.files import Files
@@ -92,12 +93,19 @@ def rehearse(
     """Rehearse the restore points of *order*; *tell* gets each result as soon as it is there.
 
     Raises BackupError if the rehearsal itself is impossible: there is no room for it, or none of
-    the requested restore points; ConfigurationError if only blobs are backed up.
+    the requested restore points; ConfigurationError if only blobs are backed up, and UsageError if
+    there is no such scratch directory: no run has begun then, and the history does not tell of one.
     """
     if run.config.options.only_blobs:
         raise ConfigurationError(
             "only blobs are backed up here, and there is no site to open without a filestorage",
             hint="verify compares each of them with what was stored",
+        )
+    if order.scratch is not None and not order.scratch.is_dir():
+        raise UsageError(
+            "the directory for scratch is not there",
+            where=order.scratch,
+            hint="make it, or name one with --scratch that is there; is its disk mounted?",
         )
     timed = _Timed(run.progress, order.seconds)
     with hooks_around(run) as account, replace(run, progress=timed).opened() as destinations:
@@ -236,7 +244,7 @@ def _remember(run: Run, destination: Destination, done: Rehearsed) -> None:
 @contextmanager
 def _scratch(run: Run, beside: Path, name: str) -> Iterator[Path]:
     """Yield a new directory, which is gone afterwards."""
-    with explained("cannot use the directory for scratch", beside):
+    with explained("cannot use the scratch directory", beside):
         _sweep(run.files, beside, name)
         directory = beside / f"{name}{MARK}{os.getpid()}"
         run.files.make_directory(directory, 0o700)

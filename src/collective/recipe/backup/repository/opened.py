@@ -79,8 +79,8 @@ class Repository:
             raise ConfigurationError(
                 "another repository is in the place of the one that this machine knows",
                 where=self.store.location,
-                hint="is the right disk mounted?  If it was made anew on purpose, accept it by "
-                "bin/backup-repository accept-rollback",
+                hint="is the right disk mounted?  If the repository was made anew on purpose, "
+                "accept it with repository accept-rollback",
             )
         return about
 

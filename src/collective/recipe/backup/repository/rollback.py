@@ -57,8 +57,8 @@ def check_rollback(repository: Repository, control: Control, *, accept: bool = F
         "the repository has gone back in time: the newest restore points that this host has "
         f"seen of {number_of(len(gone), 'site')} are not there",
         where=f"{repository.store.location}/{min(name for _counter, name in gone.values())}",
-        hint="ask whoever runs the store; if it was set back on purpose, accept it by "
-        "bin/backup-repository accept-rollback",
+        hint="ask whoever runs the store; if it was set back on purpose, accept it "
+        "with repository accept-rollback",
     )
 
 

@@ -33,6 +33,22 @@ __all__ = ["main"]
 PROG = "sitebackup"
 CHECK_STORE, COMPLETION = "check-store", "completion"
 """The commands that are no verbs."""
+OTHER_WORDS = {
+    "bring-back": "undelete",
+    "check": "verify, or doctor",
+    "deleted": "objects --deleted",
+    "download": "extract",
+    "fullbackup": "backup --full",
+    "history": "log, or objects --history",
+    "init": "repository init",
+    "recover": "restore",
+    "serve": "open, or browse",
+    "snapshot": "backup --snapshot",
+    "snapshotbackup": "backup --snapshot",
+    "undo": "restore --undo",
+    "zipbackup": "backup --zip",
+}
+"""Words of other programs, and of the scripts of a buildout, each with the command for it."""
 CHANGING = ("backup", "restore", "prune")
 """Verbs that keep other runs out."""
 
@@ -126,6 +142,8 @@ def _complaint(name: str) -> str:
 def _nearest(name: str, known: Sequence[str]) -> str:
     from difflib import get_close_matches
 
+    if name in OTHER_WORDS:
+        return f"that is {PROG} {OTHER_WORDS[name]}"
     near = get_close_matches(name, known, n=1)
     return f"do you mean {near[0]}?" if near else f"there are {', '.join(known)}"
 

@@ -61,7 +61,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     if is_oid(path):
         raise UsageError(
             "an oid does not say into which folder it is to come back",
-            hint="name its path, or take it out with backup-extract",
+            hint="name its path, or write it to a file with extract",
         )
     if namespace.dry_run and namespace.program is None:
         raise UsageError(
@@ -72,10 +72,10 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     when = asked_moment(run, namespace)
     export = export_file(path, namespace.file)
     refuse_within(run.config, export)
-    refuse_existing(export)
-    refuse_existing(bringback.script_of(export))
     with opened_objects(run, when) as opened:
         place = place_of(opened.objects, path)
+        refuse_existing(export)
+        refuse_existing(bringback.script_of(export))
         bringback.refuse_if_elsewhere(run, place)
         written = bringback.write(opened, place, export, run.files)
     if not answers.json:

@@ -51,7 +51,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         "--path",
         metavar="PATH",
         help="only what was written of the object at this path, or of what it holds; of what is "
-        "gone, as the newest restore point has it that has it; PATH is as for backup-objects",
+        "gone, as the newest restore point has it that has it; PATH is as for objects",
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
@@ -80,9 +80,9 @@ def _declare(parser: argparse.ArgumentParser) -> None:
 
 
 def _number(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.isdecimal() else 0
     if number < 1:
-        raise argparse.ArgumentTypeError("a number, 1 or more")
+        raise argparse.ArgumentTypeError(f"a whole number, 1 or more, not {text!r}")
     return number
 
 

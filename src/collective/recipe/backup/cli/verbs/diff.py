@@ -99,7 +99,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
 
 def _depth(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError("a number, 0 or more")
+        raise argparse.ArgumentTypeError(f"a whole number, 0 or more, not {text!r}")
     return int(text)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,8 +63,6 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     when = asked_moment(run, namespace)
     target = export_file(path, namespace.file)
     refuse_within(run.config, target if namespace.to is None else namespace.to.absolute())
-    if namespace.to is None:
-        refuse_existing(target)
     with opened_objects(run, when, namespace.storage) as opened:
         place = place_of(opened.objects, path)
         if namespace.to is not None:
@@ -70,6 +70,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
             _tell_files(found.files, answers)
             _refuse_flaws(found.flaws)
         else:
+            refuse_existing(target)
             tell_export(extract.extract(opened, place, target, run.files), target, answers)
     return DONE
 
@@ -86,10 +87,19 @@ def refuse_existing(target: Path) -> None:
     """Raise UsageError if there is a file *target*."""
     if target.exists():
         raise UsageError(
-            "there is such a file already",
+            "there is a file of this name already, and it is not overwritten",
             where=target,
-            hint="--file takes another name, and no file is written over",
+            hint=f"name another one, such as --file {shlex.quote(_free_name(target))}",
         )
+
+
+def _free_name(taken: Path) -> str:
+    """Return the next name like *taken* that no file has, with a number before its suffix."""
+    for number in itertools.count(2):
+        name = f"{taken.stem}-{number}{taken.suffix}"
+        if not taken.with_name(name).exists():
+            return name
+    raise AssertionError  # numbers do not end
 
 
 def _tell_files(found: list[tuple[Path, str]], answers: Answers) -> None:

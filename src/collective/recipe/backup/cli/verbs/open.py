@@ -99,7 +99,7 @@ VERB = Verb(
     "Neither the site nor the backups are written to, and the site may be running.",
     examples=(
         ("yesterday", "the site as it was yesterday, 0:00 UTC"),
-        ("--before TID", "as it was before that transaction (backup-log lists them)"),
+        ("--before TID", "as it was before that transaction (log lists them)"),
         ("--changes /tmp/tried", "the newest restore point, to log in and try something"),
         ("--address 8200", "at port 8200 of 127.0.0.1"),
     ),

@@ -45,9 +45,12 @@ def _declare(parser: argparse.ArgumentParser) -> None:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
     if not (seconds > 0 and math.isfinite(seconds)):
-        raise argparse.ArgumentTypeError("a number of seconds, more than 0")
+        raise argparse.ArgumentTypeError(f"a number of seconds, more than 0, not {text!r}")
     return seconds
 
 

@@ -88,7 +88,6 @@ _ABILITIES = (
     Ability(
         "cannot make the names in a directory durable",
         _syncs,
-        "a power cut can cost the newest backup; backup-verify tells, and the next backup makes "
-        "it anew",
+        "a power cut can cost the newest backup; verify tells, and the next backup makes it anew",
     ),
 )

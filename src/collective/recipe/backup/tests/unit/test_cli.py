@@ -179,7 +179,7 @@ def test_where_nobody_answers_the_error_begins_a_line(operated):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-3:-1] == [
         "Are you sure? (yes/no) [no]: ",
-        "ERROR: there was no answer",
+        "ERROR: there was no answer, so nothing was done",
     ]
 
 
@@ -195,7 +195,43 @@ def test_a_program_that_never_says_yes_or_no_is_not_asked_for_ever(operated):
     )
     assert done.returncode == 1
     assert done.stderr.count("Are you sure?") == 3
-    assert "ERROR: no answer was yes or no\nERROR: hint: write yes in full" in done.stderr
+    assert "ERROR: 3 answers were neither yes nor no, so nothing was done\n" in done.stderr
+    assert done.stderr.count("Type yes, the whole word, to go on") == 3
+
+
+@pytest.mark.parametrize("answer", ["n", "No", ""])
+def test_the_letter_n_is_a_no_like_the_word(operated, answer):
+    assert called(operated, "backup", "-q") == DONE
+    done = subprocess.run(
+        command(operated, "restore"),
+        input=f"{answer}\n",
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert done.returncode == DONE
+    assert done.stderr.endswith("[no]: INFO: nothing was changed\n")
+    assert done.stderr.count("Are you sure?") == 1
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments"),
+    [
+        ("rehearse", ["--max-seconds", "soon"]),
+        ("log", ["--last", "few"]),
+        ("log", ["--large", "all"]),
+        ("diff", ["--depth", "deep"]),
+        ("backup", ["--max-requests", "many"]),
+        ("backup", ["--every", "often"]),
+        ("verify", ["--sample", "half"]),
+    ],
+)
+def test_a_number_that_is_none_is_answered_with_what_is_taken(verb, arguments):
+    with pytest.raises(UsageError, match="number|part|seconds") as caught:
+        parse(VERBS[verb], arguments)
+    assert f"not '{arguments[-1]}'" in caught.value.what
+    assert "invalid" not in caught.value.what
 
 
 def test_words_that_a_backup_never_minded_are_ignored_with_a_warning(operated, capsys):

@@ -17,6 +17,7 @@ from ZODB.blob import Blob
 from ZODB.DemoStorage import DemoStorage
 
 from collective.recipe.backup.cli import main
+from collective.recipe.backup.errors import NoRestorePoint
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.objects.current import Objects
@@ -223,9 +224,17 @@ def test_what_was_deleted_comes_back_from_the_moment_before(
     assert told["file"] == str(tmp_path / "news.zexp")
     assert (told["objects"], told["cuts"][0]["name"]) == (14, "__parent__")
     # no file is written over
+    Path("news-2.zexp").touch()
     assert main("extract", "standard", operated.config_path, [*before, "/Plone/news"]) == 2
-    assert "there is such a file already: " in capsys.readouterr().err
-    Path(told["file"]).unlink()
+    told = capsys.readouterr().err
+    assert "there is a file of this name already, and it is not overwritten: " in told
+    assert "such as --file news-3.zexp" in told
+    # a moment that cannot be had is more wrong than a name that is taken
+    early = ["1990-01-01", "/Plone/news"]
+    assert main("extract", "standard", operated.config_path, early) == NoRestorePoint.exit_code
+    assert main("undelete", "standard", operated.config_path, early) == NoRestorePoint.exit_code
+    capsys.readouterr()
+    (tmp_path / "news.zexp").unlink()
     assert main("extract", "standard", operated.config_path, [*before, "/Plone/news"]) == 0
     told = capsys.readouterr()
     assert "cut 1 time: __parent__ to" in told.out

@@ -121,6 +121,20 @@ class TestWriting:
         assert os.listdir(tmp_path) == ["final"]
         assert final.read_bytes() == b"before"
 
+    def test_an_error_names_the_final_file_and_not_its_temporary_name(self, tmp_path, files):
+        final = tmp_path / "not there" / "final"
+        with pytest.raises(FileNotFoundError) as caught:
+            files.write(final, b"data")
+        assert caught.value.filename == str(final)
+        # the same within a tree, which has a temporary name as a whole
+        with (
+            pytest.raises(FileNotFoundError) as caught,
+            files.staging(tmp_path / "tree") as staged,
+            files.writing(staged / "below" / "file"),
+        ):
+            pass
+        assert caught.value.filename == str(tmp_path / "tree" / "below" / "file")
+
     def test_the_error_that_is_reported_is_the_first_one(self, tmp_path):
         class Doomed(Recording):
             def _change(self, operation, path, function, *args, **kwargs):

@@ -123,7 +123,7 @@ def test_which_of_several_repositories_is_meant_must_be_said(site, tmp_path, cap
     made(site, tmp_path, "one", "two", location="none")
     assert main(["backup", "-q"]) == DONE
     told = said(capfd, "restore", "-n", code=WRONG).err
-    assert "--from says so; there are one, two" in told
+    assert "add --from and one of these names: one, two" in told
     shutil.rmtree(tmp_path / "one")
     assert main(["restore", "-qn", "--from", "two"]) == DONE
 
@@ -372,7 +372,7 @@ def test_a_store_that_was_set_back_on_purpose_is_accepted(site, tmp_path, capfd)
     (tmp_path / "earlier").rename(tmp_path / "far")
     told = said(capfd, "backup", code=BAD).err
     assert "gone back in time" in told
-    assert "backup-repository accept-rollback" in told
+    assert "repository accept-rollback" in told
     assert answer(capfd, "repository", "accept-rollback")["accepted"] == str(tmp_path / "far")
     assert main(["backup", "-q"]) == DONE
     assert main(["verify", "-q", "--depth", "records"]) == DONE

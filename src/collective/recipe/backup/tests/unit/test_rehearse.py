@@ -15,7 +15,7 @@ from ZODB.Connection import TransactionMetaData
 
 from collective.recipe.backup import history, locking
 from collective.recipe.backup.cli import main
-from collective.recipe.backup.errors import BackupError, NoRestorePoint
+from collective.recipe.backup.errors import BackupError, NoRestorePoint, UsageError
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.operations import rehearse as room
 from collective.recipe.backup.operations.rehearse import (
@@ -233,8 +233,13 @@ def test_scratch_may_be_elsewhere(operated: Operated, tmp_path: Path, monkeypatc
 def test_scratch_must_be_there_and_have_room(
     operated: Operated, tmp_path: Path, monkeypatch
 ) -> None:
-    with pytest.raises(BackupError, match="scratch"):
-        rehearsed(operated, scratch=tmp_path / "not there")
+    records = list(history.read(operated.place().filestorage))
+    (tmp_path / "a file").touch()
+    for name in ("not there", "a file"):
+        with pytest.raises(UsageError, match="scratch"):
+            rehearsed(operated, scratch=tmp_path / name)
+    # a mistake in the command line is no rehearsal that failed
+    assert list(history.read(operated.place().filestorage)) == records
 
     class Full:
         f_bavail, f_bfree, f_frsize = 1, 1, 1

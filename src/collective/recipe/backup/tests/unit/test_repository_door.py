@@ -10,6 +10,7 @@ import shutil
 
 import pytest
 
+from collective.recipe.backup import mounts
 from collective.recipe.backup.cli.verbs.repository import ACTIONS_BY_NAME
 from collective.recipe.backup.cli.verbs.repositoryactions import ACTIONS, CHECK_STORE
 from collective.recipe.backup.errors import (
@@ -214,6 +215,21 @@ def test_init_makes_no_directory_above_that_of_the_repository(project, tmp_path,
     assert (mount / "plone" / "format").is_file()
 
 
+def test_init_makes_no_repository_where_a_disk_of_fstab_is_not_mounted(
+    project, tmp_path, capfd, monkeypatch
+):
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    (tmp_path / "fstab").write_text(f"UUID=1 {shelf} ext4 noauto 0 0\n")
+    monkeypatch.setattr(mounts, "EXPECTED", tmp_path / "fstab")
+    configure(project, repository=str(shelf / "backups"))
+    assert main(["repository", "init"]) == StoreUnreachable.exit_code
+    assert f"the disk at {shelf} is not mounted, although" in told(capfd)
+    assert list(shelf.iterdir()) == []
+    (tmp_path / "fstab").write_text("")
+    assert main(["repository", "init"]) == DONE
+
+
 def test_damage_in_the_store_is_found_by_scrub_and_by_verify(project, tmp_path, capfd):
     assert main(["backup", "-q"]) == DONE
     spoil(tmp_path / "disk")
@@ -249,7 +265,7 @@ def test_a_wrong_passphrase_and_a_wrong_place_are_told(project, monkeypatch, cap
     assert main(["backup", "--to", "repository"]) == WRONG
     assert "does not fit" in told(capfd)
     assert main(["list", "--from", "elsewhere"]) == WRONG
-    assert "there are directory, repository" in told(capfd)
+    assert "this site has: directory, repository" in told(capfd)
     assert main(["repository", "init"]) == WRONG
     assert "a repository already" in told(capfd)
 

@@ -82,7 +82,7 @@ def test_a_location_of_the_command_line_starts_where_all_backups_lie(project: Si
     ("flag", "said"),
     [
         ("--every", "it takes more than 0 and less than 86,400 seconds, not 'abc'"),
-        ("--max-requests", "a number of 20 or more"),
+        ("--max-requests", "a whole number, 20 or more, not 'abc'"),
     ],
 )
 def test_a_number_that_is_none_is_answered_with_what_is_taken(
@@ -251,6 +251,8 @@ def test_several_storages_of_a_zeo_conf(project: Site, tmp_path: Path, capfd) ->
     [
         ([], "which command?"),
         (["bakup"], "do you mean backup?"),
+        (["undo"], "that is sitebackup restore --undo"),
+        (["bring-back"], "that is sitebackup undelete"),
         (["--config", "x", "backup"], "--config comes after a command"),
         (["backup", "--kepe", "3"], "do you mean --keep?"),
         (["backup", "now"], "too many arguments: 'now'"),
