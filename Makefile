@@ -19,6 +19,9 @@ FAULTS ?=
 # what make installations tries: make installations PYTHONS="python3.10 python3.14"
 PYTHONS ?= $(PYTHON)
 
+# the tests start thousands of processes, each of which would compile half of the modules again
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format docs linkcheck house pictures quick fuzz faults bench dist installations clean
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import compileall
+import os
 import shutil
 import sys
 from pathlib import Path
 
+import collective.recipe.backup
 from benchmarks import buckets, contestants
 from benchmarks.keepers import keepers
 from benchmarks.measuring import Trash
@@ -43,6 +46,9 @@ def main() -> int:
     )
     namespace = parser.parse_args()
     scratch = namespace.scratch.resolve()
+    # pip compiles what it installs, and does not compile a checkout
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    compileall.compile_dir(Path(collective.recipe.backup.__file__).parent, quiet=1)
     states = made(scratch, namespace.size, namespace.blobs, _tell)
     trash = Trash(scratch / "trash")
     for each in (states.trash, trash):

@@ -14,6 +14,7 @@ import re
 import sys
 import tokenize
 from collections.abc import Iterator, Sequence
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,6 +97,7 @@ def rooms_of(name: str) -> list[Path]:
     return [HERE / f"{name}.py"]
 
 
+@cache
 def row(name: str) -> Row:
     """Return what the code says of *name*."""
     paths = rooms_of(name)
@@ -215,6 +217,7 @@ def described(bands: Sequence[Sequence[Row]]) -> str:
     )
 
 
+@cache
 def picture() -> str:
     """Return the picture of the house as its code is now."""
     return draw([[row(name) for name in names] for names in layers()])
