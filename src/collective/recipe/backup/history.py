@@ -39,6 +39,9 @@ UNDO = "undo"
 BEAT = timedelta(minutes=5)
 """Interval at which a time of following reports that all is well."""
 
+ELSEWHERE = "elsewhere"
+"""A number of a restore: 1 if the live site was left alone."""
+
 STARTED, DONE, INCOMPLETE, FAILED = "started", "done", "incomplete", "failed"
 OUTCOMES = (STARTED, DONE, INCOMPLETE, FAILED)
 """INCOMPLETE: the restore point is there, but the site lacked what its records name."""
@@ -90,6 +93,11 @@ class RunRecord(RunResult):
     def proves(self) -> bool:
         """Tell whether all that was asked for was done."""
         return self.outcome == DONE
+
+    @property
+    def restored_site(self) -> bool:
+        """Tell whether it was a restore that replaced the live site."""
+        return self.verb == "restore" and self.proves and not self.numbers.get(ELSEWHERE)
 
     def at(self, place: str) -> RunRecord | None:
         """Return the run as it went at *place*, None if it was not to go there.

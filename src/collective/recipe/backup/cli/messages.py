@@ -38,7 +38,10 @@ def in_words(error: BaseException) -> BackupError:
     if isinstance(error, OSError):
         return from_os_error(error)
     if isinstance(error, KeyboardInterrupt):
-        return Interrupted(str(error) or "interrupted")
+        return Interrupted(
+            str(error) or "interrupted",
+            hint="what was half done is taken back; run the command again when it may go on",
+        )
     logger.debug("where it comes from:", exc_info=error)
     if isinstance(error, MemoryError):
         return BackupError("there is not enough memory", hint="end something else, or add some")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
+from collective.recipe.backup import history
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.destinations.homes import Home
 from collective.recipe.backup.errors import BackupError, Interrupted, from_os_error
@@ -12,7 +14,7 @@ from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import RestorePoint, Source
 from collective.recipe.backup.operations import missingdisk
 from collective.recipe.backup.operations.damagememory import warn_of_forgotten
-from collective.recipe.backup.operations.run import Run
+from collective.recipe.backup.operations.run import Run, history_directory
 from collective.recipe.backup.restorepoints import Range, ranges
 
 
@@ -24,6 +26,7 @@ class Listed:
     home: Home  # the place of its restore points
     points: Sequence[RestorePoint]  # oldest first
     ranges: Sequence[Range]  # spans of time of which any moment can be restored
+    restores: Sequence[datetime]  # moments at which the live site was replaced by a restore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,4 +76,5 @@ def _listed(run: Run, destination: Destination) -> Listed:
         home=destination.home,
         points=points,
         ranges=ranges(points),
+        restores=[it.started for it in history.read(history_directory(run)) if it.restored_site],
     )

@@ -20,7 +20,6 @@ from collective.recipe.backup.errors import BackupError, Interrupted, explained
 from collective.recipe.backup.history import RunRecord
 from collective.recipe.backup.model import MAIN, RestorePoint
 from collective.recipe.backup.operations.clockdoubts import witnesses
-from collective.recipe.backup.operations.restore import ELSEWHERE
 from collective.recipe.backup.operations.run import Run, history_directory
 from collective.recipe.backup.operations.sitestatus import SiteStatus
 from collective.recipe.backup.operations.status import status_of, unseen_status
@@ -73,7 +72,7 @@ def _told(run: Run, found: SiteStatus, destinations: Sequence[Destination]) -> P
         findings=[(it.severity.name.lower(), it.what) for it in found.findings],
         tales=[_tale(run, destination) for destination in destinations],
         records=[it for it in here if it is not None],
-        restores=[it for it in records if it.verb == "restore" and _is_of_the_site(it)],
+        restores=[it for it in records if it.restored_site],
     )
 
 
@@ -81,10 +80,6 @@ def _site(filestorage: Path) -> Path:
     """Return the directory of the site, as far as its *filestorage* tells."""
     directory = filestorage.parent
     return directory.parents[1] if directory.parts[-2:] == ("var", "filestorage") else directory
-
-
-def _is_of_the_site(restored: RunRecord) -> bool:
-    return restored.proves and not restored.numbers.get(ELSEWHERE)
 
 
 def write(run: Run, path: Path) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
+from collective.recipe.backup import history
 from collective.recipe.backup.destinations import Destination
 from collective.recipe.backup.errors import (
     BackupError,
@@ -62,9 +63,6 @@ from collective.recipe.backup.times import monotonic
 
 logger = logging.getLogger("backup")
 
-ELSEWHERE = "elsewhere"
-"""A number of the history: 1 if the live site was left alone."""
-
 
 def restore(run: Run, order: RestoreOrder) -> bool:
     """Carry out *order*; False if the user said no.
@@ -98,7 +96,7 @@ def restore(run: Run, order: RestoreOrder) -> bool:
         with hooks_around(run) as account, held:
             jobs = jobs or planned(targets, held)
             account.points = {job.target.name: job.choice.point.stamp for job in jobs}
-            account.numbers = {ELSEWHERE: int(order.to is not None)}
+            account.numbers = {history.ELSEWHERE: int(order.to is not None)}
             before = earlier(run, journal, chosen_of(jobs, order))
             sweep_beside(run, targets)
             if not go_on(run, journal, before):

@@ -18,7 +18,7 @@ from collective.recipe.backup.stores import Store
 LEAST_PASSPHRASE = 8
 """Characters that a passphrase must have; how many it should have is up to the documentation."""
 
-_SHOWN = "the action keys shows which keys there are"
+_SHOWN = "the action keys lists the keys"
 
 
 class AddedKey(NamedTuple):
@@ -81,9 +81,10 @@ def change_key(repository: Repository, old: str, new: str, now: datetime) -> Add
     opened = [slot for slot in list_keys(repository)[0] if _opens(slot, old, repository.about)]
     if not opened:
         raise ConfigurationError(
-            "the old passphrase opens no key of this repository",
+            "the configured passphrase opens no key of this repository, so it cannot be changed",
             where=repository.store.location,
-            hint=_SHOWN,
+            hint="was it changed already?  Then configure the new one; "
+            "the recovery sheet helps if it is lost",
         )
     added = add_key(repository, new, opened[0].label, now)
     for slot in opened:

@@ -159,8 +159,25 @@ def _as_text(listed: Listed, now: datetime, *, long: bool, width: int | None) ->
     found = spans(listed.points)
     if found:
         lines.append("Any moment in these ranges can be restored (UTC):")
-    lines.extend(f"  {times.stamp(first)} to {times.stamp(last)}" for first, last in found)
+    for number, (first, last) in enumerate(found):
+        if number:
+            lines.append(f"  {_gap(found[number - 1][1], first, listed.restores)}")
+        lines.append(f"  {times.stamp(first)} to {times.stamp(last)}")
     return "\n".join(lines)
+
+
+def _gap(begin: datetime, end: datetime, restores: Sequence[datetime]) -> str:
+    """Return in words why no moment after *begin* and before *end* can be restored."""
+    between = [each for each in restores if begin <= each <= end]
+    if between:
+        return (
+            f"(a restore at {times.stamp(between[-1])} took the site back: changes between the "
+            "last backup before it and the restore are in no backup)"
+        )
+    return (
+        "(no backup has these moments: backups of that time were removed, or a pack or a restore "
+        "came before the next backup)"
+    )
 
 
 def _row(point: RestorePoint, now: datetime, *, long: bool) -> list[str]:

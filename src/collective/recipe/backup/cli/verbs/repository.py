@@ -200,7 +200,10 @@ def _copy(
     from collective.recipe.backup.operations.repositorycare import copy_points
 
     if namespace.to is None:
-        raise UsageError("copy to which repository?", hint="--to NAME")
+        raise UsageError(
+            "copy to which repository?",
+            hint="add --to NAME, the name of another line of the option repository",
+        )
     target = repository_named(run, namespace.to)
     points = copy_points(run, found, target, dry_run=namespace.dry_run)
     if namespace.json:

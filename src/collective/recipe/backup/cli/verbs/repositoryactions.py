@@ -89,7 +89,7 @@ ACTIONS = {
         options=("--passphrase-file",),
     ),
     "change-key": RepositoryAction(
-        does="puts a passphrase in the place of the configured one",
+        does="lets a new passphrase open the repository, and the configured one no more",
         options=("--passphrase-file",),
     ),
     "remove-key": RepositoryAction(does="removes a key", options=("--key",)),
@@ -98,12 +98,12 @@ ACTIONS = {
 _OPTIONS: dict[str, dict[str, Any]] = {
     "--unencrypted": {
         "action": "store_true",
-        "help": "whoever can read the store can read all backups in it",
+        "help": "make it without a passphrase: all who can read the store can read the backups",
     },
     "--dry-run": {"action": "store_true", "help": "say what would be done, and change nothing"},
     "--yes": {
         "action": "store_true",
-        "help": "also if more than half of the repository would go",
+        "help": "remove it also if that is more than half of the repository",
     },
     "--html": {
         "type": Path,

@@ -72,8 +72,12 @@ def change_key(
 
     _tell_of_key(change_passphrase(run, found, _new_passphrase(namespace)), namespace, answers)
     logger.info(
-        "configure the new passphrase now.  A copy of the old key with the old passphrase "
-        "still opens the repository"
+        "the old passphrase opens the repository no more: configure the new one now, or the next "
+        "backup fails"
+    )
+    logger.info(
+        "an older copy of the store can still be read with the old passphrase: if both are in "
+        "wrong hands, begin another repository"
     )
 
 
@@ -84,7 +88,7 @@ def remove_key(
     from collective.recipe.backup.operations.repositorykeys import remove_passphrase
 
     if namespace.key is None:
-        raise UsageError("which key?", hint="--key NAME, as keys lists it")
+        raise UsageError("which key?", hint="add --key NAME; the action keys lists the names")
     name = remove_passphrase(run, found, namespace.key)
     if namespace.json:
         answers.document({"removed": name})
@@ -105,7 +109,10 @@ def recover_keys(
 
 def _new_passphrase(namespace: argparse.Namespace) -> Path:
     if namespace.passphrase_file is None:
-        raise UsageError("which passphrase?", hint="--passphrase-file FILE has the new one")
+        raise UsageError(
+            "which passphrase?",
+            hint="write the new one to a file, and add --passphrase-file FILE",
+        )
     return Path(namespace.passphrase_file)
 
 

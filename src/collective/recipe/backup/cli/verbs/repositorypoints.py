@@ -27,7 +27,7 @@ def bring_back_points(
     if namespace.list == bool(namespace.point):
         raise UsageError(
             "undelete which restore points?",
-            hint="--list shows those that can be brought back, --point STAMP brings back one",
+            hint="add --list to see which can be brought back, or --point STAMP to bring one back",
         )
     if namespace.list:
         _list_removed(run, found, namespace, answers)

@@ -27,7 +27,11 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     )
     place = parser.add_mutually_exclusive_group()
     place.add_argument(
-        "--to", type=Path, metavar="DIR", help="restore to this directory, not to the live site"
+        "--to",
+        type=Path,
+        metavar="DIR",
+        help="restore to this directory, and leave the live site alone; it is made if it is not "
+        "there, and gets Data.fs, blobstorage and, from a repository, files",
     )
     place.add_argument(
         "--stdout",

@@ -8,6 +8,7 @@ import pty
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -23,7 +24,7 @@ from collective.recipe.backup.tests.many import add_restore_points
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.tests.scripts import environment
-from collective.recipe.backup.times import moment_of, parse
+from collective.recipe.backup.times import moment_of, parse, stamp, tid_at
 
 
 @pytest.fixture
@@ -50,6 +51,37 @@ def test_the_list_says_what_there_is(operated: Operated) -> None:
     assert re.fullmatch(r"2026-03-01-14-00-00  3 h  incremental +[\d.]+ k?B .* whole", delta)
     assert ranges == "Any moment in these ranges can be restored (UTC):"
     assert span.startswith("  2020-01-01-00-00-00 to ")
+
+
+def test_a_gap_between_the_ranges_is_explained(operated: Operated) -> None:
+    between = "(no backup has these moments: backups of that time were removed, or "
+    gap = listing._gap
+    first, last = operated.now, operated.now + timedelta(hours=2)
+    assert gap(first, last, []).startswith(between)
+    assert gap(first, last, [operated.now - timedelta(hours=1)]).startswith(between)
+    told = gap(first, last, [operated.now + timedelta(hours=1)])
+    assert told.startswith(f"(a restore at {stamp(operated.now + timedelta(hours=1))} took the")
+
+
+def test_a_restore_between_two_ranges_is_named_in_the_list(operated: Operated) -> None:
+    [listed] = list_points(operated.run("list"))
+    assert listed.restores == []
+    operated.restore(operated.points()[0].moment)
+    [listed] = list_points(operated.run("list"))
+    [restored] = listed.restores
+    points = [
+        replace(each, chain=each.stamp, since=tid_at(moment), tid=tid_at(moment), taken=moment)
+        for each, moment in zip(
+            listed.points,
+            (restored - timedelta(hours=1), restored + timedelta(hours=1)),
+            strict=True,
+        )
+    ]
+    told = listing._as_text(replace(listed, points=points), operated.now, long=False, width=None)
+    [first, gap, second] = told.splitlines()[-3:]
+    assert " to " in first
+    assert f"(a restore at {stamp(restored)} took the site back: " in gap
+    assert " to " in second
 
 
 def test_what_is_long_has_the_transaction_and_the_blobs(operated: Operated) -> None:
