@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.format import RECORD
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, Log
 from collective.recipe.backup.filestorage.logcut import LogEnd
-from collective.recipe.backup.filestorage.records import RecordReader
-from collective.recipe.backup.model import Oid
+from collective.recipe.backup.filestorage.manyplaces import ManyPlaces, places_between
 from collective.recipe.backup.progress import Advance
 
 _COMPARED = 16 << 20
@@ -102,7 +100,7 @@ class StoredLog(Log):
         To read a part of it costs as much as to read all of it.
         """
 
-    def places(self, start: int) -> Iterator[tuple[Oid, int]]:
+    def places(self, start: int) -> Iterator[ManyPlaces]:
         """Yield the place of each data record from the boundary *start* on, in their order."""
         return places_between(self, start, self.size)
 
@@ -111,14 +109,6 @@ class StoredLog(Log):
         with files.writing(target, PRIVATE) as writer:
             for piece in self.pieces(0, advance):
                 writer.write(piece)
-
-
-def places_between(log: Log, start: int, stop: int) -> Iterator[tuple[Oid, int]]:
-    """Yield the place of each data record between two boundaries of *log*, in their order."""
-    reader = RecordReader(log)
-    for transaction in log.transactions(start, stop):
-        for oid, _tid, _size, data, _index, _previous in reader.places(transaction):
-            yield oid, data - RECORD.size
 
 
 def begins_with(log: Log, other: Log) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from collective.recipe.backup.filestorage.manyplaces import ManyPlaces
 from collective.recipe.backup.times import Tid
 
 MAGIC = b"FS30"
@@ -69,3 +70,12 @@ def ends(data: bytes) -> list[int]:
         offset += struct.unpack_from(">Q", data, offset + 8)[0] + 8
         found.append(offset)
     return found
+
+
+def each_of(told: Iterable[ManyPlaces]) -> list[tuple[bytes, int]]:
+    """Return each oid with its place."""
+    return [
+        (places.oids[8 * number : 8 * number + 8], place)
+        for places in told
+        for number, place in enumerate(places.offsets)
+    ]

@@ -6,74 +6,74 @@ rules by which a filestorage comes from segments are those of ``rebuilding``.
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
+from itertools import accumulate, compress
+
 from collective.recipe.backup.filestorage.format import LENGTH, RECORD, TRANSACTION
-from collective.recipe.backup.filestorage.segments.chunkstore import ChunkKind, Chunks
+from collective.recipe.backup.filestorage.manyplaces import ManyPlaces
 from collective.recipe.backup.filestorage.segments.recordindex import RecordIndex
 from collective.recipe.backup.filestorage.segments.rows import OPAQUE
 from collective.recipe.backup.filestorage.segments.spans import Rule, Span
-from collective.recipe.backup.model import Oid
 
 
-def places_in(span: Span, offset: int, chunks: Chunks) -> list[tuple[Oid, int]] | None:
-    """Return each record of *span*, which stands at *offset* of the filestorage, and its place.
+def places_in(span: Span, offset: int, data: bytes) -> ManyPlaces | None:
+    """Return the places of the records of *span*, which stands at *offset* of the filestorage.
 
-    They come in their order.  None: the record index does not tell, all of the span has to be
-    read.  Raises IntegrityError if it is missing or damaged.
+    *data* are the record index of its segment.  None: that does not tell, all of the span has to
+    be read.  Raises IntegrityError if it is damaged.
     """
-    if span.corrections:
+    index = RecordIndex(data)
+    if span.corrections or OPAQUE[0] in index.statuses:
         return None
-    names = span.segment.index
-    index = RecordIndex(b"".join(chunks.get(ChunkKind.INDEX, name) for name in names))
-    if OPAQUE[0] in index.statuses:
+    count = len(index.text_sizes)
+    first = bisect_left(index.begins, span.begin, hi=count)
+    stop = bisect_left(index.begins, span.end, hi=count)
+    begin, end = index.starts[first], index.starts[stop]
+    chosen = _bits(span.chosen)[: end - begin]
+    if span.chosen and len(chosen) < end - begin:
         return None
-    placing = _Placing(span, offset, index)
-    placing.place_all()
-    return placing.found if placing.end == offset + span.size else None
+    taken = _taken(span, index.sizes[begin:end], chosen)
+    offsets: list[int] = []
+    place = offset
+    # a transaction that has a segment of its own stays without records as well
+    may_go = span.rule is Rule.PACKED and len(span.segment.pieces) == 1
+    for number in range(first, stop):
+        rows = taken[index.starts[number] - begin : index.starts[number + 1] - begin]
+        head = place + TRANSACTION.size + index.text_sizes[number]
+        offsets += accumulate(rows, initial=head)
+        # the last one is where a further record would stand
+        after = offsets.pop()
+        if after > head or not may_go:
+            place = after + LENGTH.size
+    if place != offset + span.size:
+        return None
+    oids = index.oids[8 * begin : 8 * end]
+    if not chosen:
+        return ManyPlaces(oids, array("Q", offsets))
+    kept = array("Q", compress(array("Q", oids), chosen))
+    return ManyPlaces(kept.tobytes(), array("Q", compress(offsets, chosen)))
 
 
-class _Placing:
-    """Goes from record to record, and adds up what each takes."""
+def _taken(span: Span, sizes: array[int], chosen: list[int]) -> list[int]:
+    """Return how many bytes each record takes in the filestorage, 0 for one that is not there."""
+    pointer = RECORD.size + LENGTH.size
+    if span.rule is not Rule.PACKED:
+        return [RECORD.size + size if size else pointer for size in sizes]
+    loans = iter(span.loans)
 
-    def __init__(self, span: Span, offset: int, index: RecordIndex) -> None:
-        self.end = offset  # offset after the span that was passed
-        self.found: list[tuple[Oid, int]] = []
-        self._span = span
-        self._index = index
-        self._number = 0  # of the record at hand among those of the range
-        self._loans = iter(span.loans)
+    def loaned() -> int:
+        loan = next(loans, None)
+        return RECORD.size + ((loan and loan.size) or LENGTH.size)
 
-    def place_all(self) -> None:
-        span, index = self._span, self._index
-        # a transaction that has a segment of its own stays without records as well
-        may_go = span.rule is Rule.PACKED and len(span.segment.pieces) == 1
-        for number, text_size in enumerate(index.text_sizes):
-            if not span.begin <= index.begins[number] < span.end:
-                continue
-            before, count = self.end, len(self.found)
-            self.end += TRANSACTION.size + text_size
-            self._place(range(index.starts[number], index.starts[number + 1]))
-            if may_go and len(self.found) == count:
-                self.end = before
-            else:
-                self.end += LENGTH.size
+    if not chosen:
+        return [RECORD.size + size if size else loaned() for size in sizes]
+    return [
+        (RECORD.size + size if size else loaned()) if bit else 0
+        for size, bit in zip(sizes, chosen, strict=True)
+    ]
 
-    def _place(self, rows: range) -> None:
-        """Place the records of a transaction."""
-        chosen, sizes, oids = self._span.chosen, self._index.sizes, self._index.oids
-        is_packed, add = self._span.rule is Rule.PACKED, self.found.append
-        # this is done for each record of a site
-        for row in rows:
-            number = self._number
-            self._number = number + 1
-            if chosen and not chosen[number >> 3] >> (number & 7) & 1:
-                continue
-            size = sizes[row]
-            if not size:
-                size = (is_packed and self._loaned()) or LENGTH.size
-            add((Oid(oids[8 * row : 8 * row + 8]), self.end))
-            self.end += RECORD.size + size
 
-    def _loaned(self) -> int:
-        """Return the bytes of data that the next record with a backpointer carries instead."""
-        loan = next(self._loans, None)
-        return 0 if loan is None else loan.size
+def _bits(data: bytes) -> list[int]:
+    """Return the bits of *data*, the lowest of each byte first."""
+    return [byte >> bit & 1 for byte in data for bit in range(8)]

@@ -5,7 +5,9 @@ The spans have their greatest tids, so only the span with the moment is read.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -13,25 +15,24 @@ from pathlib import Path
 from blake3 import blake3
 
 from collective.recipe.backup import times
-from collective.recipe.backup.errors import NoRestorePoint
+from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.filestorage import tail
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE
 from collective.recipe.backup.filestorage.framing import DAMAGE_HINT
 from collective.recipe.backup.filestorage.log import Log
 from collective.recipe.backup.filestorage.logcut import LogEnd
-from collective.recipe.backup.filestorage.segments.chunkstore import Chunks
+from collective.recipe.backup.filestorage.manyplaces import ManyPlaces, places_between
+from collective.recipe.backup.filestorage.segments.chunkstore import ChunkKind, Chunks
 from collective.recipe.backup.filestorage.segments.logstate import LogState
 from collective.recipe.backup.filestorage.segments.rebuiltlog import RebuiltLog
 from collective.recipe.backup.filestorage.segments.recordplaces import places_in
-from collective.recipe.backup.filestorage.segments.spans import BLOCK
+from collective.recipe.backup.filestorage.segments.spans import BLOCK, Span
 from collective.recipe.backup.filestorage.storedlog import (
     Block,
     LogRange,
     StoredLog,
-    places_between,
 )
 from collective.recipe.backup.frozen import dataclass
-from collective.recipe.backup.model import Oid
 from collective.recipe.backup.progress import Advance
 from collective.recipe.backup.times import LAST_TID, Tid, When
 
@@ -118,22 +119,44 @@ class StateLog(StoredLog):
         """Return the digest of *data*, as those of the blocks are."""
         return blake3(data).digest()
 
-    def places(self, start: int) -> Iterator[tuple[Oid, int]]:
+    def places(self, start: int) -> Iterator[ManyPlaces]:
         """Yield the place of each data record from *start* on, as record indexes tell them."""
-        offset = MAGIC_SIZE
-        for span in self._state.all_spans(self._chunks):
+        for span, offset, index in self._indexed(start):
             end = offset + span.size
             found = None
-            if start <= offset and end <= self.size:
-                found = places_in(span, offset, self._chunks)
+            if index is not None and start <= offset and end <= self.size:
+                found = places_in(span, offset, index)
             if found is not None:
-                yield from found
-            elif start < end:
-                begin, end = max(start, offset), min(end, self.size)
-                yield from places_between(self, begin, end)
-            offset = end
+                yield found
+            else:
+                yield from places_between(self, max(start, offset), min(end, self.size))
+
+    def _indexed(self, start: int) -> Iterator[tuple[Span, int, bytes | None]]:
+        """Yield the spans that go on behind *start*, with their offsets and record indexes.
+
+        Those are read ahead; None: it cannot be read.
+        """
+        waiting: deque[tuple[Span, int]] = deque()
+        names = self._index_names(start, waiting)
+        parts: list[bytes | None] = []
+        with closing(self._chunks.ahead(ChunkKind.INDEX, names)) as found:
+            for _name, data in found:
+                parts.append(None if isinstance(data, IntegrityError) else data)
+                if len(parts) == len(waiting[0][0].segment.index):
+                    index = None if None in parts else b"".join(filter(None, parts))
+                    yield (*waiting.popleft(), index)
+                    parts = []
+
+    def _index_names(self, start: int, waiting: deque[tuple[Span, int]]) -> Iterator[bytes]:
+        """Yield the names of the record indexes of those spans, which come into *waiting*."""
+        offset = MAGIC_SIZE
+        for span in self._state.all_spans(self._chunks):
             if offset >= self.size:
                 return
+            if start < offset + span.size:
+                waiting.append((span, offset))
+                yield from span.segment.index
+            offset += span.size
 
     def end_within(self, log: Log, size: int) -> LogEnd | None:
         """Return its end if that is known there; see StoredLog."""

@@ -23,13 +23,15 @@ from collective.recipe.backup.blobs.layout import MARKER, Kind, blob_of, order, 
 from collective.recipe.backup.errors import BackupError, IntegrityError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE
-from collective.recipe.backup.filestorage.storedlog import StoredLog, places_between
+from collective.recipe.backup.filestorage.manyplaces import places_between
+from collective.recipe.backup.filestorage.storedlog import StoredLog
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import BlobId, Oid
 from collective.recipe.backup.progress import Silent, ignore
 from collective.recipe.backup.restorepoints import Choice, choose
 from collective.recipe.backup.states import State
 from collective.recipe.backup.tests.faults.harness import FaultyFiles
+from collective.recipe.backup.tests.logs import each_of
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
 
@@ -256,10 +258,10 @@ class StateContract:
                 copy = tmp_path / str(number)
                 copy.write_bytes(all_of(log))
                 with TransactionLog(copy) as live:
-                    expected = list(places_between(live, MAGIC_SIZE, live.size))
-                assert list(log.places(MAGIC_SIZE)) == expected
+                    expected = each_of(places_between(live, MAGIC_SIZE, live.size))
+                assert each_of(log.places(MAGIC_SIZE)) == expected
                 [*_others, last] = log.transactions()
-                assert list(log.places(last.begin)) == [
+                assert each_of(log.places(last.begin)) == [
                     (oid, place) for oid, place in expected if place > last.begin
                 ]
 

@@ -12,16 +12,18 @@ import pytest
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE
+from collective.recipe.backup.filestorage.manyplaces import places_between
 from collective.recipe.backup.filestorage.segments import (
     ChunkKind,
     StateLog,
     StateMoment,
     read_log_state,
 )
-from collective.recipe.backup.filestorage.storedlog import StoredLog, places_between
+from collective.recipe.backup.filestorage.storedlog import StoredLog
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.progress import Silent, ignore
 from collective.recipe.backup.restoring.stagedlog import intact
+from collective.recipe.backup.tests.logs import each_of
 from collective.recipe.backup.tests.samples import FOUNDED, Site
 from collective.recipe.backup.tests.segmented import DAY, Captures, small_sizes
 from collective.recipe.backup.times import LAST_TID, Tid
@@ -171,12 +173,12 @@ def test_record_indexes_tell_where_the_records_are(
         log = opened(captures, case)
         (tmp_path / "Data.fs").write_bytes(case.right)
         with TransactionLog(tmp_path / "Data.fs") as right:
-            expected = list(places_between(right, MAGIC_SIZE, len(case.right)))
-        assert list(log.places(MAGIC_SIZE)) == expected
+            expected = each_of(places_between(right, MAGIC_SIZE, len(case.right)))
+        assert each_of(log.places(MAGIC_SIZE)) == expected
         later = [place for _oid, place in expected]
         for transaction in islice(log.transactions(), 0, None, 7):
             begin = transaction.begin
-            assert [place for _oid, place in log.places(begin)] == [
+            assert [place for _oid, place in each_of(log.places(begin))] == [
                 place for place in later if place > begin
             ]
 
@@ -184,12 +186,21 @@ def test_record_indexes_tell_where_the_records_are(
 def test_the_places_of_records_need_no_segment(captures: Captures) -> None:
     state = read_log_state(captures.taken[0][0])
     log = StateLog(StateMoment(state=state, path=Path("it"), mode=0o600), captures.chunks)
-    got = []
-    get = captures.chunks.get
-    captures.chunks.get = lambda kind, name: got.append(kind) or get(kind, name)  # type: ignore[method-assign]
-    try:
-        assert len(list(log.places(MAGIC_SIZE))) == state.records
-    finally:
-        del captures.chunks.get
-    assert ChunkKind.INDEX in got
-    assert ChunkKind.SEGMENT not in got
+    captures.chunks.got.clear()
+    assert len(each_of(log.places(MAGIC_SIZE))) == state.records
+    assert captures.chunks.got[ChunkKind.INDEX] > 0
+    assert captures.chunks.got[ChunkKind.SEGMENT] == 0
+
+
+def test_where_a_record_index_is_gone_the_records_are_found_in_the_log(captures: Captures) -> None:
+    for root, _data in captures.taken:
+        state = read_log_state(root)
+        moment = StateMoment(state=state, path=Path("it"), mode=0o600)
+        expected = each_of(StateLog(moment, captures.chunks).places(MAGIC_SIZE))
+        names = [name for span in state.all_spans(captures.chunks) for name in span.segment.index]
+        for name in {names[0], names[len(names) // 2], names[-1]}:
+            lost = captures.chunks.held.pop(name)
+            try:
+                assert each_of(StateLog(moment, captures.chunks).places(MAGIC_SIZE)) == expected
+            finally:
+                captures.chunks.held[name] = lost
