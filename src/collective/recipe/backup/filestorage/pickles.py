@@ -24,12 +24,19 @@ _PICKLES = 2
 """In a record: the class, and the state."""
 _SHORT = 100
 """Bytes of a text that are found by a pattern, if it has fewer."""
-_LARGEST = 1 << 28
-"""Bytes of a record that is worth looking into: a few times the largest that ZODB has seen."""
+_LARGEST = 1 << 25
+"""Bytes of a compressed record that is looked into: twice what ZODB warns of.
+
+A few kilobytes may be those of a gigabyte, and each byte of a pickle may ask for eight more.
+"""
+
+
+class TooLargeError(ValueError):
+    """A compressed record is too large to be looked into."""
 
 
 def flaw_of(data: bytes, *, to_be_run: bool = False) -> str:
-    """Say what keeps the *data* of a record from being two pickles, or "".
+    """Say what keeps the *data* of a record from being two pickles, or "" if nothing is known.
 
     If they are *to_be_run*, so does a memo that is larger than they are: no pickler writes that,
     and an unpickler makes room for all of it.
@@ -39,6 +46,8 @@ def flaw_of(data: bytes, *, to_be_run: bool = False) -> str:
         first = _end(plain, 0, to_be_run=to_be_run)
         last = _end(plain, first, to_be_run=to_be_run)
         return "" if last == len(plain) else _MORE
+    except TooLargeError:
+        return ""
     except zlib.error as error:
         return f"it cannot be decompressed ({error})"
     except (IndexError, ValueError) as error:
@@ -76,15 +85,18 @@ def stretches(plain: bytes) -> Iterator[tuple[bytes, int, int]]:
         raise ValueError(_MORE)
 
 
-def decompressed(data: bytes) -> bytes:
+def decompressed(data: bytes, largest: int = _LARGEST) -> bytes:
     """Return the pickles of a record, which a wrapper like zc.zlibstorage may have compressed.
 
-    Raises zlib.error or ValueError if the bytes are neither.
+    Raises zlib.error or ValueError if the bytes are neither, and TooLargeError if they were
+    compressed and are more than *largest*.
     """
     if data[:2] != _COMPRESSED:
         return data
     inflater = zlib.decompressobj()
-    plain = inflater.decompress(data[2:], _LARGEST)
+    plain = inflater.decompress(data[2:], largest)
+    if not inflater.eof and len(plain) >= largest:
+        raise TooLargeError(f"it is larger than {largest >> 20} MB once it is decompressed")
     if not inflater.eof:
         raise ValueError("it ends in the middle of what is compressed")
     return plain

@@ -26,34 +26,51 @@ class GraphPaths:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._read: OrderedDict[int, dict[Oid, Child]] = OrderedDict()
+        self._known: OrderedDict[int, str | None] = OrderedDict()  # paths
         names = self._names(ROOT_NUMBER)
         self._has_application = any(each.name == APPLICATION for each in names.values())
 
     def step(self, number: int) -> Step:
         """Return the step to an object from what it is reached from."""
-        parent = self._graph.parent(number)
-        if not parent:
-            return Step(0, None)
-        child = self._names(parent).get(self._graph.numbering.oid(number))
-        if child is None or not child.name:
-            return Step(parent, None)
-        container = parent
-        while self._graph.parent(container) and self.step(container).child is None:
-            container = self._graph.parent(container)
+        container = self._graph.parent(number)
+        child = self._child(number)
+        if child is not None:
+            while self._graph.parent(container) and self._child(container) is None:
+                container = self._graph.parent(container)
         return Step(container, child)
 
     def path(self, number: int) -> str:
         """Return the path of an object; its oid if none leads there, beside ``Application``."""
-        names: list[str] = []
+        passed: list[int] = []
         at = number
-        while self._graph.parent(at):
-            step = self.step(at)
-            if step.child is not None:
-                names.append(step.child.name)
-            at = step.container
-        if self._has_application and names.pop() != APPLICATION:
-            return self._graph.numbering.oid(number).hex()
-        return "/" + "/".join(reversed(names))
+        while self._graph.parent(at) and at not in self._known:
+            passed.append(at)
+            at = self._graph.parent(at)
+        # the root of a site with an application has no path
+        path = self._known.pop(at, None if self._has_application else "")
+        self._known[at] = path
+        for each in reversed(passed):
+            path = self._below(path, each)
+            self._known[each] = path
+        while len(self._known) > max(_READ, len(passed)):
+            self._known.popitem(last=False)
+        return self._graph.numbering.oid(number).hex() if path is None else path or "/"
+
+    def _below(self, path: str | None, number: int) -> str | None:
+        """Return the path of an object whose parent has *path*; None: it is beside the site."""
+        child = self._child(number)
+        if child is None:
+            return path
+        if path is not None:
+            return f"{path}/{child.name}"
+        is_site = child.name == APPLICATION and self.step(number).container == ROOT_NUMBER
+        return "" if is_site else None
+
+    def _child(self, number: int) -> Child | None:
+        """Return how the parent of an object calls it; None: a path goes through it."""
+        parent = self._graph.parent(number)
+        found = self._names(parent).get(self._graph.numbering.oid(number)) if parent else None
+        return found if found is not None and found.name else None
 
     def _names(self, number: int) -> dict[Oid, Child]:
         found = self._read.pop(number, None)

@@ -15,7 +15,8 @@ from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import MAIN
 from collective.recipe.backup.objects.inert import UnreadableStateError
 from collective.recipe.backup.objects.paths import Location
-from collective.recipe.backup.objects.whereabouts import held_now
+from collective.recipe.backup.objects.subtree import Subtrees
+from collective.recipe.backup.objects.whereabouts import Elsewhere, held_now
 from collective.recipe.backup.operations.extract import Extracted, extract
 from collective.recipe.backup.operations.objects import (
     OpenedObjects,
@@ -74,21 +75,27 @@ def write(opened: OpenedObjects, place: Location, export: Path, files: Files) ->
     return WrittenScript(export, script, extracted)
 
 
-def refuse_if_elsewhere(run: Run, place: Location, storage: str = MAIN) -> None:
-    """Raise UsageError if the object at *place* was moved: it would come back as a copy.
+def parts_elsewhere(
+    run: Run, opened: OpenedObjects, place: Location, storage: str = MAIN
+) -> list[Elsewhere]:
+    """Return the parts of the object at *place* that live elsewhere now: they come back as copies.
 
-    Where the live filestorage is not on this machine, nobody knows.  Raises IntegrityError if it
-    is damaged.
+    Raises UsageError if it was moved itself. Where the live filestorage is not on this machine,
+    nobody knows.  Raises IntegrityError if that is damaged.
     """
     if not run.config.sources[storage_number(run, storage)].filestorage.exists():
-        return
+        return []
+    walk = Subtrees(opened.objects, place.above).walk([place.held.oid])
     with opened_objects(run, None, storage, live=True) as live:
-        found = held_now(live.objects, [place.held.oid])
-    if found and found[0].path != place.path:
+        found = held_now(live.objects, (each.held.oid for each in walk))
+    if found and found[0].oid == place.held.oid:
+        if found[0].path == place.path:
+            return []  # the name is taken, which the script says
         raise UsageError(
             f"it is not gone, but at {found[0].path!r} in the live site",
             hint="move it back there; extract writes what it was to a file",
         )
+    return found
 
 
 def script_of(export: Path) -> Path:

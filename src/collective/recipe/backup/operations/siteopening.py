@@ -25,6 +25,9 @@ from collective.recipe.backup.times import Tid
 
 logger = logging.getLogger("backup")
 
+_LARGEST = 1 << 28
+"""Bytes of a record, once it is decompressed: ZODB itself would read it, whatever its size."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OpenedSite:
@@ -95,7 +98,7 @@ class _Opening:
             return  # the object was removed by an undo
         blob = BlobId(Oid(record.oid), Tid(record.tid))
         with _explained(path, f"the record of {blob} cannot be loaded"):
-            data = decompressed(record.data)
+            data = decompressed(record.data, _LARGEST)
             self._references(data)
             is_blob = self._has_blobs and self._is_blob(data)
         if is_blob and blob not in self._opened:

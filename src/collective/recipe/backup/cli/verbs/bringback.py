@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ from collective.recipe.backup.errors import DONE, UsageError, printable
 
 if TYPE_CHECKING:
     from collective.recipe.backup.operations.run import Run
+
+logger = logging.getLogger("backup")
 
 
 def _declare(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +79,9 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
         place = place_of(opened.objects, path)
         refuse_existing(export)
         refuse_existing(bringback.script_of(export))
-        bringback.refuse_if_elsewhere(run, place)
+        copies = bringback.parts_elsewhere(run, opened, place)
+        for each in copies:
+            logger.warning("a part of it is not gone, but at %r: a copy comes back", each.path)
         written = bringback.write(opened, place, export, run.files)
     if not answers.json:
         tell_export(written.extracted, written.export, answers)
@@ -87,7 +92,11 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
         bringback.run_script(program, written, run.files, is_dry=namespace.dry_run)
     if answers.json:
         is_back = namespace.program is not None and not namespace.dry_run
-        about = {"script": str(written.script), "brought_back": is_back}
+        about = {
+            "script": str(written.script),
+            "brought_back": is_back,
+            "copies_of": [each.path for each in copies],
+        }
         answers.document({**export_as_json(written.extracted, written.export), **about})
     return DONE
 

@@ -297,6 +297,28 @@ def test_what_was_moved_is_a_conflict_also_where_no_catalogue_knows_it(
     assert undelete(operated, "/Plone/news", tmp_path / "news.zexp") == 0
 
 
+def test_a_part_that_was_moved_away_before_is_named_as_one_that_comes_back_as_a_copy(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    added(site)
+    operated = Operated(site)
+    operated.backup()
+    with live(site) as app:
+        plone = app._tree["Plone"]
+        plone._tree["kept"] = plone._tree["news"]._tree["sub"]
+        del plone._tree["news"]
+        transaction.commit()
+    assert undelete(operated, "/Plone/news", tmp_path / "news.zexp") == 0
+    assert capsys.readouterr().err.count("not gone, but at '/Plone/kept': a copy comes back") == 1
+    with live(site) as app:
+        run(app, tmp_path / "news.zexp.py")
+        plone = app._tree["Plone"]
+        assert plone._tree["kept"]._p_oid != plone._tree["news"]._tree["sub"]._p_oid
+    capsys.readouterr()
+    assert undelete(operated, "/Plone/news", tmp_path / "again.zexp", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["copies_of"] == ["/Plone/kept"]
+
+
 def test_the_dates_of_what_comes_back_are_as_they_were(site: Site, tmp_path: Path) -> None:
     added(site)
     with live(site) as app:

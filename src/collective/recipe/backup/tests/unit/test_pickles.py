@@ -11,7 +11,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from collective.recipe.backup.filestorage.pickles import flaw_of
+from collective.recipe.backup.filestorage.pickles import decompressed, flaw_of
+from collective.recipe.backup.objects.inert import UnreadableStateError
+from collective.recipe.backup.objects.references import leading_down
 
 VALUES = st.recursive(
     st.none()
@@ -90,6 +92,15 @@ def test_what_a_wrapper_compressed_is_looked_into():
     assert "cannot be decompressed" in flaw_of(b".z" + bytes(20))
     assert "middle" in flaw_of(b".z" + zlib.compress(data)[:-6])
     assert flaw_of(b".z" + zlib.compress(data[:-1]))
+
+
+def test_a_few_kilobytes_that_would_fill_the_memory_are_not_looked_into():
+    bomb = b".z" + zlib.compress(b"N" * (40 << 20) + b".", 1)
+    assert len(bomb) < 400_000
+    assert flaw_of(bomb) == "", "nothing is known of it"
+    with pytest.raises(UnreadableStateError, match="larger than 32 MB once it is decompressed"):
+        leading_down(bomb)
+    assert len(decompressed(bomb, 1 << 28)) == (40 << 20) + 1
 
 
 def test_a_length_beyond_the_end_costs_no_memory():
