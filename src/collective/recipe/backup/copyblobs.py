@@ -233,7 +233,7 @@ def _younger_than(limit: timedelta, found: list[Holding]) -> list[Holding]:
     now = times.utcnow()
     clock = judge([times.from_stamp(each.stamp) for each in found], now)
     if clock.doubt:
-        logger.warning("%s: no old backup of blobs is removed on its word", clock.doubt)
+        logger.warning("%s: no old backup of blobs is removed while it may be wrong", clock.doubt)
         return found
     since = times.stamp(now - limit)
     return [each for each in found if each.stamp >= since]

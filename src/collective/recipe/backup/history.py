@@ -266,7 +266,7 @@ def _decode(table: Table) -> RunRecord:
 def _place(table: Table) -> RunResult:
     outcome = table.text("outcome")
     if outcome not in OUTCOMES:
-        raise UnreadableError("not a run of ours")
+        raise UnreadableError("not the record of a run")
     phases, points, numbers = (table.table(key) for key in ("phases", "points", "numbers"))
     return RunResult(
         outcome=outcome,

@@ -144,7 +144,8 @@ def run_hook(name: str, command: str, environment: Mapping[str, str]) -> Ended:
     listener.join(LEFT_RUNNING)
     if listener.is_alive():
         logger.warning(
-            "%s left something running that can still talk to us: redirect its output", name
+            "%s left a process running that keeps its output open: redirect that output to a file",
+            name,
         )
     return Ended(name, started.returncode, bytes(tail).decode("utf-8", "replace"))
 

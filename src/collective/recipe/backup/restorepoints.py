@@ -303,7 +303,7 @@ def _offer(points: Iterable[RestorePoint], when: When) -> str:
     ]
     if len(near) < len(found):
         words.append(f"and {len(found) - len(near)} more, see the list of restore points")
-    return f"what can be had: {'; '.join(words)}"
+    return f"these can be restored: {'; '.join(words)}"
 
 
 def _shown(when: When) -> str:

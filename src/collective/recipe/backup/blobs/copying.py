@@ -303,7 +303,7 @@ def changed(live: Path, earlier: Path | None) -> BackupError:
 def misplaced(live: Path) -> BackupError:
     """Return what to say of a blob that lies where ZODB does not look for it."""
     return BackupError(
-        "this blob lies where the layout of the blobstorage has none, so ZODB does not find it",
+        "this blob is in a place where ZODB does not look for blobs of this layout",
         where=live,
         hint="it was backed up as it should be: restore the blobs, or correct the file .layout",
     )

@@ -23,7 +23,7 @@ def renew(directory: Path, name: str, files: Files) -> None:
     link = directory / NAME
     if os.path.lexists(link) and not link.is_symlink():
         logger.warning(
-            "%s is no link of ours, and does not lead to the newest blobs: move it away", link
+            "%s is not the link that backups make to the newest blobs: move it away", link
         )
         return
     with explained("cannot renew the link to the newest blobs", link):

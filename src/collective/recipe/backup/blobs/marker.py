@@ -69,7 +69,7 @@ def layout_of(root: Path) -> Layout:
     except ValueError:
         hint = "blob_storage must be the directory that the ZEO server or the instance writes to"
         # which is not quoted: a link may have led root to what its user must not see
-        what = "no blobstorage has the layout that this names"
+        what = "this file names a layout that no blobstorage has"
         if data.strip() == _OF_A_CACHE:
             what, hint = f"this is {WHAT_A_CACHE_IS}", _CACHE_HINT
         raise IntegrityError(what, where=root / MARKER, hint=hint) from None

@@ -137,7 +137,7 @@ def _check_free(place: Path) -> None:
         raise BackupError(
             "this is in the way of the numbered blob backups",
             where=place,
-            hint="nothing but directories has such a name: move it away",
+            hint="only directories may have such a name: move it away",
         )
 
 

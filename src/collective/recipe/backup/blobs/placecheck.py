@@ -18,7 +18,7 @@ def check_places(source: Path, directory: Path) -> None:
         )
     if Path(os.path.realpath(directory)).is_relative_to(os.path.realpath(source)):
         raise BackupError(
-            "the backups would lie in the blobstorage that they are of",
+            "the backups would lie in the blobstorage that they are made of",
             where=directory,
             hint="choose a directory elsewhere, on another disk if there is one",
         )

@@ -45,7 +45,7 @@ _HINTS = {
     10: "the connection failed: with rsync_options to another machine, try that by hand",
     11: "rsync could not read or write a file, which it named above: is the disk full?",
     12: "rsync ended in the middle: is there enough memory, and room on the disk?",
-    14: "the processes of rsync lost each other: is there enough memory?",
+    14: "the two processes of rsync lost contact: is there enough memory?",
     20: "rsync was interrupted: run the command again",
     22: f"rsync did not get enough memory; {_WITHOUT}",
     25: "rsync_options have a --max-delete, which makes no sense for a new copy: take it out",

@@ -95,7 +95,9 @@ class SetCheck:
                 foreign += checksum is not None and is_foreign(checksum.path)
                 yield entry, checksum
             if foreign != expected:
-                yield self._error(f"{expected} foreign files are said to be there, not {foreign}")
+                yield self._error(
+                    f"there should be {expected} files that are not blobs, and there are {foreign}"
+                )
         except IntegrityError as error:
             yield error
         except OSError as error:
@@ -136,7 +138,7 @@ class SetCheck:
         except OSError as error:
             return [self._unreadable(error)]
         if checksum and found != checksum:
-            return [self._problem(entry.path, "damaged: its digest is another one", _DAMAGED)]
+            return [self._problem(entry.path, "damaged: its checksum differs", _DAMAGED)]
         return []
 
     def _wrong(self, entry: Entry, checksum: Checksum | None) -> Iterator[Problem]:

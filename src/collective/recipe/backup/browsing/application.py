@@ -76,12 +76,16 @@ class Application:
     def _refused(self, request: Request) -> Response | None:
         """Return the refusal of a request, None if it is answered."""
         if _host_of(request) not in self._browsing.hosts:
-            return _plain(HTTPStatus.FORBIDDEN, "This address was not printed by the command.")
+            return _plain(
+                HTTPStatus.FORBIDDEN, "This is not the whole address that the command has printed."
+            )
         token = request.path.strip("/").partition("/")[0]
         if not hmac.compare_digest(token.encode(), self._browsing.token.encode()):
             return _plain(HTTPStatus.NOT_FOUND, "There is nothing here.")
         if request.method not in ("GET", "HEAD"):
-            answer = _plain(HTTPStatus.METHOD_NOT_ALLOWED, "Nothing can be changed here.")
+            answer = _plain(
+                HTTPStatus.METHOD_NOT_ALLOWED, "These pages only show: nothing can be changed here."
+            )
             answer.headers["Allow"] = "GET, HEAD"
             return answer
         if len(request.url) > _LONGEST:

@@ -51,9 +51,9 @@ def sections(asked: AskedPage, opened: OpenedObjects) -> Iterator[Markup]:
     entries = [each for each in found if each.is_entry]
     attributes = [each for each in found if not each.is_entry]
     if entries:
-        yield _listed(asked, place, "What it contains", entries)
+        yield _listed(asked, place, "Contents", entries)
     if attributes:
-        yield _listed(asked, place, "What it has besides", attributes)
+        yield _listed(asked, place, "Other attributes", attributes)
     yield form(
         asked,
         "objects",

@@ -76,7 +76,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise a UsageError."""
-        raise UsageError(message, hint=f"{self.prog} --help says what there is")
+        raise UsageError(message, hint=f"{self.prog} --help lists what can be typed")
 
     def print_help(self, _file: object = None) -> NoReturn:
         """Raise the help to the caller of parse."""
@@ -102,7 +102,7 @@ def parse(verb: Verb, arguments: Sequence[str], prog: str | None = None) -> argp
     if words and not verb.takes_anything:
         raise UsageError(
             f"too many arguments: {_shown(words)}",
-            hint=f"{parser.prog} --help says what there is",
+            hint=f"{parser.prog} --help lists what can be typed",
         )
     namespace.ignored = words
     return namespace
@@ -190,8 +190,9 @@ def requests_flag(parser: argparse.ArgumentParser, of: str = "") -> None:
         "--max-requests",
         type=_requests,
         metavar="N",
-        help=f"{of}end with exit code 1 before more than N requests are made of repositories; the "
-        f"same command goes on from there; N is {LEAST} or more (default: as many as are needed)",
+        help=f"{of}make no more than N requests to repositories, and end with exit code 1 if that "
+        "is not enough; run the command again to go on from there; "
+        f"N is {LEAST} or more (default: as many as are needed)",
     )
 
 
@@ -249,8 +250,8 @@ def _nearest(parser: Parser, unknown: str) -> str:
     near = get_close_matches(name, known, n=1, cutoff=_NEAR)
     near = near or [each for each in known if name and each.startswith(name)]
     if near:
-        return f"do you mean {known[near[0]]}?  {parser.prog} --help says what there is"
-    return f"{parser.prog} --help says what there is"
+        return f"do you mean {known[near[0]]}?  {parser.prog} --help lists what can be typed"
+    return f"{parser.prog} --help lists what can be typed"
 
 
 def _shown(arguments: Sequence[str]) -> str:

@@ -44,10 +44,10 @@ def in_words(error: BaseException) -> BackupError:
         )
     logger.debug("where it comes from:", exc_info=error)
     if isinstance(error, MemoryError):
-        return BackupError("there is not enough memory", hint="end something else, or add some")
+        return BackupError("there is not enough memory", hint="end other programs, or add memory")
     return BackupError(
-        f"this was not foreseen: {type(error).__name__}: {error}",
-        hint="run it again with --debug, which shows where it comes from, and report that",
+        f"unexpected error: {type(error).__name__}: {error}",
+        hint="run the command again with --debug, and report all that it says",
     )
 
 

@@ -51,8 +51,7 @@ def _declare_local(parser: argparse.ArgumentParser, subject: str) -> None:
     parser.add_argument(
         "--local",
         action="store_true",
-        help=f"{subject} what the clock on the wall shows here: by the time zone of this "
-        "machine, not in UTC",
+        help=f"{subject} in the time zone of this machine, not in UTC",
     )
 
 

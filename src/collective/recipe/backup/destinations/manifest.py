@@ -130,7 +130,7 @@ def _damaged(path: Path) -> IntegrityError:
     return IntegrityError(
         "the manifest of a restore point is damaged",
         where=path,
-        hint="the data may be good: take it away, and the next backup writes it anew",
+        hint="the data may be good: move this file away, and the next backup writes it anew",
     )
 
 

@@ -197,7 +197,7 @@ def _one(run: Run, destination: Destination, why_full: str, *, accept_changed: b
         where += f" to {run.name}, {printable(destination.home.label)}"
     logger.info("backing up %s%s", printable(str(destination.source.filestorage)), where)
     points = destination.restore_points()
-    with in_passing("cannot write what verify found anew"):
+    with in_passing("cannot note again what verify found"):
         damage.write_anew(destination.home.state, points, run.files)
     why_full = why_full or damage.why_new_chain(destination.home.state, points)
     clock = clock_of(run, points)

@@ -33,7 +33,8 @@ def warn_of(run: Run, doubt: str) -> None:
         return
     run.told.add(doubt)
     logger.warning(
-        "%s: no old restore point is removed on its word; if the clock is right, say so with "
-        "prune --clock-is-right, or wait until it has gone on for a week",
+        "%s: no old restore point is removed while the clock may be wrong; if it is "
+        "right, say so with prune --clock-is-right, or wait until it has gone on for a "
+        "week",
         doubt,
     )

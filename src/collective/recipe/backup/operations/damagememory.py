@@ -107,8 +107,8 @@ def warn_of_forgotten(run: Run, points: Iterable[RestorePoint]) -> None:
         return
     run.told.add(FORGOTTEN)
     logger.warning(
-        "%s of %s: any of them may be damaged, so none is removed, and nothing is "
-        "added to them; verify looks again, and then all is as it was",
+        "%s of %s: any of them may be damaged, so none is removed, and nothing is added "
+        "to them; run verify, which looks again and ends this",
         FORGOTTEN,
         number_of(forgotten, "restore point"),
     )

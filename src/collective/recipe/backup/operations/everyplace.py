@@ -116,7 +116,7 @@ def incomplete(outcomes: Sequence[Outcome]) -> IntegrityError | None:
     if not problems and not doubts:
         return None
     hint = (
-        "everything else is backed up, and the next backup tries these again: let them be "
+        "everything else is backed up, and the next backup tries these again: make them "
         "readable, or look for them in older backups"
     )
     if not problems:

@@ -108,7 +108,7 @@ class _Place:
             tidy_now(run)
             self._tidied = beginning_of_hour(run.now)
         if self.failure is not None:
-            logger.info("%s: it goes on", run.title)
+            logger.info("%s: following goes on", run.title)
         self.failure = self._tried = None
         return outcomes
 

@@ -118,7 +118,7 @@ def rehearse(
         for destination, choice in jobs:
             done = _rehearse(run, timed, destination, choice, order)
             if _was_replaced(destination, done):
-                logger.info("another run has changed these files meanwhile: once more")
+                logger.info("another run has changed these files meanwhile: rehearsing once more")
                 done = _rehearse(run, timed, destination, choice, order)
             rehearsed.append(done)
             _remember(run, destination, rehearsed[-1])

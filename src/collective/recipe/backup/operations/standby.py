@@ -106,16 +106,16 @@ def promote(run: Run, to: Path | None) -> dict[str, Tid | None]:
             raise UsageError(
                 "there is no standby here",
                 where=main,
-                hint="name the directory with --to as where it was begun",
+                hint="name with --to the directory in which it was begun",
             )
         if mark.promoted is None:
             settle(run, targets, journal)
             left = left_so(targets, mark.source)
             if not left.left:
                 raise UsageError(
-                    "no round of this standby has come to its end: there is nothing to promote",
+                    "this standby has reached no restore point yet, so there is nothing to promote",
                     where=main,
-                    hint="let it stand by until it has come to a restore point",
+                    hint="let it run until it says that it has reached one",
                 )
             standbymark.write(main, replace(left, promoted=run.now), run.files)
     return {target.name: last_tid(target.filestorage) for target in targets}
@@ -192,7 +192,7 @@ class _Standby:
                 # a backup may have put one file in the place of several while they were read
                 if str(error) == self._damage:
                     raise
-                logger.info("what is read may have changed meanwhile, once more: %s", error)
+                logger.info("the backups may have changed meanwhile, reading again: %s", error)
                 self._damage = str(error)
                 return []
             self._damage = ""

@@ -21,7 +21,7 @@ def refuse_standby(source: Source) -> None:
     mark = standbymark.read(Path(os.path.realpath(source.filestorage)))
     if mark is not None and mark.promoted is None:
         raise ConfigurationError(
-            f"this is a standby of {mark.source}: it is no site that has a past of its own",
+            f"this is a standby of {mark.source}: it is not backed up itself",
             where=source.filestorage,
             hint="back up the site that it follows; if it has taken its place, standby --promote "
             "makes it a site",

@@ -89,7 +89,7 @@ def _one(run: Run, destination: Destination, order: VerifyOrder, tell: Tell) -> 
     home = destination.home
     holder = home.holder()
     if holder is not None:
-        logger.warning("what another run changes just now may look like a problem: %s", holder)
+        logger.warning("another run is at work, and its changes may look like problems: %s", holder)
     points = destination.restore_points()
     only: RestorePoint | None = None
     if order.when is not None:

@@ -276,25 +276,25 @@ class Options:
         NUMBER,
         Group.REPOSITORIES,
         14,
-        "The same for days.",
+        "Keep the newest restore point in a repository of each of this many days that have one.",
     )
     repository_keep_weekly: int = _option(
         NUMBER,
         Group.REPOSITORIES,
         8,
-        "The same for weeks.",
+        "Keep the newest restore point in a repository of each of this many weeks that have one.",
     )
     repository_keep_monthly: int = _option(
         NUMBER,
         Group.REPOSITORIES,
         12,
-        "The same for months.",
+        "Keep the newest restore point in a repository of each of this many months that have one.",
     )
     repository_keep_yearly: int = _option(
         NUMBER,
         Group.REPOSITORIES,
         0,
-        "The same for years.",
+        "Keep the newest restore point in a repository of each of this many years that have one.",
     )
     repository_bandwidth_limit: int = _option(
         RATE,

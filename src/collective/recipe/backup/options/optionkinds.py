@@ -169,11 +169,11 @@ def _parse_url(text: str) -> str:
 def _parse_duration(text: str) -> timedelta:
     found = _DURATION.fullmatch(text.strip())
     if found is None:
-        raise ValueError(f"must be like 36h, 7d or 4w, not {text.strip()!r}")
+        raise ValueError(f"must be hours, days or weeks, like 36h, 7d or 4w, not {text.strip()!r}")
     try:
         return timedelta(**{_UNITS[found[2]]: int(found[1])})
     except OverflowError:
-        raise ValueError(f"is longer than time itself: {text.strip()!r}") from None
+        raise ValueError(f"is too long: {text.strip()!r}") from None
 
 
 def _show_duration(value: timedelta) -> str:

@@ -76,7 +76,7 @@ def _top(facts: PageFacts) -> Markup:
 def _top_of_place(facts: PageFacts) -> Markup:
     """Return the top of one of several places."""
     pill = element("p", _advice(_worst(facts)))
-    heading = element("h2", facts.place, class_="place")
+    heading = element("h2", facts.place or "Directories of backups", class_="place")
     return join(element("header", heading, pill, _findings(facts)), _tiles(facts))
 
 
@@ -156,7 +156,11 @@ def _runs(records: Sequence[RunRecord]) -> Iterator[Markup]:
     if backups:
         yield _card("Duration of backups", plots.durations(backups))
     proofs = [record for record in records if record.verb in PROOFS][-MOST_PROOFS:]
-    none = element("p", "Neither verify nor rehearse has been run yet.", class_="soft")
+    none = element(
+        "p",
+        "Neither verify nor rehearse has been run yet: they say whether the backups are whole.",
+        class_="soft",
+    )
     names = ("started", "what", "outcome", "took", "found")
     table = _table(names, (_proof(record) for record in reversed(proofs)))
     yield _card("Verify and rehearse", table if proofs else none)
@@ -224,16 +228,16 @@ def _retention(tale: Tale) -> Markup:
 
 
 def _decisions(decisions: Iterable[Decision], tale: Tale) -> Markup:
-    names = ("restore point", "kind", "restores", "stored", "then", "why")
+    names = ("restore point", "kind", "restores", "stored", "decision", "why")
     return _table(names, (_decision(made, tale) for made in decisions), numbers=(2, 3))
 
 
 def _decision(made: Decision, tale: Tale) -> list[_Cell]:
     point = made.point
     if not made.kept:
-        then = _pill("warning", "goes with the next backup")
+        then = _pill("warning", "until the next backup")
     elif point.stamp in tale.next_gone:
-        then = _pill("plain", "goes with the next full backup")
+        then = _pill("plain", "until the next full backup")
     else:
         then = _pill("ok", "stays")
     return [

@@ -87,7 +87,9 @@ def growth(points: Sequence[RestorePoint], now: datetime) -> Markup:
     )
     if len(points) == 1:
         # one amount is no line
-        return element("p", f"{words[:1].upper()}{words[1:]}.  The next one shows how they grow.")
+        return element(
+            "p", f"{words[:1].upper()}{words[1:]}.  The next backup shows how they grow."
+        )
     return join(_legend(names), _plot(drawn, 160, words, axis, list(amounts.byte_names())))
 
 

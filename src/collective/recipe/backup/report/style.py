@@ -40,6 +40,7 @@ p { margin: 0 0 .75rem; }
   background: var(--card); border: 1px solid var(--rule); border-radius: .75rem;
   padding: 1.25rem 1.5rem 1.4rem; margin: 0 0 1.25rem;
 }
+.card > :last-child { margin-bottom: 0; }
 .pill {
   display: inline-block; border-radius: 1rem; padding: .05rem .7rem; font-size: .875rem;
   font-weight: 600; white-space: nowrap; background: var(--good-band); color: var(--good);
@@ -137,6 +138,7 @@ pre {
   td:first-child::before { content: none !important; }
   td[data-name]::before { content: attr(data-name) " "; color: var(--soft); font-size: .8125rem; }
   td:empty { display: none; }
+  td[data-name="decision"]::before, td[data-name="outcome"]::before { content: none; }
 }
 @media print {
   body { background: none; }

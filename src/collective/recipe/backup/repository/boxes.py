@@ -153,7 +153,7 @@ def authentic(store: Store, keyring: Keyring, sort: Sort, sealed: Sealed) -> byt
     """
     with told(store, sealed.name):
         if id_of(sealed.data) != id_in(sealed.name):
-            raise BrokenSealError("its bytes are not those that its name was made of")
+            raise BrokenSealError("its bytes do not match its name")
         return unsealed(keyring, sort, sealed.data)
 
 

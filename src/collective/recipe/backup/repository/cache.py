@@ -94,7 +94,7 @@ class Cache:
 
     def _again(self, path: Path, error: Exception) -> sqlite3.Connection:
         """Drop the file for what *error* says, and begin another one, here or elsewhere."""
-        self._tell(f"what was known of the repository is dropped, and read again: {error}")
+        self._tell(f"the cache of the repository is dropped, and made anew: {error}")
         try:
             self._remove(path)
             return _connected(path, self._files)
@@ -127,7 +127,7 @@ class Cache:
             self.database = _temporary()
         elif _is_busy(error):
             # another process is at it for longer than we wait: its work is not to be lost
-            self._tell("what is known of the repository is in use; this run does without it")
+            self._tell("the cache of the repository is in use; this run works without it")
             self._path = None
             self.database = _temporary()
         else:

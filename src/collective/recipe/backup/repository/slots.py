@@ -93,7 +93,7 @@ def parse_slot(name: str, data: bytes) -> KeySlot:
     Raises UnreadableError for damage and ConfigurationError for one of a later release.
     """
     if name != name_of_slot(data):
-        raise UnreadableError("its bytes are not those that its name was made of")
+        raise UnreadableError("its bytes do not match its name")
     if len(data) > _LARGEST:
         raise UnreadableError(f"larger than {_LARGEST} bytes")
     try:

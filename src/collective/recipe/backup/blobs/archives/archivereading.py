@@ -228,7 +228,7 @@ class Reader:
         while piece := self.stream.some(PIECE_SIZE):
             size += len(piece)
             if size > allowed or any(piece):
-                raise ValueError("something follows its end, so it was no end")
+                raise ValueError("bytes follow the mark of its end")
 
     def _take(self, header: TarHeader, extras: Extras) -> bool:
         """Note what belongs to the next header; False if this is the header of a member."""
@@ -310,7 +310,7 @@ def _status(
     owned = min(uid, gid) >= 0 and max(uid, gid) < _NO_OWNER
     if not (0 <= size <= _LARGEST and abs(time) <= _LARGEST and owned):
         numbers = f"size {size}, time {time}, owner {uid}:{gid}"
-        raise ValueError(f"a member tells what no file has: {numbers}")
+        raise ValueError(f"a member has impossible values: {numbers}")
     return os.stat_result(
         (mode | what.value, 0, 0, 1, uid, gid, size, seconds, seconds, seconds),
         {"st_atime_ns": time, "st_mtime_ns": time},

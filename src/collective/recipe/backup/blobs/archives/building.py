@@ -13,7 +13,7 @@ from collective.recipe.backup.blobs.archives.archivenames import Archive
 from collective.recipe.backup.blobs.archives.archivereading import mark_of
 from collective.recipe.backup.errors import IntegrityError
 
-_HINT = "restore an earlier backup; one made after the next full one is whole again"
+_HINT = "restore an earlier backup; backups are whole again from the next full one on"
 
 
 def broken(chain: Sequence[Archive]) -> Iterator[IntegrityError]:

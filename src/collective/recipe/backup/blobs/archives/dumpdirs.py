@@ -39,7 +39,7 @@ class DumpdirFollower:
     def finish(self) -> None:
         """Raise Refused if something was left half done."""
         if self._ground.has_aside:
-            raise Refused("a directory was renamed half")
+            raise Refused("the list of renamed directories is incomplete")
 
     def _rename(self, source: str, path: str) -> None:
         """Rename a path as the source did, instead of unpacking it again.
@@ -73,7 +73,7 @@ class DumpdirFollower:
     def _set_aside(self, source: str) -> None:
         """Rename to a temporary name, until the other half of a swap is done."""
         if self._ground.has_aside:
-            raise Refused("a directory was renamed half")
+            raise Refused("the list of renamed directories is incomplete")
         if self._ground.has_directory(source):
             self._ground.set_aside(source)
 

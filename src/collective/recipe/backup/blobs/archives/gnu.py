@@ -54,7 +54,7 @@ def _renames(
         if letter == R:
             following, target = next(entries, (0, b""))
             if following != T:
-                raise ValueError("the list of a directory names half a rename")
+                raise ValueError("the list of a directory has an incomplete rename")
             yield name or None, target or None
         elif letter != X and (b"/" in name or name in (b"", b".", b"..")):
             raise ValueError(f"the list of a directory names {show(name)}")

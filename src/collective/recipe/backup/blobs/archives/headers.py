@@ -185,7 +185,7 @@ def parse_time(text: bytes) -> int:
     """Return the nanoseconds of a time in a record.  Raises ValueError if it is none."""
     found = _TIME.fullmatch(text)
     if not found:
-        raise ValueError(f"a record holds no time: {text[:40]!r}")
+        raise ValueError(f"a record has no valid time: {text[:40]!r}")
     decimals = (found[3] or b"")[:9].ljust(9, b"0")
     nanoseconds = int(found[2]) * _SECOND + int(decimals)
     return -nanoseconds if found[1] else nanoseconds

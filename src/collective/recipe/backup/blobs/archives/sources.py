@@ -93,7 +93,7 @@ class Sources:
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise LeftOut(BackupError("this is no file any more", where=place))
+                raise LeftOut(BackupError("this is not a file any more", where=place))
             if size is not None and size != status.st_size and entry.kind is Kind.BLOB:
                 raise CutShortError.of(place, size, status.st_size)
             reading = _Reading(descriptor, place, status.st_size, entry.kind is Kind.BLOB)

@@ -141,15 +141,15 @@ class Tree:
         """
         if self.blob_set.elsewhere is not None:
             logger.warning(
-                "%s is not needed any longer: the link to it goes, remove %s by hand",
+                "%s is not needed any longer: the link to it is removed; remove %s by hand",
                 self.blob_set.name,
                 self.blob_set.elsewhere,
             )
         else:
             for mount in mounts_in(self.blob_set.path):
                 logger.warning(
-                    "%s is not needed any longer and stays, since a disk is mounted at %s: "
-                    "unmount it",
+                    "%s is not needed any longer and stays, since a disk is mounted at %s: unmount "
+                    "that disk, then remove the directory",
                     self.blob_set.name,
                     mount,
                 )

@@ -29,8 +29,8 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accept-changed-blobs",
         action="store_true",
-        help="make a full backup, and take blobs as they are now in the site where they are not "
-        "as they were backed up once",
+        help="make a full backup, and accept blobs that have changed in the site since they "
+        "were backed up",
     )
     parser.add_argument(
         "--to",
@@ -100,11 +100,11 @@ VERB = Verb(
     "possible.\nThe site may be running.  If nothing changed, nothing is written.",
     examples=(
         ("", "add what is new since the last backup"),
-        ("--quiet", "the same from cron: mail comes only if something is wrong"),
+        ("--quiet", "for cron: mail comes only if something is wrong"),
         ("--to repository", "back up to the repository alone"),
         ("--full", "begin a new chain with a full backup"),
-        ("--accept-changed-blobs", "take blobs as they are now that are not as they were"),
-        ("--follow --every 60", "keep running, and look each minute whether there is news"),
+        ("--accept-changed-blobs", "accept blobs that have changed in the site"),
+        ("--follow --every 60", "keep running, and look for changes each minute"),
     ),
     declare=_declare,
     act=_act,

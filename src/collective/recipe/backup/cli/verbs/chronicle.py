@@ -50,12 +50,13 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--path",
         metavar="PATH",
-        help="only what was written of the object at this path, or of what it holds; of what is "
-        "gone, as the newest restore point has it that has it; PATH is as for objects",
+        help="only changes of the object at this path and of the objects in it; a deleted "
+        "object is looked for in the newest restore point that has it; PATH is as for "
+        "objects",
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "--last", type=_number, metavar="N", help="only the last N of what is asked for"
+        "--last", type=_number, metavar="N", help="only the last N transactions that match"
     )
     which.add_argument(
         "--large",

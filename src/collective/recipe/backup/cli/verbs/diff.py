@@ -50,8 +50,8 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--until",
         metavar="MOMENT",
-        help="the later moment: as the other one, behind which it may stand as well, or live for "
-        "the site as it is now (the default)",
+        help="the later moment, in one of these forms too, or live for the site as it is now "
+        "(the default); it may also follow MOMENT",
     )
     parser.add_argument(
         "--depth",
@@ -62,7 +62,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fields",
         action="store_true",
-        help="show what of the object at PATH itself has changed; so it is for an oid",
+        help="show which fields of the object at PATH itself have changed (the default for an oid)",
     )
     parser.add_argument(
         "--storage", default=MAIN, metavar="NAME", help="of which storage (default: the main one)"
@@ -182,7 +182,7 @@ def _tell_fields(run: Run, order: TwoMoments, about: dict[str, object], answers:
         answers.document({**about, "fields": fields})
         return
     lines = [line for field in found for line in _lines(field)]
-    unchanged = nothing(f"nothing of {printable(order.path)} differs", order.before, order.after)
+    unchanged = nothing(f"no field of {printable(order.path)} differs", order.before, order.after)
     answers.say("\n".join(lines) or unchanged)
 
 

@@ -41,7 +41,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
 
 
 VERB = Verb(
-    summary="find out what the first night would find out",
+    summary="check all that a backup and a restore need",
     description="Look at the site, at the place for the backups, at what the options need and at\n"
     "what earlier runs have left.  Each finding is ok, a warning or a problem, with a way to\n"
     "mend it.  Nothing is changed: a probe is written where backups will lie, and removed.\n"
@@ -49,7 +49,7 @@ VERB = Verb(
     examples=(
         ("", "look at everything"),
         ("--quiet", "show warnings and problems only"),
-        ("--json", "the same for a program"),
+        ("--json", "in JSON, for a program"),
     ),
     declare=_declare,
     act=_act,

@@ -31,7 +31,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
 
     if answers.width is not None:
         raise UsageError(
-            "an archive is nothing for a terminal",
+            "an archive is not written to a terminal",
             hint="write it to a file with > FILE, or give it to another program with |",
         )
     order = moments.order_of(run, namespace, filled=True)

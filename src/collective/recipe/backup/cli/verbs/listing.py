@@ -41,10 +41,10 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--content",
         action="store_true",
-        help="what the newest restore point holds, or that of MOMENT; of several places the first "
-        "one, unless --from names another",
+        help="list what is in the newest restore point, or in that of MOMENT; of several "
+        "places the first one is taken, unless --from names another",
     )
-    moments.declare(parser, "of what, with --content", with_path=True)
+    moments.declare(parser, "with --content, the moment", with_path=True)
     json_flag(parser)
     destination_flag(parser)
     place_flag(parser, default="all of them")
@@ -218,7 +218,7 @@ VERB = Verb(
         ("", "list them"),
         ("--long", "with the last transaction of each, and where its blobs are"),
         ("--content yesterday 14:30", "what the state at that moment holds"),
-        ("--json", "the same for a program"),
+        ("--json", "in JSON, for a program"),
     ),
     declare=_declare,
     act=_act,

@@ -56,8 +56,8 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--until",
         metavar="MOMENT",
-        help="with --deleted, the later moment: as the other one, or live for the site as it is "
-        "now (the default)",
+        help="with --deleted, the later moment, in one of these forms too, or live for the "
+        "site as it is now (the default)",
     )
     parser.add_argument(
         "--storage", default=MAIN, metavar="NAME", help="of which storage (default: the main one)"

@@ -42,8 +42,8 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         "--cache",
         type=Path,
         metavar="DIR",
-        help="where to put aside what cannot be read in its place: up to 2 GiB of each storage and "
-        "2 GiB of its blobs (default: $TMPDIR, or /var/tmp)",
+        help="the directory for temporary copies of data that cannot be read in its place: up "
+        "to 2 GiB of each storage and 2 GiB of its blobs (default: $TMPDIR, or /var/tmp)",
     )
     destination_flag(parser)
     place_flag(parser)

@@ -30,7 +30,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--clock-is-right",
         action="store_true",
-        help="believe the clock although it has leapt or gone back: look at it first",
+        help="trust the clock although it has leapt or gone back: see first that it is right",
     )
     parser.add_argument(
         "--yes",
@@ -98,8 +98,8 @@ VERB = Verb(
     summary="remove the restore points that no rule keeps",
     description="Remove the restore points that no rule keeps; each backup does so as well.\n"
     "The rules are the options keep, keep_hourly, keep_daily, keep_weekly, keep_monthly,\n"
-    "keep_yearly and keep_within.  The newest good restore point always stays.\nNothing goes on "
-    "the word of a clock that has just leapt, or gone back, until it has proved right.",
+    "keep_yearly and keep_within.  The newest good restore point always stays.\n"
+    "While the clock has just leapt or gone back, nothing is removed until it has proved right.",
     examples=(
         ("--dry-run", "say of each restore point whether it stays, and why"),
         ("", "remove them"),

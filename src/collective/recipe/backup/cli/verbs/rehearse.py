@@ -25,7 +25,9 @@ logger = logging.getLogger("backup")
 def _declare(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     moments.declare(parser, "what to rehearse (default: the newest restore point)")
-    which.add_argument("--random", action="store_true", help="rehearse any one restore point")
+    which.add_argument(
+        "--random", action="store_true", help="rehearse one restore point, chosen at random"
+    )
     which.add_argument("--each", action="store_true", help="rehearse all of them, the newest first")
     parser.add_argument(
         "--scratch",
@@ -37,7 +39,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         "--max-seconds",
         type=_seconds,
         metavar="N",
-        help="stop after this time, wherever it is then",
+        help="stop after N seconds",
     )
     json_flag(parser)
     destination_flag(parser)
@@ -60,7 +62,9 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.operations.rehearse import RehearseOrder, Which, outcome, rehearse
 
     if (namespace.moment or namespace.before) and (namespace.random or namespace.each):
-        raise UsageError("--random and --each take no moment")
+        raise UsageError(
+            "--random and --each take no moment", hint="leave out the moment, or the option"
+        )
     when = moments.asked_for(run, namespace)
     which = Which.RANDOM if namespace.random else Which.EACH if namespace.each else Which.NEWEST
     order = RehearseOrder(
@@ -131,7 +135,7 @@ VERB = Verb(
     "touched and may be running.  If anything fails, the exit code is 3.",
     examples=(
         ("", "rehearse the newest restore point"),
-        ("--quiet --random --max-seconds 3600", "from cron: any one, for an hour at most"),
+        ("--quiet --random --max-seconds 3600", "from cron: one at random, for an hour at most"),
         ("--scratch /mnt/big 2026-03-01", "rehearse the state at that moment, on another disk"),
     ),
     declare=_declare,

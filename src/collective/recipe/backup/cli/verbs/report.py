@@ -59,7 +59,7 @@ VERB = Verb(
     "kept.\nIt needs no network and no script.",
     examples=(
         ("", "write the page to var/backup-report.html, or where report_file says"),
-        ("--from repository", "the same of one place alone"),
+        ("--from repository", "the page of one place alone"),
         ("/srv/www/backups.html", "write it elsewhere, for a web server or for a mail"),
         ("- | mail ...", "write it to standard output, as it does without an argument in a pipe"),
     ),

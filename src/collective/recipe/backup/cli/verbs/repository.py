@@ -47,7 +47,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     from collective.recipe.backup.operations.repositoryaccess import repository_named
 
     if run.destination != "standard":
-        raise UsageError("only the standard backups have repositories")
+        raise UsageError("only the standard backups have repositories", hint="leave --of out here")
     check_options(namespace)
     if namespace.action == CHECK_STORE:
         return check_store(run, namespace, answers)
@@ -189,8 +189,8 @@ def _collect(
         )
         return
     words = ("would be removed", "would be marked") if namespace.dry_run else ("removed", "marked")
-    answers.say(f"{size(going)} {words[0]}, {size(moved)} moved together")
-    answers.say(f"{size(marked)} {words[1]}: a run in two days or more removes that")
+    answers.say(f"{size(going)} {words[0]}, {size(moved)} repacked")
+    answers.say(f"{size(marked)} {words[1]}: the next collect after two days removes that")
 
 
 def _copy(

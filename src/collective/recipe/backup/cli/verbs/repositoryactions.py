@@ -80,8 +80,7 @@ ACTIONS = {
         ),
     ),
     "accept-rollback": RepositoryAction(
-        does="takes a store for what it is now, if it has gone back in time or another one is in "
-        "its place"
+        does="accepts a store that was set back to an earlier state, or another one in its place"
     ),
     "keys": RepositoryAction(does="lists the keys, one for each passphrase"),
     "add-key": RepositoryAction(

@@ -91,4 +91,4 @@ def accept_older_store(
     if namespace.json:
         answers.document({"accepted": url})
     else:
-        logger.info("%s is taken for what it is now; the next backup goes on there", printable(url))
+        logger.info("%s is accepted as it is now; the next backup goes on there", printable(url))

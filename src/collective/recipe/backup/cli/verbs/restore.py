@@ -50,8 +50,8 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-caches",
         action="store_true",
-        help="if the site goes back in time, do not remove the caches (*.zec) that ZEO clients "
-        "have on this machine; no client works with one then",
+        help="keep the caches (*.zec) of ZEO clients on this machine if the site goes back in "
+        "time; remove them yourself then, since no client works with one",
     )
     replaced = parser.add_mutually_exclusive_group()
     replaced.add_argument(
@@ -65,8 +65,8 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     replaced.add_argument(
         "--give-up",
         action="store_true",
-        help="set aside a restore that was broken off and cannot be finished, and say what is "
-        "where",
+        help="give up a restore that was broken off and cannot be finished: nothing is "
+        "removed, and it says where each part of the data is",
     )
 
 
@@ -76,7 +76,10 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
 
     after = namespace.undo or namespace.let_go or namespace.give_up
     if after and (namespace.moment or namespace.before):
-        raise UsageError("--undo, --let-go and --give-up take no moment")
+        raise UsageError(
+            "--undo, --let-go and --give-up take no moment",
+            hint="they concern the last restore; leave the moment out",
+        )
     order = RestoreOrder(
         when=moments.asked_for(run, namespace),
         filestorage=not namespace.only_blobs,
@@ -121,7 +124,7 @@ VERB = Verb(
     examples=(
         ("", "bring back the newest restore point, after a question"),
         ("2026-03-01-12-30", "bring back the state at that moment (UTC)"),
-        ("--local yesterday 17:00", "that of yesterday at five, by the clock on the wall"),
+        ("--local yesterday 17:00", "the state of yesterday at five, local time"),
         ("--dry-run 2 hours ago", "say what that would do, and change nothing"),
         ("--to /srv/copy", "restore beside the site, which may go on running"),
         ("--undo", "put back what the last restore replaced"),

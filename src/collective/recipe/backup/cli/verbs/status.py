@@ -216,8 +216,8 @@ VERB = Verb(
     "something\nto act on; with --nagios what Nagios wants.",
     examples=(
         ("", "say what there is, and what is wrong about it"),
-        ("--nagios", "the same for Nagios, Icinga and their like"),
-        ("--json", "the same for another program"),
+        ("--nagios", "for Nagios, Icinga and similar programs"),
+        ("--json", "in JSON, for another program"),
     ),
     declare=_declare,
     act=_act,

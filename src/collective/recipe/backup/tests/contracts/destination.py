@@ -84,7 +84,7 @@ class DestinationContract:
         with pytest.raises(NoRestorePoint) as caught:
             choose(operated.points(), NOON + timedelta(seconds=70))
 
-        assert "what can be had" in caught.value.hint
+        assert "these can be restored" in caught.value.hint
 
     def test_a_moment_before_a_restore_is_not_told_by_what_came_after(
         self, operated: Operated, tmp_path: Path

@@ -57,7 +57,7 @@ def test_what_no_run_heals_is_found(tmp_path: Path, killed) -> None:
         (0, "INFO: done"),
         (1, "INFO: backing up {site}\nERROR: it failed"),
         (1, "INFO: backing up {site}"),
-        (1, "ERROR: this was not foreseen: KeyError: {site}"),
+        (1, "ERROR: unexpected error: KeyError: {site}"),
         (1, "Traceback (most recent call last):\nERROR: {site}"),
     ],
 )

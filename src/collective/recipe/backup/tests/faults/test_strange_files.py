@@ -191,7 +191,7 @@ def test_every_verb_ends_and_in_words(
         code = main(verb, STANDARD, whole.config_path, arguments)
 
         answer, said = capfd.readouterr()
-        assert "not foreseen" not in said, verb
+        assert "unexpected error" not in said, verb
         assert "Traceback" not in said, verb
         if code:
             assert "ERROR: " in said or (verb == "status" and answer), verb

@@ -175,7 +175,7 @@ class TestArchive:
         path = archived.tar(FIRST).path
         whole = path.read_bytes()
         overwrite(path, whole[:BLOCK] + bytes(len(whole) - BLOCK))  # the directory alone is left
-        assert "something follows its end" in self.restored(archived)
+        assert "bytes follow the mark of its end" in self.restored(archived)
 
 
 def test_an_archive_in_the_place_of_another_is_told(site: Site, tmp_path: Path) -> None:

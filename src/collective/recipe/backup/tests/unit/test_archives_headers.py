@@ -172,5 +172,5 @@ def test_times_of_others_are_understood(text, time):
 
 @pytest.mark.parametrize("text", [b"", b"x", b"1e9", b"1,5", b"0x10", b"1 "])
 def test_what_is_no_time_is_damage(text):
-    with pytest.raises(ValueError, match="no time"):
+    with pytest.raises(ValueError, match="no valid time"):
         parse_time(text)

@@ -280,7 +280,7 @@ class TestLeftOut:
         monkeypatch.setattr(archivewriting, "walk", walking)
         _archive, copied = archived.full()
         assert copied.left == "file"
-        assert "no file any more" in copied.reasons[0]
+        assert "not a file any more" in copied.reasons[0]
 
     @pytest.mark.parametrize("size", [100, 3 << 20])
     def test_a_file_that_cannot_be_read_to_its_end(self, archived, size):

@@ -274,7 +274,7 @@ class TestBegin:
         (shelf.source / inside).mkdir(parents=True, exist_ok=True)
         (tmp_path / "link").symlink_to(shelf.source)
         for source in (shelf.source, tmp_path / "link"):
-            with pytest.raises(BackupError, match="in the blobstorage that they are of"):
+            with pytest.raises(BackupError, match="in the blobstorage that they are made of"):
                 Shelf(source, shelf.source / inside).begin()
 
     def test_a_stamp_is_given_once(self, shelf):
@@ -354,7 +354,7 @@ class TestLatest:
         blob_set, _copied = shelf.begin()
         shelf.extend(blob_set)
         assert (shelf.directory / "latest").read_text() == "mine"
-        assert "does not lead to the newest blobs: move it away" in caplog.text
+        assert "the link that backups make to the newest blobs: move it away" in caplog.text
 
 
 class TestExtend:

@@ -95,7 +95,7 @@ def test_a_flipped_byte_is_found_by_reading(blob_set, at):
     a_file(blob_set).chmod(0o600)
     a_file(blob_set).write_bytes(data)
     assert by_name(blob_set) == []
-    assert by_content(blob_set) == [(str(a_file(blob_set)), "damaged: its digest is another one")]
+    assert by_content(blob_set) == [(str(a_file(blob_set)), "damaged: its checksum differs")]
 
 
 def test_the_hint_of_a_problem_leads_to_a_sound_set(blob_set, source, tmp_path):

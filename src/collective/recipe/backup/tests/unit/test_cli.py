@@ -137,7 +137,7 @@ def test_an_unknown_option_is_named_with_the_nearest(verb, typed, meant):
 def test_an_option_that_is_hardly_like_another_gets_no_suggestion(typed):
     with pytest.raises(UsageError) as caught:
         parse(VERBS["backup"], [typed], "backup")
-    assert caught.value.hint == "backup --help says what there is"
+    assert caught.value.hint == "backup --help lists what can be typed"
 
 
 def test_an_option_that_is_like_no_other_gets_no_suggestion():

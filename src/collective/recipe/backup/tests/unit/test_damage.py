@@ -342,7 +342,7 @@ def test_where_the_memory_cannot_be_written_anew_a_backup_is_made_and_it_is_said
     for _number in range(2):
         outcome, said = backed_up(operated, caplog)
         assert outcome.point.full
-        assert "cannot write what verify found anew" in said
+        assert "cannot note again what verify found" in said
 
 
 def test_what_cannot_be_remembered_is_said(operated: Operated, caplog) -> None:

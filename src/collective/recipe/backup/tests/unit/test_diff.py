@@ -57,7 +57,7 @@ def test_what_changed_is_counted_by_folders_with_who_did_it(
     assert {each["after"] for each in gone} == {None} and "file" in {each["name"] for each in gone}
     assert "at either moment" in told(first, "/Plone/nothing", "--fields", code=2)
     said = told("Plone/news", "--fields")
-    assert "nothing of /Plone/news differs between the newest restore point and the live" in said
+    assert "no field of /Plone/news differs between the newest restore point and the live" in said
     assert "a whole number, 0 or more, not '-1'" in told("/Plone", "--depth", "-1", code=2)
     assert "--depth is for folders" in told("/Plone", "--fields", "--depth", "1", code=2)
 

@@ -189,7 +189,7 @@ def test_a_terminal_gets_no_archive(backed_up, monkeypatch, capfd):
     monkeypatch.setattr(Answers, "width", 80)
     assert main("export", STANDARD, backed_up.config_path, ["--tar"]) == UsageError.exit_code
     said = capfd.readouterr()
-    assert (said.out, "nothing for a terminal" in said.err) == ("", True)
+    assert (said.out, "not written to a terminal" in said.err) == ("", True)
 
 
 def test_a_reader_who_leaves_early_ends_it_quietly(backed_up):

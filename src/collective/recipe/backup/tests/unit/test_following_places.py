@@ -149,7 +149,7 @@ def test_a_place_that_is_away_is_told_once_and_tried_again_and_ends_nothing(
     assert len(errors) == 2
     assert "is not there" in errors[0]
     assert "is the disk mounted" in errors[1]
-    assert "it goes on" in caplog.text
+    assert "following goes on" in caplog.text
     backups = [run for run in followed.runs() if run[0] == "backup"]
     assert backups.count(("backup", "far", "failed")) == 1
     assert backups[-1] == ("backup", "far", "done")
@@ -164,7 +164,7 @@ def test_a_place_that_is_away_while_the_filestorage_is_too_is_not_said_to_go_on(
     followed.go_away()
     with pytest.raises(StoreUnreachable):
         followed.follow(lambda: followed.site.filestorage.rename(away), lambda: None)
-    assert "it goes on" not in caplog.text
+    assert "following goes on" not in caplog.text
 
 
 def test_a_place_that_fails_to_the_end_is_told_by_the_exit_code(followed: Followed) -> None:

@@ -113,7 +113,7 @@ def test_no_disk_is_emptied_that_is_mounted_in_what_is_not_needed(
     prune(pruning.run("prune"))
 
     assert content(tmp_path / "disk") == kept
-    assert f"a disk is mounted at {oldest / below}: unmount it" in caplog.text
+    assert f"a disk is mounted at {oldest / below}: unmount that disk" in caplog.text
 
 
 @mounted

@@ -364,7 +364,7 @@ def test_what_was_removed_is_brought_back(site, tmp_path, capfd):
 def test_a_store_that_was_set_back_on_purpose_is_accepted(site, tmp_path, capfd):
     made(site, tmp_path, "far", location="none")
     assert main(["backup", "-q"]) == DONE
-    assert "for what it is now" in said(capfd, "repository", "accept-rollback").err
+    assert "is accepted as it is now" in said(capfd, "repository", "accept-rollback").err
     shutil.copytree(tmp_path / "far", tmp_path / "earlier")
     site.commit({"page": 2})
     assert main(["backup", "-q"]) == DONE

@@ -112,7 +112,7 @@ def test_the_page_says_what_there_is():
         "812,345 objects, 40,211 blobs, no problems",
         "full backup 2 of 3",
         "its blobs are missing: blobstorage.x",
-        "goes with the next backup",
+        "until the next backup",
         "any moment from 2026-03-0",
         "2026-03-21 03:00: failed, exit code 1; Filestorage 16 s",
         "1 restore, in UTC restored 2026-03-16 10:12 from 2026-03-02-03-00-00",
@@ -125,7 +125,10 @@ def test_a_site_without_backups_has_a_page_too():
     said = Balanced(page(reports.empty())).text
     assert "There is no restore point." in said
     assert "act now" in said
-    assert "Neither verify nor rehearse has been run yet." in said
+    assert (
+        "Neither verify nor rehearse has been run yet: they say whether the backups are whole."
+        in said
+    )
 
 
 def test_a_legend_names_only_what_is_drawn():
@@ -146,7 +149,7 @@ def test_a_legend_names_only_what_is_drawn():
 
 def test_one_restore_point_is_no_line_of_growth():
     said = Balanced(page(reports.single())).text
-    grows = "Growth Filestorage 8.0 GB, blobs 21.0 GB. The next one shows how they grow."
+    grows = "Growth Filestorage 8.0 GB, blobs 21.0 GB. The next backup shows how they grow."
     assert grows in said
 
 
@@ -325,7 +328,7 @@ def test_the_report_of_a_site(site: Site, tmp_path):
         "Restore points 3 all whole",
         "Last verify never",
         "mounted <b>",
-        "goes with the next full backup",
+        "until the next full backup",
         "its chain stays: the newest that can be restored",
     ):
         assert words in said, words

@@ -121,7 +121,7 @@ def test_a_moment_that_a_pack_rewrote_is_refused_with_those_that_can_be_had(when
     error = refusal(POINTS, when)
     assert error.what == f"no restore point has the state at {stamp(when)}"
     assert error.hint == (
-        "what can be had: 2026-03-01-01-00-00 to 2026-03-01-09-00-00; "
+        "these can be restored: 2026-03-01-01-00-00 to 2026-03-01-09-00-00; "
         "2026-03-01-12-00-00 to 2026-03-02-03-00-00"
     )
     assert refusal(POINTS, tid_at(when)).hint == error.hint
@@ -254,7 +254,7 @@ def test_the_restore_point_before_is_one_that_can_be_restored():
 
 def test_a_moment_before_all_of_an_older_tool_is_refused():
     assert refusal([OLD, OLD_SECOND], at("2:59")).hint == (
-        "what can be had: 2026-03-01-03-00-00 to 2026-03-01-06-00-00"
+        "these can be restored: 2026-03-01-03-00-00 to 2026-03-01-06-00-00"
     )
 
 
@@ -301,7 +301,7 @@ def test_a_range_without_a_whole_second_is_the_stamp():
     )
     [span] = ranges([point])
     assert span.first == span.last == at("1:00")
-    assert refusal([point], at("0:30")).hint == "what can be had: 2026-03-01-01-00-00"
+    assert refusal([point], at("0:30")).hint == "these can be restored: 2026-03-01-01-00-00"
 
 
 def test_a_last_transaction_within_the_second_is_not_all_of_it():
@@ -319,7 +319,7 @@ def test_a_tid_that_is_no_time_spoils_no_hint(tid):
         stamp=stamp(at("1:00")), chain=stamp(at("1:00")), end=4, tid=tid, since=tid
     )
     assert refusal([point, PACKED], at("0:30")).hint.startswith(
-        "what can be had: 2026-03-01-01-00-00; "
+        "these can be restored: 2026-03-01-01-00-00; "
     )
 
 
@@ -346,7 +346,7 @@ def test_the_hint_names_what_is_near_and_counts_the_rest():
 def test_the_hint_joins_what_overlaps():
     points = weekly(packs=False)
     hint = refusal(points, DAY - timedelta(days=1)).hint
-    assert hint == f"what can be had: {stamp(DAY)} to {points[-1].stamp}"
+    assert hint == f"these can be restored: {stamp(DAY)} to {points[-1].stamp}"
 
 
 def test_the_hint_joins_what_lies_within():
@@ -355,13 +355,13 @@ def test_the_hint_joins_what_lies_within():
         ours(at("9:01"), last=at("8:00"), since=at("2:00")),
     ]
     assert refusal(points, DAY).hint == (
-        "what can be had: 2026-03-01-01-00-00 to 2026-03-01-12-00-00"
+        "these can be restored: 2026-03-01-01-00-00 to 2026-03-01-12-00-00"
     )
 
 
 def test_a_hint_before_everything_begins_with_the_oldest():
     hint = refusal(weekly(packs=True), DAY).hint
-    assert hint.startswith("what can be had: 2026-03-01-01-00-00 to 2026-03-01-03-00-00; ")
+    assert hint.startswith("these can be restored: 2026-03-01-01-00-00 to 2026-03-01-03-00-00; ")
     assert hint.endswith("; and 297 more, see the list of restore points")
 
 
