@@ -96,7 +96,7 @@ class SetCheck:
                 yield entry, checksum
             if foreign != expected:
                 yield self._error(
-                    f"there should be {expected} files that are not blobs, and there are {foreign}"
+                    f"files that are not blobs: {foreign}, and {expected} are expected"
                 )
         except IntegrityError as error:
             yield error

@@ -98,6 +98,6 @@ def check_zeo() -> None:
     if find_spec("ZEO") is None:
         raise ConfigurationError(
             "to serve a moment, ZEO is needed, and it is not installed",
-            hint="install collective.recipe.backup[open]; in a buildout: eggs = "
+            hint="pip install 'collective.recipe.backup[open]'; in a buildout: eggs = "
             "collective.recipe.backup[open] in this part",
         )

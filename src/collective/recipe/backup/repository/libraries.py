@@ -16,6 +16,6 @@ def check_libraries(names: tuple[str, ...] = ALWAYS) -> None:
     if missing:
         raise ConfigurationError(
             f"a repository needs libraries that are not installed: {', '.join(missing)}",
-            hint="install collective.recipe.backup[repository]; in a buildout: eggs = "
+            hint="pip install 'collective.recipe.backup[repository]'; in a buildout: eggs = "
             "collective.recipe.backup[repository] in this part",
         )

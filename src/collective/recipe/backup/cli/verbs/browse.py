@@ -68,7 +68,7 @@ def _check_installed() -> None:
     if missing:
         raise ConfigurationError(
             f"to browse, {' and '.join(missing)} is needed, and it is not installed",
-            hint="install collective.recipe.backup[browse]; in a buildout: eggs = "
+            hint="pip install 'collective.recipe.backup[browse]'; in a buildout: eggs = "
             "collective.recipe.backup[browse] in this part",
         )
 

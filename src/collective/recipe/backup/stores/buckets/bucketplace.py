@@ -190,7 +190,7 @@ def check_obstore() -> None:
     if find_spec("obstore") is None:
         raise ConfigurationError(
             "a repository in a bucket needs a library that is not installed: obstore",
-            hint="install collective.recipe.backup[s3]; in a buildout: eggs = "
+            hint="pip install 'collective.recipe.backup[s3]'; in a buildout: eggs = "
             "collective.recipe.backup[repository,s3] in this part",
         )
 

@@ -136,6 +136,6 @@ def check_botocore() -> None:
     if find_spec("botocore") is None:
         raise ConfigurationError(
             "to read an earlier state of a bucket needs a library that is not installed: botocore",
-            hint="install collective.recipe.backup[s3,s3-versions]; in a buildout: eggs = "
+            hint="pip install 'collective.recipe.backup[s3,s3-versions]'; in a buildout: eggs = "
             "collective.recipe.backup[repository,s3,s3-versions] in this part",
         )

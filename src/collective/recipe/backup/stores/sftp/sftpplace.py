@@ -57,7 +57,7 @@ def check_asyncssh() -> None:
     if find_spec("asyncssh") is None:
         raise ConfigurationError(
             "a repository by SFTP needs a library that is not installed: asyncssh",
-            hint="install collective.recipe.backup[sftp]; in a buildout: eggs = "
+            hint="pip install 'collective.recipe.backup[sftp]'; in a buildout: eggs = "
             "collective.recipe.backup[repository,sftp] in this part",
         )
 
