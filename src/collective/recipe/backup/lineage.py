@@ -10,10 +10,10 @@ The new log tells exactly what the site was up to the moment that was asked for,
 the restore on.  In between the site was what had been cut off.  So a chain that begins with the
 new log serves the old moments as well, but for a *hole* there.
 
-Whether history was cut off is seen from the log alone: it lacks the last transaction of the
-newest restore point.  What exactly was restored, and when, is in the note that a restore leaves
-beside the filestorage.  Without that note (``cp`` or an older release restored) the log serves
-the past as far as a restore point proves it, or else not at all.
+Whether history was cut off is seen from the log alone: it lacks the last transaction of the newest
+restore point.  The note that a restore leaves beside the filestorage says exactly what was
+restored, and when.  Without that note (``cp`` or an older release restored) the log serves the past
+as far as a restore point proves it, or else not at all.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def of_restore(
 def _begins_after(log: KnownTransactions, before: RestorePoint) -> bool:
     """Tell whether *log* tells nothing of the last transaction of *before*: it begins later.
 
-    What was restored may have been packed, or it has been packed since.
+    The restored log may have been packed, or it has been packed since.
     """
     since = _since(log)
     return since is not None and before.tid is not None and before.tid < since

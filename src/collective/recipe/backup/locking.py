@@ -150,7 +150,7 @@ def one_restore(directory: Path) -> Iterator[None]:
 def one_standby(filestorage: Path) -> Iterator[None]:
     """Hold *filestorage* against every other process that keeps it as a standby.
 
-    Raises InUse at once if there is one.  Whoever promotes it does not ask.
+    Raises InUse at once if there is one.  A promotion does not ask.
     """
     path = filestorage.with_name(filestorage.name + STANDBY_LOCK)
     with _lock_file(path, "cannot lock the standby") as (descriptor, other):

@@ -14,7 +14,8 @@ leads to that very mount, whose number ``/proc/self/fdinfo`` has.
 
 Where there is no such file, as outside of Linux, the device numbers decide.
 
-What should be mounted is known as far as the administrator has written it into ``/etc/fstab``.
+The mounts that should be there are known as far as the administrator has written them into
+``/etc/fstab``.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def run(
 ) -> int:
     """Run a program, its output passed through to our stderr; return its exit status.
 
-    What it makes lacks the permission bits *denied*, besides those of our umask.
+    Its files lack the permission bits *denied*, besides those of our umask.
 
     No shell is involved.  Raises CommandFailed with the status if that is not a *good* one,
     or when there is no such program; *what* says in words what it was to do, *hints* what can
@@ -254,7 +254,7 @@ def _list(answers: IO[bytes]) -> list[Any]:
 def helping(module: str, where: Path | None = None) -> Iterator[Helper | None]:
     """Let the ``main`` of one of our modules answer what it is asked, one thing after the other.
 
-    What goes for ``computing`` goes for it as well, but that it may fill the directory *where*,
+    The rules of ``computing`` are its rules as well, but that it may fill the directory *where*,
     in which it starts and which counts for nothing yet.  It is gone when the body ends.
 
     One that says nothing for PATIENCE while it is waited for, since it was stopped or since its

@@ -188,8 +188,8 @@ def _chains(points: Iterable[RestorePoint]) -> list[list[RestorePoint]]:
 def _begin(chain: Sequence[RestorePoint]) -> Tid:
     """Return the first tid that *chain* can be cut after.
 
-    What a pack did to a chain of an older tool shows only when it is read, but it was
-    before the chain began.
+    A pack of a chain of an older tool shows only when the chain is read, but it was before the
+    chain began.
     """
     known = (point.since for point in chain if point.since is not None)
     return next(known, tid_at(chain[0].moment))

@@ -1,8 +1,8 @@
 """The layout of a blobstorage: from its marker, from its directories, and as ZODB would see it.
 
-ZODB goes by ``.layout`` alone.  Where that is missing, it takes a directory with anything in it
-but hidden files for a *lawn*, and a new one for *bushy*; it writes the marker that says so, and
-looks for each blob at the place that this layout has for it, and nowhere else.  What it cannot
+ZODB goes by ``.layout`` alone.  Where that is missing, it takes a directory with anything in it but
+hidden files for a *lawn*, and a new one for *bushy*; it writes the marker that says so, and looks
+for each blob at the place that this layout has for it, and nowhere else.  A marker that it cannot
 read or does not know ends its start.
 
 So in a tree without its marker, as ``cp -r blobstorage/*`` leaves it, ZODB finds no blob, though

@@ -270,7 +270,7 @@ def _orders(entries: Iterable[Entry], known: Iterable[Checksum]) -> Iterator[Cop
 def as_far_as_legible(known: Iterable[Checksum]) -> Iterator[Checksum]:
     """Yield checksums up to the first damage.
 
-    What has none is compared byte by byte, so that damage to an old set, which verify
+    A file without one is compared byte by byte, so that damage to an old set, which verify
     reports, does not keep anybody from making a new one.
     """
     with suppress(IntegrityError):

@@ -65,7 +65,7 @@ class StoredBlobs(Protocol):
     def open(self, blob: BlobId) -> BinaryIO:
         """Return *blob*, to be read once from its begin to its end, and then closed.
 
-        What was read is to be relied on at the end, where it was compared with its digest.
+        The bytes can be relied on at the end, where they were compared with their digest.
         Raises KeyError if it is none of them.
         """
 

@@ -129,7 +129,7 @@ def chosen_repository(config: Config, purpose: str, name: str | None) -> str:
 def as_it_was(found: DestinationConfig, moment: datetime) -> DestinationConfig:
     """Return the repositories of *found* in the state of a *moment*.
 
-    What is remembered of the present state, which damage there is, says nothing of that one.
+    The notes about the present state, such as its damage, say nothing of that one.
     """
     return replace(
         found,

@@ -43,7 +43,7 @@ def made(  # noqa: PLR0913  the last four come from outside, as everywhere
 ) -> list[Destination]:
     """Return the restore points of each source, in order; *following*: many small ones come.
 
-    What the store of a repository is asked counts to the *allowance*.  So many repositories
+    Requests to the store of a repository count to the *allowance*.  So many repositories
     *abreast* share the memory that one may take: each puts less at the same time.
     """
     if configured.kind == REPOSITORY:

@@ -11,11 +11,11 @@ backups and ``.backup.owner.STORAGE`` among the blobs, and only its owner may wr
     directory    where the mark lies; inode is that of the directory
     backups      among blobs: where the filestorage backups lie; null: there are none
 
-A site may move.  What the mark names is no longer there then, and the site has transactions that
-the backups know: it stays the owner.  A directory that was copied, or put on another disk, belongs
-to the site that writes to it next, and so does one that is empty but for its mark.  A damaged mark
-refuses sites whose transactions are not in the backups; the mark of a later release refuses all.
-Readers look at no mark.  The doctor asks as a backup does, and writes none.
+A site may move.  The filestorage that the mark names is no longer there then, and the site has
+transactions that the backups know: it stays the owner.  A directory that was copied, or put on
+another disk, belongs to the site that writes to it next, and so does one that is empty but for its
+mark.  A damaged mark refuses sites whose transactions are not in the backups; the mark of a later
+release refuses all. Readers look at no mark.  The doctor asks as a backup does, and writes none.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ _GREATEST = 1 << 62
 class Window:
     """Some bytes of a file, which move forward as later ones are asked for.
 
-    What is in it may be out of date where the file is being written.
+    Its bytes may be out of date where the file is being written.
     """
 
     def __init__(self, read_at: Callable[[int, int], bytes], size: int = SIZE) -> None:

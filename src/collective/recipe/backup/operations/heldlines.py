@@ -1,8 +1,8 @@
 """The log lines of works that go on at the same time: those of one work after the other.
 
-Each work has a number, its turn.  The one whose turn it is, and those before it, are heard at
-once.  What a later one says is kept until all before it have ended.  So the reader of a log finds
-what belongs together in one piece, in the order of the configuration, and loses no line.
+Each work has a number, its turn.  The one whose turn it is, and those before it, are heard at once.
+The lines of a later one are kept until all before it have ended.  So the reader of a log finds what
+belongs together in one piece, in the order of the configuration, and loses no line.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def _refuse_absent_disk(url: str) -> None:
 def scrub_store(run: Run, configured: DestinationConfig) -> Scrubbed:
     """Compare each object with its name; no passphrase is needed.
 
-    What is damaged is remembered, so that the next backup stores again what it needs of it.
+    Damaged objects are remembered, so that the next backup stores again those that it needs.
     """
     from collective.recipe.backup.repository.format import read_format
     from collective.recipe.backup.repository.scrubbing import scrub
@@ -134,7 +134,7 @@ def copy_points(
 ) -> list[Point]:
     """Copy the restore points of all sites that the repository *target* lacks; return those.
 
-    What they need of objects of it that are known to be damaged, or are gone, is stored again.
+    Data that they need of objects that are known to be damaged, or are gone, is stored again.
     With *dry_run* they are only looked for.
     """
     from collective.recipe.backup.repository.doubts import doubt_objects

@@ -13,7 +13,7 @@ from collective.recipe.backup.restoring.placing import buildable
 def check_restore_room(filestorage: Path, point: RestorePoint) -> None:
     """Raise BackupError if that of *point* cannot fit beside the live *filestorage*.
 
-    What the live one takes counts as room if it can be written on in place.
+    The room that the live one takes counts if it can be written on in place.
     """
     live = buildable(filestorage)
     directory = filestorage.parent

@@ -1,6 +1,6 @@
 """Works that go on at the same time, each in a thread, and that end in order.
 
-What ends one ends all: Ctrl-C or another polite request, or an error that nobody foresaw.  The
+Ctrl-C, another polite request, or an error that nobody foresaw ends all of them.  The
 first thread, which waits here, is the one that acts on a signal.  So each work is to look now and
 then whether it should end (``times.end_if_asked``): stores do so before each request, what a
 repository stores does so about every megabyte, and what has ``Endable`` as its Progress does so
@@ -36,7 +36,7 @@ not wake it."""
 def side_by_side(works: Sequence[Callable[[], T]]) -> list[T]:
     """Return what *works* return, in their order.
 
-    What they say is told in that order as well, each in one piece.  Raises what ends them before
+    Their messages come in that order as well, each in one piece.  Raises what ends them before
     they are done, once the last one has ended.
     """
     with (

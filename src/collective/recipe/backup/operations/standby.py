@@ -94,7 +94,7 @@ def standby(run: Run, to: Path | None, pace: FollowClock, *, tell: Callable[[str
 def promote(run: Run, to: Path | None) -> dict[str, Tid | None]:
     """End the standby below *to*; return the last transaction of each storage.
 
-    What was broken off is finished first.  One that is promoted already stays what it is.
+    A round that was broken off is finished first.  One that is promoted already stays what it is.
     Raises UsageError if there is none, InUse if a server has it open, and IntegrityError if it
     was written to.
     """

@@ -70,7 +70,7 @@ def undelete(run: Run, configured: DestinationConfig, stamps: Sequence[str]) -> 
 def accept_rollback(run: Run, configured: DestinationConfig) -> None:
     """Take a store for what it is now, if it has gone back in time or another one is there.
 
-    What this machine has seen there and is gone is forgotten.
+    Restore points that this machine has seen there and that are gone are forgotten.
     """
     from collective.recipe.backup.repository.rollback import check_rollback
 

@@ -41,7 +41,7 @@ def time_line(
 ) -> Markup:
     """Return restore points on a line of time, over the ranges that can be restored.
 
-    What was restored since the first of them is on it as well.
+    Restores since the first of them are on it as well.
     """
     axis = _axis(points, now)
     lanes = _lanes(ranges, axis)

@@ -48,7 +48,7 @@ def prepare(  # noqa: PLR0913  as back_up
 ) -> Pending:
     """Prepare a backup of *log* in *directory*, whose lock the caller holds until it is published.
 
-    What a run that died left there is mended first.  Raises IntegrityError if the
+    Remains of a run that died are mended first.  Raises IntegrityError if the
     filestorage is damaged, BackupError if it or the backup cannot be read or written.
     """
     healed = heal(log, directory, files=files, progress=progress)

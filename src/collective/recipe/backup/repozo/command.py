@@ -3,7 +3,7 @@
 It is an entry point of its own, beside ``cli``, and so it prints: answers to stdout, all else to
 stderr.  The exit status is 0 or 1, as callers of repozo expect it.
 
-What differs from ZODB's:
+Differences from ZODB's:
 
 * nothing is deleted before what takes its place is whole: the filestorage is written
   beside ``--output``, verified on the way, and renamed;

@@ -109,7 +109,7 @@ class _Ledger:
 class _Digests:
     """By the digests of the blocks; if one does not fit, by the ledger and a second reading.
 
-    What was given to us must be what the second reading gives: a disk or a memory that
+    The bytes that were given to us must be those of the second reading: a disk or a memory that
     fails now and then may have damaged the first one alone.
     """
 

@@ -1,8 +1,8 @@
 """From bytes of the filestorage to a data file: hashed and compressed while they are read.
 
-Four threads share the work, since hashlib, blake3 and isal let others run meanwhile: the
-caller's reads and writes, one hashes, two compress.  What is on its way at any time is a
-few blocks, so memory does not grow with the filestorage.
+Four threads share the work, since hashlib, blake3 and isal let others run meanwhile: the caller's
+reads and writes, one hashes, two compress.  Only a few blocks are on their way at any time, so
+memory does not grow with the filestorage.
 """
 
 from __future__ import annotations

@@ -3,15 +3,13 @@
 ``Data.fs.restore.json`` lies beside the main filestorage and is replaced in one step, so a
 run that dies leaves it as it was before or after::
 
-    journal its own path: it is of another place if that is not where it lies
-    state   swapping, taking back, undoing, reverting: broken off, unless a run is at it (the last
-            three are steps of an undo); done: it can be undone; letting go: what it has replaced
-            is removed
-    moves   see Move
-    chosen  what is restored, until the run of it has come to its end (see Chosen)
-    known   once it is done, by what each filestorage is known again: an inode, a size and a
-            digest of both ends.  What changed in place can be undone only while it is still
-            the same, grown maybe: a pack makes another file, ``cp`` writes over this one.
+    journal its own path: it is of another place if that is not where it lies state   swapping,
+            taking back, undoing, reverting: broken off, unless a run is at it (the last three are
+            steps of an undo); done: it can be undone; letting go: what it has replaced is removed
+            moves   see Move chosen  what is restored, until the run of it has come to its end (see
+            Chosen) known   once it is done, by what each filestorage is known again: an inode, a
+            size and a digest of both ends.  A change in place can be undone only while the file is
+            still that one, grown maybe: a pack makes another file, ``cp`` writes over this one.
             ``length`` and ``time`` (of its last change) tell whether it has changed at all.
 """
 
@@ -125,7 +123,7 @@ def write(
 def end(journal: Path, files: Files) -> None:
     """Note that the run of a restore has come to its end, and the site may be used.
 
-    What the journal knows of live files stays: the site may be running already.
+    The journal keeps its knowledge of live files: the site may be running already.
     """
     with _understood(journal):
         table = _load(journal)

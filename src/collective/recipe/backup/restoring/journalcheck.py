@@ -41,7 +41,7 @@ def _could_change(journal: Path, move: Move, path: Path) -> bool:
 def check_mounts(moves: Sequence[Move]) -> None:
     """Raise BackupError if other disks are mounted than when *moves* began.
 
-    What lies on one that is not there now would count as moved already.
+    Files on one that is not there now would count as moved already.
     """
     for move in moves:
         if move.mounts is None:

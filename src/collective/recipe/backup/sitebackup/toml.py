@@ -62,7 +62,7 @@ def texts(
 ) -> Iterator[tuple[str, str]]:
     """Yield the name and the text of each setting of a table; names may have dashes.
 
-    What is no text, number, boolean or list is added to *problems*, which name *origin*.
+    A value that is no text, number, boolean or list is added to *problems*, which name *origin*.
     """
     for name, value in settings.items():
         option = name.replace("-", "_")

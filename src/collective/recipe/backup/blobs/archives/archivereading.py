@@ -115,10 +115,10 @@ class Member:
 def members(archive: Archive, advance: Advance) -> Generator[Member, None, None]:
     """Yield what *archive* holds; when all is taken, it has been compared with its seal.
 
-    Whoever may not take all closes it: a thread reads ahead, and must not be left to the garbage
-    collector, which may run in a thread that is just being started and waits for this one.
-    Raises IntegrityError where it is missing, damaged, cut short, or not fit to be
-    unpacked; BackupError if it cannot be read.
+    A reader that may not take all closes it: a thread reads ahead, and must not be left to the
+    garbage collector, which may run in a thread that is just being started and waits for this one.
+    Raises IntegrityError where it is missing, damaged, cut short, or not fit to be unpacked;
+    BackupError if it cannot be read.
     """
     with _reading(archive, advance) as (stored, reader):
         while member := reader.next():

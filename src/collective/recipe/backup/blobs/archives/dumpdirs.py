@@ -14,7 +14,7 @@ from collective.recipe.backup.times import Tid
 class DumpdirFollower:
     """Follows the dumpdirs of one archive; ``moved`` tells whether it renamed anything.
 
-    What it takes for granted must be there, but for blobs later than *until*.
+    All that it takes for granted must be there, but for blobs later than *until*.
     """
 
     def __init__(self, ground: Ground, until: Tid) -> None:

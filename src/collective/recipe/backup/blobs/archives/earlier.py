@@ -33,7 +33,7 @@ from collective.recipe.backup.times import Tid
 def differing(chain: Sequence[Archive], source: Path, until: Tid) -> list[BlobId]:
     """Return the blobs up to *until* that *source* has otherwise than *chain*, a whole one.
 
-    What it lacks, or what cannot be read there, is none of them.
+    Blobs that it lacks, or that cannot be read there, are none of them.
     """
     layout = laid_out(source)
     found: dict[BlobId, None] = {}

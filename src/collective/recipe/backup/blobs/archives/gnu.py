@@ -28,7 +28,7 @@ Y, N, D, R, T, X = b"YNDRTX"
 class Dumpdir:
     """The state of a directory: its names with their letters, and the renames before.
 
-    A rename has None for the temporary name.  What is kept is the list itself: the names
+    A rename has None for the temporary name.  Only the list itself is kept: the names
     of 400,000 blobs in one directory would take five times the memory.
     """
 

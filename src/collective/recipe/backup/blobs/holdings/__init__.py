@@ -115,7 +115,7 @@ Some = TypeVar("Some", bound=Holding)
 class Holdings(Mapping[str, Holding]):
     """Holdings by name, oldest first: all of them, the *trees* and the *archives*.
 
-    Whoever asks for one of a kind finds none where something of the other kind has the name.
+    A caller that asks for one of a kind finds none where something of the other kind has the name.
     """
 
     def __init__(self, trees: Iterable[Tree] = (), archives: Iterable[Archived] = ()) -> None:

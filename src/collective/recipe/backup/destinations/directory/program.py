@@ -41,7 +41,7 @@ class Repozo:
     def back_up(self, filestorage: Path, directory: Path, *, full: bool, denied: int) -> None:
         """Let it back up *filestorage*.  Raises CommandFailed if it fails.
 
-        What it makes lacks the permission bits *denied*.
+        Its files lack the permission bits *denied*.
         """
         arguments = ["--backup", "-f", str(filestorage), "-r", str(directory)]
         if full:

@@ -111,7 +111,7 @@ class EachBackup:
 class EachChain(EachBackup):
     """A tree for each chain, extended by the blobs that the records of each backup name.
 
-    What ZODB does not know is named by no record: where there is any, each backup needs a
+    Files that ZODB does not know are named by no record: where there is any, each backup needs a
     scan and so a tree of its own.
     """
 
