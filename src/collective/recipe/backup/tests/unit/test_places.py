@@ -358,7 +358,7 @@ def test_what_was_removed_is_brought_back(site, tmp_path, capfd):
     assert contents_of(to / "Data.fs", to / "blobstorage") == states[first]
     told = said(capfd, "repository", "undelete", "--point", first, code=NONE).err
     assert "undelete --list" in told
-    assert "--list shows" in said(capfd, "repository", "undelete", code=WRONG).err
+    assert "add --list" in said(capfd, "repository", "undelete", code=WRONG).err
 
 
 def test_a_store_that_was_set_back_on_purpose_is_accepted(site, tmp_path, capfd):

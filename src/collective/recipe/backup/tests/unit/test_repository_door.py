@@ -283,7 +283,7 @@ def test_a_passphrase_is_changed(project, tmp_path, monkeypatch, capfd):
     new = tmp_path / "new"
     new.write_text("another passphrase\n")
     assert main(["repository", "change-key", "--passphrase-file", str(new)]) == DONE
-    assert "old passphrase still opens the repository" in told(capfd)
+    assert "the old passphrase opens the repository no more" in told(capfd)
     assert main(["list", "--from", "repository"]) == WRONG
     monkeypatch.setenv("SITEBACKUP_PASSPHRASE", "another passphrase")
     assert main(["list", "--from", "repository"]) == DONE
@@ -317,7 +317,7 @@ def test_keys_are_listed_added_and_removed(project, tmp_path, capfd):
     assert main(["repository", "remove-key", "--key", keys["first"]]) == WRONG
     assert "opens no other key" in told(capfd)
     assert main(["repository", "remove-key", "--key", "third"]) == WRONG
-    assert "the action keys shows" in told(capfd)
+    assert "the action keys lists" in told(capfd)
     assert main(["repository", "remove-key", "--key", "second"]) == DONE
     assert f"removed the key {keys['second']}" in told(capfd)
     assert len(answer(capfd, "repository", "keys")["keys"]) == 1

@@ -170,7 +170,9 @@ def test_a_damaged_note_of_the_layout_is_a_problem_and_ends_nothing(
 
     found = problems(operated)
 
-    assert any(f"{note}: a layout that no blobstorage has" in each for each in found)
+    assert any(
+        f"{note}: this file names a layout that no blobstorage has" in each for each in found
+    )
     assert len([each for each in found if "a layout that no blobstorage has" in each]) == 1
     assert any("checksums.added" in each for each in found)
 
