@@ -64,8 +64,11 @@ class StoredLog(Log):
         return self.end().offset
 
     @abstractmethod
-    def pieces(self, begin: int, advance: Advance) -> Iterator[memoryview]:
+    def pieces(self, begin: int, advance: Advance, near: Log | None = None) -> Iterator[memoryview]:
         """Yield its bytes from *begin* on, in pieces, none of them empty.
+
+        *near* is a log on this machine that may have much of it: nothing of that need be read
+        from afar.
 
         They are verified on the way, and proved only at the end of the iteration.  *advance* is
         called with the number of bytes that were read, which may be a few more.

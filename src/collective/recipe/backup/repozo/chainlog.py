@@ -83,7 +83,12 @@ class ChainLog(StoredLog):
 
     # from a place on
 
-    def pieces(self, begin: int, advance: Advance) -> Iterator[memoryview]:
+    def pieces(
+        self,
+        begin: int,
+        advance: Advance,
+        near: Log | None = None,  # noqa: ARG002  as StoredLog has it
+    ) -> Iterator[memoryview]:
         """Yield its bytes from *begin* on; see StoredLog."""
         there = [part for part in self._parts if part.end <= begin]
         rest = self._parts[len(there) :]

@@ -35,6 +35,9 @@ logger = logging.getLogger("backup")
 QUICKLY_READ = 64_000_000
 """Bytes of a log after its index that a FileStorage reads in no time when it is opened."""
 
+WORTH_A_LOOK = 16_000_000
+"""Bytes of a live log that are not where they should be, but may be elsewhere in it."""
+
 _THREADS = 2
 
 
@@ -92,7 +95,9 @@ class LogStaging:
             with self.files.writing(self.target, PRIVATE) as writer:
                 if end is None:
                     with self.progress.phase("restoring the filestorage", self.size) as advance:
-                        for piece in self.log.pieces(found, advance):
+                        # after a pack most records are there, only elsewhere
+                        near = there if there.size - found >= WORTH_A_LOOK else None
+                        for piece in self.log.pieces(found, advance, near):
                             writer.write(piece)
                     end = self.log.end()
             keep = min(found, end.offset)

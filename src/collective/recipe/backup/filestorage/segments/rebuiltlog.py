@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from itertools import accumulate
@@ -19,6 +20,7 @@ from collective.recipe.backup.filestorage.log import Log
 from collective.recipe.backup.filestorage.logcut import LogEnd
 from collective.recipe.backup.filestorage.segments.chunkstore import Chunks
 from collective.recipe.backup.filestorage.segments.logstate import LogState, read_page
+from collective.recipe.backup.filestorage.segments.nearsegments import NearSegments
 from collective.recipe.backup.filestorage.segments.pieces import SegmentPieces
 from collective.recipe.backup.filestorage.segments.rebuilding import rebuilt
 from collective.recipe.backup.filestorage.segments.spans import BLOCK, Rule, Span
@@ -60,6 +62,7 @@ class RebuiltLog(Log):
         self._block = lru_cache(_HELD)(self._read_block)
         self._open: tuple[int, int] = (-1, -1)  # offset of the span that is being rebuilt, and
         self._blocks: Iterator[bytes] = iter(())  # its blocks, from this number on
+        self._near: NearSegments | None = None
 
     @property
     def size(self) -> int:
@@ -84,16 +87,26 @@ class RebuiltLog(Log):
             yield part
             start += len(part)
 
-    def flow(self, start: int, stop: int) -> Iterator[bytes]:
-        """Yield the same as ``stream``, of which pieces are read ahead: for one who takes all."""
-        with self._pieces.coming(self._names(start, stop)):
-            yield from self.stream(start, stop)
+    def flow(self, start: int, stop: int, near: Log | None = None) -> Iterator[bytes]:
+        """Yield the same as ``stream``, of which pieces are read ahead: for one who takes all.
+
+        What *near* has as well is not fetched.
+        """
+        self._near = None if near is None else NearSegments(near, self._chunks)
+        try:
+            with self._pieces.coming(self._names(start, stop)):
+                yield from self.stream(start, stop)
+        finally:
+            self._near = None
 
     def _names(self, start: int, stop: int) -> Iterator[bytes]:
         """Yield the names of the pieces from *start* to *stop*, but for those that are borrowed."""
         last, start = b"", max(start, MAGIC_SIZE)
         while start < stop:
             span, offset = self._span_at(start)
+            if self._near is not None and self._near.may_have(span):
+                start = offset + span.size
+                continue
             skip = (start - offset) // BLOCK * BLOCK if span.rule is Rule.VERBATIM else 0
             begin = span.begin + skip
             for extent in span.segment.extents(begin, span.end - begin):
@@ -180,8 +193,20 @@ class RebuiltLog(Log):
         """Return a block of the span at *offset*."""
         if self._open != (offset, number):
             span, _offset = self._span_at(offset)
-            self._blocks = rebuilt(span, offset, self._pieces, number)
+            self._blocks = self._rebuilt(span, offset, number)
         self._open = (-1, -1)
         block = next(self._blocks)
         self._open = (offset, number + 1)
         return block
+
+    def _rebuilt(self, span: Span, offset: int, number: int) -> Iterator[bytes]:
+        """Yield the blocks of *span* from *number* on."""
+        near = None if self._near is None else self._near.pieces(span)
+        if near is not None:
+            # of a live log that is damaged, or another one, a block may not be what it must be
+            with suppress(IntegrityError):
+                for block in rebuilt(span, offset, near, number):
+                    yield block
+                    number += 1
+        if number < len(span.digests):
+            yield from rebuilt(span, offset, self._pieces, number)

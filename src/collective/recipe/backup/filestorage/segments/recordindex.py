@@ -151,6 +151,14 @@ class RecordIndex:
         found = place < len(self._tids) and self._tids[place] == wanted
         return self._numbers[place] if found else -1
 
+    def tid(self, number: int) -> Tid:
+        """Return the id of a transaction, if none of the segment is opaque."""
+        return Tid(self._tids[number].to_bytes(8, "big"))
+
+    def length(self, number: int) -> int:
+        """Return the length of a transaction, as its header has it."""
+        return self._lengths[number]
+
     def texts(self, number: int) -> bytes:
         """Return the digest of the texts of a transaction."""
         return self._texts[DIGEST_SIZE * number : DIGEST_SIZE * (number + 1)]

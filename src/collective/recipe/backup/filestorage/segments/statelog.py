@@ -98,9 +98,9 @@ class StateLog(StoredLog):
         """Return the block that holds the byte at *offset*; it may go on behind a cut."""
         return LogRange(*self._whole.block_at(offset))
 
-    def pieces(self, begin: int, advance: Advance) -> Iterator[memoryview]:
+    def pieces(self, begin: int, advance: Advance, near: Log | None = None) -> Iterator[memoryview]:
         """Yield its bytes from *begin* on; see StoredLog."""
-        for data in self._whole.flow(begin, self.size):
+        for data in self._whole.flow(begin, self.size, near):
             advance(len(data))
             yield memoryview(data)
 

@@ -204,3 +204,79 @@ def test_where_a_record_index_is_gone_the_records_are_found_in_the_log(captures:
                 assert each_of(StateLog(moment, captures.chunks).places(MAGIC_SIZE)) == expected
             finally:
                 captures.chunks.held[name] = lost
+
+
+@pytest.fixture(scope="module")
+def packed_often(tmp_path_factory: pytest.TempPathFactory) -> Captures:
+    """Return the states of a site that is packed again and again, with undo and changes between."""
+    site = Site(tmp_path_factory.mktemp("often"))
+    captures = Captures()
+    number = 0
+    for pack in range(4):
+        with site.opened():
+            for _ in range(25):
+                number += 1
+                values = {str(key): f"{number} " * 150 for key in range(number % 5 + 1)}
+                site.commit({f"once {number}": "stays " * 100, **values}, at=FOUNDED + number * DAY)
+            site.undo(
+                site.commit({"0": "wrong"}, at=FOUNDED + (number + 0.3) * DAY),
+                at=FOUNDED + (number + 0.6) * DAY,
+            )
+        captures.capture(site.filestorage)
+        site.pack(FOUNDED + (number - 5 * (pack % 2)) * DAY)
+        captures.capture(site.filestorage)
+    return captures
+
+
+def pieces_near(captures: Captures, number: int, live: Path, begin: int = 0) -> tuple[bytes, int]:
+    """Return a state from *begin* on, with *live* on this machine, and how much was got."""
+    state = read_log_state(captures.taken[number][0])
+    log = StateLog(StateMoment(state=state, path=Path("it"), mode=0o600), captures.chunks)
+    captures.chunks.got.clear()
+    with TransactionLog(live) as near:
+        data = b"".join(bytes(piece) for piece in log.pieces(begin, ignore, near))
+    return data, captures.chunks.got[ChunkKind.SEGMENT]
+
+
+def test_of_a_pack_only_those_segments_are_got_that_the_live_log_lacks(
+    packed_often: Captures, tmp_path: Path
+) -> None:
+    live = tmp_path / "live.fs"
+    for number, (_root, right) in enumerate(packed_often.taken[1:], 1):
+        live.write_bytes(packed_often.taken[number - 1][1])
+        data, got = pieces_near(packed_often, number, live)
+        live.write_bytes(b"FS30")
+        alone, all_got = pieces_near(packed_often, number, live)
+        assert data == alone == right
+        assert all_got > 10
+        if number % 2:
+            assert got == 0, "a pack adds nothing"
+        else:
+            assert got < 0.6 * all_got
+        assert pieces_near(packed_often, number, live, 1000)[0] == right[1000:]
+
+
+def test_a_live_log_that_lacks_most_is_not_looked_through_to_its_end(
+    packed_often: Captures, tmp_path: Path
+) -> None:
+    """Its last pack has dropped what an earlier state needs: record indexes are got in vain."""
+    live = tmp_path / "live.fs"
+    live.write_bytes(packed_often.taken[7][1])
+    data, _got = pieces_near(packed_often, 0, live)
+    looked = packed_often.chunks.got[ChunkKind.INDEX]
+    state = read_log_state(packed_often.taken[0][0])
+    assert data == packed_often.taken[0][1]
+    assert 8 < looked < len(list(state.all_spans(packed_often.chunks))) / 2
+
+
+def test_whatever_the_live_log_has_the_right_bytes_come(
+    packed_often: Captures, captures: Captures, tmp_path: Path
+) -> None:
+    before, right = packed_often.taken[2][1], packed_often.taken[3][1]
+    damaged = bytearray(before)
+    for at in range(5000, len(damaged), 9001):
+        damaged[at] ^= 0xFF
+    live = tmp_path / "live.fs"
+    for near in (bytes(damaged), before[:-100], before[: len(before) // 2], captures.taken[0][1]):
+        live.write_bytes(near)
+        assert pieces_near(packed_often, 3, live)[0] == right

@@ -210,6 +210,48 @@ def test_of_the_store_a_round_reads_what_is_new_and_after_a_pack_no_blob(
     assert packed < 40_000, "the filestorage and what lists it"
 
 
+def test_after_a_pack_what_the_copy_has_is_not_read_from_the_store(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither after the first, nor after the next ones, which drop more."""
+    sizes, rounds = [], []
+    get = LocalStore.get
+
+    def counted(store: LocalStore, name: str, start: int = 0, size: int | None = None) -> bytes:
+        data = get(store, name, start, size)
+        sizes.append(len(data))
+        return data
+
+    monkeypatch.setattr(LocalStore, "get", counted)
+    monkeypatch.setattr("collective.recipe.backup.restoring.stagedlog.WORTH_A_LOOK", 1)
+    with site.opened():
+        for number in range(20):
+            site.commit({f"old{number}": os.urandom(30_000).hex(), "again": "x" * 9_000})
+    standing = Standing(site, tmp_path, "far")
+    standing.store()
+
+    def change(number: int) -> Callable[[], None]:
+        def action() -> None:
+            rounds.append(sum(sizes))
+            with site.opened() as db, db.transaction() as connection:
+                del connection.root()["values"][f"old{number}"]
+            site.commit({"again": f"{number}"})
+            site.pack()
+            standing.store()
+            sizes.clear()  # what the backup has read
+
+        return action
+
+    standing.stand(*map(change, range(3)))
+    rounds.append(sum(sizes))
+
+    first, *packed = rounds
+    assert standing.contents() == site.contents()
+    assert first > 600_000
+    assert len(packed) == 3
+    assert max(packed) < 60_000
+
+
 def test_a_pack_at_the_source_removes_what_it_removed(standing: Standing) -> None:
     site = standing.site
 
