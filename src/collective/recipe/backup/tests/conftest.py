@@ -139,6 +139,18 @@ def handlers_of_signals():
             signal.signal(number, handler)
 
 
+@pytest.fixture(autouse=True)
+def handlers_of_the_root_logger():
+    """Take away what a buildout in this process leaves: each one lets all lines be told again."""
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    yield
+    root.setLevel(level)
+    for handler in list(root.handlers):
+        if type(handler) is logging.StreamHandler and handler not in before:
+            root.removeHandler(handler)
+
+
 @pytest.fixture
 def site(tmp_path):
     """A site with its first transaction and nothing else."""
