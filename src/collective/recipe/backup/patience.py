@@ -7,14 +7,22 @@ PATIENCE is for a helper that is asked for small things, one after the other.
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import select
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO, Any
 
 PATIENCE = 60.0
 """Seconds in which a helper that is waited for says something, or takes something."""
+
+_LARGEST = 1 << 20
+"""Bytes that a pipe may hold for a user who is not root: as far as the helper may run ahead."""
+
+_BUFFER = 1 << 16
+"""Bytes that are read at once."""
 
 
 class _Pipe(io.RawIOBase):
@@ -64,7 +72,10 @@ class _Asked(_Pipe):
 
 def patient_reader(pipe: IO[bytes], give_up: Callable[[], object]) -> io.BufferedReader:
     """Return what reads *pipe*; it ends where *give_up* had to be called."""
-    return io.BufferedReader(_Answers(pipe, give_up, select.POLLIN))
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with suppress(OSError):  # all pipes of a user together have a limit
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _LARGEST)
+    return io.BufferedReader(_Answers(pipe, give_up, select.POLLIN), _BUFFER)
 
 
 def patient_writer(pipe: IO[bytes], give_up: Callable[[], object]) -> io.BufferedWriter:

@@ -272,20 +272,18 @@ class _Storing:
     def _take(self, page: BlobPage, kept: Tid, named: _Named) -> None:
         """Take over of *page* what belongs to the part that was *kept*, or is still *named*."""
         there = self._blobs_of(page)
-        places: list[int] = []
-        blobs: list[PagedBlob] = []
-        for place, each in enumerate(there):
-            if not page.belongs(place):
-                continue
-            new = list(named.up_to((each.tid, each.oid)))
-            stays = each.tid <= kept or each.blob in new
-            blobs += self._stored(blob for blob in new if blob != each.blob)
-            if stays:
-                places.append(place)
-                blobs += [each] if each.file is not None else self._stored([each.blob])
-                self._look_again([each])
         last = there[-1]
-        blobs += self._stored(named.up_to((last.tid, last.oid)))
+        new = set(named.up_to((last.tid, last.oid)))
+        # this is done for each blob of a site after a pack
+        places = [
+            place
+            for place, each in enumerate(there)
+            if page.belongs(place) and (each.blob in new or each.tid <= kept)
+        ]
+        blobs = [there[place] for place in places]
+        self._look_again(blobs)
+        if not new <= {each.blob for each in blobs} or any(each.file is None for each in blobs):
+            blobs = self._mixed(blobs, new)
         if blobs == [there[place] for place in places] and blobs:
             chosen = page.chosen(there, places)
             if page.blobs >= _LEAST_OF_A_PAGE and chosen.there_size * 10 >= page.size * 9:
@@ -293,6 +291,15 @@ class _Storing:
                 return
         for each in blobs:
             self._add(each)
+
+    def _mixed(self, kept: Sequence[PagedBlob], new: Iterable[BlobId]) -> list[PagedBlob]:
+        """Return *kept* and the *new* ones in order; those without a file are tried again."""
+        there = {each.blob: each for each in kept}
+        found: list[PagedBlob] = []
+        for blob in sorted({*there, *new}, key=attrgetter("tid", "oid")):
+            each = there.get(blob)
+            found += [each] if each and each.file is not None else self._stored([blob])
+        return found
 
     def _stored(self, blobs: Iterable[BlobId]) -> Iterator[PagedBlob]:
         """Store *blobs* that are new, each as the site has it or as it was backed up once."""
