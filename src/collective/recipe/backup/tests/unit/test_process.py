@@ -122,7 +122,8 @@ def test_a_program_that_a_hook_leaves_running_holds_nobody_up(caplog):
     os.kill(int(ended.output), 15)
     # more than one handler may listen to the logger
     assert set(caplog.messages) == {
-        "post_command left something running that can still talk to us: redirect its output"
+        "post_command left a process running that keeps its output open: redirect that output to "
+        "a file"
     }
 
 
