@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from collective.recipe.backup.destinations.directory.program import Repozo
     from collective.recipe.backup.destinations.repository.place import RepositoryPlace
+    from collective.recipe.backup.destinations.repository.storecare import StoreCare
     from collective.recipe.backup.stores import Store
     from collective.recipe.backup.stores.allowance import Allowance
 
@@ -47,6 +48,9 @@ def made(  # noqa: PLR0913  the last four come from outside, as everywhere
     *abreast* share the memory that one may take: each puts less at the same time.
     """
     if configured.kind == REPOSITORY:
+        from collective.recipe.backup.destinations.repository.storecare import StoreCare
+
+        care = StoreCare()
         return [
             _in_repository(
                 configured,
@@ -54,6 +58,7 @@ def made(  # noqa: PLR0913  the last four come from outside, as everywhere
                 store=_store(place, files, allowance, abreast),
                 files=files,
                 progress=progress,
+                care=care,
             )
             for source, place in zip(configured.sources, configured.repositories, strict=True)
         ]
@@ -83,18 +88,20 @@ def _in_repository(  # noqa: PLR0913  the last two come from outside, as everywh
     store: Store,
     files: Files,
     progress: Progress,
+    care: StoreCare,
 ) -> Destination:
     from collective.recipe.backup.destinations.repository.repositorydestination import (
         RepositoryDestination,
     )
 
+    make = RepositoryDestination
     if configured.options.only_blobs and source.blobstorage:
         from collective.recipe.backup.destinations.repository.blobsonlyrepository import (
             BlobsOnlyRepository,
         )
 
-        return BlobsOnlyRepository(source, place, store=store, files=files, progress=progress)
-    return RepositoryDestination(source, place, store=store, files=files, progress=progress)
+        make = BlobsOnlyRepository
+    return make(source, place, store=store, files=files, progress=progress, care=care)
 
 
 def _directory(  # noqa: PLR0913  the last two come from outside, as everywhere

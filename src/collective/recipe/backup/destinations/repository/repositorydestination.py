@@ -26,6 +26,7 @@ from collective.recipe.backup.destinations.repository.pointlist import (
     listed_points,
     mention_other_sites,
 )
+from collective.recipe.backup.destinations.repository.storecare import StoreCare
 from collective.recipe.backup.destinations.repository.thinning import served_by_others
 from collective.recipe.backup.errors import (
     ConfigurationError,
@@ -69,7 +70,7 @@ class RepositoryDestination:
     what = "filestorage"
     """Name of the kind of source, in words."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the last three come from outside, as everywhere
         self,
         source: Source,
         place: RepositoryPlace,
@@ -77,6 +78,7 @@ class RepositoryDestination:
         store: Store,
         files: Files,
         progress: Progress,
+        care: StoreCare | None = None,
     ) -> None:
         self.source = source
         self.home = place.home
@@ -85,6 +87,7 @@ class RepositoryDestination:
         self._store = store
         self._files = files
         self._progress = progress
+        self._care = care or StoreCare()
         self._is_to_add = False  # if so, the keys are not needed until there is something to add
         self._opened: Repository | None = None
         self._run: ExitStack | None = None  # None: no run works with it
@@ -309,7 +312,7 @@ class RepositoryDestination:
                 for each in self._listed(repository)
                 if only is None or each.shown.stamp == only.stamp
             ]
-            yield from problems_of(repository, listed, depth, reads)
+            yield from problems_of(repository, listed, depth, reads, self._care)
 
     def problem_of(self, error: IntegrityError) -> Problem:
         """Return what *error*, which it has raised, means: which restore points it concerns."""

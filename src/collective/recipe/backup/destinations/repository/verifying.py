@@ -17,6 +17,7 @@ from collective.recipe.backup.destinations.repository.blobpages import BlobPage
 from collective.recipe.backup.destinations.repository.logs import stored_log
 from collective.recipe.backup.destinations.repository.pointblobs import blob_list, flaw_of_page
 from collective.recipe.backup.destinations.repository.pointlist import ListedPoint
+from collective.recipe.backup.destinations.repository.storecare import StoreCare
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.pickles import flaw_of
 from collective.recipe.backup.filestorage.records import RecordReader
@@ -41,7 +42,11 @@ _HINT = "heal stores again what can be read, and what the site or its other back
 
 
 def problems_of(
-    repository: Repository, listed: Sequence[ListedPoint], depth: Depth, reads: Reads | None
+    repository: Repository,
+    listed: Sequence[ListedPoint],
+    depth: Depth,
+    reads: Reads | None,
+    care: StoreCare,
 ) -> Iterator[Problem]:
     """Yield problems of restore points, each with the stamps of those that it concerns."""
     for each in listed:
@@ -52,7 +57,7 @@ def problems_of(
     reached = Reached()
     try:
         bundles = needed_bundles(repository, _readable(listed), reached)
-        yield from _weak(repository, bundles)
+        yield from _weak(repository, bundles, care)
         yield from _missing(repository, listed, bundles)
         if depth is not Depth.NAMES:
             yield from _damaged(repository, listed, (bundles, reached), reads)
@@ -65,14 +70,14 @@ def problems_of(
             yield from _unloadable(repository, each)
 
 
-def _weak(repository: Repository, bundles: Bundles) -> Iterator[Problem]:
+def _weak(repository: Repository, bundles: Bundles, care: StoreCare) -> Iterator[Problem]:
     """Yield what the store keeps worse than it should, and let it keep all for longer.
 
     A bundle that is not needed, as one that heal has replaced, may be so.
     """
     needed = {bundle_name(bundle) for bundle in bundles.needed}
     unneeded = {bundle_name(bundle) for bundle in bundles.entries} - needed
-    for each in repository.store.care():
+    for each in care.of(repository.store):
         if each.name in unneeded:
             continue
         yield Problem(

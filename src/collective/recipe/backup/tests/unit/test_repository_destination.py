@@ -5,15 +5,23 @@ from __future__ import annotations
 import os
 import random
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from collective.recipe.backup.destinations import Depth
+from collective.recipe.backup.destinations.configured import REPOSITORY
+from collective.recipe.backup.destinations.making import made
 from collective.recipe.backup.destinations.repository.pointlist import LEFT_BEHIND
 from collective.recipe.backup.destinations.repository.repositorydestination import (
     RepositoryDestination,
 )
+from collective.recipe.backup.destinations.repository.storecare import StoreCare
 from collective.recipe.backup.errors import ConfigurationError, IntegrityError, StoreRefused
 from collective.recipe.backup.operations.prune import plan, prune
 from collective.recipe.backup.progress import Silent, ignore
@@ -21,6 +29,7 @@ from collective.recipe.backup.repository.newrepository import init
 from collective.recipe.backup.repository.padding import padded
 from collective.recipe.backup.repository.pruning import trashed
 from collective.recipe.backup.restorepoints import choose
+from collective.recipe.backup.stores import Weakness
 from collective.recipe.backup.stores.memory import MemoryStore
 from collective.recipe.backup.tests.contracts.destination import DestinationContract, staged
 from collective.recipe.backup.tests.faults.harness import Hasty
@@ -552,3 +561,48 @@ def test_a_filestorage_that_is_exchanged_during_a_backup_is_no_mixture(
     assert found.items() <= blobs.items()
     assert found == blobs or not point.whole
     assert list(destination.verify(Depth.CHECKSUMS)) == [] or not point.whole
+
+
+def test_a_store_takes_care_of_its_objects_once_for_all_sources(
+    operated: OperatedInRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operated.backup()
+    asked: list[str] = []
+    weak = Weakness("bundles/ab/nothing", "of 3 shares 2 are there", False, False)
+
+    def care(store: Any, *, mend: bool = False) -> Iterator[Weakness]:
+        assert not mend
+        asked.append(store.location)
+        yield weak
+
+    monkeypatch.setattr(type(operated.store), "care", care)
+    common = StoreCare()
+    for _source in range(2):
+        destination = RepositoryDestination(
+            operated.config.sources[0],
+            operated.repository_place,
+            store=operated.store,
+            files=Hasty(),
+            progress=Silent(),
+            care=common,
+        )
+        [problem] = destination.verify(Depth.NAMES)
+        assert problem.what == weak.what
+    assert len(asked) == 1
+
+
+def test_the_sources_of_a_site_share_what_their_store_has_told(
+    operated: OperatedInRepository, tmp_path: Path
+) -> None:
+    [source], [place] = (
+        operated.config.sources,
+        [replace(operated.repository_place, url=str(tmp_path / "store"))],
+    )
+    configured = SimpleNamespace(
+        kind=REPOSITORY,
+        options=operated.config.options,
+        sources=(source, source),
+        repositories=(place, place),
+    )
+    one, other = made(configured, files=Hasty(), progress=Silent())  # type: ignore[arg-type]
+    assert one._care is other._care  # type: ignore[attr-defined]
