@@ -36,8 +36,9 @@ def as_interrupts() -> Iterator[None]:
             yield
     finally:
         for number, handler in before.items():
-            if signal.getsignal(number) is _end:  # else the end was asked for
-                signal.signal(number, handler)
+            was_asked = signal.getsignal(number) is not _end
+            # Python takes its own handlers away before it is gone, and leaves SIG_IGN
+            signal.signal(number, signal.SIG_IGN if was_asked else handler)
 
 
 def _end(number: int, _frame: object) -> NoReturn:

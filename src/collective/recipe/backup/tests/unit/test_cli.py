@@ -454,6 +454,36 @@ def test_a_second_signal_does_not_kill_the_process_while_it_ends(first: int, sec
     os.kill(os.getpid(), second)
 
 
+ASKED_TO_END_AGAIN = """
+import os, signal
+from collective.recipe.backup.cli.signals import as_interrupts
+from collective.recipe.backup.following import Pace
+
+class Gone:
+    def __del__(self, kill=os.kill, me=os.getpid()):
+        kill(me, signal.SIGTERM)
+
+try:
+    with as_interrupts():
+        {body}
+except KeyboardInterrupt:
+    pass
+kept = Gone()  # until Python takes its modules apart
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "os.kill(os.getpid(), signal.SIGTERM)",
+        "with Pace(9).ended_by_signals() as pace: os.kill(os.getpid(), signal.SIGTERM)",
+    ],
+)
+def test_a_second_signal_does_not_kill_an_interpreter_that_is_going(body: str):
+    code = ASKED_TO_END_AGAIN.format(body=body)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_what_nohup_ignores_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
