@@ -219,8 +219,8 @@ def _as_json(item: Item, place: Location) -> dict[str, object]:
 VERB = Verb(
     summary="look at the objects of a moment",
     description="List what was in the site at a moment: what an object contains, with the last\n"
-    "change, and with the number and the size of the objects that each thing holds, and the number\n"
-    "of its blobs.\n"
+    "change, and with the number and the size of the objects that each thing holds, and the\n"
+    "number of its blobs.\n"
     "No class of the site is needed, and nothing that is stored is run.",
     examples=(
         ("", "the root of the site, in the newest restore point"),
