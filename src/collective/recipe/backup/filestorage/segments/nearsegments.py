@@ -9,6 +9,7 @@ differs, the segment is fetched.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -68,10 +69,11 @@ class NearSegments:
         return found
 
     def _made(self, span: Span) -> SegmentPieces | None:
-        with suppress(BackupError):
+        # an index that lies may lead to before the log
+        with suppress(BackupError, struct.error):
             names = span.segment.index
             index = RecordIndex(b"".join(self._chunks.get(ChunkKind.INDEX, it) for it in names))
-            if OPAQUE[0] not in index.statuses:
+            if index.size == span.segment.size and OPAQUE[0] not in index.statuses:
                 making = _Making(span, index)
                 for number in range(len(index.text_sizes)):
                     there = self._found(index.tid(number)) if making.is_within(number) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -280,3 +281,28 @@ def test_whatever_the_live_log_has_the_right_bytes_come(
     for near in (bytes(damaged), before[:-100], before[: len(before) // 2], captures.taken[0][1]):
         live.write_bytes(near)
         assert pieces_near(packed_often, 3, live)[0] == right
+
+
+@pytest.mark.parametrize("forged", ["distances that lead before the log", "texts of a terabyte"])
+def test_a_record_index_that_says_what_cannot_be_is_not_used(
+    packed_often: Captures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forged: str
+) -> None:
+    """Whoever has the key of a repository can write one that fits together, and lies."""
+    held = packed_often.chunks.held
+    for name, data in list(held.items()):
+        if data.startswith(b"CRBINDEX"):
+            lying = bytearray(data)
+            transactions, records = struct.unpack_from(">IQ", data, 12)
+            if forged.startswith("distances"):
+                at = 24 + 49 * transactions + 16 * records
+                lying[at : at + 8 * records] = (1 << 62).to_bytes(8, "big") * records
+            else:
+                for at in (24 + 8 * transactions, 24 + 17 * transactions):  # length, texts
+                    (size,) = struct.unpack_from(">Q", data, at)
+                    struct.pack_into(">Q", lying, at, size + (1 << 40))
+            monkeypatch.setitem(held, name, bytes(lying))
+    live = tmp_path / "live.fs"
+    live.write_bytes(packed_often.taken[2][1])
+    data, got = pieces_near(packed_often, 3, live)
+    assert data == packed_often.taken[3][1]
+    assert got > 10
