@@ -47,6 +47,8 @@ from collective.recipe.backup.times import ZERO_TID
 
 _PART = 1 << 20
 """Bytes of large data that are handed on at once."""
+_BEYOND = 1 << 64
+"""The first number that a pointer of 8 bytes cannot say."""
 _BITS = tuple(tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256))
 _LENGTHS = slice(17, None)
 """Of the header of a transaction: the lengths of its texts, and then they."""
@@ -195,6 +197,8 @@ class _Rewriting:
 
     def _pointer(self, target: int) -> int:
         """Return the pointer of a moved record that leads to *target* if that has moved too."""
+        if target >= _BEYOND:
+            raise IntegrityError("a pointer leads beyond every log", hint=DAMAGE_HINT)
         if target >= self._span.floor:
             return target
         pointer = next(self._pointers, None)

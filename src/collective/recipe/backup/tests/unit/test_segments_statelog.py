@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,14 +12,19 @@ import pytest
 
 from collective.recipe.backup.errors import IntegrityError, NoRestorePoint
 from collective.recipe.backup.files import Files
-from collective.recipe.backup.filestorage.format import MAGIC_SIZE
+from collective.recipe.backup.filestorage.format import MAGIC_SIZE, RECORD
 from collective.recipe.backup.filestorage.manyplaces import places_between
+from collective.recipe.backup.filestorage.records import RecordReader
 from collective.recipe.backup.filestorage.segments import (
     ChunkKind,
     StateLog,
     StateMoment,
     read_log_state,
 )
+from collective.recipe.backup.filestorage.segments.pieces import SegmentLog, SegmentPieces
+from collective.recipe.backup.filestorage.segments.rebuilding import rebuilt
+from collective.recipe.backup.filestorage.segments.segment import Extent
+from collective.recipe.backup.filestorage.segments.spans import Rule
 from collective.recipe.backup.filestorage.storedlog import StoredLog
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.progress import Silent, ignore
@@ -27,7 +32,7 @@ from collective.recipe.backup.restoring.stagedlog import intact
 from collective.recipe.backup.tests.logs import each_of
 from collective.recipe.backup.tests.samples import FOUNDED, Site
 from collective.recipe.backup.tests.segmented import DAY, Captures, small_sizes
-from collective.recipe.backup.times import LAST_TID, Tid
+from collective.recipe.backup.times import LAST_TID, ZERO_TID, Tid
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -287,7 +292,7 @@ def test_whatever_the_live_log_has_the_right_bytes_come(
 def test_a_record_index_that_says_what_cannot_be_is_not_used(
     packed_often: Captures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forged: str
 ) -> None:
-    """Whoever has the key of a repository can write one that fits together, and lies."""
+    """A writer with the key of a repository can make one that fits together, and lies."""
     held = packed_often.chunks.held
     for name, data in list(held.items()):
         if data.startswith(b"CRBINDEX"):
@@ -306,3 +311,31 @@ def test_a_record_index_that_says_what_cannot_be_is_not_used(
     data, got = pieces_near(packed_often, 3, live)
     assert data == packed_often.taken[3][1]
     assert got > 10
+
+
+def test_a_pointer_that_no_log_can_have_is_damage(packed_often: Captures) -> None:
+    state = read_log_state(packed_often.taken[3][0])
+    chunks = packed_often.chunks
+    span = next(each for each in state.all_spans(chunks) if each.rule is Rule.MOVED)
+    log = SegmentLog(span.segment, SegmentPieces(chunks))
+    reader = RecordReader(log)
+    data = next(
+        place[3]
+        for transaction in log.walk(span.segment.base + span.begin, ZERO_TID)
+        for place in reader.places(transaction)
+        if place[5]
+    )
+    at = data - RECORD.size + 16 - span.segment.base  # where its pointer stands
+
+    class Forged(SegmentPieces):
+        def extent(self, extent: Extent) -> bytes:
+            found = bytearray(super().extent(extent))
+            before = takewhile(lambda each: each.name != extent.name, span.segment.pieces)
+            first = sum(each.size for each in before) + extent.offset
+            for byte in range(at - first, at - first + 8):
+                if 0 <= byte < len(found):
+                    found[byte] = 0xFF
+            return bytes(found)
+
+    with pytest.raises(IntegrityError):
+        list(rebuilt(span, 1 << 40, Forged(chunks)))
