@@ -11,8 +11,8 @@ it, on the same disk::
     1. each entry of PLACE is renamed into ``leaving``; a sync; that becomes ``replaced``
     2. each entry of ``restoring`` is renamed into PLACE; a sync; ``restoring`` goes
 
-Work that was broken off goes on by what is there: without ``replaced`` it is at step 1, with
-it at step 2, and without ``restoring`` it is done.
+A run that finds broken-off work looks at the names: without ``replaced`` it goes on at step 1,
+with it at step 2, and without ``restoring`` the work is done.
 
 A tree with mounts in it has several places: its top, and each mount point.  Those, and the
 directories on the way to them, stay where they are, and each entry of them is exchanged on

@@ -145,8 +145,8 @@ def restore_blobs(
     use_rsync: bool = True,  # noqa: ARG001  either way the live blobs stay until all is there
     date: str | None = None,
     archive_blob: bool = False,
-    rsync_options: str = "",  # noqa: ARG001  likewise
-    timestamps: bool = False,  # noqa: ARG001  what is there is found by both
+    rsync_options: str = "",  # noqa: ARG001  our own copier restores
+    timestamps: bool = False,  # noqa: ARG001  both kinds of names are found
     only_check: bool = False,
     incremental_blobs: bool = False,  # noqa: ARG001  and says itself what it builds on
     gzip_blob: bool = False,

@@ -155,5 +155,5 @@ class RestorePoint:
 
     @property
     def sound(self) -> bool:
-        """Tell whether it can be restored, as far as anybody knows."""
+        """Tell whether it can be restored, as far as is known."""
         return self.restorable and not self.damaged

@@ -91,7 +91,7 @@ def absent_mount(path: Path) -> Path | None:
 
 
 def is_read_only(path: Path) -> bool:
-    """Tell whether *path* lies on a mount to which nobody can write; no if it is not there."""
+    """Tell whether *path* lies on a read-only mount; no if it is not there."""
     try:
         return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
     except OSError:

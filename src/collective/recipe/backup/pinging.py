@@ -236,5 +236,5 @@ def _reason(error: object) -> str:
 
 
 def _shown(url: SplitResult) -> str:
-    """Return as much of the URL as anybody may see."""
+    """Return the part of the URL that is no secret."""
     return f"{url.scheme}://{url.hostname}"

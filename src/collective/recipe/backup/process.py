@@ -283,7 +283,7 @@ def helping(module: str, where: Path | None = None) -> Iterator[Helper | None]:
         started.wait()
 
     assert started.stdin is not None  # noqa: S101  for the type checker
-    assert started.stdout is not None  # noqa: S101  likewise
+    assert started.stdout is not None  # noqa: S101  for the type checker
     asked = patient_writer(started.stdin, started.kill)
     answers = patient_reader(started.stdout, started.kill)
     try:

@@ -274,7 +274,7 @@ def side_by_side(
     other = next(rest, None)
     for path, thing in things:
         if other is not None and other.path != path:
-            # most are the same, and need no key
+            # most paths are equal in both, and need no key
             key = order(path)
             while other is not None and order(other.path) < key:
                 yield None, other

@@ -42,7 +42,7 @@ class Restoration(Transfer):
         return done._replace(checksum=order.known)
 
     def same(self, earlier: Path, path: str, known: Checksum | None) -> Checksum | None:
-        """Return the checksum of the live file, if it is the same."""
+        """Return the checksum of the live file if it equals the one to restore."""
         here, there = regular(f"{self._from}/{path}"), regular(f"{earlier}/{path}")
         if here is None or there is None or here.st_size != there.st_size:
             return None

@@ -171,7 +171,7 @@ class _Phase:
 def _state(under_way: Sequence[_Phase], over: Sequence[_Phase]) -> PhaseState:
     """Return the state of the first phase that is *under_way*, with those that count with it.
 
-    That are those of works beside it which count the same, and those that are *over*.
+    These are the phases beside it that count in the unit of the first, and those that are *over*.
     """
     first = under_way[0]
     same = [each for each in under_way if each.name and each.unit == first.unit]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Depth(Enum):
-    """How thoroughly ``verify`` examines a destination."""
+    """The depth of an examination by ``verify``."""
 
     NAMES = "names"
     CHECKSUMS = "checksums"

@@ -149,9 +149,9 @@ def remember(directory: Path, look: Look, stamps: Collection[str], files: Files)
 
 
 def remember_objects(directory: Path, names: Collection[str], files: Files) -> None:
-    """Take over that the objects with these *names* were found damaged or gone.
+    """Note that the objects with these *names* were found damaged or gone.
 
-    Which restore points need them need not be known.  Raises OSError.
+    The caller need not know which restore points need them.  Raises OSError.
     """
     before = read(directory)
     if before.forgotten is not None:  # else a look at the restore points is needed first

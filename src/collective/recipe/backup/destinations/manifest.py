@@ -29,7 +29,7 @@ object without it, in the canonical form of ``_canonical``:
     blob_bytes   bytes of its blobs in all, or null if nobody counted
     rights   what Data.fs, its directory and the blobstorage were like, as far as they were there:
              a list of texts each, which of them and its ``rights`` (none if the key is not there)
-    others   by what the files are known again that are no blobs, if they are in an archive
+    others   fingerprint of the files that are no blobs, if they are in an archive
 """
 
 from __future__ import annotations

@@ -181,10 +181,10 @@ def _of(last: Tid | None) -> str:
 
 
 class _CutLog(KnownTransactions):
-    """A filestorage as lineage asks for it; each walk through it is made once.
+    """Answers the questions of ``lineage`` about a filestorage.  Each answer is kept.
 
-    What a restore point *before* has that the log ends in is not walked through.  Among the
-    *ordered* transactions the last ones are looked at before there is any walk.
+    If the log ends in that of the restore point *before*, the search begins at the end of that.
+    The last of the *ordered* transactions are tried first, since they need no search.
     """
 
     def __init__(

@@ -3,18 +3,18 @@
 ::
 
     inert              the state of an object, unpickled so that nothing of it can run
-    quickreferences    which objects a record refers to, read off its bytes where they tell
-    references         which objects a state refers to, and by which names
-    current            where the current record of each object is, and what it holds
-    subtree            what an object holds: all that is reached from it, cut where it leaves
+    quickreferences    the references of a record, read from its bytes where that is possible
+    references         the references of a state, with the names of the attributes
+    current            the place of the current record of each object, and its contents
+    subtree            the objects below an object, without those that lie elsewhere in the site
     paths              from a path to an object
-    graph              what refers to what at a moment, and what is reached from the root
+    graph              all references between objects at a moment, and the reachable objects
     graphpaths         the path of an object of a graph
-    comparison         what is gone between two moments, and what has moved
-    departure          when that was, and who did it
-    folderchanges      how much changed, folder by folder, and what of one object
+    comparison         objects that were deleted or moved between two moments
+    departure          the transaction that deleted an object
+    folderchanges      number of changes, folder by folder; the changes of one object
     statetext          the state of an object as text
     zexp               an export as ZODB imports it
 
-Nothing is written.  What a pickle says was written by strangers: see ``inert``.
+Nothing is written.  Strangers may have written the pickles: see ``inert``.
 """

@@ -91,8 +91,7 @@ class Objects:
     def __init__(self, log: Log, earlier: Objects | None = None) -> None:
         """Read the headers of all records once.  Raises IntegrityError if the log is damaged.
 
-        What *log* begins with is not read again if it is known to be all that the log of the
-        *earlier* objects has.
+        If *log* begins with all of the log of the *earlier* objects, that part is not read again.
         """
         self._log = log
         self._window = log.window(_WINDOW)

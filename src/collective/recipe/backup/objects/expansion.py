@@ -1,4 +1,4 @@
-"""How far a pickle unfolds when it is run, found without running it.
+"""Measures the work that unpickling would take, without unpickling.
 
 The key of a dict and the element of a set are hashed.  Of a tuple that means all that is in it,
 level by level in C: a million levels end the process, and a tuple of twice the one before, thirty

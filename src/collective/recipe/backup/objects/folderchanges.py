@@ -1,4 +1,4 @@
-"""How much of a site was added, changed and removed, by folder; and the changes of one object."""
+"""Counts objects that were added, changed and removed, by folder; the changes of one object."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Field:
 
 
 def folders(comparison: Comparison, below: str, depth: int) -> list[FolderChanges]:
-    """Return what became of *below* and of each folder up to *depth* steps below it.
+    """Return the changes of *below* and of each folder up to *depth* steps below it.
 
-    What only the tools of a site hold is left out.
+    Objects that only the tools of a site hold are left out.
     """
     found = _Folders(below, depth)
     before, after = comparison.before, comparison.after

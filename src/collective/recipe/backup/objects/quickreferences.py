@@ -1,13 +1,13 @@
-"""Which objects a record refers to, read off the bytes of its two pickles.
+"""Reads the references of a record from the bytes of its two pickles.
 
 ZODB writes a reference as an oid, a class, a tuple of both, and what loads an object by that; each
 may be put into the memo on the way::
 
     C 8 oid | GLOBAL module name, or BINGET | TUPLE2 | BINPERSID
 
-All instructions are gone through, so nothing within a text counts, and none of them is run.  What
-is written in any other way, or may lead upwards, is left to ``inert``, which takes ten times as
-long.
+All instructions are parsed and none is run, so bytes within a text are never taken for a
+reference.  References in any other form, or to a parent, are left to ``inert``, which takes ten
+times as long.
 """
 
 from __future__ import annotations

@@ -80,8 +80,8 @@ def parts_elsewhere(
 ) -> list[Elsewhere]:
     """Return the parts of the object at *place* that live elsewhere now: they come back as copies.
 
-    Raises UsageError if it was moved itself. Where the live filestorage is not on this machine,
-    nobody knows.  Raises IntegrityError if that is damaged.
+    Raises UsageError if it was moved itself. Returns none if the live filestorage
+    is not on this machine.  Raises IntegrityError if that is damaged.
     """
     if not run.config.sources[storage_number(run, storage)].filestorage.exists():
         return []

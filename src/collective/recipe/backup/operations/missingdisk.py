@@ -1,8 +1,8 @@
 """A note of the disks of the backups: a disk that is not mounted is no place to begin anew.
 
 Without its disk, a directory of backups is missing or empty, and a backup would make it again
-on the disk below, silently: full, and where nobody looks for it.  So each backup notes, beside
-the configuration, on which mount point its directories lie, and the next one that finds
+on the disk below, silently: full, and where the user does not look for it.  So each backup notes,
+beside the configuration, on which mount point its directories lie, and the next one that finds
 nothing in one of them looks where it lies now.  Without buildout and with ``locationprefix`` the
 configuration may be on the disk of the backups itself; then the note is beside the filestorage::
 

@@ -57,7 +57,7 @@ def opened_objects(
 ) -> Iterator[OpenedObjects]:
     """Yield the objects of *storage* at *when* (None: the newest), or of the *live* site.
 
-    What they have in common with *earlier* ones is not read again.
+    Records that the *earlier* objects have in common with them are not read again.
 
     Raises UsageError if there is no such storage, NoRestorePoint if no backup has that moment, and
     IntegrityError for damage.
@@ -96,8 +96,8 @@ def log_of(state: State) -> Log:
 def items(objects: Objects, place: Location, most: int | None = None) -> list[Item]:
     """Return the object at *place*, and what it has: the entries, and then the attributes.
 
-    What an object holds is counted for the first thing that it is reached from; but if all of
-    it is more than *most* objects, nothing is, and the last change is that of the thing itself.
+    An object counts for the first item that it is reached from.  With more than *most* objects
+    below *place* none is counted, and the last change of an item is that of its own record.
     """
     found = list(children(objects, place.held))
     things: dict[Oid, Child] = {}

@@ -98,7 +98,7 @@ def passphrase_of(configured: DestinationConfig) -> str:
 
 
 def place_of(configured: DestinationConfig) -> RepositoryPlace:
-    """Return the place of a repository; all storages of a site have the same."""
+    """Return the place of a repository; it is one for all storages of a site."""
     return configured.repositories[-1]
 
 

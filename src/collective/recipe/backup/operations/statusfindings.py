@@ -37,7 +37,7 @@ from collective.recipe.backup.operations.sitestatus import (
 from collective.recipe.backup.times import stamp
 
 DIFFERENT_CLOCKS = timedelta(minutes=5)
-"""By how much the clocks of two machines may differ that look at the same backups."""
+"""The most by which the clocks of two machines with the same backups may differ."""
 PROOFS = ("verify", "rehearse")
 """Verbs that look whether restore points are whole."""
 

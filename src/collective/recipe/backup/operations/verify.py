@@ -28,7 +28,7 @@ Tell = Callable[[Source, Problem], object]
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyOrder:
-    """How thoroughly to verify, and which restore points."""
+    """An order to verify: the depth, and the restore points."""
 
     depth: Depth = Depth.CHECKSUMS  # names, contents or records
     when: When | None = None  # moment of one restore point; None: all

@@ -4,8 +4,8 @@ Run it with the Zope of the site: ``bin/instance run FILE``, with ``--dry-run`` 
 told only what it would do.  It looks for conflicts first, and writes nothing if there is one.
 All is done in one transaction.  To run it twice does no harm: the name is taken then.
 
-What comes back has its old oids where they are free.  An oid is free if the site has no record of
-it and no client of the site can be about to use it for something new.
+Objects that come back get their old oids where these are free.  An oid is free if the site has no
+record of it and no client of the site can be about to use it for a new object.
 """
 
 from __future__ import annotations
@@ -163,8 +163,8 @@ def put_back(dates: list[tuple[Any, Any]]) -> None:
 def imported(connection: Any, export: str) -> Any:
     """Return the object that is in the export, under its old oids where they are free.
 
-    ``importFile`` of ZODB gives new ones to all.  What it calls for the records is what is put in
-    its place here, for this one time; a ZODB that calls something else gives new oids.
+    ``importFile`` of ZODB gives new oids to all objects.  This replaces, for one call, the
+    function that ``importFile`` uses for records.  A ZODB that uses another one gives new oids.
     """
     oids = oids_for(connection, export)
 

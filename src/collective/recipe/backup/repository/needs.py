@@ -1,4 +1,4 @@
-"""Which chunks are needed and which are not, by bundle, from the restore points that there are.
+"""Sorts the chunks of each bundle: needed by a restore point, or not.
 
 A chunk that lies in several bundles is needed in one of them: in one that is trusted rather
 than in one under a mark, and in a newer one rather than in an older one.

@@ -37,10 +37,10 @@ def to_copy(source: Repository, target: Repository, points: Iterable[Point]) -> 
 def copy(
     source: Repository, target: Repository, points: Iterable[Point], lifetime: timedelta = LIFETIME
 ) -> Iterator[Point]:
-    """Copy what the target lacks of *points*, oldest first; yield each that was made.
+    """Copy those of *points* that the target lacks, oldest first; yield each that was made.
 
-    What they need of bundles of the target that are gone, or under a mark that says that they
-    are damaged, is stored again.  A restore point that the target has is not looked at.
+    Chunks are stored again if their bundle in the target is gone, or marked as damaged.  A
+    restore point that the target has is not looked at.
     Raises IntegrityError if something that one needs cannot be read in the source.
     """
     missing = to_copy(source, target, points)

@@ -82,7 +82,7 @@ class Point:
 
     @property
     def moment(self) -> datetime:
-        """When it was made, by what no client can forge: retention goes by it."""
+        """Time at which it was made, no later than the store got it; retention goes by it."""
         return min(self.claimed, self.stored)
 
     @property

@@ -149,8 +149,8 @@ def bring_back(repository: Repository, trash: StoredObject) -> Point:
     """Put the restore point in *trash* where it was; return it.
 
     Raises NoRestorePoint if it is too late: collect removes trash before what it needs. Then the
-    restore point is trash again.  Raises InUse while another run does the same: if the other one
-    ended in between, its success would look like the work of collect.
+    restore point is trash again.  Raises InUse while another run brings back restore points: if
+    that ended in between, its success would look like the work of collect.
     """
     from collective.recipe.backup.repository.reaching import is_whole
 

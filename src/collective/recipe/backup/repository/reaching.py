@@ -1,7 +1,7 @@
 """The chunks of restore points: all that are reached from their roots, over nodes.
 
-Only nodes are read, and each of them once, however many restore points share it.  Which
-chunks were reached is written to a temporary file, so that memory does not grow with them.
+Only nodes are read, and each of them once, however many restore points share it.  The ids of
+chunks that were reached are in a temporary file, so that memory does not grow with them.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Gaps:
 def reach(repository: Repository, roots: Iterable[ChunkId], reached: Reached, see: See) -> Gaps:
     """Add to *reached* all that is reached from *roots*; return what could not be.
 
-    What was in it before is neither looked at nor seen again.
+    Nodes that *reached* has already are not read again.
     """
     gaps = Gaps()
     nodes = _placed(repository, reached.add(roots), gaps, see)

@@ -11,7 +11,7 @@ An object begins with a header, the only thing that is read before it is authent
 After it come sealed pieces.  The key of the object is made of the key of the repository and
 the salt, so no key is used for two objects, and no counter has to be remembered anywhere.
 The nonce of a piece is its offset in the object, 12 bytes, big-endian, which no two pieces
-share.  What is authenticated beside it::
+share.  Authenticated beside it::
 
     0   16  id of the repository
     16  16  the first 16 bytes of the header

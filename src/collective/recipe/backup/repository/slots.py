@@ -12,8 +12,8 @@ A small file of JSON, as all of ours, under ``keys/ID``::
 
 The function of the passphrase (UTF-8) and the salt gives 64 bytes: the first 32 are the key of
 AES-256-GCM, under the nonce 0, and the last 32 are the commitment.  It is compared first: so a
-slot opens for one passphrase only, which GCM alone does not promise.  What is authenticated
-beside the master key: the 32 bytes of the BLAKE3 of ``format``, and this object without
+slot opens for one passphrase only, which GCM alone does not promise.  Authenticated
+beside the master key are the 32 bytes of the BLAKE3 of ``format``, and this object without
 ``sealed`` and ``check``, in ASCII, with sorted keys and ``", "`` and ``": "`` between them.
 
 Argon2id has the parameters that RFC 9106 recommends where memory is scarce.  Where the

@@ -3,14 +3,19 @@
 The order is what makes it safe to die anywhere.  *At any time a restore point names only what
 is durable.*
 
-1. A ticket says that a run is under way. 2. After it the listings are read: marks, then catalogs.
-What lies under a mark is not relied on.  Bundles of runs that died are found and used. 3. Chunks
-that are new go into bundles; each bundle is durable before a catalog mentions it. 4. The marks are
-looked at again: if one has come that concerns what this run relies on, it starts over.  So it does
-if its ticket is over. 5. The restore point is put, and then the tickets are let go.
+::
 
-All that a node names must be stored, or be on its way into a bundle before the node itself is.
-That a node is stored says nothing of what is below it: that may be unneeded, and about to go.
+    1. put a ticket, which says that a run is under way
+    2. read the listings: marks, then catalogs.  Bundles under a mark count as missing; bundles
+       of runs that died are found and used
+    3. put new chunks into bundles; each bundle is durable before a catalog mentions it
+    4. read the marks again; start over if one names a bundle that this run relies on, or if the
+       ticket of this run has ended
+    5. put the restore point, and then remove the tickets
+
+Every chunk that a node names must be stored, or queued for a bundle, before the node itself is.
+A stored node does not prove that the chunks below it are there: they may be unneeded, and about to
+be removed.
 So a run names a node only if it added it itself, with all below it, or if the node belongs to a
 restore point that is there (``build_on``): what those need stays until the run has ended.
 """
@@ -153,7 +158,7 @@ class ChunkWriter:
 
     @property
     def begun(self) -> datetime:
-        """When this run took its first ticket, by the clock of the store."""
+        """Time of the first ticket of this run, by the clock of the store."""
         return self._pass.begun
 
     @property

@@ -11,7 +11,7 @@ from collective.recipe.backup.times import Tid
 
 @dataclass(frozen=True)
 class Orders:
-    """How to back up a filestorage."""
+    """An order to back up a filestorage."""
 
     why_full: str = ""  # reason for a full backup; "": an incremental one will do
     level: int | None = DEFAULT_LEVEL  # of compression; None: no gzip

@@ -45,14 +45,14 @@ class BlocksAhead:
 
 
 class _Turns:
-    """How long a thread keeps the interpreter while others want it; of the whole process."""
+    """The switch interval of the interpreter: short while several threads read ahead."""
 
     _SHORT = 1e-4  # seconds
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._wanted = 0  # by so many they are wanted short
-        self._usual = 0.0  # what they are otherwise, seconds
+        self._wanted = 0  # number of users that want the short interval
+        self._usual = 0.0  # the interval to restore, seconds
 
     def shorten(self) -> None:
         with self._lock:

@@ -1,8 +1,8 @@
-"""Whether a repozo directory is whole: every file of every chain, against ledger and disk.
+"""Checks a repozo directory: every file of every chain, against ledger and disk.
 
 Nothing is changed.  The search goes on after each problem.  Each problem says what can still be
-restored.  A file that no ledger names is a problem too: repozo goes by the directory, and would put
-its bytes in between.
+restored.  A file that no ledger names is a problem too: repozo lists the directory, and would
+restore its bytes between those of the others.
 """
 
 from __future__ import annotations

@@ -3,14 +3,17 @@
 ``Data.fs.restore.json`` lies beside the main filestorage and is replaced in one step, so a
 run that dies leaves it as it was before or after::
 
-    journal its own path: it is of another place if that is not where it lies state   swapping,
-            taking back, undoing, reverting: broken off, unless a run is at it (the last three are
-            steps of an undo); done: it can be undone; letting go: what it has replaced is removed
-            moves   see Move chosen  what is restored, until the run of it has come to its end (see
-            Chosen) known   once it is done, by what each filestorage is known again: an inode, a
-            size and a digest of both ends.  A change in place can be undone only while the file is
-            still that one, grown maybe: a pack makes another file, ``cp`` writes over this one.
-            ``length`` and ``time`` (of its last change) tell whether it has changed at all.
+    journal  its own path; a journal that lies elsewhere came with a copy of a site
+    state    swapping, taking back, undoing, reverting: broken off, unless a run is at work (the
+             last three are steps of an undo)
+             done: it can be undone
+             letting go: the replaced data is being removed
+    moves    see Move
+    chosen   the restore points that are restored, until the run has ended; see Chosen
+    known    once it is done: the fingerprint of each filestorage, an inode, a size and a digest of
+             both ends.  A change in place can be undone only while the file has it, grown maybe:
+             a pack makes another file, ``cp`` writes over this one.  ``length`` and ``time`` (of
+             its last change) tell whether the file has changed at all.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class Remembered:
         self.blocks: set[Block] = set()
         """Blocks that the filestorage is known to have; only valid after ``look``."""
         self.may_change = Changeable.COMING
-        """How much of the blobs may change: new ones come first, so that no log lacks a blob."""
+        """The blobs that may be changed: new ones come first, so that no log lacks a blob."""
         self.surplus = 0
         """Number of blobs that are not in the backup and have stayed, the last time."""
         self._filestorage = filestorage

@@ -43,7 +43,7 @@ _TOLD = 100
 
 
 class Changeable(Enum):
-    """How much of a live tree may be changed file by file; with more, all of it is staged."""
+    """The share of a live tree that may be changed file by file; with more, a new one is staged."""
 
     LITTLE = "little of it"
     COMING = "all that comes; what is not stored stays"
@@ -73,7 +73,7 @@ class BlobStaging:
     files: Files  # writes them
     progress: Progress  # progress of long work
     may_change: Changeable = Changeable.LITTLE
-    """How much of the live tree may be changed file by file."""
+    """The share of the live tree that may be changed file by file."""
 
     def stage(self) -> StagedBlobs:
         """Write them, verified.  Raises IntegrityError and BackupError."""

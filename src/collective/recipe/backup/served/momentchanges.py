@@ -37,7 +37,7 @@ class _Unresolving:
     def tryToResolveConflict(  # noqa: N802  ZODB calls it so
         self,
         oid: bytes,
-        committedSerial: bytes,  # noqa: N803  likewise
+        committedSerial: bytes,  # noqa: N803  ZODB names it so
         oldSerial: bytes,  # noqa: N803
         newpickle: bytes,
         committedData: bytes = b"",  # noqa: ARG002, N803
@@ -57,7 +57,7 @@ class _Changes(_Unresolving, FileStorage):  # type: ignore[misc]  # ZODB has no 
         super().tpc_begin(transaction, tid, status)
 
 
-class _ChangeableMoment(_Unresolving, DemoStorage):  # type: ignore[misc]  # likewise
+class _ChangeableMoment(_Unresolving, DemoStorage):  # type: ignore[misc]  # ZODB has no types
     """A moment, and changes over it."""
 
 

@@ -2,7 +2,7 @@
 
 Nothing here knows what the bytes mean.  Each room below this one is one kind of store, and
 ``tests/contracts/store.py`` is what all of them must do.  A difference between stores is a
-value of ``Promises``, never a type that somebody asks for.
+value of ``Promises``, never a type to test for.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Weakness(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Promises:
-    """How one kind of store differs from the others."""
+    """The differences between kinds of stores."""
 
     parallel: int  # puts or gets at the same time that are worth their threads; 1: one by one
     gap: int  # bytes that are cheaper to read than another get is: what lies nearer is read at once
@@ -111,7 +111,7 @@ class Store(Protocol):
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Yield the objects whose names begin with *prefix*, sorted by name.
 
-        What has a name that no object of ours can have is left out.
+        Names that no object of ours can have are left out.
         """
 
     def delete(self, name: str) -> None:

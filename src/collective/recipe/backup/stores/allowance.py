@@ -43,7 +43,7 @@ class Allowance:
 
     @property
     def is_counted(self) -> bool:
-        """Whether only so many requests may be made."""
+        """Whether the number of requests is limited."""
         return self._requests is not None
 
     def ask(self, requests: int = 1) -> None:

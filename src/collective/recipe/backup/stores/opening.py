@@ -29,10 +29,10 @@ def store_at(
     allowance: Allowance | None = None,
     as_of: datetime | None = None,
 ) -> Store:
-    """Return the store that *url* means; nothing is looked at or made yet.
+    """Return the store at *url*; nothing is sent or made yet.
 
-    What it is asked counts to the *allowance* of the run; None: it has one of its own.  With
-    *as_of* it is the state of that moment, in which nothing can be changed.
+    Its requests count to the *allowance* of the run; None: to one of its own.  With *as_of* it is
+    the state of that moment, in which nothing can be changed.
 
     A path is taken as it is, whatever characters it has.  In a URL of scheme ``file`` they
     are percent-encoded.  Raises ConfigurationError.

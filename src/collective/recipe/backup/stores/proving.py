@@ -30,7 +30,7 @@ from collective.recipe.backup.times import monotonic
 _RACING = 8
 _LARGE = 8 << 20
 _SLACK = timedelta(seconds=2)
-"""How far times of a store may be rounded."""
+"""The most by which a store may round its times."""
 
 _WRONG_CLOCK = timedelta(minutes=5)
 

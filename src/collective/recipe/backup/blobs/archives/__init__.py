@@ -8,7 +8,7 @@
                                                   chain of incremental ones with
     blobstorage.0.tar                             a full one in a rotation, 0 is the newest
 
-What we write, as it is stored (or inflated)::
+Our archives, as they are stored (or inflated)::
 
     global header      comment = collective.recipe.backup 1 full
                        or        collective.recipe.backup 1 after 2026-03-01-03-00-00

@@ -149,7 +149,7 @@ class DiskGround(Ground):
         self._size += writer.size
 
     def _take_live(self, place: Path, path: str, member: Member) -> bool:
-        """Link to the live file if it is the same; False if it clearly differs.
+        """Link to the live file if it is equal; False if it clearly differs.
 
         If only its bytes turn out to differ, the file is written all the same.
         """

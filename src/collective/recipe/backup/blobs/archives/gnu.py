@@ -10,7 +10,7 @@ before and a NUL after it, and a NUL at the end::
     T path    for a temporary name, with which GNU tar swaps directories
     X path    where that temporary name may be
 
-What a directory has and its dumpdir does not name was deleted.
+An entry of a directory that its dumpdir does not name was deleted.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class LeftOut(Exception):  # noqa: N818  it is told, and no error of the backup
         self.why = why
 
 
-class NotAtOnce(Exception):  # noqa: N818  likewise
+class NotAtOnce(Exception):  # noqa: N818  caught, never shown
     """A large file could not be read to its end: the archive is to be begun anew, with care."""
 
     def __init__(self, why: BackupError) -> None:

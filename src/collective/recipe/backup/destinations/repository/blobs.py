@@ -142,7 +142,7 @@ def store_named(
 ) -> NewBlobs:
     """Store the blobs that were *found*, in the order of tid and oid, and no others.
 
-    What *before*, an earlier restore point, has of them is neither read nor looked at.  Raises
+    Blobs that *before*, an earlier restore point, has already are not opened.  Raises
     UnusableError if pages of that cannot be read, and UnstoredError.
     """
     usable = None if before is None else _usable_list(before, source, writer)

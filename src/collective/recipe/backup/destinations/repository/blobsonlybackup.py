@@ -198,7 +198,7 @@ class _BlobsOnlyPoint(NewPoint):
         return _Found(new, *foreign.root(), foreign.left_out, foreign.left)
 
     def _stored_below(self, places: Sequence[str], before: Point | None) -> dict[BlobId, int]:
-        """Return the blobs that lie below *places*, by what is stored, and their sizes.
+        """Return the blobs below *places*, as earlier restore points have them, and their sizes.
 
         Nobody can look into these directories, so the blobs in them are as they were.
         """

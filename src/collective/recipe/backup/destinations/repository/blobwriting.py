@@ -105,7 +105,7 @@ class BlobWriting:
         return not file.size
 
     def _takes_live(self, path: str, file: BlobFile) -> bool:
-        """Link to the live file, if that is the same; return whether that was done."""
+        """Link to the live file, if that is equal; return whether that was done."""
         there = regular(self._live / path) if self._live is not None else None
         if self._live is None or there is None:
             return False

@@ -74,7 +74,7 @@ class SiteCopy(Protocol):
         """Return the file of *blob*, to be read from its begin."""
 
     def among_blobs(self, path: str) -> BinaryIO:
-        """Return the file at *path* below the blobstorage, likewise; it is no blob."""
+        """Return the file at *path* below the blobstorage, opened; it is no blob."""
 
     def file_piece(self, path: bytes, number: int) -> bytes:
         """Return a piece of a further file; see PiecesOfFiles."""

@@ -2,8 +2,8 @@
 
 A blob never changes.  If the site lacks one now, or has other bytes, its earlier copy is taken
 over, provided that all of it is still stored.  The newest restore point is asked first.  Where
-that has no copy, or its page cannot be read, older ones are: most of their pages are the same, and
-each page is asked once.
+that has no copy, or its page cannot be read, older ones are: most of their pages are equal, and
+each page is read once.
 """
 
 from __future__ import annotations

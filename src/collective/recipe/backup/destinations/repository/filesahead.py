@@ -1,8 +1,8 @@
 """Files of a repository with their bytes, read ahead over all of them.
 
 Files lie beside each other in the store, and so do the nodes that name the pieces of large
-ones.  So it pays to ask for them without an end after each page: whoever writes the files
-finds the next ones there, however far away the store is.
+ones.  So it pays to ask for them without an end after each page: a restore then finds the
+next files there, however far away the store is.
 """
 
 from __future__ import annotations

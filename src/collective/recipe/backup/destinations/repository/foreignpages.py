@@ -71,7 +71,7 @@ class ForeignList:
 
     @property
     def count(self) -> int:
-        """How many entries there are."""
+        """Number of entries."""
         return sum(page.entries for page in self.pages)
 
     @property

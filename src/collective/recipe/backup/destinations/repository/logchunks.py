@@ -24,14 +24,14 @@ class StoredChunks(Chunks):
         """Return a chunk."""
         return self._reader.get(ChunkId(name))
 
-    def get_linked(self, kind: ChunkKind, name: bytes) -> Linked:  # noqa: ARG002  likewise
+    def get_linked(self, kind: ChunkKind, name: bytes) -> Linked:  # noqa: ARG002  as above
         """Return a chunk that names others."""
         node = self._reader.node(ChunkId(name))
         return Linked(node.refs, node.payload)
 
     def ahead(
         self,
-        kind: ChunkKind,  # noqa: ARG002  likewise
+        kind: ChunkKind,  # noqa: ARG002  the name has it
         names: Iterable[bytes],
     ) -> Generator[tuple[bytes, bytes | IntegrityError], None, None]:
         """Yield chunks in their order, each with its bytes or the error of reading it."""

@@ -177,7 +177,7 @@ def earlier_log(
 ) -> EarlierLog | None:
     """Return the log that a backup of *log*, a filestorage of *site*, builds on, if there is one.
 
-    What is damaged is passed over.
+    Damaged restore points are passed over.
     """
     newest = repository.points.newest(control, site)
     candidates = [newest] if newest else _of_other_sites(repository, control)

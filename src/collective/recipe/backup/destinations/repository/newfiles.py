@@ -107,7 +107,7 @@ class NewFiles:
     def _places(self, blob: BlobId) -> Iterator[tuple[str, Trail]]:
         """Yield where the file of *blob* may lie; a place is looked for when it is asked for.
 
-        What a log names may have been packed away since it was opened.
+        A pack may have removed the file since the log was opened.
         """
         root, layout = self._source.root, self._source.layout
         yield f"{root}/{layout.path(blob)}", self._trail

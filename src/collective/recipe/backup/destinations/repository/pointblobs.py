@@ -49,7 +49,7 @@ def flaw_of_page(page: BlobPage, reader: ChunkReader) -> IntegrityError | None:
 def stored_blobs(repository: Repository, point: Point, until: Tid | None) -> PagedBlobs | None:
     """Return the blobs of *point* up to the transaction *until*; None: it has none.
 
-    What lies among them comes with them, if it was backed up.  Raises IntegrityError.
+    Other files of the blobstorage come with them, if they were backed up.  Raises IntegrityError.
     """
     part, found = contents_of(point).blobs, blob_list(repository, point)
     if part is None or found is None:

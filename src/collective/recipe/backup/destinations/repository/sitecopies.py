@@ -149,11 +149,11 @@ class _Own:
         raise KeyError(blob)
 
     def among_blobs(self, path: str) -> BinaryIO:
-        """Raise KeyError, likewise."""
+        """Raise KeyError: lists of other files in a copy can be read as they are."""
         raise KeyError(path)
 
     def file_piece(self, path: bytes, number: int) -> bytes:  # noqa: ARG002  SiteCopy
-        """Raise KeyError, likewise."""
+        """Raise KeyError: pages of files in a copy can be read as they are."""
         raise KeyError(path)
 
 

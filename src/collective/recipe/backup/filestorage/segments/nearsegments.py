@@ -184,7 +184,7 @@ class _NearPieces(SegmentPieces):
 
 
 def _blank(size: int) -> bytes:
-    """Return the head of a transaction with texts of *size* together, which nobody knows."""
+    """Return the head of a transaction whose texts, *size* bytes together, are not known."""
     lengths = []
     left = size
     for _text in range(3):

@@ -88,9 +88,9 @@ class RebuiltLog(Log):
             start += len(part)
 
     def flow(self, start: int, stop: int, near: Log | None = None) -> Iterator[bytes]:
-        """Yield the same as ``stream``, of which pieces are read ahead: for one who takes all.
+        """Yield the bytes from *start* to *stop*; read pieces ahead, since all of them are wanted.
 
-        What *near* has as well is not fetched.
+        Bytes that *near*, another log, has as well are not fetched from the store.
         """
         self._near = None if near is None else NearSegments(near, self._chunks)
         try:

@@ -6,10 +6,9 @@
     gs://BUCKET[/PREFIX]
     az://CONTAINER[/PREFIX][?account=NAME]
 
-No credential stands in it.  obstore itself knows the variables of the environment, web
-identity, and what a machine of the provider says of itself; the files of AWS tools are read
-here (see ``awsprofile``).  What the URL says goes before the environment, and that before
-the files.
+A URL holds no credential.  obstore itself finds those in the environment, by web identity, and by
+the metadata service of a machine of the provider; the files of AWS tools are read here (see
+``awsprofile``).  The URL goes before the environment, and the environment before the files.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class GridViews:
 def _tree(files: Mapping[str, str]) -> Tree:
     """Return the capabilities of files by the parts of their names.
 
-    What would lie below a file is left out: no object of ours is called so.
+    Names below that of a file are left out: no object of ours has such a name.
     """
     top: Tree = {}
     for name in sorted(files):

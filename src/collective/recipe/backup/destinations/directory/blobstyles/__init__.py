@@ -1,6 +1,6 @@
 """The styles in which blobs are kept: one for each way that options can ask for.
 
-Whatever the style, all blobs in the directory can be found and restored; a style only decides what
+With every style, all blobs in the directory can be found and restored; a style only decides what
 a backup adds.
 """
 
