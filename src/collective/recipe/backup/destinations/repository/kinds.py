@@ -10,22 +10,22 @@ SEGMENT = 1
 """Bytes of a log; see docs/design/selection.rst."""
 
 RECORD_INDEX = 2
-"""The record index of a segment, or a piece of it; see there."""
+"""The record index of a segment, or a piece of it; see docs/design/selection.rst."""
 
 LOG = 128
-"""The root of the state of a log; see there."""
+"""The root of the state of a log; see docs/design/selection.rst."""
 
 SPANS = 129
-"""A page of its spans; see there."""
+"""A page of the spans of a log; see docs/design/selection.rst."""
 
 BLOB = 3
 """The bytes of a blob, or a piece of them; see blobpages."""
 
 BLOB_LIST = 130
-"""The list of the blobs of a restore point; see there."""
+"""The list of the pages of blobs of a restore point; see blobpages."""
 
 BLOB_PAGE = 131
-"""A page of it; see there."""
+"""A page of blobs; see blobpages."""
 
 BLOB_PIECES = 132
 """A list of the pieces of a large blob; see blobpages."""
@@ -40,10 +40,10 @@ TREE_PAGE = 134
 """A page of the entries of a directory; see treepages."""
 
 TREE = 135
-"""The root of the further files of a restore point; see there."""
+"""The root of the further files of a restore point; see treepages."""
 
 FOREIGN_LIST = 136
 """The list of the foreign files in a blobstorage; see foreignpages."""
 
 FOREIGN_PAGE = 137
-"""A page of it; see there."""
+"""A page of foreign files; see foreignpages."""
