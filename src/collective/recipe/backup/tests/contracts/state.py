@@ -399,7 +399,7 @@ class StateContract:
             assert everything(one) == (first.log, first.blobs)
             assert everything(other) == (last.log, last.blobs)
 
-    def test_nothing_is_written(self, kept: Kept) -> None:
+    def test_reading_a_state_writes_nothing(self, kept: Kept) -> None:
         files = FaultyFiles()
         [destination] = kept.operated.run("list", files=files).destinations()
         for moment in kept.moments:

@@ -20,7 +20,7 @@ def names(store: Store, prefix: str = "") -> list[str]:
 class StoreContract:
     """Objects come whole, never change, and are found by their names."""
 
-    def test_what_is_put_is_got(self, store: Store) -> None:
+    def test_an_object_that_was_put_is_read_back(self, store: Store) -> None:
         store.put(NAME, b"some bytes")
         assert store.get(NAME) == b"some bytes"
 

@@ -153,7 +153,7 @@ def test_modification_times_mean_nothing(tmp_path, options):
     assert [point.stamp for point in operated.points()][:-1] == [points[-1].stamp]
 
 
-def test_what_is_not_ours_stays(site):
+def test_foreign_files_in_the_directories_stay(site):
     """Fault 10: foreign files were deleted, a subdirectory was a traceback."""
     operated = Operated(site, keep=1)
     operated.backup()

@@ -114,7 +114,7 @@ def open_with(scene, store: Store):
     return open_repository(store, scene.world.client("host"))
 
 
-def test_a_backup(make):
+def test_a_backup_survives_each_fault_of_the_store(make):
     new = some_state(100)
 
     def act(scene, store):
@@ -137,7 +137,7 @@ def test_a_backup(make):
     assert survive_every_store_fault(make, act, check) > 50
 
 
-def test_a_prune(make):
+def test_a_prune_survives_each_fault_of_the_store(make):
     gone = []
 
     def act(scene, store):
@@ -173,7 +173,7 @@ def marked(scene):
 
 
 @pytest.mark.parametrize("prepare", [pruned, marked])
-def test_a_collect(make, prepare):
+def test_a_collect_survives_each_fault_of_the_store(make, prepare):
     def act(scene, store):
         with open_with(scene, store) as repository:
             done = collect(repository, Rules(max_unused=0), yes=True)
@@ -212,7 +212,7 @@ def trash_there(scene):
     scene.removed = first.stamp
 
 
-def test_bringing_back(make):
+def test_an_undelete_survives_each_fault_of_the_store(make):
     def act(scene, store):
         with open_with(scene, store) as repository:
             [(entry, _point)] = trashed(repository, repository.look())
@@ -275,7 +275,7 @@ class ValueHolder:
                 yield 2, value
 
 
-def test_healing(make):
+def test_a_heal_survives_each_fault_of_the_store(make):
     def act(scene, store):
         with open_with(scene, store) as repository:
             done = heal(repository, [scene.broken], [ValueHolder()])
@@ -321,7 +321,7 @@ def test_a_copy_to_another_repository(make, tmp_path):
     assert survive_every_store_fault(make_target, act, check) > 60
 
 
-def test_an_init(tmp_path):
+def test_an_init_survives_each_fault_of_the_store(tmp_path):
     def make():
         store = MemoryStore()
         return store, store

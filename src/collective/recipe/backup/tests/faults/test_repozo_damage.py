@@ -195,7 +195,7 @@ def test_verify_goes_on_after_each_problem(vault):
     assert second.name not in wheres
 
 
-def test_verify_changes_nothing(vault):
+def test_verify_changes_no_file_of_a_damaged_directory(vault):
     vault.chain.path(vault.chain.parts[1]).unlink()
     (vault.directory / "tmp.tmp").touch()
     before = {name: (vault.directory / name).stat().st_mtime_ns for name in vault.names}

@@ -134,7 +134,7 @@ def test_failing_runs_never_cost_a_good_backup(points, policy, now, runs):
 
 @law
 @given(histories(), policies, nows)
-def test_zero_keeps_all(points, policy, now):
+def test_keep_zero_keeps_all_restore_points(points, policy, now):
     assert kept(points, Policy(keep=0, daily=policy.daily), now) == points
 
 

@@ -45,7 +45,7 @@ def test_what_has_not_changed_does_not_differ(archived):
 
 
 @pytest.mark.parametrize("data", [b"", b"THIRD", b"third and more"])
-def test_other_bytes_differ(archived, data):
+def test_blobs_with_other_bytes_are_found_in_an_archive(archived, data):
     spoil(archived, C, data)
     spoil(archived, B, data)
     assert found(archived) == [B, C]

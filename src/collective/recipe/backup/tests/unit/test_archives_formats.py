@@ -84,7 +84,7 @@ def test_all_are_found_and_sound():
     ("directory", "key", "state"),
     [(THEIRS, *each) for each in STATES.items()] + [(OURS, *each) for each in OUR_STATES.items()],
 )
-def test_each_is_restored(tmp_path, directory, key, state):
+def test_archives_of_each_format_are_restored(tmp_path, directory, key, state):
     found = find_archives(directory, "blobstorage")
     [newest] = [each for each in found if each.key == key]
     target = tmp_path / "restored"

@@ -319,7 +319,7 @@ class TestDumpdir:
         "data",
         [b"", b"Ya", b"Za\0\0", b"R./a\0\0", b"R./a\0Yb\0\0", b"Y\0\0", b"Y..\0\0", b"Da/b\0\0"],
     )
-    def test_damage_is_damage(self, data):
+    def test_a_damaged_dumpdir_is_refused(self, data):
         with pytest.raises(ValueError, match="list of a directory"):
             Dumpdir(data)
 
@@ -370,10 +370,10 @@ class TestRenames:
         handmade.refused(b"Da\0R./a\0T" + path + b"\0\0", path.decode())
         handmade.refused(b"Da\0R" + path + b"\0T\0\0", path.decode())
 
-    def test_into_itself(self, handmade):
+    def test_a_directory_renamed_into_itself_is_refused(self, handmade):
         handmade.refused(b"Da\0R./a\0T./a/b\0\0", "'a/b' was renamed into itself")
 
-    def test_half_a_swap(self, handmade):
+    def test_half_a_swap_of_directories_is_refused(self, handmade):
         handmade.refused(b"R./a\0T\0\0", "renamed directories is incomplete")
         handmade.first.append((Type.DIRECTORY, b"./b/", b""))
         handmade.refused(b"R./a\0T\0R./b\0T\0R\0T./c\0\0", "renamed directories is incomplete")

@@ -105,7 +105,7 @@ def test_a_damaged_header_is_no_header(offset):
         (TarHeader(Type.FILE, b"name")._replace(size=-(2**40)), "negative"),
     ],
 )
-def test_what_cannot_be_is_damage(header, why):
+def test_a_header_with_impossible_values_is_damage(header, why):
     with pytest.raises(ValueError, match=why):
         decode(header.encode())
 

@@ -48,7 +48,7 @@ class TestFind:
 
     @pytest.mark.parametrize("delta", [False, True])
     @pytest.mark.parametrize("compressed", [False, True])
-    def test_what_was_planned_is_found(self, tmp_path, delta, compressed):
+    def test_a_planned_archive_is_found_once_it_is_there(self, tmp_path, delta, compressed):
         archive = planned(tmp_path, "b.c", FIRST, delta=delta, compressed=compressed)
         touched(tmp_path, archive.name)
         assert find_archives(tmp_path, "b.c") == [archive]
@@ -86,7 +86,7 @@ class TestFind:
             "b.tar",
         ],
     )
-    def test_what_is_not_one_is_not_found(self, tmp_path, name):
+    def test_files_that_are_no_archives_are_not_found(self, tmp_path, name):
         touched(tmp_path, name)
         assert find_archives(tmp_path, "b") == []
 
@@ -136,7 +136,7 @@ class TestChains:
         with pytest.raises(IntegrityError, match=f"builds on is missing: .*b.{FIRST}.delta.tar"):
             chain_of(found, found[1])
 
-    def test_what_is_gone_is_refused(self, found, tmp_path):
+    def test_a_chain_of_an_archive_that_is_gone_is_refused(self, found, tmp_path):
         with pytest.raises(IntegrityError, match="archive is missing"):
             chain_of(found, planned(tmp_path, "b", FIRST))
 

@@ -273,7 +273,7 @@ class TestDamage:
                 small.restored()
 
     @each_form
-    def test_what_was_added_is_found(self, small, compressed):
+    def test_bytes_after_the_end_of_an_archive_are_damage(self, small, compressed):
         archive, _copied = small.full(compressed=compressed)
         whole = archive.path.read_bytes()
         for more in (b"\0", b"x", bytes(512), whole):
@@ -364,7 +364,7 @@ class TestHostile:
         long = name + b"/" + b"x" * 300
         self.refused(hostile, "blobstorage.", member(long if name.strip(b".") else name, b""))
 
-    def test_names_in_records(self, hostile):
+    def test_hostile_names_in_extended_headers_are_refused(self, hostile):
         self.refused(
             hostile, "../outside/new", extended({b"path": b"../outside/new"}), member(b"good")
         )

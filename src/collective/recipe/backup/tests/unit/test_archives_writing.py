@@ -262,7 +262,7 @@ class TestLeftOut:
         _delta, copied = archived.delta(THIRD, blob_id(0, 1))
         assert (copied.lost, copied.missing) == (1, (blob_id(0, 1),))
 
-    def test_what_is_no_file(self, archived):
+    def test_a_named_pipe_is_left_out_of_an_archive(self, archived):
         os.mkfifo(archived.source / "pipe")
         self.left_out(archived, "neither file, directory nor symbolic link: .*/pipe", "pipe")
 
@@ -345,7 +345,7 @@ class TestRefused:
             archived.full()
         assert list(archived.directory.iterdir()) == []
 
-    def test_no_storage(self, archived):
+    def test_an_archive_of_a_missing_blobstorage_is_refused(self, archived):
         archived.source.rename(archived.root / "elsewhere")
         self.refused(archived, "no blobstorage here")
 

@@ -149,7 +149,7 @@ class TestOne:
     def test_what_is_not_named_is_not_found(self, long, path):
         assert long.of(path) is None
 
-    def test_what_was_added_last_counts(self, long):
+    def test_the_checksum_that_was_added_last_counts(self, long):
         new = Checksum("a/15x", 2, "b" * 64)
         long.add([Checksum("a/15x", 3, "c" * 64), new], Files())
         assert long.of("a/15x") == new
@@ -173,8 +173,8 @@ class TestSideBySide:
         things = [("a", 1), ("b/a", 2), ("b/c", 3)]
         assert list(side_by_side(things, [A, B, C])) == [(1, A), (2, None), (3, B), (None, C)]
 
-    def test_things_without_checksums(self):
+    def test_files_without_checksums_are_paired_with_none(self):
         assert list(side_by_side([("a", 1)], [])) == [(1, None)]
 
-    def test_checksums_without_things(self):
+    def test_checksums_without_files_are_paired_with_none(self):
         assert list(side_by_side([], [A, B])) == [(None, A), (None, B)]

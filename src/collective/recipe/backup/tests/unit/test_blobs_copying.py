@@ -195,7 +195,7 @@ class TestTransfer:
             assert tree(place / "target") == tree(place / "source")
             (place / "source" / "0x00").chmod(0o700)
 
-    def test_what_is_unchanged_is_linked(self, source, tmp_path, run):
+    def test_unchanged_blobs_are_linked_to_the_earlier_copy(self, source, tmp_path, run):
         known = {each.entry.path: each.checksum for each in run()}
         earlier = (tmp_path / "target").rename(tmp_path / "earlier")
         new = put(source, blob_id(9, 9)).relative_to(source)

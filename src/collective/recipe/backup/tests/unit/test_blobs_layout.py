@@ -65,13 +65,13 @@ class TestPaths:
             "",
         ],
     )
-    def test_other_spellings_are_no_blobs(self, path):
+    def test_other_spellings_of_paths_are_no_blobs(self, path):
         assert blob_of(path) is None
 
 
 class TestLayoutOf:
     @layouts
-    def test_the_marker_decides(self, tmp_path, layout):
+    def test_the_marker_of_a_blobstorage_decides_its_layout(self, tmp_path, layout):
         (tmp_path / ".layout").write_text(f"{layout.value}\n")
         put(tmp_path, blob_id(1, 1), layout=Layout.LAWN)
         assert layout_of(tmp_path) is layout

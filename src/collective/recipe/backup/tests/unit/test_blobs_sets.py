@@ -104,7 +104,7 @@ class TestFindSets:
             f"b{FIRST}/b",
         ],
     )
-    def test_what_is_not_one_is_not_found(self, tmp_path, path):
+    def test_directories_that_are_no_blob_sets_are_not_found(self, tmp_path, path):
         (tmp_path / path).mkdir(parents=True)
         assert find_sets(tmp_path, "b") == []
 
@@ -552,7 +552,7 @@ class TestRemove:
         assert sound(second)
 
 
-def test_copies_add_up():
+def test_the_results_of_two_copies_add_up():
     some = Copied(
         files=1, linked=2, size=3, lost=600, missing=tuple(blob_id(1, n) for n in range(600))
     )

@@ -198,7 +198,7 @@ class TestDamage:
 
     @pytest.mark.parametrize("shape", ["symlink", "directory", "fifo"])
     @pytest.mark.parametrize("size", [None, 1])
-    def test_what_is_no_file_is_damage(self, blob_set, target, shape, size):
+    def test_a_blob_that_is_no_file_is_damage(self, blob_set, target, shape, size):
         blob = a_blob(blob_set.root)
         blob.unlink()
         if shape == "symlink":
@@ -261,7 +261,7 @@ class TestOverWhatIsLive:
         assert a_blob(target, 2).stat().st_nlink == 1
         assert len(list(target.rglob("*.blob"))) == 5
 
-    def test_what_is_linked_is_not_read(self, blob_set, live, target):
+    def test_a_linked_live_blob_is_not_read(self, blob_set, live, target):
         rewrite(a_blob(live), a_blob(live).read_bytes()[:-1] + b"X")
         assert restore(blob_set, target, live).linked == 6
         assert a_blob(target).samefile(a_blob(live))
@@ -360,7 +360,7 @@ class TestSetsOfOlderReleases:
         restore(theirs, target, until=tid(2))
         assert {int(path.stem, 16) for path in target.rglob("*.blob")} == {1, 2}
 
-    def test_what_is_live_is_linked(self, theirs, live, target):
+    def test_equal_live_blobs_are_linked_into_the_staged_tree(self, theirs, live, target):
         rewrite(a_blob(live, 2), a_blob(live, 2).read_bytes()[:-1] + b"X")
         os.utime(a_blob(live, 2))
         copied = restore(theirs, target, live)

@@ -63,7 +63,7 @@ def test_a_sound_set_has_no_problems(blob_set):
     assert both(blob_set) == []
 
 
-def test_verify_changes_nothing(blob_set):
+def test_verify_changes_no_file_of_a_blob_set(blob_set):
     before = tree(blob_set.path)
     both(blob_set)
     assert tree(blob_set.path) == before

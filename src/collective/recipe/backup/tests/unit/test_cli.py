@@ -484,7 +484,7 @@ def test_a_second_signal_does_not_kill_an_interpreter_that_is_going(body: str):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_what_nohup_ignores_stays_ignored():
+def test_a_hangup_that_nohup_ignores_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with signals.as_interrupts():

@@ -113,7 +113,7 @@ def test_no_title_writes_to_the_terminal_what_it_likes():
     assert "\x1b" not in bar(state(title="a\x1b[2Jb"), 100)
 
 
-def test_what_is_short_says_nothing():
+def test_a_short_phase_tells_no_progress():
     told = []
     with PhaseTelling(told.append, Rhythm(first=60, every=60)).phase("copying", 10) as advance:
         advance(10)

@@ -291,7 +291,7 @@ def test_words_of_a_line(line, expected):
 
 
 @pytest.mark.parametrize("key", ["Data", "1"])
-def test_an_alternative_source(key):
+def test_an_alternative_source_is_a_place_to_restore_from(key):
     configuration = config(alternative_restore_source=(f"{key} /other/backups other/blobs",))
     assert configuration.destinations[ALTERNATIVE] == (
         Place(name="1", filestorage=Path("/other/backups"), blobstorage=BASE / "other" / "blobs"),
@@ -551,7 +551,7 @@ def test_warnings_of_the_reading_are_passed_on():
 
 @pytest.mark.parametrize("python", ["/v/bin/python", "/v/it's/python", "/" + 252 * "x", "/\xa0/p"])
 @pytest.mark.parametrize("directory", ["/srv/my site", "/srv/$(touch x)", "/srv/ü", '/srv/"\\'])
-def test_surroundings_that_work(directory, python):
+def test_usable_paths_are_no_problem_for_the_scripts(directory, python):
     assert list(unusable("backup", [Path(directory)], python)) == []
 
 

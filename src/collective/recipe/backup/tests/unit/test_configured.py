@@ -61,7 +61,7 @@ NOON_AND_AN_HOUR = NOON + timedelta(hours=1)
         ({"only_blobs": True, "keep_blob_days": 0}, STANDARD, Policy(keep=2)),
     ],
 )
-def test_how_much_is_kept(options, purpose, policy):
+def test_the_retention_of_each_purpose_follows_from_the_options(options, purpose, policy):
     assert policy_for(Options(**options), purpose) == policy
 
 

@@ -345,7 +345,7 @@ def test_where_the_memory_cannot_be_written_anew_a_backup_is_made_and_it_is_said
         assert "cannot note again what verify found" in said
 
 
-def test_what_cannot_be_remembered_is_said(operated: Operated, caplog) -> None:
+def test_damage_that_cannot_be_noted_is_reported(operated: Operated, caplog) -> None:
     flip(part(operated, 3))
     memory(operated).mkdir()
     assert looked_at(operated)
@@ -583,7 +583,7 @@ def test_what_the_site_had_is_cleared_only_by_who_loads_it(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_stored_damaged_weighs_more(tmp_path: Path) -> None:
+def test_damage_of_the_backup_weighs_more_than_damage_of_the_site(tmp_path: Path) -> None:
     files = Files()
     inherited = DamageFinding(found=NOON, what="it does not load", inherited=True)
     stored = DamageFinding(found=NOON + timedelta(days=1), what="damaged gzip")

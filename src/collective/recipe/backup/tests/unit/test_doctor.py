@@ -355,7 +355,7 @@ def test_processes_that_hide_what_they_have_open(operated: Operated, tmp_path: P
 # restores
 
 
-def test_what_a_restore_replaced(operated: Operated) -> None:
+def test_the_doctor_warns_of_data_that_a_restore_replaced(operated: Operated) -> None:
     operated.backup()
     operated.site.commit({"page": 3}, at=operated.now)
     operated.restore()
@@ -628,14 +628,16 @@ def test_blobs_that_are_linked_need_no_room(operated: Operated, monkeypatch) -> 
         ({"ping_url": "file:/no/such/file"}, "options", "a file that cannot be read"),
     ],
 )
-def test_what_an_option_lacks(
+def test_the_doctor_names_programs_and_files_that_an_option_lacks(
     site: Site, tmp_path: Path, monkeypatch, options: dict[str, Any], subject: str, says: str
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert says in the_only(Operated(site, **options), subject, DoctorSeverity.PROBLEM)
 
 
-def test_what_an_option_has(site: Site, tmp_path: Path, monkeypatch) -> None:
+def test_the_doctor_tries_what_the_options_need_and_finds_it(
+    site: Site, tmp_path: Path, monkeypatch
+) -> None:
     ran = tmp_path / "ran"
     program = tmp_path / "rsync"
     program.write_text("#!/bin/sh\n")

@@ -93,7 +93,7 @@ def test_the_place_comes_from_the_caller_when_the_os_error_has_none():
     assert "room" in caught.value.hint
 
 
-def test_other_errors_pass():
+def test_errors_of_other_kinds_pass_unexplained():
     with pytest.raises(ZeroDivisionError), explained("cannot divide"):
         1 / 0  # noqa: B018  the error is the point
     with pytest.raises(IntegrityError), explained("cannot read"):

@@ -167,7 +167,7 @@ def test_an_error_is_an_exit_code_and_words_with_a_hint(tmp_path, error):
     assert done.stdout == ""
 
 
-def test_success_is_0(site):
+def test_a_script_that_succeeds_ends_with_0(site):
     site.commit({"page": 1}, {"file": b"data"})
     scripts = Scripts(site)
     assert [scripts(verb).returncode for verb in ("backup", "list", "restore")] == [DONE] * 3

@@ -172,7 +172,7 @@ class TestWriting:
 
 
 class TestAppend:
-    def test_a_log_grows(self, tmp_path, files):
+    def test_what_is_appended_to_a_log_follows_what_is_there(self, tmp_path, files):
         log = tmp_path / "log"
         files.append(log, b"one\n")
         files.append(log, b"two\n")
@@ -457,7 +457,7 @@ class TestLinks:
         files = Recording("link", OSError(number, os.strerror(number)))
         assert files.link(tmp_path / "source", tmp_path / "target") is False
 
-    def test_other_failures_are_errors(self, tmp_path, files):
+    def test_a_link_that_fails_for_other_reasons_is_an_error(self, tmp_path, files):
         with pytest.raises(FileNotFoundError):
             files.link(tmp_path / "missing", tmp_path / "target")
         with pytest.raises(OSError, match="No space"):
@@ -786,7 +786,7 @@ class TestDebris:
 
 
 @pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
-def test_names_are_data(tmp_path, files, name):
+def test_names_with_any_bytes_are_names_of_files(tmp_path, files, name):
     directory = tmp_path / name
     files.make_directories(directory / name)
     files.write(directory / "source", b"data")

@@ -122,7 +122,7 @@ def test_a_stream_that_ends_before_the_cut_must_end_whole():
 
 
 @pytest.mark.parametrize("data", [b"", b"FS", b"PK\3\4" + LOG[4:], bytes(100)])
-def test_what_is_no_filestorage_is_refused(data):
+def test_a_file_that_is_no_filestorage_is_refused(data):
     assert "at byte 0" in refusal(data)
 
 

@@ -229,7 +229,7 @@ def test_the_command_sets_it_aside_and_a_restore_works_again(broken_off, capsys)
     assert broken_off.site.contents()["values"] == {"a": 1}
 
 
-def test_no_is_no(broken_off) -> None:
+def test_a_no_to_giving_up_changes_nothing(broken_off) -> None:
     asked: list[str] = []
     before = content(broken_off.site.directory / "var")
     run = broken_off.run("restore", ask=lambda question: bool(asked.append(question)))

@@ -41,7 +41,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_what_was_compressed_comes_back(path: Path, level: int) -> None:
+def test_compressed_blocks_are_read_as_they_were(path: Path, level: int) -> None:
     path.write_bytes(b"".join(compressed(BLOCKS * 4, level)))
     assert read(path) == b"".join(BLOCKS * 4) == gzip.decompress(path.read_bytes())
 
@@ -89,7 +89,7 @@ def test_a_header_across_two_reads_is_one(path: Path, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("at", [0, 3, 500, len(OURS) // 2, len(OURS) - 8, len(OURS) - 1])
-def test_damage_is_damage(path: Path, at: int) -> None:
+def test_a_changed_byte_in_a_gzip_file_is_damage(path: Path, at: int) -> None:
     data = bytearray(OURS)
     data[at] ^= 0x55
     path.write_bytes(data)

@@ -317,7 +317,7 @@ class TestWhatIsThere:
         Files().make_directory(link)
         assert without_atime(land.root / "sub") == before
 
-    def test_bytes_stay(self, land, link):
+    def test_bytes_behind_a_symbolic_link_stay(self, land, link):
         with pytest.raises(OSError, match="symbolic"), Files().overwriting(link, 0) as writer:
             writer.write(b"x")
         with pytest.raises(OSError, match="symbolic"):

@@ -125,7 +125,7 @@ def test_every_kind_is_found_oldest_first(source, directory) -> None:
         "xblobs.0",
     ],
 )
-def test_other_names_are_nobodys(directory, name) -> None:
+def test_files_with_other_names_are_no_backups_of_blobs(directory, name) -> None:
     rsynced(directory, name)
     (directory / f"{name}.tar").write_text("")
     assert found(directory) == []
@@ -392,7 +392,7 @@ def test_an_increment_of_gnu_tar_without_its_base_is_flawed(source, directory, d
         copy_of(kept, f"blobs.{SECOND}.delta.tar", directory / "to")
 
 
-def test_what_is_gone_says_so(source, directory) -> None:
+def test_a_blob_backup_that_is_gone_is_an_error_that_says_so(source, directory) -> None:
     with pytest.raises(BackupError, match="gone"):
         copy_of(part(source, directory), "blobs.0", directory / "to")
 

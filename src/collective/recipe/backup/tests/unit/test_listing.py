@@ -90,7 +90,7 @@ def test_what_is_long_has_the_transaction_and_the_blobs(operated: Operated) -> N
     assert f"  {tid}  blobstorage.2026-03-01-13-00-00  whole" in lines[2]
 
 
-def test_what_is_missing_is_said(operated: Operated) -> None:
+def test_the_list_names_the_file_that_a_restore_point_lacks(operated: Operated) -> None:
     next(operated.place().filestorage.glob("*.deltafsz")).unlink()
     lines = text(operated)
     assert lines[1].endswith("  whole")

@@ -233,7 +233,9 @@ def test_blobs_in_an_archive_are_as_private_as_their_directory(site: Site) -> No
     assert archive.stat().st_mode & 0o077 == 0
 
 
-def test_what_is_private_stays_private(operated: Operated, tmp_path: Path) -> None:
+def test_a_private_filestorage_has_private_backups_and_restores(
+    operated: Operated, tmp_path: Path
+) -> None:
     path = operated.site.filestorage
     path.chmod(0o600)
     stamps = [operated.backup().point.stamp, operated.backup(full=True).point.stamp]

@@ -116,7 +116,7 @@ def test_a_misspelt_switch_is_a_problem(word):
 
 
 @pytest.mark.parametrize(("text", "number"), [("0", 0), ("7", 7), (" 12 ", 12), ("007", 7)])
-def test_a_number(text, number):
+def test_numbers_of_options_are_understood(text, number):
     assert read({"keep": text}).options.keep == number
 
 
@@ -176,7 +176,7 @@ def test_arguments_with_an_open_quote_are_a_problem():
     ("text", "duration"),
     [("36h", timedelta(hours=36)), ("7 d", timedelta(days=7)), ("4w", timedelta(weeks=4))],
 )
-def test_a_duration(text, duration):
+def test_durations_of_options_are_understood(text, duration):
     assert DURATION.parse(text) == duration
 
 
@@ -222,7 +222,7 @@ def test_room_in_percent_is_a_part_of_the_disk():
         "",
     ],
 )
-def test_a_url(text):
+def test_urls_of_options_are_taken_as_they_are(text):
     assert read({"ping_url": f" {text} "}).options.ping_url == text
 
 

@@ -108,5 +108,5 @@ def test_a_length_beyond_the_end_costs_no_memory():
     assert "negative" in flaw_of(b"T\xff\xff\xff\xff..")
 
 
-def test_what_follows_is_a_flaw():
+def test_bytes_after_a_pickle_are_a_flaw():
     assert "follows" in flaw_of(record(1) + b"x")

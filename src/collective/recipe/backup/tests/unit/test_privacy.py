@@ -411,6 +411,6 @@ class TestRights:
             ["600", "0", "", str(1 << 32), ""],
         ],
     )
-    def test_rubbish_is_refused(self, texts: list[str]) -> None:
+    def test_rights_that_make_no_sense_are_refused(self, texts: list[str]) -> None:
         with pytest.raises(ValueError, match="rights|invalid"):
             understood(texts)

@@ -157,7 +157,7 @@ def echo(tmp_path, monkeypatch):
 
 
 class TestComputing:
-    def test_another_process_answers(self, echo):
+    def test_a_second_process_answers_what_it_is_told(self, echo):
         with process.computing(echo, b"say") as answer:
             assert answer.read() == b"heard"
 
@@ -233,7 +233,7 @@ class TestHelping:
             assert helper.answers.read() == b""
         assert os.listdir(tmp_path / "where") == []
 
-    def test_what_cannot_be_started_is_none(self, filling, tmp_path, monkeypatch):
+    def test_a_program_that_cannot_be_started_gives_none(self, filling, tmp_path, monkeypatch):
         monkeypatch.setattr(sys, "executable", "/nonexistent")
         with process.helping(filling, tmp_path / "where") as helper:
             assert helper is None

@@ -126,7 +126,7 @@ def test_the_plan_changes_nothing_and_gives_reasons(site: Site, capsys) -> None:
     assert all(point["reasons"] for point in points)
 
 
-def test_what_was_removed_is_said(site: Site, capsys) -> None:
+def test_prune_names_the_restore_points_that_it_removed(site: Site, capsys) -> None:
     operated = grown(site, days=3)
     assert main("prune", "standard", operated.config_path, [SURE]) == 0
     assert "removed what is not kept any longer: 2026-03-01" in capsys.readouterr().err

@@ -397,7 +397,7 @@ def test_a_repository_that_everybody_can_read_must_be_asked_for(
     assert "not encrypted" in told(capfd)
 
 
-def test_what_cannot_be_meant_is_refused(project, tmp_path, capfd):
+def test_values_of_repository_that_make_no_sense_are_refused(project, tmp_path, capfd):
     disk = tmp_path / "disk"
     for value, why in (
         (f"{disk}\n{tmp_path / 'other'}", "two called repository"),

@@ -111,7 +111,7 @@ def test_files_come_back_as_they_were(operated, tmp_path):
     assert (back / "other name").samefile(back / "sub" / "zope.conf")
 
 
-def test_holes_stay_holes(operated, tmp_path):
+def test_holes_of_a_further_file_stay_holes(operated, tmp_path):
     path = operated.etc / "sparse"
     with path.open("wb") as file:
         file.write(b"begin")
@@ -375,7 +375,7 @@ def test_a_path_that_is_itself_a_link_is_followed(operated, tmp_path):
     ],
 )
 @pytest.mark.filterwarnings("error")
-def test_patterns_leave_out(pattern, path, leaves_out):
+def test_patterns_leave_out_the_paths_that_they_fit(pattern, path, leaves_out):
     exclusions = Exclusions(WantedFiles(paths=(), patterns=(pattern,)))
     assert exclusions.leave_out(path, is_directory=False) is leaves_out
 

@@ -55,7 +55,7 @@ def test_the_page_is_enough_to_read_it(sample, said):
         reader.without_catalogs()
 
 
-def test_we_read_it(sample, said):
+def test_a_repository_of_an_older_release_is_read(sample, said):
     store = LocalStore(sample / "store", Files())
     client = Client(files=Files(), ask=lambda: said["passphrase"])
     with open_repository(store, client) as repository:

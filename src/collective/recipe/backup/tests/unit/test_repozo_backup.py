@@ -319,7 +319,7 @@ def test_a_clock_that_was_set_back(vault):
     assert vault.recovered() == vault.source == vault.repozo_recovered()
 
 
-def test_a_leap_day(vault):
+def test_stamps_of_backups_are_right_on_a_leap_day(vault):
     vault.now = datetime(2028, 2, 28, 23, 59, 59, tzinfo=timezone.utc)
     assert vault.take().stamp == "2028-02-28-23-59-59"
     now = vault.now

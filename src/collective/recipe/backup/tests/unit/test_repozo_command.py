@@ -117,7 +117,7 @@ def test_a_date_that_is_none(vault, run, date):
     assert "hint: write" in err
 
 
-def test_recovery_to_stdout(vault, tmp_path):
+def test_repozo_recovers_to_standard_output(vault, tmp_path):
     vault.take()
     vault.commit(size=3_000_000)
     vault.take()
@@ -239,7 +239,7 @@ def test_verify_names_all_problems(vault, run):
 
 
 @pytest.mark.parametrize("mode", ["-R", "-V"])
-def test_an_empty_repository(run, mode):
+def test_repozo_says_that_a_directory_holds_no_backup(run, mode):
     status, out, err = run(mode)
     assert (status, out) == (1, "")
     assert "holds no backup" in err

@@ -210,7 +210,7 @@ def test_anything_can_stand_in_a_ledger(data):
 
 
 @pytest.mark.parametrize("suffix", ["fs", "fsz", "deltafs", "deltafsz"])
-def test_data_files(suffix):
+def test_only_names_with_a_stamp_and_a_known_suffix_are_data_files(suffix):
     assert is_data_file(f"2026-03-01-12-00-00.{suffix}")
     for ending in (".orphan", ".0123abcd.partial", "x", "\n"):
         assert not is_data_file(f"2026-03-01-12-00-00.{suffix}{ending}")

@@ -123,13 +123,13 @@ def test_any_place_is_what_the_filestorage_has_there(vault: Vault) -> None:
     assert log.read_at(len(source), 10) == b""
 
 
-def test_nothing_is_written(vault: Vault) -> None:
+def test_reading_at_any_place_writes_nothing(vault: Vault) -> None:
     before = as_it_lies(vault)
     SeekableLog(vault.chain).read(0, len(vault.source))
     assert as_it_lies(vault) == before
 
 
-def test_what_is_not_there_is_refused(vault: Vault) -> None:
+def test_a_range_beyond_the_end_of_a_chain_is_refused(vault: Vault) -> None:
     log = SeekableLog(vault.chain)
     with pytest.raises(IntegrityError, match=f"ends at byte {log.size}"):
         log.read(log.size - 5, 6)

@@ -481,7 +481,7 @@ def test_a_backup_under_way_is_refused_and_named(operated: Operated) -> None:
         operated.restore()
 
 
-def test_no_is_no(operated: Operated) -> None:
+def test_a_no_to_a_restore_changes_nothing(operated: Operated) -> None:
     before = sorted(operated.site.directory.rglob("*"))
     asked: list[str] = []
 
@@ -902,7 +902,7 @@ def test_an_undo_that_was_not_agreed_to_leaves_a_broken_off_restore_as_it_is(
     assert content(operated.site.directory / "var") == before
 
 
-def test_an_undo_asks(operated: Operated) -> None:
+def test_an_undo_asks_and_a_no_changes_nothing(operated: Operated) -> None:
     operated.restore(NOON)
     before = operated.site.contents()
     asked: list[str] = []

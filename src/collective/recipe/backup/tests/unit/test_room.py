@@ -53,7 +53,7 @@ def test_needs_on_one_file_system_are_one(tmp_path: Path) -> None:
     assert room.free > 0
 
 
-def test_what_fits_is_fine(tmp_path: Path, caplog) -> None:
+def test_a_backup_that_fits_gives_no_warning_of_room(tmp_path: Path, caplog) -> None:
     check_room([Need(tmp_path, 1, 2)])
     assert caplog.text == ""
 

@@ -202,7 +202,7 @@ def test_only_files_changes_a_disk(path):
 
 
 @pytest.mark.parametrize("exception", MAY_CHANGE_A_DISK)
-def test_what_may_change_a_disk_does(exception):
+def test_each_room_that_may_change_a_disk_still_does(exception):
     excepted = [path for path in ROOMS if is_among(path, [exception])]
     assert any(lines(changes_of_a_disk(parsed(path))) for path in excepted)
 
@@ -288,7 +288,7 @@ def test_only_times_says_what_a_stamp_looks_like(path):
 
 
 @each_room
-def test_only_cli_prints(path):
+def test_only_the_room_cli_prints(path):
     calls = (node for node in ast.walk(parsed(path)) if isinstance(node, ast.Call))
     prints = [call for call in calls if getattr(call.func, "id", "") in {"print", "input"}]
     assert is_among(path, MAY_PRINT) or not lines(iter(prints))
@@ -315,7 +315,7 @@ def test_a_plural_that_is_made_by_hand_is_seen():
 
 
 @each_room
-def test_no_room_exits(path):
+def test_no_room_ends_the_process(path):
     """A text that holds the words, as the script template does, is no call of them."""
     exits = {"exit", "_exit", "quit"}
     calls = (node for node in ast.walk(parsed(path)) if isinstance(node, ast.Call))
@@ -521,19 +521,33 @@ NO_SENTENCE = re.compile(
 )
 """Of a name that refers to the test before it, which a list of failures does not show."""
 
+TOO_SHORT = re.compile(r"test_(?:what(?:_[^_]+){1,4}|[^_]+(?:_[^_]+){0,2})$")
+"""A name that leaves open what the test is about: "test_a_number", "test_what_is_gone_says_so"."""
+
+MAY_BE_SHORT = {"test_narrative"}  # its parameter is the name of a page
+
 
 def test_a_name_that_refers_to_another_test_is_seen():
     assert NO_SENTENCE.match("test_and_it_stays")
     assert not NO_SENTENCE.match("test_a_blob_stays")
 
 
+def test_a_name_that_is_too_short_is_seen():
+    assert all(map(TOO_SHORT.match, ["test_bash", "test_a_number", "test_what_is_gone_says_so"]))
+    assert not TOO_SHORT.match("test_bash_completes_names_of_files")
+
+
 def test_the_name_of_each_test_can_be_read_alone():
     found = {
         path: re.findall(r"def (test_\w+)\(", path.read_text(encoding="utf-8"))
         for path in (PACKAGE / "tests").rglob("*.py")
+        if path.name != "test_conftest.py"  # it writes tests, for a run of pytest within
     }
     assert len(found) > 200
     wrong = [
-        (path, name) for path, names in found.items() for name in names if NO_SENTENCE.match(name)
+        (path, name)
+        for path, names in found.items()
+        for name in names
+        if NO_SENTENCE.match(name) or (TOO_SHORT.match(name) and name not in MAY_BE_SHORT)
     ]
     assert wrong == []

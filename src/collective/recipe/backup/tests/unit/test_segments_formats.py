@@ -68,7 +68,7 @@ def test_each_number_can_be_written_in_one_way_only(data):
     [b"", b"\x80", b"\x80\0", b"\xff" * 10, b"\xff" * 9 + b"\x02", b"\x81" * 11],
     ids=["empty", "no end", "not shortest", "endless", "2 ** 64", "too long"],
 )
-def test_what_is_no_number_is_refused(data):
+def test_bytes_that_are_no_number_are_refused(data):
     with pytest.raises(IntegrityError, match="it is damaged"):
         Fields(data, "it").number()
 
@@ -79,7 +79,7 @@ def test_a_length_beyond_the_end_is_refused(read):
         read(Fields(b"\x05abcd", "it"))
 
 
-def test_what_follows_the_end_is_refused():
+def test_bytes_after_the_last_field_are_refused():
     with pytest.raises(IntegrityError, match="2 bytes follow"):
         Fields(b"ab", "it").finish()
 

@@ -93,7 +93,7 @@ def test_a_number_that_is_none_is_answered_with_what_is_taken(
 
 
 @pytest.mark.parametrize("which", ["snapshot", "zip"])
-def test_other_destinations_have_a_flag(project: Site, capfd, which: str) -> None:
+def test_snapshots_and_zips_have_a_flag_of_the_verbs(project: Site, capfd, which: str) -> None:
     before = project.contents()
     assert main(["backup", f"--{which}"]) == DONE
     assert main(["list", "--json", "--of", which]) == DONE
@@ -263,7 +263,7 @@ def test_several_storages_of_a_zeo_conf(project: Site, tmp_path: Path, capfd) ->
         (["completion", "csh"], "sitebackup completion bash|zsh|fish"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(capfd, arguments: list[str], says: str) -> None:
+def test_mistyped_commands_are_refused_with_a_hint(capfd, arguments: list[str], says: str) -> None:
     assert main(arguments) == USAGE
     assert says in capfd.readouterr().err
 
@@ -285,7 +285,7 @@ def test_a_store_is_tried_out_without_a_site(tmp_path: Path, monkeypatch, capfd)
     assert main(["check-store"]) == USAGE
 
 
-def test_help_and_version(capfd) -> None:
+def test_sitebackup_shows_its_help_and_its_version(capfd) -> None:
     for arguments in (["--help"], ["-h"], ["help"]):
         assert main(arguments) == DONE
         assert all(f"\n  {name} " in capfd.readouterr().out for name in ["backup"])
@@ -324,7 +324,7 @@ def test_backups_may_lie_in_the_prefix_itself(project: Site, capfd) -> None:
     assert list(Path("shelf/b").glob("blobstorage.*"))
 
 
-def test_what_only_looks_writes_nothing(project: Site) -> None:
+def test_verbs_that_only_look_write_nothing(project: Site) -> None:
     before = sorted(project.directory.rglob("*"))
     for command in ("list", "status", "doctor", "verify", "rehearse"):
         main([command, "-q"])

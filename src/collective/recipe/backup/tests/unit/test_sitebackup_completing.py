@@ -80,7 +80,7 @@ def flags_of(command: str) -> set[str]:
 
 
 @pytest.mark.needs("bash")
-def test_bash(place: Path) -> None:
+def test_bash_completes_verbs_options_and_files(place: Path) -> None:
     assert in_bash(place, "sitebackup", "") == {*VERBS, CHECK_STORE, COMPLETION}
     assert in_bash(place, "sitebackup", "re") == {it for it in VERBS if it.startswith("re")}
     assert in_bash(place, "sitebackup", "verify", "--depth", "") == {
@@ -100,7 +100,7 @@ def test_bash_knows_every_flag(place: Path, command: str) -> None:
 
 
 @pytest.mark.needs("fish")
-def test_fish(place: Path) -> None:
+def test_fish_completes_verbs_options_and_files(place: Path) -> None:
     assert in_fish(place, "sitebackup", "") == {*VERBS, CHECK_STORE, COMPLETION}
     assert in_fish(place, "sitebackup", "verify", "--depth", "") == {
         "names",
@@ -130,6 +130,8 @@ def test_fish_knows_every_flag(place: Path, command: str) -> None:
         (["sitebackup", "completion", ""], list(SHELLS)),
     ],
 )
-def test_zsh(place: Path, words: list[str], shows: list[str]) -> None:
+def test_zsh_completes_verbs_options_and_files(
+    place: Path, words: list[str], shows: list[str]
+) -> None:
     said = in_zsh(place, *words)
     assert [each for each in shows if each not in said] == []

@@ -38,7 +38,7 @@ PLACES = [
 ]
 
 
-def test_what_comes_later_wins(project: Path) -> None:
+def test_a_later_source_of_settings_wins(project: Path) -> None:
     found = []
     for name, text in PLACES:
         (project / name).write_text(text)
@@ -59,7 +59,7 @@ def test_another_spelling_wins_as_well(project: Path) -> None:
     assert options(later).alternative_restore_source == ("Data c d",)
 
 
-def test_values_of_toml(project: Path) -> None:
+def test_values_of_toml_are_understood_by_their_type(project: Path) -> None:
     (project / "sitebackup.toml").write_text(
         "keep = 7\n"
         "backup_blobs = false\n"
@@ -105,7 +105,7 @@ def test_every_option_can_be_set_by_a_variable(project: Path) -> None:
     assert set(settings.texts) == set(declarations())
 
 
-def test_a_configuration_elsewhere(project: Path) -> None:
+def test_a_configuration_file_in_another_directory_is_read(project: Path) -> None:
     place = project / "etc"
     place.mkdir()
     (place / "my.toml").write_text("keep = 3\n")

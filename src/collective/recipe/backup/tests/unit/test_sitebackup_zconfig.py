@@ -43,7 +43,7 @@ def ways(root: Section) -> list[str]:
     return ["/".join(f"{it.kind} {it.name}".strip() for it in way[1:]) for way in root.walk()][1:]
 
 
-def test_sections_nest(tmp_path: Path) -> None:
+def test_sections_of_zope_conf_may_be_nested(tmp_path: Path) -> None:
     assert ways(written(tmp_path, ZOPE)) == [
         "environment",
         "zodb_db main",
@@ -79,7 +79,7 @@ def test_what_is_not_defined_is_an_error_of_who_wants_it(tmp_path: Path) -> None
     assert caught.value.where == f"{tmp_path / 'zope.conf'}, line 3"
 
 
-def test_files_are_included(tmp_path: Path) -> None:
+def test_files_that_zope_conf_includes_are_read(tmp_path: Path) -> None:
     written(tmp_path, "<filestorage 1>\n  path $VAR/Data.fs\n</filestorage>\n", "more.conf")
     root = written(tmp_path, "%define VAR /v\n%include more.conf\n%include http://a/b\n")
     assert root.sections[0].value("path") == "/v/Data.fs"

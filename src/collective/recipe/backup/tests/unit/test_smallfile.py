@@ -62,7 +62,7 @@ def test_a_link_to_a_file_is_followed(tmp_path: Path) -> None:
     assert read_small(tmp_path / "link") == b"data"
 
 
-def test_what_is_not_there_is_none(tmp_path: Path) -> None:
+def test_a_small_file_that_is_missing_is_none(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"data")
     (tmp_path / "dangling").symlink_to("nothing")
     for name in ("missing", "file/below", "missing/below", "dangling"):
@@ -180,7 +180,7 @@ def test_a_value_that_lies_too_deep_is_seen_without_recursion() -> None:
 
 
 @given(content=st.dictionaries(st.text(max_size=5), JSON, max_size=4))
-def test_what_was_encoded_is_decoded(content: dict[str, object]) -> None:
+def test_encoded_json_is_decoded_to_equal_values(content: dict[str, object]) -> None:
     content = {key: value for key, value in content.items() if key not in ("format", "check")}
     for form in (FORM, UNCHECKED, Form(), Form(version=1, indent=1), Form(is_sorted=False)):
         data = form.encode(content)

@@ -252,7 +252,9 @@ def foreign(shelf: Shelf, text: str) -> None:
         (lambda shelf: put(shelf.source, A, b"cut").chmod(0o400), False, True),
     ],
 )
-def test_what_changed_is_seen(shelf, change, current, besides_blobs) -> None:
+def test_a_change_of_the_source_makes_a_snapshot_outdated(
+    shelf, change, current, besides_blobs
+) -> None:
     foreign(shelf, "text")
     (shelf.source / "link").symlink_to("foreign")
     first, _copied = shelf.begin(FIRST)

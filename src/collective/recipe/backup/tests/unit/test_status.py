@@ -576,7 +576,7 @@ def test_all_metrics_can_be_had_and_are_in_the_form_of_prometheus(site: Site):
     assert seen == [f"{PREFIX}{metric.name}" for metric in METRICS]
 
 
-def test_labels_are_escaped():
+def test_labels_of_metrics_are_escaped():
     text = render({"free_bytes": [({"part": 'a"\\\n\udcff', "path": "/"}, 1.5)]})
     assert 'part="a\\"\\\\\\n\\\\udcff",path="/"} 1.500\n' in text
 

@@ -60,7 +60,7 @@ def mounted(tmp_path: Path) -> Iterator[Mounted]:
     yield Mounted(main, catalog)
 
 
-def test_both_storages_come_back(mounted: Mounted) -> None:
+def test_a_restore_brings_back_both_storages_of_a_site(mounted: Mounted) -> None:
     mounted.back_up_both()
     mounted.catalog.commit({"c": 2})
     contents = mounted.contents()

@@ -142,7 +142,7 @@ def test_any_text_is_a_moment_or_a_usage_error(text):
         "٢٠٢٦-٠٣-٠١-١٢-٣٠-٠٥",
     ],
 )
-def test_what_is_no_stamp(text):
+def test_a_text_that_is_no_stamp_is_refused(text):
     assert not is_stamp(text)
     with pytest.raises(ValueError):  # noqa: PT011  the name says it
         from_stamp(text)

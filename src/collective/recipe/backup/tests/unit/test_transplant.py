@@ -388,7 +388,7 @@ def test_a_file_that_nobody_knows_stays(world: World) -> None:
 
 
 @pytest.mark.parametrize("path", ["a/goes", "n/x"])
-def test_what_is_no_file_is_named(world: World, path: str) -> None:
+def test_an_entry_that_is_no_file_is_named(world: World, path: str) -> None:
     (world.live / path).unlink(missing_ok=True)
     (world.live / path).mkdir(parents=True)
 

@@ -244,7 +244,7 @@ def test_losing_what_a_sample_remembers_loses_nothing(
     assert sampling.next_arc(path.parent, Fraction(1, 3)).begin == -(-CIRCLE // 3)
 
 
-def test_what_cannot_be_remembered_is_said(tmp_path: Path, caplog) -> None:
+def test_a_sample_that_cannot_be_noted_is_reported(tmp_path: Path, caplog) -> None:
     sampling.remember(tmp_path / "gone", Arc(0, 1), Files())
     assert "cannot remember" in caplog.text
 

@@ -44,7 +44,7 @@ def damage_a_record(site: Site, before: bytes, after: bytes) -> None:
     site.filestorage.write_bytes(data.replace(before, after))
 
 
-def test_what_is_whole_has_no_problems(operated: Operated) -> None:
+def test_a_whole_backup_has_no_problem_with_its_records(operated: Operated) -> None:
     assert problems(operated) == []
 
 
