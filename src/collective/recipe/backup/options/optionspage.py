@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
-from collective.recipe.backup.options import Declaration, Group, Options, declarations
+from collective.recipe.backup.options import Options, declarations
+from collective.recipe.backup.options.declaring import Declaration, Group
 
 _HEAD = """\
 =======

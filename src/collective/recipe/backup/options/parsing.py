@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
-from collective.recipe.backup.options import Alias, Declaration, Options, declarations
+from collective.recipe.backup.options import Options, declarations
 from collective.recipe.backup.options.combinations import contradictions, without_effect
+from collective.recipe.backup.options.declaring import Alias, Declaration
 from collective.recipe.backup.options.optionkinds import OptionKind
 
 _CLOSE = 0.85

@@ -492,7 +492,7 @@ def bare_fields(text: str) -> list[str]:
         for field, following in zip(node.body, [*node.body[1:], None], strict=True):
             if not isinstance(field, ast.AnnAssign) or field.end_lineno is None:
                 continue
-            is_option = ast.unparse(field.value or field.target).startswith("_option(")
+            is_option = ast.unparse(field.value or field.target).startswith("option(")
             has_string = isinstance(getattr(following, "value", None), ast.Constant) and isinstance(
                 following, ast.Expr
             )
