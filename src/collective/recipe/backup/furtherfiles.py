@@ -85,7 +85,7 @@ def counted(
     if found != size:
         raise IntegrityError(
             f"{os.fsdecode(path)} has {found:,} bytes, and not {size:,} as its list says",
-            hint="what was written of it is not whole; verify tells more",
+            hint="the file that was written is incomplete; verify tells more",
         )
 
 

@@ -135,7 +135,9 @@ def asked_for(run: Run, namespace: argparse.Namespace) -> When | None:
 def _before(text: str, moment: str) -> When:
     """Return the tid before the one that *text* is.  Raises UsageError with a hint."""
     if moment:
-        raise UsageError("--before stands in the place of a moment", hint=f"leave {moment!r} out")
+        raise UsageError(
+            "--before and a moment cannot be used together", hint=f"leave {moment!r} out"
+        )
     tid = times.parse(text)
     if isinstance(tid, datetime):
         raise UsageError(f"{text!r} is no transaction", hint="write its tid, 16 hex digits")

@@ -128,7 +128,7 @@ def _read(directory: Path, stamp: str) -> Manifest | None:
 
 def _damaged(path: Path) -> IntegrityError:
     return IntegrityError(
-        "the manifest of a restore point is damaged",
+        "the file that describes a restore point (its manifest) is damaged",
         where=path,
         hint="the data may be good: move this file away, and the next backup writes it anew",
     )

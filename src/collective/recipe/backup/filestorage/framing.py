@@ -177,5 +177,7 @@ class Framing:
 
     def _damaged(self, offset: int, flaw: str) -> IntegrityError:
         return IntegrityError(
-            f"the log is damaged at byte {offset}: {flaw}", where=self._where, hint=DAMAGE_HINT
+            f"the filestorage is damaged at byte {offset}: {flaw}",
+            where=self._where,
+            hint=DAMAGE_HINT,
         )

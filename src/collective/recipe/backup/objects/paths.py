@@ -72,7 +72,7 @@ def place_of(objects: Objects, path: str) -> Location:
 def _begin(objects: Objects) -> Location:
     root = objects.load(ROOT)
     if root is None:
-        raise UsageError("there is no object at all at that moment")
+        raise UsageError("the site had no object at all at that moment")
     for child in children(objects, root):
         held = objects.load(child.oid) if child.name == APPLICATION else None
         if held is not None:

@@ -92,7 +92,7 @@ def parts_elsewhere(
         if found[0].path == place.path:
             return []  # the name is taken, which the script says
         raise UsageError(
-            f"it is not gone, but at {found[0].path!r} in the live site",
+            f"it was not deleted: it is at {found[0].path!r} in the live site",
             hint="move it back there; extract writes what it was to a file",
         )
     return found

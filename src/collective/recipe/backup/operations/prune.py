@@ -109,7 +109,7 @@ def prune_one(
         if refusal:
             refused(refusal)
             return planned
-        logger.info("removed what is not kept any longer: %s", chains)
+        logger.info("removed restore points that no rule keeps: %s", chains)
     return planned
 
 

@@ -58,7 +58,7 @@ def undelete(run: Run, configured: DestinationConfig, stamps: Sequence[str]) -> 
         lacking = sorted(set(stamps) - {each.stamp for each in found})
         if lacking:
             raise NoRestorePoint(
-                f"no restore point that was removed is called {', '.join(lacking)}",
+                f"no removed restore point is called {', '.join(lacking)}",
                 where=place_of(configured).shown,
                 hint="undelete --list shows which can be brought back",
             )

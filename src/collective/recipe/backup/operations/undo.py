@@ -64,7 +64,7 @@ def undo(run: Run, *, keep_caches: bool = False) -> bool:
             if not is_undone:
                 undoing.undo(journal, run.files)
             clients.settle()
-    logger.info("what was live before the last restore is live again")
+    logger.info("the data from before the last restore is live again")
     clients.advise()
     return True
 

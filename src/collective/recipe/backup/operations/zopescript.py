@@ -63,7 +63,7 @@ def elsewhere(app: Any, folder: Any, uid: str) -> list[str]:
     search = getattr(getattr(folder, "portal_catalog", None), "unrestrictedSearchResults", None)
     paths = [each.getPath() for each in search(UID=uid)] if search and uid else []
     there = [path for path in paths if not followed(app, path.strip("/").split("/"))[1]]
-    return [f"it is not gone, but at {path!r}" for path in there]
+    return [f"it was not deleted: it is at {path!r}" for path in there]
 
 
 def refused(folder: Any, name: str) -> list[str]:

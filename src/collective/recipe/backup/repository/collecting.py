@@ -99,7 +99,7 @@ def collect(
             return _Run(repository, writer, reached, yes=yes).run(rules or Rules())
     except StartOver as error:
         raise BackupError(
-            "this run took longer than its ticket, or the repository changed under it",
+            "this run took too long, or another run changed the repository meanwhile",
             where=repository.store.location,
             hint="nothing is lost; run the command again",
         ) from error

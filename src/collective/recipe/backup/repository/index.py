@@ -65,7 +65,7 @@ class Index:
                     self.adopted = self.adopt()
                 return
         raise BackupError(
-            "the catalogs of the repository change all the time",
+            "other runs keep changing the repository",
             where=self._store.location,
             hint="wait until the other run has ended, then run the command again",
         )
@@ -169,6 +169,6 @@ class Index:
             if self._generation == self._cache.generation:
                 return answer
         raise BackupError(
-            "what is known of the repository cannot be kept on this machine",
+            "the cache of the repository cannot be written on this machine",
             hint="is there room on the disk for temporary files?",
         )

@@ -33,7 +33,7 @@ def check_passphrase(passphrase: str) -> None:
     if len(passphrase) < LEAST_PASSPHRASE:
         raise ConfigurationError(
             f"the passphrase has fewer than {LEAST_PASSPHRASE} characters",
-            hint="take six words by chance, or 20 characters from a password manager",
+            hint="take six random words, or 20 characters from a password manager",
         )
 
 
@@ -114,7 +114,7 @@ def remove_key(repository: Repository, called: str, passphrase: str) -> str:
     others = (slot for slot in slots if slot.name != name)
     if not any(_opens(slot, passphrase, repository.about) for slot in others):
         raise ConfigurationError(
-            "the passphrase opens no other key, so that nothing might open the repository then",
+            "the passphrase opens no other key, so the repository might stay closed then",
             where=name,
             hint="add another key first, and give its passphrase",
         )

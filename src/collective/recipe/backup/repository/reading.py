@@ -190,7 +190,7 @@ class ChunkReader:
 
     def _lost(self, chunk: ChunkId, why: str) -> IntegrityError:
         return IntegrityError(
-            f"a chunk of the repository cannot be read: {why}",
+            f"a piece of the repository cannot be read: {why}",
             where=f"{self._repository.store.location}: {chunk.hex()}",
             hint="heal stores again what can be read, and what the site or its other backups have",
         )

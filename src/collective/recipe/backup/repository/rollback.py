@@ -57,7 +57,7 @@ def check_rollback(repository: Repository, control: Control, *, accept: bool = F
         "the repository has gone back in time: the newest restore points that this host has "
         f"seen of {number_of(len(gone), 'site')} are not there",
         where=f"{repository.store.location}/{min(name for _counter, name in gone.values())}",
-        hint="ask whoever runs the store; if it was set back on purpose, accept it "
+        hint="ask the people who run the store; if it was set back on purpose, accept it "
         "with repository accept-rollback",
     )
 

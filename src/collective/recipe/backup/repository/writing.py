@@ -359,7 +359,7 @@ def storing(
                 f"{str(why) or 'the repository changed under this run'}: it starts over"
             )
     raise BackupError(
-        "the repository changed under this run again and again",
+        "other runs changed the repository again and again during this one",
         where=repository.store.location,
         hint="do runs of collect, or a clock that leaps, get in its way?  Run the command again",
     )

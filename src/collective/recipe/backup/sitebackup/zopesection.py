@@ -131,7 +131,9 @@ def _when(moment: str | None, before: str | None, now: datetime) -> When | None:
     """Return the moment that is meant; None: the newest there is.  Raises UsageError."""
     if before is not None:
         if moment is not None:
-            raise UsageError("before stands in the place of moment", hint="leave one of them out")
+            raise UsageError(
+                "before and moment cannot be used together", hint="leave one of them out"
+            )
         tid = times.parse(before)
         if isinstance(tid, datetime):
             raise UsageError(f"{before!r} is no transaction", hint="write its tid, 16 hex digits")

@@ -52,7 +52,9 @@ def _without_mark(full: Archive, archive: Archive) -> Iterator[IntegrityError]:
     own = full.path.with_name(f"{full.storage}.{full.stamp}.snar")
     if snar is None:
         yield IntegrityError(
-            f"the file is missing that says what {archive.name} builds on", where=own, hint=_HINT
+            f"the file that says on which archive {archive.name} builds is missing",
+            where=own,
+            hint=_HINT,
         )
     elif snar != own:
         yield IntegrityError(
@@ -62,5 +64,7 @@ def _without_mark(full: Archive, archive: Archive) -> Iterator[IntegrityError]:
         )
     elif not snar.stat().st_size:
         yield IntegrityError(
-            f"the file is empty that says what {archive.name} builds on", where=snar, hint=_HINT
+            f"the file that says on which archive {archive.name} builds is empty",
+            where=snar,
+            hint=_HINT,
         )

@@ -52,7 +52,7 @@ def _act(run: Run, namespace: argparse.Namespace, _answers: Answers) -> int:
     from collective.recipe.backup.operations.backup import back_up
 
     for argument in namespace.ignored:
-        logger.warning("%r means nothing to a backup, ignored", argument)
+        logger.warning("%r is no word that a backup knows, ignored", argument)
     if namespace.follow and namespace.max_requests is not None:
         raise UsageError("--max-requests is for a command that ends by itself, not for --follow")
     if namespace.every is not None and not namespace.follow:

@@ -81,7 +81,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
         refuse_existing(bringback.script_of(export))
         copies = bringback.parts_elsewhere(run, opened, place)
         for each in copies:
-            logger.warning("a part of it is not gone, but at %r: a copy comes back", each.path)
+            logger.warning("a part of it still exists, at %r: a copy comes back", each.path)
         written = bringback.write(opened, place, export, run.files)
     if not answers.json:
         tell_export(written.extracted, written.export, answers)

@@ -53,7 +53,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     ):
         logger.info("open this address in a browser of this machine:")
         answers.say(server.url)
-        logger.info("with it, all that is in the backups can be read, until Ctrl-C")
+        logger.info("anybody with this address can read everything in the backups, until Ctrl-C")
         server.loop()
         logger.info("closing, as soon as a page that is being made is ready")
     logger.info("closed: nothing was restored, and nothing of the site has changed")

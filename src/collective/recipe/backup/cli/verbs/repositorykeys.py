@@ -52,7 +52,9 @@ def print_sheet(
     else:
         with explained("cannot write the recovery sheet", namespace.html):
             run.files.publish(namespace.html.absolute(), page.encode("utf-8"), 0o600)
-        logger.info("whoever has %s can read all backups: print it, then remove it", namespace.html)
+        logger.info(
+            "anybody who has %s can read all backups: print it, then remove it", namespace.html
+        )
 
 
 def add_key(

@@ -173,7 +173,7 @@ def in_order(entries: Iterable[ForeignEntry]) -> Iterator[ForeignEntry]:
         key = order(each.path)
         if key <= last or (inside and each.path.startswith(inside)):
             raise IntegrityError(
-                f"the list of what lies among the blobs is damaged: {each.path!r} is out of place",
+                f"the list of other files among the blobs is damaged: {each.path!r} is misplaced",
                 hint=DAMAGE_HINT,
             )
         last, inside = key, "" if each.kind is Kind.DIRECTORY else f"{each.path}/"

@@ -145,7 +145,7 @@ class RepositoryDestination:
         """Check the source and open the repository, which must have been made."""
         self._check_source()
         self._is_to_add = True
-        with explained("cannot make the directory of what is remembered", self.home.state):
+        with explained("cannot make the directory for notes about the repository", self.home.state):
             if not self.home.state.is_dir():
                 self._files.make_directories(self.home.state)
         with self._repository():
@@ -193,7 +193,7 @@ class RepositoryDestination:
         with self._repository() as repository:
             making = self._backup(repository)
             making.doubt(damage.read(self.home.state).objects)
-            with explained("cannot change what is remembered", self.home.state):
+            with explained("cannot change the notes about the repository", self.home.state):
                 damage.settle(self.home.state, self._files)
             try:
                 outcome = making.outcome(

@@ -269,7 +269,7 @@ def test_what_lives_elsewhere_now_is_a_conflict(site: Site, tmp_path: Path) -> N
     assert undelete(operated, "/Plone/news", tmp_path / "news.zexp") == 0
     with live(site) as app:
         app._tree["Plone"].portal_catalog = Catalog({"0123abcd": "/Plone/page"})
-        with pytest.raises(SystemExit, match="it is not gone, but at '/Plone/page'"):
+        with pytest.raises(SystemExit, match="it was not deleted: it is at '/Plone/page'"):
             run(app, tmp_path / "news.zexp.py")
         # an entry that was left behind, and leads to nothing
         app._tree["Plone"].portal_catalog = Catalog({"0123abcd": "/Plone/news"})
@@ -291,7 +291,7 @@ def test_what_was_moved_is_a_conflict_also_where_no_catalogue_knows_it(
         plone._tree["archive"]._tree["old"] = moved
         transaction.commit()
     assert undelete(operated, "/Plone/news", tmp_path / "news.zexp") == 2
-    assert "it is not gone, but at '/Plone/archive/old'" in capsys.readouterr().err
+    assert "it was not deleted: it is at '/Plone/archive/old'" in capsys.readouterr().err
     assert not list(tmp_path.glob("news.zexp*"))
     deleted(site, "archive", "old")
     assert undelete(operated, "/Plone/news", tmp_path / "news.zexp") == 0
@@ -309,7 +309,7 @@ def test_a_part_that_was_moved_away_before_is_named_as_one_that_comes_back_as_a_
         del plone._tree["news"]
         transaction.commit()
     assert undelete(operated, "/Plone/news", tmp_path / "news.zexp") == 0
-    assert capsys.readouterr().err.count("not gone, but at '/Plone/kept': a copy comes back") == 1
+    assert capsys.readouterr().err.count("still exists, at '/Plone/kept': a copy comes back") == 1
     with live(site) as app:
         run(app, tmp_path / "news.zexp.py")
         plone = app._tree["Plone"]

@@ -238,8 +238,8 @@ def test_words_that_a_backup_never_minded_are_ignored_with_a_warning(operated, c
     assert called(operated, "backup", "now", "-q", "please") == DONE
     err = capsys.readouterr().err.splitlines()
     assert err == [
-        "WARNING: 'now' means nothing to a backup, ignored",
-        "WARNING: 'please' means nothing to a backup, ignored",
+        "WARNING: 'now' is no word that a backup knows, ignored",
+        "WARNING: 'please' is no word that a backup knows, ignored",
     ]
 
 

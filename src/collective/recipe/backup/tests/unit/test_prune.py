@@ -129,7 +129,7 @@ def test_the_plan_changes_nothing_and_gives_reasons(site: Site, capsys) -> None:
 def test_prune_names_the_restore_points_that_it_removed(site: Site, capsys) -> None:
     operated = grown(site, days=3)
     assert main("prune", "standard", operated.config_path, [SURE]) == 0
-    assert "removed what is not kept any longer: 2026-03-01" in capsys.readouterr().err
+    assert "removed restore points that no rule keeps: 2026-03-01" in capsys.readouterr().err
     assert main("prune", "standard", operated.config_path, [SURE]) == 0
     assert "INFO: nothing to remove" in capsys.readouterr().err
 

@@ -310,4 +310,4 @@ def test_a_folder_of_plone_comes_back_and_the_catalogue_knows_it(
     assert plone.look(LOOK_AT_PLONE) == before
     zopes.run(plone.script, MOVE_IN_PLONE)
     assert plone.undelete("third", path=path) != 0
-    assert "it is not gone, but at '/Plone/elsewhere'" in capfd.readouterr().err
+    assert "it was not deleted: it is at '/Plone/elsewhere'" in capfd.readouterr().err
