@@ -256,7 +256,7 @@ class TestIncremental:
         archived.put(5, 11)
         archived.tar(SECOND, snar=FIRST)
         archived.snar(FIRST).write_bytes(b"")
-        with pytest.raises(IntegrityError, match="file is empty") as caught:
+        with pytest.raises(IntegrityError, match="builds is empty") as caught:
             archived.restored()
         assert caught.value.where == str(archived.snar(FIRST))
         assert [each.where for each in archived.problems()] == [str(archived.snar(FIRST))]
@@ -266,7 +266,7 @@ class TestIncremental:
         archived.tar(FIRST, snar=FIRST)
         archived.tar(SECOND, snar=FIRST)
         archived.snar(FIRST).unlink()
-        with pytest.raises(IntegrityError, match="file is missing") as caught:
+        with pytest.raises(IntegrityError, match="builds is missing") as caught:
             archived.restored()
         assert caught.value.where == str(archived.snar(FIRST))
 

@@ -97,7 +97,7 @@ def test_each_id_is_a_moment_and_the_one_before_it_is_the_state_without_it(site:
     ("arguments", "words"),
     [
         (["--before", "2026-03-01"], "is no transaction"),
-        (["--before", "0000000000000001", "yesterday"], "--before and a moment cannot be used together"),
+        (["--before", "0000000000000001", "yesterday"], "cannot be used together"),
     ],
 )
 def test_before_takes_a_transaction_alone(

@@ -347,7 +347,7 @@ def test_a_section_takes_what_sitebackup_is_configured_by(site, tmp_path, monkey
         (["location {0}", "storage x"], "no storage 'x' .there are 1"),
         (["location {0}", "moment x"], "'x' is not a moment .write"),
         (["location {0}", "before yesterday"], "'yesterday'"),
-        (["location {0}", "moment today", "before 0"], "in the place of moment"),
+        (["location {0}", "moment today", "before 0"], "before and moment cannot be used together"),
         (["config {0}/sitebackup.toml"], "no option keeep.*sitebackup.toml"),
     ],
 )
