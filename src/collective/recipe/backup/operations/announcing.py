@@ -16,6 +16,8 @@ from collective.recipe.backup.stores import StoredObject
 from collective.recipe.backup.times import Tid, When, in_words, moment_of, show_tid, tid_at
 
 _KEPT = "\nWhat is there now is kept, and --undo puts it back."
+_REPLACED = "\nWhat is there now is replaced."
+"""Of a directory: only a site can be undone."""
 
 
 def announced(jobs: Iterable[Job], order: RestoreOrder) -> str:
@@ -36,7 +38,9 @@ def announced_early(targets: Iterable[Source], order: RestoreOrder) -> str:
 
 def kept(targets: Iterable[Source], order: RestoreOrder) -> str:
     """Return in words what happens to the present data, "" if there are none."""
-    return _KEPT if _is_anything_there(targets, order) else ""
+    if not _is_anything_there(targets, order):
+        return ""
+    return _KEPT if order.to is None else _REPLACED
 
 
 def in_cold_storage(jobs: Iterable[Job]) -> str:

@@ -20,9 +20,13 @@ from collective.recipe.backup.operations.restoreorder import Job, RestoreOrder
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.restoring import swap, undoing
 from collective.recipe.backup.restoring.journal import Chosen
+from collective.recipe.backup.restoring.mixture import OF_DIRECTORY, OF_SITE, OF_STANDBY, Mixture
 from collective.recipe.backup.times import show_tid
 
 logger = logging.getLogger("backup")
+
+
+_UNDONE = "\nWhat was there before it is kept, and --undo puts it back."
 
 
 class Earlier(enum.Enum):
@@ -30,18 +34,23 @@ class Earlier(enum.Enum):
 
     NOTHING = ""
     UNDO = "\nAn undo was broken off here, and is finished first."
-    SAME = (
-        "\nThis restore was broken off here, and is finished."
-        "\nWhat was there before it is kept, and --undo puts it back."
-    )
-    OTHER = (
-        "\nA restore of another state was broken off here, and is taken back first."
-        "\nWhat was there before it is kept, and --undo puts it back."
-    )
+    SAME = "\nThis restore was broken off here, and is finished."
+    OTHER = "\nA restore of another state was broken off here, and is taken back first."
     UNKNOWN = (
         "\nA restore was broken off here. If it was this one it is finished, else taken back first."
-        "\nWhat was there before it is kept, and --undo puts it back."
     )
+
+    def in_words(self, order: RestoreOrder) -> str:
+        """Return what happens to it before *order* is carried out; only a site can be undone."""
+        is_undone = order.to is None and self not in (Earlier.NOTHING, Earlier.UNDO)
+        return self.value + (_UNDONE if is_undone else "")
+
+
+def mixture_of(order: RestoreOrder) -> Mixture:
+    """Return the words for an *order* that is broken off in the middle."""
+    if order.follows:
+        return OF_STANDBY
+    return OF_SITE if order.to is None else OF_DIRECTORY
 
 
 def chosen_of(jobs: Sequence[Job], order: RestoreOrder) -> tuple[Chosen, ...]:
@@ -57,12 +66,14 @@ def chosen_of(jobs: Sequence[Job], order: RestoreOrder) -> tuple[Chosen, ...]:
     )
 
 
-def earlier(run: Run, journal: Path, chosen: Sequence[Chosen]) -> Earlier:
+def earlier(
+    run: Run, journal: Path, chosen: Sequence[Chosen], mixture: Mixture = OF_SITE
+) -> Earlier:
     """Return the restore that was broken off, compared with *chosen* now (empty: not known yet).
 
-    Raises IntegrityError in a copy of a site.
+    Raises IntegrityError, in the words of *mixture*, in a copy of a site.
     """
-    found = swap.broken_off(journal, command=run.restore_command)
+    found = swap.broken_off(journal, command=run.restore_command, mixture=mixture)
     if found.state is None:
         return Earlier.NOTHING
     if found.is_undo:
@@ -72,21 +83,21 @@ def earlier(run: Run, journal: Path, chosen: Sequence[Chosen]) -> Earlier:
     return Earlier.SAME if found.chosen == tuple(chosen) else Earlier.OTHER
 
 
-def go_on(run: Run, journal: Path, what: Earlier) -> bool:
+def go_on(run: Run, journal: Path, what: Earlier, mixture: Mixture) -> bool:
     """Finish or take back *what* was broken off; True if nothing is left to restore."""
     if what is Earlier.OTHER:
-        undoing.take_back(journal, run.files)
+        undoing.take_back(journal, run.files, mixture)
         logger.warning(
             "took back a restore of another state that had been broken off: what was live before "
             "it is what --undo brings back"
         )
     elif what is not Earlier.NOTHING:
-        finish(run, journal)
+        finish(run, journal, mixture)
     return what is Earlier.SAME
 
 
-def finish(run: Run, journal: Path) -> None:
+def finish(run: Run, journal: Path, mixture: Mixture = OF_SITE) -> None:
     """Finish a restore or an undo that was broken off, if there is one."""
     what = "an undo" if swap.is_undo(journal) else "a restore"
-    if swap.finish(journal, run.files, command=run.restore_command):
+    if swap.finish(journal, run.files, command=run.restore_command, mixture=mixture):
         logger.warning("finished %s that had been broken off", what)

@@ -15,7 +15,7 @@ from collective.recipe.backup import restored
 from collective.recipe.backup.errors import BackupError
 from collective.recipe.backup.model import MAIN
 from collective.recipe.backup.operations.announcing import described, passed_over
-from collective.recipe.backup.operations.brokenoff import chosen_of
+from collective.recipe.backup.operations.brokenoff import chosen_of, mixture_of
 from collective.recipe.backup.operations.choosing import alternative_named
 from collective.recipe.backup.operations.hooks import Account
 from collective.recipe.backup.operations.restorenote import restored_of
@@ -69,7 +69,7 @@ def carry_out(
         staged = monotonic()
         account.phases["stage"] = staged - began
         chosen = chosen_of(jobs, order) if remembered is None else None
-        swap.swap(journal, moves, run.files, chosen=chosen)
+        swap.swap(journal, moves, run.files, chosen=chosen, mixture=mixture_of(order))
     account.phases["swap"] = monotonic() - staged
     keeps = {move.live: move.keep for move in moves}
     for place in places:

@@ -38,6 +38,7 @@ from collective.recipe.backup.operations.brokenoff import (
     chosen_of,
     earlier,
     go_on,
+    mixture_of,
 )
 from collective.recipe.backup.operations.caches import clients_of, last_tid
 from collective.recipe.backup.operations.carryingout import carry_out
@@ -80,14 +81,15 @@ def restore(run: Run, order: RestoreOrder) -> bool:
         planned = partial(jobs_of, run, order, destinations)
         targets = lock_targets(run, order.to, closed)
         journal = journal_of(targets)
-        is_left = earlier(run, journal, ()) is not Earlier.NOTHING
+        mixture = mixture_of(order)
+        is_left = earlier(run, journal, (), mixture) is not Earlier.NOTHING
         clients = clients_of(run, order, targets, changed=is_left)
         refuse_caches(targets, order)
         for target in targets:
             refuse_restore_over(target.filestorage)
         jobs = [] if come_with_pre_command(run, destinations) else planned(targets, held)
         what = announced(jobs, order) if jobs else announced_early(targets, order)
-        before = earlier(run, journal, chosen_of(jobs, order))
+        before = earlier(run, journal, chosen_of(jobs, order), mixture)
         question = f"{what}{_kept(before, targets, order)}{clients.question}"
         if run.ask is not None and needs_consent(jobs, targets, order) and not run.ask(question):
             return False
@@ -97,9 +99,9 @@ def restore(run: Run, order: RestoreOrder) -> bool:
             jobs = jobs or planned(targets, held)
             account.points = {job.target.name: job.choice.point.stamp for job in jobs}
             account.numbers = {history.ELSEWHERE: int(order.to is not None)}
-            before = earlier(run, journal, chosen_of(jobs, order))
+            before = earlier(run, journal, chosen_of(jobs, order), mixture)
             sweep_beside(run, targets)
-            if not go_on(run, journal, before):
+            if not go_on(run, journal, before, mixture):
                 carry_out(run, order, jobs, account)
             clients.settle()  # post_command may start the site
         with explained("cannot note that the restore is done", journal):
@@ -115,7 +117,7 @@ def restore(run: Run, order: RestoreOrder) -> bool:
 def _kept(before: Earlier, targets: Sequence[Source], order: RestoreOrder) -> str:
     """Return in words what happens to the present data, and to a restore broken off *before*."""
     replaced_now = before in (Earlier.NOTHING, Earlier.UNDO)
-    return before.value + (kept(targets, order) if replaced_now else "")
+    return before.in_words(order) + (kept(targets, order) if replaced_now else "")
 
 
 def describe(run: Run, order: RestoreOrder) -> str:
@@ -128,9 +130,9 @@ def describe(run: Run, order: RestoreOrder) -> str:
     with run.opened() as destinations:
         jobs = jobs_of(run, order, destinations, targets, None)
         cold = in_cold_storage(jobs)
-    before = earlier(run, journal_of(targets), chosen_of(jobs, order))
+    before = earlier(run, journal_of(targets), chosen_of(jobs, order), mixture_of(order))
     clients = clients_of(run, order, targets)
-    return f"{announced(jobs, order)}{before.value}{clients.question}{cold}"
+    return f"{announced(jobs, order)}{before.in_words(order)}{clients.question}{cold}"
 
 
 def stream(run: Run, order: RestoreOrder, write: Callable[[memoryview], object]) -> None:

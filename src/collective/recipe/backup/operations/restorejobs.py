@@ -22,6 +22,7 @@ from collective.recipe.backup.operations.brokenoff import (
     Earlier,
     chosen_of,
     earlier,
+    mixture_of,
 )
 from collective.recipe.backup.operations.choosing import choice_of, warn_of_later
 from collective.recipe.backup.operations.damagememory import warn_of_forgotten
@@ -73,7 +74,8 @@ def jobs_of(
                 newer=newer,
             )
         )
-    is_there = earlier(run, journal_of(targets), chosen_of(jobs, order)) is Earlier.SAME
+    before = earlier(run, journal_of(targets), chosen_of(jobs, order), mixture_of(order))
+    is_there = before is Earlier.SAME
     for job in jobs if order.filestorage and not is_there else ():
         check_restore_room(job.target.filestorage, job.choice.point)
     return jobs

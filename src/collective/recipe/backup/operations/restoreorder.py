@@ -22,6 +22,7 @@ class RestoreOrder:
     to: Path | None = None  # a directory; None: the live site
     all_blobs: bool = False  # whether no blob is taken from the live site
     keep_caches: bool = False  # whether caches of ZEO clients stay, whatever these know
+    follows: bool = False  # whether it is a round of a standby, which goes on by itself
     further: bool = True  # whether further files are written, if it goes to a directory
 
 

@@ -81,7 +81,7 @@ def standby(run: Run, to: Path | None, pace: FollowClock, *, tell: Callable[[str
         )
     import_all_rooms()
     with ExitStack() as kept:
-        standing = _Standby(run, RestoreOrder(to=to, further=False), kept)
+        standing = _Standby(run, RestoreOrder(to=to, further=False, follows=True), kept)
         standing.keep()
         tell("standing by")
         while True:

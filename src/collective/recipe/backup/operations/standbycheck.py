@@ -25,6 +25,7 @@ from collective.recipe.backup.operations.targets import targets_of
 from collective.recipe.backup.restoring import standbymark, swap
 from collective.recipe.backup.restoring.journal import end, known
 from collective.recipe.backup.restoring.journalcheck import is_as_left
+from collective.recipe.backup.restoring.mixture import OF_STANDBY
 from collective.recipe.backup.restoring.standbymark import StandbyMark, has_blobs, left_so
 from collective.recipe.backup.times import in_words
 
@@ -86,7 +87,7 @@ def settle(run: Run, targets: Sequence[Source], journal: Path) -> None:
             "lies beside it",
         )
     if swap.is_pending(journal):
-        finish(run, journal)
+        finish(run, journal, OF_STANDBY)
     with explained("cannot note that the round is done", journal):
         end(journal, run.files)
     if mark is None:

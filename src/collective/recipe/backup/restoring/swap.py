@@ -19,20 +19,12 @@ exchange).
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from collective.recipe.backup import contents
-from collective.recipe.backup.errors import (
-    BackupError,
-    BrokenOff,
-    IntegrityError,
-    explained,
-    from_os_error,
-)
+from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.restoring.exchange import (
     can_be_undone,
@@ -55,15 +47,8 @@ from collective.recipe.backup.restoring.journal import (
 )
 from collective.recipe.backup.restoring.journalcheck import check_mounts, is_as_left
 from collective.recipe.backup.restoring.letting_go import check_no_mounts, let_go
+from collective.recipe.backup.restoring.mixture import OF_SITE, Mixture, mixture_told
 from collective.recipe.backup.restoring.moves import Move
-
-logger = logging.getLogger("backup")
-
-_BROKEN_OFF = "broken off in the middle: part of the site is what it was, part is restored"
-_GOING_ON = (
-    "keep it stopped and run the same command again, which finishes it; if that cannot be, "
-    "--give-up sets it aside and says what is where"
-)
 
 
 def swap(
@@ -72,11 +57,12 @@ def swap(
     files: Files,
     *,
     chosen: Sequence[Chosen] | None = None,
+    mixture: Mixture = OF_SITE,
 ) -> None:
     """Make the staged data live, in the order of *moves*; keep the data that they replace.
 
     The *chosen* restore points stay in the journal until the run has come to its end; None: that is
-    now.
+    now.  *mixture* has the words for an end in the middle.
 
     The caller has staged and verified everything and holds the filestorage's lock.  Data that an
     earlier restore replaced are removed first.  Raises BackupError if a live path cannot give way,
@@ -94,7 +80,7 @@ def swap(
                 contents.clear(place, files)
         save(moves, files)
         noted = [replace(move, mounts=move.now_mounted) for move in moves]
-        with mixture_told(journal):
+        with mixture_told(journal, mixture):
             write(journal, SWAPPING, noted, files, chosen=chosen)
             _carry_on(journal, noted, files, chosen)
 
@@ -109,12 +95,14 @@ def is_undo(journal: Path) -> bool:
     return read(journal).is_undo
 
 
-def broken_off(journal: Path, *, command: str = "bin/restore") -> Journal:
+def broken_off(
+    journal: Path, *, command: str = "bin/restore", mixture: Mixture = OF_SITE
+) -> Journal:
     """Return what *journal* says if a restore or an undo died, else what an empty one does.
 
     That is also a restore that died with all its names changed, if what it restored is as it
-    left it.  *command* is how the user calls the restore.  Raises IntegrityError in a copy of
-    a site.
+    left it.  *command* is how the user calls the restore, *mixture* has the words for a copy of a
+    site, in which this raises IntegrityError.
     """
     found = read(journal)
     if not found.is_pending:
@@ -125,22 +113,23 @@ def broken_off(journal: Path, *, command: str = "bin/restore") -> Journal:
             f"this site is a copy of the one in {found.copied_from.parent}, made while a restore "
             "there was not finished: part of it is restored, the rest is as it was before",
             where=journal,
-            hint=f"run {command} --give-up, which sets aside what that restore left here and "
-            f"removes nothing, then {command} again, which restores this copy",
+            hint=mixture.in_copy.format(command=command),
         )
     return found
 
 
-def finish(journal: Path, files: Files, *, command: str = "bin/restore") -> bool:
+def finish(
+    journal: Path, files: Files, *, command: str = "bin/restore", mixture: Mixture = OF_SITE
+) -> bool:
     """Finish the changes of a restore that died; False if there was none.
 
-    *command* is how the user calls the restore.  Raises IntegrityError in a copy of a site.
+    *command* and *mixture*: see broken_off.  Raises IntegrityError in a copy of a site.
     """
-    found = broken_off(journal, command=command)
+    found = broken_off(journal, command=command, mixture=mixture)
     if not found.is_pending:
         return False
     with (
-        mixture_told(journal),
+        mixture_told(journal, mixture),
         explained("cannot finish the restore that was broken off", journal),
     ):
         check_mounts(found.moves)
@@ -180,34 +169,3 @@ def _carry_on_and_back(journal: Path, moves: Sequence[Move], files: Files) -> No
         swap_back(journal, moves, files)
     else:
         write(journal, DONE, moves, files)
-
-
-@contextmanager
-def mixture_told(journal: Path) -> Iterator[None]:
-    """Say that the site is a mixture where an error or an interrupt leaves it as one.
-
-    Of an error that promises that nothing has changed it makes BrokenOff.
-    """
-    try:
-        yield
-    except BaseException as error:
-        if not _is_mixture(journal):
-            raise
-        if isinstance(error, OSError):
-            raise _broken_off(from_os_error(error)) from error
-        if isinstance(error, BackupError) and error.exit_code == BackupError.exit_code:
-            raise _broken_off(error) from error
-        logger.warning("%s; %s", _BROKEN_OFF, _GOING_ON)
-        raise
-
-
-def _is_mixture(journal: Path) -> bool:
-    try:
-        return is_pending(journal)
-    except BackupError:  # the error under way is worth more
-        return False
-
-
-def _broken_off(error: BackupError) -> BrokenOff:
-    hint = "; ".join(filter(None, [error.hint, _GOING_ON]))
-    return BrokenOff(f"{_BROKEN_OFF}; {error.what}", where=error.where, hint=hint)

@@ -13,12 +13,16 @@ from collective.recipe.backup.restoring.exchange import can_be_undone, exists, s
 from collective.recipe.backup.restoring.journal import DONE, TAKING_BACK, UNDOING, read, write
 from collective.recipe.backup.restoring.journalcheck import check_mounts, check_same_files
 from collective.recipe.backup.restoring.letting_go import left
+from collective.recipe.backup.restoring.mixture import OF_SITE, Mixture, mixture_told
 from collective.recipe.backup.restoring.moves import Move
-from collective.recipe.backup.restoring.swap import finish, mixture_told, swap_back
+from collective.recipe.backup.restoring.swap import finish, swap_back
 
 
-def undo(journal: Path, files: Files) -> None:
-    """Put back what the last restore replaced.  Raises as check_undo."""
+def undo(journal: Path, files: Files, mixture: Mixture = OF_SITE) -> None:
+    """Put back what the last restore replaced.  Raises as check_undo.
+
+    *mixture* has the words for an end in the middle.
+    """
     check_undo(journal)
     moves = read(journal).moves
     with explained("cannot put back what was replaced", journal.parent):
@@ -28,7 +32,7 @@ def undo(journal: Path, files: Files) -> None:
             if exists(slot.staged):
                 files.clear(slot.staged)
                 files.sync_directory(slot.staged.parent)
-        with mixture_told(journal):
+        with mixture_told(journal, mixture):
             write(journal, UNDOING, moves, files)
             swap_back(journal, moves, files)
 
@@ -57,8 +61,10 @@ def check_undo(journal: Path) -> None:
         check_same_files(journal)
 
 
-def take_back(journal: Path, files: Files) -> None:
+def take_back(journal: Path, files: Files, mixture: Mixture = OF_SITE) -> None:
     """Put back the data from before a restore that was broken off, if they are there.
+
+    *mixture* has the words for an end in the middle.
 
     The data of that restore have never been live, so an undo could bring back nothing worse: they
     give way to those that the next restore is to replace.
@@ -66,11 +72,11 @@ def take_back(journal: Path, files: Files) -> None:
     found = read(journal)
     if found.state == DONE:
         if can_be_undone(found.moves):
-            undo(journal, files)
+            undo(journal, files, mixture)
         return
     with explained("cannot take back the restore that was broken off", journal):
         write(journal, TAKING_BACK, found.moves, files)
-    finish(journal, files)
+    finish(journal, files, mixture=mixture)
 
 
 def named(journal: Path) -> list[Move]:

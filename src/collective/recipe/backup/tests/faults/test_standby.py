@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from collective.recipe.backup.errors import UsageError
+from collective.recipe.backup.errors import BrokenOff, IntegrityError, UsageError
 from collective.recipe.backup.operations.standby import promote, standby
 from collective.recipe.backup.restoring import standbymark, swap
 from collective.recipe.backup.restoring.journal import DONE, journal_path, read, write
 from collective.recipe.backup.restoring.standbymark import left_now
 from collective.recipe.backup.tests.faults.harness import (
     Crash,
+    Dying,
     Fault,
     FaultyFiles,
     Hasty,
@@ -135,6 +136,66 @@ def test_a_first_round_that_dies_is_begun_again_or_has_nothing_to_promote(
     )
     assert count > 15
     assert promoted, "one that has died late enough"
+
+
+def test_a_round_that_is_interrupted_says_how_the_standby_goes_on_and_names_no_other_verb(
+    site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    operated, kept = Operated(site), tmp_path / "kept"
+    copy = Copy(operated, tmp_path / "copy")
+    site.commit({"a": 1}, {"b": b"first"})
+    operated.backup()
+    copy.stand()
+    copy.directory.rename(kept)
+    grows(site)
+    operated.backup()
+    after, total = site.contents(), FaultyFiles()
+    copy.put_back(kept).stand(total)
+    journals = [n for n, (_what, path) in enumerate(total.changes) if "restore.json" in path.name]
+    told = 0
+    for changes in range(journals[0] - 1, journals[-1] + 2):
+        world = copy.put_back(kept)
+        caplog.clear()
+        with pytest.raises(KeyboardInterrupt):
+            world.stand(Dying(changes))
+        said = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+        assert not [line for line in said if "give-up" in line or "same command" in line]
+        if swap.is_pending(world.journal):
+            told += 1
+            assert len(said) == 1
+            assert "start the standby again or promote it: either one finishes that" in said[0]
+            if told % 3 == 0:
+                (Copy.stand, Copy.promote)[told % 2](world)
+                assert world.contents() == after
+    assert told > 5
+
+
+def test_a_round_that_fails_in_the_middle_has_a_hint_of_a_standby(
+    site: Site, tmp_path: Path
+) -> None:
+    operated, kept = Operated(site), tmp_path / "kept"
+    copy = Copy(operated, tmp_path / "copy")
+    site.commit({"a": 1}, {"b": b"first"})
+    operated.backup()
+    copy.stand()
+    copy.directory.rename(kept)
+    grows(site)
+    operated.backup()
+    total = FaultyFiles()
+    copy.put_back(kept).stand(total)
+    swaps = [n for n, (_what, path) in enumerate(total.changes) if path.name.endswith(".blob")]
+    world = copy.put_back(kept)
+    with pytest.raises(BrokenOff, match="in the middle of a round") as caught:
+        world.stand(FaultyFiles(Fault.EIO, swaps[-1] + 1))
+    assert "start the standby again or promote it" in caught.value.hint
+    assert "give-up" not in caught.value.hint
+
+    # the directory comes under another name meanwhile
+    moved = Copy(operated, tmp_path / "moved")
+    world.directory.rename(moved.directory)
+    with pytest.raises(IntegrityError, match="is a copy of the one in") as caught:
+        moved.stand()
+    assert "begin another standby elsewhere" in caught.value.hint
 
 
 def test_a_promotion_that_dies_has_ended_the_standby_or_not(site: Site, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -40,7 +41,7 @@ from collective.recipe.backup.restoring.journal import (
 )
 from collective.recipe.backup.restoring.moves import Move
 from collective.recipe.backup.tests.blobtrees import content
-from collective.recipe.backup.tests.faults.harness import Dying
+from collective.recipe.backup.tests.faults.harness import Dying, FaultyFiles
 from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
 from collective.recipe.backup.tests.runs import NOON, Operated, copied
 from collective.recipe.backup.tests.samples import Site, contents_of
@@ -978,6 +979,44 @@ def test_nothing_is_said_where_the_site_knows_no_more(operated, caplog, lost):
         operated.site.lose()
     describe(operated.run("restore"), RestoreOrder(when=when))
     assert not [it for it in caplog.records if it.levelname == "WARNING"]
+
+
+def test_a_restore_to_a_directory_that_is_broken_off_names_no_way_of_a_site(
+    operated: Operated, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    operated.backup()
+    order = RestoreOrder(to=tmp_path / "to")
+    journal, told = journal_path(tmp_path / "to" / "Data.fs"), 0
+    asked: list[str] = []
+
+    def yes(question: str) -> bool:
+        asked.append(question)
+        return True
+
+    total = FaultyFiles()
+    assert restore(operated.run("restore", files=total), order)
+    journals = [n for n, (_what, path) in enumerate(total.changes) if "restore.json" in path.name]
+    for changes in range(journals[0], journals[-1] + 1):
+        shutil.rmtree(tmp_path / "to")
+        caplog.clear()
+        with pytest.raises(KeyboardInterrupt):
+            restore(operated.run("restore", files=Dying(changes)), order)
+        if not swap.is_pending(journal):
+            continue
+        told += 1
+        [warning] = [it.getMessage() for it in caplog.records if it.levelname == "WARNING"]
+        assert "run the same command again, which finishes it" in warning
+        assert "give-up" not in warning
+        asked.clear()
+        assert restore(operated.run("restore", ask=yes), order)
+        assert contents_of(order.to / "Data.fs", order.to / "blobstorage") == (
+            operated.site.contents()
+        )
+        assert not [each for each in asked if "undo" in each]
+    assert told > 2
+    for _twice in range(2):  # the last one may have been done but for its last word
+        assert restore(operated.run("restore", ask=yes), order)
+    assert asked[-1].endswith("What is there now is replaced.")
 
 
 def test_the_question_tells_what_is_there_from_what_is_not(operated, tmp_path):
