@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from collective.recipe.backup import config
+from collective.recipe.backup.cli.contradictions import Contradiction, refuse_contradictions
 from collective.recipe.backup.cli.screen import columns
 from collective.recipe.backup.errors import UsageError
 from collective.recipe.backup.frozen import dataclass
@@ -52,6 +53,7 @@ class Verb:
     takes_anything: bool = False  # whether other words are ignored; they come as ``ignored``
     everywhere: bool = False  # whether it acts on all places of the backups, unless one is named
     whole_line: bool = False  # whether no limit of the bandwidth slows it down
+    contradictions: tuple[Contradiction, ...] = ()  # options that cannot stand together
     actions: tuple[tuple[str, Verb], ...] = ()
     """By the first word of the arguments, parts with a help of their own."""
 
@@ -104,6 +106,7 @@ def parse(verb: Verb, arguments: Sequence[str], prog: str | None = None) -> argp
             f"too many arguments: {_shown(words)}",
             hint=f"{parser.prog} --help lists what can be typed",
         )
+    refuse_contradictions(parser, namespace, verb.contradictions)
     namespace.ignored = words
     return namespace
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from collective.recipe.backup import config
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import DEFAULT_INTERVAL, Verb, every_flag, requests_flag
+from collective.recipe.backup.cli.contradictions import Contradiction
 from collective.recipe.backup.errors import DONE, UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +21,19 @@ _ALWAYS_FULL = {
     config.SNAPSHOT: "a snapshot is always full",
     config.ZIP: "a zip backup is always full",
 }
+
+_CONTRADICTIONS = (
+    Contradiction(
+        ("--full", "--accept-changed-blobs"),
+        ("--follow",),
+        "a run that goes on adds what is new: make that one backup first, without --follow",
+    ),
+    Contradiction(
+        ("--max-requests",),
+        ("--follow",),
+        "it is for a command that ends by itself: leave one of them out",
+    ),
+)
 
 
 def _declare(parser: argparse.ArgumentParser) -> None:
@@ -53,12 +67,15 @@ def _act(run: Run, namespace: argparse.Namespace, _answers: Answers) -> int:
 
     for argument in namespace.ignored:
         logger.warning("%r is no word that a backup knows, ignored", argument)
-    if namespace.follow and namespace.max_requests is not None:
-        raise UsageError("--max-requests is for a command that ends by itself, not for --follow")
     if namespace.every is not None and not namespace.follow:
         raise UsageError(
             "--every means nothing without --follow: this command ends by itself",
             hint="add --follow to keep it running, or let cron start it",
+        )
+    if namespace.follow and run.destination in _ALWAYS_FULL:
+        raise UsageError(
+            f"--follow means nothing here: {_ALWAYS_FULL[run.destination]}",
+            hint="follow with the command of the standard backups",
         )
     if namespace.follow:
         _follow(run, namespace.every or DEFAULT_INTERVAL)
@@ -110,4 +127,5 @@ VERB = Verb(
     act=_act,
     everywhere=True,
     takes_anything=True,
+    contradictions=_CONTRADICTIONS,
 )

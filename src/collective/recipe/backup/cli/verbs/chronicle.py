@@ -14,6 +14,7 @@ from collective.recipe.backup.amounts import size
 from collective.recipe.backup.cli import moments
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
+from collective.recipe.backup.cli.contradictions import Contradiction
 from collective.recipe.backup.cli.tables import Column, table
 from collective.recipe.backup.errors import DONE, UsageError, printable
 from collective.recipe.backup.model import MAIN, Oid
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 LARGEST = 20
 """Transactions that --large shows unless a number is given."""
+
+LIVE_ALONE = Contradiction(
+    ("--from", "--of"), ("--live",), "the live site has no places of backups: leave one of them out"
+)
 
 _AT_ONCE = 100
 """Lines that are written at once."""
@@ -270,4 +275,5 @@ VERB = Verb(
     ),
     declare=_declare,
     act=_act,
+    contradictions=(LIVE_ALONE,),
 )

@@ -12,6 +12,7 @@ from collective.recipe.backup.amounts import age, size
 from collective.recipe.backup.cli import messages, moments
 from collective.recipe.backup.cli.answers import Answers, error_as_json
 from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
+from collective.recipe.backup.cli.contradictions import Contradiction
 from collective.recipe.backup.cli.tables import Column, table
 from collective.recipe.backup.errors import DONE, UsageError, printable
 from collective.recipe.backup.model import MAIN, RestorePoint, Source
@@ -223,4 +224,7 @@ VERB = Verb(
     declare=_declare,
     act=_act,
     everywhere=True,
+    contradictions=(
+        Contradiction(("--long",), ("--content",), "it is for the list of restore points"),
+    ),
 )

@@ -11,7 +11,13 @@ from collective.recipe.backup.cli import moments
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, destination_flag, json_flag, place_flag
 from collective.recipe.backup.cli.tables import Column, table
-from collective.recipe.backup.cli.verbs.chronicle import TITLES, as_document, as_line, written
+from collective.recipe.backup.cli.verbs.chronicle import (
+    LIVE_ALONE,
+    TITLES,
+    as_document,
+    as_line,
+    written,
+)
 from collective.recipe.backup.cli.verbs.deletedlisting import tell_deleted
 from collective.recipe.backup.errors import DONE, UsageError, printable
 from collective.recipe.backup.model import MAIN, Oid
@@ -231,4 +237,5 @@ VERB = Verb(
     ),
     declare=_declare,
     act=_act,
+    contradictions=(LIVE_ALONE,),
 )

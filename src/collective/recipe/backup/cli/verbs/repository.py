@@ -11,6 +11,7 @@ from collective.recipe.backup.amounts import number_of, size
 from collective.recipe.backup.cli import messages
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb
+from collective.recipe.backup.cli.contradictions import Contradiction
 from collective.recipe.backup.cli.verbs.repositoryactions import (
     CHECK_STORE,
     EXAMPLES,
@@ -243,4 +244,7 @@ VERB = Verb(
     act=_act,
     everywhere=True,
     actions=verbs_of(_act),
+    contradictions=(
+        Contradiction(("--html",), ("--json",), "the page is not JSON: ask for one of them"),
+    ),
 )

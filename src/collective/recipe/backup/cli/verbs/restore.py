@@ -10,12 +10,45 @@ from typing import TYPE_CHECKING
 from collective.recipe.backup.cli import moments
 from collective.recipe.backup.cli.answers import Answers
 from collective.recipe.backup.cli.arguments import Verb, place_flag
+from collective.recipe.backup.cli.contradictions import Contradiction
 from collective.recipe.backup.errors import DONE, UsageError
 
 if TYPE_CHECKING:
     from collective.recipe.backup.operations.run import Run
 
 logger = logging.getLogger("backup")
+
+
+_AFTER = ("--undo", "--let-go", "--give-up")
+_CONTRADICTIONS = (
+    Contradiction(
+        ("--dry-run",),
+        _AFTER,
+        "leave --dry-run out: without --no-prompt it says what it would do, and asks first",
+    ),
+    Contradiction(
+        ("--to", "--stdout", "--only-filestorage", "--only-blobs", "--all-blobs", "--as-of"),
+        _AFTER,
+        "it concerns the last restore of the live site, all of it",
+    ),
+    Contradiction(
+        ("--keep-caches",), ("--let-go", "--give-up"), "the site does not go back in time by that"
+    ),
+    Contradiction(
+        ("--only-blobs", "--all-blobs", "--keep-caches"),
+        ("--stdout",),
+        "only the filestorage goes to the standard output; --to writes the blobs to a directory",
+    ),
+    Contradiction(
+        ("--dry-run",), ("--stdout",), "--stdout changes nothing, and writes what it has at once"
+    ),
+    Contradiction(
+        ("--all-blobs",),
+        ("--only-filestorage",),
+        "leave out --only-filestorage to restore the blobs as well, or put --only-blobs in its "
+        "place",
+    ),
+)
 
 
 def _declare(parser: argparse.ArgumentParser) -> None:
@@ -132,4 +165,5 @@ VERB = Verb(
     declare=_declare,
     act=_act,
     whole_line=True,
+    contradictions=_CONTRADICTIONS,
 )

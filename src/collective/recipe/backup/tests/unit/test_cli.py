@@ -264,6 +264,24 @@ def test_words_that_a_backup_never_minded_are_ignored_with_a_warning(operated, c
         ("standby", ["--promote", "--every", "60"]),
         ("repository", ["collect", "--key", "first"]),
         ("restore", ["--undo", "2026-03-01"]),
+        ("backup", ["--follow", "--full"]),
+        ("backup", ["--follow", "--accept-changed-blobs"]),
+        ("backup", ["--follow", "--max-requests", "100"]),
+        ("restore", ["--all-blobs", "--only-filestorage"]),
+        ("restore", ["--stdout", "--only-blobs"]),
+        ("restore", ["--stdout", "--dry-run"]),
+        *(
+            ("restore", [after, option])
+            for after in ("--undo", "--let-go", "--give-up")
+            for option in ("--dry-run", "--to=x", "--stdout", "--only-blobs", "--only-filestorage")
+        ),
+        ("restore", ["--let-go", "--keep-caches"]),
+        ("restore", ["--undo", "--all-blobs"]),
+        ("restore", ["--undo", "--as-of", "yesterday"]),
+        ("list", ["--content", "--long"]),
+        ("log", ["--live", "--from", "directory"]),
+        ("objects", ["--live", "--of", "snapshot"]),
+        ("repository", ["sheet", "--html", "x.html", "--json"]),
         ("list", ["--of", "elsewhere"]),
         ("list", ["--of", "zip"]),
     ],
@@ -273,7 +291,39 @@ def test_what_makes_no_sense_is_2_and_words(operated, verb, arguments, capsys):
     out, err = capsys.readouterr()
     assert err.startswith("ERROR: ")
     assert "Traceback" not in err
-    assert out == ""
+    if "--json" not in arguments:
+        assert out == ""
+
+
+@pytest.mark.parametrize("after", ["--undo", "--let-go"])
+def test_a_dry_run_beside_an_undo_is_refused_and_nothing_is_done(operated, after, capsys):
+    operated.backup()
+    operated.site.commit({"after": "the backup"})
+    assert called(operated, "restore", "-nq") == 0
+    restored = operated.site.contents()
+    replaced = operated.site.filestorage.with_name("Data.fs.replaced")
+    assert replaced.exists()
+    assert called(operated, "restore", after, "-n", "--dry-run") == 2
+    assert operated.site.contents() == restored
+    assert replaced.exists()
+    said = capsys.readouterr().err
+    assert f"--dry-run means nothing beside {after}" in said
+    assert "hint: leave --dry-run out" in said
+
+
+@pytest.mark.parametrize(
+    ("verb", "contradiction"),
+    [(name, each) for name, verb in VERBS.items() for each in verb.contradictions],
+)
+def test_each_option_that_is_refused_beside_another_is_one_of_its_verb(verb, contradiction):
+    known = set(parser_of(VERBS[verb]).option_names())
+    assert {*contradiction.options, *contradiction.beside} <= known
+    assert contradiction.hint
+
+
+def test_a_snapshot_follows_nothing(operated, capsys):
+    assert main("backup", SNAPSHOT, operated.config_path, ["--follow"]) == 2
+    assert "a snapshot is always full" in capsys.readouterr().err
 
 
 def test_each_destination_can_be_looked_at(operated, capsys):
