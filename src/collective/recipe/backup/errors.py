@@ -143,7 +143,8 @@ _HINTS = {
     errno.EDQUOT: "the quota is used up: raise it or free some room, then run the command again",
     errno.EACCES: "give the user who runs this command the permission, or run it as the owner",
     errno.EPERM: "give the user who runs this command the permission, or run it as the owner",
-    errno.EROFS: "the file system is read-only: look into the system log, then mount it writable",
+    errno.EROFS: "it is mounted read-only: mount it writable; if it was not meant to be read-only, "
+    "look into the system log first",
     errno.EIO: "the disk or its connection is failing: look into the system log",
     errno.ENOENT: "is the path right, and is the disk mounted?",
     errno.ENOTDIR: "something that is not a directory stands in the way",

@@ -97,5 +97,5 @@ def _unusable(problems: tuple[str, ...], settings: SiteSettings) -> Configuratio
     return ConfigurationError(
         "this site cannot be backed up as it is configured",
         problems=problems,
-        hint=f"these are set: {origins}" if origins else "",
+        hint=f"the settings come from: {origins}" if origins else "",
     )

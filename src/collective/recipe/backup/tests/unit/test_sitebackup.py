@@ -207,7 +207,7 @@ def test_all_that_is_wrong_is_said_at_once(project: Site, monkeypatch, capfd) ->
     assert "sitebackup.toml: there is no option kepe; do you mean keep?" in said
     assert "there is no option ful; do you mean full?" in said
     assert "keep must be a whole number, 0 or more, not 'many'" in said
-    assert said.splitlines()[-1].startswith("ERROR: hint: these are set: ")
+    assert said.splitlines()[-1].startswith("ERROR: hint: the settings come from: ")
     assert not Path("var/backups").exists()
 
 
