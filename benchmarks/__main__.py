@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import compileall
-import os
 import shutil
 import sys
 from pathlib import Path
 
-import collective.recipe.backup
 from benchmarks import buckets, contestants
 from benchmarks.keepers import keepers
-from benchmarks.measuring import Trash
+from benchmarks.measuring import Trash, compile_ours
 from benchmarks.repositories import RepositoryWorks
 from benchmarks.small import SmallBlobs
 from benchmarks.states import made
@@ -46,9 +43,7 @@ def main() -> int:
     )
     namespace = parser.parse_args()
     scratch = namespace.scratch.resolve()
-    # pip compiles what it installs, and does not compile a checkout
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    compileall.compile_dir(Path(collective.recipe.backup.__file__).parent, quiet=1)
+    compile_ours()
     states = made(scratch, namespace.size, namespace.blobs, _tell)
     trash = Trash(scratch / "trash")
     for each in (states.trash, trash):

@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.bucketkeepers import BucketKeeper, of_restic, ours
 from benchmarks.bucketserver import Server, running
 from benchmarks.keepers import Command
-from benchmarks.measuring import Trash, take
+from benchmarks.measuring import Trash, compile_ours, take
 from benchmarks.states import DAY, YESTERDAY, States, made
 from benchmarks.tables import is_reached, table
 from benchmarks.works import Counting, Entry, Goal, Plan, Row, Work
@@ -176,6 +176,7 @@ def main() -> int:
     if shutil.which("restic") is None:
         parser.error("restic is not here")
     scratch = given.scratch.resolve()
+    compile_ours()
     states = made(scratch, given.size, given.blobs, _tell)
     logs = scratch / "logs"
     logs.mkdir(exist_ok=True)

@@ -25,7 +25,7 @@ from ZODB.utils import p64, u64
 
 from benchmarks.bucketkeepers import credentials
 from benchmarks.bucketserver import Server, running
-from benchmarks.measuring import take
+from benchmarks.measuring import compile_ours, take
 from collective.recipe.backup.blobs.layout import Layout
 from collective.recipe.backup.model import BlobId, Oid
 from collective.recipe.backup.tests.logs import framed, record
@@ -181,6 +181,7 @@ def main() -> int:
     parser.add_argument("--bucket", action="store_true", help="in a bucket, not a directory")
     namespace = parser.parse_args()
     scratch = namespace.scratch.resolve()
+    compile_ours()
     with ExitStack() as stack:
         server = stack.enter_context(running(scratch / "server")) if namespace.bucket else None
         memory = Memory(scratch / "memory", server)

@@ -20,6 +20,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.measuring import compile_ours
 from collective.recipe.backup.errors import StoreUnreachable
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.stores import Store
@@ -178,6 +179,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=WORKS, choices=WORKS)
     given = parser.parse_args()
     scratch = given.scratch.resolve() / "slowlink"
+    compile_ours()
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     for name in [name for name in os.environ if name.startswith(("AWS_", "SSH_AUTH"))]:

@@ -343,7 +343,7 @@ def test_what_a_repository_has_let_go_is_an_error_and_nothing_else(site):
             with operated.destination()._repository() as repository:
                 collect(repository, yes=True)
         assert storage.load(z64) == known
-        with pytest.raises(StorageError, match="a chunk"):
+        with pytest.raises(StorageError, match="a piece of the repository"):
             records_in(storage)
 
 
