@@ -12,6 +12,7 @@ all are there.  A backup finds them, warns, and keeps them with the right marker
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -107,6 +108,19 @@ def place_of(root: Path, layout: Layout, blob: BlobId) -> str:
         return path
     other = (Layout.LAWN if layout is Layout.BUSHY else Layout.BUSHY).path(blob)
     return other if os.path.isfile(f"{root}/{other}") else path
+
+
+def size_at(root: Path, layout: Layout, blob: BlobId) -> int | None:
+    """Return the bytes of the file of *blob*, None if it has none; as ``place_of`` looks for it.
+
+    Raises OSError if nobody can look there.
+    """
+    for each in dict.fromkeys((layout, *Layout)):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            status = os.lstat(f"{root}/{each.path(blob)}")
+            if stat.S_ISREG(status.st_mode):
+                return status.st_size
+    return None
 
 
 def flaw_of(root: Path) -> BackupError | None:

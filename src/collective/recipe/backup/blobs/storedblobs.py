@@ -75,6 +75,13 @@ class StoredBlobs(Protocol):
         Nothing of it was read.  Raises KeyError if it is none of them.
         """
 
+    def sizes(self, blobs: Iterable[BlobId]) -> Iterator[int | None]:
+        """Yield the bytes of each of *blobs*, in their order; None: it is none of these, or lost.
+
+        Nothing of a blob is read, so an archive, of which all would have to be, does not know any.
+        It is quickest in the order of their tids.
+        """
+
     def contents(self, wanted: Callable[[str], bool]) -> Iterator[StoredContents]:
         """Yield the files whose path is *wanted*, in the order that is fastest to read.
 

@@ -18,7 +18,7 @@ from collective.recipe.backup.blobs.checksums import Checksum
 from collective.recipe.backup.blobs.copied import Copied, Tally
 from collective.recipe.backup.blobs.copying import CopyOrder
 from collective.recipe.backup.blobs.layout import Entry, Kind, Layout
-from collective.recipe.backup.blobs.marker import layout_of, marked
+from collective.recipe.backup.blobs.marker import layout_of, marked, size_at
 from collective.recipe.backup.blobs.restoration import damaged, missing, not_a_file
 from collective.recipe.backup.blobs.storedblobs import StoredContents, StoredFile
 from collective.recipe.backup.errors import IntegrityError, explained
@@ -100,6 +100,14 @@ class TreeBlobs:
         """Return the file of the set; see StoredBlobs."""
         with explained("cannot open a blob of the backup", self._set.root):
             return self._set.root / self._found(blob)[0]
+
+    def sizes(self, blobs: Iterable[BlobId]) -> Iterator[int | None]:
+        """Look at the file of each; see StoredBlobs."""
+        root, until = self._set.root, self._until()
+        with explained("cannot look at the backup", root):
+            layout = layout_of(root)
+            for blob in blobs:
+                yield size_at(root, layout, blob) if blob.tid <= until else None
 
     def _found(self, blob: BlobId) -> tuple[str, Checksum | None]:
         """Return where *blob* lies, which may be where the other layout has it, and its checksum.

@@ -10,6 +10,7 @@ from collective.recipe.backup.browsing.askedpage import LIVE, AskedPage
 from collective.recipe.backup.browsing.pageframe import (
     Cell,
     anchor,
+    blobs_of,
     card,
     form,
     pages_of,
@@ -55,8 +56,8 @@ def sections(asked: AskedPage, run: Run) -> Iterator[Markup]:
     order = TwoMoments(
         before=asked.when, after=until, live=until is None, storage=asked.storage, path=asked.path
     )
-    with compared(run, order) as comparison:
-        found = [each for each in deleted(comparison, asked.path) if each.gone.child.is_entry]
+    with compared(run, order) as both:
+        found = [each for each in deleted(both, asked.path) if each.gone.child.is_entry]
     yield _told(asked, found) if found else card(element("p", "Nothing is gone.", class_="soft"))
 
 
@@ -89,7 +90,7 @@ def _row(asked: AskedPage, each: Deleted) -> list[Cell]:
         together(gone.path, f" {gone.held.kind}{marks}"),
         f"{each.objects:,}",
         size(each.size),
-        f"{each.blobs:,}" if each.blobs else "",
+        blobs_of(each.blobs),
         together(
             anchor("objects", asked.url_of("objects", path=oid)),
             anchor(".zexp", asked.url_of("export", path=oid)),

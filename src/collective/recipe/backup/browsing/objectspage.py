@@ -9,6 +9,7 @@ from collective.recipe.backup.browsing.askedpage import AskedPage
 from collective.recipe.backup.browsing.pageframe import (
     Cell,
     anchor,
+    blobs_of,
     card,
     form,
     pages_of,
@@ -43,9 +44,9 @@ def sections(asked: AskedPage, opened: OpenedObjects) -> Iterator[Markup]:
     """Yield the sections of the object at the requested path."""
     place = place_of(opened.objects, asked.path)
     most = None if asked.text("count") else COUNTED
-    itself, *found = items(opened.objects, place, most)
+    itself, *found = items(opened, place, most)
     yield card(_steps(asked, place), *_described(asked, place, itself))
-    if itself.blobs > 0 and itself.objects <= COUNTED:
+    if itself.blobs.number > 0 and itself.objects <= COUNTED:
         blobs = list(named_blobs(opened, place))
         yield card(element("h2", "Files in it"), *(_blob(asked, place, each) for each in blobs))
     entries = [each for each in found if each.is_entry]
@@ -80,7 +81,8 @@ def _described(asked: AskedPage, place: Location, item: Item) -> Iterator[Markup
     user = f" by {text_of(item.user)}" if item.user else ""
     counts = (
         f"{number_of(item.objects, 'object')} with {size(item.size)} and "
-        f"{number_of(item.blobs, 'blob')}, "
+        f"{number_of(item.blobs.number, 'blob')}"
+        f"{f' ({item.blobs.words})' if item.blobs.number else ''}, "
     )
     yield element(
         "p",
@@ -132,7 +134,7 @@ def _row(asked: AskedPage, place: Location, item: Item) -> list[Cell]:
         text_of(item.user),
         f"{item.objects:,}" if item.objects else "",
         size(item.size) if item.objects else "",
-        f"{item.blobs:,}" if item.blobs else "",
+        blobs_of(item.blobs),
         together(
             anchor("history", asked.url_of("history", path=oid)),
             anchor(".zexp", asked.url_of("export", path=path)),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from collective.recipe.backup.browsing.askedpage import AskedPage
+from collective.recipe.backup.operations.blobsizes import BlobAmount
 from collective.recipe.backup.report.markup import Markup, document, element
 from collective.recipe.backup.report.style import CSS
 
@@ -138,6 +139,11 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[Cell]], numbers: Sequen
 def together(*parts: Cell) -> Markup:
     """Return the content of a cell that has several parts."""
     return element("span", *parts)
+
+
+def blobs_of(amount: BlobAmount) -> str:
+    """Return the content of a cell about blobs."""
+    return f"{amount.number:,} ({amount.words})" if amount.number else ""
 
 
 def pages(*links: Markup | None) -> Markup:

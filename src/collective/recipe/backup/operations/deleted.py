@@ -17,7 +17,8 @@ from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.model import MAIN, Oid
 from collective.recipe.backup.objects.comparison import Comparison, GoneObject
 from collective.recipe.backup.objects.current import Objects
-from collective.recipe.backup.operations.objects import BLOB, opened_objects
+from collective.recipe.backup.operations.blobsizes import BlobAmount, BlobSizes, BlobTally
+from collective.recipe.backup.operations.objects import opened_objects
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.times import LAST_TID, Tid, When, tid_at
 
@@ -41,11 +42,18 @@ class Deleted(NamedTuple):
     gone: GoneObject  # the uppermost object
     objects: int  # that went with it, itself included; of what has moved 0
     size: int  # bytes of their data
-    blobs: int  # of these objects
+    blobs: BlobAmount  # of these objects
+
+
+class Compared(NamedTuple):
+    """Two moments side by side."""
+
+    comparison: Comparison  # of their objects
+    sizes: BlobSizes  # tells those of the blobs of the earlier one
 
 
 @contextmanager
-def compared(run: Run, moments: TwoMoments) -> Iterator[Comparison]:
+def compared(run: Run, moments: TwoMoments) -> Iterator[Compared]:
     """Yield what the storage was and has become.
 
     Raises UsageError if the later moment is the earlier one, and as ``opened_objects`` does.
@@ -66,14 +74,20 @@ def compared(run: Run, moments: TwoMoments) -> Iterator[Comparison]:
                 "%s cannot be read: what only they lead to is not told",
                 number_of(unreadable, "object"),
             )
-        yield comparison
+        yield Compared(comparison, first.sizes)
 
 
-def deleted(comparison: Comparison, path: str) -> list[Deleted]:
+def deleted(compared: Compared, path: str) -> list[Deleted]:
     """Return the objects that are gone from *path* or below, in the order in which they went."""
-    objects = comparison.before.objects
-    found = [Deleted(loss.gone, *_sums(objects, loss.oids)) for loss in comparison.losses(path)]
-    found += [Deleted(gone, 0, 0, 0) for gone in comparison.moves(path)]
+    objects = compared.comparison.before.objects
+    losses = list(compared.comparison.losses(path))
+    tally = BlobTally(compared.sizes, len(losses))
+    sizes = [_size(objects, loss.oids, number, tally) for number, loss in enumerate(losses)]
+    found = [
+        Deleted(loss.gone, len(loss.oids), size, blobs)
+        for loss, size, blobs in zip(losses, sizes, tally.amounts(), strict=True)
+    ]
+    found += [Deleted(gone, 0, 0, BlobAmount()) for gone in compared.comparison.moves(path)]
     return sorted(found, key=_order)
 
 
@@ -83,12 +97,13 @@ def _tid(when: When | None) -> Tid:
     return tid_at(when) if isinstance(when, datetime) else when
 
 
-def _sums(objects: Objects, oids: list[Oid]) -> tuple[int, int, int]:
-    size = blobs = 0
+def _size(objects: Objects, oids: list[Oid], owner: int, tally: BlobTally) -> int:
+    """Return the bytes of the data of *oids*; their blobs count for the *owner*."""
+    size = 0
     for held in filter(None, map(objects.load, objects.in_order(oids))):
         size += held.size
-        blobs += held.kind == BLOB
-    return len(oids), size, blobs
+        tally.add(owner, held)
+    return size
 
 
 def _order(each: Deleted) -> tuple[bytes, str]:

@@ -25,7 +25,8 @@ from collective.recipe.backup.objects.inert import (
 from collective.recipe.backup.objects.paths import Location
 from collective.recipe.backup.objects.references import references
 from collective.recipe.backup.objects.subtree import Subtrees
-from collective.recipe.backup.operations.objects import BLOB, OpenedObjects
+from collective.recipe.backup.operations.blobsizes import BLOB
+from collective.recipe.backup.operations.objects import OpenedObjects
 from collective.recipe.backup.times import show_tid
 
 _PIECE = 1 << 20

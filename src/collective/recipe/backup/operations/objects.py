@@ -17,12 +17,19 @@ from collective.recipe.backup.model import MAIN, Oid
 from collective.recipe.backup.objects.current import Held, Objects
 from collective.recipe.backup.objects.paths import Child, Location, children
 from collective.recipe.backup.objects.subtree import Subtrees
+from collective.recipe.backup.operations.blobsizes import (
+    BLOB,
+    BlobAmount,
+    BlobSizes,
+    BlobTally,
+    live_sizes,
+    sizes_in,
+    sum_of,
+)
 from collective.recipe.backup.operations.choosing import choice_of
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.states import State
 from collective.recipe.backup.times import Tid, When
-
-BLOB = "ZODB.blob.Blob"
 
 
 class OpenedObjects(NamedTuple):
@@ -30,6 +37,7 @@ class OpenedObjects(NamedTuple):
 
     objects: Objects  # of the storage
     state: State | None  # None: it is the live site
+    sizes: BlobSizes  # tells those of its blobs
 
 
 class Item(NamedTuple):
@@ -37,13 +45,18 @@ class Item(NamedTuple):
 
     name: str  # the last step of its path
     held: Held  # without its data
-    own_size: int  # bytes of its data alone
+    own_size: int  # bytes of its data alone, without a blob
     is_entry: bool  # of a container, and no attribute
     changed: Tid  # of the last change of it or of what it holds
     user: bytes  # user of that transaction
     objects: int  # held, itself included; 0: what it holds was not looked at, see ``items``
     size: int  # bytes of their data
-    blobs: int  # of these objects
+    blobs: BlobAmount  # of these objects
+
+    @property
+    def own_blob(self) -> BlobAmount:
+        """The blob that it is itself; a blob holds nothing else."""
+        return self.blobs if self.held.kind == BLOB else BlobAmount()
 
 
 @contextmanager
@@ -65,12 +78,13 @@ def opened_objects(
     number = storage_number(run, storage)
     with ExitStack() as stack:
         if live:
-            path = run.config.sources[number].filestorage
-            yield OpenedObjects(Objects(stack.enter_context(TransactionLog(path)), earlier), None)
+            source = run.config.sources[number]
+            log = stack.enter_context(TransactionLog(source.filestorage))
+            yield OpenedObjects(Objects(log, earlier), None, live_sizes(source))
             return
         destination = stack.enter_context(run.opened())[number]
         state = stack.enter_context(_state(run, destination, when))
-        yield OpenedObjects(Objects(log_of(state), earlier), state)
+        yield OpenedObjects(Objects(log_of(state), earlier), state, sizes_in(state))
 
 
 def storage_number(run: Run, storage: str) -> int:
@@ -93,12 +107,13 @@ def log_of(state: State) -> Log:
     return state.log
 
 
-def items(objects: Objects, place: Location, most: int | None = None) -> list[Item]:
+def items(opened: OpenedObjects, place: Location, most: int | None = None) -> list[Item]:
     """Return the object at *place*, and what it has: the entries, and then the attributes.
 
     An object counts for the first item that it is reached from.  With more than *most* objects
     below *place* none is counted, and the last change of an item is that of its own record.
     """
+    objects = opened.objects
     found = list(children(objects, place.held))
     things: dict[Oid, Child] = {}
     inner = {oid for child in found for oid in child.through}
@@ -106,19 +121,27 @@ def items(objects: Objects, place: Location, most: int | None = None) -> list[It
         if child.oid not in inner:
             things.setdefault(child.oid, child)
     above = [*place.above, place.held.oid, *inner]
-    sums: list[_Sum] = [_Sum() for _oid in things]
+    whole = len(things)
+    sums = [_Sum() for _each in range(whole + 1)]
+    tally = BlobTally(opened.sizes, whole + 1)
     for number, reached in enumerate(Subtrees(objects, above).walk(list(things)), 1):
         if most is not None and number > most:
             return _uncounted(objects, place, things.values())
         sums[reached.owner].add(reached.held)
-    whole = _Sum()
+        tally.add(reached.owner, reached.held)
     for held in filter(None, map(objects.load, {place.held.oid, *inner})):
-        whole.add(held)
-    for each in sums:
-        whole.add_all(each)
+        sums[whole].add(held)
+        tally.add(whole, held)
+    amounts = tally.amounts()
+    for each in sums[:whole]:
+        sums[whole].add_all(each)
+    amounts[whole] = sum_of(amounts)
+    rows = [
+        _item(objects, child, sums[number], amounts[number])
+        for number, child in enumerate(things.values())
+    ]
     own = Child("", place.held.oid, (), is_entry=True)
-    rows = zip([own, *things.values()], [whole, *sums], strict=True)
-    return list(filter(None, (_item(objects, child, sum_) for child, sum_ in rows)))
+    return list(filter(None, [_item(objects, own, sums[whole], amounts[whole]), *rows]))
 
 
 def _uncounted(objects: Objects, place: Location, things: Iterable[Child]) -> list[Item]:
@@ -127,7 +150,10 @@ def _uncounted(objects: Objects, place: Location, things: Iterable[Child]) -> li
         held = objects.load(child.oid)
         if held is not None:
             bare, user = held._replace(data=b""), objects.user(held)
-            found.append(Item(child.name, bare, held.size, child.is_entry, held.tid, user, 0, 0, 0))
+            unknown = 0, 0, BlobAmount()
+            found.append(
+                Item(child.name, bare, held.size, child.is_entry, held.tid, user, *unknown)
+            )
     return found
 
 
@@ -135,19 +161,17 @@ class _Sum:
     """Adds up what something holds."""
 
     def __init__(self) -> None:
-        self.objects = self.size = self.blobs = 0
+        self.objects = self.size = 0
         self.newest: Held | None = None
 
     def add(self, held: Held) -> None:
         self.objects += 1
         self.size += held.size
-        self.blobs += held.kind == BLOB
         self._see(held)
 
     def add_all(self, other: _Sum) -> None:
         self.objects += other.objects
         self.size += other.size
-        self.blobs += other.blobs
         if other.newest is not None:
             self._see(other.newest)
 
@@ -156,7 +180,7 @@ class _Sum:
             self.newest = held._replace(data=b"")
 
 
-def _item(objects: Objects, child: Child, found: _Sum) -> Item | None:
+def _item(objects: Objects, child: Child, found: _Sum, blobs: BlobAmount) -> Item | None:
     held = objects.load(child.oid)
     if held is None or found.newest is None:
         return None
@@ -169,7 +193,7 @@ def _item(objects: Objects, child: Child, found: _Sum) -> Item | None:
         user=objects.user(found.newest),
         objects=found.objects,
         size=found.size,
-        blobs=found.blobs,
+        blobs=blobs,
     )
 
 

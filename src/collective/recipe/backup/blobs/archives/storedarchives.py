@@ -71,6 +71,10 @@ class ArchivedBlobs:
         """Return none: it is a part of an archive."""
         return None
 
+    def sizes(self, blobs: Iterable[BlobId]) -> Iterator[int | None]:
+        """Yield none: see StoredBlobs."""
+        return (None for _blob in blobs)
+
     def contents(self, wanted: Callable[[str], bool]) -> Iterator[StoredContents]:
         """Yield the wanted files, in the order of the archives; see StoredBlobs."""
         return self._contents.each(wanted)

@@ -18,6 +18,7 @@ from collective.recipe.backup.times import When
 
 if TYPE_CHECKING:
     from collective.recipe.backup.objects.departure import Departure
+    from collective.recipe.backup.operations.blobsizes import BlobAmount
     from collective.recipe.backup.operations.deleted import Deleted
     from collective.recipe.backup.operations.run import Run
 
@@ -28,6 +29,7 @@ COLUMNS = (
     Column(title="objects", right=True),
     Column(title="bytes", right=True),
     Column(title="blobs", right=True),
+    Column(title="blob bytes", right=True),
     Column(title="path: class"),
 )
 
@@ -70,8 +72,8 @@ def tell_deleted(
     order = TwoMoments(
         before=when, after=until, live=until is None, storage=namespace.storage, path=path
     )
-    with compared(run, order) as comparison:
-        found = deleted(comparison, path)
+    with compared(run, order) as both:
+        found = deleted(both, path)
     shown = [each for each in found if namespace.attributes or each.gone.child.is_entry]
     if answers.json:
         answers.document(
@@ -91,6 +93,15 @@ def tell_deleted(
         answers.say(f"and {number_of(len(found) - len(shown), 'attribute')}, see --attributes")
 
 
+def blobs_as_json(blobs: BlobAmount) -> dict[str, int]:
+    """Return *blobs* as entries of a document."""
+    return {
+        "blobs": blobs.number,
+        "blob_bytes": blobs.size,
+        "blobs_of_unknown_size": blobs.unknown,
+    }
+
+
 def _row(each: Deleted) -> list[str]:
     gone = each.gone
     went = gone.departure
@@ -101,7 +112,8 @@ def _row(each: Deleted) -> list[str]:
         (written(went.user) if went else "") or "-",
         f"{each.objects:,}",
         size(each.size),
-        f"{each.blobs:,}",
+        f"{each.blobs.number:,}",
+        each.blobs.words,
         " ".join([printable(words), *(f"({printable(mark)})" for mark in gone.marks)]),
     ]
 
@@ -118,7 +130,7 @@ def _as_json(each: Deleted) -> dict[str, object]:
         "referred_to": gone.is_known,
         "objects": each.objects,
         "bytes": each.size,
-        "blobs": each.blobs,
+        **blobs_as_json(each.blobs),
         "transaction": _transaction(gone.departure),
     }
 

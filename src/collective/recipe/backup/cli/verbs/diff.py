@@ -131,8 +131,8 @@ def _tell_folders(
     from collective.recipe.backup.objects.folderchanges import folders
     from collective.recipe.backup.operations.deleted import compared
 
-    with compared(run, order) as comparison:
-        found = folders(comparison, order.path, depth)
+    with compared(run, order) as both:
+        found = folders(both.comparison, order.path, depth)
     if answers.json:
         answers.document({**about, "folders": [_as_json(each) for each in found]})
     elif found:

@@ -18,7 +18,7 @@ from collective.recipe.backup.cli.verbs.chronicle import (
     as_line,
     written,
 )
-from collective.recipe.backup.cli.verbs.deletedlisting import tell_deleted
+from collective.recipe.backup.cli.verbs.deletedlisting import blobs_as_json, tell_deleted
 from collective.recipe.backup.errors import DONE, UsageError, printable
 from collective.recipe.backup.model import MAIN, Oid
 from collective.recipe.backup.times import When
@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 COLUMNS = (
     Column(title="changed (UTC)"),
     Column(title="by"),
+    Column(title="own bytes", right=True),
     Column(title="objects", right=True),
     Column(title="bytes", right=True),
     Column(title="blobs", right=True),
+    Column(title="blob bytes", right=True),
     Column(title="oid"),
     Column(title="path: class"),
 )
@@ -129,7 +131,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
     path, when = _asked(run, namespace)
     with opened_objects(run, when, namespace.storage, live=namespace.live) as opened:
         place = place_of(opened.objects, path)
-        found = items(opened.objects, place)
+        found = items(opened, place)
     if not namespace.attributes and any(each.is_entry for each in found[1:]):
         found = [each for each in found if each.is_entry]
     if answers.json:
@@ -190,13 +192,20 @@ def _path(item: Item, place: Location) -> str:
     return f"{place.path}/{item.name}" if item.name else place.path or "/"
 
 
+def _own_bytes(item: Item) -> str:
+    total = size(item.own_size + item.own_blob.size)
+    return f"{total} at least" if item.own_blob.unknown else total
+
+
 def _row(item: Item, place: Location) -> list[str]:
     return [
         times.show_moment(item.changed),
         written(item.user) or "-",
+        _own_bytes(item),
         f"{item.objects:,}",
         size(item.size),
-        f"{item.blobs:,}",
+        f"{item.blobs.number:,}",
+        item.blobs.words,
         item.held.oid.hex(),
         f"{printable(_path(item, place))}: {printable(item.held.kind)}",
     ]
@@ -212,12 +221,13 @@ def _as_json(item: Item, place: Location) -> dict[str, object]:
         "contained": item.is_entry,
         "tid": times.show_tid(item.held.tid),
         "bytes": item.own_size,
+        **blobs_as_json(item.own_blob),
         "held": {
             "tid": times.show_tid(item.changed),
             "user": text_of(item.user),
             "objects": item.objects,
             "bytes": item.size,
-            "blobs": item.blobs,
+            **blobs_as_json(item.blobs),
         },
     }
 
@@ -225,8 +235,8 @@ def _as_json(item: Item, place: Location) -> dict[str, object]:
 VERB = Verb(
     summary="look at the objects of a moment",
     description="List what was in the site at a moment: what an object contains, with the last\n"
-    "change, and with the number and the size of the objects that each thing holds, and the\n"
-    "number of its blobs.\n"
+    "change, its own size, and the number and the size of the objects that it holds and of\n"
+    "their blobs.\n"
     "No class of the site is needed, and nothing that is stored is run.",
     examples=(
         ("", "the root of the site, in the newest restore point"),

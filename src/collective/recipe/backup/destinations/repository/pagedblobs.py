@@ -11,7 +11,7 @@ import struct
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -63,6 +63,9 @@ class PagedBlobs:
         self._until = until
         self._reader = reader
         self._page = lru_cache(_HELD)(self._read_page)
+        self._lasts = [page.last for page in found.pages]
+        firsts = [page.first for page in found.pages]
+        self._is_in_order = firsts == sorted(firsts)
 
     @property
     def layout(self) -> Layout | None:
@@ -100,13 +103,25 @@ class PagedBlobs:
 
     def file(self, blob: BlobId) -> BlobFile | None:
         """Return the file of *blob*; None: there is none.  Raises IntegrityError."""
-        for page in self._pages():
-            if page.first <= blob.tid <= page.last and blob.tid <= self._until:
-                blobs = self._page(page)
-                place = bisect_left(blobs, (blob.tid, blob.oid))
-                if place < len(blobs) and blobs[place].blob == blob and page.belongs(place):
-                    return blobs[place].file
+        if blob.tid > self._until:
+            return None
+        # pages are in the order of their last tids, and one transaction may be in several
+        for page in islice(self._list.pages, bisect_left(self._lasts, blob.tid), None):
+            if page.first > blob.tid:
+                if self._is_in_order:
+                    break
+                continue
+            blobs = self._page(page)
+            place = bisect_left(blobs, (blob.tid, blob.oid))
+            if place < len(blobs) and blobs[place].blob == blob and page.belongs(place):
+                return blobs[place].file
         return None
+
+    def sizes(self, blobs: Iterable[BlobId]) -> Iterator[int | None]:
+        """Yield what the pages say; see StoredBlobs."""
+        for blob in blobs:
+            file = self.file(blob)
+            yield None if file is None else file.size
 
     def file_of(self, blob: BlobId) -> Path | None:  # noqa: ARG002  as StoredBlobs has it
         """Return none: its pieces are chunks."""

@@ -274,6 +274,23 @@ class StateContract:
                         file = state.blobs.file_of(blob)
                         assert file is None or sha(file.read_bytes()) == digest
 
+    def test_the_size_of_each_blob_is_told_or_nothing(self, kept: Kept) -> None:
+        """In any order, and for a blob of a later moment or of no moment nothing."""
+        for moment in kept.moments:
+            with kept.opened(moment.when) as state:
+                if state.blobs is None:
+                    continue
+                listed = {blob_of(file.path): file.size for file in state.blobs.listed()}
+                strangers = [BlobId(Oid(b"\x7f" * 8), tid) for tid in (ZERO_TID, LAST_TID)]
+                blobs = [*strangers, *sorted(self._blobs_of(kept)), *sorted(self._blobs_of(kept))]
+                blobs = blobs[::-1]
+                found = list(state.blobs.sizes(blobs))
+                if any(size is not None for size in found):
+                    assert found == [listed.get(blob) for blob in blobs]
+                else:
+                    # an archive tells nothing, and where there is no blob there is nothing to tell
+                    assert state.blobs.layout is None or not listed.keys() & set(blobs)
+
     def test_the_end_of_a_log_is_found_in_a_file_that_goes_on(
         self, kept: Kept, tmp_path: Path
     ) -> None:

@@ -226,7 +226,7 @@ def test_of_what_holds_much_nothing_is_counted_unless_it_is_asked_for(pages, mon
     assert "news" in quick and "204 objects" not in quick
     [count] = [each for each in pages.links("objects?path=/Plone") if "count=" in each]
     counted = text_of(pages.page(count))
-    assert re.search(r"2\d\d objects with .* and 2 blobs", counted)
+    assert re.search(r"2\d\d objects with .* and 2 blobs \(\d+ B\)", counted)
 
 
 @pytest.mark.parametrize(

@@ -53,18 +53,18 @@ def test_what_is_gone_is_told_with_who_did_it_and_what_moved_is_not_gone(
     with compared(operated.run("objects"), TwoMoments(before=None, after=None, live=True)) as both:
         found = {each.gone.path: each for each in deleted(both, "/")}
     told = {
-        path: (each.gone.departure.user, each.objects, each.blobs, each.gone.moved_to)
+        path: (each.gone.departure.user, each.objects, each.blobs[:2], each.gone.moved_to)
         for path, each in found.items()
         if each.gone.departure is not None and each.gone.departure.is_exact
     }
     many = found["/Plone/many"]
     assert told == {
         # a page, its mapping, the list in that, and the blob
-        "/Plone/news/page-001": (b"jane", 4, 1, ""),
+        "/Plone/news/page-001": (b"jane", 4, (1, 4), ""),
         # 200 pages, and the folder with its tree and buckets
-        "/Plone/many": (b"joe", many.objects, 0, ""),
-        "/Plone/news/page-002": (b"rose", 0, 0, "/Plone/news/renamed"),
-        "/Plone/news/page-000": (b"jim", 4, 1, ""),
+        "/Plone/many": (b"joe", many.objects, (0, 0), ""),
+        "/Plone/news/page-002": (b"rose", 0, (0, 0), "/Plone/news/renamed"),
+        "/Plone/news/page-000": (b"jim", 4, (1, 4), ""),
     }
     assert 202 < many.objects < 220
     assert [path for path, each in found.items() if each.gone.is_replaced] == [
@@ -191,6 +191,7 @@ def test_a_moment_a_path_and_a_later_moment_are_named(
     assert [each["replaced"] for each in document["deleted"]] == [False, True]
     assert document["deleted"][0]["transaction"]["description"] == "/jane/was/here"
     assert document["deleted"][0]["transaction"]["exact"] is True
+    assert (document["deleted"][0]["blobs"], document["deleted"][0]["blob_bytes"]) == (1, 4)
     assert "nothing is gone" in told("--deleted", "--path", "/Plone/many", first)
     said = told("--deleted")
     assert "nothing is gone between the newest restore point and the live site; an earl" in said

@@ -9,8 +9,9 @@ import pickle
 import random
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from persistent.mapping import PersistentMapping
 from ZODB.blob import Blob
 
 from collective.recipe.backup.cli import main
-from collective.recipe.backup.errors import UsageError
+from collective.recipe.backup.destinations.repository.pagedblobs import PagedBlobs
+from collective.recipe.backup.errors import IntegrityError, StoreUnreachable, UsageError
 from collective.recipe.backup.filestorage.pickles import instructions
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
-from collective.recipe.backup.model import Oid
+from collective.recipe.backup.model import BlobId, Oid
 from collective.recipe.backup.objects import expansion
 from collective.recipe.backup.objects.current import Held, Objects, OidNumbers
 from collective.recipe.backup.objects.inert import (
@@ -42,7 +44,9 @@ from collective.recipe.backup.objects.paths import children, place_of
 from collective.recipe.backup.objects.quickreferences import oids_in
 from collective.recipe.backup.objects.references import references
 from collective.recipe.backup.objects.subtree import Subtrees
-from collective.recipe.backup.operations.objects import items, opened_objects
+from collective.recipe.backup.operations import blobsizes
+from collective.recipe.backup.operations.blobsizes import BlobAmount
+from collective.recipe.backup.operations.objects import OpenedObjects, items, opened_objects
 from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site
@@ -112,17 +116,76 @@ def test_what_a_folder_contains_is_listed_and_measured(
     operated.backup()
     with opened_objects(operated.run("objects"), None) as opened:
         place = place_of(opened.objects, "/Plone/news")
-        whole, *pages = [each for each in items(opened.objects, place) if each.is_entry]
+        whole, *pages = [each for each in items(opened, place) if each.is_entry]
         assert [each.name for each in pages] == ["page-000", "page-001", "page-002"]
         # a page, its mapping, the list in that, and the blob
-        assert [(each.objects, each.blobs) for each in pages] == [(4, 1)] * 3
+        assert [(each.objects, each.blobs) for each in pages] == [(4, BlobAmount(1, 4))] * 3
         assert [each.user for each in pages] == [b"admin", b"jane", b"admin"]
         changed = opened.objects.load(Oid(changed_oid))
         assert changed is not None and pages[1].changed == changed.tid > pages[1].held.tid
         # the folder itself and its tree
-        assert (whole.objects, whole.blobs) == (14, 3)
+        assert (whole.objects, whole.blobs) == (14, BlobAmount(3, 12))
+        assert whole.own_blob == BlobAmount()
         assert whole.size > sum(each.size for each in pages) > 0
         assert whole.held.kind.endswith("test_objects.Folder")
+
+
+def document_of(capsys: pytest.CaptureFixture[str], operated: Operated, *arguments: str) -> Any:
+    """Return by their last name the objects that the command lists."""
+    run = partial(main, "objects", "standard", operated.config_path)
+    assert run([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["objects"]
+    return {each["path"].rpartition("/")[2]: each for each in found}
+
+
+@pytest.mark.parametrize("styles", [{}, {"archive_blob": True}])
+def test_the_bytes_of_blobs_are_told_as_far_as_they_are_known(
+    site: Site, capsys: pytest.CaptureFixture[str], styles: dict[str, bool]
+) -> None:
+    """A lost blob counts as one whose size is unknown, and in an archive all of them do."""
+    filled(site)
+    for each in [*site.blobstorage.rglob("*.blob")][:1]:
+        each.unlink()
+    operated = Operated(site, **styles)
+    with pytest.raises(IntegrityError, match="1 blob was missing at the source"):
+        operated.backup()
+    names = "blobs", "blob_bytes", "blobs_of_unknown_size"
+    news = document_of(capsys, operated, "/Plone/news")["news"]
+    known = (3, 0, 3) if styles else (3, 8, 1)
+    assert tuple(news["held"][name] for name in names) == known
+    assert tuple(news[name] for name in names) == (0, 0, 0)
+    assert main("objects", "standard", operated.config_path, ["/Plone/news"]) == 0
+    said = capsys.readouterr().out
+    assert ("unknown" if styles else "8 B at least") in said
+    live = document_of(capsys, operated, "--live", "--path", "/Plone/news")["news"]
+    assert tuple(live["held"][name] for name in names) == (3, 8, 1)
+    pages = document_of(
+        capsys, operated, "--live", "--path", "/Plone/news/page-001", "--attributes"
+    )
+    itself = pages["file"]
+    assert itself["blobs"] == 1 and itself["held"]["blob_bytes"] == itself["blob_bytes"]
+
+
+def test_a_store_that_stops_answering_costs_only_the_sizes_of_blobs(
+    site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked no more then; all else of the objects is known."""
+    filled(site)
+    operated = OperatedInRepository(site)
+    operated.backup()
+    asked = []
+
+    def lost(_self: PagedBlobs, blobs: Iterable[BlobId]) -> Iterator[int | None]:
+        asked.append(1)
+        yield 4
+        raise StoreUnreachable("the store does not answer")
+
+    monkeypatch.setattr(PagedBlobs, "sizes", lost)
+    monkeypatch.setattr(blobsizes, "_TOGETHER", 2)
+    with opened_objects(operated.run("objects"), None) as opened:
+        whole, *_others = items(opened, place_of(opened.objects, "/Plone/news"))
+    assert whole.blobs == BlobAmount(3, 4, 2) and asked == [1]
+    assert "not all sizes of blobs can be told: the store does not answer" in caplog.text
 
 
 def test_a_path_goes_through_attributes_mappings_and_trees(objects: Objects) -> None:
@@ -312,7 +375,8 @@ def test_an_object_that_cannot_be_read_is_listed_all_the_same(site: Site) -> Non
     site.filestorage.write_bytes(data[: place + 42] + body + data[place + 42 + size :])
     with TransactionLog(site.filestorage) as log:
         objects = Objects(log)
-        found = items(objects, place_of(objects, "/values"))
+        opened = OpenedObjects(objects, None, lambda _blobs: iter(()))
+        found = items(opened, place_of(objects, "/values"))
         assert [each.name for each in found] == ["", "bad"]
         assert found[1].held.kind == "persistent.mapping.PersistentMapping"
         assert list(children(objects, found[1].held._replace(data=body))) == []
