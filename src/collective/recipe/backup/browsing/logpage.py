@@ -20,6 +20,7 @@ from collective.recipe.backup.model import Oid
 from collective.recipe.backup.operations.chronicle import ChronicleOrder, chronicles
 from collective.recipe.backup.operations.lastplace import last_place
 from collective.recipe.backup.operations.objects import held_oids, storage_number
+from collective.recipe.backup.operations.otheroids import with_other_oids
 from collective.recipe.backup.operations.run import Run
 from collective.recipe.backup.report.markup import Markup, element
 from collective.recipe.backup.times import show_moment, show_tid, tid_before
@@ -47,21 +48,24 @@ def sections(asked: AskedPage, run: Run) -> Iterator[Markup]:
         ("until", "Until", asked.text("until")),
     )
     stretch = stretch_of(asked.moment("since"), asked.moment("until"))
-    oids = None
+    oids, is_one = None, False
     if asked.text("path"):
         with last_place(run, asked.path, stretch, asked.storage) as found:
-            oids = held_oids(*found)
-    yield from _found(asked, run, stretch, oids)
+            held = held_oids(*found)
+        oids, is_one = with_other_oids(run, held, asked.storage), len(held) == 1
+    yield from _found(asked, run, stretch, oids, is_one=is_one)
 
 
 def history_sections(asked: AskedPage, run: Run, oid: Oid) -> Iterator[Markup]:
     """Yield the transactions that wrote one object."""
-    yield from _found(asked, run, stretch_of(None, None), frozenset([oid]))
+    oids = with_other_oids(run, frozenset([oid]), asked.storage)
+    yield from _found(asked, run, stretch_of(None, None), oids, is_one=True)
 
 
 def _found(
-    asked: AskedPage, run: Run, stretch: Stretch, oids: frozenset[Oid] | None
+    asked: AskedPage, run: Run, stretch: Stretch, oids: frozenset[Oid] | None, *, is_one: bool
 ) -> Iterator[Markup]:
+    """Yield the transactions; if *is_one*, the oids are those of one object."""
     older = asked.tid("older")
     if older is not None:
         stretch = Stretch(stretch.first, min(stretch.last, tid_before(older)))
@@ -75,9 +79,8 @@ def _found(
         return
     oldest = newest.popleft() if len(newest) > ROWS else None
     shown = list(reversed(newest))
-    of = "" if oids is None or len(oids) > 1 else next(iter(oids)).hex()
     yield card(
-        table(_TITLES, _rows(asked, shown, of), _NUMBERS),
+        table(_TITLES, _rows(asked, shown, is_one=is_one), _NUMBERS),
         pages(
             anchor("Earlier", asked.same(older=show_tid(shown[-1].tid))) if oldest else None,
             anchor("Newest", asked.same(older="")) if older else None,
@@ -85,9 +88,10 @@ def _found(
     )
 
 
-def _rows(asked: AskedPage, entries: Iterable[Logged], of: str) -> Iterator[list[Cell]]:
+def _rows(asked: AskedPage, entries: Iterable[Logged], *, is_one: bool) -> Iterator[list[Cell]]:
     for entry in entries:
         tid = show_tid(entry.tid)
+        of = entry.oid.hex() if is_one and entry.oid else ""
         words = [text_of(entry.description), *(f"({mark})" for mark in entry.marks)]
         yield [
             show_moment(entry.tid),

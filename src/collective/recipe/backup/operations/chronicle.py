@@ -70,7 +70,7 @@ def _backed_up(destination: Destination, order: ChronicleOrder, opened: ExitStac
     found = shares(points, order.stretch)
     logs = [
         logged(
-            _log(destination, share, opened),
+            log_of(destination, share, opened),
             share.gaps,
             with_kinds=order.with_kinds,
             oids=order.oids,
@@ -81,7 +81,11 @@ def _backed_up(destination: Destination, order: ChronicleOrder, opened: ExitStac
     return Chronicle(destination.source, filter(order.wanted, told))
 
 
-def _log(destination: Destination, share: Share, opened: ExitStack) -> Log:
+def log_of(destination: Destination, share: Share, opened: ExitStack) -> Log:
+    """Return the log of a *share*, open until *opened* is left.
+
+    Raises ConfigurationError if only blobs are backed up.
+    """
     log = opened.enter_context(destination.open(Choice(point=share.point))).log
     if log is None:
         raise ConfigurationError(

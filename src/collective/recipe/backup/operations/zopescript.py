@@ -10,8 +10,11 @@ record of it and no client of the site can be about to use it for a new object.
 
 from __future__ import annotations
 
+import base64
 import io
 import os
+import struct
+import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -29,6 +32,9 @@ RESERVED = 1000
 
 BEGIN = b"ZEXP"
 BLOB = b"\0BLOBSTART"
+
+LONGEST = 48_000
+"""Characters of a text in the extension of a transaction, which has room for 65,535 bytes."""
 
 CHANGED = "modification_date"
 """The attribute with the date of the last change, which the catalogue knows as well."""
@@ -135,7 +141,7 @@ def bring_back(app: Any, export: str, above: list[str], name: str, note: str) ->
     connection = folder._p_jar
     current = connection.transaction_manager
     try:
-        found = imported(connection, export)
+        found, oids = imported(connection, export)
         found._p_activate()
         is_orphan = getattr(found, "__dict__", {}).get("__parent__", folder) is None
         dates = [(it, getattr(it, CHANGED, None)) for it in map(aq_base, contained(found))]
@@ -146,6 +152,9 @@ def bring_back(app: Any, export: str, above: list[str], name: str, note: str) ->
         told = index(part(folder, name))
         put_back(dates)
         current.get().note(note)
+        text = renumbered_in_words(oids)
+        if text:
+            current.get().setExtendedInfo("backup-undelete", text)
         current.commit()
     except BaseException:
         current.abort()
@@ -160,8 +169,31 @@ def put_back(dates: list[tuple[Any, Any]]) -> None:
             setattr(each, CHANGED, date)
 
 
-def imported(connection: Any, export: str) -> Any:
+def renumbered_in_words(oids: dict[bytes, bytes]) -> str:
+    """Return which objects get other oids, as a text by which their history is found later.
+
+    It is "" if all keep theirs.  What has no room is left out, what lies deepest first.
+    """
+    pairs = []
+    last_old = last_new = 0
+    for each in oids.items():
+        old, new = (int.from_bytes(oid, "big") for oid in each)
+        if old != new:
+            steps = ((old - last_old) % (1 << 64), (new - last_new) % (1 << 64))
+            pairs.append(struct.pack(">QQ", *steps))
+            last_old, last_new = old, new
+    while pairs:
+        text = base64.b64encode(zlib.compress(b"".join(pairs), 9)).decode()
+        if len(text) <= LONGEST:
+            return f"backup-undelete:{text};"
+        del pairs[len(pairs) * 9 // 10 :]
+    return ""
+
+
+def imported(connection: Any, export: str) -> tuple[Any, dict[bytes, bytes]]:
     """Return the object that is in the export, under its old oids where they are free.
+
+    Also returns the oid that each of its objects has got.
 
     ``importFile`` of ZODB gives new oids to all objects.  This replaces, for one call, the
     function that ``importFile`` uses for records.  A ZODB that uses another one gives new oids.
@@ -174,7 +206,7 @@ def imported(connection: Any, export: str) -> Any:
 
     connection._importDuringCommit = import_during_commit
     try:
-        return connection.importFile(export)
+        return connection.importFile(export), oids
     except (AttributeError, ImportError) as error:
         raise ImportError(f"this Zope lacks a class of what is in {export!r}: {error}") from error
     finally:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+from collective.recipe.backup.cli import guarded
+from collective.recipe.backup.cli.answers import Answers
+from collective.recipe.backup.cli.arguments import parse
+from collective.recipe.backup.cli.verbs import VERBS
 from collective.recipe.backup.config import SNAPSHOT, STANDARD, Config, dump
 from collective.recipe.backup.destinations import Destination, Outcome
 from collective.recipe.backup.files import Files
@@ -105,6 +109,17 @@ class Operated:
 
     def place(self) -> Place:
         return self.config.destinations[STANDARD][0]
+
+
+def typed(operated: Operated, verb: str, *arguments: str) -> int:
+    """Let the command line of *verb* act on *operated*, whatever its destination is."""
+
+    def act(asked: Sequence[str], answers: Answers) -> int:
+        namespace = parse(VERBS[verb], asked)
+        namespace.destination, namespace.restore_command = STANDARD, "bin/restore"
+        return VERBS[verb].act(operated.run(verb), namespace, answers)
+
+    return guarded(act, arguments, verb=verb)
 
 
 def copied(operated: Operated, directory: Path) -> Operated:

@@ -37,6 +37,7 @@ class Logged(NamedTuple):
     description: bytes  # as written
     kinds: Mapping[str, Amount] = {}  # by class; empty if that was not asked for
     cut_off: bool = False  # a restore has taken it back
+    oid: Oid | None = None  # one of the objects that were asked for; None: all were
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -65,16 +66,22 @@ def logged(
     Only the headers of transactions and records are read, but for the classes *with_kinds*.
     Raises IntegrityError if the log is damaged.
     """
+    reading = _Reading(log, oids, with_kinds=with_kinds)
+    for transaction in transactions_in(log, gaps):
+        entry = reading.entry(transaction)
+        if entry.objects or oids is None:
+            yield entry
+
+
+def transactions_in(log: Log, gaps: Sequence[Stretch]) -> Iterator[Transaction]:
+    """Yield the transactions of *log* whose ids lie in *gaps*.  Raises IntegrityError."""
     first, last = gaps[0].first, gaps[-1].last
     start = MAGIC_SIZE if first == ZERO_TID else log.cut(tid_before(first)).offset
-    reading = _Reading(log, oids, with_kinds=with_kinds)
     for transaction in log.transactions(start):
         if transaction.tid > last:
             return
         if any(gap.first <= transaction.tid <= gap.last for gap in gaps):
-            entry = reading.entry(transaction)
-            if entry.objects or oids is None:
-                yield entry
+            yield transaction
 
 
 class _Reading:
@@ -85,13 +92,16 @@ class _Reading:
         self._with_kinds = with_kinds
         self._reader = RecordReader(log, HEAD) if with_kinds else RecordReader(log)
         self._classes = KnownClasses()
+        self._last: Oid | None = None  # the object that was counted last
 
     def entry(self, transaction: Transaction) -> Logged:
         user, description = self._texts(transaction)
         kinds: dict[str, Amount] = {}
         size = transaction.end - transaction.begin
+        oid = None
         if self._oids is not None:
             objects, undoing, size, kinds = self._some(transaction, self._oids)
+            oid = self._last
         elif self._with_kinds:
             objects, undoing, _data_size, kinds = self._some(transaction, None)
         else:
@@ -106,6 +116,7 @@ class _Reading:
             user=user,
             description=description,
             kinds=kinds,
+            oid=oid,
         )
 
     def _some(
@@ -123,6 +134,7 @@ class _Reading:
         for oid, _tid, size, data, index, _previous in self._reader.places(transaction):
             if oids is not None and oid not in oids:
                 continue
+            self._last = oid
             objects += 1
             data_size += size
             undoing += not size

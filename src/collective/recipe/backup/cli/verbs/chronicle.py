@@ -122,12 +122,15 @@ def _oids(run: Run, namespace: argparse.Namespace, stretch: Stretch) -> frozense
     from collective.recipe.backup.objects.paths import place_of
     from collective.recipe.backup.operations.lastplace import last_place
     from collective.recipe.backup.operations.objects import held_oids, opened_objects
+    from collective.recipe.backup.operations.otheroids import with_other_oids
 
     if namespace.live:
         with opened_objects(run, None, live=True) as opened:
-            return held_oids(opened.objects, place_of(opened.objects, namespace.path))
-    with last_place(run, namespace.path, stretch) as found:
-        return held_oids(*found)
+            oids = held_oids(opened.objects, place_of(opened.objects, namespace.path))
+    else:
+        with last_place(run, namespace.path, stretch) as found:
+            oids = held_oids(*found)
+    return with_other_oids(run, oids, live=namespace.live)
 
 
 def _stretch(run: Run, namespace: argparse.Namespace) -> Stretch:

@@ -173,8 +173,10 @@ def _oid(run: Run, namespace: argparse.Namespace) -> Oid:
 
 def _tell_history(run: Run, namespace: argparse.Namespace, answers: Answers) -> None:
     from collective.recipe.backup.operations.chronicle import ChronicleOrder, chronicles
+    from collective.recipe.backup.operations.otheroids import with_other_oids
 
-    oids = frozenset([_oid(run, namespace)])
+    oid = frozenset([_oid(run, namespace)])
+    oids = with_other_oids(run, oid, namespace.storage, live=namespace.live)
     order = ChronicleOrder(live=namespace.live, oids=oids, with_kinds=True)
     with chronicles(run, order) as found:
         [chronicle] = [each for each in found if each.source.name == namespace.storage]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import pickle
+import random
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,13 +20,17 @@ from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 from persistent.mapping import PersistentMapping
 from ZODB.blob import Blob
+from ZODB.utils import p64
 
 from collective.recipe.backup.cli import main
+from collective.recipe.backup.model import Oid
 from collective.recipe.backup.operations import zopescript
 from collective.recipe.backup.operations.bringback import script_for
-from collective.recipe.backup.tests.runs import Operated
+from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
+from collective.recipe.backup.tests.runs import Operated, typed
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.tests.unit.test_extract import bytes_of
+from collective.recipe.backup.transactions.renumbering import Lives, Renumbered, renumbered_by
 
 INDEXED: list[str] = []
 """The titles of what the catalogue was told of."""
@@ -256,6 +264,100 @@ def test_what_a_pack_has_removed_comes_back_under_its_old_oids(site: Site, tmp_p
         assert {news._p_oid, news._tree["logo"].file._p_oid, news._tree["sub"]._p_oid} == old
         assert bytes_of(news._tree["logo"].file) == b"pixels"
         assert news._tree["sub"].__parent__ is news
+
+
+@pytest.mark.parametrize("made", [Operated, OperatedInRepository])
+def test_the_history_of_what_came_back_under_a_new_oid_has_what_was_before(
+    site: Site,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    made: type[Operated],
+) -> None:
+    """Also of a part, of an earlier life, over two times and a pack, and of the live site."""
+
+    def told(verb: str, *arguments: str) -> list[str]:
+        capsys.readouterr()
+        assert act(verb, *arguments) == 0
+        return [
+            each["description"] or each["user"]
+            for each in json.loads(capsys.readouterr().out)["transactions"]
+        ]
+
+    def act(verb: str, *arguments: str) -> int:
+        return typed(operated, verb, *arguments, "--json")
+
+    def edited(note: str) -> None:
+        with live(site) as app:
+            app._tree["Plone"]._tree["news"]._tree["logo"].note = note
+            transaction.get().note(note)
+            transaction.commit()
+
+    added(site)
+    operated = made(site, keep=0)
+    oids = []
+    for life in ("first", "second", "third"):
+        edited(f"edited in its {life} life")
+        operated.backup()
+        with live(site) as app:
+            oids.append(app._tree["Plone"]._tree["news"]._tree["logo"]._p_oid.hex())
+        deleted(site, "", "news")
+        export = tmp_path / f"{life}.zexp"
+        arguments = ["--path", "/Plone/news", "--file", str(export)]
+        assert act("undelete", *arguments) == 0
+        with live(site) as app:
+            run(app, export.with_name(f"{export.name}.py"))
+        operated.backup()
+    assert len(set(oids)) == 3
+    site.pack()
+    edited("edited in its last life")
+    operated.backup()
+    expected = ["edited in its first life", "/Plone/news: brought back from a backup"]
+    expected += ["edited in its second life", "/Plone/news: brought back from a backup"]
+    expected += ["edited in its third life", "/Plone/news: brought back from a backup"]
+    expected += ["edited in its last life"]
+    for asked in ("/Plone/news/logo", *oids):
+        assert told("objects", "--path", asked, "--history")[-7:] == expected
+        assert told("log", "--path", asked)[-7:] == expected
+    assert (
+        expected[-2:] == told("objects", "--path", "/Plone/news/logo", "--history", "--live")[-2:]
+    )
+
+
+def test_which_oids_were_replaced_is_read_as_the_script_writes_it() -> None:
+    """What has no room goes from the end, and what was not replaced is not told."""
+    some = {p64(1 << number): p64(3 * number) for number in range(64)}
+    for oids in ({}, {p64(5): p64(5)}, {p64(2**64 - 1): p64(1), p64(1): p64(2**64 - 1)}, some):
+        text = zopescript.renumbered_in_words(oids)
+        found = [tuple(each) for each in renumbered_by(pickle.dumps({"backup-undelete": text}))]
+        assert found == [pair for pair in oids.items() if pair[0] != pair[1]]
+    draw = random.Random(1)
+    many = {draw.randbytes(8): draw.randbytes(8) for _number in range(5000)}
+    found = [tuple(each) for each in renumbered_by(zopescript.renumbered_in_words(many).encode())]
+    assert len(found) > 1000
+    assert found == list(many.items())[: len(found)]
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [
+        b"backup-undelete:;",
+        b"backup-undelete:AAAA;",
+        b"backup-undelete:A;",
+        b"backup-undelete:" + base64.b64encode(zlib.compress(b"odd")) + b";",
+        b"backup-undelete:" + base64.b64encode(zlib.compress(bytes(1 << 26))),
+    ],
+)
+def test_an_extension_of_another_kind_tells_nothing(extension: bytes) -> None:
+    assert list(renumbered_by(extension)) == []
+
+
+def test_lives_that_go_round_in_a_circle_end() -> None:
+    bomb = b"backup-undelete:" + base64.b64encode(zlib.compress(bytes(1 << 25))) + b";"
+    assert sum(1 for _each in renumbered_by(bomb)) < 1 << 19
+    pairs = [Renumbered(Oid(p64(number)), Oid(p64((number + 1) % 9))) for number in range(9)]
+    assert Lives(pairs).of([Oid(p64(4))]) == {Oid(p64(number)) for number in range(9)}
+    assert Lives(pairs[:5]).of([Oid(p64(7))]) == {Oid(p64(7))}
 
 
 def test_what_lives_elsewhere_now_is_a_conflict(site: Site, tmp_path: Path) -> None:
