@@ -13,12 +13,13 @@ from dataclasses import replace
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from collective.recipe.backup import restored
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.format import MAGIC_SIZE
+from collective.recipe.backup.filestorage.log import Log
 from collective.recipe.backup.filestorage.logcut import LogEnd
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.frozen import dataclass
@@ -31,7 +32,11 @@ from collective.recipe.backup.lineage import (
     of_restore,
 )
 from collective.recipe.backup.model import Hole, RestorePoint
+from collective.recipe.backup.restorepoints import Choice
 from collective.recipe.backup.times import ZERO_TID, Tid, moment_of, stamp
+
+if TYPE_CHECKING:
+    from collective.recipe.backup.states import State
 
 LOOKED_BACK = 1000
 """Transactions at the end of a log that are looked at before all of it is."""
@@ -158,6 +163,35 @@ def knows_any(filestorage: Path, points: Sequence[RestorePoint]) -> bool:
             if any(each.tid in tids for each in islice(log.backwards(log.size), LOOKED_BACK)):
                 return True
         return any(each.tid in tids for each in log.transactions())
+
+
+def shares_any(
+    filestorage: Path, points: Sequence[RestorePoint], opened: Callable[[Choice], State]
+) -> bool:
+    """Tell whether *filestorage* has any transaction that the newest sound one of *points* has.
+
+    A pack may have dropped all that ``knows_any`` looks for, even if little else has changed.
+    What cannot be read is passed over.
+    """
+    for point in sorted(points, key=lambda each: each.age, reverse=True):
+        if point.sound:
+            with suppress(IntegrityError), opened(Choice(point=point)) as state:
+                if state.log is not None:
+                    with TransactionLog(filestorage) as log:
+                        return _have_common(log, state.log)
+    return False
+
+
+def _have_common(log: Log, other: Log) -> bool:
+    """Tell whether two logs have a transaction in common; both are taken to be in order."""
+    mine, theirs = (iter(each.tid for each in it.transactions()) for it in (log, other))
+    left, right = next(mine, None), next(theirs, None)
+    while left is not None and right is not None and left != right:
+        if left < right:
+            left = next(mine, None)
+        else:
+            right = next(theirs, None)
+    return left is not None and left == right
 
 
 def ends_in(log: TransactionLog, point: RestorePoint) -> bool:

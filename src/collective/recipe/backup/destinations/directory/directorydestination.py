@@ -17,7 +17,7 @@ from collective.recipe.backup.destinations.directory.directorycontents import Di
 from collective.recipe.backup.destinations.directory.directoryhome import home_in
 from collective.recipe.backup.destinations.directory.directorysettings import DirectorySettings
 from collective.recipe.backup.destinations.livesource import check_source
-from collective.recipe.backup.destinations.past import knows_any
+from collective.recipe.backup.destinations.past import knows_any, shares_any
 from collective.recipe.backup.errors import IntegrityError, explained
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.model import Place, Problem, RestorePoint, Source
@@ -94,7 +94,8 @@ class Directory:
 
     def _is_known(self) -> bool:
         """Tell whether the filestorage has a transaction that the restore points know."""
-        return knows_any(self.source.filestorage, self.restore_points())
+        points, filestorage = self.restore_points(), self.source.filestorage
+        return knows_any(filestorage, points) or shares_any(filestorage, points, self.open)
 
     def _has_blobs(self) -> bool:
         """Tell whether a restore point has its blobs in the directory."""

@@ -18,7 +18,7 @@ from collective.recipe.backup import listings
 from collective.recipe.backup.chronology import Clock
 from collective.recipe.backup.destinations import Depth, Outcome, Reads, damage
 from collective.recipe.backup.destinations.livesource import check_source
-from collective.recipe.backup.destinations.past import knows_any
+from collective.recipe.backup.destinations.past import knows_any, shares_any
 from collective.recipe.backup.destinations.repository.backingup import RepositoryBackup
 from collective.recipe.backup.destinations.repository.place import RepositoryPlace
 from collective.recipe.backup.destinations.repository.pointlist import (
@@ -167,7 +167,8 @@ class RepositoryDestination:
 
     def _is_known(self) -> bool:
         """Tell whether the restore points may be those of the source."""
-        return knows_any(self.source.filestorage, self._as_seen())
+        points, filestorage = self._as_seen(), self.source.filestorage
+        return knows_any(filestorage, points) or shares_any(filestorage, points, self.open)
 
     def _backup(self, repository: Repository) -> RepositoryBackup:
         """Return what backs up the source."""

@@ -134,6 +134,22 @@ def test_another_filestorage_under_the_name_of_a_site_is_refused(operated, tmp_p
     assert "site_name" in caught.value.hint
 
 
+def test_a_pack_that_drops_the_last_transaction_of_each_restore_point_does_not_hide_the_site(
+    operated, tmp_path
+):
+    """All of their last transactions wrote something that was removed since."""
+    for number in range(2):
+        operated.site.commit({"gone": number}, at=NOON + timedelta(hours=number))
+        operated.backup()
+    operated.site.delete("gone", at=NOON + timedelta(hours=3))
+    operated.site.commit({"other": 1}, at=NOON + timedelta(hours=4))
+    operated.site.pack(NOON + timedelta(hours=5))
+    known = {tid for point in operated.points() for tid in (point.since, point.tid)}
+    assert not known & set(operated.site.tids())
+    assert operated.backup().changed
+    assert staged(operated, None, tmp_path / "to") == operated.site.contents()
+
+
 def test_two_copies_of_a_site_under_one_name_are_told_of_and_backed_up(operated, tmp_path, caplog):
     operated.site.commit({"a": 1}, at=NOON)
     operated.backup()
