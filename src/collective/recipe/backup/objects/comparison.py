@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from collective.recipe.backup.model import Oid
@@ -13,6 +14,9 @@ from collective.recipe.backup.objects.departure import Departure, Departures, Ho
 from collective.recipe.backup.objects.graph import HELD, KNOWN, Graph, Numbering
 from collective.recipe.backup.objects.graphpaths import GraphPaths, Step
 from collective.recipe.backup.objects.paths import Child, children, steps_from
+
+_LINKS = 100
+"""Holders above each other that are asked when an object went: a BTree has some levels of nodes."""
 
 _CONTAINERS = 8
 """Containers whose names at the later moment are held in memory at once."""
@@ -99,9 +103,10 @@ class Comparison:
         the earlier one, and none of them twice.
         """
         changed = array("I")
+        in_place = self._in_place()
         for holder in self.before.held():
             if self._has_changed(holder) and any(self._still_there(holder)):
-                if all(map(self._is_in_place, self._still_there(holder))):
+                if all(map(in_place.__getitem__, self._still_there(holder))):
                     changed.append(holder)
                 else:
                     yield holder
@@ -122,13 +127,16 @@ class Comparison:
             if self.before.parent(number) == holder and self.after.reach(number) == HELD:
                 yield number
 
-    def _is_in_place(self, number: int) -> bool:
-        """Tell whether an object is reached through the same ones as before."""
-        while parent := self.before.parent(number):
-            if self.after.parent(number) != parent:
-                return False
-            number = parent
-        return self.after.parent(number) == 0
+    def _in_place(self) -> bytearray:
+        """Return for each object whether it is reached through the same ones as before."""
+        found = bytearray(len(self.numbering))
+        for number in self.before.held():  # each parent first
+            if self.after.reach(number) == HELD:
+                parent = self.before.parent(number)
+                found[number] = self.after.parent(number) == parent and (
+                    not parent or found[parent]
+                )
+        return found
 
     def _hash_of_names(self, graph: Graph, holder: int) -> int:
         held = graph.load(holder)
@@ -160,7 +168,7 @@ class Comparison:
             moved_to=moved_to,
             is_replaced=step.child.name in self._name(step),
             is_known=self.after.reach(number) == KNOWN,
-            departure=when(list(self._links(number))),
+            departure=when(list(islice(self._links(number), _LINKS))),
         )
 
     def _links(self, number: int) -> Iterator[HolderLink]:

@@ -22,6 +22,9 @@ from collective.recipe.backup.times import Tid
 _READ = 64
 """States of which the names are held."""
 
+_HOPS = 100
+"""Holders that take an object over from each other, one after the other, before it is let go."""
+
 
 class HolderLink(NamedTuple):
     """A *holder* referred to *oid* under a *name* in its state of *since*."""
@@ -82,7 +85,9 @@ class Departures:
 
     def _hops(self, link: HolderLink) -> Iterator[_Hop]:
         following: HolderLink | None = link
-        while following is not None:
+        for _hop in range(_HOPS):
+            if following is None:
+                return
             found = self._left(following)
             if found is None:
                 return
@@ -95,7 +100,7 @@ class Departures:
         """Return the first state of the holder without the object, and whether it is the first."""
         first: Held | None = None
         for held in self._objects.revisions(link.holder):
-            child = self._steps(held).get(link.oid)
+            child = self._step(held, link.oid)
             if held.tid <= link.since or (child is not None and child.name == link.name):
                 is_known = held.tid == link.since or child is not None
                 return None if first is None else (first, is_known)
@@ -104,7 +109,7 @@ class Departures:
 
     def _taken_over(self, holder: Held, oid: Oid) -> HolderLink | None:
         for held in self._objects.written_with(holder):
-            child = self._steps(held).get(oid) if may_mention(held.data, oid) else None
+            child = self._step(held, oid)
             if child is not None:
                 return HolderLink(held.oid, oid, child.name, held.tid)
         return None
@@ -113,6 +118,10 @@ class Departures:
         taker = self._objects.load(after.holder)
         is_node = taker is None or is_tree(taker.kind)
         return before.name == after.name and is_tree(holder.kind) and is_node
+
+    def _step(self, held: Held, oid: Oid) -> Child | None:
+        """Return how *held* calls an object, None if it has it not; few states are read for it."""
+        return self._steps(held).get(oid) if may_mention(held.data, oid) else None
 
     def _steps(self, held: Held) -> Mapping[Oid, Child]:
         key = held.oid, held.tid
