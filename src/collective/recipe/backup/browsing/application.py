@@ -96,7 +96,9 @@ class Application:
         view = request.path.strip("/").partition("/")[2]
         if not view and not request.path.endswith("/"):
             # a relative URL in a page begins after the last slash
-            return Response(status=HTTPStatus.FOUND, headers={"Location": f"{request.path}/"})
+            # and not by the path as it was sent: two slashes would begin the name of a host
+            first = f"/{self._browsing.token}/"
+            return Response(status=HTTPStatus.FOUND, headers={"Location": first})
         if view == pageframe.STYLE:
             return Response(pageframe.STYLESHEET, content_type="text/css; charset=utf-8")
         asked = AskedPage(view=view, arguments=request.args.to_dict(), now=times.utcnow())

@@ -14,6 +14,7 @@ from collective.recipe.backup.browsing.pageframe import (
     card,
     form,
     pages_of,
+    short,
     shown_of,
     table,
     together,
@@ -83,11 +84,11 @@ def _told(asked: AskedPage, found: list[Deleted]) -> Markup:
 def _row(asked: AskedPage, each: Deleted) -> list[Cell]:
     gone, went = each.gone, each.gone.departure
     oid = gone.held.oid.hex()
-    marks = "".join(f" ({mark})" for mark in gone.marks)
+    marks = "".join(f" ({short(mark)})" for mark in gone.marks)
     return [
         show_moment(went.tid) if went else "",
-        text_of(went.user) if went else "",
-        together(gone.path, f" {gone.held.kind}{marks}"),
+        short(text_of(went.user)) if went else "",
+        together(short(gone.path), f" {short(gone.held.kind)}{marks}"),
         f"{each.objects:,}",
         size(each.size),
         blobs_of(each.blobs),

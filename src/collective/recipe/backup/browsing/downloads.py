@@ -18,7 +18,7 @@ from collective.recipe.backup.browsing.askedpage import AskedPage
 from collective.recipe.backup.errors import UsageError
 from collective.recipe.backup.files import Files
 from collective.recipe.backup.objects.paths import Location, is_oid, place_of
-from collective.recipe.backup.operations.extract import extract, named_blobs, write_blob
+from collective.recipe.backup.operations.extract import extract, named_blobs, safe_name, write_blob
 from collective.recipe.backup.operations.objects import OpenedObjects
 from collective.recipe.backup.smallfile import open_regular
 
@@ -75,7 +75,7 @@ def sent(found: Download) -> Response:
         direct_passthrough=True,
     )
     response.content_length = found.size
-    name = "".join(char if char.isprintable() else "_" for char in found.name)
+    name = safe_name(found.name) or "download"
     # RFC 6266: the first for old browsers, the second for all others
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)
     encoded = quote(name, safe="", errors="replace")

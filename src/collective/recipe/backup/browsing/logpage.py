@@ -13,6 +13,7 @@ from collective.recipe.backup.browsing.pageframe import (
     card,
     form,
     pages,
+    short,
     table,
     together,
 )
@@ -95,8 +96,8 @@ def _rows(asked: AskedPage, entries: Iterable[Logged], *, is_one: bool) -> Itera
         words = [text_of(entry.description), *(f"({mark})" for mark in entry.marks)]
         yield [
             show_moment(entry.tid),
-            text_of(entry.user),
-            " ".join(filter(None, words)),
+            short(text_of(entry.user)),
+            " ".join(map(short, filter(None, words))),
             f"{entry.objects:,}",
             size(entry.size),
             together(

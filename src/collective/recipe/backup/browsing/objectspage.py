@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from collective.recipe.backup.amounts import number_of, size
 from collective.recipe.backup.browsing.askedpage import AskedPage
 from collective.recipe.backup.browsing.pageframe import (
+    LONGEST,
     Cell,
     anchor,
     blobs_of,
     card,
     form,
     pages_of,
+    short,
     shown_of,
     table,
     together,
 )
-from collective.recipe.backup.objects.paths import Location, is_oid, place_of
+from collective.recipe.backup.objects.paths import Child, Location, is_oid, place_of
 from collective.recipe.backup.operations.extract import NamedBlob, named_blobs
-from collective.recipe.backup.operations.objects import Item, OpenedObjects, items
+from collective.recipe.backup.operations.objects import Item, OpenedObjects, listing
 from collective.recipe.backup.report.markup import Markup, element, text
 from collective.recipe.backup.times import show_moment
 from collective.recipe.backup.transactions.filters import text_of
@@ -44,17 +46,16 @@ def sections(asked: AskedPage, opened: OpenedObjects) -> Iterator[Markup]:
     """Yield the sections of the object at the requested path."""
     place = place_of(opened.objects, asked.path)
     most = None if asked.text("count") else COUNTED
-    itself, *found = items(opened, place, most)
+    found = listing(opened, place, most)
+    itself = found.itself
     yield card(_steps(asked, place), *_described(asked, place, itself))
     if itself.blobs.number > 0 and itself.objects <= COUNTED:
         blobs = list(named_blobs(opened, place))
         yield card(element("h2", "Files in it"), *(_blob(asked, place, each) for each in blobs))
-    entries = [each for each in found if each.is_entry]
-    attributes = [each for each in found if not each.is_entry]
-    if entries:
-        yield _listed(asked, place, "Contents", entries)
-    if attributes:
-        yield _listed(asked, place, "Other attributes", attributes)
+    for heading, is_entry in (("Contents", True), ("Other attributes", False)):
+        things = [each for each in found.things if each.is_entry is is_entry]
+        if things:
+            yield _listed(asked, place, heading, things, found.item)
     yield form(
         asked,
         "objects",
@@ -78,7 +79,7 @@ def _steps(asked: AskedPage, place: Location) -> Markup:
 
 def _described(asked: AskedPage, place: Location, item: Item) -> Iterator[Markup]:
     oid = item.held.oid.hex()
-    user = f" by {text_of(item.user)}" if item.user else ""
+    user = f" by {short(text_of(item.user))}" if item.user else ""
     counts = (
         f"{number_of(item.objects, 'object')} with {size(item.size)} and "
         f"{number_of(item.blobs.number, 'blob')}"
@@ -86,7 +87,7 @@ def _described(asked: AskedPage, place: Location, item: Item) -> Iterator[Markup
     )
     yield element(
         "p",
-        f"{item.held.kind}, oid ",
+        f"{short(item.held.kind)}, oid ",
         element("code", oid),
         f": {counts if item.objects else ''}last changed {show_moment(item.changed)}{user}",
     )
@@ -106,11 +107,17 @@ def _described(asked: AskedPage, place: Location, item: Item) -> Iterator[Markup
 def _blob(asked: AskedPage, place: Location, blob: NamedBlob) -> Markup:
     oid = blob.blob.oid.hex()
     target = asked.url_of("blob", path=place.held.oid.hex(), blob=oid)
-    return element("p", anchor(blob.name or f"{oid}.blob", target), f" {blob.content_type}")
+    return element("p", anchor(blob.name or f"{oid}.blob", target), f" {short(blob.content_type)}")
 
 
-def _listed(asked: AskedPage, place: Location, heading: str, found: list[Item]) -> Markup:
-    shown = shown_of(asked, found, ROWS)
+def _listed(
+    asked: AskedPage,
+    place: Location,
+    heading: str,
+    found: list[Child],
+    look: Callable[[Child], Item | None],
+) -> Markup:
+    shown = filter(None, map(look, shown_of(asked, found, ROWS)))
     return card(
         element("h2", heading),
         element("p", number_of(len(found), "thing"), class_="soft"),
@@ -121,17 +128,20 @@ def _listed(asked: AskedPage, place: Location, heading: str, found: list[Item]) 
 
 def _path_of(place: Location, item: Item) -> str:
     """Return the path of a child of *place*, or its oid if no URL can hold the path."""
+    path = f"{place.path}/{item.name}"
     is_fit = item.name.isprintable() and "/" not in item.name and not is_oid(place.path)
-    return f"{place.path}/{item.name}" if is_fit else item.held.oid.hex()
+    return path if is_fit and len(path) <= LONGEST else item.held.oid.hex()
 
 
 def _row(asked: AskedPage, place: Location, item: Item) -> list[Cell]:
     oid = item.held.oid.hex()
     path = _path_of(place, item)
     return [
-        together(anchor(item.name, asked.url_of("objects", path=path)), f" {item.held.kind}"),
+        together(
+            anchor(item.name, asked.url_of("objects", path=path)), f" {short(item.held.kind)}"
+        ),
         show_moment(item.changed),
-        text_of(item.user),
+        short(text_of(item.user)),
         f"{item.objects:,}" if item.objects else "",
         size(item.size) if item.objects else "",
         blobs_of(item.blobs),

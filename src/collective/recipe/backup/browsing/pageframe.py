@@ -64,6 +64,9 @@ code { font: .875em ui-monospace, "SFMono-Regular", Menlo, Consolas, monospace; 
 """
 )
 
+LONGEST = 500
+"""Characters of a text that a stranger wrote."""
+
 Cell = str | Markup
 T = TypeVar("T")
 
@@ -102,7 +105,12 @@ def card(*content: Cell) -> Markup:
 
 def anchor(words: str, url: str) -> Markup:
     """Return a link."""
-    return element("a", words, href=url)
+    return element("a", short(words), href=url)
+
+
+def short(words: str) -> str:
+    """Return what a stranger wrote, cut if it is very long: a page has hundreds of such texts."""
+    return words if len(words) <= LONGEST else f"{words[:LONGEST]}..."
 
 
 def form(asked: AskedPage, view: str, button: str, *fields: tuple[str, str, str]) -> Markup:

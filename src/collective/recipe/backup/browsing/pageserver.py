@@ -23,6 +23,10 @@ _CONNECTIONS = 8
 """Requests that may wait for their turn: a browser sends some at a time."""
 
 
+_HEADERS = 1 << 15
+"""Bytes of the headers of a request."""
+
+
 class PageServer:
     """A server that listens; it answers while ``loop`` runs."""
 
@@ -59,6 +63,8 @@ def serving(run: Run, site: str, address: tuple[str, int], directory: Path) -> I
                 host=host,
                 port=port,
                 threads=_CONNECTIONS,
+                max_request_header_size=_HEADERS,
+                max_request_body_size=1,  # waitress would keep a body before we can refuse it
                 ident=None,
                 clear_untrusted_proxy_headers=True,
             )

@@ -187,10 +187,10 @@ def _names(found: _Found) -> Iterator[tuple[Oid, tuple[str, str]]]:
             texts = (state.value.get("filename"), state.value.get("contentType"))
             name, content_type = (each if isinstance(each, str) else "" for each in texts)
             for named in references(state):
-                yield named.reference.oid, (_safe(name), content_type)
+                yield named.reference.oid, (safe_name(name), content_type)
 
 
-def _safe(name: str) -> str:
+def safe_name(name: str) -> str:
     """Return a file name that a stranger has chosen, as one that can do no harm here."""
     last = name.replace("\\", "/").rpartition("/")[2]
     kept = "".join(char if char.isprintable() else "_" for char in last).strip(". ")

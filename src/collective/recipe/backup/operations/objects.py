@@ -5,8 +5,9 @@ Changes nothing, and runs no code of the stored objects.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import NamedTuple
 
 from collective.recipe.backup.destinations import Destination
@@ -107,26 +108,43 @@ def log_of(state: State) -> Log:
     return state.log
 
 
-def items(opened: OpenedObjects, place: Location, most: int | None = None) -> list[Item]:
-    """Return the object at *place*, and what it has: the entries, and then the attributes.
+class Listing(NamedTuple):
+    """What an object is and has; a folder may have a million things, and few may be looked at."""
+
+    itself: Item  # the object
+    things: list[Child]  # the entries, and then the attributes
+    item: Callable[[Child], Item | None]  # looks at one of them; None: it is not there
+
+
+def items(opened: OpenedObjects, place: Location) -> list[Item]:
+    """Return the object at *place*, and all that it has; see ``listing``."""
+    found = listing(opened, place)
+    return [found.itself, *filter(None, map(found.item, found.things))]
+
+
+def listing(opened: OpenedObjects, place: Location, most: int | None = None) -> Listing:
+    """Return the object at *place*, and what it has.
 
     An object counts for the first item that it is reached from.  With more than *most* objects
     below *place* none is counted, and the last change of an item is that of its own record.
     """
     objects = opened.objects
     found = list(children(objects, place.held))
-    things: dict[Oid, Child] = {}
+    numbers: dict[Oid, int] = {}
+    things: list[Child] = []
     inner = {oid for child in found for oid in child.through}
     for child in found:
-        if child.oid not in inner:
-            things.setdefault(child.oid, child)
+        if child.oid not in inner and child.oid not in numbers:
+            numbers[child.oid] = len(things)
+            things.append(child)
     above = [*place.above, place.held.oid, *inner]
+    own = Child("", place.held.oid, (), is_entry=True)
     whole = len(things)
     sums = [_Sum() for _each in range(whole + 1)]
     tally = BlobTally(opened.sizes, whole + 1)
-    for number, reached in enumerate(Subtrees(objects, above).walk(list(things)), 1):
+    for number, reached in enumerate(Subtrees(objects, above).walk(list(numbers)), 1):
         if most is not None and number > most:
-            return _uncounted(objects, place, things.values())
+            return Listing(_bare(objects, own, place.held), things, partial(_looked_at, objects))
         sums[reached.owner].add(reached.held)
         tally.add(reached.owner, reached.held)
     for held in filter(None, map(objects.load, {place.held.oid, *inner})):
@@ -136,25 +154,24 @@ def items(opened: OpenedObjects, place: Location, most: int | None = None) -> li
     for each in sums[:whole]:
         sums[whole].add_all(each)
     amounts[whole] = sum_of(amounts)
-    rows = [
-        _item(objects, child, sums[number], amounts[number])
-        for number, child in enumerate(things.values())
-    ]
-    own = Child("", place.held.oid, (), is_entry=True)
-    return list(filter(None, [_item(objects, own, sums[whole], amounts[whole]), *rows]))
+
+    def item(child: Child) -> Item | None:
+        held, number = objects.load(child.oid), numbers[child.oid]
+        return None if held is None else _item(objects, child, held, sums[number], amounts[number])
+
+    return Listing(_item(objects, own, place.held, sums[whole], amounts[whole]), things, item)
 
 
-def _uncounted(objects: Objects, place: Location, things: Iterable[Child]) -> list[Item]:
-    found = []
-    for child in (Child("", place.held.oid, (), is_entry=True), *things):
-        held = objects.load(child.oid)
-        if held is not None:
-            bare, user = held._replace(data=b""), objects.user(held)
-            unknown = 0, 0, BlobAmount()
-            found.append(
-                Item(child.name, bare, held.size, child.is_entry, held.tid, user, *unknown)
-            )
-    return found
+def _looked_at(objects: Objects, child: Child) -> Item | None:
+    held = objects.load(child.oid)
+    return None if held is None else _bare(objects, child, held)
+
+
+def _bare(objects: Objects, child: Child, held: Held) -> Item:
+    """Return what is known of an object without all that it holds."""
+    bare = _Sum()
+    bare.add(held)
+    return _item(objects, child, held, bare, BlobAmount())._replace(objects=0, size=0)
 
 
 class _Sum:
@@ -180,17 +197,15 @@ class _Sum:
             self.newest = held._replace(data=b"")
 
 
-def _item(objects: Objects, child: Child, found: _Sum, blobs: BlobAmount) -> Item | None:
-    held = objects.load(child.oid)
-    if held is None or found.newest is None:
-        return None
+def _item(objects: Objects, child: Child, held: Held, found: _Sum, blobs: BlobAmount) -> Item:
+    newest = found.newest or held
     return Item(
         name=child.name,
         held=held._replace(data=b""),
         own_size=held.size,
         is_entry=child.is_entry,
-        changed=found.newest.tid,
-        user=objects.user(found.newest),
+        changed=newest.tid,
+        user=objects.user(newest),
         objects=found.objects,
         size=found.size,
         blobs=blobs,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -14,6 +15,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import pytest
 import ZODB
+from ZODB.blob import Blob
 from ZODB.DemoStorage import DemoStorage
 
 from collective.recipe.backup.browsing import logpage, objectspage, timelinepage
@@ -297,6 +299,85 @@ def test_what_a_stranger_wrote_is_text_in_every_page(site, tmp_path):
             assert "&#8238;" not in page
         for each in pages.links("objects?path=/Plone"):
             assert pages.ask(each)[0] == 200, each
+
+
+NONSENSE = (
+    ("9" * 400 + " hours ago", "-1", "0", "٣", "1e9", "yesterday 99:99", "0001-01-01", "9999-12-31")
+    + ("9999-12-31T23:59:59-23:59", "ffffffffffffffff", "0" * 16, "\0", "\ud800", "\r\nX: y", "%00")
+    + ("/" * 4000, "../" * 1000, "now", "live", "'\"<>", "\u202e", "0x" + "f" * 16, "f" * 17)
+)
+
+
+def test_no_argument_of_a_url_gives_anything_but_an_answer(pages):
+    """None ends in an error of ours, and none gets a header of its own."""
+    views = {
+        "objects": ("at", "before", "path", "from", "count", "storage"),
+        "log": ("since", "until", "path", "user", "grep", "older", "storage"),
+        "deleted": ("at", "until", "path", "from"),
+        "history": ("at", "path"),
+        "export": ("path", "at"),
+        "blob": ("path", "blob"),
+        "": ("from",),
+    }
+    for view, names in views.items():
+        for name in names:
+            for words in NONSENSE if name in ("at", "path") else NONSENSE[::4]:
+                url = f"{view}?{name}={quote(words, errors='surrogatepass')}"
+                status, headers, _body = pages.ask(url)
+                assert status in (200, 302, 404, 414, 503), url
+                assert "X" not in headers and "Content-Security-Policy" in headers
+
+
+def test_requests_that_are_no_pages_are_refused_before_they_cost_anything(pages):
+    """A body is not even kept, and no address is made of what was asked for."""
+    token = pages.url.rstrip("/").rpartition("/")[2]
+    for path in (f"/{token}", f"//{token}", f"///{token}"):
+        status, headers, _body = pages.ask(f"http://{pages.host}{path}")
+        assert (status, headers.get("Location")) in ((302, f"/{token}/"), (404, None))
+    host, port = pages.host.split(":")
+    head = f"Host: {pages.host}\r\n"
+    for request, answer in (
+        (f"POST /{token}/ HTTP/1.1\r\n{head}Content-Length: 900000000\r\n\r\n", b"413"),
+        (f"GET /{token}/ HTTP/1.1\r\n{head}X: {'x' * 40_000}\r\n\r\n", b"431"),
+        (f"GET http://evil.example/{token}/ HTTP/1.1\r\nHost: evil.example\r\n\r\n", b"403"),
+        (f"GET /{token}/ HTTP/1.1\r\n\r\n", b"403"),
+        (f"GET /{token}/ HTTP/1.1\r\n{head}X-Forwarded-Host: evil\r\n\r\n", b"200"),
+        ("\0\0\0\0\r\n\r\n", b"400"),
+    ):
+        with socket.create_connection((host, int(port)), timeout=60) as client:
+            client.sendall(request.encode())
+            assert client.recv(100).split()[1] == answer, request[:60]
+    assert pages.ask()[0] == 200
+
+
+LONG = 300_000
+
+
+def test_long_texts_of_strangers_make_no_long_pages(site, tmp_path):
+    """Names of any length are cut, and what they name is reached by its oid."""
+    filled(site)
+    with site._at(minutes(1)) as db, db.transaction(note="n" * 60_000) as connection:
+        connection.transaction_manager.get().user = "u" * 60_000
+        tree = connection.root()["Application"].Plone._tree
+        for letter in "ab":
+            tree[letter * LONG] = folder = type(tree["many"])()
+            folder.filename = folder.contentType = letter * LONG
+            folder.file = Blob(b"content")
+    operated = Operated(site)
+    operated.now = minutes(2)
+    operated.backup()
+    first = operated.points()[0].stamp
+    with by(site, "x" * 60_000, minutes(3)) as app:
+        for letter in "ab":
+            del app.Plone._tree[letter * LONG]
+    with answering(operated, tmp_path / "downloads") as pages:
+        for url in ("log", "objects?path=/Plone", f"deleted?at={first}"):
+            assert len(pages.page(url)) < 200_000
+            for each in pages.links(url):
+                status, headers, body = pages.ask(each)
+                assert status in (200, 503), each[:100]  # before the first transaction is nothing
+                assert len(body) < 200_000 or "export" in each
+                assert all(len(value) < 2000 for value in headers.values())
 
 
 def test_a_moment_that_is_pruned_while_it_is_open_ends_with_a_sentence(operated, pages):

@@ -29,7 +29,7 @@ from collective.recipe.backup.objects.inert import (
 )
 from collective.recipe.backup.objects.paths import place_of
 from collective.recipe.backup.objects.zexp import with_cuts
-from collective.recipe.backup.operations.extract import _safe, extract, extract_blobs
+from collective.recipe.backup.operations.extract import extract, extract_blobs, safe_name
 from collective.recipe.backup.operations.objects import opened_objects
 from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
 from collective.recipe.backup.tests.runs import Operated
@@ -196,7 +196,7 @@ def test_an_object_that_cannot_be_read_is_named_since_it_may_hold_blobs(
     ],
 )
 def test_a_long_name_is_cut_by_its_bytes_and_keeps_its_ending(name: str, expected: str) -> None:
-    assert _safe(name) == expected
+    assert safe_name(name) == expected
 
 
 def test_a_class_that_is_not_ascii_is_refused_in_words() -> None:
