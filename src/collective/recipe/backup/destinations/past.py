@@ -171,7 +171,7 @@ def shares_any(
     """Tell whether *filestorage* has any transaction that the newest sound one of *points* has.
 
     A pack may have dropped all that ``knows_any`` looks for, even if little else has changed.
-    What cannot be read is passed over.
+    Damaged restore points are passed over.
     """
     for point in sorted(points, key=lambda each: each.age, reverse=True):
         if point.sound:

@@ -1,4 +1,4 @@
-"""How many bytes the blobs of objects have.  They are looked up, and none is read."""
+"""The bytes of the blobs that objects hold.  They are looked up, and no blob is read."""
 
 from __future__ import annotations
 

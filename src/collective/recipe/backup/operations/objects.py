@@ -108,8 +108,8 @@ def log_of(state: State) -> Log:
     return state.log
 
 
-class Listing(NamedTuple):
-    """What an object is and has; a folder may have a million things, and few may be looked at."""
+class OwnedThings(NamedTuple):
+    """An object and the things in it; a folder may have a million, of which few are looked at."""
 
     itself: Item  # the object
     things: list[Child]  # the entries, and then the attributes
@@ -122,7 +122,7 @@ def items(opened: OpenedObjects, place: Location) -> list[Item]:
     return [found.itself, *filter(None, map(found.item, found.things))]
 
 
-def listing(opened: OpenedObjects, place: Location, most: int | None = None) -> Listing:
+def listing(opened: OpenedObjects, place: Location, most: int | None = None) -> OwnedThings:
     """Return the object at *place*, and what it has.
 
     An object counts for the first item that it is reached from.  With more than *most* objects
@@ -144,7 +144,9 @@ def listing(opened: OpenedObjects, place: Location, most: int | None = None) -> 
     tally = BlobTally(opened.sizes, whole + 1)
     for number, reached in enumerate(Subtrees(objects, above).walk(list(numbers)), 1):
         if most is not None and number > most:
-            return Listing(_bare(objects, own, place.held), things, partial(_looked_at, objects))
+            return OwnedThings(
+                _bare(objects, own, place.held), things, partial(_looked_at, objects)
+            )
         sums[reached.owner].add(reached.held)
         tally.add(reached.owner, reached.held)
     for held in filter(None, map(objects.load, {place.held.oid, *inner})):
@@ -159,7 +161,7 @@ def listing(opened: OpenedObjects, place: Location, most: int | None = None) -> 
         held, number = objects.load(child.oid), numbers[child.oid]
         return None if held is None else _item(objects, child, held, sums[number], amounts[number])
 
-    return Listing(_item(objects, own, place.held, sums[whole], amounts[whole]), things, item)
+    return OwnedThings(_item(objects, own, place.held, sums[whole], amounts[whole]), things, item)
 
 
 def _looked_at(objects: Objects, child: Child) -> Item | None:
