@@ -1,6 +1,6 @@
 """Oids that ``undelete`` had to replace, as its transaction tells.  Pure, or reads a ``Log``.
 
-What comes back gets new oids where its old ones are not free.  The script that brings it back
+An object that comes back gets a new oid where its old one is not free.  The script that brings it back
 writes which for which into the extension of its transaction, as one text of ASCII::
 
     "backup-undelete:" base64 of zlib of pairs ";"
