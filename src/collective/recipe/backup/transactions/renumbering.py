@@ -1,7 +1,7 @@
 """Oids that ``undelete`` had to replace, as its transaction tells.  Pure, or reads a ``Log``.
 
-An object that comes back gets a new oid where its old one is not free.  The script that brings it back
-writes which for which into the extension of its transaction, as one text of ASCII::
+An object that comes back gets a new oid where its old one is not free.  The script that brings it
+back writes which for which into the extension of its transaction, as one text of ASCII::
 
     "backup-undelete:" base64 of zlib of pairs ";"
     pair = old oid, new oid          8 bytes each, less those of the pair before, modulo 2 ** 64
