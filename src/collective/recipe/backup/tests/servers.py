@@ -246,8 +246,8 @@ class Proxy(ThreadingHTTPServer):
     """A proxy on the way to the server at *port*, which breaks what *fault* says.
 
     *fault* is asked with the method, the path and the number of each request, from 1.  It says
-    "reset" (the request is not passed on), "lost" (it is, but its answer never comes), bytes
-    that are the answer, or None.
+    "reset" (the request is not passed on), "lost" (it is, but its answer never comes), "cut" (the
+    answer breaks off in the middle), bytes that are the answer, or None.
     """
 
     daemon_threads = True
@@ -266,6 +266,7 @@ class Proxy(ThreadingHTTPServer):
 
 class _Passing(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or a body waits 40 ms for its head to be acknowledged
     server: Proxy
 
     def _pass(self) -> None:
@@ -294,6 +295,9 @@ class _Passing(BaseHTTPRequestHandler):
         if found.getheader("Content-Length") is None:
             self.send_header("Content-Length", str(len(data)))
         self.end_headers()
+        if fault == "cut":
+            self.wfile.write(data[: len(data) // 2])
+            return self._reset()
         self.wfile.write(data)
         return None
 

@@ -40,6 +40,8 @@ class Wire:
         self.dead = threading.Event()
         """Once it is set nothing comes through any more, and no connection is closed."""
         self._free = {"sent": time.monotonic(), "got": time.monotonic()}
+        self._fuse: int | None = None
+        self.was_cut = False  # whether the connections were closed since it was told when
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._open: list[socket.socket] = []
@@ -55,6 +57,8 @@ class Wire:
             server = socket.create_connection(("127.0.0.1", self._server))
             server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
             self._open += [client, server]
+            for each in (client, server):  # small packets of many requests do not wait here
+                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for ends in ((client, server, "sent"), (server, client, "got")):
                 threading.Thread(target=self._carry, args=ends, daemon=True).start()
 
@@ -66,6 +70,16 @@ class Wire:
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
 
+    def cut_after(self, size: int | None) -> None:
+        """Close all connections, once, when so many more bytes were sent; None: never."""
+        with self._lock:
+            self._fuse, self.was_cut = None if size is None else self.sent + size, False
+
+    def _cut(self) -> None:
+        for each in self._open:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
     def _carry(self, source: socket.socket, target: socket.socket, way: str) -> None:
         with suppress(OSError):
             while data := source.recv(_PIECE):
@@ -76,9 +90,14 @@ class Wire:
     def _wait(self, size: int, way: str) -> None:
         with self._lock:
             setattr(self, way, getattr(self, way) + size)
+            is_last = self._fuse is not None and self.sent >= self._fuse
+            if is_last:
+                self._fuse, self.was_cut = None, True
             # who was woken late catches up
             turn = max(time.monotonic() - _LATE, self._free[way])
             self._free[way] = turn + (size / self.rate if self.rate else 0)
+        if is_last:
+            self._cut()
         self._over.wait(max(0.0, self._free[way] - time.monotonic()))
         while self.dead.is_set() and not self._over.wait(0.05):
             pass
