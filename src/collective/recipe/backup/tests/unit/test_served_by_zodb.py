@@ -13,14 +13,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import transaction
+from ZODB import DB
+from ZODB.blob import Blob
 from ZODB.FileStorage import FileStorage
 from ZODB.tests import (
     BasicStorage,
     HistoryStorage,
     IteratorStorage,
     ReadOnlyStorage,
+    RecoveryStorage,
     RevisionStorage,
     StorageTestBase,
+    TransactionalUndoStorage,
 )
 
 from collective.recipe.backup.files import Files
@@ -93,7 +98,10 @@ class Reading(
     RevisionStorage.RevisionStorage,
     HistoryStorage.HistoryStorage,
     IteratorStorage.IteratorStorage,
+    IteratorStorage.ExtendedIteratorStorage,
+    TransactionalUndoStorage.TransactionalUndoStorage,
     ReadOnlyStorage.ReadOnlyStorage,
+    RecoveryStorage.RecoveryStorage,
 ):
     make: type[Operated]
     use_extension_bytes = True
@@ -104,7 +112,10 @@ class Reading(
         self.operated: Operated | None = None
         self.open()
 
+        self._dst = FileStorage(str(self.directory / "copy.fs"))
+
     def tearDown(self) -> None:
+        self._dst.close()
         self._close()
         self._storage = None
         # theirs cannot remove symbolic links
@@ -128,6 +139,27 @@ class Reading(
 
     testGetTid = BasicStorage.BasicStorage.testGetTid
     testLen = BasicStorage.BasicStorage.testLen
+    testGetSize = BasicStorage.BasicStorage.testGetSize
+    testStoreAndLoad = BasicStorage.BasicStorage.testStoreAndLoad
+    testNote = BasicStorage.BasicStorage.testNote
+    testMultipleEmptyTransactions = BasicStorage.BasicStorage.testMultipleEmptyTransactions
+
+    def testBlobsAreCopiedFromAMoment(self) -> None:
+        """As their RecoveryBlobStorage does from a storage that can be restored to."""
+        database = DB(self._storage._live)
+        connection = database.open()
+        for number, data in enumerate((b"", b"some data", b"more" * 100_000, b"other")):
+            connection.root()[number % 3] = blob = Blob()
+            with blob.open("w") as file:
+                file.write(data)
+            transaction.commit()
+        copy = FileStorage(str(self.directory / "blobs.fs"), blob_dir=str(self.directory / "blobs"))
+        try:
+            copy.copyTransactionsFrom(self._storage.moment())
+            self.compare(self._storage.moment(), copy)
+        finally:
+            copy.close()
+            connection.close()
 
     def testTransactionExtensionFromIterator(self) -> None:
         """That one needs its extension to be run, which none of a backup is."""
@@ -146,4 +178,4 @@ del Reading
 
 def test_the_tests_of_zodb_are_there():
     found = unittest.defaultTestLoader.loadTestsFromTestCase(ReadingADirectory)
-    assert found.countTestCases() > 15
+    assert found.countTestCases() > 45
