@@ -14,9 +14,9 @@ from ZODB.Connection import TransactionMetaData
 from ZODB.FileStorage import FileStorage
 from ZODB.utils import p64, z64
 
-from collective.recipe.backup.cli import main
 from collective.recipe.backup.objects.inert import all_references
-from collective.recipe.backup.tests.runs import Operated
+from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
+from collective.recipe.backup.tests.runs import Operated, typed
 from collective.recipe.backup.tests.samples import Site
 from collective.recipe.backup.tests.unit.test_deleted import minutes
 from collective.recipe.backup.tests.unit.test_objects import Folder, filled
@@ -135,19 +135,36 @@ def attacked(site: Site, told: Path) -> list[str]:
     ]
 
 
+def damaged_names(site: Site) -> None:
+    """Delete and rename some of what was put into *site*, by one whose name is odd as well."""
+    with site._at(None) as db, db.transaction(note="".join(NAMES[:4])) as connection:
+        connection.transaction_manager.get().user = NAMES[0] + NAMES[3]
+        names = connection.root()["Application"].evil["names"]
+        for name in NAMES[::2]:
+            del names[name]
+        names["<moved>"] = names.pop(NAMES[1])
+
+
+@pytest.mark.parametrize("made", [Operated, OperatedInRepository])
 def test_what_strangers_put_into_a_site_hurts_nobody_who_looks_into_its_backups(
-    site: Site, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    site: Site, tmp_path: Path, capfd: pytest.CaptureFixture[str], made: type[Operated]
 ) -> None:
     """Nothing runs, nothing reaches the terminal as it is, and each verb ends as it may."""
     paths = attacked(site, tmp_path / "told")
-    operated = Operated(site)
+    for name in ("new\nline", "\x1b[2J", "-rf", "\u202etxt", "\udcff", "x" * 250):
+        (site.blobstorage / name).write_bytes(b"of a stranger")
+    operated = made(site)
     operated.now = minutes(60)
     operated.backup()
     stamp = operated.points()[-1].stamp
+    damaged_names(site)
     earlier = f"{minutes(1):%Y-%m-%dT%H:%M:%SZ}"
     runs = [("log", []), ("log", ["--stat"]), ("log", ["--path", "/evil"])]
     runs += [("diff", [earlier, stamp]), ("diff", [earlier, stamp, "/evil/pickles/class"])]
     runs += [("objects", ["--path", path]) for path in paths]
+    runs += [("objects", ["--deleted", stamp]), ("objects", ["--deleted", "--attributes", stamp])]
+    runs += [("objects", ["--deleted", stamp, "--path", "/evil"]), ("diff", [stamp])]
+    runs += [("list", ["--content"])]
     for number, path in enumerate(paths[:3]):
         runs += [
             ("extract", ["--path", path, "--file", str(tmp_path / f"{number}.zexp")]),
@@ -156,9 +173,10 @@ def test_what_strangers_put_into_a_site_hurts_nobody_who_looks_into_its_backups(
         ]
     capfd.readouterr()
     for verb, arguments in runs:
-        is_one_of_few = verb in ("log", "diff") or arguments[-1] in paths[:3]
+        is_one_of_few = verb in ("log", "diff") or "--deleted" in arguments
+        is_one_of_few |= arguments[-1:] in [[path] for path in paths[:3]]
         for more in ([], ["--json"]) if is_one_of_few else ([],):
-            code = main(verb, "standard", operated.config_path, [*arguments, *more])
+            code = typed(operated, verb, *arguments, *more)
             text, messages = capfd.readouterr()
             assert code in (0, 2, 3), (verb, arguments, messages)
             assert all(each.isprintable() or each == "\n" for each in text + messages)
