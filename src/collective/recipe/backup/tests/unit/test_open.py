@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,10 +23,12 @@ import ZConfig
 import ZEO
 import ZODB
 import ZODB.config
+from ZEO import StorageServer
 from ZODB.blob import Blob
 from ZODB.Connection import TransactionMetaData
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError, ReadOnlyError, UndoError
+from zodbpickle import pickle as zodbpickle
 
 from collective.recipe.backup import sitebackup
 from collective.recipe.backup.cli import main
@@ -103,6 +106,94 @@ def test_clients_read_the_site_of_a_moment_and_cannot_write(operated, tmp_path):
     assert operated.site.contents() == before
     assert not (tmp_path / "s").exists()
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+class HostileClient:
+    """Speaks to a server of ZEO, and sends it what no client of ZEO would."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(60)
+        self._socket.connect(str(path))
+        self._file = self._socket.makefile("rb")
+        self.receive()
+        self.send(b"Z5")
+        self._number = 0
+
+    def __enter__(self) -> HostileClient:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._file.close()
+        self._socket.close()
+
+    def send(self, message: bytes) -> None:
+        self._socket.sendall(len(message).to_bytes(4, "big") + message)
+
+    def receive(self) -> bytes:
+        """Return the next message; nothing: the server has closed the connection."""
+        return self._file.read(int.from_bytes(self._file.read(4), "big"))
+
+    def ask(self, method: str, *arguments: Any) -> str:
+        """Return which kind of answer the server gives: a reply, an error, or none."""
+        self._number += 1
+        self.send(pickle.dumps((self._number, False, method, arguments), 3))
+        while message := self.receive():
+            number, flag, _kind, _value = zodbpickle.loads(message)
+            if number == self._number:
+                return "error" if flag else "reply"
+        return ""
+
+
+class Runs:
+    """A pickle of it runs a command."""
+
+    def __init__(self, told: Path) -> None:
+        self._told = told
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch {self._told}",)
+
+
+# a pack is refused in a thread of its own
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_client_that_sends_nonsense_reads_nothing_else_and_disturbs_nobody(operated, tmp_path):
+    """Each method gets arguments of each kind; the answer is an error, or nothing of interest."""
+    words: tuple[Any, ...] = (None, -1, 1 << 70, 1.5, "../../etc/passwd", "", [], {}, True)
+    words += (b"", b"/" * 8, bytes(8), b"\xff" * 8, b"x" * 100_000, "\ud800", ("a",) * 50)
+    socket_path = tmp_path / "s"
+    before = operated.site.contents()
+    with (
+        opened_moments(operated.run("open"), OpenOrder(cache=tmp_path / "cache")) as opened,
+        served(opened, str(socket_path), operated.run("open").files, read_only=True) as server,
+        serving(server),
+        client(server.address, tmp_path / "blobs", read_only=True) as connection,
+    ):
+        with HostileClient(socket_path) as hostile:
+            assert hostile.ask("register", "1", True) == "reply"
+            answers = {
+                hostile.ask(method, *arguments)
+                for method in sorted(StorageServer.registered_methods)
+                for arguments in [(word,) * count for word in words for count in (1, 2, 3)]
+            }
+            assert answers == {"reply", "error"}
+        for message in (
+            pickle.dumps((1, False, "ping", (Runs(tmp_path / "told"),)), 3),
+            pickle.dumps((1, False, "__class__", ()), 3),
+            pickle.dumps((1, False, "storage", ()), 3),
+            b"garbage",
+            b"",
+        ):
+            with HostileClient(socket_path) as hostile, suppress(OSError):
+                hostile.send(message)
+                assert (
+                    hostile.ask("loadBefore", bytes(8), b"\xff" * 8) != "reply"
+                )  # it is not registered
+        assert not (tmp_path / "told").exists()
+        assert connection.root()["values"]["a"]["value"] == 2
+        with connection.root()["blobs"]["x"].open() as file:
+            assert file.read() == b"second"
+    assert operated.site.contents() == before
 
 
 def test_two_moments_are_open_at_once(operated, tmp_path):
