@@ -27,8 +27,10 @@ At last the offset of the previous record of the object, or 0.
 
 _FRAME = struct.Struct(">24xQHQ")
 """Of a RECORD its transaction, the length of its version's name, and its size."""
-# no check of input, but of the line above
-assert _FRAME.size == RECORD.size  # noqa: S101
+_OWNED = struct.Struct(">8s16xQHQ")
+"""The same, behind its object."""
+# no check of input, but of the lines above
+assert _FRAME.size == _OWNED.size == RECORD.size  # noqa: S101
 
 
 def records_of(log: Log, transaction: Transaction) -> Iterator[DataRecord]:
@@ -82,6 +84,28 @@ class RecordReader:
             if version or whose != begin or offset > end:
                 raise self._damaged(data - RECORD.size)
             yield oid, tid, size, data, index + RECORD.size, previous
+
+    def offsets(self, transaction: Transaction) -> Iterator[tuple[Oid, int]]:
+        """Yield the object and the offset of each data record, and none of an undone one."""
+        offset, end, begin = transaction.records, _end(transaction), transaction.begin
+        window, unpack = self.window, _OWNED.unpack_from
+        data, first, last = window.data, window.begin, len(window.data) - RECORD.size
+        if transaction.undone:
+            return
+        # this is done for each record of a site
+        while offset < end:
+            index = offset - first
+            if not 0 <= index <= last:
+                index = window.at(offset, RECORD.size)
+                if index < 0:
+                    raise self._damaged(offset)
+                data, first, last = window.data, window.begin, len(window.data) - RECORD.size
+            oid, whose, version, size = unpack(data, index)
+            at, offset = offset, offset + RECORD.size + (size or LENGTH.size)
+            # as DataRecord.fits says
+            if version or whose != begin or offset > end:
+                raise self._damaged(at)
+            yield oid, at
 
     def counted(self, transaction: Transaction) -> tuple[int, int]:
         """Return how many data records there are, and how many of them only have a pointer."""

@@ -39,6 +39,17 @@ class OidNumbers:
             page = self._pages[key >> _BITS] = _EMPTY[:]
         page[key & 63] = number
 
+    def update(self, pairs: Iterable[tuple[Oid, int]]) -> None:
+        """Give the number of each pair to its oid."""
+        pages = self._pages
+        # this is done for each record of a site
+        for oid, number in pairs:
+            key = int.from_bytes(oid, "big")
+            page = pages.get(key >> _BITS)
+            if page is None:
+                page = pages[key >> _BITS] = _EMPTY[:]
+            page[key & 63] = number
+
     def __getitem__(self, oid: Oid) -> int:
         key = int.from_bytes(oid, "big")
         page = self._pages.get(key >> _BITS)
@@ -103,12 +114,9 @@ class Objects:
         else:
             self._places = earlier._places.copy()
             self._common = start = earlier._log.size
-        places = self._places
         reader = RecordReader(log)
-        # this is done for each record of a site
         for transaction in log.transactions(start):
-            for oid, _tid, _size, data, _index, _previous in reader.places(transaction):
-                places[oid] = data - RECORD.size
+            self._places.update(reader.offsets(transaction))
 
     def __contains__(self, oid: object) -> bool:
         return oid in self._places

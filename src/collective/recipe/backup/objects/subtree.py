@@ -18,7 +18,12 @@ from typing import NamedTuple
 from collective.recipe.backup.model import Oid
 from collective.recipe.backup.objects.current import Held, Objects, OidNumbers
 from collective.recipe.backup.objects.inert import UnreadableStateError
-from collective.recipe.backup.objects.references import UPWARD, NamedReference, references
+from collective.recipe.backup.objects.references import (
+    UPWARD,
+    NamedReference,
+    leading_down,
+    references,
+)
 
 OUTSIDE = (
     "OFS.Application.",
@@ -83,6 +88,30 @@ class Subtrees:
                         following.append(named.reference.oid)
             level = following
 
+    def counted(self, starts: Sequence[Oid]) -> Iterator[HeldBy]:
+        """Yield the same objects as ``walk`` some times as quickly, without any *cuts*.
+
+        Most records are not unpickled: their bytes tell what they refer to.  A reference to a
+        class of OUTSIDE is known by the object that it leads to.
+        """
+        owners = OidNumbers()
+        for number, oid in enumerate(starts, 1):
+            owners[oid] = number
+        level, is_first = list(dict.fromkeys(starts)), True
+        while level:
+            following: list[Oid] = []
+            for oid in self._objects.in_order(level):
+                held = self._objects.load(oid)
+                if held is None or (held.kind.startswith(OUTSIDE) and not is_first):
+                    continue
+                owner = owners[oid]
+                yield HeldBy(held, owner - 1, is_readable=True)
+                for target in _leading_down(held):
+                    if not owners[target] and target not in self._above:
+                        owners[target] = owner
+                        following.append(target)
+            level, is_first = following, False
+
     def _is_held(self, holder: Oid, named: NamedReference) -> bool:
         reference = named.reference
         cut = Cut(holder, named.name, reference.oid)
@@ -100,6 +129,13 @@ def is_outward(named: NamedReference) -> bool:
     reference = named.reference
     is_upward = named.name in UPWARD and not named.is_entry
     return is_upward or reference.is_weak or reference.kind.startswith(OUTSIDE)
+
+
+def _leading_down(held: Held) -> list[Oid]:
+    try:
+        return leading_down(held.data)
+    except UnreadableStateError:
+        return []
 
 
 def _references(held: Held) -> list[NamedReference] | None:

@@ -142,7 +142,7 @@ def listing(opened: OpenedObjects, place: Location, most: int | None = None) -> 
     whole = len(things)
     sums = [_Sum() for _each in range(whole + 1)]
     tally = BlobTally(opened.sizes, whole + 1)
-    for number, reached in enumerate(Subtrees(objects, above).walk(list(numbers)), 1):
+    for number, reached in enumerate(Subtrees(objects, above).counted(list(numbers)), 1):
         if most is not None and number > most:
             return OwnedThings(
                 _bare(objects, own, place.held), things, partial(_looked_at, objects)
@@ -216,5 +216,5 @@ def _item(objects: Objects, child: Child, held: Held, found: _Sum, blobs: BlobAm
 
 def held_oids(objects: Objects, place: Location) -> frozenset[Oid]:
     """Return the oids of all that the object at *place* holds, itself included."""
-    walk = Subtrees(objects, place.above).walk([place.held.oid])
+    walk = Subtrees(objects, place.above).counted([place.held.oid])
     return frozenset(reached.held.oid for reached in walk)
