@@ -27,7 +27,7 @@ from ZODB.blob import Blob
 from ZODB.Connection import Connection
 from ZODB.serialize import referencesf
 
-from benchmarks.states import DAY, PACKED, YESTERDAY, States
+from benchmarks.states import DAY, FOLDERS_FROM, PACKED, YESTERDAY, States
 from collective.recipe.backup.tests.samples import FileStorage
 
 FOUNDED = datetime(2021, 1, 1, tzinfo=timezone.utc)
@@ -84,6 +84,20 @@ class Application:
         self.root["metadata"] = IOBTree()
         self.root["modified"] = OOBTree()
         self.root["owners"] = OOBTree()
+
+    def arrange(self) -> None:
+        """Make a folder of 1,000 items, and one of 100 items with a blob each."""
+        self.root["folder"] = OOBTree(
+            {f"item-{at:04}": PersistentMapping(title=f"Item {at}") for at in range(1000)}
+        )
+        self.root["album"] = OOBTree(
+            {
+                f"picture-{at:03}": PersistentMapping(
+                    filename=f"{at}.png", image=Blob(self._bytes[at << 16 :][:BLOB_SIZE])
+                )
+                for at in range(100)
+            }
+        )
 
     def add(self, number: int, *, blob: bool) -> Sequence[int]:
         """Add a document, not yet to the index of words; return its words."""
@@ -173,6 +187,8 @@ class Builder:
         connection = db.open()
         application = Application(connection, self._chance)
         application.found()
+        if self._blobs >= FOLDERS_FROM:
+            application.arrange()
         self._import(storage, connection, application)
         end = FOUNDED + YEARS - timedelta(days=1)
         # a guess of how much a commit adds; the moments need not be exact

@@ -20,6 +20,9 @@ from benchmarks.measuring import Trash
 YESTERDAY, DAY, PACKED = "yesterday", "day", "packed"
 GROWING = YESTERDAY, DAY
 
+FOLDERS_FROM = 1000
+"""Number of blobs from which on a site has a folder of 1,000 items and an album as well."""
+
 
 class States:
     """A site in *directory*, in one of its states."""
@@ -161,7 +164,7 @@ class States:
 
 def made(scratch: Path, size: int, blobs: int, tell: Callable[[str], object]) -> States:
     """Return a site of *size* MB with so many *blobs*, made in *scratch* if it is not there yet."""
-    directory = scratch / f"site-{size}-{blobs}"
+    directory = scratch / f"site-{size}-{blobs}{'-album' if blobs >= FOLDERS_FROM else ''}"
     if not directory.exists():
         tell(f"making a site: {size} MB of Data.fs, {blobs} blobs")
         scratch.mkdir(parents=True, exist_ok=True)

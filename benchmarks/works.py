@@ -10,7 +10,7 @@ import fnmatch
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from benchmarks.contestants import Contestant
 from benchmarks.measuring import Contents, Inodes, Taken, system_calls, take
 from benchmarks.states import DAY, PACKED, YESTERDAY, States
 from collective.recipe.backup.errors import BackupError
+
+Surroundings = Callable[[], AbstractContextManager[object]]
 
 NOTHING = 0.12
 """Seconds of processor time in which a whole process says that nothing has changed."""
@@ -343,17 +345,25 @@ class Works:
         """Yield the works of the time machine, on the two moments that there are by now."""
         stamps = sorted(path.name[:19] for path in ours.directory.rglob("*.*fsz"))
         moment = stamps[0] if stamps else ""
+        extracted = ours.directory.with_name("extracted.zexp")
         for name, title, seconds, command in (
             ("moment-log", "all transactions", 2, ("site-log", "--stat")),
             ("moment-objects", "the objects of the root", 20, ("site-objects", moment)),
             ("moment-deleted", "what is gone", 20, ("site-objects", moment, "--deleted")),
             ("moment-diff", "what has changed", 20, ("site-diff", moment)),
+            ("moment-folder", "a folder of 1,000 items", 1, ("site-objects", moment, "/folder")),
+            (
+                "moment-extract",
+                "extract of 100 items and 100 blobs",
+                2,
+                ("site-extract", moment, "/album", "--file", str(extracted)),
+            ),
         ):
             script, *arguments = command
             entry = Entry(
                 name=ours.contestant.name,
                 command=(ours.contestant.script(script), "--quiet", *arguments),
-                surroundings=ours.at("after the day", DAY, YESTERDAY),
+                surroundings=_without(extracted, ours.at("after the day", DAY, YESTERDAY)),
             )
             goal = Goal(seconds=seconds, megabytes=200)
             yield Work(name=name, title=title, goal=goal, entries=[entry])
@@ -456,3 +466,16 @@ class Works:
         grown = states.size(DAY) - states.size(YESTERDAY)
         blobs = states.blob_bytes(DAY) - states.blob_bytes(YESTERDAY)
         return (grown + blobs) * 105 // 100
+
+
+def _without(file: Path, surroundings: Surroundings) -> Surroundings:
+    """Return *surroundings* in which *file* is not there, and goes afterwards."""
+
+    @contextmanager
+    def prepare() -> Iterator[None]:
+        file.unlink(missing_ok=True)
+        with surroundings():
+            yield
+        file.unlink(missing_ok=True)
+
+    return prepare
