@@ -38,6 +38,12 @@ class Child(NamedTuple):
     is_entry: bool  # a key and no attribute
 
 
+_WHERE_IT_WAS = (
+    "was it deleted?  log --path PATH, without --live, names a restore point that has it: give its "
+    "stamp as the moment"
+)
+
+
 def is_oid(word: str) -> bool:
     """Tell whether *word* names an object by its oid."""
     return _OID.fullmatch(word) is not None
@@ -51,7 +57,7 @@ def place_of(objects: Objects, path: str) -> Location:
         if held is None:
             raise UsageError(
                 f"there is no object {named[1]} at that moment",
-                hint="log --path PATH, without --live, finds objects that are gone",
+                hint=_WHERE_IT_WAS,
             )
         return Location(named[1], held, ())
     place = _begin(objects)
@@ -61,8 +67,7 @@ def place_of(objects: Objects, path: str) -> Location:
         if found is None or held is None:
             raise UsageError(
                 f"there is no {step!r} in {place.path or '/'} at that moment",
-                hint="objects with a shorter path lists what there is; log --path PATH, without "
-                "--live, finds objects that are gone",
+                hint=f"objects with a shorter path lists what there is; {_WHERE_IT_WAS}",
             )
         above = (*place.above, place.held.oid, *found.through)
         place = Location(f"{place.path}/{step}", held, above)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("backup")
 
+_HOW_TO_RUN = "run it with bin/instance run, or bin/zconsole run ZOPE_CONF"
+
 
 def _declare(parser: argparse.ArgumentParser) -> None:
     moments.declare(parser, "as it was at this moment (default: the newest there is)")
@@ -85,7 +87,7 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
         written = bringback.write(opened, place, export, run.files)
     if not answers.json:
         tell_export(written.extracted, written.export, answers)
-        last = "removed after the dry run" if namespace.dry_run else "run it with bin/instance run"
+        last = "removed after the dry run" if namespace.dry_run else _HOW_TO_RUN
         answers.say(f"{printable(str(written.script))}: {last}")
     if namespace.program is not None:
         program = namespace.program.absolute()

@@ -498,7 +498,7 @@ def test_a_path_that_is_gone_tells_its_history_all_the_same(
     # the other commands say which one finds it
     for verb, arguments in (("log", ["--live"]), ("objects", []), ("extract", [newest])):
         words = told(verb, *arguments, "--path", "/values/page", code=2)
-        assert "log --path PATH, without --live, finds objects that are gone" in words
+        assert "log --path PATH, without --live, names a restore point that has it" in words
 
 
 def test_the_moment_and_the_path_may_stand_together(
