@@ -13,14 +13,20 @@ this object. A reader that has a passphrase refuses ``none``.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import datetime
 
-from collective.recipe.backup.errors import ConfigurationError, IntegrityError
+from collective.recipe.backup.errors import (
+    ConfigurationError,
+    IntegrityError,
+    StoreRefused,
+    StoreUnreachable,
+)
 from collective.recipe.backup.frozen import dataclass
 from collective.recipe.backup.jsonfile import Form, LaterReleaseError, UnreadableError
 from collective.recipe.backup.repository.keyring import REPOSITORY_ID_SIZE
 from collective.recipe.backup.repository.names import FORMAT, id_of
-from collective.recipe.backup.stores import NoSuchObject, Store
+from collective.recipe.backup.stores import CHECK, NoSuchObject, Store
 
 VERSION = 1
 ENCRYPTED = "aes-256-gcm"
@@ -52,8 +58,8 @@ def new_format(*, encrypted: bool, now: datetime) -> bytes:
 def read_format(store: Store) -> Format:
     """Return what the repository in *store* is.
 
-    Raises ConfigurationError where there is none or a later release made it, and
-    IntegrityError for damage.
+    Raises ConfigurationError where there is none or a later release made it, IntegrityError for
+    damage, and StoreUnreachable where what answers is no store.
     """
     try:
         data = store.get(FORMAT)
@@ -72,11 +78,25 @@ def read_format(store: Store) -> Format:
             hint="update this program, then run the command again",
         ) from error
     except UnreadableError as error:
+        if _has_anything(store):
+            raise StoreUnreachable(
+                "something else answers in the place of the store, whatever it is asked for",
+                where=store.location,
+                hint="does the network want a login, or is there a proxy?  Is the place right?",
+            ) from error
         raise IntegrityError(
             f"the object that says what the repository is cannot be read: {error}",
             where=f"{store.location}/{FORMAT}",
             hint="every copy of the repository has the same bytes there: take them from one",
         ) from error
+
+
+def _has_anything(store: Store) -> bool:
+    """Tell whether *store* claims to have an object that cannot be there."""
+    with suppress(NoSuchObject, StoreRefused):
+        store.get(f"{CHECK}/{os.urandom(8).hex()}")
+        return True
+    return False
 
 
 def parse_format(data: bytes) -> Format:

@@ -247,7 +247,8 @@ class Proxy(ThreadingHTTPServer):
 
     *fault* is asked with the method, the path and the number of each request, from 1.  It says
     "reset" (the request is not passed on), "lost" (it is, but its answer never comes), "cut" (the
-    answer breaks off in the middle), bytes that are the answer, or None.
+    answer breaks off in the middle), "endless" (the answer goes on for ever), bytes that are the
+    answer, or None.
     """
 
     daemon_threads = True
@@ -281,13 +282,20 @@ class _Passing(BaseHTTPRequestHandler):
             self.close_connection = True
             self.wfile.write(fault)
             return None
+        if fault == "endless":
+            return self._go_on()
         with closing(http.client.HTTPConnection("127.0.0.1", self.server.target)) as connection:
             # with the name of the host that was signed
             connection.request(self.command, self.path, body, dict(self.headers))
             found = connection.getresponse()
             data = found.read()
-        if fault == "lost":
-            return self._reset()
+        return self._reset() if fault == "lost" else self._answer(found, data, fault)
+
+    do_GET = do_HEAD = do_PUT = do_DELETE = do_POST = _pass
+
+    def _answer(
+        self, found: http.client.HTTPResponse, data: bytes, fault: str | bytes | None
+    ) -> None:
         self.send_response_only(found.status)
         for name, value in found.getheaders():
             if name.lower() not in {"transfer-encoding", "connection"}:
@@ -301,7 +309,17 @@ class _Passing(BaseHTTPRequestHandler):
         self.wfile.write(data)
         return None
 
-    do_GET = do_HEAD = do_PUT = do_DELETE = do_POST = _pass
+    def _go_on(self) -> None:
+        """Answer until the other side closes the connection."""
+        self.close_connection = True
+        size = 1 << 40
+        self.wfile.write(
+            b"HTTP/1.1 200 OK\r\nLast-Modified: Sun, 1 Mar 2026 00:00:00 GMT\r\n"
+            b'ETag: "x"\r\nContent-Length: %d\r\n\r\n' % size
+        )
+        with suppress(OSError):
+            while True:
+                self.wfile.write(bytes(1 << 16))
 
     def _reset(self) -> None:
         self.close_connection = True

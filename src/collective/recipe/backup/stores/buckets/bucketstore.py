@@ -65,6 +65,12 @@ _ARCHIVES = {"GLACIER", "DEEP_ARCHIVE"}
 _SMALL = 1 << 18
 """Bytes that are sent within the patience for an answer, even over a line of 64 kbit/s."""
 
+_MOST = 1 << 30
+"""Bytes of an object, or of a range: a bundle has some dozens of megabytes."""
+
+_PIECE = 8 << 20
+"""Bytes that are taken over at once: of most ranges that is all."""
+
 _OF_A_PAGE = 1000
 """Entries of a listing that obstore hands over at once."""
 
@@ -233,7 +239,8 @@ class BucketStore:
             found = get(self._reading, name, options=options)
             if found.attributes.get("Content-Type", "").partition(";")[0] in _PAGES:
                 raise no_store(_READ, self.location)
-            data = self._moved(found)
+            whole = found.meta["size"] - start
+            data = self._moved(found, whole if size is None else size)
         except BaseError as error:
             if status_of(error) != 416:
                 raise
@@ -243,22 +250,29 @@ class BucketStore:
             raise NoSuchObject(f"{name} is shorter") from error
         if size is not None and len(data) < size:
             raise NoSuchObject(f"{name} is shorter")
-        if size is None and len(data) != found.meta["size"] - start:
+        if size is None and len(data) != whole:
             raise StoreUnreachable(
                 "the answer of the store is not as long as it says", where=self.location
             )
         return data
 
-    def _moved(self, found: GetResult) -> bytes:
-        """Read what is to be got, as quickly as is allowed."""
+    def _moved(self, found: GetResult, size: int) -> bytes:
+        """Read the *size* bytes that are to be got, as quickly as is allowed.
+
+        Raises StoreUnreachable if there are more, or if they are more than any object has.
+        """
         piece = self._allowance.piece
-        if piece is None:
-            return bytes(found.bytes())
-        pieces = []
-        for each in found.stream(min_chunk_size=piece):
-            self._allowance.move(len(each))
+        pieces, rest = [], size
+        for each in found.stream(min_chunk_size=piece or _PIECE) if size <= _MOST else ():
+            if piece is not None:
+                self._allowance.move(len(each))
             pieces.append(bytes(each))
-        return b"".join(pieces)
+            rest -= len(each)
+            if rest < 0:
+                break
+        if rest < 0 or size > _MOST:
+            raise no_store(_READ, self.location)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _must_be_a_store(self) -> None:
         """Raise StoreUnreachable where what is asked for an object that cannot be there has it.

@@ -30,6 +30,12 @@ _ANSWERS = {200, 201, 204, 206, 404, 409, 416}
 GONE is an answer for files. A directory may be GONE for a moment, while another node changes it.
 """
 
+_MOST = 64 << 20
+"""Bytes of an answer, if nothing says how many there are: a directory, or a whole object."""
+
+_PIECE = 1 << 20
+"""Bytes that are read at once."""
+
 _NODE_ID = re.compile(rb"TubID: [^<]*>\s*v0-([a-z2-7]{52})\s*<")
 _OF_AN_ID = 16
 """Characters of the id of a node that name it: 80 bits."""
@@ -68,6 +74,11 @@ class NodeRequest:
         steps = [] if self.capability is None else ["uri", self.capability, *self.names]
         query = f"?{urlencode(self.query)}" if self.query else ""
         return "/" + "/".join(quote(each, safe="") for each in steps if each) + query
+
+    @property
+    def most(self) -> int:
+        """The bytes that an answer may have."""
+        return _MOST if self.extent is None or self.extent[1] is None else self.extent[1] + _MOST
 
     @property
     def headers(self) -> dict[str, str]:
@@ -158,17 +169,27 @@ class TahoeNode:
                 headers["Content-Length"] = str(len(request.body))
             connection.request(request.method, request.target, body, headers)
             found = connection.getresponse()
-            return NodeAnswer(found.status, found.getheader("Date") or "", self._read(found))
+            return NodeAnswer(
+                found.status, found.getheader("Date") or "", self._read(found, request)
+            )
 
-    def _read(self, found: http.client.HTTPResponse) -> bytes:
-        """Read an answer, as quickly as is allowed."""
-        piece = self._allowance.piece
-        if piece is None:
-            return found.read()
-        pieces = []
-        while each := found.read(piece):
-            self._allowance.move(len(each))
+    def _read(self, found: http.client.HTTPResponse, request: NodeRequest) -> bytes:
+        """Read an answer, as quickly as is allowed, and no more than a node can have to say.
+
+        Raises IncompleteRead if it breaks off, and StoreUnreachable if it goes on and on.
+        """
+        limited = self._allowance.piece
+        pieces, size = [], 0
+        while each := found.read(limited or _PIECE):
+            if limited is not None:
+                self._allowance.move(len(each))
             pieces.append(each)
+            size += len(each)
+            if size > request.most:
+                raise no_node(request.what, self._place.location)
+        if found.length:
+            # only a read of all of it would say so
+            raise http.client.IncompleteRead(b"", found.length)
         return b"".join(pieces)
 
     def _connection(self, request: NodeRequest) -> http.client.HTTPConnection:
