@@ -37,6 +37,9 @@ MEGABYTES = 200
 SMALL = 100
 """Bytes of a blob."""
 
+PAIR = ("third", "fourth")
+"""Repositories that are backed up to at the same time."""
+
 _OF_A_COMMIT = 10
 _BLOB = b"cZODB.blob\nBlob\nq\x01.N."
 """The record of one."""
@@ -79,7 +82,7 @@ class Memory:
         if self._server is not None:
             os.environ.update(each.split("=", 1) for each in credentials())
             os.environ["AWS_ENDPOINT_URL"] = self._server.direct
-            for bucket in ("repository", "second"):
+            for bucket in ("repository", "second", *PAIR):
                 self._server.make(bucket)
         self.grow(blobs, large)
 
@@ -121,6 +124,7 @@ class Memory:
         main = ("--from", "repository")
         repositories = [f"{name} {self._url(name)}" for name in ("repository", "second")]
         both = ("--set", "repository=" + "\n".join(repositories))
+        pair = ("--set", "repository=" + "\n".join(f"{it} {self._url(it)}" for it in PAIR))
         yield "init", ["repository", "init"]
         yield "first backup", ["backup"]
         yield "nothing changed", ["backup"]
@@ -135,7 +139,11 @@ class Memory:
         yield "heal", ["repository", "heal"]
         yield "init the second", ["repository", "init", "second", *both]
         yield "copy", ["repository", "copy", "repository", "--to", "second", *both]
-        shutil.rmtree(self._scratch / "second", ignore_errors=True)
+        for name in PAIR:
+            yield f"init the {name}", ["repository", "init", name, *pair]
+        yield "first backup to both of these", ["backup", *pair]
+        for name in ("second", *PAIR):
+            shutil.rmtree(self._scratch / name, ignore_errors=True)
         shutil.rmtree(self._site)
         yield "rehearse", ["rehearse", *main]
         yield "restore into the empty", ["restore", "--no-prompt", *main]
@@ -168,7 +176,7 @@ class Memory:
         """Print what a command takes; return whether that is not too much."""
         command = [_PROGRAM, *arguments, "--quiet", "--config", self._configuration]
         taken = take(command, self._scratch / "logs" / "memory.log")
-        print(f"{title:<28} {taken.memory / 1e6:6.0f} MB {taken.seconds:8.2f} s", flush=True)
+        print(f"{title:<30} {taken.memory / 1e6:6.0f} MB {taken.seconds:8.2f} s", flush=True)
         return taken.memory <= MEGABYTES * 1_000_000
 
 
