@@ -91,10 +91,13 @@ class ChunkReader:
             yield chunk, data
 
     def whichever(
-        self, chunks: Iterable[ChunkId]
+        self, chunks: Iterable[ChunkId], *, scattered: bool = False
     ) -> Iterator[tuple[ChunkId, bytes | IntegrityError]]:
-        """Yield *chunks* in their order, each with its bytes or the error of reading it."""
-        ranges = ranges_of(chunks, self._repository.index, self._gap)
+        """Yield *chunks* in their order, each with its bytes or the error of reading it.
+
+        If they are *scattered*, what lies between them is not read: several come at a time.
+        """
+        ranges = ranges_of(chunks, self._repository.index, 0 if scattered else self._gap)
         some = list(islice(ranges, 2))
         if len(some) < 2:
             # for one there is nothing to do ahead

@@ -51,6 +51,7 @@ class MemoryChunks:
         self.held: dict[bytes, bytes] = {}
         self.stored: Counter[ChunkKind] = Counter()  # bytes that were new
         self.got: Counter[ChunkKind] = Counter()  # how often one was asked for
+        self.together: list[int] = []  # how many were asked for at a time, where it may be several
 
     def put(self, kind: ChunkKind, data: bytes) -> bytes:
         name = blake3(kind.value.encode() + b"\0" + data).digest()
@@ -75,7 +76,9 @@ class MemoryChunks:
     def ahead(
         self, kind: ChunkKind, names: Iterable[bytes]
     ) -> Generator[tuple[bytes, bytes | IntegrityError], None, None]:
+        self.together.append(0)
         for name in names:
+            self.together[-1] += 1
             try:
                 yield name, self.get(kind, name)
             except IntegrityError as error:

@@ -31,11 +31,13 @@ class StoredChunks(Chunks):
 
     def ahead(
         self,
-        kind: ChunkKind,  # noqa: ARG002  the name has it
+        kind: ChunkKind,
         names: Iterable[bytes],
     ) -> Generator[tuple[bytes, bytes | IntegrityError], None, None]:
         """Yield chunks in their order, each with its bytes or the error of reading it."""
-        yield from self._reader.whichever(map(ChunkId, names))
+        # between the record indexes of segments lie the segments, which are far larger
+        scattered = kind is ChunkKind.INDEX
+        yield from self._reader.whichever(map(ChunkId, names), scattered=scattered)
 
 
 class UnusableError(Exception):

@@ -2,7 +2,8 @@
 
 A pack keeps the order of transactions and of the records in them.  So those of a live log are
 found one after the other in the order of the stored segments, and only the record indexes of few
-segments are held at a time.
+segments are held at a time.  Those of the next segments come with one that is read: in a store that
+is far away each by itself would be waited for.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 from collective.recipe.backup.filestorage.segments.chunkstore import ChunkKind, Chunks
@@ -22,6 +23,9 @@ from collective.recipe.backup.times import ZERO_TID, Tid
 
 _HELD = 4
 """Record indexes that are held: a few hundred kilobytes each."""
+
+_TOGETHER = 8
+"""Segments whose record indexes are got together, as long as they are asked for in their order."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class StoredSegments:
         # the greatest tid of each segment and those before it
         self._reached = list(accumulate((segment.last for segment in self._segments), max))
         self._index = lru_cache(_HELD)(self._read)
+        self._came: dict[int, bytes] = {}  # what has come, by the position of the segment
+        self._end = 0  # position after the last one that has come
         self._chunks = chunks
 
     def find(self, tid: Tid) -> StoredTransaction | None:
@@ -98,5 +104,32 @@ class StoredSegments:
         return None
 
     def _read(self, position: int) -> RecordIndex:
-        names = self._segments[position].index
-        return RecordIndex(b"".join(self._chunks.get(ChunkKind.INDEX, name) for name in names))
+        if position >= self._end:
+            # after a leap, as to the newest transactions, one alone shows whether others follow
+            is_next = position < self._end + _TOGETHER
+            self._came = self._got_together(position) if is_next else {}
+            self._end = self._positions(position).stop if is_next else position + 1
+        data = self._came.pop(position, None)
+        if data is None:
+            names = self._segments[position].index
+            data = b"".join(self._chunks.get(ChunkKind.INDEX, name) for name in names)
+        return RecordIndex(data)
+
+    def _got_together(self, position: int) -> dict[int, bytes]:
+        """Return the record indexes of some segments from *position* on, by their positions.
+
+        A damaged one is left out: it may never be asked for.
+        """
+        wanted = {at: self._segments[at].index for at in self._positions(position)}
+        names = dict.fromkeys(chain.from_iterable(wanted.values()))
+        found = dict(self._chunks.ahead(ChunkKind.INDEX, names))
+        whole = {}
+        for at, parts in wanted.items():
+            pieces = [found[name] for name in parts]
+            data = [each for each in pieces if isinstance(each, bytes)]
+            if len(data) == len(pieces):
+                whole[at] = b"".join(data)
+        return whole
+
+    def _positions(self, position: int) -> range:
+        return range(position, min(position + _TOGETHER, len(self._segments)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -158,6 +159,36 @@ def test_many_chunks_of_a_few_bytes_are_not_read_ahead_all_at_once(world):
             found = list(ranges_of(leaves, repository.index, 1 << 16))
         assert [chunk for each in found for chunk, _place in each.wanted] == leaves
         assert max(len(each.wanted) for each in found) < 50
+
+
+def test_scattered_chunks_come_several_at_a_time_without_what_lies_between(world):
+    values = {f"n{number:02}": bytes([number]) * 3000 for number in range(40)}
+    with world.open() as repository:
+        back_up(repository, values)
+    sizes, both = [], threading.Barrier(2)
+    get = world.store.get
+
+    def met(name, start=0, size=None):
+        if size is not None:
+            if len(sizes) < 2:
+                sizes.append(size)
+                both.wait(10)  # the second one is asked for before the first one has come
+            else:
+                sizes.append(size)
+        return get(name, start, size)
+
+    with world.open("host") as repository:
+        repository.index.refresh()
+        wanted = [repository.keyring.chunk_id(BLOB, values[name]) for name in sorted(values)[::4]]
+        reader = ChunkReader(repository)
+        assert len(list(reader.each(wanted))) == 10
+        repository.store.get = met
+        found = dict(reader.whichever(wanted, scattered=True))
+        del repository.store.get
+        stored = sum(places[0].stored for _chunk, places in repository.index.of(wanted))
+    assert list(found.values()) == [values[name] for name in sorted(values)[::4]]
+    assert sum(sizes) == stored
+    assert len(sizes) == 10
 
 
 def test_a_chunk_that_is_nowhere_is_told(world):

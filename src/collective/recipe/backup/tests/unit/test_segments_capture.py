@@ -197,6 +197,32 @@ def test_another_host_without_a_cache_stores_no_segment_again(captures, site):
     assert captures.stored() == 0
 
 
+def test_after_a_pack_record_indexes_are_got_some_at_a_time_and_each_once(captures, site):
+    grow(site, 1, 120)
+    captures.capture(site.filestorage)
+    names = {name for span in spans(captures) for name in span.segment.index}
+    assert len(names) > 20
+    site.pack(day(110))
+    together = captures.chunks.together
+    together.clear()
+    captures.chunks.got.clear()
+    captures.capture(site.filestorage)
+    got = captures.chunks.got[ChunkKind.INDEX]
+    assert 20 < sum(together) <= got <= len(names)
+    assert got - sum(together) + len(together) < got / 4
+    check(captures)
+
+
+def test_a_record_index_that_is_lost_is_told_when_it_is_needed(captures, site):
+    grow(site, 1, 120)
+    captures.capture(site.filestorage)
+    [*_some, name] = spans(captures)[10].segment.index
+    site.pack(day(110))
+    del captures.chunks.held[name]
+    with pytest.raises(IntegrityError, match=f"record index {name.hex()} is missing"):
+        captures.capture(site.filestorage)
+
+
 def test_a_copy_of_a_packed_site_stores_nothing_given_the_state_of_the_site(captures, site):
     grow(site, 1, 60)
     captures.capture(site.filestorage)
