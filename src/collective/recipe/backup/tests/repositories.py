@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -62,6 +63,7 @@ class World:
         self.passphrase = PASSPHRASE if encrypted else None
         self.told: list[str] = []
         self._caches = itertools.count()
+        self.kept = ExitStack()  # repositories that stay open to the end of a test
         init(self.store, self.passphrase, START)
 
     def client(self, cache: str | None = None, passphrase: str | None = None) -> Client:

@@ -214,7 +214,8 @@ def test_nothing_is_compiled_to_make_one(monkeypatch) -> None:
         raise AssertionError("the standard library would have done that")
 
     monkeypatch.setattr(dataclasses, "_create_fn", compile, raising=False)
-    monkeypatch.setattr(dataclasses, "_FuncBuilder", compile, raising=False)
+    if builder := getattr(dataclasses, "_FuncBuilder", None):  # since Python 3.13
+        monkeypatch.setattr(builder, "add_fn", compile)
     family(frozen.dataclass)
     with pytest.raises(AssertionError, match="standard library"):
         family(dataclasses.dataclass)

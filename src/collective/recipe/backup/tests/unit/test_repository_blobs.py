@@ -73,8 +73,10 @@ def site(tmp_path: Path) -> Site:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    with world.kept:
+        yield world
 
 
 @pytest.fixture
@@ -105,7 +107,8 @@ def wanted_of(site: Site) -> dict[str, bytes]:
 
 
 def opened(backups: SiteBackups, point: Point, until: Tid | None = None) -> PagedBlobs:
-    found = stored_blobs(backups.world.open(backups.cache), point, until)
+    repository = backups.world.kept.enter_context(backups.world.open(backups.cache))
+    found = stored_blobs(repository, point, until)
     assert found is not None
     return found
 

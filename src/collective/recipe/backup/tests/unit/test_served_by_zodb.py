@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 import transaction
 from ZODB import DB
 from ZODB.blob import Blob
@@ -35,6 +36,9 @@ from collective.recipe.backup.served.momentstorage import MomentStorage
 from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
 from collective.recipe.backup.tests.runs import Operated
 from collective.recipe.backup.tests.samples import Site
+
+if not hasattr(BasicStorage.BasicStorage, "testGetTid"):
+    pytest.skip("ZODB before 6 has other names for its tests", allow_module_level=True)
 
 READING = {
     "getTid",
