@@ -303,7 +303,10 @@ def _offer(points: Iterable[RestorePoint], when: When) -> str:
     ]
     if len(near) < len(found):
         words.append(f"and {len(found) - len(near)} more, see the list of restore points")
-    return f"these can be restored: {'; '.join(words)}"
+    offer = f"these can be restored: {'; '.join(words)}"
+    if found and tid_at(found[-1][1]) < tid:
+        offer += "; without a moment it is the newest of them"
+    return offer
 
 
 def _shown(when: When) -> str:

@@ -87,8 +87,11 @@ def _act(run: Run, namespace: argparse.Namespace, answers: Answers) -> int:
         written = bringback.write(opened, place, export, run.files)
     if not answers.json:
         tell_export(written.extracted, written.export, answers)
-        last = "removed after the dry run" if namespace.dry_run else _HOW_TO_RUN
-        answers.say(f"{printable(str(written.script))}: {last}")
+        what = _HOW_TO_RUN
+        if namespace.program is not None:
+            name = printable(str(namespace.program))
+            what = "removed after the dry run" if namespace.dry_run else f"{name} runs it now"
+        answers.say(f"{printable(str(written.script))}: {what}")
     if namespace.program is not None:
         program = namespace.program.absolute()
         bringback.run_script(program, written, run.files, is_dry=namespace.dry_run)

@@ -162,7 +162,10 @@ def _tell(found: Iterable[Chronicle], namespace: argparse.Namespace, answers: An
             answers.say("\n".join([TITLES, *some] if is_first else some))
             is_first = False
         if is_first:
-            answers.say("no such transaction")
+            hint = (
+                "" if namespace.live else " in the backups; --live looks in the site as it is now"
+            )
+            answers.say(f"no such transaction{hint}")
 
 
 def _lines(entry: Logged) -> Iterator[str]:

@@ -232,6 +232,7 @@ def test_a_script_can_be_run_at_once(
     assert undelete(operated, "/Plone/news", export, *more) != 0
     told = capfd.readouterr().err
     assert f"run {export}.py --dry-run" in told
+    assert told.count("exit status") == 1
     assert "exit status 1" in told
     assert not export.exists() and not export.with_name("news.zexp.py").exists()
     assert undelete(operated, "/Plone/news", tmp_path / "other.zexp", "--dry-run") != 0
@@ -436,6 +437,26 @@ def test_the_dates_of_what_comes_back_are_as_they_were(site: Site, tmp_path: Pat
         news = app._tree["Plone"]._tree["news"]
         assert news.modification_date == DATES["news"] == "long ago"
         assert not hasattr(news._tree["sub"], "modification_date")
+
+
+def test_a_deletion_that_no_backup_knows_yet_needs_no_moment(
+    site: Site, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its transaction is refused with words that say so; the newest restore point has the thing."""
+    added(site)
+    operated = Operated(site)
+    operated.backup()
+    deleted(site, "", "news")
+    export, tid = tmp_path / "news.zexp", site.tids()[-1].hex()
+    assert undelete(operated, "/Plone/news", export, "--before", tid) == 4
+    assert "without a moment it is the newest of them" in capfd.readouterr().err
+    instance = tmp_path / "instance"
+    instance.write_text("#!/bin/sh\n")
+    instance.chmod(0o755)
+    assert undelete(operated, "/Plone/news", export, "--run", str(instance)) == 0
+    assert f"{instance} runs it now" in capfd.readouterr().out
+    assert main("log", "standard", operated.config_path, ["--grep", "delete"]) == 0
+    assert "no such transaction in the backups; --live looks" in capfd.readouterr().out
 
 
 def test_json_names_the_script(
