@@ -10,11 +10,13 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from collective.recipe.backup.errors import IntegrityError
 from collective.recipe.backup.filestorage.classes import KnownClasses
 from collective.recipe.backup.filestorage.format import LENGTH, RECORD, TRANSACTION, DataRecord
 from collective.recipe.backup.filestorage.log import MAGIC_SIZE, Log
 from collective.recipe.backup.filestorage.records import RecordReader, records_of
-from collective.recipe.backup.filestorage.storedlog import begins_with
+from collective.recipe.backup.filestorage.savedplaces import saved_places
+from collective.recipe.backup.filestorage.storedlog import StoredLog, begins_with
 from collective.recipe.backup.model import Oid
 from collective.recipe.backup.objects.inert import ObjectState, state_of
 from collective.recipe.backup.times import ZERO_TID, Tid
@@ -39,7 +41,7 @@ class OidNumbers:
             page = self._pages[key >> _BITS] = _EMPTY[:]
         page[key & 63] = number
 
-    def update(self, pairs: Iterable[tuple[Oid, int]]) -> None:
+    def update(self, pairs: Iterable[tuple[bytes, int]]) -> None:
         """Give the number of each pair to its oid."""
         pages = self._pages
         # this is done for each record of a site
@@ -100,7 +102,9 @@ class Objects:
     """The objects of *log*, each as its last record has it.  It is for one thread."""
 
     def __init__(self, log: Log, earlier: Objects | None = None) -> None:
-        """Read the headers of all records once.  Raises IntegrityError if the log is damaged.
+        """Read the headers of all records once, but for those that a saved index knows.
+
+        Raises IntegrityError if the log is damaged, as far as it is read.
 
         If *log* begins with all of the log of the *earlier* objects, that part is not read again.
         """
@@ -111,9 +115,18 @@ class Objects:
         if earlier is None or not begins_with(log, earlier._log):
             self._places = OidNumbers()
             self._common = 0
+            if isinstance(log, StoredLog):
+                entries, start = saved_places(log)
+                for prefix, entry in entries.items():
+                    self._places.update(_entries(prefix, entry))
         else:
             self._places = earlier._places.copy()
             self._common = start = earlier._log.size
+        if isinstance(log, StoredLog):
+            for places in log.places(start):
+                oids = (places.oids[at : at + 8] for at in range(0, len(places.oids), 8))
+                self._places.update(zip(oids, places.offsets, strict=True))
+            return
         reader = RecordReader(log)
         for transaction in log.transactions(start):
             self._places.update(reader.offsets(transaction))
@@ -128,7 +141,16 @@ class Objects:
     def load(self, oid: Oid) -> Held | None:
         """Return an object; None: it is not there, or an undo has taken its creation back."""
         place = self._places[oid]
-        return self.held(self._record(place)) if place else None
+        if not place:
+            return None
+        record = self._record(place)
+        if record.oid != oid:
+            raise IntegrityError(
+                "the index that was stored with the filestorage names another object",
+                where=self._log.path,
+                hint=self._log.damage_hint,
+            )
+        return self.held(record)
 
     def unchanged(self) -> Iterator[Oid]:
         """Yield each object that is known to be what it was among the earlier objects."""
@@ -193,3 +215,12 @@ class Objects:
         user, description = TRANSACTION.unpack(head)[3:5]
         texts = self._read(held.transaction + TRANSACTION.size, user + description)
         return texts[:user].strip(), texts[user:].strip()
+
+
+def _entries(prefix: bytes, entry: bytes) -> Iterator[tuple[bytes, int]]:
+    """Yield each object of an entry of an index, and its place: see fsindex."""
+    offsets = len(entry) // 4  # behind the last 2 bytes of each oid stand 6 for each offset
+    for number in range(len(entry) // 8):
+        at = offsets + 6 * number
+        suffix = entry[2 * number : 2 * number + 2]
+        yield prefix + suffix, int.from_bytes(entry[at : at + 6], "big")

@@ -13,18 +13,14 @@ from bisect import bisect_left
 from collections import defaultdict
 from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from ZODB.fsIndex import fsBucket
 
-from collective.recipe.backup.filestorage.believing import is_believed
-from collective.recipe.backup.filestorage.format import MAGIC_SIZE
-from collective.recipe.backup.filestorage.fsindex import PREFIX, start_of_entries
-from collective.recipe.backup.filestorage.indexpairs import UnbelievableError, pairs
+from collective.recipe.backup.filestorage.fsindex import PREFIX
 from collective.recipe.backup.filestorage.manyplaces import ManyPlaces
+from collective.recipe.backup.filestorage.savedplaces import saved_places
 from collective.recipe.backup.filestorage.storedlog import StoredLog
-from collective.recipe.backup.smallfile import open_regular
 
 _SUFFIX = 2
 """Bytes of an oid behind its prefix."""
@@ -37,27 +33,11 @@ _FEW = 1 << 20
 
 def index_of(log: StoredLog) -> ObjectIndex:
     """Return the places of all objects of *log*.  Raises IntegrityError if it is damaged."""
-    saved = log.saved_index()
-    entries, start = (saved and _read(saved, log)) or ({}, MAGIC_SIZE)
+    entries, start = saved_places(log)
     index = ObjectIndex(entries)
     for places in log.places(start):
         index.add(places)
     return index
-
-
-def _read(path: Path, log: StoredLog) -> tuple[dict[bytes, bytes], int] | None:
-    """Return the entries of the index at *path*, and where the log ended for it.
-
-    None: it is not believed.
-    """
-    with suppress(OSError, UnbelievableError):
-        if is_believed(path, log.read_at):
-            with open_regular(path) as file:
-                end = start_of_entries(file)
-                found = dict(pairs(file))
-            if end is not None:
-                return found, end
-    return None
 
 
 class ObjectIndex:

@@ -26,6 +26,7 @@ from ZODB.blob import Blob
 from collective.recipe.backup.cli import main
 from collective.recipe.backup.destinations.repository.pagedblobs import PagedBlobs
 from collective.recipe.backup.errors import IntegrityError, StoreUnreachable, UsageError
+from collective.recipe.backup.files import Files
 from collective.recipe.backup.filestorage.pickles import instructions
 from collective.recipe.backup.filestorage.transactionlog import TransactionLog
 from collective.recipe.backup.model import BlobId, Oid
@@ -47,6 +48,7 @@ from collective.recipe.backup.objects.subtree import Subtrees
 from collective.recipe.backup.operations import blobsizes
 from collective.recipe.backup.operations.blobsizes import BlobAmount
 from collective.recipe.backup.operations.objects import OpenedObjects, items, opened_objects
+from collective.recipe.backup.progress import ignore
 from collective.recipe.backup.tests.repositoryruns import OperatedInRepository
 from collective.recipe.backup.tests.runs import NOON, Operated
 from collective.recipe.backup.tests.samples import Site
@@ -602,6 +604,43 @@ def test_what_two_moments_have_in_common_is_read_once(site: Site, made: type[Ope
                 assert unchanged and changed
                 assert unchanged | changed == set(everything)
                 assert not unchanged & changed
+
+
+@pytest.mark.parametrize("made", [Operated, OperatedInRepository])
+def test_the_index_of_the_restore_point_tells_what_the_whole_log_does(
+    site: Site, made: type[Operated], tmp_path: Path
+) -> None:
+    """Also at an earlier moment, and without the index."""
+    filled(site)
+    site.commit({"a": 1}, at=NOON)
+    operated = made(site)
+    operated.backup()
+    site.commit({"a": 2, "b": 1}, at=NOON + timedelta(minutes=70))
+    operated.now += timedelta(hours=1)
+    operated.backup()
+    for when in (None, NOON - timedelta(minutes=30), NOON + timedelta(minutes=75)):
+        with opened_objects(operated.run("objects"), when) as opened:
+            assert opened.state is not None and opened.state.log is not None
+            opened.state.log.copy_to(tmp_path / "copy.fs", Files(), ignore)
+            with TransactionLog(tmp_path / "copy.fs") as log:
+                expected = [(it.oid, it.tid, it.data) for it in every(Objects(log))]
+            assert [(it.oid, it.tid, it.data) for it in every(opened.objects)] == expected
+
+
+def every(objects: Objects) -> Iterator[Held]:
+    return filter(None, map(objects.held, objects.records()))
+
+
+def test_an_index_that_names_another_object_is_no_way_to_show_that(site: Site) -> None:
+    filled(site)
+    operated = Operated(site)
+    operated.backup()
+    with opened_objects(operated.run("objects"), None) as opened:
+        objects = opened.objects
+        plone, news = (place_of(objects, path).held.oid for path in ("/Plone", "/Plone/news"))
+        objects._places[news] = objects._places[plone]
+        with pytest.raises(IntegrityError, match="names another object"):
+            objects.load(news)
 
 
 def test_a_log_that_was_packed_has_nothing_in_common_with_the_one_before(site: Site) -> None:
