@@ -347,7 +347,9 @@ class Works:
         moment = stamps[0] if stamps else ""
         extracted = ours.directory.with_name("extracted.zexp")
         for name, title, seconds, command in (
-            ("moment-log", "all transactions", 2, ("site-log", "--stat")),
+            ("moment-log", "all transactions", 2, ("site-log",)),
+            ("moment-log-live", "all transactions, live", 2, ("site-log", "--live")),
+            ("moment-log-stat", "transactions, added up", 20, ("site-log", "--stat")),
             ("moment-objects", "the objects of the root", 20, ("site-objects", moment)),
             ("moment-deleted", "what is gone", 20, ("site-objects", moment, "--deleted")),
             ("moment-diff", "what has changed", 20, ("site-diff", moment)),
