@@ -67,6 +67,13 @@ def status(path):
     return found.st_mode, found.st_mtime_ns, found.st_size, found.st_uid, found.st_gid
 
 
+@pytest.fixture
+def started():
+    """Return what tells the threads that the test has started and that still run."""
+    before = set(threading.enumerate())
+    return lambda: set(threading.enumerate()) - before
+
+
 class TestInOrder:
     def test_results_come_in_the_order_of_the_items(self):
         assert list(in_order(lambda item: item * 2, range(5000))) == list(range(0, 10000, 2))
@@ -102,7 +109,7 @@ class TestInOrder:
         results.close()
 
     @pytest.mark.parametrize("error", [OSError("x"), KeyboardInterrupt(), BackupError("x")])
-    def test_an_error_of_the_work_ends_it(self, error):
+    def test_an_error_of_the_work_ends_it(self, started, error):
         def fail(item):
             if item == 70:
                 raise error
@@ -110,23 +117,23 @@ class TestInOrder:
 
         with pytest.raises(type(error)):
             list(in_order(fail, range(100_000)))
-        assert threading.active_count() == 1
+        assert not started()
 
-    def test_an_error_of_the_items_ends_it(self):
+    def test_an_error_of_the_items_ends_it(self, started):
         def items():
             yield from range(100)
             raise BackupError("no more")
 
         with pytest.raises(BackupError, match="no more"):
             list(in_order(str, items()))
-        assert threading.active_count() == 1
+        assert not started()
 
-    def test_a_caller_that_takes_no_more_results_stops_the_work(self):
+    def test_a_caller_that_takes_no_more_results_stops_the_work(self, started):
         done = []
         results = in_order(done.append, range(100_000))
         next(results)
         results.close()
-        assert threading.active_count() == 1
+        assert not started()
         assert len(done) <= copying.AHEAD + 1
 
 
