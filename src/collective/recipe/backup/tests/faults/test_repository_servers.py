@@ -92,6 +92,7 @@ class Life:
     def check(self, *caches: str | None) -> None:
         with closing(self.store()) as store:
             assert not scrub(store, Silent()).damaged
+        self.world.store.close()
         for cache in caches or (None, "host0"):
             with self.world.open(cache, self.store()) as repository:
                 found = {it.stamp: state_of(repository, it) for it in points_of(repository)}
