@@ -28,10 +28,9 @@ def refuse_contradictions(
     """Raise UsageError for the first of *contradictions* in *namespace*, which *parser* made."""
     given = _given(parser, namespace)
     for options, beside, hint in contradictions:
-        for other in given.intersection(beside):
-            for option in options:
-                if option in given:
-                    raise UsageError(f"{option} means nothing beside {other}", hint=hint)
+        for other in filter(given.__contains__, beside):
+            for option in filter(given.__contains__, options):
+                raise UsageError(f"{option} means nothing beside {other}", hint=hint)
 
 
 def _given(parser: argparse.ArgumentParser, namespace: argparse.Namespace) -> set[str]:

@@ -28,7 +28,7 @@ At last the offset of the previous record of the object, or 0.
 _FRAME = struct.Struct(">24xQHQ")
 """Of a RECORD its transaction, the length of its version's name, and its size."""
 _OWNED = struct.Struct(">8s16xQHQ")
-"""The same, behind its object."""
+"""Of a RECORD its object, its transaction, the length of its version's name, and its size."""
 # no check of input, but of the lines above
 assert _FRAME.size == _OWNED.size == RECORD.size  # noqa: S101
 

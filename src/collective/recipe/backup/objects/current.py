@@ -35,11 +35,7 @@ class OidNumbers:
         self._pages: dict[int, array[int]] = {}
 
     def __setitem__(self, oid: Oid, number: int) -> None:
-        key = int.from_bytes(oid, "big")
-        page = self._pages.get(key >> _BITS)
-        if page is None:
-            page = self._pages[key >> _BITS] = _EMPTY[:]
-        page[key & 63] = number
+        self.update([(oid, number)])
 
     def update(self, pairs: Iterable[tuple[bytes, int]]) -> None:
         """Give the number of each pair to its oid."""

@@ -50,7 +50,7 @@ class Item(NamedTuple):
     is_entry: bool  # of a container, and no attribute
     changed: Tid  # of the last change of it or of what it holds
     user: bytes  # user of that transaction
-    objects: int  # held, itself included; 0: what it holds was not looked at, see ``items``
+    objects: int  # held, itself included; 0: what it holds was not looked at, see ``listing``
     size: int  # bytes of their data
     blobs: BlobAmount  # of these objects
 

@@ -23,7 +23,7 @@ class Mixture(NamedTuple):
 
     what: str  # that it was broken off, and what is a mixture now
     going_on: str  # what the user has to do
-    in_copy: str  # the same where the mixture was copied; {command}: how a restore is called
+    in_copy: str  # what to do in a copy of the mixture; {command}: the command of a restore
 
 
 OF_SITE = Mixture(
